@@ -1,0 +1,1 @@
+"""sizer: will it fit, and how fast?"""

@@ -1,0 +1,1 @@
+"""From an architecture, a precision and a device to memory and speed. Pure arithmetic."""

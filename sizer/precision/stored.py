@@ -1,0 +1,48 @@
+"""The records of a model stored at a precision."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from sizer.model.architecture import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTensor:
+    """A tensor (all its copies, or the layers that share a format) as it is stored.
+
+    `format` is the key of `precision.formats`; `size_bytes` counts data and scales of all copies.
+    """
+
+    tensor: Tensor
+    format: str
+    size_bytes: int
+
+    @property
+    def active_bytes(self) -> int:
+        """Bytes that one token touches: of an expert stack, the routed experts' share."""
+        experts = self.tensor.experts
+        if experts is None or self.tensor.active_experts is None:
+            return self.size_bytes
+        return self.size_bytes * min(self.tensor.active_experts, experts) // experts
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A model at a precision: every tensor's format and bytes.
+
+    `download_bytes` is the file or files on the hub, headers included; None where it cannot be told, with the reason in
+    `notes`. `exact` is False where the rule is not known to the byte (the reason in `notes`).
+    """
+
+    precision: str
+    tensors: tuple[StoredTensor, ...]
+    download_bytes: int | None
+    exact: bool = True
+    notes: tuple[str, ...] = ()
+
+    @cached_property
+    def weights_bytes(self) -> int:
+        """Resident bytes: data and scales of every tensor that runs."""
+        return sum(stored.size_bytes for stored in self.tensors if not stored.tensor.checkpoint_only)

@@ -1,0 +1,36 @@
+"""Reads `data/` into frozen rows. The only room that knows where the data lies."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+
+@cache
+def data_dir() -> Path:
+    """The data folder: inside the installed package, else beside it in a checkout (an editable install)."""
+    package = Path(__file__).resolve().parent
+    for candidate in (package / "data", package.parent / "data"):
+        if (candidate / "devices.csv").is_file():
+            return candidate
+    raise FileNotFoundError(f"sizer's data folder is missing beside {package}; reinstall sizer")
+
+
+def data_path(name: str) -> Path:
+    """Path of one file or folder under the data folder."""
+    return data_dir() / name
+
+
+def read_rows(name: str) -> Iterator[dict[str, str]]:
+    """The rows of one CSV table of the data folder, as text by column."""
+    with data_path(name).open(encoding="utf-8", newline="") as lines:
+        yield from csv.DictReader(lines)
+
+
+def read_json(name: str) -> Any:
+    """One JSON document of the data folder."""
+    return json.loads(data_path(name).read_bytes())

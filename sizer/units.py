@@ -1,0 +1,115 @@
+"""Parse and format bytes, rates and counts. Bytes are `int`, rates are base units per second as `float`.
+
+GB is 10^9 and GiB is 2^30, everywhere; bandwidth prints in decimal GB/s, memory in GiB.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+
+from sizer.errors import InvalidQuantity
+
+KIB, MIB, GIB, TIB = 2**10, 2**20, 2**30, 2**40
+KB, MB, GB, TB = 10**3, 10**6, 10**9, 10**12
+
+_SCALES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "p": 10**15}
+_BINARY_SCALES = {"k": KIB, "m": MIB, "g": GIB, "t": TIB, "p": 2**50}
+_COUNT_SCALES = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9, "g": 10**9, "t": 10**12}
+
+_NUMBER = r"\s*([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*"
+_BYTES = re.compile(_NUMBER + r"([kmgtp]?)(i?)(b?)", re.IGNORECASE)
+_RATE = re.compile(_NUMBER + r"([kmgtp]?)(i?)b\s*(?:/\s*s|ps)", re.IGNORECASE)
+_FLOPS = re.compile(_NUMBER + r"([kmgtp]?)\s*(?:fl)?ops?(?:/s)?", re.IGNORECASE)
+_COUNT = re.compile(_NUMBER + r"([kmbgt]?)", re.IGNORECASE)
+
+
+def _scaled(text: str, number: str, scale: int) -> float:
+    value = float(number) * scale
+    if not math.isfinite(value) or value <= 0:
+        raise InvalidQuantity(f"{text!r} must be greater than zero.")
+    return value
+
+
+def _byte_scale(prefix: str, binary: str) -> int:
+    return _BINARY_SCALES[prefix.lower()] if binary and prefix else _SCALES[prefix.lower()]
+
+
+def parse_bytes(text: str) -> int:
+    """Bytes of `24GiB` (2^30), `24GB` (10^9), `512 MiB` or a plain byte count.
+
+    >>> parse_bytes("1.5GiB")
+    1610612736
+    """
+    match = _BYTES.fullmatch(text)
+    if not match:
+        raise InvalidQuantity(f"{text!r} is not an amount of memory.", "Write it as 24GiB (2^30) or 24GB (10^9).")
+    number, prefix, binary, _ = match.groups()
+    return int(_scaled(text, number, _byte_scale(prefix, binary)))
+
+
+def parse_rate(text: str) -> float:
+    """Bytes per second of `936GB/s`, `3.35 TB/s` or `600GiB/s`.
+
+    >>> parse_rate("1TB/s") == parse_rate("1000 GB/s")
+    True
+    """
+    match = _RATE.fullmatch(text)
+    if not match:
+        raise InvalidQuantity(f"{text!r} is not a bandwidth.", "Write it as 936GB/s.")
+    number, prefix, binary = match.groups()
+    return _scaled(text, number, _byte_scale(prefix, binary))
+
+
+def parse_flops(text: str) -> float:
+    """FLOPs per second of `71TFLOPS` or `0.5 PFLOPS`; a multiply-add is 2 FLOPs."""
+    match = _FLOPS.fullmatch(text)
+    if not match:
+        raise InvalidQuantity(f"{text!r} is not a compute rate.", "Write it as 71TFLOPS.")
+    number, prefix = match.groups()
+    return _scaled(text, number, _SCALES[prefix.lower()])
+
+
+def parse_count(text: str) -> int:
+    """A count of parameters or tokens: `8B`, `1.5b`, `128k`, `4096`; k, M, B are decimal."""
+    match = _COUNT.fullmatch(text)
+    if not match:
+        raise InvalidQuantity(f"{text!r} is not a count.", "Write it as 8B, 128k or 4096.")
+    number, prefix = match.groups()
+    return round(_scaled(text, number, _COUNT_SCALES[prefix.lower()]))
+
+
+def format_gib(size_bytes: float) -> str:
+    """`14.96 GiB`; small sizes keep three significant digits."""
+    gib = size_bytes / GIB
+    return f"{gib:.2f} GiB" if abs(gib) >= 0.1 or gib == 0 else f"{gib:.3g} GiB"
+
+
+def format_bandwidth(bytes_per_s: float) -> str:
+    """`936 GB/s`, decimal."""
+    return f"{bytes_per_s / GB:,.0f} GB/s" if bytes_per_s >= 10 * GB else f"{bytes_per_s / GB:.1f} GB/s"
+
+
+def format_flops(flops_per_s: float) -> str:
+    """`312 TFLOPS`."""
+    return f"{flops_per_s / 10**12:,.4g} TFLOPS"
+
+
+def format_count(count: float) -> str:
+    """`8.03B`, `596M`, `12.9B`: three significant digits, decimal."""
+    for scale, suffix in ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "k")):
+        if count >= scale:
+            return f"{count / scale:.3g}{suffix}"
+    return f"{count:.0f}"
+
+
+def format_rate(per_s: float) -> str:
+    """Tokens per second with three significant digits: `12.3`, `1,234`."""
+    return f"{per_s:,.0f}" if per_s >= 100 else f"{per_s:.3g}"
+
+
+def format_seconds(seconds: float) -> str:
+    """`12.3 ms`, `1.85 s`, `4.2 min`."""
+    if seconds < 1:
+        return f"{seconds * 1000:.3g} ms"
+    return f"{seconds:.3g} s" if seconds < 120 else f"{seconds / 60:.3g} min"
