@@ -1,4 +1,4 @@
-"""One error tree. Every error says what the user typed and what to type next; the command line maps it to an exit code."""
+"""One error tree. Each error says what the user typed and what to type next; the CLI maps it to an exit code."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ def data_dir() -> Path:
     """The data folder: inside the installed package, else beside it in a checkout (an editable install)."""
     package = Path(__file__).resolve().parent
     for candidate in (package / "data", package.parent / "data"):
-        if (candidate / "devices.csv").is_file():
+        if candidate.is_dir():
             return candidate
     raise FileNotFoundError(f"sizer's data folder is missing beside {package}; reinstall sizer")
 
