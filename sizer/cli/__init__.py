@@ -1,1 +1,108 @@
-"""The command line: one short file a command."""
+"""The command line: a table of contents whose commands load when they are called."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import NoReturn
+
+import click
+
+from sizer.errors import SizerError, did_you_mean
+
+# Command -> what it answers. Each lives in its own module here, as `command`; none is imported to print this table.
+COMMANDS = {
+    "estimate": "How much memory, how fast: a table by device and precision.",
+    "recommend": "Which precision to run here, why, and the command that runs it.",
+    "fit": "Which models this machine (or --device) can run, best first.",
+    "hardware": "Which devices run a model at a wanted speed, context and batch.",
+    "bench": "Load a model, generate, and print measured beside predicted.",
+    "chat": "Chat in the terminal at the recommended precision.",
+    "probe": "What this machine is, and its measured memory bandwidth.",
+    "sweep": "Estimates for every row of a CSV or JSON Lines file.",
+    "validate": "The same, compared with the measured columns.",
+    "calibrate": "Fit the engine constants from measurements.",
+    "devices": "The devices, instances and classes that sizer knows.",
+    "models": "The models that sizer knows offline.",
+    "precisions": "The precisions: bits per weight, engines, quality.",
+}
+
+EXIT_INTERRUPTED = 130
+
+
+class CommandTable(click.Group):
+    """A click group that imports a command's module only when that command runs."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The commands in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command, imported now; None for an unknown name."""
+        if cmd_name not in COMMANDS:
+            return None
+        from importlib import import_module
+
+        command: click.Command = import_module(f"sizer.cli.{cmd_name}").command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click's, with the nearest commands offered for a misspelt one."""
+        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
+            hint = did_you_mean(args[0], COMMANDS) or "'sizer --help' lists the commands."
+            raise click.UsageError(f"No such command {args[0]!r}. {hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The table of contents, without importing any command."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=CommandTable, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.version_option(package_name="sizer", prog_name="sizer")
+def cli(debug: bool) -> None:
+    """Will it fit, and how fast? Memory and tokens/s of an LLM from its name, before you download it.
+
+    \b
+    sizer estimate meta-llama/Meta-Llama-3-8B-Instruct --device a100
+    sizer estimate Qwen/Qwen3-30B-A3B --device 2xrtx-4090 --precision q4_k_m
+    sizer recommend Qwen/Qwen3-8B --vram 12GiB
+    sizer bench
+    """
+    if debug:
+        os.environ["SIZER_DEBUG"] = "1"
+
+
+def main(args: list[str] | None = None) -> NoReturn:
+    """Run the command line and exit with the documented code: stdout is data, stderr is talk."""
+    try:
+        result = cli.main(args=args, prog_name="sizer", standalone_mode=False)
+        sys.stdout.flush()
+        sys.exit(result if isinstance(result, int) else 0)
+    except SizerError as error:
+        _fail(f"{error.message} {error.hint}".strip(), error.exit_code, error)
+    except click.UsageError as error:
+        usage = f" Try 'sizer {error.ctx.info_name} --help'." if error.ctx and error.ctx.parent else ""
+        _fail(error.format_message() + usage, 2, error)
+    except click.ClickException as error:
+        _fail(error.format_message(), error.exit_code, error)
+    except (click.Abort, KeyboardInterrupt) as error:
+        _fail("interrupted.", EXIT_INTERRUPTED, error)
+    except BrokenPipeError:
+        # The reader (`| head`) has left: point stdout at nothing, so that the exit does not complain about it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except OSError as error:
+        _fail(f"{error.strerror or error}{f': {error.filename!r}' if error.filename else ''}.", 2, error)
+
+
+def _fail(message: str, code: int, error: BaseException) -> NoReturn:
+    """One clear line on stderr, the traceback only on request, the documented exit code."""
+    if os.environ.get("SIZER_DEBUG"):
+        raise error
+    click.echo(f"sizer: {message}", err=True)
+    sys.exit(code)
