@@ -29,8 +29,6 @@ class Footprint:
     """Memory that a run takes, all devices together, as a tree of named parts that sum.
 
     `kv_known` is False for a model known by its name alone: its cache is then left out, and a note says so.
-    `reserved_bytes` is what an engine that allocates ahead takes from each device whatever the model (None: it takes
-    what it needs); `kv_capacity_tokens` is how many tokens of cache that leaves room for.
     """
 
     weights: Part
@@ -72,9 +70,9 @@ class Share:
 class Placement:
     """Where the model lies: whole on one device, over several, or split with the host.
 
-    `kind` is single, tensor, layer (whole layers over several devices), offload (part on the host) or none (nothing
-    fits, not even with the host). `fits` says that the devices alone hold everything. `gpu_layers` counts the layers on
-    the devices; `host_bytes` are the weights and cache on the host. `host_experts` says that the host holds experts only.
+    `kind` is single, tensor, layer (whole layers over several devices) or offload (part on the host). `fits` says that
+    every place holds its share, `whole` that the devices need no host for it. `gpu_layers` counts the layers on
+    the devices; `host_bytes` is what lies on the host; `host_experts` says that the host holds experts only.
     `reserved_bytes` is what an engine that allocates ahead takes; `kv_capacity_tokens` what that leaves for the cache.
     """
 
@@ -89,6 +87,11 @@ class Placement:
     reserved_bytes: int | None = None
     kv_capacity_tokens: int | None = None
     notes: tuple[str, ...] = ()
+
+    @property
+    def whole(self) -> bool:
+        """Whether the devices alone hold everything."""
+        return self.fits and self.host is None
 
     @property
     def host_bytes(self) -> int:

@@ -1,0 +1,175 @@
+"""Memory that a run takes: weights, cache, activations, engine. Formulas and sources: docs/memory.md."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from functools import cache
+
+from sizer.estimate.kv_cache import cache_format, mixer_cache_bytes, mixers_of
+from sizer.estimate.records import Footprint, Part
+from sizer.estimate.workload import Workload
+from sizer.model.architecture import Architecture, Role, Tower
+from sizer.precision.stored import Stored
+from sizer.tables import read_rows
+
+GATE_ROLES = frozenset({Role.GATE, Role.GATE_UP, Role.SHARED_GATE, Role.SHARED_GATE_UP})
+EXPERT_GATE_ROLES = frozenset({Role.EXPERT_GATE, Role.EXPERT_GATE_UP})
+DOWN_ROLES = frozenset({Role.DOWN, Role.SHARED_DOWN})
+QKV_ROLES = frozenset({Role.Q, Role.Q_B, Role.K, Role.V, Role.QKV, Role.KV_B, Role.SSM_IN})
+FULL_LOGITS_BEFORE = (4, 45)
+"""transformers before this version computed the logits of every prompt token, not of the last one alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineMemory:
+    """How an engine takes memory: one row of `data/engine_memory.csv`.
+
+    `allocates` is as_needed, fraction_of_device or fraction_of_free (what is free once the weights are loaded), and
+    `device_fraction` that fraction. Prompts are read in chunks of `prefill_chunk_tokens` (None: whole). `logits_rows`
+    is last (one row a sequence), chunk (one a token of the chunk) or a fixed number of rows.
+    """
+
+    engine: str
+    like: str
+    allocates: str
+    device_fraction: float | None
+    context_overhead_bytes: int
+    host_runtime_bytes: int
+    prefill_chunk_tokens: int | None
+    activation_bytes_per_value: int
+    logits_rows: str
+    logits_bytes_per_value: int
+    kv_block_tokens: int
+    state_bytes_per_value: int
+    source: str
+
+
+@cache
+def _engine_rows() -> dict[str, dict[str, str]]:
+    return {row["engine"]: row for row in read_rows("engine_memory.csv")}
+
+
+@cache
+def engine_memory(engine: str) -> EngineMemory | None:
+    """The memory row of an engine (of the one that it allocates like, where the table says so), or None."""
+    rows = _engine_rows()
+    if engine not in rows:
+        return None
+    row = rows[rows[engine]["like"] or engine]
+    return EngineMemory(
+        engine=engine,
+        like=rows[engine]["like"],
+        allocates=row["allocates"],
+        device_fraction=float(row["device_fraction"]) if row["device_fraction"] else None,
+        context_overhead_bytes=int(row["context_overhead_bytes"]),
+        host_runtime_bytes=int(row["host_runtime_bytes"]),
+        prefill_chunk_tokens=int(row["prefill_chunk_tokens"]) if row["prefill_chunk_tokens"] else None,
+        activation_bytes_per_value=int(row["activation_bytes_per_value"]),
+        logits_rows=row["logits_rows"],
+        logits_bytes_per_value=int(row["logits_bytes_per_value"]),
+        kv_block_tokens=int(row["kv_block_tokens"]),
+        state_bytes_per_value=int(row["state_bytes_per_value"]),
+        source=row["source"],
+    )
+
+
+def activation_values_per_token(architecture: Architecture) -> int:
+    """Values alive at once for one token in the widest layer.
+
+    The residual and its normed copy (2 x hidden), and the wider of the MLP (gate, up and their product, or the two
+    sides of a plain activation; routed experts at their active number) and attention (queries, keys, values and the
+    rotated copies of the first two).
+    """
+    mlp_values: dict[int, int] = defaultdict(int)
+    attention_values: dict[int, int] = defaultdict(int)
+    gated = _gated_layers(architecture)
+    for tensor in architecture.tensors:
+        if tensor.tower is not Tower.TEXT or len(tensor.shape) < 2:
+            continue
+        for layer in tensor.layers[:1] + tensor.layers[-1:]:
+            if tensor.role in DOWN_ROLES or tensor.role is Role.EXPERT_DOWN:
+                width = tensor.active_elements // tensor.copies // architecture.hidden_size
+                mlp_values[layer] += width * (3 if layer in gated else 2)
+            elif tensor.role in QKV_ROLES:
+                rotated = tensor.role not in {Role.V, Role.SSM_IN}
+                attention_values[layer] += tensor.elements // architecture.hidden_size * (2 if rotated else 1)
+    widest = max([*mlp_values.values(), *attention_values.values()], default=0)
+    return 2 * architecture.hidden_size + widest
+
+
+def _gated_layers(architecture: Architecture) -> set[int]:
+    gates = GATE_ROLES | EXPERT_GATE_ROLES
+    return {layer for tensor in architecture.tensors if tensor.role in gates for layer in tensor.layers}
+
+
+def activations_part(architecture: Architecture, workload: Workload, engine: EngineMemory, version: str = "") -> Part:
+    """Working memory of the prefill: the widest layer over the tokens of a chunk, or the logits, whichever is larger.
+
+    The layer's buffers are freed before the logits are computed, so the two do not add up.
+    """
+    prompt_tokens = workload.prompt_tokens * workload.batch_size
+    chunk_tokens = min(prompt_tokens, engine.prefill_chunk_tokens or prompt_tokens)
+    layer_bytes = chunk_tokens * activation_values_per_token(architecture) * engine.activation_bytes_per_value
+    rows = {"last": workload.batch_size, "chunk": chunk_tokens}.get(engine.logits_rows)
+    if engine.engine == "transformers" and _version(version) < FULL_LOGITS_BEFORE:
+        rows = prompt_tokens
+    logits_bytes = (int(engine.logits_rows) if rows is None else rows) * architecture.vocab_size
+    logits_bytes *= engine.logits_bytes_per_value
+    residual_bytes = chunk_tokens * architecture.hidden_size * engine.activation_bytes_per_value
+    return Part("activations", max(layer_bytes, logits_bytes + residual_bytes))
+
+
+def _version(text: str) -> tuple[int, ...]:
+    """`4.37.2` as numbers; an unknown version counts as the newest."""
+    numbers = tuple(int(piece) for piece in text.split(".")[:2] if piece.isdigit())
+    return numbers or (10**6,)
+
+
+def kv_cache_part(architecture: Architecture, workload: Workload, engine: EngineMemory) -> Part:
+    """Cache of all sequences at the workload's context, by kind of mixer."""
+    kv_format = cache_format(workload.kv_precision)
+    block = engine.kv_block_tokens
+    context_tokens = -(-workload.context_tokens // block) * block
+    by_kind: dict[str, int] = defaultdict(int)
+    for mixer, count in mixers_of(architecture.layers).items():
+        size_bytes = mixer_cache_bytes(mixer, context_tokens, kv_format, engine.state_bytes_per_value)
+        by_kind[mixer.kind.value] += count * size_bytes * workload.batch_size
+    return Part("kv_cache", 0, tuple(Part(kind, size_bytes) for kind, size_bytes in by_kind.items()))
+
+
+def weights_part(stored: Stored) -> Part:
+    """Weights by role, towers apart."""
+    by_role: dict[str, int] = defaultdict(int)
+    for entry in stored.tensors:
+        tensor = entry.tensor
+        if not tensor.checkpoint_only:
+            by_role[tensor.role.value if tensor.tower is Tower.TEXT else tensor.tower.value] += entry.size_bytes
+    return Part("weights", 0, tuple(Part(role, size_bytes) for role, size_bytes in by_role.items()))
+
+
+def overhead_part(engine: EngineMemory, on_cpu: bool, device_count: int) -> Part:
+    """What the engine takes besides: the driver's context on each device, or the runtime's own memory on a CPU."""
+    if on_cpu:
+        return Part("overhead", 0, (Part("host runtime", engine.host_runtime_bytes),))
+    return Part("overhead", 0, (Part("device context", engine.context_overhead_bytes * device_count),))
+
+
+def footprint(
+    architecture: Architecture,
+    stored: Stored,
+    workload: Workload,
+    engine: EngineMemory,
+    *,
+    on_cpu: bool = False,
+    device_count: int = 1,
+    engine_version: str = "",
+) -> Footprint:
+    """The tree of what one run takes, all devices together, in bytes."""
+    return Footprint(
+        weights=weights_part(stored),
+        kv_cache=kv_cache_part(architecture, workload, engine),
+        activations=activations_part(architecture, workload, engine, engine_version),
+        overhead=overhead_part(engine, on_cpu, device_count),
+        kv_known=bool(architecture.layers),
+    )
