@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -12,20 +13,51 @@ from sizer.errors import InvalidConfig
 MAX_DIMENSION = 2**26
 MAX_LAYERS = 4096
 
+# Layer kinds renamed by transformers 5; old files hold the left names.
+LEGACY_LAYER_TYPES = {
+    "mamba": "linear_attention",
+    "attention": "full_attention",
+    "deepseek_sparse_attention": "indexed_attention",
+    "qwen_sparse_attention": "indexed_attention",
+}
+
+
+# Sizes that no flat config.json may leave to a class default: a missing one means a damaged file, not a known model.
+ESSENTIAL = (
+    "hidden_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "vocab_size",
+    "intermediate_size",
+    "moe_intermediate_size",
+)
+
 
 class Config(Mapping[str, Any]):
     """A config.json (or one of its sub-configs) over the defaults of its `model_type`.
 
-    `fields` are what the file says, `defaults` what transformers' config class takes for a field that the file leaves
-    out, `path` the prefix for error messages (`text_config.`).
+    `fields` are what the file says, `path` the prefix for error messages (`text_config.`). `defaults` are what
+    transformers' config class takes for a field that the file leaves out; its `aliases` (`hidden_size` -> `n_embd`)
+    make every spelling of a field reach the same value. An explicit null counts: it hides the default. In a flat
+    config the essential sizes have no default.
     """
 
-    def __init__(self, fields: Mapping[str, Any], defaults: Mapping[str, Any] | None = None, path: str = "") -> None:
-        self.fields = fields
-        self.defaults = defaults or {}
+    def __init__(self, fields: Mapping[str, Any], defaults: ClassDefaults | None = None, path: str = "") -> None:
+        self.class_defaults = defaults or ClassDefaults()
         self.path = path
+        aliases = self.class_defaults.aliases
+        named = fields.keys() & aliases.keys() if aliases else ()
+        self.fields = {**fields, **{aliases[name]: fields[name] for name in named}} if named else fields
+        self.defaults: Mapping[str, Any] = self.class_defaults.fields
+        self.required: frozenset[str] = frozenset() if path else frozenset(aliases.get(n, n) for n in ESSENTIAL)
+
+    @classmethod
+    def of(cls, fields: Mapping[str, Any], model_type: str) -> Config:
+        """A whole config.json over the class defaults of `model_type`."""
+        return cls(fields, class_defaults(model_type))
 
     def __getitem__(self, name: str) -> Any:
+        name = self.class_defaults.aliases.get(name, name)
         if name in self.fields:
             return self.fields[name]
         return self.defaults[name]
@@ -37,12 +69,24 @@ class Config(Mapping[str, Any]):
         return len({**self.defaults, **self.fields})
 
     def first(self, *names: str) -> tuple[str, Any]:
-        """The first of `names` that the file sets to something, else the first default, else (names[0], None)."""
-        for source in (self.fields, self.defaults):
-            for name in names:
-                if source.get(name) is not None:
-                    return name, source[name]
-        return names[0], None
+        """The first of `names` that the file sets to something, else the first default, else (names[0], None).
+
+        A null in the file hides the default of that name.
+        """
+        aliases = self.class_defaults.aliases
+        real = [aliases.get(name, name) for name in names] if aliases else names
+        for name in real:
+            if self.fields.get(name) is not None:
+                return name, self.fields[name]
+        for name in real:
+            if name not in self.fields and name not in self.required and self.defaults.get(name) is not None:
+                return name, self.defaults[name]
+        return real[0], None
+
+    def error(self, name: str, why: str) -> InvalidConfig:
+        """The error to raise for a field that contradicts another: quotes its value and says why."""
+        real, value = self.first(name)
+        return InvalidConfig(f"config field {self.path + real!r} is {value!r}.", why)
 
     def size(self, *names: str, default: int | None = None, minimum: int = 1) -> int:
         """A whole number of at least `minimum`, under any of `names`; missing without a `default` is an error."""
@@ -78,7 +122,7 @@ class Config(Mapping[str, Any]):
         name, value = self.first(*names)
         if value is None:
             return default
-        if not isinstance(value, (bool, int)):
+        if value not in (0, 1):
             raise InvalidConfig(f"config field {self.path + name!r} is {value!r}.", "It must be true or false.")
         return bool(value)
 
@@ -92,8 +136,8 @@ class Config(Mapping[str, Any]):
         return value
 
     def sequence(self, name: str) -> tuple[Any, ...] | None:
-        """A list, as a tuple, or None where the field is missing."""
-        value = self.get(name)
+        """A list, as a tuple, or None where the field is missing or null."""
+        value = self.first(name)[1]
         if value is None:
             return None
         if not isinstance(value, (list, tuple)):
@@ -102,34 +146,53 @@ class Config(Mapping[str, Any]):
 
     def layers(self, *names: str) -> int:
         """The number of layers, within reason."""
-        count = self.size(*names or ("num_hidden_layers", "n_layer", "num_layers", "n_layers"))
+        names = names or ("num_hidden_layers", "n_layer", "num_layers", "n_layers")
+        count = self.size(*names)
         if count > MAX_LAYERS:
-            raise InvalidConfig(
-                f"config field {self.path + 'num_hidden_layers'!r} is {count}.", "No model has so many."
-            )
+            raise self.error(self.first(*names)[0], f"No model has more than {MAX_LAYERS} layers.")
         return count
 
-    def sub(self, name: str) -> Config:
-        """A sub-config (`text_config`), over the defaults of its own model_type."""
-        value = self.fields.get(name)
-        default = self.defaults.get(name)
+    def layer_types(self, count: int, name: str = "layer_types") -> tuple[str, ...] | None:
+        """The kind of each of `count` layers where the file lists them; a list of another length is an error."""
+        value = self.sequence(name)
         if value is None:
-            value = {}
-        if not isinstance(value, Mapping):
+            return None
+        if len(value) != count or not all(isinstance(kind, str) for kind in value):
+            raise self.error(name, f"It must be a list of {count} names, one for each layer.")
+        return tuple(LEGACY_LAYER_TYPES.get(kind, kind) for kind in value)
+
+    def sub(self, name: str) -> Config:
+        """A sub-config (`text_config`), over the defaults of its own class. `init` values of the parent apply."""
+        value = self.fields.get(name)
+        if value is not None and not isinstance(value, Mapping):
             raise InvalidConfig(f"config field {self.path + name!r} is {value!r}.", "It must be an object.")
-        model_type = value.get("model_type") or (default or {}).get("model_type", "")
-        defaults = class_defaults(model_type) or (default if isinstance(default, Mapping) else {})
-        return Config(value, defaults, f"{self.path}{name}.")
+        spec = self.class_defaults.sub_configs.get(name, {})
+        named = None if spec.get("fixed") else (value or {}).get("model_type")
+        defaults = class_defaults(named or spec.get("model_type", "") or (value or {}).get("model_type", ""))
+        return Config(spec.get("init", {}) if value is None else value, defaults, f"{self.path}{name}.")
+
+
+@dataclass(frozen=True)
+class ClassDefaults:
+    """What a transformers config class says: field defaults, aliases of field names, and its sub-configs' classes."""
+
+    model_type: str = ""
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    sub_configs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 @lru_cache(maxsize=64)
-def class_defaults(model_type: str) -> Mapping[str, Any]:
+def class_defaults(model_type: object) -> ClassDefaults:
     """The defaults of transformers' config class for a model_type, from `data/config_defaults/`; empty if unknown."""
     from sizer.tables import data_path, read_json
 
-    if not model_type or not model_type.replace("_", "").replace("-", "").replace(".", "").isalnum():
-        return {}
+    if (
+        not isinstance(model_type, str)
+        or not model_type
+        or not model_type.replace("_", "").replace("-", "").replace(".", "").isalnum()
+    ):
+        return ClassDefaults()
     if not data_path(f"config_defaults/{model_type}.json").is_file():
-        return {}
-    fields: Mapping[str, Any] = read_json(f"config_defaults/{model_type}.json")
-    return fields
+        return ClassDefaults(model_type)
+    return ClassDefaults(model_type, **read_json(f"config_defaults/{model_type}.json"))

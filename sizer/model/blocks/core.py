@@ -1,0 +1,126 @@
+"""The records and single tensors that every block is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from sizer.model.architecture import Layer, Mixer, MlpKind, Module, Role, Tensor, Tower
+
+
+@dataclass(frozen=True)
+class Block:
+    """Part of a layer, or of a model: its tensors, its token mixers and its MLP kind. Blocks add up."""
+
+    tensors: tuple[Tensor, ...] = ()
+    mixers: tuple[Mixer, ...] = ()
+    mlp: MlpKind = MlpKind.NONE
+
+    def __add__(self, other: Block) -> Block:
+        mlp = other.mlp if self.mlp is MlpKind.NONE else self.mlp
+        if MlpKind.MOE in (self.mlp, other.mlp):
+            mlp = MlpKind.MOE
+        return Block(self.tensors + other.tensors, self.mixers + other.mixers, mlp)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a family makes of a config: the figures of an Architecture that only the family knows.
+
+    `families.build` adds the rest (dtype, quantization, experts, context) and checks the whole. A family sets
+    `max_context_tokens` only where the usual config fields do not say it.
+    """
+
+    tensors: tuple[Tensor, ...]
+    layers: tuple[Layer, ...]
+    hidden_size: int
+    vocab_size: int
+    tied: bool
+    max_context_tokens: int | None = None
+    notes: tuple[str, ...] = ()
+
+
+def linear(name: str, out: int, into: int, role: Role, bias: bool = False, *, module: Module = Module.LINEAR) -> Block:
+    """A projection [out, in], with its bias [out]."""
+    weight = Tensor(f"{name}.weight", (out, into), role, module)
+    if not bias:
+        return Block((weight,))
+    return Block((weight, Tensor(f"{name}.bias", (out,), Role.BIAS, module)))
+
+
+def conv1d(name: str, out: int, into: int, role: Role) -> Block:
+    """transformers' Conv1D (GPT-2): weight [in, out], always with a bias [out]."""
+    weight = Tensor(f"{name}.weight", (into, out), role, Module.CONV1D)
+    return Block((weight, Tensor(f"{name}.bias", (out,), Role.BIAS, Module.CONV1D)))
+
+
+def norm(name: str, size: int, bias: bool = False) -> Block:
+    """A norm's weight [size], with its bias for a LayerNorm that has one."""
+    weight = Tensor(f"{name}.weight", (size,), Role.NORM, Module.NORM)
+    if not bias:
+        return Block((weight,))
+    return Block((weight, Tensor(f"{name}.bias", (size,), Role.NORM, Module.NORM)))
+
+
+def embedding(name: str, rows: int, size: int, role: Role = Role.EMBEDDING) -> Block:
+    """An embedding table [rows, size]; position tables have the role POSITION."""
+    return Block((Tensor(f"{name}.weight", (rows, size), role, Module.EMBEDDING),))
+
+
+def parameter(name: str, *shape: int, role: Role = Role.OTHER, module: Module = Module.PARAMETER) -> Block:
+    """A bare parameter, by its full name."""
+    return Block((Tensor(name, shape, role, module),))
+
+
+def prefixed(prefix: str, block: Block, tower: Tower | None = None, checkpoint_only: bool = False) -> Block:
+    """`block` with `prefix` before each tensor's name, moved to a tower where one is given."""
+    tensors = tuple(
+        replace(
+            tensor,
+            name=prefix + tensor.name,
+            tower=tower or tensor.tower,
+            checkpoint_only=checkpoint_only or tensor.checkpoint_only,
+        )
+        for tensor in block.tensors
+    )
+    return Block(tensors, block.mixers, block.mlp)
+
+
+def on_layers(prefix: str, block: Block, layers: Iterable[int], tower: Tower = Tower.TEXT) -> tuple[Tensor, ...]:
+    """The tensors of `block`, one copy on each of `layers`; `prefix` holds `{layer}`."""
+    indices = tuple(layers)
+    return tuple(
+        Tensor(
+            prefix + tensor.name,
+            tensor.shape,
+            tensor.role,
+            tensor.module,
+            indices,
+            tensor.active_experts,
+            tower if tensor.tower is Tower.TEXT else tensor.tower,
+            tensor.checkpoint_only,
+        )
+        for tensor in block.tensors
+    )
+
+
+Kind = TypeVar("Kind", bound=Hashable)
+
+
+def stack(
+    prefix: str, kinds: Sequence[Kind], make: Callable[[Kind], Block], tower: Tower = Tower.TEXT
+) -> tuple[tuple[Tensor, ...], tuple[Layer, ...]]:
+    """Layers of a few kinds: `kinds[i]` is all that layer i depends on, `make` builds each distinct kind once.
+
+    Returns the tensors (one object for all layers of a kind) and the layers. `prefix` is `model.layers.{layer}.`.
+    """
+    indices: dict[Kind, list[int]] = {}
+    for index, kind in enumerate(kinds):
+        indices.setdefault(kind, []).append(index)
+    blocks = {kind: make(kind) for kind in indices}
+    tensors = tuple(
+        tensor for kind, block in blocks.items() for tensor in on_layers(prefix, block, indices[kind], tower)
+    )
+    layers = tuple(Layer(index, blocks[kind].mixers, blocks[kind].mlp) for index, kind in enumerate(kinds))
+    return tensors, layers
