@@ -1,0 +1,1 @@
+"""The only room that turns figures into text: tables, JSON, CSV, Markdown, plots."""

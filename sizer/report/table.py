@@ -1,0 +1,144 @@
+"""Estimates as tables for people: text, Markdown, CSV. At most 100 columns wide."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sizer.estimate.records import Estimate, Placement
+from sizer.units import format_bandwidth, format_count, format_gib, format_rate, format_seconds
+
+HEADERS = ("precision", "engine", "weights", "total", "fits", "max ctx", "decode tok/s", "prefill", "TTFT")
+
+
+def gib(size_bytes: float | None) -> str:
+    """GiB with two decimals, or a dash."""
+    return "-" if size_bytes is None else f"{size_bytes / 2**30:.2f}"
+
+
+def fits_text(placement: Placement) -> str:
+    """`yes`, `no, 3.1 GiB short`, `20 layers + host`, or `?` where the memory is not known."""
+    if placement.available_bytes is None:
+        return "?"
+    if placement.whole:
+        return "yes"
+    if placement.host is not None and placement.fits:
+        return f"{placement.gpu_layers}{' expert' if placement.host_experts else ''} layers + host"
+    return f"no: {format_gib(placement.shortfall_bytes)} short"
+
+
+def tokens_text(tokens: int | None) -> str:
+    """`8192` as it is, from 10,000 in thousands (`131k`), `-` where unknown."""
+    if tokens is None:
+        return "-"
+    return str(tokens) if tokens < 10_000 else f"{tokens / 1000:.0f}k"
+
+
+def rate_text(rate: float, low: float | None, high: float | None) -> str:
+    """`95 (80-112)`, or `<= 120` where there is no interval: the roofline's upper bound."""
+    if low is None or high is None:
+        return f"<= {format_rate(rate)}"
+    return f"{format_rate(rate)} ({format_rate(low)}-{format_rate(high)})"
+
+
+def row(estimate: Estimate) -> list[str]:
+    """One estimate as the cells of `HEADERS`."""
+    speed = estimate.speed
+    decode = prefill = ttft = "-"
+    if speed is not None:
+        decode = rate_text(speed.decode.tokens_per_s, speed.decode.low_tokens_per_s, speed.decode.high_tokens_per_s)
+        prefill = ("<= " if speed.prefill.low_tokens_per_s is None else "") + format_rate(speed.prefill.tokens_per_s)
+        ttft = format_seconds(speed.prefill.ttft_s)
+    return [
+        estimate.precision,
+        estimate.engine,
+        gib(estimate.footprint.weights.size_bytes),
+        gib(estimate.footprint.total_bytes),
+        fits_text(estimate.placement),
+        tokens_text(estimate.max_context_tokens),
+        decode,
+        prefill,
+        ttft,
+    ]
+
+
+def model_line(estimate: Estimate) -> str:
+    """`meta-llama/... (LlamaForCausalLM): 8,030,261,248 parameters, 32 layers, ... [catalogue]`."""
+    model = estimate.architecture
+    params = f"{model.total_params:,} parameters" if model.layers else f"about {format_count(model.total_params)}"
+    pieces = [params]
+    if model.active_params != model.total_params:
+        pieces.append(f"{format_count(model.active_params)} active")
+    if model.layers:
+        pieces.append(f"{model.num_layers} layers")
+    if model.max_context_tokens:
+        pieces.append(f"context {model.max_context_tokens:,}")
+    return f"{model.model_id} ({model.architecture}): {', '.join(pieces)}. Basis: {model.basis.value}."
+
+
+def device_line(estimate: Estimate) -> str:
+    """`2 x NVIDIA ...: 24.00 GiB, 1,008 GB/s each`."""
+    target = estimate.target
+    device = target.device
+    count = f"{target.count} x " if target.count > 1 else ""
+    facts = [format_gib(device.memory_bytes)] if device.memory_bytes else []
+    if device.bandwidth_bytes_per_s:
+        facts.append(format_bandwidth(device.bandwidth_bytes_per_s))
+    others = "".join(f" + {other.name}" for other in target.others)
+    return (
+        f"{count}{device.name}{': ' if facts else ''}{', '.join(facts)}{' each' if target.count > 1 else ''}{others}."
+    )
+
+
+def workload_line(estimate: Estimate) -> str:
+    """`Prompt 512, output 128, context 640, batch 1, fp16 cache: 0.08 GiB. Memory in GiB.`."""
+    workload = estimate.workload
+    cache = estimate.footprint.kv_cache.size_bytes
+    cache_text = format_gib(cache) if estimate.footprint.kv_known else "unknown size"
+    return (
+        f"Prompt {workload.prompt_tokens:,}, output {workload.output_tokens:,}, context {workload.context_tokens:,}, "
+        f"batch {workload.batch_size}, {workload.kv_precision} cache ({cache_text}). Memory in GiB (2^30)."
+    )
+
+
+def render(estimates: Sequence[Estimate], style: str = "simple") -> str:
+    """The estimates of one model on one device as a table; `style` is a tabulate format (`simple`, `github`)."""
+    from tabulate import tabulate
+
+    first = estimates[0]
+    lines = [model_line(first), device_line(first), workload_line(first), ""]
+    lines.append(tabulate([row(item) for item in estimates], headers=HEADERS, tablefmt=style, disable_numparse=True))
+    notes = list(dict.fromkeys(note for item in estimates for note in item.assumptions))
+    if notes:
+        lines += ["", *(f"- {note}" for note in notes)]
+    return "\n".join(lines)
+
+
+def render_csv(estimates: Sequence[Estimate]) -> str:
+    """One line an estimate, raw numbers with the unit in the column's name."""
+    import csv
+    import io
+
+    from sizer.estimate.answer import model_estimate
+    from sizer.report.json import to_json
+
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    for index, item in enumerate(estimates):
+        flat = {"model": item.architecture.model_id, **_flat(to_json(model_estimate(item)))}
+        if index == 0:
+            writer.writerow(flat)
+        writer.writerow(flat.values())
+    return out.getvalue().rstrip("\n")
+
+
+def _flat(tree: dict[str, object], prefix: str = "") -> dict[str, object]:
+    """Nested objects as `memory.weights_bytes`; lists are joined, the parts tree is left to JSON."""
+    flat: dict[str, object] = {}
+    for key, value in tree.items():
+        if key == "parts":
+            continue
+        if isinstance(value, dict):
+            flat.update(_flat(value, f"{prefix}{key}."))
+        else:
+            flat[prefix + key] = "; ".join(map(str, value)) if isinstance(value, list) else value
+    return flat

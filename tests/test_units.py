@@ -1,0 +1,106 @@
+"""Quantities: parsed as written, formatted with their true names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sizer.errors import InvalidQuantity, did_you_mean, nearest
+from sizer.units import (
+    format_bandwidth,
+    format_count,
+    format_gib,
+    format_rate,
+    format_seconds,
+    parse_bytes,
+    parse_count,
+    parse_flops,
+    parse_rate,
+)
+
+BYTES = [
+    ("24GiB", 24 * 2**30),
+    ("24GB", 24 * 10**9),
+    ("24 gb", 24 * 10**9),
+    ("24g", 24 * 10**9),
+    ("1.5 GiB", 3 * 2**29),
+    ("512MiB", 2**29),
+    ("2TiB", 2**41),
+    ("16384", 16384),
+    ("80Gi", 80 * 2**30),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), BYTES)
+def test_bytes_as_written(text: str, expected: int) -> None:
+    """GiB is 2^30 and GB is 10^9, whatever the spelling."""
+    assert parse_bytes(text) == expected
+
+
+RATES = [("936GB/s", 936e9), ("3.35 TB/s", 3.35e12), ("1TB/s", 1000e9), ("600 GiB/s", 600 * 2**30), ("50GBps", 50e9)]
+
+
+@pytest.mark.parametrize(("text", "expected"), RATES)
+def test_rates_as_written(text: str, expected: float) -> None:
+    """A terabyte a second is a thousand gigabytes a second, no more."""
+    assert parse_rate(text) == expected
+
+
+@pytest.mark.parametrize(("text", "expected"), [("71TFLOPS", 71e12), ("0.5 PFLOPS", 5e14), ("312 tflops/s", 312e12)])
+def test_flops_as_written(text: str, expected: float) -> None:
+    """Compute rates are decimal."""
+    assert parse_flops(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("8B", 8 * 10**9), ("128k", 128_000), ("4096", 4096), ("1.5b", 1_500_000_000)]
+)
+def test_counts_as_written(text: str, expected: int) -> None:
+    """Counts of parameters and tokens are decimal."""
+    assert parse_count(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "GB", "-3GB", "0GB", "24 potatoes", "1e999GB", "nanGB", "24GB/s"])
+def test_bad_bytes_name_the_text(text: str) -> None:
+    """What is no amount of memory is refused with the user's own text."""
+    with pytest.raises(InvalidQuantity) as caught:
+        parse_bytes(text)
+    assert repr(text) in caught.value.message
+
+
+@pytest.mark.parametrize("parse", [parse_bytes, parse_rate, parse_flops, parse_count])
+@given(text=st.text(max_size=30) | st.from_regex(r"[0-9]{1,4}(\.[0-9]+)? ?[kKmMgGtT]?i?[bB]?(/s)?", fullmatch=True))
+def test_parsers_raise_only_their_error(parse: Callable[[str], float], text: str) -> None:
+    """Any text parses to a number that is not negative, or raises InvalidQuantity."""
+    with suppress(InvalidQuantity):
+        assert parse(text) >= 0
+
+
+@given(st.integers(min_value=1, max_value=2**50))
+def test_gib_round_trips(size_bytes: int) -> None:
+    """What is printed as GiB parses back to within its last digit."""
+    printed = format_gib(size_bytes)
+    if size_bytes >= 2**30:
+        assert abs(parse_bytes(printed) - size_bytes) <= 0.006 * 2**30
+
+
+def test_formats() -> None:
+    """Printed figures carry their unit and no false digits."""
+    assert format_bandwidth(2.039e12) == "2,039 GB/s"
+    assert format_count(8_030_261_248) == "8.03B"
+    assert format_count(596_049_920) == "596M"
+    assert format_rate(1234.5) == "1,234"
+    assert format_rate(12.345) == "12.3"
+    assert format_seconds(0.01234) == "12.3 ms"
+    assert format_seconds(300) == "5 min"
+
+
+def test_nearest_names() -> None:
+    """A misspelt name is answered with the nearest ones, none when nothing is near."""
+    assert nearest("rtx-409", ["rtx-4090", "a100"]) == ["rtx-4090"]
+    assert did_you_mean("rtx-409", ["rtx-4090"]) == "Did you mean 'rtx-4090'?"
+    assert did_you_mean("zzzz", ["rtx-4090"]) == ""
