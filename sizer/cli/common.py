@@ -15,24 +15,6 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 FORMATS = ("table", "json", "csv", "markdown")
 
 
-class Quantity(click.ParamType):
-    """An option whose text one of the parsers of `sizer.units` reads."""
-
-    def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
-        self.name = name
-        self.parse = parse
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The parsed quantity; InvalidQuantity names the user's text."""
-        return self.parse(value) if isinstance(value, str) else value
-
-
-BYTES = Quantity("memory", parse_bytes)
-RATE = Quantity("bandwidth", parse_rate)
-FLOPS = Quantity("flops", parse_flops)
-TOKENS = Quantity("tokens", parse_count)
-
-
 def _context(text: str) -> int | str:
     return "max" if text.strip().lower() == "max" else parse_count(text)
 
@@ -45,10 +27,6 @@ def _gpu_layers(text: str) -> int | None:
     return int(text)
 
 
-CONTEXT = Quantity("tokens|max", _context)
-GPU_LAYERS = Quantity("N|auto", _gpu_layers)
-
-
 def _apply(options: list[Callable[[Any], Any]], function: Command) -> Command:
     for option in reversed(options):
         function = option(function)
@@ -58,13 +36,19 @@ def _apply(options: list[Callable[[Any], Any]], function: Command) -> Command:
 def device_options(function: Command) -> Command:
     """--device and what describes or overrides it."""
     options = [
-        click.option("--device", "-d", "devices", multiple=True, metavar="D", help="Repeatable; default: this machine."),
-        click.option("--bandwidth", type=RATE, help="Memory bandwidth of the device, as 936GB/s."),
-        click.option("--memory", type=BYTES, help="Memory of the device, as 24GiB."),
-        click.option("--flops", type=FLOPS, help="Dense 16-bit compute of the device, as 71TFLOPS."),
+        click.option(
+            "--device", "-d", "devices", multiple=True, metavar="D", help="Repeatable; default: this machine."
+        ),
+        click.option(
+            "--bandwidth", type=parse_rate, metavar="RATE", help="Memory bandwidth of the device, as 936GB/s."
+        ),
+        click.option("--memory", type=parse_bytes, metavar="SIZE", help="Memory of the device, as 24GiB."),
+        click.option(
+            "--flops", type=parse_flops, metavar="RATE", help="Dense 16-bit compute of the device, as 71TFLOPS."
+        ),
         click.option("--host", metavar="D", help="CPU that holds what does not fit on the device."),
-        click.option("--ram", type=BYTES, help="The host's memory, as 64GiB."),
-        click.option("--ram-bandwidth", type=RATE, help="The host's memory bandwidth."),
+        click.option("--ram", type=parse_bytes, metavar="SIZE", help="The host's memory, as 64GiB."),
+        click.option("--ram-bandwidth", type=parse_rate, metavar="RATE", help="The host's memory bandwidth."),
     ]
     return _apply(options, function)
 
@@ -72,13 +56,27 @@ def device_options(function: Command) -> Command:
 def workload_options(function: Command) -> Command:
     """Tokens, batch, cache and ways to split."""
     options = [
-        click.option("--prompt", type=TOKENS, default=512, show_default=True, help="Prompt tokens."),
-        click.option("--output", type=TOKENS, default=128, show_default=True, help="Generated tokens."),
-        click.option("--context", type=CONTEXT, help="Cache length in tokens, or max.  [default: prompt + output]"),
+        click.option(
+            "--prompt", type=parse_count, metavar="TOKENS", default=512, show_default=True, help="Prompt tokens."
+        ),
+        click.option(
+            "--output", type=parse_count, metavar="TOKENS", default=128, show_default=True, help="Generated tokens."
+        ),
+        click.option(
+            "--context",
+            type=_context,
+            metavar="TOKENS|max",
+            help="Cache length in tokens, or max.  [default: prompt + output]",
+        ),
         click.option("--batch", type=click.IntRange(1, 65536), default=1, show_default=True, help="Sequences at once."),
         click.option("--kv-precision", default="fp16", show_default=True, help="fp16, fp8, q8_0, q4_0 ..."),
         click.option("--parallel", type=click.Choice(["tensor", "pipeline", "layer"]), help="Several devices."),
-        click.option("--gpu-layers", type=GPU_LAYERS, help="Layers on the device, the rest on the host, or auto."),
+        click.option(
+            "--gpu-layers",
+            type=_gpu_layers,
+            metavar="N|auto",
+            help="Layers on the device, the rest on the host, or auto.",
+        ),
         click.option("--threads", type=click.IntRange(1, 4096), help="CPU threads."),
     ]
     return _apply(options, function)

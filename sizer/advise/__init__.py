@@ -1,0 +1,1 @@
+"""From estimates to decisions: what to run, on what, and the command that does it."""

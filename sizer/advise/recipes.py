@@ -1,0 +1,137 @@
+"""Ready-to-paste code and commands that run an estimate's model as estimated."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+
+from sizer.errors import UsageError
+from sizer.estimate.records import Estimate
+
+BITSANDBYTES_CONFIGS = {
+    "int8": "BitsAndBytesConfig(load_in_8bit=True)",
+    "nf4": 'BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16)',
+    "nf4-dq": (
+        'BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, '
+        "bnb_4bit_compute_dtype=torch.bfloat16)"
+    ),
+    "fp4": 'BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="fp4", bnb_4bit_compute_dtype=torch.bfloat16)',
+}
+TORCH_DTYPES = {"fp32": "torch.float32", "fp16": "torch.float16", "bf16": "torch.bfloat16"}
+LLAMA_CPP_CACHE_TYPES = {"fp16": "f16", "bf16": "bf16", "fp32": "f32"}
+VLLM_ONLINE_QUANTIZATION = {"fp8": "fp8", "int8": "bitsandbytes", "nf4": "bitsandbytes"}
+
+
+def gguf_file(estimate: Estimate) -> str:
+    """The usual file name of the model at this GGUF type: `Qwen3-8B-Q4_K_M.gguf`."""
+    name = estimate.architecture.model_id.rsplit("/", 1)[-1]
+    return f"{name}-{estimate.precision.upper()}.gguf"
+
+
+def transformers(estimate: Estimate) -> str:
+    """Python that loads the model with transformers' `pipeline` and answers one chat turn."""
+    quantized = BITSANDBYTES_CONFIGS.get(estimate.precision)
+    dtype = TORCH_DTYPES.get(estimate.precision, "torch.bfloat16" if quantized else '"auto"')
+    imports = "BitsAndBytesConfig, pipeline" if quantized else "pipeline"
+    extra = f'    model_kwargs={{"quantization_config": {quantized}}},\n' if quantized else ""
+    needs_torch = "import torch\n" if "torch." in dtype + extra else ""
+    return (
+        f"{needs_torch}from transformers import {imports}\n\n"
+        "generate = pipeline(\n"
+        '    "text-generation",\n'
+        f"    model={estimate.architecture.model_id!r},\n"
+        f"    dtype={dtype},\n"
+        '    device_map="auto",\n'
+        f"{extra}"
+        ")\n"
+        'messages = [{"role": "user", "content": "Will it fit, and how fast?"}]\n'
+        f"answer = generate(messages, max_new_tokens={estimate.workload.output_tokens})\n"
+        'print(answer[0]["generated_text"][-1]["content"])\n'
+    )
+
+
+def vllm(estimate: Estimate) -> str:
+    """`vllm serve` with the context, the cache precision and the number of devices of the estimate."""
+    command = ["vllm", "serve", estimate.architecture.model_id]
+    command += ["--max-model-len", str(estimate.workload.context_tokens)]
+    command += ["--max-num-seqs", str(estimate.workload.batch_size)]
+    if estimate.precision in {"bf16", "fp16", "fp32"}:
+        command += ["--dtype", {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}[estimate.precision]]
+    elif estimate.precision in VLLM_ONLINE_QUANTIZATION and not estimate.architecture.quantization:
+        command += ["--quantization", VLLM_ONLINE_QUANTIZATION[estimate.precision]]
+    if estimate.target.count > 1:
+        kind = "pipeline" if estimate.placement.kind == "layer" else "tensor"
+        command += [f"--{kind}-parallel-size", str(estimate.target.count)]
+    if estimate.workload.kv_precision == "fp8":
+        command += ["--kv-cache-dtype", "fp8"]
+    return shlex.join(command) + "\n"
+
+
+def _llama_flags(estimate: Estimate) -> list[str]:
+    """The flags that llama-server and llama-cli share."""
+    workload, placement = estimate.workload, estimate.placement
+    flags = ["-m", gguf_file(estimate), "-c", str(workload.context_tokens * workload.batch_size)]
+    layers = estimate.architecture.num_layers
+    if placement.host_experts:
+        flags += ["-ngl", "99", "--n-cpu-moe", str(layers - placement.gpu_layers)]
+    elif placement.gpu_layers:
+        flags += ["-ngl", "99" if placement.gpu_layers == layers else str(placement.gpu_layers)]
+    else:
+        flags += ["-ngl", "0"]
+    cache_type = LLAMA_CPP_CACHE_TYPES.get(workload.kv_precision, workload.kv_precision)
+    if cache_type != "f16":
+        flags += ["-fa", "on", "-ctk", cache_type, "-ctv", cache_type]
+    if workload.threads:
+        flags += ["-t", str(workload.threads)]
+    if estimate.target.count > 1:
+        flags += ["-sm", "layer"]
+    return flags
+
+
+def llama_cpp(estimate: Estimate) -> str:
+    """`llama-server` for serving and `llama-cli` for the terminal."""
+    parallel = ["-np", str(estimate.workload.batch_size)] if estimate.workload.batch_size > 1 else []
+    server = ["llama-server", *_llama_flags(estimate), *parallel]
+    cli = ["llama-cli", *_llama_flags(estimate), "-n", str(estimate.workload.output_tokens)]
+    return f"{shlex.join(server)}\n{shlex.join(cli)}\n"
+
+
+def ollama(estimate: Estimate) -> str:
+    """A Modelfile, and the two commands that create and run it."""
+    name = estimate.architecture.model_id.rsplit("/", 1)[-1].lower()
+    lines = [f"FROM ./{gguf_file(estimate)}", f"PARAMETER num_ctx {estimate.workload.context_tokens}"]
+    if estimate.placement.host is not None:
+        lines.append(f"PARAMETER num_gpu {estimate.placement.gpu_layers}")
+    if estimate.workload.threads:
+        lines.append(f"PARAMETER num_thread {estimate.workload.threads}")
+    tag = f"{name}:{estimate.precision}"
+    return "\n".join([*lines, "", f"# ollama create {tag} -f Modelfile && ollama run {tag}", ""])
+
+
+def mlx_lm(estimate: Estimate) -> str:
+    """Convert once at the precision's bits, then generate."""
+    bits = estimate.precision.removeprefix("mlx-").removesuffix("bit")
+    name = f"{estimate.architecture.model_id.rsplit('/', 1)[-1]}-{bits}bit"
+    model_id = estimate.architecture.model_id
+    convert = ["mlx_lm.convert", "--hf-path", model_id, "-q", "--q-bits", bits, "--mlx-path", name]
+    run = ["mlx_lm.generate", "--model", name if bits.isdigit() else model_id]
+    run += ["--prompt", "Will it fit, and how fast?", "--max-tokens", str(estimate.workload.output_tokens)]
+    commands = [convert, run] if bits.isdigit() else [run]
+    return "".join(shlex.join(command) + "\n" for command in commands)
+
+
+RECIPES: dict[str, Callable[[Estimate], str]] = {
+    "transformers": transformers,
+    "vllm": vllm,
+    "llama.cpp": llama_cpp,
+    "ollama": ollama,
+    "mlx-lm": mlx_lm,
+}
+
+
+def recipe(estimate: Estimate, engine: str | None = None) -> str:
+    """The text that runs this estimate with its engine (or another one); UsageError where there is no recipe."""
+    wanted = engine or estimate.engine
+    if wanted not in RECIPES:
+        raise UsageError(f"no recipe for the engine {wanted!r}.", f"There are recipes for {', '.join(RECIPES)}.")
+    return RECIPES[wanted](estimate)
