@@ -19,6 +19,8 @@ SANDWICH_NORMS = (
     "post_feedforward_layernorm",
 )
 
+LLAMA_ATTENTION, LLAMA_MLP = Attention(), Mlp()
+
 
 def causal_lm(
     config: Config,
@@ -77,9 +79,9 @@ class Decoder:
     `extra` gives the tensors outside the layers that Llama lacks, `beyond` those of multi-token prediction.
     """
 
-    attention: LayerRule = Attention()
-    mlp: LayerRule = Mlp()
-    norms: tuple[str, ...] = PRE_NORMS
+    attention: LayerRule = LLAMA_ATTENTION
+    mlp: LayerRule = LLAMA_MLP
+    norms: tuple[str, ...] | Callable[[Config], tuple[str, ...]] = PRE_NORMS
     norm_bias: Flag = False
     head_bias: Flag = False
     final_norm: str | None = "norm"
@@ -88,7 +90,8 @@ class Decoder:
 
     def __call__(self, config: Config) -> Parts:
         count, hidden, norm_bias = config.layers(), config.size("hidden_size"), flag(config, self.norm_bias)
-        norms = sum((norm(name, hidden, norm_bias) for name in self.norms), Block())
+        names = self.norms(config) if callable(self.norms) else self.norms
+        norms = sum((norm(name, hidden, norm_bias) for name in names), Block())
         return causal_lm(
             config,
             joined(self.attention(config, count), self.mlp(config, count), (norms,) * count),

@@ -8,16 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from sizer.model.architecture import MixerKind
-from sizer.model.blocks.attention import attention
+from sizer.model.blocks.attention import attention, fused_attention
 from sizer.model.blocks.core import Block
 from sizer.model.blocks.mlp import fused_mlp, gated_mlp, plain_mlp
 from sizer.model.config import Config
+from sizer.model.families.windows import Window, WindowRule, no_windows
 
 LayerRule = Callable[[Config, int], Sequence[Block]]
-Window = tuple[MixerKind, int | None]
-FULL: Window = (MixerKind.FULL, None)
-
 Flag = bool | str
 """True, False, or the name of the config field that says which."""
 
@@ -51,102 +48,98 @@ def heads(config: Config, *, head_dim_field: bool = True, kv_field: bool = True)
     return Heads(hidden, count, kv_heads, head_dim)
 
 
-def window_of(config: Config, name: str, window: int | None) -> Window:
-    """Mixer kind and window of one entry of `layer_types`."""
-    if name == "sliding_attention" and window is not None:
-        return MixerKind.SLIDING, window
-    if name == "chunked_attention":
-        return MixerKind.CHUNKED, config.size("attention_chunk_size")
-    if name in ("full_attention", "sliding_attention"):
-        return FULL
-    raise config.error("layer_types", f"{name!r} is no attention layer of this family.")
-
-
-def no_windows(_config: Config, count: int) -> Sequence[Window]:
-    """Full attention on every layer."""
-    return (FULL,) * count
-
-
-def one_window(config: Config, count: int) -> Sequence[Window]:
-    """`sliding_window` on every layer (Mistral), whatever `layer_types` says."""
-    window = config.optional_size("sliding_window")
-    return (FULL if window is None else (MixerKind.SLIDING, window),) * count
-
-
-def typed_windows(config: Config, count: int) -> Sequence[Window]:
-    """`layer_types` where it is given; else full attention on every layer."""
-    window = config.optional_size("sliding_window")
-    return tuple(window_of(config, name, window) for name in config.layer_types(count) or ("full_attention",) * count)
-
-
-@dataclass(frozen=True)
-class EveryNth:
-    """`layer_types` where it is given; else sliding on all layers but every nth, n from `field` or `every`.
-
-    `last_full` counts from one (layers n, 2n … are full, Gemma 3); else from nought (layers 0, n … are full).
-    """
-
-    every: int
-    field: str = "sliding_window_pattern"
-    last_full: bool = True
-
-    def __call__(self, config: Config, count: int) -> Sequence[Window]:
-        window = config.optional_size("sliding_window")
-        types = config.layer_types(count)
-        if types is None:
-            every = config.size(self.field, default=self.every)
-            shift = 1 if self.last_full else 0
-            types = tuple("sliding_attention" if (i + shift) % every else "full_attention" for i in range(count))
-        return tuple(window_of(config, name, window) for name in types)
-
-
 @dataclass(frozen=True)
 class Attention:
-    """Separate q, k, v, o projections. `bias` is that of q, k and v, `o_bias` that of o.
+    """Separate q, k, v, o projections. `bias` is that of q, k and v, `o_bias` that of o (None: the same).
 
-    `qk_norm` is `head` (norms of a head's size), `width` (norms over all heads) or None.
+    `qk_norm` is `head` (norms of a head's size), `width` (norms over all heads) or None; `norm_if` names the field
+    that switches them. `extra` gives what else the module holds. With `plain_heads`, head_dim is hidden / heads.
     """
 
     bias: Flag = "attention_bias"
-    o_bias: Flag = "attention_bias"
+    o_bias: Flag | None = None
     qk_norm: str | None = None
     qk_names: tuple[str, str] = ("q_norm", "k_norm")
+    norm_if: Flag = True
     norm_bias: bool = False
     sinks: bool = False
-    head_dim_field: bool = True
+    plain_heads: bool = False
+    kv_field: bool = True
     names: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj")
     prefix: str = "self_attn."
-    windows: Callable[[Config, int], Sequence[Window]] = no_windows
+    windows: WindowRule = no_windows
+    extra: Callable[[Config, Heads], Block] | None = None
 
     def __call__(self, config: Config, count: int) -> Sequence[Block]:
         windows = self.windows(config, count)
-        blocks = {window: self.block(config, *window) for window in dict.fromkeys(windows)}
+        blocks = {window: self.block(config, window) for window in dict.fromkeys(windows)}
         return [blocks[window] for window in windows]
 
-    def block(self, config: Config, kind: MixerKind, window: int | None) -> Block:
+    def block(self, config: Config, window: Window) -> Block:
         """The attention of a layer with this window."""
-        sizes = heads(config, head_dim_field=self.head_dim_field)
-        norms: tuple[tuple[str, int], ...] = ()
-        if self.qk_norm == "head":
-            norms = tuple((name, sizes.head_dim) for name in self.qk_names)
-        elif self.qk_norm == "width":
-            widths = (sizes.heads * sizes.head_dim, sizes.kv_heads * sizes.head_dim)
-            norms = tuple(zip(self.qk_names, widths, strict=True))
-        return attention(
+        sizes = heads(config, head_dim_field=not self.plain_heads, kv_field=self.kv_field)
+        bias = flag(config, self.bias)
+        block = attention(
             sizes.hidden,
             sizes.heads,
             sizes.kv_heads,
             sizes.head_dim,
             prefix=self.prefix,
             names=self.names,
-            bias=flag(config, self.bias),
-            o_bias=flag(config, self.o_bias),
-            norms=norms,
+            bias=bias,
+            o_bias=bias if self.o_bias is None else flag(config, self.o_bias),
+            norms=self.norms(sizes) if flag(config, self.norm_if) else (),
             norm_bias=self.norm_bias,
             sinks=self.sinks,
-            kind=kind,
-            window=window,
+            kind=window[0],
+            window=window[1],
         )
+        return block if self.extra is None else block + self.extra(config, sizes)
+
+    def norms(self, sizes: Heads) -> tuple[tuple[str, int], ...]:
+        """Names and sizes of the q and k norms."""
+        if self.qk_norm is None:
+            return ()
+        q, k = self.qk_names
+        if self.qk_norm == "head":
+            return (q, sizes.head_dim), (k, sizes.head_dim)
+        return (q, sizes.heads * sizes.head_dim), (k, sizes.kv_heads * sizes.head_dim)
+
+
+@dataclass(frozen=True)
+class FusedAttention:
+    """q, k and v as one projection (`names[0]`), and the output projection."""
+
+    names: tuple[str, str] = ("query_key_value", "dense")
+    prefix: str = "self_attn."
+    bias: Flag = True
+    o_bias: Flag | None = None
+    plain_heads: bool = False
+    kv_field: bool = True
+    windows: WindowRule = no_windows
+    extra: Callable[[Config, Heads], Block] | None = None
+
+    def __call__(self, config: Config, count: int) -> Sequence[Block]:
+        sizes = heads(config, head_dim_field=not self.plain_heads, kv_field=self.kv_field)
+        bias = flag(config, self.bias)
+        more = Block() if self.extra is None else self.extra(config, sizes)
+        windows = self.windows(config, count)
+        blocks = {
+            window: fused_attention(
+                sizes.hidden,
+                sizes.heads,
+                sizes.kv_heads,
+                sizes.head_dim,
+                prefix=self.prefix,
+                names=self.names,
+                bias=bias,
+                o_bias=bias if self.o_bias is None else flag(config, self.o_bias),
+                window=window[1],
+            )
+            + more
+            for window in dict.fromkeys(windows)
+        }
+        return [blocks[window] for window in windows]
 
 
 @dataclass(frozen=True)
