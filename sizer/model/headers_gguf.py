@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Sequence
+from math import prod
 from typing import Any
 
 from sizer.model.headers import MAX_DIMENSION, ByteSource, Header, HeaderTensor, invalid, merge, open_shard
-from sizer.model.headers_ggml import GGML_TYPES
+from sizer.precision.formats import format_of
 
 # The largest published headers (262,144 tokens with merges) take some 16 MB.
 MAX_HEADER_BYTES = 64 * 2**20
@@ -24,6 +25,14 @@ MAX_KEPT_STRING_BYTES = 65_536
 MAX_ARRAY_STRINGS = 2**22
 MAX_DIMENSIONS = 4
 READ_AHEAD_BYTES = 2**20
+
+# ggml.h's `enum ggml_type`: the number in the file, sizer's name of the format.
+GGML_TYPES = {
+    0: "fp32", 1: "fp16", 2: "q4_0", 3: "q4_1", 6: "q5_0", 7: "q5_1", 8: "q8_0", 9: "q8_1", 10: "q2_k", 11: "q3_k",
+    12: "q4_k", 13: "q5_k", 14: "q6_k", 15: "q8_k", 16: "iq2_xxs", 17: "iq2_xs", 18: "iq3_xxs", 19: "iq1_s", 20:
+    "iq4_nl", 21: "iq3_s", 22: "iq2_s", 23: "iq4_xs", 24: "i8", 25: "i16", 26: "i32", 27: "i64", 28: "fp64", 29:
+    "iq1_m", 30: "bf16", 34: "tq1_0", 35: "tq2_0", 39: "mxfp4", 40: "nvfp4", 41: "q1_0", 42: "q2_0",
+}  # fmt: skip
 
 _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 _BOOL, _STRING, _ARRAY = 7, 8, 9
@@ -176,14 +185,12 @@ def _tensor(cursor: _Cursor) -> tuple[HeaderTensor, int]:
         raise invalid(cursor.source, f"tensor {name!r} has the shape {shape}")
     if type_id not in GGML_TYPES:
         raise invalid(cursor.source, f"tensor {name!r} has the unknown type {type_id}")
-    type_name, block_elements, block_bytes = GGML_TYPES[type_id]
+    stored = format_of(GGML_TYPES[type_id])
     row = shape[0] if shape else 1
-    if row % block_elements:
-        raise invalid(cursor.source, f"tensor {name!r}: a row of {row} is no whole number of {type_name} blocks")
-    size = row // block_elements * block_bytes
-    for dimension in shape[1:]:
-        size *= dimension
-    return HeaderTensor(name, type_name, shape[::-1], size), offset
+    if not stored.fits(row):
+        raise invalid(cursor.source, f"tensor {name!r}: a row of {row} is no whole number of {stored.key} blocks")
+    size = row // stored.block_elements * stored.block_bytes * prod(shape[1:])
+    return HeaderTensor(name, stored.key, shape[::-1], size), offset
 
 
 def _check_data(cursor: _Cursor, metadata: dict[str, Any], infos: list[tuple[HeaderTensor, int]]) -> None:
