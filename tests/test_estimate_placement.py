@@ -91,10 +91,19 @@ def test_llama_cpp_compute_buffer() -> None:
 
 def test_old_transformers_kept_all_logits() -> None:
     """Before 4.45 the logits of every prompt token were kept, in 16 and in 32 bits."""
-    recent = case(LLAMA_8B, 80, engine="transformers", workload=Workload(prompt_tokens=4096, context_tokens=4224))
-    old, _ = place(replace(recent, engine_version="4.37.2"))
-    new, _ = place(replace(recent, engine_version="4.57.0"))
+    asked = case(LLAMA_8B, 80, engine="transformers", workload=Workload(prompt_tokens=4096, context_tokens=4224))
+    old_rule = engine_memory("transformers", "4.37.2 (torch 2.1)")
+    assert old_rule is not None
+    old, _ = place(replace(asked, engine=old_rule))
+    new, _ = place(asked)
     assert old.activations.size_bytes - new.activations.size_bytes > 4096 * 128256 * 2
+
+
+def test_a_growing_cache_is_not_full_while_the_prompt_is_read() -> None:
+    """A short prompt and a long answer peak at the end: weights, full cache and one token's work."""
+    asked = Workload(prompt_tokens=1024, output_tokens=7168, context_tokens=8192)
+    needed, _ = place(case(LLAMA_8B, 80, engine="transformers", workload=asked))
+    assert needed.activations.size_bytes < 64 * 2**20
 
 
 def test_unknown_cache_precision_names_the_text() -> None:

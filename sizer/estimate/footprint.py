@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from sizer.estimate.kv_cache import cache_format, mixer_cache_bytes, mixers_of
@@ -17,17 +17,18 @@ GATE_ROLES = frozenset({Role.GATE, Role.GATE_UP, Role.SHARED_GATE, Role.SHARED_G
 EXPERT_GATE_ROLES = frozenset({Role.EXPERT_GATE, Role.EXPERT_GATE_UP})
 DOWN_ROLES = frozenset({Role.DOWN, Role.SHARED_DOWN})
 QKV_ROLES = frozenset({Role.Q, Role.Q_B, Role.K, Role.V, Role.QKV, Role.KV_B, Role.SSM_IN})
-FULL_LOGITS_BEFORE = (4, 45)
-"""transformers before this version computed the logits of every prompt token, not of the last one alone."""
 
 
 @dataclass(frozen=True, slots=True)
 class EngineMemory:
     """How an engine takes memory: one row of `data/engine_memory.csv`.
 
-    `allocates` is as_needed, fraction_of_device or fraction_of_free (what is free once the weights are loaded), and
-    `device_fraction` that fraction. Prompts are read in chunks of `prefill_chunk_tokens` (None: whole). `logits_rows`
-    is last (one row a sequence), chunk (one a token of the chunk) or a fixed number of rows.
+    `allocates` is as_needed, fraction_of_device, fraction_of_free (of what is free once the weights are loaded) or
+    fraction_of_device_for_cache, and `device_fraction` that fraction. Prompts are read in chunks of
+    `prefill_chunk_tokens` (None: whole). `logits_rows` is last (one row a sequence), chunk (one a token of the chunk),
+    prompt (one a token of the prompt) or a fixed number. `cache_grows` says that the cache grows token by token instead
+    of being reserved. `usual_counter` is what people report: allocated (the framework's allocator) or device (what the
+    driver shows, context included).
     """
 
     engine: str
@@ -42,24 +43,37 @@ class EngineMemory:
     logits_bytes_per_value: int
     kv_block_tokens: int
     state_bytes_per_value: int
+    cache_grows: bool
+    workspace_bytes: int
+    usual_counter: str
     source: str
 
 
 @cache
-def _engine_rows() -> dict[str, dict[str, str]]:
-    return {row["engine"]: row for row in read_rows("engine_memory.csv")}
+def _engine_rows() -> dict[str, list[dict[str, str]]]:
+    rows: dict[str, list[dict[str, str]]] = defaultdict(list)
+    for row in read_rows("engine_memory.csv"):
+        rows[row["engine"]].append(row)
+    return rows
 
 
 @cache
-def engine_memory(engine: str) -> EngineMemory | None:
-    """The memory row of an engine (of the one that it allocates like, where the table says so), or None."""
+def engine_memory(engine: str, version: str = "", date: str = "") -> EngineMemory | None:
+    """The memory row of an engine (of the one that it allocates like, where the table says so), or None.
+
+    A row with `before_version` holds for older versions, and where the version is not known for runs before that
+    version's release (`date`, ISO); without either the newest rule holds.
+    """
     rows = _engine_rows()
     if engine not in rows:
         return None
-    row = rows[rows[engine]["like"] or engine]
+    like = rows[engine][0]["like"]
+    candidates = rows[like or engine]
+    older = [row for row in candidates if row["before_version"] and _is_older(row, _version(version), date)]
+    row = min(older, key=lambda old: _version(old["before_version"])) if older else candidates[0]
     return EngineMemory(
         engine=engine,
-        like=rows[engine]["like"],
+        like=like,
         allocates=row["allocates"],
         device_fraction=float(row["device_fraction"]) if row["device_fraction"] else None,
         context_overhead_bytes=int(row["context_overhead_bytes"]),
@@ -70,8 +84,26 @@ def engine_memory(engine: str) -> EngineMemory | None:
         logits_bytes_per_value=int(row["logits_bytes_per_value"]),
         kv_block_tokens=int(row["kv_block_tokens"]),
         state_bytes_per_value=int(row["state_bytes_per_value"]),
+        cache_grows=row["cache_grows"] == "yes",
+        workspace_bytes=int(row["workspace_bytes"]),
+        usual_counter=row["usual_counter"],
         source=row["source"],
     )
+
+
+def _is_older(row: dict[str, str], version: tuple[int, ...], date: str) -> bool:
+    return version < _version(row["before_version"]) if version else bool(date) and date < row["before_date"]
+
+
+def _version(text: str) -> tuple[int, ...]:
+    """The numbers at the start of `4.37.2 (torch 2.1)`, none where the text does not start with any."""
+    numbers: list[int] = []
+    for piece in text.split()[:1]:
+        for number in piece.lstrip("v").split("."):
+            if not number.isdigit():
+                break
+            numbers.append(int(number))
+    return tuple(numbers)
 
 
 def activation_values_per_token(architecture: Architecture) -> int:
@@ -103,27 +135,31 @@ def _gated_layers(architecture: Architecture) -> set[int]:
     return {layer for tensor in architecture.tensors if tensor.role in gates for layer in tensor.layers}
 
 
-def activations_part(architecture: Architecture, workload: Workload, engine: EngineMemory, version: str = "") -> Part:
-    """Working memory of the prefill: the widest layer over the tokens of a chunk, or the logits, whichever is larger.
+def activations_part(architecture: Architecture, workload: Workload, engine: EngineMemory) -> Part:
+    """Working memory above weights and cache at the high-water mark.
 
-    The layer's buffers are freed before the logits are computed, so the two do not add up.
+    While the prompt is read: the widest layer over the tokens of a chunk, or the logits, whichever is larger (the
+    layer's buffers are freed before the logits are computed). Where the cache grows token by token it is not yet full
+    then, so only what exceeds the full cache counts. While decoding: one token of each sequence.
     """
     prompt_tokens = workload.prompt_tokens * workload.batch_size
     chunk_tokens = min(prompt_tokens, engine.prefill_chunk_tokens or prompt_tokens)
-    layer_bytes = chunk_tokens * activation_values_per_token(architecture) * engine.activation_bytes_per_value
-    rows = {"last": workload.batch_size, "chunk": chunk_tokens}.get(engine.logits_rows)
-    if engine.engine == "transformers" and _version(version) < FULL_LOGITS_BEFORE:
-        rows = prompt_tokens
-    logits_bytes = (int(engine.logits_rows) if rows is None else rows) * architecture.vocab_size
-    logits_bytes *= engine.logits_bytes_per_value
-    residual_bytes = chunk_tokens * architecture.hidden_size * engine.activation_bytes_per_value
-    return Part("activations", max(layer_bytes, logits_bytes + residual_bytes))
+    reading_bytes = _working_bytes(architecture, workload, engine, chunk_tokens)
+    if engine.cache_grows:
+        full_bytes = kv_cache_part(architecture, workload, engine).size_bytes
+        prompt_context = replace(workload, context_tokens=min(workload.prompt_tokens, workload.context_tokens))
+        reading_bytes -= full_bytes - kv_cache_part(architecture, prompt_context, engine).size_bytes
+    decoding_bytes = _working_bytes(architecture, workload, engine, workload.batch_size)
+    return Part("activations", max(reading_bytes, decoding_bytes) + engine.workspace_bytes)
 
 
-def _version(text: str) -> tuple[int, ...]:
-    """`4.37.2` as numbers; an unknown version counts as the newest."""
-    numbers = tuple(int(piece) for piece in text.split(".")[:2] if piece.isdigit())
-    return numbers or (10**6,)
+def _working_bytes(architecture: Architecture, workload: Workload, engine: EngineMemory, tokens: int) -> int:
+    """Bytes alive while `tokens` tokens go through one step: the widest layer, or the logits and the residual."""
+    layer_bytes = tokens * activation_values_per_token(architecture) * engine.activation_bytes_per_value
+    by_rule = {"last": workload.batch_size, "chunk": tokens, "prompt": tokens}
+    rows = by_rule[engine.logits_rows] if engine.logits_rows in by_rule else int(engine.logits_rows)
+    logits_bytes = rows * architecture.vocab_size * engine.logits_bytes_per_value
+    return max(layer_bytes, logits_bytes + tokens * architecture.hidden_size * engine.activation_bytes_per_value)
 
 
 def kv_cache_part(architecture: Architecture, workload: Workload, engine: EngineMemory) -> Part:
@@ -163,13 +199,12 @@ def footprint(
     *,
     on_cpu: bool = False,
     device_count: int = 1,
-    engine_version: str = "",
 ) -> Footprint:
     """The tree of what one run takes, all devices together, in bytes."""
     return Footprint(
         weights=weights_part(stored),
         kv_cache=kv_cache_part(architecture, workload, engine),
-        activations=activations_part(architecture, workload, engine, engine_version),
+        activations=activations_part(architecture, workload, engine),
         overhead=overhead_part(engine, on_cpu, device_count),
         kv_known=bool(architecture.layers),
     )

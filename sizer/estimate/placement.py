@@ -32,7 +32,6 @@ def place(case: Case) -> tuple[Footprint, Placement]:
         case.engine,
         on_cpu=case.on_cpu,
         device_count=len(case.devices),
-        engine_version=case.engine_version,
     )
     shares = _device_shares(case, needed)
     placed = _whole(case, shares)
@@ -74,6 +73,8 @@ def _reserved(case: Case, shares: Sequence[Share], available_bytes: int | None) 
     fixed_bytes = sum(share.total_bytes - share.kv_cache_bytes for share in shares)
     if case.engine.allocates == "fraction_of_free":
         available_bytes = fixed_bytes + int(max(0, available_bytes - fixed_bytes) * fraction)
+    elif case.engine.allocates == "fraction_of_device_for_cache":
+        available_bytes = min(available_bytes, fixed_bytes + int(available_bytes * fraction))
     if fixed_bytes >= available_bytes:
         return available_bytes, 0
     one = replace(case, workload=replace(case.workload, batch_size=1))

@@ -30,7 +30,6 @@ class Case:
     parallelism: str
     can_offload: bool
     experts_first: bool
-    engine_version: str = ""
 
     @property
     def devices(self) -> tuple[Device, ...]:
