@@ -1,0 +1,58 @@
+"""What a checkpoint takes on disk beyond its tensors: the headers, and what bitsandbytes writes beside each matrix."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from functools import lru_cache
+
+from sizer.precision.schemes import matrix_shape
+from sizer.precision.stored import StoredTensor
+
+# safetensors: `"NAME":{"dtype":"BF16","shape":[4096,4096],"data_offsets":[1234567890,1234567890]},`
+HEADER_ENTRY_BYTES = 78
+HEADER_LENGTH_BYTES = 8
+
+# Tensors that a checkpoint stores for one quantized matrix, by the start of the format's key.
+TENSORS_PER_MATRIX = {
+    "gptq": 4, "awq": 3, "w4a16": 3, "w8a16": 3, "nvfp4-linear": 4, "fp8": 2, "w8a8": 2, "mlx": 3, "mxfp4": 2,
+    "bnb-int8": 3, "bnb-nf4-dq": 6, "bnb": 4, "hqq": 3, "exl": 4, "aqlm": 3,
+}  # fmt: skip
+
+# A representative double-quantization offset: its digits are part of the saved state.
+NESTED_OFFSET = 0.012345678901234567
+
+
+def saved_bytes(tensors: Iterable[StoredTensor]) -> int:
+    """Bytes of the safetensors file or files: tensors, headers (an estimate of their text) and saved states."""
+    total = HEADER_LENGTH_BYTES
+    for stored in tensors:
+        tensor = stored.tensor
+        matrices = (matrix_shape(tensor)[0] if tensor.shape else 1) * tensor.copies
+        entries = matrices * tensors_per_matrix(stored.format)
+        total += stored.size_bytes + entries * (HEADER_ENTRY_BYTES + len(tensor.name))
+        total += matrices * saved_state_bytes(stored)
+    return total
+
+
+@lru_cache(maxsize=512)
+def tensors_per_matrix(key: str) -> int:
+    """How many tensors a checkpoint stores for one matrix of a format."""
+    return next((count for prefix, count in TENSORS_PER_MATRIX.items() if key.startswith(prefix)), 1)
+
+
+def saved_state_bytes(stored: StoredTensor) -> int:
+    """What `save_pretrained` adds to one bitsandbytes matrix: a byte (int8), or its state as JSON (4-bit).
+
+    Double quantization writes its offset as text instead of 4 bytes; the text's length varies by a few digits.
+    """
+    if stored.format == "bnb-int8":
+        return 1
+    if not stored.format.startswith("bnb-"):
+        return 0
+    nested = stored.format.endswith("-dq")
+    _, rows, columns = matrix_shape(stored.tensor)
+    state = {"quant_type": stored.format[4:7], "blocksize": 64, "dtype": "bfloat16", "shape": [rows, columns]}
+    if nested:
+        state |= {"nested_blocksize": 256, "nested_dtype": "float32", "nested_offset": NESTED_OFFSET}
+    return len(json.dumps(state)) - (4 if nested else 0)

@@ -1,0 +1,164 @@
+"""A model at a precision: every tensor's format and bytes, resident and on disk."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import lru_cache
+
+from sizer.errors import UnknownPrecision
+from sizer.model.architecture import Architecture, Basis, Tensor
+from sizer.precision import configured, saved
+from sizer.precision.names import Precision, precision_of
+from sizer.precision.schemes import SCHEMES, TensorFormat, copy_bytes, dtype_format
+from sizer.precision.stored import Stored, StoredTensor
+
+# Kinds whose bytes are read in code or documents only, never compared with a file.
+UNCHECKED_KINDS = {
+    "exl3": "EXL3 sizes follow its documents and were not compared with files.",
+    "exl2": "EXL2 files are 0.1 to 0.7 % larger: row scales and permutations are not counted.",
+    "hqq": "HQQ sizes follow its code and were not compared with files.",
+    "aqlm": "AQLM sizes follow its code and were not compared with files.",
+    "quip": "QuIP# sizes follow its code and were not compared with files.",
+    "calm": "calm sizes follow its code and were not compared with files.",
+    "bitnet": "BitNet sizes follow transformers' code and were not compared with files.",
+}
+
+
+@lru_cache(maxsize=1)
+def _overrides() -> dict[tuple[str, str, str], dict[str, str]]:
+    """Where an engine stores a precision by a scheme of its own, by (engine, kind, precision or empty)."""
+    from sizer.tables import read_rows
+
+    return {(row["engine"], row["kind"], row["precision"]): row for row in read_rows("precision_overrides.csv")}
+
+
+def engine_precision(precision: str, engine: str | None) -> Precision:
+    """The row of a precision as an engine stores it (llama.cpp's fp16 keeps norms in 32 bits, and so on)."""
+    row = precision_of(precision)
+    if engine is None:
+        return row
+    family = {"ollama": "llama.cpp", "lmstudio": "llama.cpp", "ik_llama.cpp": "llama.cpp", "mlx-vlm": "mlx-lm"}
+    for name in (engine, family.get(engine, engine)):
+        own = _overrides().get((name, row.kind, row.name)) or _overrides().get((name, row.kind, ""))
+        if own is not None:
+            return replace(
+                row, scheme=own["scheme"], format=own["format"] or row.format, ftype=own["ftype"] or row.ftype
+            )
+    return row
+
+
+def configured_precision(architecture: Architecture) -> str | None:
+    """The precision that the checkpoint is stored in by its config, or None for plain floats.
+
+    Raises UnknownPrecision for a quantization that no scheme here describes.
+    """
+    return configured.configured_precision(architecture)
+
+
+def store(
+    architecture: Architecture,
+    precision: str,
+    *,
+    engine: str | None = None,
+    imatrix: bool = False,
+    gguf_rule: str = "old",
+) -> Stored:
+    """A model at a precision, whatever it was published in.
+
+    `engine` matters where engines store the same name differently. `imatrix` and `gguf_rule` (`old`: llama.cpp before
+    March 2026, as most published files; `new`) choose among GGUF files of one name. A model whose config already
+    stores `precision` is answered as its config says. Sources: `data/precisions.csv`, `data/formats.csv`.
+
+    Raises UnknownPrecision.
+    """
+    return stored_as(architecture, engine_precision(precision, engine), imatrix=imatrix, gguf_rule=gguf_rule)
+
+
+def stored_as(architecture: Architecture, row: Precision, *, imatrix: bool = False, gguf_rule: str = "old") -> Stored:
+    """`store` for the row of a precision."""
+    if architecture.basis is Basis.NAME:
+        return _lump(architecture, row, imatrix, gguf_rule)
+    if row.is_gguf:
+        from sizer.precision.gguf_store import store_gguf
+
+        return store_gguf(architecture, row, imatrix=imatrix, rule=gguf_rule)
+    if _is_configured(architecture, row.name):
+        return store_as_configured(architecture)
+    return stored_by(architecture, row.name, SCHEMES[row.scheme](architecture, row.format), row.kind)
+
+
+def _is_configured(architecture: Architecture, name: str) -> bool:
+    """Whether the checkpoint is stored in this precision; one that no scheme describes is stored in none of them."""
+    try:
+        return configured.configured_precision(architecture) == name
+    except UnknownPrecision:
+        return False
+
+
+def store_as_configured(architecture: Architecture) -> Stored:
+    """The model as its config stores it: `quantization_config` with its exceptions, else its own float type.
+
+    Raises UnknownPrecision for a quantization that no scheme here describes.
+    """
+    plan = configured.plan(architecture)
+    if plan is None:
+        row = precision_of(dtype_format(architecture))
+        return stored_by(architecture, row.name, SCHEMES[row.scheme](architecture, row.format), row.kind)
+    stored = stored_by(architecture, plan.precision, plan.tensor_format, plan.kind, plan.expand)
+    return replace(stored, exact=stored.exact and plan.exact, notes=(*stored.notes, *plan.notes))
+
+
+def stored_by(
+    architecture: Architecture,
+    precision: str,
+    tensor_format: TensorFormat,
+    kind: str,
+    expand: TensorFormat | None = None,
+) -> Stored:
+    """A model whose tensors each get the format that `tensor_format` chooses.
+
+    Where the format depends on the layer, `expand` is asked once a layer instead, with a one-layer tensor.
+    """
+    tensors: list[StoredTensor] = []
+    for tensor in architecture.tensors:
+        if expand is not None and tensor.layers:
+            tensors.extend(_by_layer(tensor, expand))
+        else:
+            tensors.append(stored_tensor(tensor, tensor_format(tensor)))
+    result = tuple(tensors)
+    reason = UNCHECKED_KINDS.get(kind)
+    return Stored(
+        precision,
+        result,
+        saved.saved_bytes(result),
+        exact=reason is None,
+        notes=(reason,) if reason else (),
+    )
+
+
+def stored_tensor(tensor: Tensor, key: str) -> StoredTensor:
+    """All copies of a tensor in one format."""
+    return StoredTensor(tensor, key, tensor.copies * copy_bytes(tensor, key))
+
+
+def _by_layer(tensor: Tensor, tensor_format: TensorFormat) -> list[StoredTensor]:
+    """A tensor split into the layers that share a format."""
+    layers: dict[str, list[int]] = {}
+    for layer in tensor.layers:
+        single = replace(tensor, name=tensor.name.replace("{layer}", str(layer)), layers=(layer,))
+        layers.setdefault(tensor_format(single), []).append(layer)
+    return [stored_tensor(replace(tensor, layers=tuple(indices)), key) for key, indices in layers.items()]
+
+
+def _lump(architecture: Architecture, row: Precision, imatrix: bool, rule: str) -> Stored:
+    """A model known by its name alone: its parameters at the bits per weight of a usual model of that precision."""
+    from sizer.precision.reference import bits_per_weight
+
+    bits = bits_per_weight(row, imatrix=imatrix, rule=rule)
+    tensors = tuple(
+        StoredTensor(tensor, row.format or row.name, round(tensor.total_elements * bits / 8))
+        for tensor in architecture.tensors
+    )
+    note = f"{bits:.3f} bits per weight, as Llama-3-8B has at {row.name}: the name tells no tensors."
+    total = sum(stored.size_bytes for stored in tensors)
+    return Stored(row.name, tensors, total, exact=False, notes=(note,))
