@@ -49,8 +49,9 @@ def describe(config_class: Any) -> dict[str, Any]:
         }
         for key, spec in config_class.sub_configs_defaults.items()
     }
+    # A field that is itself an alias is stored under the name that the alias leads to, as attribute access does.
     defaults = {
-        field.name: _plain(_default(field))
+        config_class.attribute_map.get(field.name, field.name): _plain(_default(field))
         for field in dataclasses.fields(config_class)
         if field.name not in SILENT and field.name not in subs
     }

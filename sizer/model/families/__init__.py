@@ -26,6 +26,7 @@ A wrapper (vision, audio) describes its text part with `describe(config.sub("tex
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -175,6 +176,9 @@ def build(config: Mapping[str, Any], model_id: str, basis: Basis = Basis.CONFIG)
         notes=notes + parts.notes,
         config=config,
     )
+    if result.experts and result.active_experts == result.experts:
+        note = "every expert counts as active: the config routes a token to all of them, or does not say to how many."
+        result = replace(result, notes=(*result.notes, note))
     if result.checkpoint_params > MAX_PARAMS:
         raise _absurd(whole, result)
     return result

@@ -76,7 +76,8 @@ class Decoder:
     """A decoder of like layers: an attention rule, an MLP rule and the names of the norms around them.
 
     A rule gives one Block for each layer, the same object for layers that do not differ. The defaults are Llama's.
-    `extra` gives the tensors outside the layers that Llama lacks, `beyond` those of multi-token prediction.
+    `plus` gives the tensors outside the layers that Llama lacks; `beyond` those of multi-token prediction, from the
+    block of the last layer and the number of layers.
     """
 
     attention: LayerRule = LLAMA_ATTENTION
@@ -85,19 +86,20 @@ class Decoder:
     norm_bias: Flag = False
     head_bias: Flag = False
     final_norm: str | None = "norm"
-    extra: Callable[[Config], Block] | None = None
-    beyond: Callable[[Config], tuple[Tensor, ...]] | None = None
+    plus: Callable[[Config], Block] | None = None
+    beyond: Callable[[Config, Block, int], tuple[Tensor, ...]] | None = None
 
     def __call__(self, config: Config) -> Parts:
         count, hidden, norm_bias = config.layers(), config.size("hidden_size"), flag(config, self.norm_bias)
         names = self.norms(config) if callable(self.norms) else self.norms
         norms = sum((norm(name, hidden, norm_bias) for name in names), Block())
+        blocks = joined(self.attention(config, count), self.mlp(config, count), (norms,) * count)
         return causal_lm(
             config,
-            joined(self.attention(config, count), self.mlp(config, count), (norms,) * count),
+            blocks,
             final_norm=self.final_norm,
             norm_bias=norm_bias,
             head_bias=flag(config, self.head_bias),
-            extra=self.extra(config) if self.extra else None,
-            extra_tensors=self.beyond(config) if self.beyond else (),
+            extra=self.plus(config) if self.plus else None,
+            extra_tensors=self.beyond(config, blocks[-1], count) if self.beyond else (),
         )

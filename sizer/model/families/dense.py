@@ -163,7 +163,7 @@ def _gate_projection(config: Config, sizes: Heads) -> Block:
     return linear("self_attn.gate_proj", width, sizes.hidden, Role.GATE, config.flag("attention_bias"))
 
 
-_gated_attention = Attention(kv_field=False, extra=_gate_projection)
+_gated_attention = Attention(kv_field=False, plus=_gate_projection)
 
 
 def modernbert_decoder(config: Config) -> Parts:
@@ -214,13 +214,13 @@ FAMILIES: dict[str, Callable[[Config], Parts]] = {
     "vaultgemma": Decoder(Attention(windows=EveryNth(2)), UNBIASED, ("input_layernorm", "pre_feedforward_layernorm")),
     "arcee": Decoder(mlp=PLAIN),
     "apertus": Decoder(Attention(qk_norm="head"), _xielu, ("attention_layernorm", "feedforward_layernorm")),
-    "bitnet": Decoder(Attention(extra=lambda _, sizes: norm("self_attn.attn_sub_norm", sizes.hidden)), _bitnet_mlp),
-    "cohere": Decoder(Attention(extra=_two_dimensional_norms), UNBIASED, PRE_NORMS[:1]),
+    "bitnet": Decoder(Attention(plus=lambda _, sizes: norm("self_attn.attn_sub_norm", sizes.hidden)), _bitnet_mlp),
+    "cohere": Decoder(Attention(plus=_two_dimensional_norms), UNBIASED, PRE_NORMS[:1]),
     "cohere2": Decoder(Attention(windows=EveryNth(4, "sliding_window_pattern")), UNBIASED, PRE_NORMS[:1]),
     "cohere_compass_text": Decoder(Attention(windows=typed_windows), UNBIASED, PRE_NORMS[:1]),
     "cwm": Decoder(Attention(bias=False, windows=EveryNth(4, last_full=False))),
-    "diffllama": Decoder(Attention(extra=_differential), UNBIASED),
-    "doge": Decoder(Attention(qk_norm="head", extra=_doge_attention), _doge_mlp),
+    "diffllama": Decoder(Attention(plus=_differential), UNBIASED),
+    "doge": Decoder(Attention(qk_norm="head", plus=_doge_attention), _doge_mlp),
     "ernie4_5": Decoder(Attention(bias="use_bias"), Mlp(bias="use_bias")),
     "exaone4": Decoder(
         Attention(bias=False, qk_norm="head", windows=EveryNth(4, "sliding_window_pattern")), UNBIASED, POST_NORMS
@@ -239,13 +239,13 @@ FAMILIES: dict[str, Callable[[Config], Parts]] = {
     "olmo2": Decoder(Attention(qk_norm="width"), UNBIASED, POST_NORMS),
     "olmo3": Decoder(Attention(qk_norm="width", windows=EveryNth(4)), UNBIASED, POST_NORMS),
     "persimmon": Decoder(
-        FusedAttention(plain_heads=True, kv_field=False, extra=_switched_layer_norms),
+        FusedAttention(plain_heads=True, kv_field=False, plus=_switched_layer_norms),
         Mlp("plain", bias=True, names=("dense_h_to_4h", "dense_4h_to_h")),
         norm_bias=True,
         final_norm="final_layernorm",
     ),
     "phi": Decoder(
-        Attention(bias=True, names=("q_proj", "k_proj", "v_proj", "dense"), extra=_switched_layer_norms),
+        Attention(bias=True, names=("q_proj", "k_proj", "v_proj", "dense"), plus=_switched_layer_norms),
         Mlp("plain", bias=True, names=("fc1", "fc2")),
         PRE_NORMS[:1],
         norm_bias=True,
@@ -256,7 +256,7 @@ FAMILIES: dict[str, Callable[[Config], Parts]] = {
     "seed_oss": Decoder(Attention(o_bias="attention_out_bias")),
     "smollm3": Decoder(Attention(windows=_smollm3_windows)),
     "stablelm": Decoder(
-        Attention(bias="use_qkv_bias", o_bias=False, plain_heads=True, extra=_norm_each_head),
+        Attention(bias="use_qkv_bias", o_bias=False, plain_heads=True, plus=_norm_each_head),
         UNBIASED,
         _stablelm_norms,
         norm_bias=True,

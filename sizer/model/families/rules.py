@@ -34,15 +34,18 @@ class Heads:
     head_dim: int
 
 
-def heads(config: Config, *, head_dim_field: bool = True, kv_field: bool = True) -> Heads:
-    """Hidden size, heads, KV heads (missing: as many as heads) and head size (missing: hidden / heads)."""
+def heads(config: Config, *, head_dim_field: bool = True, kv_field: bool = True, floor: bool = False) -> Heads:
+    """Hidden size, heads, KV heads (missing: as many as heads) and head size (missing: hidden / heads).
+
+    Heads that do not divide the hidden size are an error where the head size hangs on it, unless `floor`.
+    """
     hidden, count = config.size("hidden_size"), config.size("num_attention_heads")
     kv_heads = (config.optional_size("num_key_value_heads") if kv_field else None) or count
     if count % kv_heads:
         raise config.error("num_key_value_heads", f"It must divide num_attention_heads ({count}).")
     head_dim = config.optional_size("head_dim") if head_dim_field else None
     if head_dim is None:
-        if hidden % count:
+        if hidden % count and not floor:
             raise config.error("num_attention_heads", f"It must divide hidden_size ({hidden}).")
         head_dim = hidden // count
     return Heads(hidden, count, kv_heads, head_dim)
@@ -53,7 +56,7 @@ class Attention:
     """Separate q, k, v, o projections. `bias` is that of q, k and v, `o_bias` that of o (None: the same).
 
     `qk_norm` is `head` (norms of a head's size), `width` (norms over all heads) or None; `norm_if` names the field
-    that switches them. `extra` gives what else the module holds. With `plain_heads`, head_dim is hidden / heads.
+    that switches them. `plus` gives what else the module holds. With `plain_heads`, head_dim is hidden / heads.
     """
 
     bias: Flag = "attention_bias"
@@ -64,11 +67,12 @@ class Attention:
     norm_bias: bool = False
     sinks: bool = False
     plain_heads: bool = False
+    floor_heads: bool = False
     kv_field: bool = True
     names: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj")
     prefix: str = "self_attn."
     windows: WindowRule = no_windows
-    extra: Callable[[Config, Heads], Block] | None = None
+    plus: Callable[[Config, Heads], Block] | None = None
 
     def __call__(self, config: Config, count: int) -> Sequence[Block]:
         windows = self.windows(config, count)
@@ -77,7 +81,7 @@ class Attention:
 
     def block(self, config: Config, window: Window) -> Block:
         """The attention of a layer with this window."""
-        sizes = heads(config, head_dim_field=not self.plain_heads, kv_field=self.kv_field)
+        sizes = heads(config, head_dim_field=not self.plain_heads, kv_field=self.kv_field, floor=self.floor_heads)
         bias = flag(config, self.bias)
         block = attention(
             sizes.hidden,
@@ -94,7 +98,7 @@ class Attention:
             kind=window[0],
             window=window[1],
         )
-        return block if self.extra is None else block + self.extra(config, sizes)
+        return block if self.plus is None else block + self.plus(config, sizes)
 
     def norms(self, sizes: Heads) -> tuple[tuple[str, int], ...]:
         """Names and sizes of the q and k norms."""
@@ -117,12 +121,12 @@ class FusedAttention:
     plain_heads: bool = False
     kv_field: bool = True
     windows: WindowRule = no_windows
-    extra: Callable[[Config, Heads], Block] | None = None
+    plus: Callable[[Config, Heads], Block] | None = None
 
     def __call__(self, config: Config, count: int) -> Sequence[Block]:
         sizes = heads(config, head_dim_field=not self.plain_heads, kv_field=self.kv_field)
         bias = flag(config, self.bias)
-        more = Block() if self.extra is None else self.extra(config, sizes)
+        more = Block() if self.plus is None else self.plus(config, sizes)
         windows = self.windows(config, count)
         blocks = {
             window: fused_attention(

@@ -1,0 +1,218 @@
+"""Rules for mixtures of experts and latent attention, and the layers beyond the model (multi-token prediction)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from sizer.model.architecture import Role, Tensor, Tower
+from sizer.model.blocks.attention import mla
+from sizer.model.blocks.core import Block, embedding, linear, norm, on_layers
+from sizer.model.blocks.mlp import MOE, experts, gated_mlp, router, shared_expert
+from sizer.model.config import Config
+from sizer.model.families.rules import Flag, Mlp, flag
+
+SparseRule = Callable[[Config, int], Sequence[bool]]
+GATED_DENSE = Mlp(bias=False)
+
+
+def every_layer(_config: Config, count: int) -> Sequence[bool]:
+    """Experts on every layer."""
+    return (True,) * count
+
+
+@dataclass(frozen=True)
+class FirstDense:
+    """`mlp_layer_types` where given (if `typed`); else dense on the first layers and experts on the rest.
+
+    How many come first is `field` where the config has it (None: it never has), else `first`; of the rest, with
+    `every`, only the layers whose index is a multiple of that field.
+    """
+
+    field: str | None = "first_k_dense_replace"
+    first: int = 0
+    typed: bool = True
+    every: str | None = None
+
+    def __call__(self, config: Config, count: int) -> Sequence[bool]:
+        types = config.layer_types(count, "mlp_layer_types") if self.typed else None
+        if types is not None:
+            return tuple(kind == "sparse" for kind in types)
+        first = config.size(self.field, default=self.first, minimum=0) if self.field else self.first
+        step = config.size(self.every, default=1) if self.every else 1
+        return tuple(index >= first and index % step == 0 for index in range(count))
+
+
+def sparse_step(config: Config, count: int) -> Sequence[bool]:
+    """Qwen-MoE: experts on every `decoder_sparse_step`th layer that is not in `mlp_only_layers`."""
+    step = config.size("decoder_sparse_step", default=1)
+    dense = config.sequence("mlp_only_layers") or ()
+    some = config.size("num_experts", minimum=0) > 0
+    return tuple(some and index not in dense and (index + 1) % step == 0 for index in range(count))
+
+
+@dataclass(frozen=True)
+class Moe:
+    """Routed experts on the layers that `sparse` names, `dense` on the others. Strings name config fields.
+
+    `shared` is how wide the expert that every token uses is: a field, or (field, factor field) for their product.
+    `plus` gives what else the module holds. Names are the checkpoint's: `prefix` + `stack` + `names`.
+    """
+
+    experts: str = "num_experts"
+    active: str = "num_experts_per_tok"
+    inner: str = "moe_intermediate_size"
+    sparse: SparseRule = every_layer
+    dense: Mlp = GATED_DENSE
+    dense_inner: str = "intermediate_size"
+    shared: str | tuple[str, str] | None = None
+    shared_name: str = "shared_experts."
+    shared_bias: Flag = False
+    shared_optional: bool = False
+    prefix: str = "mlp."
+    stack: str = "experts."
+    names: tuple[str, ...] = ("gate_proj", "up_proj", "down_proj")
+    bias: Flag = False
+    router: str = "gate"
+    router_bias: Flag = False
+    router_linear: bool = False
+    plus: Callable[[Config, int], Block] | None = None
+
+    def __call__(self, config: Config, count: int) -> Sequence[Block]:
+        sparse = self.sparse(config, count)
+        routed = self.block(config) if any(sparse) else Block()
+        plain = Block() if all(sparse) else self.dense.block(config, config.size(self.dense_inner))
+        return [routed if is_sparse else plain for is_sparse in sparse]
+
+    def counts(self, config: Config) -> tuple[int, int]:
+        """Experts, and how many of them a token uses: all of them where the config leaves that open."""
+        count = config.size(self.experts)
+        active = config.optional_size(self.active) or count
+        if active > count:
+            raise config.error(self.active, f"There are only {count} experts ({self.experts}).")
+        return count, active
+
+    def shared_inner(self, config: Config) -> int:
+        """Rows of the shared expert, nought where there is none."""
+        if self.shared is None:
+            return 0
+        if isinstance(self.shared, str):
+            return config.size(self.shared, minimum=0, default=0 if self.shared_optional else None)
+        field, factor = self.shared
+        return config.size(field) * config.size(factor, minimum=0, default=0 if self.shared_optional else None)
+
+    def block(self, config: Config) -> Block:
+        """The module of a layer with experts."""
+        hidden = config.size("hidden_size")
+        count, active = self.counts(config)
+        block = router(
+            hidden,
+            count,
+            name=self.prefix + self.router,
+            bias=flag(config, self.router_bias),
+            linear_module=self.router_linear,
+        )
+        block += experts(
+            hidden,
+            config.size(self.inner),
+            count,
+            active,
+            prefix=self.prefix + self.stack,
+            names=self.names,
+            bias=flag(config, self.bias),
+        )
+        inner = self.shared_inner(config)
+        if inner:
+            bias = flag(config, self.shared_bias)
+            block += shared_expert(hidden, inner, prefix=self.prefix + self.shared_name, bias=bias)
+        return block if self.plus is None else block + self.plus(config, count)
+
+
+@dataclass(frozen=True)
+class Mla:
+    """Multi-head latent attention on every layer, its ranks and head sizes from the config's usual fields."""
+
+    bias: Flag = "attention_bias"
+    plus: Callable[[Config], Block] | None = None
+
+    def __call__(self, config: Config, count: int) -> Sequence[Block]:
+        block = self.block(config)
+        return (block if self.plus is None else block + self.plus(config),) * count
+
+    def block(self, config: Config) -> Block:
+        """The attention of a layer."""
+        hidden, heads = config.size("hidden_size"), config.size("num_attention_heads")
+        v_head_dim = config.optional_size("v_head_dim")
+        if v_head_dim is None:
+            if hidden % heads:
+                raise config.error("num_attention_heads", f"It must divide hidden_size ({hidden}).")
+            v_head_dim = hidden // heads
+        return mla(
+            hidden,
+            heads,
+            q_lora_rank=config.optional_size("q_lora_rank"),
+            kv_lora_rank=config.size("kv_lora_rank"),
+            nope=config.size("qk_nope_head_dim"),
+            rope=config.size("qk_rope_head_dim"),
+            v_head_dim=v_head_dim,
+            bias=flag(config, self.bias),
+        )
+
+
+def indexer(config: Config) -> Block:
+    """DeepSeek sparse attention's lightning indexer (DeepSeek-V3.2): picks `index_topk` tokens of the context."""
+    heads, size = config.size("index_n_heads"), config.size("index_head_dim")
+    hidden = config.size("hidden_size")
+    prefix = "self_attn.indexer."
+    return (
+        linear(prefix + "wq_b", heads * size, config.size("q_lora_rank"), Role.INDEXER)
+        + linear(prefix + "wk", size, hidden, Role.INDEXER)
+        + norm(prefix + "k_norm", size, bias=True)
+        + linear(prefix + "weights_proj", heads, hidden, Role.INDEXER)
+    )
+
+
+def sparse_mla(attention: Block, config: Config, *, indexed: bool) -> Block:
+    """`attention` reading only the tokens that an indexer selects; `indexed` layers have the indexer and its cache."""
+    mixer = replace(
+        attention.mixers[0],
+        selected_tokens=config.size("index_topk"),
+        indexer_elements=config.size("index_head_dim") if indexed else 0,
+    )
+    block = replace(attention, mixers=(mixer,))
+    return block + indexer(config) if indexed else block
+
+
+@dataclass(frozen=True)
+class Mtp:
+    """Multi-token prediction as DeepSeek-V3 stores it: `num_nextn_predict_layers` more layers of the last kind.
+
+    Each has norms of the hidden state and the embedding, the projection that joins them, and, with `tables`, its own
+    copies of embedding and head (arXiv:2412.19437, section 2.2). Only a file that states the field has them.
+    """
+
+    field: str = "num_nextn_predict_layers"
+    tables: bool = True
+
+    def __call__(self, config: Config, last: Block, count: int) -> tuple[Tensor, ...]:
+        if config.fields.get(self.field) is None:
+            return ()
+        more, hidden, vocab = config.size(self.field, minimum=0), config.size("hidden_size"), config.size("vocab_size")
+        block = last + linear("eh_proj", hidden, 2 * hidden, Role.OTHER)
+        block += norm("enorm", hidden) + norm("hnorm", hidden) + norm("shared_head.norm", hidden)
+        if self.tables:
+            block += embedding("embed_tokens", vocab, hidden)
+            block += linear("shared_head.head", vocab, hidden, Role.LM_HEAD)
+        stored = Block(tuple(replace(tensor, checkpoint_only=True) for tensor in block.tensors))
+        return on_layers("model.layers.{layer}.", stored, range(count, count + more), Tower.MTP) if more else ()
+
+
+def shared_gate(config: Config, _experts: int) -> Block:
+    """Qwen2-MoE: one scalar gate on the shared expert."""
+    return linear("mlp.shared_expert_gate", 1, config.size("hidden_size"), Role.ROUTER)
+
+
+def shared_mlp(config: Config, inner: int, prefix: str) -> Block:
+    """A gated MLP that every token uses beside the experts."""
+    roles = (Role.SHARED_GATE, Role.SHARED_UP, Role.SHARED_DOWN)
+    return MOE + gated_mlp(config.size("hidden_size"), inner, prefix=prefix, roles=roles)
