@@ -10,10 +10,14 @@ from dataclasses import dataclass, field
 class Device:
     """One accelerator or one CPU socket with its memory.
 
-    Every figure is None where no source tells it. `peak_flops_per_s` is dense, by number format (`fp32`, `fp16`,
-    `bf16`, `int8`, `fp8`, `fp4`; `fp16_acc16` accumulates in fp16). `interconnect_bytes_per_s` is both directions
-    added. CPUs have no memory of their own in the table: it is the system's. `kind` is gpu, cpu, apple, apu, sbc, npu
-    or tpu; `source` is where the figures were read.
+    Every figure is None where no source tells it. Memory sizes are those that vendors print in GB and build in powers
+    of two: an 80 GB card holds 80 x 2^30 bytes. `memory_options_bytes` are the sizes that it is sold with, where there
+    are several; `memory_bytes` is then the largest, unless the asker named one. `peak_flops_per_s` is dense, by number
+    format (`fp32`, `fp16`, `bf16`, `int8`, `fp8`, `fp4`; `fp16_acc16` accumulates in fp16). `interconnect_bytes_per_s`
+    is both directions added. CPUs have no memory of their own in the table: it is the system's. `kind` is gpu, cpu,
+    apple, apu, sbc, npu or tpu: the CPU cores of a chip with unified memory are kind `cpu` under the chip's key.
+    `mem_channels` and `mem_mts` (million transfers a second) make up the bandwidth of a CPU. `source` is where the
+    figures were read.
     """
 
     key: str
@@ -30,6 +34,9 @@ class Device:
     release_year: int | None = None
     price_usd_launch: float | None = None
     source: str = ""
+    memory_options_bytes: tuple[int, ...] = ()
+    mem_channels: int | None = None
+    mem_mts: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +44,10 @@ class Target:
     """What a model runs on: `count` equal devices, the link between them, and the host that layers may spill to.
 
     `link` is the row name of `data/interconnects.csv` between the devices, or empty where there is one device or
-    none is known. `asked` is the user's own text; `notes` say what was assumed (which variant of an ambiguous name).
-    `others` are further, unlike devices of the same machine.
+    none is known; `link_bytes_per_s` is its rate in one direction. `host_link` and `host_link_bytes_per_s` are the same
+    for the way to the host's memory. `asked` is the user's own text; `notes` say what was assumed (which variant of an
+    ambiguous name). `others` are further, unlike devices of the same machine. A host's figures are those of one socket,
+    of which there are `host_count`.
     """
 
     device: Device
@@ -50,3 +59,33 @@ class Target:
     host_memory_bytes: int | None = None
     others: tuple[Device, ...] = ()
     notes: tuple[str, ...] = ()
+    host_count: int = 1
+    host_link: str = ""
+    host_link_bytes_per_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """A cloud instance: `count` devices, each showing `device_memory_bytes`, and `host_memory_bytes`."""
+
+    cloud: str
+    name: str
+    device_key: str
+    count: int
+    device_memory_bytes: int | None
+    vcpus: int | None
+    host_memory_bytes: int | None
+    link: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceClass:
+    """A class of devices (`consumer-cpu`) and the row that stands for it: the median bandwidth of its members."""
+
+    name: str
+    key: str
+    kind: str
+    members: str
+    since_year: int
+    source: str

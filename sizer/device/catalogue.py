@@ -1,0 +1,268 @@
+"""What a user calls a device, to a `Target`: names, counts, slices, cloud instances, classes, several unlike cards."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import replace
+
+from sizer.device import rows
+from sizer.device.families import family_keys, find_family
+from sizer.device.interconnect import between_devices, to_host
+from sizer.device.lookup import Found, find_row
+from sizer.device.named import find_alias, find_class, find_instance, instances, named_classes
+from sizer.device.records import Device, Instance, Target
+from sizer.device.slices import is_bare_slice, take_slice
+from sizer.device.spelling import squash
+from sizer.errors import UnknownDevice, UsageError, nearest
+
+LONGEST_NAME = 300
+MOST_DEVICES = 100_000
+# Words that ask for this machine, or for a part of it, as torch spells them.
+THIS_MACHINE = frozenset({"this", "local", "auto", "here"})
+THIS_PART = {"cpu": "cpu", "gpu": "gpu", "cuda": "gpu", "mps": "gpu", "xpu": "gpu", "rocm": "gpu", "hip": "gpu"}
+
+_COUNT_FIRST = re.compile(r"\s*(\d{1,9})\s*(?:[x\u00d7*]\s*(?=\S)|\s+of\s+)(.+)", re.IGNORECASE | re.DOTALL)
+_COUNT_LAST = re.compile(
+    r"(.+?)(?:\s+[x\u00d7]\s*|\s*[*\u00d7:]\s*|(?<=[\w)])x)(\d{1,9})\s*", re.IGNORECASE | re.DOTALL
+)
+_DUAL = re.compile(r"\s*dual\s+(.+)", re.IGNORECASE | re.DOTALL)
+_TOGETHER = (re.compile(r"\s+(?:\+|&|and)\s+", re.IGNORECASE), re.compile(r"\s*[,;]\s*"), re.compile(r"\s*\+\s*"))
+_BRACKET = re.compile(r"\s*\((?:[^()]*)\)\s*$")
+
+
+def find(text: str) -> Target:
+    """The target that `text` names; its notes say what was assumed.
+
+    Keys, aliases, drivers' strings (`NVIDIA A100-SXM4-80GB`, `AMD EPYC 9654 96-Core Processor`), counts (`2xrtx-4090`),
+    MIG slices (`a100-80gb-sxm 1g.10gb`), cloud instances (`aws:g5.xlarge`), classes (`consumer-cpu`), unlike cards
+    together (`rtx-3090+rtx-4090`, a CPU among them is the host) and `this`. Raises UnknownDevice.
+    """
+    cleaned = " ".join(text.split())
+    if not cleaned or len(cleaned) > LONGEST_NAME:
+        raise UnknownDevice(f"{text[:LONGEST_NAME]!r} is no device.", "'sizer devices' lists them.")
+    target = _this_machine(cleaned) or _parse(cleaned)
+    if target is None:
+        raise _unknown(cleaned)
+    return replace(target, asked=text)
+
+
+def _this_machine(text: str) -> Target | None:
+    word = text.casefold().partition(":")[0]
+    if word not in THIS_MACHINE and word not in THIS_PART:
+        return None
+    from sizer.device.detect import this_target
+
+    return this_target(THIS_PART.get(word, ""))
+
+
+def _parse(text: str) -> Target | None:
+    """One name with its count; else several together; last a CPU that only its family tells. None for other text."""
+    return _single(text) or _counted(text) or _without_remark(text) or _together(text) or _unlisted(text)
+
+
+def _part(text: str) -> Target | None:
+    """One of several devices named together, or the name behind a count."""
+    return _single(text) or _counted(text) or _without_remark(text) or _unlisted(text)
+
+
+def _unlisted(text: str) -> Target | None:
+    found = find_family(text)
+    return _target(found) if found else None
+
+
+def _single(text: str) -> Target | None:
+    alias = find_alias(text)
+    if alias:
+        meaning, reason = alias
+        target = _parse(meaning)
+        return replace(target, notes=(f"{text!r} is taken as {meaning}: {reason}", *target.notes)) if target else None
+    found = find_row(text)
+    if found:
+        return _target(found)
+    instance = find_instance(text)
+    if instance:
+        return _rented(instance)
+    named = find_class(text)
+    if named:
+        found = Found(rows.device(rows.by_key()[named.key]))
+        note = f"{named.name} is represented by {found.device.name}: {named.source}"
+        return _target(replace(found, notes=(note,)))
+    found = take_slice(text, find_row)
+    return _target(found) if found else None
+
+
+def _target(found: Found, count: int = 1) -> Target:
+    """A target of equal devices with its links."""
+    link = between_devices(found.device) if count > 1 else None
+    host_link = to_host(found.device)
+    return Target(
+        device=found.device,
+        count=count,
+        link=link.name if link else "",
+        link_bytes_per_s=link.bytes_per_s if link else None,
+        notes=found.notes,
+        host_link=host_link.name if host_link else "",
+        host_link_bytes_per_s=host_link.bytes_per_s if host_link else None,
+    )
+
+
+def _counted(text: str) -> Target | None:
+    first, last, dual = _COUNT_FIRST.fullmatch(text), _COUNT_LAST.fullmatch(text), _DUAL.fullmatch(text)
+    if dual:
+        number, name = "2", dual[1]
+    elif first:
+        number, name = first.groups()
+    elif last:
+        name, number = last.groups()
+    else:
+        return None
+    one = _single(name) or _without_remark(name) or _unlisted(name)
+    if one is None or one.others:
+        return None
+    return _times(one, int(number), text)
+
+
+def _times(one: Target, number: int, text: str) -> Target:
+    if not 1 <= number * one.count <= MOST_DEVICES:
+        raise UsageError(f"{text!r} asks for {number} devices.", f"Ask for 1 to {MOST_DEVICES}.")
+    many = _target(Found(one.device, one.notes), number * one.count)
+    memory_bytes = one.host_memory_bytes * number if one.host_memory_bytes else None
+    return replace(many, host=one.host, host_memory_bytes=memory_bytes)
+
+
+def _together(text: str) -> Target | None:
+    """Several unlike devices of one machine: the first is the target's, CPUs beside accelerators are the host."""
+    for separator in _TOGETHER:
+        parts = [part for part in separator.split(text) if part]
+        if len(parts) < 2:
+            continue
+        targets = [_part(part) for part in parts]
+        if all(targets):
+            return _joined([target for target in targets if target])
+    return None
+
+
+def _joined(targets: list[Target]) -> Target:
+    cards = [target for target in targets if target.device.kind != "cpu"] or targets
+    hosts = [target for target in targets if target not in cards]
+    first, *rest = cards
+    if all(target.device == first.device for target in rest):
+        first = _target(Found(first.device), sum(target.count for target in cards))
+        rest = []
+    others = tuple(target.device for target in rest for _ in range(target.count))
+    links = [link for link in (between_devices(target.device) for target in cards) if link]
+    slowest = min(links, key=lambda link: link.bytes_per_s) if others and len(links) == len(cards) else None
+    host = hosts[0] if hosts else None
+    return replace(
+        first,
+        link=slowest.name if slowest else first.link,
+        link_bytes_per_s=slowest.bytes_per_s if slowest else first.link_bytes_per_s,
+        others=others,
+        host=host.device if host else first.host,
+        host_count=host.count if host else 1,
+        host_memory_bytes=host.device.memory_bytes if host else first.host_memory_bytes,
+        notes=tuple(dict.fromkeys(note for target in targets for note in target.notes)),
+    )
+
+
+def _without_remark(text: str) -> Target | None:
+    """The name without a closing remark in brackets, if that is one: `(8 layers offloaded)`."""
+    shorter = _BRACKET.sub("", text)
+    if shorter in ("", text):
+        return None
+    target = _single(shorter) or _counted(shorter)
+    remark = text[len(shorter) :].strip()
+    return replace(target, notes=(*target.notes, f"the remark {remark!r} is not used")) if target else None
+
+
+def _rented(instance: Instance) -> Target:
+    """A cloud instance: its devices with the memory that they show there, and its host."""
+    device = rows.device(rows.by_key()[instance.device_key])
+    notes = [f"{instance.cloud}:{instance.name}: {instance.count} x {device.name}"]
+    shown, whole = instance.device_memory_bytes, device.memory_bytes
+    if shown and whole and shown < 0.8 * whole:
+        share = shown / whole
+        rate = device.bandwidth_bytes_per_s
+        peaks = {name: peak * share for name, peak in device.peak_flops_per_s.items()}
+        device = replace(device, bandwidth_bytes_per_s=rate * share if rate else None, peak_flops_per_s=peaks)
+        notes.append(f"a {share:.2g} share of the device: bandwidth and compute taken in proportion")
+    if shown:
+        device = replace(device, memory_bytes=shown, memory_options_bytes=())
+    target = _target(Found(device, tuple(notes)), instance.count)
+    link = between_devices(device, instance.link) if instance.count > 1 else None
+    if link:
+        target = replace(target, link=link.name, link_bytes_per_s=link.bytes_per_s)
+    return replace(target, host_memory_bytes=instance.host_memory_bytes)
+
+
+def override(
+    target: Target,
+    bandwidth_bytes_per_s: float | None = None,
+    memory_bytes: int | None = None,
+    flops_per_s: float | None = None,
+) -> Target:
+    """The target with figures of the user's own for each device. `flops_per_s` is the dense fp16 and bf16 peak."""
+    device, notes = target.device, list(target.notes)
+    if bandwidth_bytes_per_s is not None:
+        device = replace(device, bandwidth_bytes_per_s=bandwidth_bytes_per_s)
+        notes.append("memory bandwidth as given")
+    if memory_bytes is not None:
+        device = replace(device, memory_bytes=memory_bytes, memory_options_bytes=())
+        notes = [note for note in notes if "the largest is assumed" not in note] + ["memory as given"]
+    if flops_per_s is not None:
+        peaks = {**device.peak_flops_per_s, "fp16": flops_per_s, "bf16": flops_per_s}
+        device = replace(device, peak_flops_per_s=peaks)
+        notes.append("fp16 and bf16 peak as given")
+    return replace(target, device=device, notes=tuple(notes))
+
+
+def described(
+    bandwidth_bytes_per_s: float | None = None,
+    memory_bytes: int | None = None,
+    flops_per_s: float | None = None,
+    kind: str = "gpu",
+) -> Target:
+    """A device that only its figures describe; what is not given is not known."""
+    blank = Device(
+        key="custom",
+        name="described device",
+        vendor="",
+        kind=kind,
+        memory_bytes=None,
+        bandwidth_bytes_per_s=None,
+        source="the user",
+    )
+    return override(Target(blank, asked="custom"), bandwidth_bytes_per_s, memory_bytes, flops_per_s)
+
+
+def search(text: str = "") -> tuple[Device, ...]:
+    """The devices of which every word of `text` occurs in the key, name or aliases; all for no text."""
+    words = [squash(word) for word in text.split()]
+    blobs = ((number, squash(" ".join(rows.spellings(number)))) for number in range(len(rows.table()[1])))
+    return tuple(rows.device(number) for number, blob in blobs if all(word in blob for word in words))
+
+
+def _unknown(text: str) -> UnknownDevice:
+    if is_bare_slice(text):
+        return UnknownDevice(
+            f"{text!r} is a slice of an unnamed card.", "Name the card first: 'a100-80gb-sxm 1g.10gb'."
+        )
+    names = nearest(_bare(text), _offered())
+    listed = f"Nearest: {', '.join(names)}. " if names else ""
+    return UnknownDevice(
+        f"unknown device {text!r}.",
+        f"{listed}'sizer devices TEXT' searches; --bandwidth and --memory describe another.",
+    )
+
+
+def _bare(text: str) -> str:
+    match = _COUNT_FIRST.fullmatch(text)
+    return re.sub(r"^(?:nvidia|amd|intel|apple)\s+(?:geforce|radeon)?\s*", "", (match[2] if match else text).lower())
+
+
+def _offered() -> Iterable[str]:
+    yield from rows.by_key()
+    yield from family_keys()
+    yield from (f"{instance.cloud}:{instance.name}" for instance in instances())
+    yield from (named.name for named in named_classes())

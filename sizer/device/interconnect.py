@@ -1,0 +1,62 @@
+"""Links between devices and to the host: the rows of `data/interconnects.csv`, rates in one direction."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from sizer.device.records import Device
+from sizer.tables import read_rows
+from sizer.units import GB
+
+# Chips whose memory is the host's own: nothing is carried over a link.
+SHARES_HOST_MEMORY = frozenset({"cpu", "apple", "apu", "sbc"})
+# The rates of the table are those of a slot with this many lanes.
+SLOT_LANES = 16
+
+_PCIE = re.compile(r"(\d)\.0(?: x(\d+))?")
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A link by name, its rate in one direction, and where that was read."""
+
+    name: str
+    bytes_per_s: float
+    source: str
+
+
+def between_devices(device: Device, name: str = "") -> Link | None:
+    """The link between equal devices in one machine: the one named, else the device's own, else its PCIe slot.
+
+    None where the device has neither in the tables. Bridges that only some machines have (NVLink between
+    two RTX 3090 or A100 PCIe) are not assumed.
+    """
+    for row in read_rows("interconnects.csv"):
+        own = row["scope"] == "devices" and bool(re.fullmatch(row["device_keys"] or "$.", device.key))
+        if row["name"] == name or (own and not name):
+            return Link(row["name"], float(row["per_direction_gbs"]) * GB, row["source"])
+    return None if device.kind in SHARES_HOST_MEMORY else pcie(device.pcie)
+
+
+def to_host(device: Device) -> Link | None:
+    """The link that carries offloaded layers: the chip's own to its CPU, else PCIe. None where memory is shared."""
+    if device.kind in SHARES_HOST_MEMORY:
+        return None
+    for row in read_rows("interconnects.csv"):
+        if row["scope"] == "host" and re.fullmatch(row["device_keys"], device.key):
+            return Link(row["name"], float(row["per_direction_gbs"]) * GB, row["source"])
+    return pcie(device.pcie)
+
+
+def pcie(slot: str) -> Link | None:
+    """A PCIe link (`4.0 x8`): the generation's x16 rate by the share of its lanes; None for other text."""
+    match = _PCIE.search(slot)
+    if not match:
+        return None
+    lanes = min(int(match[2] or SLOT_LANES), SLOT_LANES)
+    for row in read_rows("interconnects.csv"):
+        if row["name"] == f"PCIe {match[1]}.0 x{SLOT_LANES}":
+            rate = float(row["per_direction_gbs"]) * GB * lanes / SLOT_LANES
+            return Link(f"PCIe {match[1]}.0 x{lanes}", rate, row["source"])
+    return None

@@ -1,0 +1,182 @@
+"""One device's name to its row: exact spellings first, then by words. Never by a part of a word."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from functools import cache
+
+from sizer.device import rows
+from sizer.device.records import Device
+from sizer.device.spelling import Facts, Spelling, spell, squash
+from sizer.units import GB, GIB
+
+# Drivers show a few percent less or more than the label (ECC, 180 or 192 GB of a B200).
+MEMORY_TOLERANCE = 0.07
+# Kinds whose CPU and accelerator share one memory: "Apple M2 Max CPU" is the chip's row with the CPU computing.
+UNIFIED_KINDS = frozenset({"apple", "apu", "sbc"})
+BYTES_PER_TRANSFER = 8
+
+_GPU_BIN = re.compile(r"\s*\(?\d+-core GPU\)?")
+_DIGITS = re.compile(r"[a-z]*\d+[a-z0-9]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A device, and what was assumed to find it."""
+
+    device: Device
+    notes: tuple[str, ...] = ()
+
+
+@cache
+def _exact() -> dict[str, tuple[int, ...]]:
+    """Rows by squashed spelling; a driver's string can belong to several."""
+    found: dict[str, tuple[int, ...]] = {}
+    for number in range(len(rows.table()[1])):
+        for spelling in rows.spellings(number):
+            name = squash(spelling)
+            if number not in found.get(name, ()):
+                found[name] = (*found.get(name, ()), number)
+    return found
+
+
+@cache
+def _spelled(number: int) -> tuple[Spelling, ...]:
+    return tuple(spell(text) for text in rows.spellings(number))
+
+
+def find_row(text: str) -> Found | None:
+    """The device of one name, None where no row has it. Ambiguous names take the common variant and say so."""
+    asked = spell(text)
+    if text.casefold().strip() in rows.by_key():
+        return _finished(text, asked, (rows.by_key()[text.casefold().strip()],))
+    numbers = _exact().get(squash(text), ())
+    candidates = _by_words(asked)
+    if len(numbers) == 1 and not asked.facts.cores:
+        if not _is_driver_name(asked, numbers[0]):
+            numbers += tuple(number for number in candidates if number not in numbers)
+        return _finished(text, asked, numbers, preferred=numbers[0])
+    candidates = numbers + tuple(number for number in candidates if number not in numbers)
+    return _finished(text, asked, candidates) if candidates else None
+
+
+def _by_words(asked: Spelling) -> tuple[int, ...]:
+    """Rows of which some spelling has the same identifying words, and none of whose facts is contradicted."""
+    if not asked.core:
+        return ()
+    # Only rows that contain the longest word with a digit can match: spares taking 600 rows apart.
+    probe = max(asked.core, key=lambda word: (bool(_DIGITS.fullmatch(word)), len(word)))
+    found = []
+    for number, row in enumerate(rows.table()[1]):
+        if probe in f"{row[0]} {row[1]} {row[2]}".casefold() and _matches(asked, number):
+            found.append(number)
+    return tuple(found)
+
+
+def _matches(asked: Spelling, number: int) -> bool:
+    spelled = _spelled(number)
+    if not any(asked.core == one.core for one in spelled):
+        return False
+    header, table = rows.table()
+    row = dict(zip(header, table[number], strict=True))
+    vendors = {row["vendor"]}.union(*(one.vendors for one in spelled))
+    lines: frozenset[str] = frozenset().union(*(one.lines for one in spelled))
+    return (
+        asked.vendors <= vendors
+        and asked.lines <= lines
+        and _form_agrees(asked.form, {one.form for one in spelled if one.form})
+        and _memory_agrees(asked.facts, row)
+        and _cores_agree(asked.facts, {one.facts.gpu_cores for one in spelled if one.facts.gpu_cores})
+        and (not asked.part or row["kind"] in UNIFIED_KINDS or row["kind"] == asked.part)
+    )
+
+
+def _form_agrees(asked: str, known: set[str]) -> bool:
+    return not asked or not known or any(form == asked or (asked == "sxm" and form.startswith(asked)) for form in known)
+
+
+def _cores_agree(asked: Facts, known: set[int | None]) -> bool:
+    return not asked.gpu_cores or not known or asked.gpu_cores in known
+
+
+def _memory_agrees(asked: Facts, row: dict[str, str]) -> bool:
+    """Whether the stated size and type can be this row's. System memory (CPUs) and open configurations can be any."""
+    graphics_memory = asked.memory_type.startswith(("hbm", "gddr"))
+    if graphics_memory and row["mem_type"] and row["mem_type"].casefold() != asked.memory_type:
+        return False
+    if asked.memory_gib is None or not row["memory_gb"] or "/" in row["memory_gb"]:
+        return True
+    return abs(float(row["memory_gb"]) / asked.memory_gib - 1) <= MEMORY_TOLERANCE
+
+
+def _finished(text: str, asked: Spelling, numbers: tuple[int, ...], preferred: int | None = None) -> Found:
+    """The chosen row with the figures that the text states, and what was assumed."""
+    chosen = preferred if preferred is not None else max(numbers, key=lambda number: _preference(number, asked))
+    notes = []
+    if len(numbers) > 1:
+        others = ", ".join(repr(rows.table()[1][number][0]) for number in numbers if number != chosen)
+        notes.append(
+            f"{text!r} is taken as {rows.table()[1][chosen][1]} ({rows.table()[1][chosen][0]}); also: {others}"
+        )
+    return with_facts(Found(rows.device(chosen), tuple(notes)), asked)
+
+
+def _preference(number: int, asked: Spelling) -> tuple[bool, bool, bool, float, int]:
+    """The variant that a bare name means: the one that owns the bare spelling, a desktop card, the larger memory.
+
+    A bare `32-core` of an Apple chip is its GPU's where a variant has as many.
+    """
+    cores = asked.facts.cores is not None and asked.facts.cores in {one.facts.gpu_cores for one in _spelled(number)}
+    bare = (text for one, text in _texts(number) if one.core == asked.core and not _qualified(one))
+    own = any(_exact()[squash(text)] == (number,) for text in bare)
+    laptop = any("laptop" in one.core or "maxq" in one.core for one in _spelled(number))
+    return cores, own, not laptop, rows.device(number).memory_bytes or 0, -number
+
+
+def _is_driver_name(asked: Spelling, number: int) -> bool:
+    """Whether a spelling of one row alone leaves no variant open: it names one, or is what NVIDIA's driver prints."""
+    return _qualified(asked) or (rows.device(number).vendor == "nvidia" and "nvidia" in asked.vendors)
+
+
+def _texts(number: int) -> tuple[tuple[Spelling, str], ...]:
+    return tuple(zip(_spelled(number), rows.spellings(number), strict=True))
+
+
+def _qualified(spelling: Spelling) -> bool:
+    return bool(spelling.form or spelling.facts.memory_gib or spelling.facts.memory_type or spelling.facts.gpu_cores)
+
+
+def with_facts(found: Found, asked: Spelling) -> Found:
+    """The device with what the text states of it: memory bought, DIMMs installed, bandwidth measured, the CPU alone."""
+    device, notes = found.device, list(found.notes)
+    facts = asked.facts
+    if facts.memory_gib is not None and (device.memory_options_bytes or device.kind == "cpu"):
+        device = replace(device, memory_bytes=int(facts.memory_gib * GIB), memory_options_bytes=())
+    elif device.memory_options_bytes:
+        sizes = [f"{size / GIB:g}" for size in device.memory_options_bytes]
+        example = f"'{device.key} {sizes[0]}GB'"
+        notes.append(f"{device.name} is sold with {'/'.join(sizes)} GB: the largest is assumed (name one: {example})")
+    if asked.part == "cpu" and device.kind in UNIFIED_KINDS:
+        # The table's peaks are the GPU's; the CPU's own are not known.
+        device = replace(device, kind="cpu", name=f"{_GPU_BIN.sub('', device.name)} CPU", peak_flops_per_s={})
+        notes.append("the CPU alone: the chip's memory bandwidth, of which its CPU may reach less")
+    elif asked.part == "npu" and device.kind in UNIFIED_KINDS:
+        device = replace(device, kind="npu", name=f"{_GPU_BIN.sub('', device.name)} NPU", peak_flops_per_s={})
+        notes.append("the NPU alone: the chip's memory bandwidth; its compute is not known")
+    rate, note = _stated_bandwidth(device, facts)
+    if rate:
+        device = replace(device, bandwidth_bytes_per_s=rate)
+        notes.append(note)
+    return Found(device, tuple(notes))
+
+
+def _stated_bandwidth(device: Device, facts: Facts) -> tuple[float | None, str]:
+    """Bandwidth from a rate in the text, or from its memory speed times the device's channels."""
+    if facts.bandwidth_gbs:
+        return facts.bandwidth_gbs * GB, f"bandwidth as stated: {facts.bandwidth_gbs:g} GB/s"
+    if facts.memory_mts and device.mem_channels and device.kind == "cpu" and facts.memory_mts != device.mem_mts:
+        rate = device.mem_channels * facts.memory_mts * 1e6 * BYTES_PER_TRANSFER
+        stated = f"{device.mem_channels} channels of {facts.memory_type.upper()}-{facts.memory_mts}"
+        return rate, f"bandwidth of the stated memory: {stated} = {rate / GB:.4g} GB/s"
+    return None, ""

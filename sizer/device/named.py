@@ -1,0 +1,72 @@
+"""Names that stand for something else: extra aliases, cloud instances and classes of devices."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from sizer.device.records import DeviceClass, Instance
+from sizer.device.spelling import squash
+from sizer.tables import read_rows
+from sizer.units import GIB
+
+
+@cache
+def _aliases() -> dict[str, tuple[str, str]]:
+    return {squash(row["alias"]): (row["means"], row["source"]) for row in read_rows("device_aliases.csv")}
+
+
+def find_alias(text: str) -> tuple[str, str] | None:
+    """What an extra alias stands for (a name, with a count where it is a whole machine), and why."""
+    name = squash(text)
+    return _aliases().get(name) or _aliases().get(name.removeprefix("nvidia"))
+
+
+@cache
+def instances() -> tuple[Instance, ...]:
+    """Every cloud instance of the table."""
+    return tuple(_instance(row) for row in read_rows("clouds.csv"))
+
+
+def _instance(row: dict[str, str]) -> Instance:
+    return Instance(
+        cloud=row["cloud"],
+        name=row["instance"],
+        device_key=row["device_key"],
+        count=int(row["count"]),
+        device_memory_bytes=int(float(row["device_memory_gib"]) * GIB) if row["device_memory_gib"] else None,
+        vcpus=int(row["vcpus"]) if row["vcpus"] else None,
+        host_memory_bytes=int(float(row["ram_gib"]) * GIB) if row["ram_gib"] else None,
+        link=row["link"],
+        source=row["source"],
+    )
+
+
+def find_instance(text: str) -> Instance | None:
+    """`aws:g5.xlarge`, `g5.xlarge`, `azure:NC24ads_A100_v4` (with or without `Standard_`)."""
+    cloud, colon, name = text.casefold().partition(":")
+    if not colon:
+        cloud, name = "", text.casefold()
+    name = name.strip()
+    for instance in instances():
+        if cloud in ("", instance.cloud) and name in _instance_names(instance):
+            return instance
+    return None
+
+
+def _instance_names(instance: Instance) -> tuple[str, ...]:
+    name = instance.name.casefold()
+    return name, name.removeprefix("standard_"), name.replace("+", " + ")
+
+
+@cache
+def named_classes() -> tuple[DeviceClass, ...]:
+    """Every class of devices, with the row that stands for it."""
+    return tuple(
+        DeviceClass(row["class"], row["key"], row["kind"], row["members"], int(row["since_year"]), row["source"])
+        for row in read_rows("device_classes.csv")
+    )
+
+
+def find_class(text: str) -> DeviceClass | None:
+    """The class of that name."""
+    return next((named for named in named_classes() if squash(named.name) == squash(text)), None)

@@ -1,0 +1,69 @@
+"""A part of a device: MIG instances of NVIDIA GPUs, one die of an MI250."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+
+from sizer.device.lookup import Found
+from sizer.device.records import Device
+from sizer.units import GIB
+
+# Memory slices and compute slices of a GPU that MIG can cut: NVIDIA's MIG user guide, "Supported MIG profiles".
+MEMORY_SLICES, COMPUTE_SLICES = 8, 7
+FOUR_SLICES = re.compile(r"a30|rtx-pro-\d+.*")
+# An MI250 board shows as two devices.
+DIES = {"mi250": 2, "mi250x": 2}
+
+_MIG = re.compile(r"[\s(-]*(?:\bmig[\s-]*)?\b([1-7])g\.(\d{1,3})gb(?:\+me)?\b.*", re.IGNORECASE | re.DOTALL)
+_GCD = re.compile(r"[\s(-]*\b(?:1\s*)?gcd\b\)?", re.IGNORECASE)
+
+
+def take_slice(text: str, find: Callable[[str], Found | None]) -> Found | None:
+    """The slice that `text` names after its device (`a100 1g.10gb`, `MI250X (1 GCD)`), None for other text."""
+    match = _MIG.search(text)
+    if match:
+        whole = find(text[: match.start()].strip())
+        return _instance(whole, int(match[1]), int(match[2])) if whole and whole.device.vendor == "nvidia" else None
+    match = _GCD.search(text)
+    whole = find(text[: match.start()].strip()) if match else None
+    if whole is None or whole.device.key not in DIES:
+        return None
+    share = 1 / DIES[whole.device.key]
+    memory_bytes = whole.device.memory_bytes
+    note = f"one die of {whole.device.name}: half of its memory, bandwidth and compute"
+    device = _scaled(whole.device, share, share, int(memory_bytes * share) if memory_bytes else None)
+    return Found(replace(device, name=f"{device.name} (1 GCD)"), (*whole.notes, note))
+
+
+def is_bare_slice(text: str) -> bool:
+    """Whether the text is a MIG profile without its card (a line of `nvidia-smi -L`)."""
+    return bool(_MIG.match(text))
+
+
+def _instance(whole: Found, compute_slices: int, memory_gib: int) -> Found | None:
+    """A MIG instance: bandwidth by its memory slices, compute by its compute slices, memory as the profile names it."""
+    device = whole.device
+    if device.memory_bytes is None or memory_gib * GIB > device.memory_bytes:
+        return None
+    four = bool(FOUR_SLICES.fullmatch(device.key))
+    memory_slices = 4 if four else MEMORY_SLICES
+    taken = max(1, round(memory_gib * GIB / device.memory_bytes * memory_slices))
+    compute = min(1.0, compute_slices / (4 if four else COMPUTE_SLICES))
+    profile = f"{compute_slices}g.{memory_gib}gb"
+    part = _scaled(device, taken / memory_slices, compute, memory_gib * GIB)
+    note = f"MIG {profile}: {taken}/{memory_slices} of the bandwidth of {device.name}, {compute:.2g} of its compute"
+    return Found(replace(part, name=f"{device.name} MIG {profile}"), (*whole.notes, note))
+
+
+def _scaled(device: Device, bandwidth: float, compute: float, memory_bytes: int | None) -> Device:
+    rate = device.bandwidth_bytes_per_s
+    return replace(
+        device,
+        memory_bytes=memory_bytes,
+        memory_options_bytes=(),
+        bandwidth_bytes_per_s=rate * bandwidth if rate else None,
+        peak_flops_per_s={name: peak * compute for name, peak in device.peak_flops_per_s.items()},
+        interconnect_bytes_per_s=None,
+    )

@@ -1,0 +1,119 @@
+"""The device tables: schema, sources, ranges, and what is derived from them."""
+
+from __future__ import annotations
+
+import re
+import statistics
+
+import pytest
+
+from sizer.device import rows
+from sizer.device.families import family_keys
+from sizer.device.interconnect import between_devices, pcie, to_host
+from sizer.device.named import instances, named_classes
+from sizer.tables import read_rows
+from sizer.units import GB, GIB
+
+KINDS = {"gpu", "cpu", "apple", "apu", "sbc", "npu", "tpu"}
+
+
+def test_keys_are_unique_and_rows_are_sourced() -> None:
+    """Every device has its own lower-case key, a known kind and a source."""
+    devices = rows.all_devices()
+    assert len({device.key for device in devices}) == len(devices)
+    for device in devices:
+        assert re.fullmatch(r"[a-z0-9.-]+", device.key), device.key
+        assert device.kind in KINDS
+        assert device.source, device.key
+
+
+def test_figures_are_plausible() -> None:
+    """Memory, bandwidth and peaks lie within what was ever built: a slipped unit cannot hide."""
+    for device in rows.all_devices():
+        if device.memory_bytes is not None:
+            assert 1 * GIB <= device.memory_bytes <= 600 * GIB, device.key
+        if device.bandwidth_bytes_per_s is not None:
+            assert 10 * GB <= device.bandwidth_bytes_per_s <= 30_000 * GB, device.key
+        for name, peak in device.peak_flops_per_s.items():
+            assert 1e10 <= peak <= 5e16, (device.key, name)
+        if device.release_year is not None:
+            assert 2010 <= device.release_year <= 2027, device.key
+
+
+def test_cpu_bandwidth_is_channels_times_speed() -> None:
+    """Where a CPU's channels and memory speed are known, eight bytes of each make up its bandwidth (within 12 %).
+
+    Exceptions are parts whose fabric reads less than their channels deliver.
+    """
+    limited = {"epyc-7282"}
+    for device in rows.all_devices():
+        if device.kind != "cpu" or not device.mem_channels or not device.mem_mts or device.key in limited:
+            continue
+        assert device.bandwidth_bytes_per_s is not None
+        derived = device.mem_channels * device.mem_mts * 8e6
+        assert device.bandwidth_bytes_per_s == pytest.approx(derived, rel=0.12), device.key
+
+
+@pytest.mark.parametrize("named", named_classes(), ids=lambda named: named.name)
+def test_class_is_the_median_of_its_members(named) -> None:  # type: ignore[no-untyped-def]
+    """The row that stands for a class has the median bandwidth of the class's members."""
+    members = [
+        device.bandwidth_bytes_per_s
+        for device in rows.all_devices()
+        if device.kind == named.kind
+        and re.fullmatch(named.members, device.key)
+        and device.bandwidth_bytes_per_s
+        and (device.release_year or 0) >= named.since_year
+    ]
+    device = rows.device(rows.by_key()[named.key])
+    assert len(members) >= 10
+    assert device.bandwidth_bytes_per_s == statistics.median_low(members)
+
+
+def test_instances_name_devices_of_the_table() -> None:
+    """Every cloud instance has a device that the table holds, at least one of it, and a source."""
+    for instance in instances():
+        assert instance.device_key in rows.by_key(), instance.name
+        assert instance.count >= 1
+        assert instance.source
+        device = rows.device(rows.by_key()[instance.device_key])
+        if instance.device_memory_bytes and device.memory_bytes:
+            assert instance.device_memory_bytes <= 1.01 * device.memory_bytes, instance.name
+
+
+def test_families_are_like_rows_of_the_table() -> None:
+    """Every CPU family takes its memory from a row that exists, and its pattern does not match that of a GPU."""
+    assert len(set(family_keys())) == len(family_keys())
+    for row in read_rows("cpu_families.csv"):
+        assert row["like"] in rows.by_key(), row["key"]
+        assert row["source"]
+        re.compile(row["pattern"])
+
+
+def test_links_are_per_direction() -> None:
+    """NVLink 3 of an A100 is 300 GB/s each way, half of what the vendor prints; x8 slots are half of x16."""
+    a100, rtx = rows.device(rows.by_key()["a100-80gb-sxm"]), rows.device(rows.by_key()["rtx-4060"])
+    link, slot, host = between_devices(a100), between_devices(rtx), to_host(a100)
+    assert link is not None
+    assert (link.name, link.bytes_per_s) == ("NVLink 3", 300 * GB)
+    assert slot is not None
+    assert (slot.name, slot.bytes_per_s) == ("PCIe 4.0 x8", 15.5 * GB)
+    assert host is not None
+    assert host.name == "PCIe 4.0 x16"
+    assert a100.interconnect_bytes_per_s == 2 * link.bytes_per_s
+
+
+def test_stated_interconnects_agree_with_the_link_table() -> None:
+    """Wherever a device states its interconnect, the link that is found for it has the same rate (both ways)."""
+    for device in rows.all_devices():
+        if device.interconnect_bytes_per_s is None:
+            continue
+        link = between_devices(device)
+        assert link is not None, device.key
+        assert 2 * link.bytes_per_s == pytest.approx(device.interconnect_bytes_per_s), device.key
+
+
+def test_shared_memory_needs_no_link() -> None:
+    """Chips that use the host's memory have no host link; unknown slots have none either."""
+    assert to_host(rows.device(rows.by_key()["apple-m2-ultra"])) is None
+    assert pcie("") is None
