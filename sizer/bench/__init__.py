@@ -1,0 +1,1 @@
+"""Loads a model and generates, in a child process, and measures it."""

@@ -1,0 +1,152 @@
+"""The server backend: times an OpenAI-compatible server from outside, by streaming, at a concurrency."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+from sizer.bench.cautions import Warn
+from sizer.bench.records import Caution, Outcome, Run, Spec
+from sizer.bench.sse import Server, ServerGone, Token
+from sizer.errors import BenchmarkFailed
+
+# What /v1/models says in `owned_by` -> the engine's name in the measurements.
+ENGINES = {"vllm": "vllm", "sglang": "sglang", "llamacpp": "llama.cpp", "library": "ollama"}
+# Plain words of one token in most vocabularies; the true count comes from the server's usage report.
+WORDS = ("the", "of", "and", "to", "in", "is", "for", "that", "on", "with", "as", "are", "it", "from", "be", "at")
+MERGED_SHARE = 0.9
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One streamed answer: when it was asked, when each event with text came, and the server's own token counts."""
+
+    asked_s: float
+    events_s: tuple[float, ...]
+    prompt_tokens: int | None
+    output_tokens: int
+
+    @property
+    def run(self) -> Run:
+        """Time to the first token, and from there to the last."""
+        return Run(self.events_s[0] - self.asked_s, self.events_s[-1] - self.events_s[0])
+
+
+def run(spec: Spec, stage: Callable[[str], None]) -> Outcome:
+    """Warm up one request per user, then `repeats` requests of each of `concurrency` users."""
+    stage(f"asking {spec.server_url}")
+    server = Server(spec.server_url)
+    model, engine = choose_model(server.models(), spec.model)
+    words = spec.prompt_tokens
+    warmups = max(1, spec.warmups)  # the first answer also tells how many tokens the words are
+    try:
+        for index in range(warmups):
+            stage(f"warming up ({index + 1} of {warmups})")
+            reply = ask(server, model, spec, words, seed=-1 - index)
+            if reply.prompt_tokens:
+                words = max(1, round(words * spec.prompt_tokens / reply.prompt_tokens))
+        stage(f"measuring ({spec.repeats} requests of {spec.concurrency} users)")
+        start = time.perf_counter()
+        replies = _ask_concurrently(server, model, spec, words)
+        wall_s = time.perf_counter() - start
+    except ServerGone as error:
+        raise BenchmarkFailed(f"The server at {spec.server_url!r} went away: {error}.", "Look at its log.") from error
+    return _outcome(spec, engine, replies, warmups, wall_s)
+
+
+def choose_model(models: list[Mapping[str, Any]], asked: str) -> tuple[str, str]:
+    """The server's model to ask (the only one, or the one named) and its engine, `openai-server` where untold."""
+    by_id = {str(model.get("id")): model for model in models}
+    if asked and asked not in by_id and by_id:
+        raise BenchmarkFailed(f"The server has no model {asked!r}.", f"It has {', '.join(sorted(by_id))}.")
+    if not asked and len(by_id) != 1:
+        raise BenchmarkFailed(f"The server has {len(by_id)} models.", f"Name one: {', '.join(sorted(by_id)) or '?'}.")
+    chosen = asked or next(iter(by_id))
+    owner = str(by_id.get(chosen, {}).get("owned_by", ""))
+    return chosen, ENGINES.get(owner, "openai-server")
+
+
+def prompt_text(words: int, seed: int) -> str:
+    """Random words: no two requests share a prefix, so no cache of an earlier one helps."""
+    chooser = random.Random(seed)  # noqa: S311 - a workload, no secret
+    return " ".join(chooser.choice(WORDS) for _ in range(words))
+
+
+def ask(server: Server, model: str, spec: Spec, words: int, seed: int) -> Reply:
+    """One streamed request; BenchmarkFailed where nothing came."""
+    asked_s = time.perf_counter()
+    tokens: list[Token] = list(server.stream(model, prompt_text(words, seed), spec.output_tokens))
+    timed = [token for token in tokens if token.text]
+    usage = next((token.usage for token in reversed(tokens) if token.usage), None) or {}
+    output_tokens = int(usage.get("completion_tokens") or len(timed))
+    if len(timed) < 2 or output_tokens < 2:
+        raise BenchmarkFailed(
+            f"The server answered with {output_tokens} tokens in {len(timed)} events.",
+            "At least two are needed to time decoding; raise --output.",
+        )
+    prompt_tokens = usage.get("prompt_tokens")
+    return Reply(
+        asked_s, tuple(token.at_s for token in timed), int(prompt_tokens) if prompt_tokens else None, output_tokens
+    )
+
+
+def _ask_concurrently(server: Server, model: str, spec: Spec, words: int) -> list[Reply]:
+    replies: list[Reply] = []
+    errors: list[BaseException] = []
+    stop = threading.Event()
+
+    def user(number: int) -> None:
+        try:
+            for index in range(spec.repeats):
+                if stop.is_set():
+                    return
+                replies.append(ask(server, model, spec, words, seed=number * spec.repeats + index))
+        except BaseException as error:
+            stop.set()
+            errors.append(error)
+
+    users = [threading.Thread(target=user, args=(number,), daemon=True) for number in range(spec.concurrency)]
+    for thread in users:
+        thread.start()
+    for thread in users:
+        thread.join()
+    if errors:
+        raise errors[0]
+    return replies
+
+
+def _outcome(spec: Spec, engine: str, replies: list[Reply], warmups: int, wall_s: float) -> Outcome:
+    tokens = round(median(reply.output_tokens for reply in replies))
+    steps = tokens - 1
+    prompts = [reply.prompt_tokens for reply in replies if reply.prompt_tokens]
+    # Answers of unequal length are brought to the median's, so that the runs can be compared.
+    runs = tuple(
+        Run(reply.run.prefill_s, reply.run.decode_s * steps / max(1, reply.output_tokens - 1)) for reply in replies
+    )
+    return Outcome(
+        engine=engine,
+        runs=runs,
+        warmup_runs=warmups,
+        prompt_tokens=round(median(prompts)) if prompts else spec.prompt_tokens,
+        decode_steps=steps,
+        precision=spec.precision,
+        device_count=spec.device_count,
+        wall_s=wall_s,
+        cautions=tuple(_cautions(spec, replies)),
+    )
+
+
+def _cautions(spec: Spec, replies: list[Reply]) -> list[Caution]:
+    found = []
+    short = [reply for reply in replies if reply.output_tokens < spec.output_tokens]
+    if short:
+        found.append(Warn.EARLY_STOP.caution(f"{len(short)} of {len(replies)} answers stopped early."))
+    merged = [reply for reply in replies if len(reply.events_s) < MERGED_SHARE * reply.output_tokens]
+    if merged:
+        found.append(Warn.MERGED_TOKENS.caution(f"{len(merged)} of {len(replies)} answers came in fewer events."))
+    return found

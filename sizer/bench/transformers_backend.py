@@ -1,0 +1,272 @@
+"""The transformers backend: any precision it runs, eager or compiled, on CPU or GPU, in one rank or several."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from sizer.bench.cautions import Warn
+from sizer.bench.launch import over_ranks
+from sizer.bench.observe import judge_gpus, judge_machine, snapshot
+from sizer.bench.recipes_transformers import Recipe, is_bitsandbytes, recipe
+from sizer.bench.records import Caution, Outcome, Run, Spec
+from sizer.bench.torch_memory import (
+    device_used_bytes,
+    gpu_indices,
+    memory_peaks,
+    resident_weight_bytes,
+    synchronize,
+)
+from sizer.errors import BenchmarkFailed, UsageError
+
+PROMPT_SEED = 1
+
+
+def run(spec: Spec, stage: Callable[[str], None]) -> Outcome:
+    """Load, warm up, time `spec.repeats` generations; the weights' bytes are counted before the first of them."""
+    stage("importing torch")
+    import torch
+
+    if spec.threads and not spec.parallelism:
+        torch.set_num_threads(spec.threads)
+    device = pick_device(spec.device)
+    foreign_bytes = device_used_bytes(device)
+    stage(f"loading {spec.model}")
+    start = time.perf_counter()
+    model = load(spec, device)
+    synchronize(device)
+    load_s = time.perf_counter() - start
+    (weights_bytes,) = over_ranks([resident_weight_bytes(model)])
+    generate = Generation(model, spec, device)
+    runs, cautions = _timed(generate, spec, stage)
+    memory = memory_peaks(device, foreign_bytes)
+    on_gpu = device.type == "cuda"
+    placed = gpu_indices(model, device)
+    return Outcome(
+        engine="transformers",
+        runs=runs,
+        warmup_runs=spec.warmups,
+        prompt_tokens=spec.prompt_tokens,
+        decode_steps=spec.output_tokens - 1,
+        load_s=load_s,
+        weights_bytes=weights_bytes,
+        peak_memory_bytes=memory["device_peak_bytes" if on_gpu else "process_peak_bytes"],
+        memory=memory,
+        threads=None if on_gpu else torch.get_num_threads() * (spec.device_count if spec.parallelism else 1),
+        device=device.type,
+        device_name=torch.cuda.get_device_name(device) if on_gpu else "",
+        device_count=max(spec.device_count, len(placed)),
+        precision=spec.precision,
+        versions=_versions(spec.precision),
+        cautions=(*cautions, *judge_gpus(placed), *_spilled(model)),
+    )
+
+
+def _timed(
+    generate: Callable[[], Run], spec: Spec, stage: Callable[[str], None]
+) -> tuple[tuple[Run, ...], list[Caution]]:
+    """The measured runs after the warm-ups, and what the machine did meanwhile."""
+    for index in range(spec.warmups):
+        stage(f"warming up ({index + 1} of {spec.warmups})")
+        generate()
+    before = snapshot()
+    runs = []
+    for index in range(spec.repeats):
+        stage(f"measuring (run {index + 1} of {spec.repeats})")
+        runs.append(generate())
+    return tuple(runs), judge_machine(before, snapshot())
+
+
+def pick_device(text: str) -> Any:
+    """The torch device of `auto`, `cpu`, `cuda`, `cuda:1` or `mps`; the best there is for `auto`."""
+    import os
+
+    import torch
+
+    if text == "auto":
+        text = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    device = torch.device(text)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise UsageError("torch sees no GPU here.", "Use --device cpu, or install a torch build for your GPU.")
+    if device.type == "cuda" and "LOCAL_RANK" in os.environ:
+        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(device)
+    return device
+
+
+def load(spec: Spec, device: Any) -> Any:
+    """The model of `spec`, in evaluation mode, on its device or devices."""
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    config = spec.config if spec.config is not None else repository_config(spec)
+    how = recipe(spec.precision, config)
+    options = load_options(spec, how, device)
+    if spec.config is not None:
+        from sizer.bench.random_weights import build
+
+        fields = {name: value for name, value in spec.config.items() if name != "quantization_config"}
+        if how.stored:
+            fields["quantization_config"] = dict(how.stored)
+        model = build(fields, options)
+    else:
+        model = _load_repository(spec, how, options, config)
+    model.eval()
+    return model
+
+
+def load_options(spec: Spec, how: Recipe, device: Any) -> dict[str, Any]:
+    """The arguments of `from_pretrained` that the precision and the placement ask for."""
+    import torch
+
+    options: dict[str, Any] = {"dtype": getattr(torch, how.dtype)}
+    if how.bitsandbytes:
+        from transformers import BitsAndBytesConfig
+
+        options["quantization_config"] = BitsAndBytesConfig(**how.bitsandbytes)
+    if spec.parallelism == "tensor" and spec.device_count > 1:
+        try:
+            from transformers.distributed import DistributedConfig
+
+            options["distributed_config"] = DistributedConfig(tp_plan="auto", tp_size=spec.device_count)
+        except (ImportError, TypeError):  # transformers before its DistributedConfig
+            options["tp_plan"] = "auto"
+    elif device.type == "cuda" and spec.device == "auto":
+        options["device_map"] = "auto"
+    else:
+        options["device_map"] = {"": device}
+    return options
+
+
+def repository_config(spec: Spec) -> Mapping[str, Any]:
+    """The config.json of a directory or hub repository, as it stands."""
+    from transformers import PretrainedConfig
+
+    fields, _ = PretrainedConfig.get_config_dict(spec.model, local_files_only=spec.offline)
+    if not fields:
+        raise BenchmarkFailed(
+            f"{spec.model!r} has no config.json here and cannot be downloaded.",
+            "Check the network, or add --random-weights to measure without the weights.",
+        )
+    return dict(fields)
+
+
+def _load_repository(spec: Spec, how: Recipe, options: dict[str, Any], config: Mapping[str, Any]) -> Any:
+    from transformers import AutoModelForCausalLM
+
+    if how.stored and not config.get("quantization_config") and how.stored.get("quant_method") in ("gptq", "awq"):
+        raise UsageError(
+            f"{spec.model!r} is not stored as {spec.precision!r}, and transformers cannot make it so while loading.",
+            "Name a repository that is, or add --random-weights.",
+        )
+    try:
+        return AutoModelForCausalLM.from_pretrained(
+            spec.model,
+            use_safetensors=True,  # a pickle can run code: it is never opened
+            trust_remote_code=spec.trust_remote_code,
+            local_files_only=spec.offline,
+            offload_folder=spec.scratch,
+            **options,
+        )
+    except OSError as error:
+        if error.errno is not None:  # a full disk, a refused read: the system's own word
+            raise
+        raise BenchmarkFailed(
+            f"The weights of {spec.model!r} cannot be loaded: {str(error).splitlines()[0][:300]}",
+            "They must be safetensors, here or on the hub; --random-weights measures without them.",
+        ) from error
+
+
+class Generation:
+    """One timed generation of exactly `output_tokens` tokens from a fixed random prompt; EOS never stops it."""
+
+    def __init__(self, model: Any, spec: Spec, device: Any) -> None:
+        import torch
+
+        self.model = model
+        self.device = model.device if model.device.type != "meta" else device
+        vocabulary = model.get_input_embeddings().weight.shape[0]
+        generator = torch.Generator().manual_seed(PROMPT_SEED)
+        shape = (spec.batch_size, spec.prompt_tokens)
+        self.prompt = torch.randint(0, vocabulary, shape, generator=generator).to(self.device)
+        self.config = _generation_config(spec)
+        # generate() fills what is unset from the model's own settings, EOS among them.
+        model.generation_config = self.config
+
+    def __call__(self) -> Run:
+        """Time to the first token, and from there to the last, the device synchronised at each."""
+        import torch
+
+        clock = _TokenClock(self.device)
+        synchronize(self.device)
+        start = time.perf_counter()
+        with torch.inference_mode():
+            output = self.model.generate(
+                self.prompt,
+                attention_mask=torch.ones_like(self.prompt),
+                generation_config=self.config,
+                stopping_criteria=[clock],
+            )
+        synchronize(self.device)
+        made = output.shape[1] - self.prompt.shape[1]
+        if made != self.config.max_new_tokens:
+            raise BenchmarkFailed(f"The model stopped after {made} of {self.config.max_new_tokens} tokens.")
+        return Run(prefill_s=clock.first - start, decode_s=clock.last - clock.first)
+
+
+class _TokenClock:
+    """A stopping criterion that never stops: it notes when the first and the latest token were there."""
+
+    def __init__(self, device: Any) -> None:
+        self.device = device
+        self.first = 0.0
+        self.last = 0.0
+
+    def __call__(self, input_ids: Any, scores: Any, **_: Any) -> Any:
+        import torch
+
+        if not self.first:
+            synchronize(self.device)
+        self.last = time.perf_counter()
+        self.first = self.first or self.last
+        return torch.zeros(input_ids.shape[0], dtype=torch.bool, device=input_ids.device)
+
+
+def _generation_config(spec: Spec) -> Any:
+    from transformers import GenerationConfig
+
+    config = GenerationConfig(
+        max_new_tokens=spec.output_tokens,
+        min_new_tokens=spec.output_tokens,
+        do_sample=False,
+        use_cache=True,
+        pad_token_id=0,
+        eos_token_id=None,
+    )
+    if spec.compiled:
+        from transformers import CompileConfig
+
+        config.cache_implementation = "static"
+        config.compile_config = CompileConfig()
+        config.compile_config._compile_all_devices = True  # else CPUs silently stay eager
+    else:
+        config.disable_compile = True
+    return config
+
+
+def _spilled(model: Any) -> list[Caution]:
+    places = getattr(model, "hf_device_map", None) or {}
+    away = [name for name, place in places.items() if str(place) in ("cpu", "disk")]
+    if not away or len(away) == len(places):
+        return []
+    return [Warn.SPILLED.caution(f"{len(away)} of {len(places)} modules lie outside the GPU.")]
+
+
+def _versions(precision: str) -> dict[str, str]:
+    from importlib import metadata
+
+    names = {"torch", "transformers", "accelerate"} | ({"bitsandbytes"} if is_bitsandbytes(precision) else set())
+    present = {str(item.metadata["Name"]).lower(): item.version for item in metadata.distributions()}
+    return {name: present[name] for name in sorted(names) if name in present}

@@ -1,0 +1,115 @@
+"""The child process: `python -m sizer.bench.worker SPEC` runs one backend and writes event lines to stdout."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from sizer.bench.lifeline import hold
+from sizer.bench.obituary import disk_full, is_disk_talk, is_memory_talk, out_of_memory
+from sizer.bench.records import Outcome, Spec
+from sizer.errors import BenchmarkFailed, DoesNotFit, ModelError, SizerError, UsageError
+
+# Backend -> the module that has its `run(spec, stage) -> Outcome`.
+BACKENDS = {
+    "transformers": "sizer.bench.transformers_backend",
+    "llama.cpp": "sizer.bench.llama_cpp_backend",
+    "server": "sizer.bench.server_backend",
+}
+
+Stage = Callable[[str], None]
+
+
+class Events:
+    """Writes events to the stdout the parent gave; everything else that is printed goes to stderr."""
+
+    def __init__(self) -> None:
+        self._descriptor = os.dup(1)
+        os.dup2(2, 1)
+        self.last_stage = "starting"
+
+    def send(self, **event: Any) -> None:
+        """One event as one line, in one write."""
+        line = json.dumps(event).encode() + b"\n"
+        while line:
+            line = line[os.write(self._descriptor, line) :]
+
+    def stage(self, name: str) -> None:
+        """Tell what is being done now."""
+        self.last_stage = name
+        if is_first_rank():
+            self.send(stage=name)
+
+
+def is_first_rank() -> bool:
+    """Whether this process speaks for all ranks."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def main() -> NoReturn:
+    """Run the spec of the command line. The exit status is only for torch's launcher: the events are the answer."""
+    hold()
+    spec = Spec.from_json(sys.argv[1])
+    if spec.parallelism and spec.device_count > 1 and "RANK" not in os.environ:
+        from sizer.bench.launch import launch
+
+        sys.exit(launch(spec))
+    events = Events()
+    try:
+        outcome = run(spec, events.stage)
+    except BaseException as error:
+        named = name_error(error, events.last_stage)
+        if not isinstance(error, SizerError):
+            import traceback
+
+            traceback.print_exc()
+        events.send(error={"type": _public_type(named), "message": named.message, "hint": named.hint})
+        sys.exit(1)
+    if is_first_rank():
+        events.send(result=outcome.to_dict())
+    # No tidy shutdown: a destructor of a native library that crashes now must not spoil a result that is out.
+    sys.stderr.flush()
+    os._exit(0)
+
+
+def run(spec: Spec, stage: Stage) -> Outcome:
+    """Run one spec with its backend, in this process."""
+    from importlib import import_module
+
+    outcome: Outcome = import_module(BACKENDS[spec.backend]).run(spec, stage)
+    return outcome
+
+
+def name_error(error: BaseException, stage: str) -> SizerError:
+    """Any error as one of ours, in one line."""
+    if isinstance(error, SizerError):
+        return error
+    text = f"{type(error).__name__}: {error}"
+    if isinstance(error, MemoryError) or is_memory_talk(text):
+        return out_of_memory(stage)
+    if is_disk_talk(text):
+        return disk_full(stage)
+    if isinstance(error, ModuleNotFoundError):
+        return BenchmarkFailed(f"{error.name!r} is not installed.", "Install it with: pip install 'sizer[bench]'")
+    first_line = next((line.strip() for line in text.splitlines() if line.strip()), text)
+    return BenchmarkFailed(f"The benchmark failed while {stage}: {first_line[:400]}.", _hint(error))
+
+
+def _hint(error: BaseException) -> str:
+    if isinstance(error, ImportError):
+        return "The precision needs a package that is not installed."
+    return "'sizer --debug bench ...' shows all that it wrote."
+
+
+def _public_type(error: SizerError) -> str:
+    for kind in (DoesNotFit, ModelError, UsageError):
+        if isinstance(error, kind):
+            return kind.__name__
+    return BenchmarkFailed.__name__
+
+
+if __name__ == "__main__":
+    main()
