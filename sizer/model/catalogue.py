@@ -1,0 +1,183 @@
+"""The offline catalogue: published config.json files by the names that people give them.
+
+`data/models.csv` lists the models, `data/model_aliases.csv` other published names of exactly the same shape, and
+`data/configs/` holds one config.json a model, read only when that model is asked for.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from sizer.errors import nearest as nearest_names
+from sizer.tables import read_json, read_rows
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogueEntry:
+    """One catalogued model.
+
+    `reference_params` are the published parameters that run, `checkpoint_params` what its repository stores where that
+    differs (`difference` says why), `active_params` the authors' figure for a mixture of experts; None where nobody
+    published them. `alias` is the published name that matched where it is not the model's own, and `copy` says that
+    the text named a quantized or re-uploaded copy, whose own config may differ in all but the shape.
+    """
+
+    model_id: str
+    config_file: str
+    architecture: str
+    model_type: str
+    reference_params: int | None
+    checkpoint_params: int | None
+    active_params: int | None
+    difference: str
+    params_source: str
+    config_source: str
+    alias: str | None = None
+    copy: bool = False
+
+
+# What a repository appends to the name of the model that it holds in another format. The base has the same shape.
+_FORMAT_SUFFIX = (
+    r"[-_. ]+(?:gguf|ggml|gptq|gptqmodel|awq|exl[23]|mlx|bnb|bitsandbytes|unsloth|quantized|quants?|imatrix|i1|"
+    r"fp8|fp4|nvfp4|mxfp4|mxfp8|nf4|f8|e4m3|bf16|fp16|f16|fp32|f32|bfloat16|float16|float32|half|"
+    r"int[2-8]|[2-8]-?bits?|w[248]a(?:4|8|16)(?:-?(?:int|fp)[48])?|[0-9]+(?:\.[0-9]+)?-?bpw|h[468]|gs?-?[0-9]{2,4}|"
+    r"[0-9]{2,4}g|(?:ud-)?i?q[1-8](?:[-_](?:k|0|1|s|m|l|xs|xl|nl|xxs|xxl))*|tq[12]_0|dynamic|static|per-?tensor|"
+    r"per-?channel|per-?token|block|kv|ct|marlin|hqq|aqlm|autoround|mixed|gemm|gemv|act-?order|true|false|qat|dwq|"
+    r"onnx|ov|openvino|safetensors|sharded|merged|[0-9]{5}-of-[0-9]{5})$"
+)
+_EXTENSIONS = (".gguf", ".safetensors", ".bin", ".json")
+_HUB_ADDRESSES = ("https://huggingface.co/", "http://huggingface.co/", "huggingface.co/", "https://hf.co/", "hf.co/")
+
+
+def find(text: str) -> CatalogueEntry | None:
+    """The catalogued model of a hub id or bare name; None where no published name matches.
+
+    Letter case and separators do not matter, and the organisation may be missing. A copy in another format
+    (`TheBloke/X-GPTQ`, `bartowski/X-GGUF:Q4_K_M`, `unsloth/X-bnb-4bit`) or in another organisation finds the model
+    that it copies; a fine-tune with a name of its own does not, because its shape is not known.
+    """
+    name = _clean(text)
+    exact = _models()[1].get(_key(name)) if name else None
+    if exact is not None:
+        return _entry(exact)
+    base = name.rsplit("/", 1)[-1]
+    if "/" in name:  # in a hub id, a colon parts the repository from the file in it
+        aliased = _by_alias()[0].get(_key(name))
+        if aliased is not None:
+            return _entry(*aliased)
+        base = base.split(":", 1)[0]
+    for candidate in _without_formats(base) if base else ():
+        found = _by_alias()[1].get(_key(candidate))
+        if found is not None:
+            return _entry(*found, copy=candidate != base or "/" in name)
+    return None
+
+
+def load(entry: CatalogueEntry) -> Mapping[str, Any]:
+    """The model's config.json, as published (fields that say nothing about the model's size are left out)."""
+    config: Mapping[str, Any] = read_json(f"configs/{entry.config_file}")
+    return config
+
+
+def entries() -> tuple[CatalogueEntry, ...]:
+    """Every catalogued model, by name; aliases are not listed apart."""
+    return tuple(_entry(row) for row in sorted(_models()[0].values(), key=lambda row: row["id"].lower()))
+
+
+def search(text: str) -> tuple[CatalogueEntry, ...]:
+    """The catalogued models whose name, alias or architecture holds every word of `text`; all of them for none."""
+    words = text.lower().split()
+    texts = {model_id: f"{model_id} {row['architecture']}" for model_id, row in _models()[0].items()}
+    for alias, model_id in _aliases():
+        texts[model_id] += f" {alias}"
+    return tuple(entry for entry in entries() if all(word in texts[entry.model_id].lower() for word in words))
+
+
+def nearest(text: str, count: int = 3) -> tuple[str, ...]:
+    """The published names nearest to `text`, best first: what an error offers."""
+    name = _clean(text)
+    names = [*_models()[0], *(alias for alias, _ in _aliases())]
+    by_base = {published.rsplit("/", 1)[-1].lower(): published for published in reversed(names)}
+    found = [by_base[base] for base in nearest_names(name.rsplit("/", 1)[-1], by_base, count)]
+    return tuple(dict.fromkeys((*found, *nearest_names(name, names, count))))[:count]
+
+
+def _clean(text: str) -> str:
+    name = text.strip().lower()
+    for address in _HUB_ADDRESSES:
+        name = name.removeprefix(address)
+    return name.strip("/")
+
+
+def _key(name: str) -> str:
+    """The name without its separators: `llama3.1:8b`, `Llama-3.1-8B` and `llama_3.1_8b` are one name."""
+    return name.replace("-", "").replace("_", "").replace(" ", "").replace(":", "").lower()
+
+
+def _without_formats(name: str) -> list[str]:
+    """The name, and the name with one format suffix less, two less …"""
+    suffix = re.compile(_FORMAT_SUFFIX, re.ASCII)
+    for extension in _EXTENSIONS:
+        name = name.removesuffix(extension)
+    names = [name]
+    while shorter := suffix.sub("", names[-1]):
+        if shorter == names[-1]:
+            break
+        names.append(shorter)
+    return names
+
+
+def _count(text: str) -> int | None:
+    return int(float(text)) if text else None
+
+
+def _entry(row: Mapping[str, str], alias: str | None = None, copy: bool = False) -> CatalogueEntry:
+    return CatalogueEntry(
+        model_id=row["id"],
+        config_file=row["config_file"],
+        architecture=row["architecture"],
+        model_type=row["model_type"],
+        reference_params=_count(row["reference_params"]),
+        checkpoint_params=_count(row["checkpoint_params"]),
+        active_params=_count(row["active_params"]),
+        difference=row["difference"],
+        params_source=row["params_source"],
+        config_source=row["config_source"],
+        alias=alias,
+        copy=copy,
+    )
+
+
+_Row = Mapping[str, str]
+_Named = tuple[_Row, "str | None"]
+
+
+@lru_cache(maxsize=1)
+def _models() -> tuple[dict[str, _Row], dict[str, _Row]]:
+    """The rows of `data/models.csv` by id, and by the key of their id."""
+    rows: dict[str, _Row] = {row["id"]: row for row in read_rows("models.csv")}
+    return rows, {_key(model_id): row for model_id, row in rows.items()}
+
+
+@lru_cache(maxsize=1)
+def _aliases() -> tuple[tuple[str, str], ...]:
+    return tuple((row["alias"], row["model"]) for row in read_rows("model_aliases.csv"))
+
+
+@lru_cache(maxsize=1)
+def _by_alias() -> tuple[dict[str, _Named], dict[str, _Named]]:
+    """Aliases by key, and all names by the key of their last part (a model's own name before an alias of another)."""
+    rows = _models()[0]
+    whole: dict[str, _Named] = {}
+    by_name: dict[str, _Named] = {}
+    for model_id, row in rows.items():
+        by_name.setdefault(_key(model_id.rsplit("/", 1)[-1]), (row, None))
+    for alias, model_id in _aliases():
+        named = rows[model_id], alias
+        whole.setdefault(_key(alias), named)
+        by_name.setdefault(_key(alias.rsplit("/", 1)[-1]), named)
+    return whole, by_name
