@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from sizer.errors import UnsupportedArchitecture
 from sizer.model.architecture import Architecture, Basis, Layer, Mixer, MixerKind, MlpKind, Module, Role, Tensor, Tower
-from sizer.model.headers import Header, invalid
+from sizer.model.headers import Header, HeaderTensor, invalid
 from sizer.model.headers_quantized import Weight, weights
 from sizer.model.headers_roles import is_buffer, role_of, template, tower_of
 from sizer.precision.stored import Stored, StoredTensor
@@ -191,6 +191,14 @@ def _from_inventory(
         notes=notes + unsure,
         config=config,
     )
+
+
+def inventory(
+    tensors: Iterable[HeaderTensor], model_id: str, config: Mapping[str, Any], notes: tuple[str, ...]
+) -> Architecture:
+    """The architecture of which only the tensors are known."""
+    stored = _stored_tensors(weights(tensors, None, model_id), None, model_id)
+    return _from_inventory(stored, model_id, config, notes)
 
 
 def _layers(tensors: Iterable[Tensor]) -> tuple[tuple[Layer, ...], tuple[str, ...]]:
