@@ -42,17 +42,12 @@ class Parts:
 
 
 def linear(name: str, out: int, into: int, role: Role, bias: bool = False, *, module: Module = Module.LINEAR) -> Block:
-    """A projection [out, in], with its bias [out]."""
-    weight = Tensor(f"{name}.weight", (out, into), role, module)
+    """A projection: weight [out, in] (transformers' Conv1D stores [in, out]) and, with `bias`, a bias [out]."""
+    shape = (into, out) if module is Module.CONV1D else (out, into)
+    weight = Tensor(f"{name}.weight", shape, role, module)
     if not bias:
         return Block((weight,))
     return Block((weight, Tensor(f"{name}.bias", (out,), Role.BIAS, module)))
-
-
-def conv1d(name: str, out: int, into: int, role: Role) -> Block:
-    """transformers' Conv1D (GPT-2): weight [in, out], always with a bias [out]."""
-    weight = Tensor(f"{name}.weight", (into, out), role, Module.CONV1D)
-    return Block((weight, Tensor(f"{name}.bias", (out,), Role.BIAS, Module.CONV1D)))
 
 
 def norm(name: str, size: int, bias: bool = False) -> Block:

@@ -12,7 +12,7 @@ from sizer.model.blocks.ssm import mlstm, rg_lru, rwkv4_attention, short_conv, s
 from sizer.model.config import Config
 from sizer.model.families.decoder import causal_lm
 from sizer.model.families.hybrid import each_kind, mixer_types
-from sizer.model.families.rules import Attention, Heads, heads
+from sizer.model.families.rules import Attention, heads
 
 
 def recurrent_gemma(config: Config) -> Parts:
@@ -89,6 +89,7 @@ def xlstm(config: Config) -> Parts:
 
 LFM_MLP = ("w1", "w3", "w2")
 LFM_NORMS = ("operator_norm", "ffn_norm")
+NO_GATES = Block()
 
 
 def _lfm(
@@ -96,10 +97,14 @@ def _lfm(
     layers: Iterable[tuple[str, Block]],
     *,
     full: Attention,
+    gates: Block = NO_GATES,
     norms: Sequence[str],
     tied: bool,
 ) -> Parts:
-    """Short convolutions among attention layers; `layers` gives the kind and the MLP of each."""
+    """Short convolutions among attention layers: `layers` gives the kind and the MLP of each.
+
+    `full` and `gates` are the attention of the others.
+    """
     hidden = config.size("hidden_size")
     conv = short_conv(hidden, config.size("conv_L_cache"), bias=config.flag("conv_bias"))
     around = sum((norm(name, hidden) for name in norms), Block())
@@ -109,10 +114,9 @@ def _lfm(
 
     def layer(kind: tuple[str, int]) -> Block:
         mixer = conv
-        if kind[0] == "sliding_attention":
-            mixer = full.block(config, (MixerKind.SLIDING, window))
-        elif kind[0] == "full_attention":
-            mixer = full.block(config, (MixerKind.FULL, None))
+        if kind[0] != "conv":
+            sliding = kind[0] == "sliding_attention" and window is not None
+            mixer = gates + full.block(config, (MixerKind.SLIDING, window) if sliding else (MixerKind.FULL, None))
         return mixer + mlps[kind[1]] + around
 
     kinds = [(kind, id(mlp)) for kind, mlp in layers]
@@ -186,15 +190,18 @@ def lfm3(config: Config) -> Parts:
     norms: tuple[str, ...] = LFM_NORMS
     if config.flag("use_sandwich_norm", default=True):
         norms += ("post_operator_norm", "post_ffn_norm")
-    gated = config.flag("use_attention_gate", default=True)
-    full = Attention(qk_norm="head", extra=_head_gates if gated else None)
+    gates = Block()
+    if config.flag("use_attention_gate", default=True):
+        gates = linear("self_attn.g_proj", config.size("num_attention_heads"), hidden, Role.GATE)
     layers = ((kind, mlp) for kind in types)
-    return _lfm(config, layers, full=full, norms=norms, tied=config.flag("tie_word_embeddings"))
-
-
-def _head_gates(_config: Config, sizes: Heads) -> Block:
-    """One output gate for each head."""
-    return linear("self_attn.g_proj", sizes.heads, sizes.hidden, Role.GATE)
+    return _lfm(
+        config,
+        layers,
+        full=Attention(qk_norm="head"),
+        gates=gates,
+        norms=norms,
+        tied=config.flag("tie_word_embeddings"),
+    )
 
 
 def zaya(config: Config) -> Parts:

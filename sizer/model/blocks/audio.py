@@ -1,0 +1,91 @@
+"""Audio towers: Whisper-like encoders and their kin, by the `model_type` of an audio config."""
+
+from __future__ import annotations
+
+from sizer.model.blocks.tree import Tree
+from sizer.model.config import Config
+
+
+def _whisper_layers(config: Config, tree: Tree, *, bias: str = "qvo") -> int:
+    """Whisper's encoder layers: pre-norm attention whose keys have no bias, two-matrix MLP. Returns the size."""
+    size = config.size("d_model", "hidden_size")
+    layer = tree.stack("layers", config.layers("encoder_layers", "num_hidden_layers"))
+    layer.at("self_attn").attention(size, bias=bias)
+    layer.layer_norm("self_attn_layer_norm", "final_layer_norm", size=size)
+    layer.mlp(size, config.size("encoder_ffn_dim", "intermediate_size"))
+    return size
+
+
+def _convolutions(config: Config, tree: Tree) -> None:
+    size = config.size("d_model", "hidden_size")
+    tree.conv("conv1", size, config.size("num_mel_bins"), 3, bias=True)
+    tree.conv("conv2", size, size, 3, bias=True)
+
+
+def whisper(config: Config, tree: Tree) -> None:
+    """Whisper's encoder, as Qwen2-Audio and Voxtral have it."""
+    _convolutions(config, tree)
+    size = _whisper_layers(config, tree)
+    tree.positions("embed_positions", config.size("max_source_positions"), size)
+    tree.layer_norm("layer_norm", size=size)
+
+
+def qwen2_5_omni(config: Config, tree: Tree) -> None:
+    """Qwen2.5-Omni's audio tower: fixed positions, begin and end tokens, and a projection."""
+    _convolutions(config, tree)
+    size, out = _whisper_layers(config, tree), config.size("output_dim")
+    tree.positions("audio_bos_eos_token", 2, out)
+    tree.layer_norm("ln_post", size=size)
+    tree.linear("proj", out, size, bias=True)
+
+
+def qwen3_omni(config: Config, tree: Tree) -> None:
+    """Qwen3-Omni's audio tower: three strided convolutions over the spectrogram, then Whisper's layers."""
+    size = _whisper_layers(config, tree, bias="qkvo")
+    width, bins = config.size("downsample_hidden_size"), config.size("num_mel_bins")
+    for index, into in ((1, 1), (2, width), (3, width)):
+        tree.conv(f"conv2d{index}", width, into, 3, 3, bias=True)
+        bins = (bins + 1) // 2
+    tree.linear("conv_out", size, width * bins)
+    tree.layer_norm("ln_post", size=size)
+    tree.linear("proj1", size, size, bias=True)
+    tree.linear("proj2", config.size("output_dim"), size, bias=True)
+
+
+def gemma4(config: Config, tree: Tree) -> None:
+    """Gemma 4's audio tower: a conformer with clipped linears (their limits are buffers) and no biases."""
+    size = config.size("hidden_size")
+    first, second = config.sequence("subsampling_conv_channels") or (128, 32)
+    subsample = tree.at("subsample_conv_projection")
+    for name, out, into in (("layer0", first, 1), ("layer1", second, first)):
+        subsample.conv(f"{name}.conv", out, into, 3, 3)
+        subsample.rms_norm(f"{name}.norm", size=out)
+    subsample.linear("input_proj_linear", size, first // 4 * second)
+    heads = config.size("num_attention_heads")
+    layer = tree.stack("layers", config.layers())
+    for name in ("feed_forward1", "feed_forward2"):
+        half = layer.at(name)
+        half.mlp(size, 4 * size, "ffw_layer_1.linear ffw_layer_2.linear", bias=False)
+        half.rms_norm("pre_layer_norm", "post_layer_norm", size=size)
+    attention = layer.at("self_attn")
+    names = "q_proj.linear k_proj.linear v_proj.linear post.linear"
+    attention.attention(size, names, bias="")
+    attention.linear("relative_k_proj", size, size)
+    attention.parameter("per_dim_scale", size // heads)
+    conv = layer.at("lconv1d")
+    conv.linear("linear_start.linear", 2 * size, size)
+    conv.linear("linear_end.linear", size, size)
+    conv.conv("depthwise_conv1d", size, 1, config.size("conv_kernel_size"))
+    conv.rms_norm("pre_layer_norm", "conv_norm", size=size)
+    layer.rms_norm("norm_pre_attn", "norm_post_attn", "norm_out", size=size)
+    tree.linear("output_proj", config.size("output_proj_dims"), size, bias=True)
+
+
+AUDIO_TOWERS = {
+    "qwen2_audio_encoder": whisper,
+    "voxtral_encoder": whisper,
+    "moss_transcribe_diarize_audio": whisper,
+    "qwen2_5_omni_audio_encoder": qwen2_5_omni,
+    "qwen3_omni_moe_audio_encoder": qwen3_omni,
+    "gemma4_audio": gemma4,
+}
