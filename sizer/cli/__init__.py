@@ -98,6 +98,9 @@ def main(args: list[str] | None = None) -> NoReturn:
         sys.exit(0)
     except OSError as error:
         _fail(f"{error.strerror or error}{f': {error.filename!r}' if error.filename else ''}.", 2, error)
+    except Exception as error:
+        # A fault of sizer's own: still one line, and how to see where.
+        _fail(f"internal error, {type(error).__name__}: {error}. 'sizer --debug ...' shows where.", 1, error)
 
 
 def _fail(message: str, code: int, error: BaseException) -> NoReturn:

@@ -57,10 +57,10 @@ def workload_options(function: Command) -> Command:
     """Tokens, batch, cache and ways to split."""
     options = [
         click.option(
-            "--prompt", type=parse_count, metavar="TOKENS", default=512, show_default=True, help="Prompt tokens."
+            "--prompt", type=parse_count, metavar="TOKENS", default="512", show_default=True, help="Prompt tokens."
         ),
         click.option(
-            "--output", type=parse_count, metavar="TOKENS", default=128, show_default=True, help="Generated tokens."
+            "--output", type=parse_count, metavar="TOKENS", default="128", show_default=True, help="Generated tokens."
         ),
         click.option(
             "--context",

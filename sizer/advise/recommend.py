@@ -1,0 +1,163 @@
+"""Which estimate to run: the frontier of quality, memory and speed, and the rule that picks a point on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from sizer.estimate.answer import Recommendation
+from sizer.estimate.records import Estimate
+from sizer.precision.quality import expected_kl_divergence
+from sizer.units import format_gib, format_rate
+
+NEGLIGIBLE_LOSS = 0.01
+"""KL divergence that nobody notices: Q6_K has 0.0055, which llama.cpp's own table calls a very low loss."""
+TOLERABLE_LOSS = 0.05
+"""KL divergence of the 4-bit types that people run by default: Q4_K_M 0.031, Q4_K_S 0.043 (same table)."""
+WORTHWHILE_GAIN = 1.10
+"""A step down in quality must buy at least a tenth in speed, or it is not taken."""
+
+PREFERENCES = ("balanced", "quality", "speed", "memory")
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the chosen estimate must reach: decode tokens/s of one sequence, and which way to lean."""
+
+    prefer: str = "balanced"
+    min_tokens_per_s: float | None = None
+
+
+def loss_of(estimate: Estimate) -> float:
+    """KL divergence of the precision: measured where a source has it, else that of the nearest bits per weight."""
+    bits = 8 * estimate.footprint.weights.size_bytes / max(1, estimate.architecture.total_params)
+    known = estimate.quality_kl_divergence
+    return known if known is not None else expected_kl_divergence(estimate.precision, bits)
+
+
+def decode_rate(estimate: Estimate) -> float | None:
+    """Predicted decode tokens/s of one sequence, None where it is not known."""
+    return estimate.speed.decode.tokens_per_s if estimate.speed else None
+
+
+def eligible(estimates: Iterable[Estimate], wanted: Wanted) -> list[Estimate]:
+    """The estimates that the devices hold whole and that reach the wanted speed."""
+    return [item for item in estimates if item.placement.whole and reaches(item, wanted)]
+
+
+def reaches(estimate: Estimate, wanted: Wanted) -> bool:
+    """Whether an estimate reaches the wanted speed; one without a known speed does not."""
+    rate = decode_rate(estimate)
+    return wanted.min_tokens_per_s is None or (rate is not None and rate >= wanted.min_tokens_per_s)
+
+
+def frontier(estimates: Sequence[Estimate]) -> list[Estimate]:
+    """The estimates that no other beats in loss, memory and speed at once, best quality first."""
+    best_first = sorted(estimates, key=lambda item: (loss_of(item), item.footprint.total_bytes))
+    return [item for item in best_first if not any(_dominates(other, item) for other in estimates)]
+
+
+def _dominates(one: Estimate, other: Estimate) -> bool:
+    """True where `one` is at least as good as `other` in every respect and better in one."""
+    first = (loss_of(one), one.footprint.total_bytes, -(decode_rate(one) or 0))
+    second = (loss_of(other), other.footprint.total_bytes, -(decode_rate(other) or 0))
+    return first != second and all(mine <= theirs for mine, theirs in zip(first, second, strict=True))
+
+
+def choose(estimates: Sequence[Estimate], wanted: Wanted) -> Estimate | None:
+    """The estimate to run among those that fit, None where none does.
+
+    balanced: from the best quality down, as long as the loss stays negligible and each step buys a tenth of speed.
+    quality: the lowest loss. speed: the fastest with a tolerable loss. memory: the smallest with a tolerable loss.
+    Where even the best has more than a tolerable loss, the best is taken.
+    """
+    points = frontier(eligible(estimates, wanted))
+    if not points or wanted.prefer == "quality":
+        return points[0] if points else None
+    if wanted.prefer == "balanced":
+        return _step_down(points)
+    tolerable = [item for item in points if loss_of(item) <= TOLERABLE_LOSS] or points[:1]
+    if wanted.prefer == "speed":
+        return max(tolerable, key=lambda item: decode_rate(item) or 0)
+    return min(tolerable, key=lambda item: item.footprint.total_bytes)
+
+
+def _step_down(points: Sequence[Estimate]) -> Estimate:
+    chosen = points[0]
+    for point in points[1:]:
+        if loss_of(point) > NEGLIGIBLE_LOSS:
+            break
+        if (decode_rate(point) or 0) >= WORTHWHILE_GAIN * (decode_rate(chosen) or 0):
+            chosen = point
+    return chosen
+
+
+def neighbours(
+    estimates: Sequence[Estimate], chosen: Estimate, wanted: Wanted
+) -> tuple[Estimate | None, Estimate | None]:
+    """The next point of the frontier with better quality (fitting or not) and with less memory."""
+    points = frontier([item for item in estimates if item is chosen or item.speed is None or reaches(item, wanted)])
+    if chosen not in points:
+        return None, None
+    index = points.index(chosen)
+    better = points[index - 1] if index > 0 else None
+    cheaper = points[index + 1] if index + 1 < len(points) else None
+    return better, cheaper
+
+
+def recommendation(estimates: Sequence[Estimate], wanted: Wanted | None = None) -> Recommendation:
+    """Which of these estimates to run and why, in one sentence; precision None where nothing fits."""
+    wanted = wanted or Wanted()
+    chosen = choose(estimates, wanted)
+    if chosen is not None:
+        return Recommendation(chosen.precision, reason(estimates, chosen, wanted))
+    known = [item for item in estimates if item.placement.available_bytes is not None]
+    if not known:
+        return Recommendation(None, "The device's memory is not known, so nothing can be recommended.")
+    split = [item for item in known if item.placement.fits and reaches(item, wanted)]
+    if split:
+        fastest = max(split, key=lambda item: decode_rate(item) or 0)
+        return Recommendation(fastest.precision, f"Nothing fits whole; {split_text(fastest)}.")
+    nearest = min(known, key=lambda item: item.placement.shortfall_bytes)
+    if nearest.placement.shortfall_bytes == 0:
+        return Recommendation(None, "Nothing that fits reaches the wanted speed.")
+    short = format_gib(nearest.placement.shortfall_bytes)
+    return Recommendation(None, f"Nothing fits: even {nearest.precision} is {short} short.")
+
+
+def reason(estimates: Sequence[Estimate], chosen: Estimate, wanted: Wanted) -> str:
+    """Why a chosen estimate: what it takes, how fast it is, what its neighbours would change."""
+    better, cheaper = neighbours(estimates, chosen, wanted)
+    sentences = [f"{chosen.precision} fits with {figures(chosen)}."]
+    if better is not None:
+        room = (
+            ""
+            if better.placement.whole
+            else f" but does not fit ({format_gib(better.placement.shortfall_bytes)} short)"
+        )
+        sentences.append(
+            f"{better.precision} loses less (KL {loss_of(better):.3g} against {loss_of(chosen):.3g}){room}."
+        )
+    if cheaper is not None:
+        saved = chosen.footprint.total_bytes - cheaper.footprint.total_bytes
+        sentences.append(f"{cheaper.precision} saves {format_gib(saved)} at a KL of {loss_of(cheaper):.3g}.")
+    return " ".join(sentences)
+
+
+def figures(estimate: Estimate) -> str:
+    """`5.12 of 24.00 GiB, 95 tokens/s`."""
+    available = estimate.placement.available_bytes
+    memory = format_gib(estimate.footprint.total_bytes)
+    room = f"{memory} of {format_gib(available)}" if available is not None else memory
+    rate = decode_rate(estimate)
+    return f"{room}, {format_rate(rate)} tokens/s" if rate is not None else room
+
+
+def split_text(estimate: Estimate) -> str:
+    """How an estimate is split with the host, and its speed."""
+    placement = estimate.placement
+    what = "experts of the other layers" if placement.host_experts else "the other layers"
+    rate = decode_rate(estimate)
+    speed = f", {format_rate(rate)} tokens/s" if rate is not None else ""
+    held = f"{placement.gpu_layers} of {estimate.architecture.num_layers} layers on the device"
+    return f"{estimate.precision} runs with {held}, {what} on the host ({format_gib(placement.host_bytes)}){speed}"
