@@ -86,6 +86,10 @@ class Decoder:
     norm_bias: Flag = False
     head_bias: Flag = False
     final_norm: str | None = "norm"
+    prefix: str = "model."
+    layers: str = "layers.{layer}."
+    embed: str = "embed_tokens"
+    head: str = "lm_head"
     plus: Callable[[Config], Block] | None = None
     beyond: Callable[[Config, Block, int], tuple[Tensor, ...]] | None = None
 
@@ -97,8 +101,12 @@ class Decoder:
         return causal_lm(
             config,
             blocks,
+            prefix=self.prefix,
+            layers=self.layers,
+            embed=self.embed,
             final_norm=self.final_norm,
             norm_bias=norm_bias,
+            head=self.head,
             head_bias=flag(config, self.head_bias),
             extra=self.plus(config) if self.plus else None,
             extra_tensors=self.beyond(config, blocks[-1], count) if self.beyond else (),

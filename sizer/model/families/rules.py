@@ -6,8 +6,9 @@ A rule is a frozen record called with (config, layers). Layers that do not diffe
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from sizer.model.architecture import Module
 from sizer.model.blocks.attention import attention, fused_attention
 from sizer.model.blocks.core import Block
 from sizer.model.blocks.mlp import fused_mlp, gated_mlp, plain_mlp
@@ -112,7 +113,7 @@ class Attention:
 
 @dataclass(frozen=True)
 class FusedAttention:
-    """q, k and v as one projection (`names[0]`), and the output projection."""
+    """q, k and v as one projection (`names[0]`), and the output projection. `kv_heads` overrides the config's field."""
 
     names: tuple[str, str] = ("query_key_value", "dense")
     prefix: str = "self_attn."
@@ -120,11 +121,16 @@ class FusedAttention:
     o_bias: Flag | None = None
     plain_heads: bool = False
     kv_field: bool = True
+    kv_heads: Callable[[Config, int], int] | None = None
+    module: Module = Module.LINEAR
     windows: WindowRule = no_windows
     plus: Callable[[Config, Heads], Block] | None = None
 
     def __call__(self, config: Config, count: int) -> Sequence[Block]:
-        sizes = heads(config, head_dim_field=not self.plain_heads, kv_field=self.kv_field)
+        kv_field = self.kv_field and self.kv_heads is None
+        sizes = heads(config, head_dim_field=not self.plain_heads, kv_field=kv_field)
+        if self.kv_heads is not None:
+            sizes = replace(sizes, kv_heads=self.kv_heads(config, sizes.heads))
         bias = flag(config, self.bias)
         more = Block() if self.plus is None else self.plus(config, sizes)
         windows = self.windows(config, count)
@@ -139,6 +145,7 @@ class FusedAttention:
                 bias=bias,
                 o_bias=bias if self.o_bias is None else flag(config, self.o_bias),
                 window=window[1],
+                module=self.module,
             )
             + more
             for window in dict.fromkeys(windows)
@@ -148,23 +155,33 @@ class FusedAttention:
 
 @dataclass(frozen=True)
 class Mlp:
-    """The same dense MLP on every layer: `gated` (gate, up, down), `fused` (gate_up, down) or `plain` (up, down)."""
+    """The same dense MLP on every layer: `gated` (gate, up, down), `fused` (gate_up, down) or `plain` (up, down).
+
+    `size` names the field of its rows; where that is null, and `factor` is given, they are `factor` times the hidden
+    size. Without a `size` they always are.
+    """
 
     shape: str = "gated"
     bias: Flag = "mlp_bias"
     names: tuple[str, ...] | None = None
     prefix: str = "mlp."
-    size: str = "intermediate_size"
+    size: str | None = "intermediate_size"
+    factor: int | None = None
+    module: Module = Module.LINEAR
 
     def __call__(self, config: Config, count: int) -> Sequence[Block]:
-        return (self.block(config, config.size(self.size)),) * count
+        default = None if self.factor is None else self.factor * config.size("hidden_size")
+        inner = config.size(self.size, default=default) if self.size else default or 0
+        return (self.block(config, inner),) * count
 
     def block(self, config: Config, inner: int) -> Block:
         """One MLP of `inner` rows."""
-        make, names = {
-            "gated": (gated_mlp, ("gate_proj", "up_proj", "down_proj")),
-            "fused": (fused_mlp, ("gate_up_proj", "down_proj")),
-            "plain": (plain_mlp, ("up_proj", "down_proj")),
-        }[self.shape]
-        bias = flag(config, self.bias)
-        return make(config.size("hidden_size"), inner, prefix=self.prefix, names=self.names or names, bias=bias)
+        hidden, bias = config.size("hidden_size"), flag(config, self.bias)
+        if self.shape == "plain":
+            names = self.names or ("up_proj", "down_proj")
+            return plain_mlp(hidden, inner, prefix=self.prefix, names=names, bias=bias, module=self.module)
+        if self.shape == "fused":
+            names = self.names or ("gate_up_proj", "down_proj")
+            return fused_mlp(hidden, inner, prefix=self.prefix, names=names, bias=bias)
+        names = self.names or ("gate_proj", "up_proj", "down_proj")
+        return gated_mlp(hidden, inner, prefix=self.prefix, names=names, bias=bias)
