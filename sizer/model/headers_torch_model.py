@@ -210,14 +210,25 @@ def _layers(tensors: Iterable[Tensor]) -> tuple[tuple[Layer, ...], tuple[str, ..
                 by_layer.setdefault(index, {}).setdefault(tensor.role, tensor)
     layers = []
     for index, roles in sorted(by_layer.items()):
-        shapes = [roles[role].shape for role in (Role.Q, Role.K, Role.V) if role in roles]
-        if len(shapes) < 3 or any(len(shape) != 2 or not shape[0] for shape in shapes):
+        mixer = _mixer(roles)
+        if mixer is None:
             return (), ("the attention of its layers cannot be told from tensor names: no KV cache is counted",)
-        (q, _), (k, _), (v, _) = shapes
-        mixer = Mixer(MixerKind.FULL, heads=max(q // k, 1), kv_heads=1, qk_head_dim=k, v_head_dim=v)
         routed = any(tensor.active_experts is not None for tensor in roles.values())
         dense = bool(roles.keys() & {Role.UP, Role.DOWN, Role.GATE_UP})
         layers.append(Layer(index, (mixer,), MlpKind.MOE if routed else MlpKind.DENSE if dense else MlpKind.NONE))
     if not layers:
         return (), ("its tensors name no layers: no KV cache is counted",)
     return tuple(layers), ("the KV cache is that of full attention in every layer; windows and heads are unknown",)
+
+
+def _mixer(roles: Mapping[Role, Tensor]) -> Mixer | None:
+    """What a layer caches, by the rows of its projections: keys and values, or a latent; None if neither."""
+    rows = {role: roles[role].shape[0] for role in (Role.Q, Role.K, Role.V, Role.KV_A) if role in roles}
+    if any(len(roles[role].shape) != 2 or not rows[role] for role in rows):
+        return None
+    if Role.KV_A in rows:
+        return Mixer(MixerKind.MLA, heads=1, kv_heads=1, latent_elements=rows[Role.KV_A])
+    if len(rows) < 3:
+        return None
+    heads = max(rows[Role.Q] // rows[Role.K], 1)
+    return Mixer(MixerKind.FULL, heads=heads, kv_heads=1, qk_head_dim=rows[Role.K], v_head_dim=rows[Role.V])
