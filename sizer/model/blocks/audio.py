@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sizer.model.architecture import Role
 from sizer.model.blocks.tree import Tree
 from sizer.model.config import Config
 
@@ -81,7 +82,43 @@ def gemma4(config: Config, tree: Tree) -> None:
     tree.linear("output_proj", config.size("output_proj_dims"), size, bias=True)
 
 
+def phi4(config: Config, tree: Tree) -> None:
+    """Phi-4 multimodal's speech encoder: strided convolutions and a conformer with gated pointwise convolutions."""
+    size, inner = config.size("hidden_size"), config.size("intermediate_size")
+    width, bins = config.size("nemo_conv_channels"), config.size("input_size")
+    halvings = config.size("time_reduction").bit_length() - 1
+    for index in range(halvings):
+        bins = (bins + 1) // 2
+        # After the first, each halving is a depthwise and a pointwise convolution with an activation behind.
+        place = 3 * index - 1 if index else 0
+        tree.conv(f"embed.conv.{place}", width, 1, 3, 3, bias=True)
+        if index:
+            tree.conv(f"embed.conv.{place + 1}", width, width, 1, 1, bias=True)
+    tree.linear("embed.out", size, width * bins, bias=True)
+    buckets = config.size("bias_max_distance") * (1 if config.flag("bias_symmetric") else 2)
+    heads = config.size("num_attention_heads")
+    tree.positions("relative_attention_bias_layer.bias_values", buckets, heads)
+    layer = tree.stack("encoders", config.layers("num_blocks"))
+    for name in ("feed_forward_in", "feed_forward_out"):
+        layer.layer_norm(f"{name}.layer_norm", size=size)
+        layer.linear(f"{name}.gate_up_proj", 2 * inner, size, Role.GATE_UP, bias=True)
+        layer.linear(f"{name}.down_proj", size, inner, Role.DOWN, bias=True)
+    layer.at("self_attn").attention(size, "q_proj k_proj v_proj o_proj")
+    layer.layer_norm("layer_norm_att", "layer_norm", size=size)
+    conv, out = layer.at("conv"), config.size("ext_pw_out_channel")
+    separable, kernel = config.size("depthwise_separable_out_channel"), config.size("kernel_size")
+    many = size * config.size("depthwise_multiplier")
+    conv.layer_norm("layer_norm", size=size)
+    conv.parameter("glu.b1", 1, out, 1)
+    conv.parameter("glu.b2", 1, out, 1)
+    conv.conv("glu.ext_pw_conv_1d", 2 * out, size, 1, bias=True)
+    conv.conv("dw_sep_conv_1d.dw_conv", many, 1, kernel, bias=True)
+    conv.conv("dw_sep_conv_1d.pw_conv", separable, many, 1, bias=True)
+    conv.conv("ext_pw_conv_1d", out, size, 1, bias=True)
+
+
 AUDIO_TOWERS = {
+    "phi4_multimodal_audio": phi4,
     "qwen2_audio_encoder": whisper,
     "voxtral_encoder": whisper,
     "moss_transcribe_diarize_audio": whisper,

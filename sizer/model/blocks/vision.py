@@ -153,10 +153,14 @@ def llama4(config: Config, tree: Tree) -> None:
     tree.linear("vision_adapter.mlp.fc2", out, out)
 
 
+# Tile layouts [rows, columns] of the class where the config lists none.
+MLLAMA_RATIOS = ((1, 1), (1, 2), (1, 3), (1, 4), (2, 1), (2, 2), (3, 1), (4, 1))
+
+
 def mllama(config: Config, tree: Tree) -> None:
     """Llama 3.2 Vision's tower: a local and a gated global encoder, tile and aspect-ratio embeddings."""
     size, tiles = config.size("hidden_size"), config.size("max_num_tiles")
-    ratios = len(config.sequence("supported_aspect_ratios") or ()) + 1
+    ratios = len(config.sequence("supported_aspect_ratios") or MLLAMA_RATIOS) + 1
     positions = patches(config) + 1
     tree.parameter("class_embedding", size)
     tree.conv("patch_embedding", size, channels(config), *pair(config, "patch_size"))

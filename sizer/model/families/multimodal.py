@@ -72,26 +72,32 @@ class Wrapper:
     """A multimodal class: `towers` maps module names under `prefix` to config fields, `connect` joins them to the text.
 
     `ties` says when the head is the embedding: `top` as the whole config says, `text` as the text config says,
-    `either` if one of them says so, `never`. `text_as` is the family that describes the text config where its own
-    model_type is no family. `text_only` names the class that builds the text part alone from the same config.
-    `inner_head` keeps the head within the text model. `flat` reads the text fields from the top level where there is
-    no text_config.
+    `either` if one of them says so, `never`. `text` is the field of the text config (empty: the whole config),
+    `text_as` the family that describes it where its own model_type is no family, `merged` puts the class's own text
+    sizes under a partial text config. `text_only` names the class that builds the text part alone from the same
+    config. `inner_head` keeps the head within the text model, `own_head` takes its sizes from the whole config.
+    `flat` reads the text fields from the top level where there is no text_config.
     """
 
     connect: Connector = nothing
     towers: tuple[tuple[str, str], ...] = (("vision_tower", "vision_config"),)
     ties: str = "top"
     text: str = "text_config"
-    text_as: str | None = None
+    text_as: str | Callable[[Config], Parts] | None = None
     text_name: str = "language_model"
     text_only: str | None = None
     prefix: str = "model."
     inner_head: bool = False
+    own_head: bool = False
+    merged: bool = False
     flat: bool = False
 
     def __call__(self, config: Config) -> Parts:
         text = self._text(config)
-        parts = describe(text, self.text_as or text.class_defaults.model_type)
+        if callable(self.text_as):
+            parts = self.text_as(text)
+        else:
+            parts = describe(text, self.text_as or text.class_defaults.model_type)
         if self.text_only is not None and _named(config) in (self.text_only, None):
             return replace(parts, notes=(*parts.notes, "The text part alone, as the class named builds it."))
         subs = {field: optional_sub(config, field) for _, field in self.towers}
@@ -105,16 +111,22 @@ class Wrapper:
         return self._joined(config, text, parts, tuple(tree.tensors))
 
     def _text(self, config: Config) -> Config:
+        if not self.text:
+            return config
         if self.flat and config.fields.get(self.text) is None:
             return Config(config.fields, config.sub(self.text).class_defaults, config.path)
-        return config.sub(self.text)
+        text = config.sub(self.text)
+        if self.merged:
+            own = config.class_defaults.sub_configs.get(self.text, {}).get("init", {})
+            return Config({**own, **text.fields}, text.class_defaults, text.path)
+        return text
 
     def _joined(self, config: Config, text: Config, parts: Parts, towers: tuple[Tensor, ...]) -> Parts:
         """The text part renamed, its head tied as the wrapper says, with the towers."""
         tied = self.ties != "never" and config.flag("tie_embedding", "tie_word_embeddings")
         if self.ties in ("either", "text"):
             tied = text.flag("tie_word_embeddings") or (tied and self.ties == "either")
-        scope = f"{self.prefix}{self.text_name}."
+        scope = f"{self.prefix}{self.text_name}." if self.text_name else self.prefix
         head = scope + LM_HEAD if self.inner_head else LM_HEAD
         body = tuple(
             _moved(tensor, scope, keep_base=self.inner_head)
@@ -122,7 +134,8 @@ class Wrapper:
             if tensor.role is not Role.LM_HEAD
         )
         if not tied:
-            shape = (parts.vocab_size, parts.hidden_size)
+            sizes = (config.size("vocab_size"), config.size("hidden_size")) if self.own_head else None
+            shape = sizes or (parts.vocab_size, parts.hidden_size)
             body += (Tensor(f"{head}.weight", shape, Role.LM_HEAD, Module.LINEAR),)
         return replace(parts, tensors=body + towers, tied=tied)
 
@@ -276,12 +289,6 @@ def minimax_m3(pieces: Pieces, tree: Tree) -> None:
     projector = tree.at("multi_modal_projector")
     projector.mlp(pieces.vision.size("hidden_size"), inner, "linear_1 linear_2", out=size)
     projector.mlp(merged, inner, "merge_linear_1 merge_linear_2", out=size)
-
-
-def step3p7(pieces: Pieces, tree: Tree) -> None:
-    """Step 3.7: one matrix from the downsampled features."""
-    width = 4 * pieces.vision.size("width", "hidden_size")
-    tree.linear("multi_modal_projector", pieces.text_size, width, bias=pieces.config.flag("projector_bias"))
 
 
 def kimi_k25(pieces: Pieces, tree: Tree) -> None:
