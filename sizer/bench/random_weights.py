@@ -103,14 +103,15 @@ def build(config_fields: Mapping[str, Any], load_options: Mapping[str, Any]) -> 
 
 def model_config(fields: Mapping[str, Any]) -> Any:
     """transformers' config object of a config.json; UnsupportedArchitecture where it has no class for it."""
-    from transformers import CONFIG_MAPPING, AutoConfig
+    from transformers import CONFIG_MAPPING
 
     model_type = fields.get("model_type", "")
     if model_type not in CONFIG_MAPPING:
         raise UnsupportedArchitecture(
             f"transformers has no model type {model_type!r}.", "Upgrade transformers, or choose another model."
         )
-    return AutoConfig.for_model(**{**fields, "model_type": model_type})
+    # auto_map points at code in the repository, which random weights need nothing of.
+    return CONFIG_MAPPING[model_type].from_dict({name: value for name, value in fields.items() if name != "auto_map"})
 
 
 def _skeleton(config: Any, dtype: Any) -> Any:

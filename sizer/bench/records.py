@@ -39,6 +39,7 @@ class Spec:
     concurrency: int = 1
     offline: bool = False
     trust_remote_code: bool = False
+    revision: str = ""
     scratch: str = ""
 
     @property

@@ -144,7 +144,9 @@ def repository_config(spec: Spec) -> Mapping[str, Any]:
     """The config.json of a directory or hub repository, as it stands."""
     from transformers import PretrainedConfig
 
-    fields, _ = PretrainedConfig.get_config_dict(spec.model, local_files_only=spec.offline)
+    fields, _ = PretrainedConfig.get_config_dict(
+        spec.model, local_files_only=spec.offline, revision=spec.revision or "main"
+    )
     if not fields:
         raise BenchmarkFailed(
             f"{spec.model!r} has no config.json here and cannot be downloaded.",
@@ -167,6 +169,7 @@ def _load_repository(spec: Spec, how: Recipe, options: dict[str, Any], config: M
             use_safetensors=True,  # a pickle can run code: it is never opened
             trust_remote_code=spec.trust_remote_code,
             local_files_only=spec.offline,
+            revision=spec.revision or "main",
             offload_folder=spec.scratch,
             **options,
         )

@@ -1,0 +1,43 @@
+"""The prediction that a measurement is set beside: the estimator, asked for exactly what is run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sizer.bench.plan import Asked
+from sizer.bench.records import Spec
+
+if TYPE_CHECKING:
+    from sizer.estimate.records import Estimate
+    from sizer.model.resolve import Resolved
+
+
+def predict(asked: Asked, spec: Spec, resolved: Resolved | None, engine: str) -> Estimate | None:
+    """The estimate of `spec` on this machine; None for a server whose model, precision or device is not known."""
+    from sizer.api import DeviceAsked, WorkAsked, estimates, targets
+
+    if resolved is None or not spec.precision:
+        return None
+    device = asked.device if asked.device != "auto" else "this"
+    if spec.server_url and device == "this":
+        return None  # the server's machine is its own: --device says which
+    work = WorkAsked(
+        precisions=(spec.precision,),
+        engine=engine,
+        prompt_tokens=spec.prompt_tokens,
+        output_tokens=spec.output_tokens,
+        batch_size=spec.batch_size * spec.concurrency,
+        kv_precision=KV_PRECISIONS.get(spec.precision, "bf16" if engine == "transformers" else "fp16"),
+        parallelism=spec.parallelism,
+        gpu_layers=spec.gpu_layers,
+        threads=spec.threads,
+    )
+    if spec.device_count > 1 and not spec.server_url and device not in ("cpu", "this"):
+        device = f"{spec.device_count}x{device}"
+    (target,) = targets(DeviceAsked(names=(device,)))
+    (found,) = estimates(resolved, target, work)
+    return found
+
+
+# transformers keeps its cache in the type that the model computes in.
+KV_PRECISIONS = {"fp32": "fp32", "fp16": "fp16"}

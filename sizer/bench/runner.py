@@ -1,0 +1,89 @@
+"""One benchmark from question to result: resolve, predict, refuse or run, measure, save."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sizer.bench.child import Progress, measure
+from sizer.bench.plan import DEFAULT_MODEL, Asked, refuse_what_cannot_fit, spec_of
+from sizer.bench.predict import predict
+from sizer.bench.records import Measurement
+from sizer.bench.summary import measurement
+from sizer.errors import ModelError
+
+if TYPE_CHECKING:
+    from sizer.estimate.records import Estimate
+    from sizer.model.resolve import Resolved
+
+
+@dataclass(frozen=True)
+class Result:
+    """A measurement, and the estimate it is set beside (None where none could be made)."""
+
+    measured: Measurement
+    predicted: Estimate | None
+
+
+def bench(asked: Asked, *, timeout_s: float, force: bool, progress: Progress) -> Result:
+    """Estimate, refuse what cannot fit unless forced, then load and generate in a child process.
+
+    Raises DoesNotFit, BenchmarkFailed, UsageError and what resolving the model raises.
+    """
+    resolved = _resolve(asked)
+    spec = spec_of(asked, resolved)
+    engine = asked.engine or ("transformers" if spec.backend == "transformers" else "llama.cpp")
+    predicted = predict(asked, spec, resolved, engine)
+    if not force and spec.backend != "server":
+        refuse_what_cannot_fit(predicted, asked)
+    outcome = measure(spec, timeout_s, progress)
+    if spec.backend == "server":
+        predicted = predict(asked, spec, resolved, asked.engine or outcome.engine)
+    now = datetime.now(timezone.utc).isoformat(timespec="microseconds")
+    return Result(measurement(spec, outcome, machine(), now), predicted)
+
+
+def save(path: Path, result: Result) -> None:
+    """Append the result to a results file; BenchmarkFailed leaves the file as it was."""
+    from sizer.bench.save import append
+
+    append(path, row_of(result))
+
+
+def row_of(result: Result) -> dict[str, str]:
+    """The result as a row of the measurements format."""
+    from importlib.metadata import version
+
+    from sizer.bench.save import row
+
+    return row(result.measured, result.predicted, version("sizer"))
+
+
+@lru_cache(maxsize=1)
+def machine() -> dict[str, Any]:
+    """This machine as JSON values, with a fingerprint that tells it from others."""
+    from hashlib import sha256
+
+    from sizer.device.detect import detect
+    from sizer.report.json import to_json
+
+    seen: dict[str, Any] = to_json(detect())
+    same = [seen.get("cpu"), seen.get("cores"), seen.get("physical_memory_bytes"), [g["name"] for g in seen["gpus"]]]
+    return {**seen, "fingerprint": sha256(repr(same).encode()).hexdigest()[:8]}
+
+
+def _resolve(asked: Asked) -> Resolved | None:
+    """The model; a server may call it what it likes, so an unknown name there is no error."""
+    from sizer.model.resolve import resolve
+
+    if not asked.server_url:
+        return resolve(asked.model or DEFAULT_MODEL, offline=asked.offline or not asked.model)
+    if not asked.model:
+        return None
+    try:
+        return resolve(asked.model, offline=asked.offline)
+    except ModelError:
+        return None

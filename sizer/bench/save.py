@@ -1,0 +1,159 @@
+"""Appends a measurement to a results file: CSV with the columns of `data/measurements.csv`, all or nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import fcntl
+import io
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from sizer.bench.records import Measurement
+from sizer.errors import BenchmarkFailed, InvalidInputFile
+from sizer.estimate.records import Estimate
+from sizer.units import GIB
+
+ROW_FORMAT = 1
+"""Version of what the rows mean; it stands in each row's `source_url`. A change of meaning raises it."""
+
+COLUMNS = (
+    "id",
+    "source_url",
+    "source_date",
+    "engine",
+    "engine_version",
+    "backend",
+    "model",
+    "precision",
+    "precision_as_printed",
+    "device",
+    "device_count",
+    "parallelism",
+    "threads",
+    "batch",
+    "prompt_tokens",
+    "context_tokens",
+    "output_tokens",
+    "metric",
+    "prefill_tokens_per_s",
+    "decode_tokens_per_s",
+    "memory_gib",
+    "total_params_b",
+    "active_params_b",
+    "model_file_gib",
+    "flags",
+)
+# Warnings that make a row no measure of the device alone; `sizer validate` and `calibrate` know these flags.
+FLAGS = {"spilled": "offload", "swapping": "suspect", "throttled": "power_limited", "on-battery": "power_limited"}
+
+
+def row(measured: Measurement, predicted: Estimate | None, version: str) -> dict[str, str]:
+    """The measurement as a row. Of several sequences the decode figure is the aggregate, as in the table."""
+    sequences = measured.batch_size * measured.concurrency
+    model = predicted.architecture if predicted else None
+    versions = " ".join(f"{name} {value}" for name, value in measured.versions.items() if value)
+    figures: dict[str, object] = {
+        "id": f"sizer-bench-{measured.machine.get('fingerprint', 'unknown')}-{_digits(measured.measured_on)}",
+        "source_url": f"sizer bench {version}, row format {ROW_FORMAT}",
+        "source_date": measured.measured_on[:10],
+        "engine": measured.engine,
+        "engine_version": f"{versions}{' compiled' if measured.compiled else ''}",
+        "backend": measured.device,
+        "model": model.model_id if model else measured.model,
+        "precision": measured.precision,
+        "precision_as_printed": f"{measured.precision}{' random weights' if measured.random_weights else ''}",
+        "device": predicted.target.device.name if predicted else measured.device_name,
+        "device_count": measured.device_count,
+        "parallelism": measured.parallelism,
+        "threads": measured.threads,
+        "batch": sequences,
+        "prompt_tokens": measured.prompt_tokens,
+        "context_tokens": measured.prompt_tokens,
+        "output_tokens": measured.output_tokens,
+        "metric": "decode",
+        "prefill_tokens_per_s": round(measured.prefill_tokens_per_s * measured.concurrency, 4),
+        "decode_tokens_per_s": round(measured.decode_tokens_per_s * sequences, 4),
+        "memory_gib": round(measured.peak_memory_bytes / GIB, 4) if measured.peak_memory_bytes else None,
+        "total_params_b": model.total_params / 1e9 if model else None,
+        "active_params_b": model.active_params / 1e9 if model else None,
+        "model_file_gib": None,
+        "flags": "|".join(sorted({FLAGS[item.code] for item in measured.warnings if item.code in FLAGS})),
+    }
+    return {name: "" if figures[name] is None else str(figures[name]) for name in COLUMNS}
+
+
+def _digits(text: str) -> str:
+    return "".join(filter(str.isdigit, text))
+
+
+def append(path: Path, new_row: Mapping[str, str]) -> None:
+    """Add one row. The file is as before or has the whole row, also when the disk is full or two write at once.
+
+    Raises InvalidInputFile for a file that is not such a table, BenchmarkFailed where it cannot be written.
+    """
+    target = path.expanduser().resolve()
+    if target.exists() and not target.is_file():
+        raise BenchmarkFailed(f"{str(path)!r} is no file that rows can be saved to.", "Choose another --save FILE.")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with _locked(target):
+            _replace(target, _with_row(target, new_row))
+    except OSError as error:
+        raise BenchmarkFailed(
+            f"The row could not be saved to {str(path)!r} ({error.strerror or error}); the file is as it was.",
+            "Free space or choose another --save FILE.",
+        ) from error
+
+
+def _with_row(target: Path, new_row: Mapping[str, str]) -> str:
+    """The file's text with the row added, in the order of the file's own columns."""
+    text = target.read_text(encoding="utf-8") if target.exists() else ""
+    header = next(csv.reader(text.splitlines()), None) if text.strip() else list(COLUMNS)
+    if header is None or not set(COLUMNS) <= set(header):
+        raise InvalidInputFile(
+            f"{str(target)!r} has other columns than a results file.",
+            "Give a new --save FILE, or one with the columns of data/measurements.csv.",
+        )
+    out = io.StringIO()
+    writer = csv.DictWriter(out, header, restval="", lineterminator="\n")
+    if not text.strip():
+        writer.writeheader()
+    writer.writerow(new_row)
+    separator = "" if not text or text.endswith("\n") else "\n"
+    return (text if text.strip() else "") + separator + out.getvalue()
+
+
+def _replace(target: Path, text: str) -> None:
+    """Write beside the file, flush to the disk, and take its place in one step."""
+    descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    temporary = Path(name)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as out:
+            out.write(text)
+            out.flush()
+            os.fsync(out.fileno())
+        temporary.chmod(target.stat().st_mode & 0o7777 if target.exists() else 0o666 & ~_umask())
+        temporary.replace(target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current
+
+
+@contextlib.contextmanager
+def _locked(target: Path) -> Iterator[None]:
+    """Hold the lock of the file's folder: the file itself is replaced, so a lock on it would be lost."""
+    descriptor = os.open(target.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

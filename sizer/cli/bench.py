@@ -1,0 +1,102 @@
+"""`sizer bench`: measured tokens/s and peak memory, beside the prediction."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sizer.cli.common import echo, output_options
+from sizer.units import parse_count
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sizer.bench.runner import Result
+
+
+@click.command()
+@click.argument("model", required=False, default="")
+@click.option("--precision", "-p", "precisions", multiple=True, metavar="P", help="Repeatable.  [default: as stored]")
+@click.option("--engine", "-e", default="", metavar="E", help="transformers or llama.cpp; with --server, the server's.")
+@click.option("--device", "-d", default="auto", show_default=True, metavar="D", help="cpu, cuda, cuda:1, mps or auto.")
+@click.option("--devices", "device_count", type=click.IntRange(1, 1024), default=1, help="Ranks of --parallel tensor.")
+@click.option("--parallel", "parallelism", type=click.Choice(["tensor"]), help="Several devices, by torchrun.")
+@click.option("--prompt", "prompt_tokens", type=parse_count, metavar="TOKENS", default="512", show_default=True)
+@click.option("--output", "output_tokens", type=parse_count, metavar="TOKENS", default="128", show_default=True)
+@click.option("--batch", "batch_size", type=click.IntRange(1, 65536), default=1, show_default=True)
+@click.option("--repeats", type=click.IntRange(1, 1000), default=3, show_default=True, help="Measured runs.")
+@click.option("--warmups", type=click.IntRange(0, 100), default=1, show_default=True, help="Runs before, not counted.")
+@click.option("--threads", type=click.IntRange(1, 4096), help="CPU threads.  [default: one a core]")
+@click.option("--gpu-layers", type=click.IntRange(0, 4096), help="llama.cpp: layers on the GPU.")
+@click.option("--compile", "compiled", is_flag=True, help="transformers: torch.compile and a static cache.")
+@click.option("--random-weights", is_flag=True, help="Build the model from its config: no download, the true bytes.")
+@click.option("--server", "server_url", default="", metavar="URL", help="Measure an OpenAI-compatible server.")
+@click.option("--concurrency", type=click.IntRange(1, 4096), default=1, show_default=True, help="--server: users.")
+@click.option("--force", is_flag=True, help="Run also what the estimate says cannot fit.")
+@click.option("--timeout", "timeout_s", type=click.FloatRange(min=1), default=3600, show_default=True, help="Seconds.")
+@click.option("--save", "save_to", type=click.Path(dir_okay=False, path_type=Path), help="Append a row to this CSV.")
+@click.option("--trust-remote-code", is_flag=True, help="Run code from the model's repository. Read it first.")
+@click.option("--offline", is_flag=True, help="Never touch the network.")
+@output_options
+def command(precisions: tuple[str, ...], style: str, save_to: Path | None, **options: Any) -> None:
+    """Load MODEL, generate, and print what was measured beside what was predicted.
+
+    MODEL is a hub id, a directory or a .gguf file. Without it, a small catalogued model runs with random weights: no
+    network is needed. The work happens in a child process: whatever becomes of that, nothing is left behind.
+
+    \b
+    sizer bench
+    sizer bench Qwen/Qwen3-8B --precision nf4 --random-weights
+    sizer bench ./model-Q4_K_M.gguf --threads 8 --save results.csv
+    sizer bench --server http://localhost:8000/v1 --concurrency 8
+    """
+    from sizer.bench.plan import Asked
+    from sizer.bench.runner import bench, save
+
+    timeout_s, force = options.pop("timeout_s"), options.pop("force")
+    options["parallelism"] = options["parallelism"] or ""
+    results: list[Result] = []
+    try:
+        for precision in precisions or ("",):
+            asked = Asked(precision=precision, **options)
+            results.append(bench(asked, timeout_s=timeout_s, force=force, progress=_progress()))
+            if save_to is not None:
+                save(save_to, results[-1])
+    finally:
+        # What was measured before a failure is not lost with it.
+        if results:
+            echo(render(results, style))
+
+
+def render(results: list[Result], style: str) -> str:
+    """The results in the style asked for: JSON is one object, or a list for several precisions."""
+    if style == "json":
+        from sizer.report.bench import document
+        from sizer.report.json import dumps
+
+        documents = [document(item.measured, item.predicted) for item in results]
+        return dumps(documents[0] if len(documents) == 1 else documents)
+    if style == "csv":
+        from sizer.bench.runner import row_of
+        from sizer.report.rows import render_rows
+
+        return render_rows([row_of(item) for item in results], "csv")
+    from sizer.report.bench import render as render_text
+
+    return "\n\n".join(render_text(item.measured, item.predicted, style) for item in results)
+
+
+def _progress() -> Callable[[str], None]:
+    """Stages on stderr, on one line that is rewritten, and only on a terminal."""
+    if not sys.stderr.isatty():
+        return lambda _stage: None
+
+    def show(stage: str) -> None:
+        click.echo(f"\r\033[K{stage} ...", err=True, nl=False)
+        if stage.startswith("measuring"):
+            click.echo("\r\033[K", err=True, nl=False)
+
+    return show
