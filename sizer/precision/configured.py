@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sizer.errors import InvalidConfig, UnknownPrecision
-from sizer.model.architecture import Architecture, Module, Role, Tensor, Tower
+from sizer.model.architecture import Architecture, Tensor, Tower
 from sizer.precision.names import precision_of
 from sizer.precision.patterns import Names, bare
 from sizer.precision.schemes import (

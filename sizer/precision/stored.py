@@ -28,9 +28,9 @@ class StoredTensor:
         return self.size_bytes * min(self.tensor.active_experts, experts) // experts
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Stored:
-    """A model at a precision: every tensor's format and bytes.
+    """A model at a precision: every tensor's format and bytes. Compared and hashed by identity.
 
     `download_bytes` is the file or files on the hub, headers included; None where it cannot be told, with the reason in
     `notes`. `exact` is False where the rule is not known to the byte (the reason in `notes`).

@@ -1,0 +1,297 @@
+"""Which ggml type `llama-quantize` gives each tensor, for every file type: Q4_K_M and its kin.
+
+The choice follows `llama_tensor_get_type_impl` of src/llama-quant.cpp (ggml-org/llama.cpp) by category, position in the
+model, file type and a few properties of the model. Two rules are known: `new` since pull request 19770 (March 2026), where fused
+attention matrices (`attn_qkv`, `attn_kv_b`) count as value matrices, and `old` before, which most published files follow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+from sizer.precision.formats import format_of
+from sizer.precision.gguf_tensors import GgufModel, GgufTensor
+
+RULES = ("old", "new")
+
+LOW_BIT = frozenset({"IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ2_M"})
+LOW_BIT_LARGE = frozenset({"IQ2_S", "IQ2_M"})
+V_LIKE = frozenset({"v", "qkv", "kv_b"})
+
+# Names that are never quantized (substrings), as llama_tensor_quantize's own list has them.
+UNTOUCHED = (
+    "_norm.weight", "ffn_gate_inp.weight", "ffn_gate_tid2eid.weight", "altup", "laurel", "per_layer_model_proj",
+    "ssm_conv1d", "shortconv.conv.weight", "indexer.k_proj.weight", "indexer.q_proj.weight", "time_mix_first.weight",
+    "time_mix_w0.weight", "time_mix_w1.weight", "time_mix_w2.weight", "time_mix_v0.weight", "time_mix_v1.weight",
+    "time_mix_v2.weight", "time_mix_a0.weight", "time_mix_a1.weight", "time_mix_a2.weight", "time_mix_g1.weight",
+    "time_mix_g2.weight", "time_mix_decay_w1.weight", "time_mix_decay_w2.weight", "time_mix_lerp_fused.weight",
+    "attn_rel_b.weight", "position_embd", "token_types", ".rel_pos", ".patch_embd",
+)  # fmt: skip
+
+# Of those, the ones that the converter writes in 16 bits; all others are F32 in the base file.
+HALF_IN_BASE = ("altup_proj", "altup_unembd_proj", "altup_router", "laurel", "per_layer_model_proj", "indexer.k_proj",
+                "indexer.q_proj")  # fmt: skip
+
+CATEGORIES = (
+    ("attn_qkv.weight", "qkv"), ("attn_kv_b.weight", "kv_b"), ("attn_v.weight", "v"), ("attn_k.weight", "k"),
+    ("attn_q.weight", "q"), ("attn_output.weight", "o"), ("ffn_up", "up"), ("ffn_gate", "gate"),
+    ("ffn_down", "down"),
+)  # fmt: skip
+
+# What a type becomes when a row is no whole number of its blocks, and again if 32 does not divide the row either.
+FALLBACKS = {
+    **dict.fromkeys(("iq1_s", "iq1_m", "iq2_xxs", "iq2_xs", "iq2_s", "iq3_xxs", "iq3_s", "iq4_xs"), "iq4_nl"),
+    **dict.fromkeys(("q2_0", "q2_k", "q3_k", "tq1_0", "tq2_0", "q1_0"), "q4_0"),
+    "q4_k": "q5_0",
+    "q5_k": "q5_1",
+    "q6_k": "q8_0",
+    "nvfp4": "q4_0",
+}
+
+PLAIN = frozenset({"fp16", "bf16", "fp32"})
+
+
+class Position(NamedTuple):
+    """Where a tensor stands among its kind, as far as any rule asks."""
+
+    early: bool = False
+    sixteenth: bool = False
+    more: bool = False
+    first_two: bool = False
+    first_four: bool = False
+    middle: bool = False
+    early_running: bool = False
+
+
+class Traits(NamedTuple):
+    """What the rules ask of a model."""
+
+    falcon: bool
+    tied: bool
+    is_70b: bool
+    eight_experts: bool
+    four_experts: bool
+    grouped: bool
+    imatrix: bool
+    new: bool
+
+
+def more_bits(index: int, count: int) -> bool:
+    """llama.cpp's use_more_bits: the first and last eighth, and every third between."""
+    return index < count // 8 or index >= 7 * count // 8 or (index >= count // 8 and (index - count // 8) % 3 == 2)
+
+
+@lru_cache(maxsize=1)
+def default_types() -> dict[str, str]:
+    """The type that a file type starts from."""
+    from sizer.tables import read_rows
+
+    return {row["ftype"]: row["type"] for row in read_rows("gguf_ftypes.csv")}
+
+
+@lru_cache(maxsize=4096)
+def category(name: str) -> str:
+    """The quantizer's category of a tensor, by the first match in its name."""
+    if name == "output.weight":
+        return "output"
+    if name in ("token_embd.weight", "per_layer_token_embd.weight"):
+        return "embedding"
+    return next((kind for part, kind in CATEGORIES if part in name), "other")
+
+
+@lru_cache(maxsize=4096)
+def base_type(name: str, dims: int, half: str) -> str | None:
+    """The type that the quantizer leaves as it is in the base file, or None where it quantizes."""
+    if dims < 2 or not name.endswith("weight"):
+        return "fp32"
+    if any(part in name for part in UNTOUCHED):
+        return half if any(part in name for part in HALF_IN_BASE) else "fp32"
+    return None
+
+
+def positions(model: GgufModel) -> dict[str, Sequence[tuple[Position, tuple[int, ...]]]]:
+    """For each tensor name, the layers at each position. One pass over the tensors in llama.cpp's order."""
+    order = sorted(
+        ((layer, part.name) for part in model.tensors for layer in part.layers if category(part.name) != "other"),
+    )
+    values = sum(category(name) in V_LIKE for _, name in order)
+    seen = {"v": 0, "down": 0, "gate": 0, "up": 0}
+    found: dict[str, dict[Position, list[int]]] = {}
+    for layer, name in order:
+        kind = category(name)
+        counter = "v" if kind in V_LIKE else kind
+        index = seen.get(counter, 0)
+        place = Position()
+        if counter == "v":
+            place = Position(more=more_bits(index, values), first_two=index < 2, first_four=index < 4)
+        elif counter in seen:
+            place = _ffn_position(layer if model.experts > 1 else index, index, model.layers)
+        if counter in seen:
+            seen[counter] = index + 1
+        found.setdefault(name, {}).setdefault(place, []).append(layer)
+    return {name: [(place, tuple(layers)) for place, layers in places.items()] for name, places in found.items()}
+
+
+def _ffn_position(index: int, running: int, count: int) -> Position:
+    return Position(
+        early=index < count // 8,
+        sixteenth=index < count // 16,
+        more=more_bits(index, count),
+        middle=count // 8 <= index < 7 * count // 8,
+        early_running=running < count // 8,
+    )
+
+
+def tensor_type(part: GgufTensor, place: Position, ftype: str, traits: Traits, half: str) -> str:
+    """The type of a tensor in a file of this type, fallback included."""
+    kept = base_type(part.name, part.dims, half)
+    default = default_types()[ftype]
+    if default in PLAIN:
+        return kept if kept == "fp32" else default
+    if kept is not None:
+        return kept
+    fits = format_of(default).fits(part.ne0)
+    chosen = choose(category(part.name), place, ftype, default, traits, fits, part.stacked)
+    return fallback(chosen, part.ne0, half)
+
+
+def fallback(key: str, ne0: int, half: str) -> str:
+    """The type, or the one it falls back to where the row is no whole number of blocks."""
+    if format_of(key).fits(ne0):
+        return key
+    second = FALLBACKS.get(key, half)
+    return second if format_of(second).fits(ne0) else "fp16"
+
+
+@lru_cache(maxsize=65536)
+def choose(kind: str, place: Position, ftype: str, default: str, traits: Traits, fits: bool, stacked: bool) -> str:
+    """llama_tensor_get_type_impl: the type before the fallback."""
+    if kind == "output" or (kind == "embedding" and traits.tied):
+        return _output(ftype, default, traits, fits)
+    if ftype == "MXFP4_MOE":
+        return "mxfp4" if stacked else "q8_0"
+    if kind == "embedding":
+        return _embedding(ftype, default)
+    value = kind == "v" or (traits.new and kind in V_LIKE)
+    if ftype in LOW_BIT:
+        return _low_bit(kind, value, place, ftype, default, traits)
+    if value:
+        return _value(place, ftype, default, traits)
+    if kind == "down":
+        return _down(place, ftype, default, traits)
+    if kind == "o":
+        return _attention_output(ftype, default, traits)
+    return _other(kind, place, ftype, default, traits)
+
+
+def _output(ftype: str, default: str, traits: Traits, fits: bool) -> str:
+    if ftype == "MXFP4_MOE" or traits.falcon or not fits:
+        return "q8_0"
+    if ftype in LOW_BIT or ftype == "IQ3_XXS":
+        return "q5_k"
+    return "q8_0" if default == "q8_0" else "q6_k"
+
+
+def _embedding(ftype: str, default: str) -> str:
+    if ftype in LOW_BIT_LARGE or ftype == "IQ3_XXS":
+        return "iq3_s"
+    if ftype in LOW_BIT:
+        return "q2_k"
+    return "q4_k" if ftype in ("TQ1_0", "TQ2_0", "Q2_0") else default
+
+
+def _low_bit(kind: str, value: bool, place: Position, ftype: str, default: str, traits: Traits) -> str:
+    """The 1- and 2-bit codebook types, which have a branch of their own."""
+    large = ftype in LOW_BIT_LARGE
+    if value:
+        return "q4_k" if traits.grouped or traits.four_experts else "iq3_s" if large else "q2_k"
+    if kind == "k" and traits.eight_experts:
+        return "q4_k"
+    if kind == "down" and place.early_running:
+        return "iq3_s" if large else "q2_k"
+    if kind == "o":
+        if traits.eight_experts:
+            return "q5_k"
+        return "iq2_xxs" if ftype in ("IQ1_S", "IQ1_M") else "iq3_s" if large else default
+    return default
+
+
+def _value(place: Position, ftype: str, default: str, traits: Traits) -> str:
+    """Value matrices, the most sensitive ones."""
+    if traits.eight_experts:
+        return "q8_0"
+    chosen = _value_by_ftype(place, ftype, default, traits)
+    return "q5_k" if traits.is_70b and chosen in ("q3_k", "q4_k") else chosen
+
+
+def _value_by_ftype(place: Position, ftype: str, default: str, traits: Traits) -> str:
+    grouped = {"Q2_K": "q4_k", "Q2_K_S": "q4_k", "IQ3_XXS": "q4_k", "IQ3_XS": "q4_k", "IQ3_S": "q4_k",
+               "IQ4_NL": "q5_k", "IQ4_XS": "q5_k"}  # fmt: skip
+    if traits.grouped and ftype in grouped:
+        return grouped[ftype]
+    if ftype == "IQ3_XXS":
+        return "iq3_xxs" if traits.imatrix else "iq3_s"
+    if ftype == "Q3_K_M":
+        return "q5_k" if place.first_two else "q4_k"
+    if ftype in ("Q4_K_M", "Q5_K_M") and place.more:
+        return "q6_k"
+    if ftype == "Q4_K_S" and place.first_four:
+        return "q5_k"
+    return {"Q2_K": "q3_k", "IQ3_M": "q4_k", "Q3_K_L": "q5_k"}.get(ftype, default)
+
+
+def _down(place: Position, ftype: str, default: str, traits: Traits) -> str:
+    """ffn_down, dense or of experts."""
+    always = {"Q2_K": "q3_k", "Q3_K_L": "q4_k" if traits.falcon else "q5_k"}
+    if ftype in always:
+        return always[ftype]
+    if ftype == "IQ3_XXS" and not traits.imatrix:
+        return "q4_k" if place.early else "q3_k"
+    if ftype == "Q3_K_M":
+        return "q5_k" if place.sixteenth else "q4_k" if place.more or not traits.falcon else "q3_k"
+    if ftype == "Q4_K_M" and traits.falcon:
+        return "q6_k" if place.sixteenth else "q5_k" if place.more else "q4_k"
+    if ftype in ("Q4_K_M", "Q5_K_M") and place.more:
+        return "q6_k"
+    if ftype == "IQ3_M" and (place.early or (traits.eight_experts and place.more)):
+        return "q4_k"
+    return _early_down(ftype, traits) or default if place.early else default
+
+
+def _early_down(ftype: str, traits: Traits) -> str | None:
+    """The first eighth of ffn_down."""
+    if traits.imatrix:
+        guarded = {"Q4_0": "q4_1", "Q5_0": "q5_1"}
+        if ftype in guarded:
+            return guarded[ftype]
+    elif ftype in ("IQ4_NL", "IQ4_XS"):
+        return "q5_k"
+    if ftype == "Q4_K_S" and not traits.falcon:
+        return "q5_k"
+    return "q4_k" if ftype == "Q2_K_S" else None
+
+
+def _attention_output(ftype: str, default: str, traits: Traits) -> str:
+    if traits.falcon:
+        return "q4_k" if ftype == "Q3_K_L" else default
+    if traits.eight_experts:
+        raised = ("Q2_K", "Q3_K_S", "Q3_K_M", "Q4_K_S", "Q4_K_M", "IQ3_XXS", "IQ3_XS", "IQ3_S", "IQ3_M", "IQ4_NL",
+                  "IQ4_XS")  # fmt: skip
+        return "q5_k" if ftype in raised else default
+    return {"Q2_K": "q3_k", "IQ3_XXS": "iq3_s", "Q3_K_M": "q4_k", "Q3_K_L": "q5_k", "IQ3_M": "q4_k"}.get(ftype, default)
+
+
+def _other(kind: str, place: Position, ftype: str, default: str, traits: Traits) -> str:
+    """Query, key, gate and up matrices, and by the old rule fused attention."""
+    if kind == "k" and traits.eight_experts:
+        return "q8_0"
+    if kind in ("k", "q"):
+        return {"IQ3_XS": "iq3_xxs", "IQ3_XXS": "iq2_s"}.get(ftype, default)
+    if kind == "qkv":
+        fused = {"Q3_K_M": "q4_k", "Q3_K_L": "q4_k", "IQ3_M": "q4_k", "Q4_K_M": "q5_k", "Q5_K_M": "q6_k"}
+        return fused.get(ftype, default)
+    if kind in ("gate", "up") and ftype == "IQ3_XS" and place.middle:
+        return "iq3_xxs"
+    return default
