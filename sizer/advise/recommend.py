@@ -53,15 +53,19 @@ def reaches(estimate: Estimate, wanted: Wanted) -> bool:
 
 def frontier(estimates: Sequence[Estimate]) -> list[Estimate]:
     """The estimates that no other beats in loss, memory and speed at once, best quality first."""
-    best_first = sorted(estimates, key=lambda item: (loss_of(item), item.footprint.total_bytes))
-    return [item for item in best_first if not any(_dominates(other, item) for other in estimates)]
+    points = sorted(_costs(item) for item in estimates)
+    by_costs = {_costs(item): item for item in reversed(estimates)}
+    return [by_costs[point] for point in dict.fromkeys(points) if not any(_beats(other, point) for other in points)]
 
 
-def _dominates(one: Estimate, other: Estimate) -> bool:
+def _costs(estimate: Estimate) -> tuple[float, int, float]:
+    """Loss, memory and slowness: each better when smaller."""
+    return loss_of(estimate), estimate.footprint.total_bytes, -(decode_rate(estimate) or 0.0)
+
+
+def _beats(one: tuple[float, int, float], other: tuple[float, int, float]) -> bool:
     """True where `one` is at least as good as `other` in every respect and better in one."""
-    first = (loss_of(one), one.footprint.total_bytes, -(decode_rate(one) or 0))
-    second = (loss_of(other), other.footprint.total_bytes, -(decode_rate(other) or 0))
-    return first != second and all(mine <= theirs for mine, theirs in zip(first, second, strict=True))
+    return one != other and all(mine <= theirs for mine, theirs in zip(one, other, strict=True))
 
 
 def choose(estimates: Sequence[Estimate], wanted: Wanted) -> Estimate | None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 
-from sizer.estimate.kv_cache import cache_format, mixer_cache_bytes, mixers_of
-from sizer.estimate.records import Footprint, Part
+from sizer.estimate.kv_cache import cache_format, mixer_cache_bytes, sequence_cache_bytes
+from sizer.estimate.records import Footprint, Part, tree
 from sizer.estimate.workload import Workload
 from sizer.model.architecture import Architecture, Role, Tower
 from sizer.precision.stored import Stored
@@ -106,6 +106,7 @@ def _version(text: str) -> tuple[int, ...]:
     return tuple(numbers)
 
 
+@lru_cache(maxsize=256)
 def activation_values_per_token(architecture: Architecture) -> int:
     """Values alive at once for one token in the widest layer.
 
@@ -146,9 +147,9 @@ def activations_part(architecture: Architecture, workload: Workload, engine: Eng
     chunk_tokens = min(prompt_tokens, engine.prefill_chunk_tokens or prompt_tokens)
     reading_bytes = _working_bytes(architecture, workload, engine, chunk_tokens)
     if engine.cache_grows:
-        full_bytes = kv_cache_part(architecture, workload, engine).size_bytes
+        full_bytes = kv_cache_bytes(architecture, workload, engine)
         prompt_context = replace(workload, context_tokens=min(workload.prompt_tokens, workload.context_tokens))
-        reading_bytes -= full_bytes - kv_cache_part(architecture, prompt_context, engine).size_bytes
+        reading_bytes -= full_bytes - kv_cache_bytes(architecture, prompt_context, engine)
     decoding_bytes = _working_bytes(architecture, workload, engine, workload.batch_size)
     return Part("activations", max(reading_bytes, decoding_bytes) + engine.workspace_bytes)
 
@@ -162,18 +163,31 @@ def _working_bytes(architecture: Architecture, workload: Workload, engine: Engin
     return max(layer_bytes, logits_bytes + tokens * architecture.hidden_size * engine.activation_bytes_per_value)
 
 
+def whole_blocks(context_tokens: int, engine: EngineMemory) -> int:
+    """A context rounded up to the engine's cache blocks."""
+    return -(-context_tokens // engine.kv_block_tokens) * engine.kv_block_tokens
+
+
+def kv_cache_bytes(architecture: Architecture, workload: Workload, engine: EngineMemory) -> int:
+    """Bytes of the cache of all sequences at the workload's context."""
+    kv_format = cache_format(workload.kv_precision)
+    context_tokens = whole_blocks(workload.context_tokens, engine)
+    one = sequence_cache_bytes(architecture, context_tokens, kv_format, engine.state_bytes_per_value)
+    return one * workload.batch_size
+
+
 def kv_cache_part(architecture: Architecture, workload: Workload, engine: EngineMemory) -> Part:
     """Cache of all sequences at the workload's context, by kind of mixer."""
     kv_format = cache_format(workload.kv_precision)
-    block = engine.kv_block_tokens
-    context_tokens = -(-workload.context_tokens // block) * block
+    context_tokens = whole_blocks(workload.context_tokens, engine)
     by_kind: dict[str, int] = defaultdict(int)
-    for mixer, count in mixers_of(architecture.layers).items():
+    for mixer, count in architecture.mixer_counts.items():
         size_bytes = mixer_cache_bytes(mixer, context_tokens, kv_format, engine.state_bytes_per_value)
         by_kind[mixer.kind.value] += count * size_bytes * workload.batch_size
-    return Part("kv_cache", 0, tuple(Part(kind, size_bytes) for kind, size_bytes in by_kind.items()))
+    return tree("kv_cache", (Part(kind, size_bytes) for kind, size_bytes in by_kind.items()))
 
 
+@lru_cache(maxsize=256)
 def weights_part(stored: Stored) -> Part:
     """Weights by role, towers apart."""
     by_role: dict[str, int] = defaultdict(int)
@@ -181,14 +195,14 @@ def weights_part(stored: Stored) -> Part:
         tensor = entry.tensor
         if not tensor.checkpoint_only:
             by_role[tensor.role.value if tensor.tower is Tower.TEXT else tensor.tower.value] += entry.size_bytes
-    return Part("weights", 0, tuple(Part(role, size_bytes) for role, size_bytes in by_role.items()))
+    return tree("weights", (Part(role, size_bytes) for role, size_bytes in by_role.items()))
 
 
 def overhead_part(engine: EngineMemory, on_cpu: bool, device_count: int) -> Part:
     """What the engine takes besides: the driver's context on each device, or the runtime's own memory on a CPU."""
     if on_cpu:
-        return Part("overhead", 0, (Part("host runtime", engine.host_runtime_bytes),))
-    return Part("overhead", 0, (Part("device context", engine.context_overhead_bytes * device_count),))
+        return tree("overhead", (Part("host runtime", engine.host_runtime_bytes),))
+    return tree("overhead", (Part("device context", engine.context_overhead_bytes * device_count),))
 
 
 def footprint(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 
@@ -45,11 +43,6 @@ def cache_format(name: str) -> CacheFormat:
     return formats[wanted]
 
 
-def mixers_of(layers: Iterable[Layer]) -> Counter[Mixer]:
-    """Each distinct mixer and how many layers have it."""
-    return Counter(mixer for layer in layers for mixer in layer.mixers)
-
-
 def mixer_cache_bytes(mixer: Mixer, context_tokens: int, kv_format: CacheFormat, state_bytes_per_value: int) -> int:
     """Bytes that one mixer keeps for one sequence at a context.
 
@@ -66,16 +59,16 @@ def mixer_cache_bytes(mixer: Mixer, context_tokens: int, kv_format: CacheFormat,
     return kept_bytes + indexer_bytes + mixer.state_elements * state_bytes_per_value
 
 
+def layer_cache_bytes(layer: Layer, context_tokens: int, kv_format: CacheFormat, state_bytes_per_value: int) -> int:
+    """Bytes of cache and state of one sequence in one layer."""
+    return sum(mixer_cache_bytes(mixer, context_tokens, kv_format, state_bytes_per_value) for mixer in layer.mixers)
+
+
 def sequence_cache_bytes(
-    architecture: Architecture,
-    context_tokens: int,
-    kv_format: CacheFormat,
-    state_bytes_per_value: int = 2,
-    layers: Iterable[Layer] | None = None,
+    architecture: Architecture, context_tokens: int, kv_format: CacheFormat, state_bytes_per_value: int = 2
 ) -> int:
-    """Bytes of cache and state of one sequence over all layers (or the given ones)."""
-    counts = mixers_of(architecture.layers if layers is None else layers)
+    """Bytes of cache and state of one sequence over all layers."""
     return sum(
         count * mixer_cache_bytes(mixer, context_tokens, kv_format, state_bytes_per_value)
-        for mixer, count in counts.items()
+        for mixer, count in architecture.mixer_counts.items()
     )

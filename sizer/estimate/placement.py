@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from sizer.estimate.footprint import footprint, kv_cache_part
+from sizer.estimate.footprint import footprint, kv_cache_bytes
 from sizer.estimate.offload import best_split, split_at
 from sizer.estimate.records import Footprint, Placement, Share
 from sizer.estimate.shares import Case, Held, kv_by_layer, share_of, usable_bytes, weights_by_layer
@@ -154,7 +154,7 @@ def max_context_tokens(case: Case, placement: Placement) -> int | None:
         free_bytes = sum((share.available_bytes or 0) - share.total_bytes + share.kv_cache_bytes for share in places)
         return _longest(case, free_bytes, ceiling) if free_bytes > 0 else 0
     total_kv = sum(share.kv_cache_bytes for share in placement.shares)
-    whole_kv = kv_cache_part(case.architecture, case.workload, case.engine).size_bytes
+    whole_kv = kv_cache_bytes(case.architecture, case.workload, case.engine)
     rooms = []
     for share in placement.shares:
         free_bytes = (share.available_bytes or 0) - (share.total_bytes - share.kv_cache_bytes)
@@ -169,7 +169,7 @@ def _longest(case: Case, room_bytes: int, ceiling_tokens: int) -> int:
 
     def fits(context_tokens: int) -> bool:
         workload = replace(case.workload, context_tokens=context_tokens)
-        return kv_cache_part(case.architecture, workload, case.engine).size_bytes <= room_bytes
+        return kv_cache_bytes(case.architecture, workload, case.engine) <= room_bytes
 
     low, high = 0, ceiling_tokens
     while low < high:

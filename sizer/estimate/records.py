@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sizer.device.records import Target
@@ -12,16 +13,17 @@ from sizer.precision.stored import Stored
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A named share of memory: either a leaf of `own_bytes`, or the sum of its parts."""
+    """A named share of memory and what it is made of; `tree` makes one whose size is the sum of its parts."""
 
     name: str
-    own_bytes: int = 0
+    size_bytes: int
     parts: tuple[Part, ...] = ()
 
-    @property
-    def size_bytes(self) -> int:
-        """Bytes of this part: its own and those of all parts below it."""
-        return self.own_bytes + sum(part.size_bytes for part in self.parts)
+
+def tree(name: str, parts: Iterable[Part]) -> Part:
+    """A part that is the sum of others."""
+    held = tuple(parts)
+    return Part(name, sum(part.size_bytes for part in held), held)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 from sizer.device.records import Device, Target
-from sizer.estimate.footprint import EngineMemory
-from sizer.estimate.kv_cache import cache_format, sequence_cache_bytes
+from sizer.estimate.engines import is_cpu
+from sizer.estimate.footprint import EngineMemory, whole_blocks
+from sizer.estimate.kv_cache import cache_format, layer_cache_bytes
 from sizer.estimate.records import Footprint, Share
 from sizer.estimate.workload import Workload
-from sizer.model.architecture import Architecture, Module, Role, Tower
+from sizer.model.architecture import Architecture, Mixer, Module, Role, Tower
 from sizer.precision.stored import Stored
 from sizer.tables import read_rows
-
-CPU_KINDS = frozenset({"cpu", "sbc"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +38,7 @@ class Case:
     @property
     def on_cpu(self) -> bool:
         """Whether the model runs on a CPU, out of the system's memory."""
-        return self.target.device.kind in CPU_KINDS
+        return is_cpu(self.target.device)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,25 +56,31 @@ def _usable_rows() -> tuple[tuple[str, int, float], ...]:
     return tuple((row["kind"], int(row["max_memory_bytes"] or 2**62), float(row["usable_fraction"])) for row in rows)
 
 
-def usable_bytes(target: Target, device: Device, engine: EngineMemory) -> int | None:
-    """Memory of one device that a model may take: less what the OS keeps (unified memory) or the engine leaves free.
+def usable_memory_bytes(target: Target, device: Device) -> int | None:
+    """Memory of one device that a model may take: less what the OS keeps where it is unified with the CPU's.
 
-    None where the device's memory is not known (a CPU without --ram).
+    None where it is not known (a CPU without --ram).
     """
-    memory_bytes = target.host_memory_bytes if device.kind in CPU_KINDS else device.memory_bytes
-    if memory_bytes is None:
-        memory_bytes = device.memory_bytes
+    memory_bytes = device.memory_bytes
+    if is_cpu(device) and target.host_memory_bytes is not None:
+        memory_bytes = target.host_memory_bytes
     if memory_bytes is None:
         return None
     for kind, max_memory_bytes, fraction in _usable_rows():
         if kind == device.kind and memory_bytes <= max_memory_bytes:
-            memory_bytes = int(memory_bytes * fraction)
-            break
-    if engine.allocates == "fraction_of_device" and engine.device_fraction:
+            return int(memory_bytes * fraction)
+    return memory_bytes
+
+
+def usable_bytes(target: Target, device: Device, engine: EngineMemory) -> int | None:
+    """`usable_memory_bytes`, less what an engine that allocates ahead leaves free."""
+    memory_bytes = usable_memory_bytes(target, device)
+    if memory_bytes is not None and engine.allocates == "fraction_of_device" and engine.device_fraction:
         return int(memory_bytes * engine.device_fraction)
     return memory_bytes
 
 
+@lru_cache(maxsize=64)
 def weights_by_layer(stored: Stored) -> tuple[dict[int, int], dict[int, int], int, int]:
     """Bytes by layer (all, and experts alone), of the input side (embeddings, towers) and of the output side."""
     layer_bytes: dict[int, int] = defaultdict(int)
@@ -101,15 +106,12 @@ def weights_by_layer(stored: Stored) -> tuple[dict[int, int], dict[int, int], in
 def kv_by_layer(case: Case) -> list[int]:
     """Cache bytes of each layer at the workload's context and batch."""
     kv_format = cache_format(case.workload.kv_precision)
-    block = case.engine.kv_block_tokens
-    context_tokens = -(-case.workload.context_tokens // block) * block
-    by_mixers: dict[object, int] = {}
+    context_tokens = whole_blocks(case.workload.context_tokens, case.engine)
+    by_mixers: dict[tuple[Mixer, ...], int] = {}
     sizes = []
     for layer in case.architecture.layers:
         if layer.mixers not in by_mixers:
-            one = sequence_cache_bytes(
-                case.architecture, context_tokens, kv_format, case.engine.state_bytes_per_value, (layer,)
-            )
+            one = layer_cache_bytes(layer, context_tokens, kv_format, case.engine.state_bytes_per_value)
             by_mixers[layer.mixers] = one * case.workload.batch_size
         sizes.append(by_mixers[layer.mixers])
     return sizes

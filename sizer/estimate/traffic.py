@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sizer.estimate.kv_cache import cache_format, mixers_of
+from sizer.estimate.kv_cache import cache_format
 from sizer.estimate.workload import Workload
 from sizer.model.architecture import Architecture, Mixer, Module, Role, Tensor, Tower
 from sizer.precision.stored import Stored, StoredTensor
@@ -141,7 +141,7 @@ def decode_traffic(
     routed = _RoutedTokens(sequences, tokens_per_sequence)
     totals = _weight_traffic(architecture, stored, routed, head_tokens=sequences * tokens_per_sequence)
     kv_format = cache_format(workload.kv_precision)
-    for mixer, layers in mixers_of(architecture.layers).items():
+    for mixer, layers in architecture.mixer_counts.items():
         kept = attended_tokens(mixer, context)
         cache_bytes = (
             layers * sequences * _read_cache_bytes(mixer, context, kept, kv_format.block_bytes, kv_format.block_values)
@@ -172,7 +172,7 @@ def prefill_traffic(
     if head:
         totals["lm_head"] = head
     kv_format = cache_format(workload.kv_precision)
-    for mixer, layers in mixers_of(architecture.layers).items():
+    for mixer, layers in architecture.mixer_counts.items():
         attended = causal_attended_tokens(mixer, prompt)
         flops = layers * sequences * attention_flops(mixer, attended, expanded=True)
         cache = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -206,9 +207,11 @@ class Basis(str, Enum):
     NAME = "name"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Architecture:
     """A model: its tensors, its layers and the few sizes that are not in them.
+
+    Compared and hashed by identity, so that what is computed from it can be kept beside it.
 
     `dtype` is the checkpoint's own float type. `quantization` is the config's `quantization_config`, as it stands, or
     None. `experts` and `active_experts` are those of the routed layers. `notes` are what a reader of the figures must
@@ -246,6 +249,11 @@ class Architecture:
     def checkpoint_params(self) -> int:
         """`total_params` plus what checkpoints store besides (multi-token prediction layers)."""
         return sum(tensor.total_elements for tensor in self.tensors)
+
+    @cached_property
+    def mixer_counts(self) -> Mapping[Mixer, int]:
+        """Each distinct mixer and how many layers have it."""
+        return Counter(mixer for layer in self.layers for mixer in layer.mixers)
 
     @property
     def num_layers(self) -> int:
