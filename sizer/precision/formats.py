@@ -85,7 +85,7 @@ class Format:
 
     @property
     def bits_per_weight(self) -> float:
-        """Bits a weight of a large matrix takes, scales by group included (a 4096 x 4096 matrix: rows and constants)."""
+        """Bits a weight of a 4096 x 4096 matrix takes, scales and constants included."""
         return self.matrix_bytes(4096, 4096) * 8 / 4096**2
 
     def with_group(self, elements: int) -> Format:

@@ -1,7 +1,7 @@
 """The header of a GGUF file: metadata, tokenizer and the list of tensors. It is the same for every file type.
 
-The list of tensors follows from the model; the tokenizer does not: `data/gguf_tokenizers.csv` has the bytes of tokenizer
-and metadata of some families, found from files of known size. For others they are estimated by the vocabulary.
+The list of tensors follows from the model; the tokenizer does not: `data/gguf_tokenizers.csv` has the bytes of
+tokenizer and metadata of some families, found from files of known size; others are estimated by the vocabulary.
 """
 
 from __future__ import annotations

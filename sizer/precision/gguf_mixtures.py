@@ -1,13 +1,14 @@
 """Which ggml type `llama-quantize` gives each tensor, for every file type: Q4_K_M and its kin.
 
-The choice follows `llama_tensor_get_type_impl` of src/llama-quant.cpp (ggml-org/llama.cpp) by category, position in the
-model, file type and a few properties of the model. Two rules are known: `new` since pull request 19770 (March 2026), where fused
-attention matrices (`attn_qkv`, `attn_kv_b`) count as value matrices, and `old` before, which most published files follow.
+The choice follows `llama_tensor_get_type_impl` of src/llama-quant.cpp (ggml-org/llama.cpp) by category, position in
+the model, file type and a few properties of the model. Two rules are known: `new` since pull request 19770 (2026),
+where fused attention matrices (`attn_qkv`, `attn_kv_b`) count as value matrices, and `old` before, which most published
+files follow.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -144,6 +145,18 @@ def _ffn_position(index: int, running: int, count: int) -> Position:
     )
 
 
+class Case(NamedTuple):
+    """A file type on a model: what every rule is called with."""
+
+    ftype: str
+    default: str
+    traits: Traits
+
+
+Rule = Callable[[str, Position, Case], str]
+"""The type of a tensor by its category and position."""
+
+
 def tensor_type(part: GgufTensor, place: Position, ftype: str, traits: Traits, half: str) -> str:
     """The type of a tensor in a file of this type, fallback included."""
     kept = base_type(part.name, part.dims, half)
@@ -153,7 +166,7 @@ def tensor_type(part: GgufTensor, place: Position, ftype: str, traits: Traits, h
     if kept is not None:
         return kept
     fits = format_of(default).fits(part.ne0)
-    chosen = choose(category(part.name), place, ftype, default, traits, fits, part.stacked)
+    chosen = choose(category(part.name), place, Case(ftype, default, traits), fits, part.stacked)
     return fallback(chosen, part.ne0, half)
 
 
@@ -166,132 +179,145 @@ def fallback(key: str, ne0: int, half: str) -> str:
 
 
 @lru_cache(maxsize=65536)
-def choose(kind: str, place: Position, ftype: str, default: str, traits: Traits, fits: bool, stacked: bool) -> str:
-    """llama_tensor_get_type_impl: the type before the fallback."""
-    if kind == "output" or (kind == "embedding" and traits.tied):
-        return _output(ftype, default, traits, fits)
-    if ftype == "MXFP4_MOE":
+def choose(kind: str, place: Position, case: Case, fits: bool, stacked: bool) -> str:
+    """llama_tensor_get_type_impl: the type before the fallback. `fits`: rows are whole blocks of the default type."""
+    if kind == "output" or (kind == "embedding" and case.traits.tied):
+        return _output(case, fits)
+    if case.ftype == "MXFP4_MOE":
         return "mxfp4" if stacked else "q8_0"
+    return _rule(kind, case)(kind, place, case)
+
+
+def _rule(kind: str, case: Case) -> Rule:
+    """The branch that a category takes."""
     if kind == "embedding":
-        return _embedding(ftype, default)
-    value = kind == "v" or (traits.new and kind in V_LIKE)
-    if ftype in LOW_BIT:
-        return _low_bit(kind, value, place, ftype, default, traits)
-    if value:
-        return _value(place, ftype, default, traits)
-    if kind == "down":
-        return _down(place, ftype, default, traits)
-    if kind == "o":
-        return _attention_output(ftype, default, traits)
-    return _other(kind, place, ftype, default, traits)
+        return _embedding
+    if case.ftype in LOW_BIT:
+        return _low_bit
+    if _is_value(kind, case):
+        return _value
+    return {"down": _down, "o": _attention_output}.get(kind, _other)
 
 
-def _output(ftype: str, default: str, traits: Traits, fits: bool) -> str:
-    if ftype == "MXFP4_MOE" or traits.falcon or not fits:
+def _is_value(kind: str, case: Case) -> bool:
+    return kind == "v" or (case.traits.new and kind in V_LIKE)
+
+
+def _output(case: Case, fits: bool) -> str:
+    if case.ftype == "MXFP4_MOE" or case.traits.falcon or not fits:
         return "q8_0"
-    if ftype in LOW_BIT or ftype == "IQ3_XXS":
+    if case.ftype in LOW_BIT or case.ftype == "IQ3_XXS":
         return "q5_k"
-    return "q8_0" if default == "q8_0" else "q6_k"
+    return "q8_0" if case.default == "q8_0" else "q6_k"
 
 
-def _embedding(ftype: str, default: str) -> str:
-    if ftype in LOW_BIT_LARGE or ftype == "IQ3_XXS":
+def _embedding(_kind: str, _place: Position, case: Case) -> str:
+    if case.ftype in LOW_BIT_LARGE or case.ftype == "IQ3_XXS":
         return "iq3_s"
-    if ftype in LOW_BIT:
+    if case.ftype in LOW_BIT:
         return "q2_k"
-    return "q4_k" if ftype in ("TQ1_0", "TQ2_0", "Q2_0") else default
+    return "q4_k" if case.ftype in ("TQ1_0", "TQ2_0", "Q2_0") else case.default
 
 
-def _low_bit(kind: str, value: bool, place: Position, ftype: str, default: str, traits: Traits) -> str:
+def _low_bit(kind: str, place: Position, case: Case) -> str:
     """The 1- and 2-bit codebook types, which have a branch of their own."""
-    large = ftype in LOW_BIT_LARGE
-    if value:
-        return "q4_k" if traits.grouped or traits.four_experts else "iq3_s" if large else "q2_k"
-    if kind == "k" and traits.eight_experts:
+    raised = "iq3_s" if case.ftype in LOW_BIT_LARGE else "q2_k"
+    if _is_value(kind, case):
+        return "q4_k" if case.traits.grouped or case.traits.four_experts else raised
+    if kind == "k" and case.traits.eight_experts:
         return "q4_k"
     if kind == "down" and place.early_running:
-        return "iq3_s" if large else "q2_k"
-    if kind == "o":
-        if traits.eight_experts:
-            return "q5_k"
-        return "iq2_xxs" if ftype in ("IQ1_S", "IQ1_M") else "iq3_s" if large else default
-    return default
+        return raised
+    if kind == "o" and case.traits.eight_experts:
+        return "q5_k"
+    low = {"IQ1_S": "iq2_xxs", "IQ1_M": "iq2_xxs", "IQ2_S": "iq3_s", "IQ2_M": "iq3_s"}
+    return low.get(case.ftype, case.default) if kind == "o" else case.default
 
 
-def _value(place: Position, ftype: str, default: str, traits: Traits) -> str:
+def _value(_kind: str, place: Position, case: Case) -> str:
     """Value matrices, the most sensitive ones."""
-    if traits.eight_experts:
+    if case.traits.eight_experts:
         return "q8_0"
-    chosen = _value_by_ftype(place, ftype, default, traits)
-    return "q5_k" if traits.is_70b and chosen in ("q3_k", "q4_k") else chosen
+    chosen = _value_by_ftype(place, case)
+    return "q5_k" if case.traits.is_70b and chosen in ("q3_k", "q4_k") else chosen
 
 
-def _value_by_ftype(place: Position, ftype: str, default: str, traits: Traits) -> str:
-    grouped = {"Q2_K": "q4_k", "Q2_K_S": "q4_k", "IQ3_XXS": "q4_k", "IQ3_XS": "q4_k", "IQ3_S": "q4_k",
-               "IQ4_NL": "q5_k", "IQ4_XS": "q5_k"}  # fmt: skip
-    if traits.grouped and ftype in grouped:
+def _value_by_ftype(place: Position, case: Case) -> str:
+    ftype = case.ftype
+    grouped = {
+        "Q2_K": "q4_k", "Q2_K_S": "q4_k", "IQ3_XXS": "q4_k", "IQ3_XS": "q4_k", "IQ3_S": "q4_k", "IQ4_NL": "q5_k",
+        "IQ4_XS": "q5_k",
+    }  # fmt: skip
+    if case.traits.grouped and ftype in grouped:
         return grouped[ftype]
-    if ftype == "IQ3_XXS":
-        return "iq3_xxs" if traits.imatrix else "iq3_s"
     if ftype == "Q3_K_M":
         return "q5_k" if place.first_two else "q4_k"
     if ftype in ("Q4_K_M", "Q5_K_M") and place.more:
         return "q6_k"
     if ftype == "Q4_K_S" and place.first_four:
         return "q5_k"
-    return {"Q2_K": "q3_k", "IQ3_M": "q4_k", "Q3_K_L": "q5_k"}.get(ftype, default)
+    plain = {
+        "Q2_K": "q3_k",
+        "IQ3_M": "q4_k",
+        "Q3_K_L": "q5_k",
+        "IQ3_XXS": "iq3_xxs" if case.traits.imatrix else "iq3_s",
+    }
+    return plain.get(ftype, case.default)
 
 
-def _down(place: Position, ftype: str, default: str, traits: Traits) -> str:
+def _down(_kind: str, place: Position, case: Case) -> str:
     """ffn_down, dense or of experts."""
-    always = {"Q2_K": "q3_k", "Q3_K_L": "q4_k" if traits.falcon else "q5_k"}
-    if ftype in always:
-        return always[ftype]
+    ftype, traits = case.ftype, case.traits
     if ftype == "IQ3_XXS" and not traits.imatrix:
         return "q4_k" if place.early else "q3_k"
-    if ftype == "Q3_K_M":
-        return "q5_k" if place.sixteenth else "q4_k" if place.more or not traits.falcon else "q3_k"
-    if ftype == "Q4_K_M" and traits.falcon:
-        return "q6_k" if place.sixteenth else "q5_k" if place.more else "q4_k"
-    if ftype in ("Q4_K_M", "Q5_K_M") and place.more:
+    if ftype in ("Q3_K_M", "Q4_K_M"):
+        return _down_medium(place, case)
+    if ftype == "Q5_K_M" and place.more:
         return "q6_k"
     if ftype == "IQ3_M" and (place.early or (traits.eight_experts and place.more)):
         return "q4_k"
-    return _early_down(ftype, traits) or default if place.early else default
+    always = {"Q2_K": "q3_k", "Q3_K_L": "q4_k" if traits.falcon else "q5_k"}
+    return always.get(ftype) or (_early_down(case) if place.early else case.default)
 
 
-def _early_down(ftype: str, traits: Traits) -> str | None:
+def _down_medium(place: Position, case: Case) -> str:
+    """ffn_down of Q3_K_M and Q4_K_M, where Falcon has its own."""
+    if case.ftype == "Q3_K_M":
+        return "q5_k" if place.sixteenth else "q4_k" if place.more or not case.traits.falcon else "q3_k"
+    if case.traits.falcon:
+        return "q6_k" if place.sixteenth else "q5_k" if place.more else "q4_k"
+    return "q6_k" if place.more else case.default
+
+
+def _early_down(case: Case) -> str:
     """The first eighth of ffn_down."""
-    if traits.imatrix:
-        guarded = {"Q4_0": "q4_1", "Q5_0": "q5_1"}
-        if ftype in guarded:
-            return guarded[ftype]
-    elif ftype in ("IQ4_NL", "IQ4_XS"):
-        return "q5_k"
-    if ftype == "Q4_K_S" and not traits.falcon:
-        return "q5_k"
-    return "q4_k" if ftype == "Q2_K_S" else None
+    with_imatrix = {"Q4_0": "q4_1", "Q5_0": "q5_1"}
+    without = {"IQ4_NL": "q5_k", "IQ4_XS": "q5_k"}
+    always = {"Q2_K_S": "q4_k", "Q4_K_S": case.default if case.traits.falcon else "q5_k"}
+    return {**always, **(with_imatrix if case.traits.imatrix else without)}.get(case.ftype, case.default)
 
 
-def _attention_output(ftype: str, default: str, traits: Traits) -> str:
-    if traits.falcon:
-        return "q4_k" if ftype == "Q3_K_L" else default
-    if traits.eight_experts:
-        raised = ("Q2_K", "Q3_K_S", "Q3_K_M", "Q4_K_S", "Q4_K_M", "IQ3_XXS", "IQ3_XS", "IQ3_S", "IQ3_M", "IQ4_NL",
-                  "IQ4_XS")  # fmt: skip
-        return "q5_k" if ftype in raised else default
-    return {"Q2_K": "q3_k", "IQ3_XXS": "iq3_s", "Q3_K_M": "q4_k", "Q3_K_L": "q5_k", "IQ3_M": "q4_k"}.get(ftype, default)
+def _attention_output(_kind: str, _place: Position, case: Case) -> str:
+    if case.traits.falcon:
+        return "q4_k" if case.ftype == "Q3_K_L" else case.default
+    if case.traits.eight_experts:
+        raised = (
+            "Q2_K", "Q3_K_S", "Q3_K_M", "Q4_K_S", "Q4_K_M", "IQ3_XXS", "IQ3_XS", "IQ3_S", "IQ3_M", "IQ4_NL", "IQ4_XS",
+        )  # fmt: skip
+        return "q5_k" if case.ftype in raised else case.default
+    types = {"Q2_K": "q3_k", "IQ3_XXS": "iq3_s", "Q3_K_M": "q4_k", "Q3_K_L": "q5_k", "IQ3_M": "q4_k"}
+    return types.get(case.ftype, case.default)
 
 
-def _other(kind: str, place: Position, ftype: str, default: str, traits: Traits) -> str:
+def _other(kind: str, place: Position, case: Case) -> str:
     """Query, key, gate and up matrices, and by the old rule fused attention."""
-    if kind == "k" and traits.eight_experts:
+    if kind == "k" and case.traits.eight_experts:
         return "q8_0"
     if kind in ("k", "q"):
-        return {"IQ3_XS": "iq3_xxs", "IQ3_XXS": "iq2_s"}.get(ftype, default)
+        return {"IQ3_XS": "iq3_xxs", "IQ3_XXS": "iq2_s"}.get(case.ftype, case.default)
     if kind == "qkv":
         fused = {"Q3_K_M": "q4_k", "Q3_K_L": "q4_k", "IQ3_M": "q4_k", "Q4_K_M": "q5_k", "Q5_K_M": "q6_k"}
-        return fused.get(ftype, default)
-    if kind in ("gate", "up") and ftype == "IQ3_XS" and place.middle:
+        return fused.get(case.ftype, case.default)
+    if kind in ("gate", "up") and case.ftype == "IQ3_XS" and place.middle:
         return "iq3_xxs"
-    return default
+    return case.default

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from dataclasses import dataclass, replace
-from threading import Lock
 
 from sizer.errors import UsageError
 from sizer.model.architecture import Architecture
@@ -12,6 +10,7 @@ from sizer.precision.formats import format_of
 from sizer.precision.gguf_header import header_bytes
 from sizer.precision.gguf_mixtures import RULES, Position, Traits, base_type, category, positions, tensor_type
 from sizer.precision.gguf_tensors import GgufModel, GgufTensor, gguf_model
+from sizer.precision.memory import IdentityCache
 from sizer.precision.names import Precision
 from sizer.precision.schemes import EXPERT_ROLES, half_format
 from sizer.precision.stored import Stored, StoredTensor
@@ -22,8 +21,8 @@ ALIGNMENT = 32
 LARGE_TYPE = "q8_0"
 
 DYNAMIC_NOTE = (
-    "The publisher chose each tensor's type by hand: no config tells them. These are the bytes of {base}, the type that "
-    "the name starts from; such files are 10 % smaller to 25 % larger."
+    "The publisher chose each tensor's type by hand: no config tells them. "
+    "These are the bytes of {base}, the type that the name starts from."
 )
 
 
@@ -37,24 +36,7 @@ class _Prepared:
     header_note: str | None
 
 
-_CACHE: OrderedDict[tuple[int, str], tuple[Architecture, _Prepared]] = OrderedDict()
-_CACHE_SIZE = 32
-_LOCK = Lock()
-
-
-def _prepared(architecture: Architecture, rule: str) -> _Prepared:
-    """The prepared model, remembered by identity: hashing an inventory costs more than sizing it."""
-    key = (id(architecture), rule)
-    with _LOCK:
-        found = _CACHE.get(key)
-        if found is not None and found[0] is architecture:
-            return found[1]
-    prepared = _prepare(architecture, rule)
-    with _LOCK:
-        _CACHE[key] = (architecture, prepared)
-        while len(_CACHE) > _CACHE_SIZE:
-            _CACHE.popitem(last=False)
-    return prepared
+_CACHE: IdentityCache[Architecture, _Prepared] = IdentityCache(32)
 
 
 def _prepare(architecture: Architecture, rule: str) -> _Prepared:
@@ -93,7 +75,7 @@ def store_gguf(architecture: Architecture, row: Precision, *, imatrix: bool, rul
     """The model as a GGUF file of this type. Raises UsageError for an unknown rule."""
     if rule not in RULES:
         raise UsageError(f"unknown GGUF rule {rule!r}.", f"It is one of {', '.join(RULES)}.")
-    prepared = _prepared(architecture, rule)
+    prepared = _CACHE.get(architecture, rule, lambda: _prepare(architecture, rule))
     model, half = prepared.model, half_format(architecture)
     traits = Traits(
         falcon=model.arch == "falcon",

@@ -1,7 +1,7 @@
 """A model's tensors as llama.cpp's converter writes them: names, row lengths, what is merged, split, added or dropped.
 
-Follows `conversion/` and `gguf-py/gguf/tensor_mapping.py` of ggml-org/llama.cpp. What a quantizer needs of a tensor is its
-name (its category), its row length `ne0`, whether it is a stack, and which layers have it.
+Follows `conversion/` and `gguf-py/gguf/tensor_mapping.py` of ggml-org/llama.cpp. What a quantizer needs of a tensor is
+its name (its category), its row length `ne0`, whether it is a stack, and which layers have it.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def gguf_model(architecture: Architecture, rule: str) -> GgufModel:
     text_type = str((architecture.config.get("text_config") or {}).get("model_type", ""))
     found = _archs().get(model_type) or _archs().get(text_type)
     arch, options = found or (model_type, frozenset())
-    if rule == "new" and arch in ("qwen3next",):
+    if rule == "new" and arch == "qwen3next":
         options |= {"split-qkvz"}
     tensors = [part for tensor in _kept(architecture, options) for part in _convert(tensor, architecture, options)]
     tensors += _added(architecture, options)
@@ -202,13 +202,10 @@ def _name(tensor: Tensor, architecture: Architecture) -> str:
         return "ffn_gate_inp_shexp"
     if tensor.role is Role.CONV and ".conv." in tensor.name:
         return "shortconv.conv"
-    if tensor.role in (Role.SHARED_GATE, Role.SHARED_UP, Role.SHARED_DOWN) and not architecture.experts:
-        return ROLE_NAMES[tensor.role].removesuffix("_shexp")
-    if tensor.role in ROLE_NAMES:
-        return ROLE_NAMES[tensor.role]
-    if tensor.role is Role.NORM:
-        return parts[-1] if parts[-1].endswith("_norm") else f"{parts[-1]}_norm"
-    return parts[-1]
+    if tensor.role is Role.NORM and not parts[-1].endswith("_norm"):
+        return f"{parts[-1]}_norm"
+    name = ROLE_NAMES.get(tensor.role, parts[-1])
+    return name if architecture.experts else name.removesuffix("_shexp")
 
 
 def _layered(tensor: Tensor, name: str) -> str:
@@ -233,7 +230,7 @@ def _named(tensor: Tensor, name: str) -> GgufTensor:
 
 
 def _added(architecture: Architecture, options: frozenset[str]) -> list[GgufTensor]:
-    """What the converter writes that the checkpoint's inventory does not have: rope factors, a second copy of a tied head."""
+    """What the converter writes beside the checkpoint's inventory: rope factors, a copy of a tied head."""
     added = [
         GgufTensor(f"{name}.weight", size, 1, False, 1, Tensor(name, (size,), BUFFER, Module.PARAMETER))
         for name, size in _rope_factors(architecture)

@@ -1,7 +1,7 @@
 """Precision names: any common spelling becomes one canonical lower-case name, and a name its row.
 
-Rows are `data/precisions.csv`, engines `data/precision_engines.csv`. Four kinds of name have no row of their own and are
-read by rule: a group size (`gptq-int4-g32`), bits per weight (`exl2-4.25bpw`), a publisher's GGUF type list
+Rows are `data/precisions.csv`, engines `data/precision_engines.csv`. Four kinds of name have no row of their own and
+are read by rule: a group size (`gptq-int4-g32`), bits per weight (`exl2-4.25bpw`), a publisher's GGUF type list
 (`ud-q4_k_xl`) and ik_llama.cpp's interleaved types (`iq4_xs_r8`).
 """
 

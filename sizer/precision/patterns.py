@@ -32,7 +32,7 @@ def bare(name: str) -> str:
 class Names:
     """A list of module names or patterns; `in` asks whether a module is listed, itself or within a listed one."""
 
-    entries: tuple[str, ...]
+    entries: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, value: object, field: str) -> Names:

@@ -23,11 +23,17 @@ TENSORS_PER_MATRIX = {
 NESTED_OFFSET = 0.012345678901234567
 
 
-def saved_bytes(tensors: Iterable[StoredTensor]) -> int:
+# Kinds that transformers makes when it loads a model: what it does not build is not in what it saves.
+LOADED_KINDS = frozenset({"bitsandbytes", "torchao", "quanto"})
+
+
+def saved_bytes(tensors: Iterable[StoredTensor], kind: str) -> int:
     """Bytes of the safetensors file or files: tensors, headers (an estimate of their text) and saved states."""
     total = HEADER_LENGTH_BYTES
     for stored in tensors:
         tensor = stored.tensor
+        if tensor.checkpoint_only and kind in LOADED_KINDS:
+            continue
         matrices = (matrix_shape(tensor)[0] if tensor.shape else 1) * tensor.copies
         entries = matrices * tensors_per_matrix(stored.format)
         total += stored.size_bytes + entries * (HEADER_ENTRY_BYTES + len(tensor.name))

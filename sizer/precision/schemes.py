@@ -74,9 +74,9 @@ def copy_bytes(tensor: Tensor, key: str) -> int:
     return matrices * format_of(key).matrix_bytes(rows, columns)
 
 
-def floats(architecture: Architecture, key: str) -> TensorFormat:
+def floats(_architecture: Architecture, key: str) -> TensorFormat:
     """Every tensor in one float type."""
-    return lambda tensor: key
+    return lambda _tensor: key
 
 
 def linears(architecture: Architecture, key: str) -> TensorFormat:
@@ -134,7 +134,7 @@ def mlx(architecture: Architecture, key: str) -> TensorFormat:
     return choose
 
 
-def exl(architecture: Architecture, key: str) -> TensorFormat:
+def exl(_architecture: Architecture, key: str) -> TensorFormat:
     """EXL2 and EXL3: projections at the stated bits, the head at 6 (8 from 8 bits on), fp16 embeddings."""
     family, _, bits = key.partition("-")
     head_bits = EXL_WIDE_BITS if Fraction(bits[:-3]) >= EXL_WIDE_BITS else EXL_HEAD_BITS
@@ -148,7 +148,7 @@ def exl(architecture: Architecture, key: str) -> TensorFormat:
     return choose
 
 
-def everything(architecture: Architecture, key: str) -> TensorFormat:
+def everything(_architecture: Architecture, key: str) -> TensorFormat:
     """Every matrix, embeddings and head too; norms and biases in 32 bits (calm)."""
     return lambda tensor: key if len(tensor.shape) >= 2 and tensor.role is not Role.NORM else "fp32"
 

@@ -130,7 +130,7 @@ def stored_by(
     return Stored(
         precision,
         result,
-        saved.saved_bytes(result),
+        saved.saved_bytes(result, kind),
         exact=reason is None,
         notes=(reason,) if reason else (),
     )
