@@ -24,7 +24,7 @@ MAX_KEPT_ARRAY = 4096
 MAX_KEPT_STRING_BYTES = 65_536
 MAX_ARRAY_STRINGS = 2**22
 MAX_DIMENSIONS = 4
-READ_AHEAD_BYTES = 2**20
+READ_AHEAD_BYTES = 2**16
 
 # ggml.h's `enum ggml_type`: the number in the file, sizer's name of the format.
 GGML_TYPES = {
@@ -39,7 +39,7 @@ _BOOL, _STRING, _ARRAY = 7, 8, 9
 
 
 class _Cursor:
-    """Reads a header front to back, in pieces of a megabyte, and never past the limit or the end of the file."""
+    """Reads a header front to back, in pieces, and never past the limit or the end of the file."""
 
     def __init__(self, source: ByteSource) -> None:
         self.source = source

@@ -159,7 +159,7 @@ def _scaled(parts: Parts, hints: Hints) -> Seen:
     if not weight.dtype.startswith("F8_E"):
         return None
     one_scale = prod(scale.shape) <= 1
-    blocks = ".weight_scale_inv" in parts and not one_scale
+    blocks = ".weight_scale_inv" in parts and len(scale.shape) == 2
     return weight.shape, "fp8-block" if blocks else "fp8-tensor" if one_scale else "fp8-channel", ""
 
 

@@ -18,6 +18,7 @@ from sizer.model.names import Confidence, NameHints, parse_name
 from sizer.precision.stored import Stored
 
 _FILE_SUFFIXES = (".gguf", ".safetensors", ".json")
+_PATH_STARTS = ("/", "./", "../", "~", "\\")
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def resolve(text: str, *, offline: bool = False, revision: str | None = None) ->
         notes = _catalogue_notes(entry.alias, entry.copy, entry.model_id, revision)
         model_id = name if entry.copy else entry.alias or entry.model_id
         return Resolved(text, _described(load(entry), model_id), None, hints, notes)
-    if not name or (text.lower().endswith(_FILE_SUFFIXES) and name.count("/") != 2):
+    if not name or name.startswith(_PATH_STARTS) or (name.lower().endswith(_FILE_SUFFIXES) and name.count("/") < 2):
         raise UnknownModel(f"there is no file {text!r}.", "Check the path.")
     return _beyond_the_catalogue(text, name, revision, hints, offline)
 
@@ -99,10 +100,10 @@ def _existing(text: str) -> Path | None:
     """The file or folder that the text names, if it is there."""
     if not text or len(text) > 4096 or "\0" in text:
         return None
-    path = Path(text).expanduser()
     try:
+        path = Path(text).expanduser()
         return path if path.exists() else None
-    except (OSError, RuntimeError):
+    except (OSError, RuntimeError, ValueError):  # no such user, a name that the file system refuses
         return None
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from sizer.errors import GatedModel, HubUnreachable, UnknownModel, UnsupportedArchitecture
 from sizer.model import hub
 from sizer.model.architecture import Architecture, Basis
+from sizer.model.families import build
 from sizer.model.headers import ByteSource
 from sizer.model.headers_files import OpenFile, choose_gguf, gguf_sets, read_gguf, read_safetensors, safetensors_set
 from sizer.model.hub_errors import FileMissing
@@ -60,13 +61,14 @@ def _info(repo_id: str, revision: str | None) -> hub.RepoInfo | None:
 
 def _from_config(repo_id: str, revision: str | None, info: hub.RepoInfo | None, config: Mapping[str, Any]) -> Found:
     """A config's family; where the weights are quantized, or no family knows them, their headers."""
+    weights = info is not None and safetensors_set(info.files) is not None
     try:
-        architecture = describe(config, repo_id, Basis.HUB)
+        architecture = build(config, repo_id, Basis.HUB)
     except UnsupportedArchitecture:
-        if info is None or safetensors_set(info.files) is None:
-            raise
+        if info is None or not weights:
+            return describe(config, repo_id, Basis.HUB), None, ()
         return _from_weights(repo_id, revision, info, config)
-    if architecture.quantization and info and safetensors_set(info.files) is not None:
+    if architecture.quantization and info is not None and weights:
         return _from_weights(repo_id, revision, info, config)
     return architecture, None, _compared(architecture, info)
 
