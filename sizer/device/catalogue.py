@@ -205,7 +205,7 @@ def override(
     """The target with figures of the user's own for each device. `flops_per_s` is the dense fp16 and bf16 peak."""
     device, notes = target.device, list(target.notes)
     if bandwidth_bytes_per_s is not None:
-        device = replace(device, bandwidth_bytes_per_s=bandwidth_bytes_per_s)
+        device = replace(device, bandwidth_bytes_per_s=bandwidth_bytes_per_s, bandwidth_basis="stated")
         notes.append("memory bandwidth as given")
     if memory_bytes is not None:
         device = replace(device, memory_bytes=memory_bytes, memory_options_bytes=())

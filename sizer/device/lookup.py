@@ -13,6 +13,8 @@ from sizer.units import GB, GIB
 
 # Drivers show a few percent less or more than the label (ECC, 180 or 192 GB of a B200).
 MEMORY_TOLERANCE = 0.07
+# Between two memory variants of a card lie at least 7 %; between a label and its clock at most 3 %.
+CLOCK_TOLERANCE = 0.03
 # Kinds whose CPU and accelerator share one memory: "Apple M2 Max CPU" is the chip's row with the CPU computing.
 UNIFIED_KINDS = frozenset({"apple", "apu", "sbc"})
 BYTES_PER_TRANSFER = 8
@@ -41,13 +43,22 @@ def _exact() -> dict[str, tuple[int, ...]]:
     return found
 
 
+def _near(numbers: tuple[int, ...], bytes_per_s: float) -> tuple[int, ...]:
+    """The rows of about that bandwidth."""
+    rates = ((number, rows.device(number).bandwidth_bytes_per_s) for number in numbers)
+    return tuple(number for number, rate in rates if rate and abs(rate / bytes_per_s - 1) <= CLOCK_TOLERANCE)
+
+
 @cache
 def _spelled(number: int) -> tuple[Spelling, ...]:
     return tuple(spell(text) for text in rows.spellings(number))
 
 
-def find_row(text: str) -> Found | None:
-    """The device of one name, None where no row has it. Ambiguous names take the common variant and say so."""
+def find_row(text: str, clock_bytes_per_s: float | None = None) -> Found | None:
+    """The device of one name, None where no row has it. Ambiguous names take the common variant and say so.
+
+    `clock_bytes_per_s` is the bandwidth that the driver's memory clock and bus width make: it picks among variants.
+    """
     asked = spell(text)
     if text.casefold().strip() in rows.by_key():
         return _finished(text, asked, (rows.by_key()[text.casefold().strip()],))
@@ -58,6 +69,8 @@ def find_row(text: str) -> Found | None:
             numbers += tuple(number for number in candidates if number not in numbers)
         return _finished(text, asked, numbers, preferred=numbers[0])
     candidates = numbers + tuple(number for number in candidates if number not in numbers)
+    if clock_bytes_per_s:
+        candidates = _near(candidates, clock_bytes_per_s) or candidates
     return _finished(text, asked, candidates) if candidates else None
 
 
@@ -166,7 +179,7 @@ def with_facts(found: Found, asked: Spelling) -> Found:
         notes.append("the NPU alone: the chip's memory bandwidth; its compute is not known")
     rate, note = _stated_bandwidth(device, facts)
     if rate:
-        device = replace(device, bandwidth_bytes_per_s=rate)
+        device = replace(device, bandwidth_bytes_per_s=rate, bandwidth_basis="stated")
         notes.append(note)
     return Found(device, tuple(notes))
 

@@ -16,8 +16,10 @@ class Device:
     format (`fp32`, `fp16`, `bf16`, `int8`, `fp8`, `fp4`; `fp16_acc16` accumulates in fp16). `interconnect_bytes_per_s`
     is both directions added. CPUs have no memory of their own in the table: it is the system's. `kind` is gpu, cpu,
     apple, apu, sbc, npu or tpu: the CPU cores of a chip with unified memory are kind `cpu` under the chip's key.
-    `mem_channels` and `mem_mts` (million transfers a second) make up the bandwidth of a CPU. `source` is where the
-    figures were read.
+    `mem_channels` and `mem_mts` (million transfers a second) make up the bandwidth of a CPU. `bandwidth_basis` is empty
+    for the specification of the table, else `measured` (by the probe, here), `modules` (the memory that is installed),
+    `clock` (bus width times memory clock, as the driver says) or `stated` by the user. `source` is where the figures
+    were read.
     """
 
     key: str
@@ -26,7 +28,7 @@ class Device:
     kind: str
     memory_bytes: int | None
     bandwidth_bytes_per_s: float | None
-    peak_flops_per_s: Mapping[str, float] = field(default_factory=dict)
+    peak_flops_per_s: Mapping[str, float] = field(default_factory=dict, hash=False)
     memory_type: str = ""
     interconnect_bytes_per_s: float | None = None
     pcie: str = ""
@@ -37,6 +39,7 @@ class Device:
     memory_options_bytes: tuple[int, ...] = ()
     mem_channels: int | None = None
     mem_mts: int | None = None
+    bandwidth_basis: str = ""
 
 
 @dataclass(frozen=True, slots=True)

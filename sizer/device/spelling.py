@@ -27,8 +27,8 @@ LINE_WORDS = _set(
 )
 NOISE_WORDS = _set(
     "gpu gpus graphics card processor generation edition workstation blackwell hopper lovelace turing volta "
-    "accelerator developer development kit devkit engineering reference module design oem founders fe device devices series hgx "
-    "desktop soc oam vf the with w mhz cap socket sockets chip node corporation inc co ltd technologies "
+    "accelerator developer development kit devkit engineering reference module design oem founders fe device devices "
+    "series hgx desktop soc oam vf the with w mhz cap socket sockets chip node corporation inc co ltd technologies "
     "msi asus gigabyte zotac evga pny palit gainward sapphire xfx powercolor gaming oc"
 )
 # Words inside brackets that still tell variants apart; the rest of a bracket is a remark.
