@@ -256,6 +256,11 @@ class Architecture:
         return Counter(mixer for layer in self.layers for mixer in layer.mixers)
 
     @property
+    def is_lump(self) -> bool:
+        """Whether only the count of parameters is known: from the name, or from the hub for a gated model."""
+        return self.basis is Basis.NAME or (self.basis is Basis.HUB and not self.layers)
+
+    @property
     def num_layers(self) -> int:
         """Decoder layers."""
         return len(self.layers)

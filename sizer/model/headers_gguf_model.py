@@ -85,7 +85,6 @@ def gguf_model(header: Header, model_id: str) -> tuple[Architecture, Stored]:
         dtype="bfloat16" if precision == "bf16" else "float32" if precision == "fp32" else "float16",
         experts=meta.size("expert_count", default=0) or None,
         active_experts=meta.size("expert_used_count", default=0) or None,
-        quantization=None if precision in ("fp32", "fp16", "bf16") else {"quant_method": "gguf", "type": precision},
         notes=meta.notes(),
     )
     return architecture, Stored(precision, tuple(stored), header.file_bytes)

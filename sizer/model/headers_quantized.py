@@ -137,9 +137,11 @@ def _compressed(parts: Parts, hints: Hints) -> Seen:
 
 def _bitsandbytes_4bit(parts: Parts, _: Hints) -> Seen:
     """Two values a byte in one run; the shape is in the data, not in the header: a flat one stands for it."""
-    kind = "bnb-fp4" if any(part.endswith("fp4") for part in parts) else "bnb-nf4"
-    nested = "-dq" if ".weight.nested_absmax" in parts else ""
-    return (2 * prod(parts[".weight"].shape),), kind + nested, ""
+    if any(part.endswith("fp4") for part in parts):
+        form = "bnb-fp4"
+    else:
+        form = "bnb-nf4-dq" if ".weight.nested_absmax" in parts else "bnb-nf4"
+    return (2 * prod(parts[".weight"].shape),), form, ""
 
 
 def _bitsandbytes_int8(parts: Parts, _: Hints) -> Seen:
@@ -170,7 +172,7 @@ def _scaled_4bit(weight: HeaderTensor, scale: HeaderTensor, hints: Hints) -> See
     if scale.dtype in ("U8", "F8_E8M0"):
         return shape, "mxfp4", ""
     if hints.method == "bitnet":
-        return (4 * weight.shape[0], *weight.shape[1:]), "bitnet-2bit", ""
+        return (4 * weight.shape[0], *weight.shape[1:]), "bitnet", ""
     return None
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import lru_cache
 
 from sizer.errors import UnknownPrecision
-from sizer.model.architecture import Architecture, Basis, Tensor
+from sizer.model.architecture import Architecture, Tensor
 from sizer.precision import configured, saved
 from sizer.precision.names import Precision, precision_of
 from sizer.precision.schemes import SCHEMES, TensorFormat, copy_bytes, dtype_format
@@ -76,7 +76,7 @@ def store(
 
 def stored_as(architecture: Architecture, row: Precision, *, imatrix: bool = False, gguf_rule: str = "old") -> Stored:
     """`store` for the row of a precision."""
-    if architecture.basis is Basis.NAME:
+    if architecture.is_lump:
         return _lump(architecture, row, imatrix, gguf_rule)
     if row.is_gguf:
         from sizer.precision.gguf_store import store_gguf
