@@ -198,6 +198,8 @@ def _name(tensor: Tensor, architecture: Architecture) -> str:
         known = _suffixes().get(".".join(parts[-length:]))
         if known is not None and tensor.role not in (Role.Q, Role.K, Role.V, Role.O, Role.GATE, Role.EXPERT_GATE):
             return known
+    if tensor.role is Role.GATE and "attn" in tensor.name:
+        return "attn_gate"
     if tensor.role is Role.ROUTER and "shared" in tensor.name:
         return "ffn_gate_inp_shexp"
     if tensor.role is Role.CONV and ".conv." in tensor.name:
