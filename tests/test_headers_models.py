@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 from headerfiles import BITS, LLAMA, gguf_bytes, llama_tensors, tensor_bytes
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sizer.errors import InvalidHeader, UnsupportedArchitecture
 from sizer.model.architecture import Architecture, Basis, MixerKind, MlpKind, Module, Role
@@ -302,12 +304,12 @@ def test_bitsandbytes_shapes_come_from_the_family() -> None:
         f"{M}.weight.quant_map": ("F32", (16,)),
         f"{M}.weight.quant_state.bitsandbytes__nf4": ("U8", (90,)),
     }
-    for given in (None, config):
-        _, stored = torch(packed, given)
+    for beside in (None, config):
+        _, stored = torch(packed, beside)
         (weight,) = stored.tensors
         assert weight.format == "bnb-nf4-dq"
         assert weight.tensor.elements == 64 * 64
-        assert weight.tensor.shape == ((64, 64) if given else (64 * 64,))
+        assert weight.tensor.shape == ((64, 64) if beside else (64 * 64,))
         assert stored.precision == "nf4-dq"
 
 
@@ -395,3 +397,38 @@ def test_saved_models_come_back(tmp_path: Path, quantized: bool) -> None:
     assert found.stored.weights_bytes == bytes_in_files
     assert found.stored.precision == ("nf4" if quantized else "bf16")
     assert found.stored.download_bytes == sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+
+
+_PARTS = (
+    "weight", "qweight", "qzeros", "scales", "g_idx", "biases", "weight_packed", "weight_scale", "weight_scale_inv",
+    "weight_scale_2", "weight.absmax", "SCB", "q_weight", "q_invperm", "trellis", "codes", "codebooks", "bias",
+)  # fmt: skip
+_MODULES = (
+    "model.layers.0.self_attn.q_proj", "model.layers.1.self_attn.k_proj", "model.layers.0.mlp.experts.1.up_proj",
+    "model.layers.0.mlp.experts.up_proj", "model.embed_tokens", "lm_head", "mtp.layers.0.x", "visual.blocks.0.attn.qkv",
+)  # fmt: skip
+_TYPES = ("F16", "I32", "U8", "F8_E4M3", "U32", "I8", "F32", "BF16", "I16")
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.dictionaries(
+        st.tuples(st.sampled_from(_MODULES), st.sampled_from(_PARTS)).map(".".join),
+        st.tuples(st.sampled_from(_TYPES), st.lists(st.integers(0, 65), max_size=4)),
+        min_size=1,
+        max_size=8,
+    ),
+    st.sampled_from([None, {"quantization_config": {"bits": 4, "group_size": 32}, "model_type": "no-such-type"}]),
+)
+def test_any_mixture_of_tensors_is_sized_or_refused(
+    tensors: dict[str, tuple[str, list[int]]], config: dict[str, Any] | None
+) -> None:
+    """Parts that do not fit together are refused; what is accepted has all bytes once, active within total."""
+    shapes = {name: (dtype, tuple(shape)) for name, (dtype, shape) in tensors.items()}
+    try:
+        model, stored = torch(shapes, config)
+    except InvalidHeader:
+        return
+    assert sum(part.size_bytes for part in stored.tensors) == stored.download_bytes - 100  # type: ignore[operator]
+    assert 0 <= model.active_params <= model.total_params <= model.checkpoint_params
+    assert all(0 <= part.active_bytes <= part.size_bytes for part in stored.tensors)

@@ -112,11 +112,15 @@ class _Owners:
         owner = self.find(name, layer)
         if owner is not None:
             # A packed run of values has lost its shape, and the family knows it (an odd count is padded by one).
-            flat = len(shape) == 1 and 0 <= shape[0] - owner.elements <= 1
-            return owner if flat else replace(owner, shape=shape)
+            if len(shape) == 1 and 0 <= shape[0] - owner.elements <= 1:
+                return owner
+            if owner.active_experts is None or (shape and shape[0]):
+                return replace(owner, shape=shape)
         role, module = role_of(name, shape)
         active = None
-        if module is Module.EXPERT_STACK:
+        if module is Module.EXPERT_STACK and not (shape and shape[0]):
+            module = Module.PARAMETER
+        elif module is Module.EXPERT_STACK:
             active = (self.described.active_experts if self.described else None) or shape[0]
         return Tensor(name, shape, role, module, active_experts=active, tower=tower_of(name))
 
@@ -171,7 +175,7 @@ def _from_inventory(
     experts = max((tensor.experts or 0 for tensor in tensors), default=0) or None
     if experts:
         unsure += ("how many experts a token uses is not in the header: all are counted as active",)
-    table = next((tensor for tensor in tensors if tensor.role is Role.EMBEDDING), None)
+    table = next((tensor for tensor in tensors if tensor.role is Role.EMBEDDING and len(tensor.shape) == 2), None)
     named = config.get("architectures")
     return Architecture(
         model_id=model_id,
@@ -181,7 +185,7 @@ def _from_inventory(
         tensors=tensors,
         layers=layers,
         hidden_size=table.shape[-1] if table else 0,
-        vocab_size=table.shape[0] if table and len(table.shape) == 2 else 0,
+        vocab_size=table.shape[0] if table else 0,
         max_context_tokens=None,
         tied_embeddings=all(tensor.role is not Role.LM_HEAD for tensor in tensors),
         dtype=_FLOATS[max(_FLOATS, key=lambda form: sizes.get(form, 0))],
@@ -223,9 +227,10 @@ def _layers(tensors: Iterable[Tensor]) -> tuple[tuple[Layer, ...], tuple[str, ..
 
 def _mixer(roles: Mapping[Role, Tensor]) -> Mixer | None:
     """What a layer caches, by the rows of its projections: keys and values, or a latent; None if neither."""
-    rows = {role: roles[role].shape[0] for role in (Role.Q, Role.K, Role.V, Role.KV_A) if role in roles}
-    if any(len(roles[role].shape) != 2 or not rows[role] for role in rows):
+    shapes = {role: roles[role].shape for role in (Role.Q, Role.K, Role.V, Role.KV_A) if role in roles}
+    if any(len(shape) != 2 or not shape[0] for shape in shapes.values()):
         return None
+    rows = {role: shape[0] for role, shape in shapes.items()}
     if Role.KV_A in rows:
         return Mixer(MixerKind.MLA, heads=1, kv_heads=1, latent_elements=rows[Role.KV_A])
     if len(rows) < 3:
