@@ -1,0 +1,114 @@
+"""A local OpenAI-compatible server for tests, which streams tokens at a known pace or misbehaves on request."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers /v1/models and the two completion routes as the server's `behaviour` says."""
+
+    server: FakeServer
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_: Any) -> None:
+        """Keep quiet."""
+
+    def do_GET(self) -> None:
+        """List the models."""
+        if self.path != "/v1/models":
+            self.send_error(404)
+            return
+        self._json({"data": [{"id": name, "owned_by": self.server.owner} for name in self.server.models]})
+
+    def do_POST(self) -> None:
+        """Stream a completion."""
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.bodies.append(body)
+        if self.server.behaviour == "chat-only" and self.path != "/v1/chat/completions":
+            self.send_error(404)
+        elif self.server.behaviour == "strict" and "ignore_eos" in body:
+            self.send_error(400, "unknown field ignore_eos")
+        elif self.server.behaviour == "hang":
+            self.server.stop.wait()
+        else:
+            self._stream(body)
+
+    def _stream(self, body: dict[str, Any]) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Connection", "close")
+        self.end_headers()
+        time.sleep(self.server.first_s)
+        count = body["max_tokens"] if self.server.behaviour != "early" else body["max_tokens"] // 2
+        for index in range(count):
+            if self.server.behaviour == "vanish" and index == 2:
+                self.connection.close()
+                return
+            if index:
+                time.sleep(self.server.gap_s)
+            self._event({"choices": [self._choice("x ")]})
+        words = len(str(body.get("prompt") or body["messages"][-1]["content"]).split())
+        if "stream_options" in body:
+            self._event({"choices": [], "usage": {"prompt_tokens": words + 3, "completion_tokens": count}})
+        self.wfile.write(b"data: [DONE]\n\n")
+        self.close_connection = True
+
+    def _choice(self, text: str) -> dict[str, Any]:
+        return {"delta": {"content": text}} if "chat" in self.path else {"text": text}
+
+    def _event(self, event: dict[str, Any]) -> None:
+        self.wfile.write(f"data: {json.dumps(event)}\n\n".encode())
+        self.wfile.flush()
+
+    def _json(self, document: dict[str, Any]) -> None:
+        body = json.dumps(document).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+class FakeServer(ThreadingHTTPServer):
+    """The server, with what it was asked (`bodies`) and how it behaves."""
+
+    daemon_threads = True
+
+    def __init__(self, behaviour: str = "", owner: str = "vllm", models: tuple[str, ...] = ("m",)) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.behaviour = behaviour
+        self.owner = owner
+        self.models = models
+        self.first_s = 0.03
+        self.gap_s = 0.01
+        self.bodies: list[dict[str, Any]] = []
+        self.stop = threading.Event()
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"http://127.0.0.1:{self.server_address[1]}/v1"
+
+    def handle_error(self, *_: Any) -> None:
+        """A client that leaves is no error here."""
+
+
+@contextmanager
+def fake_server(behaviour: str = "", **options: Any) -> Iterator[FakeServer]:
+    """A running server, closed at the end."""
+    server = FakeServer(behaviour, **options)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.stop.set()
+        server.shutdown()
+        server.server_close()
+        thread.join()

@@ -1,0 +1,165 @@
+"""Whatever becomes of the child process: one clear error, and nothing left of it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from benchserver import fake_server
+
+from sizer.bench.child import measure
+from sizer.bench.records import Spec
+from sizer.bench.scratch import PREFIX, scratch_folder
+from sizer.errors import BenchmarkFailed
+
+if TYPE_CHECKING:
+    import psutil
+
+WAIT_S = 30
+
+
+@pytest.fixture
+def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A temporary folder of the test's own, which must be empty afterwards."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    yield tmp_path
+    assert not list(tmp_path.glob(f"{PREFIX}*"))
+
+
+def _spec(url: str) -> Spec:
+    return Spec("server", "", server_url=url, prompt_tokens=8, output_tokens=4, repeats=1)
+
+
+def _workers(parent: int | None = None) -> list[psutil.Process]:
+    import psutil
+
+    return [process for process in psutil.Process(parent).children(recursive=True) if _is_worker(process)]
+
+
+def _is_worker(process: psutil.Process) -> bool:
+    import psutil
+
+    try:
+        return "sizer.bench.worker" in process.cmdline()
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + WAIT_S
+    while not condition():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.02)
+
+
+def _while_hanging(url: str, action: Callable[[psutil.Process], None]) -> Callable[[str], None]:
+    """A progress callback that does something to the worker once it hangs in its warm-up."""
+
+    def progress(stage: str) -> None:
+        if stage.startswith("warming up"):
+            threading.Thread(target=lambda: action(_workers()[0]), daemon=True).start()
+
+    return progress
+
+
+def test_result_comes_through(scratch: Path):
+    """A run that goes well gives its outcome."""
+    with fake_server() as server:
+        outcome = measure(_spec(server.url), 60)
+    assert len(outcome.runs) == 1
+    assert not _workers()
+
+
+@pytest.mark.parametrize(
+    ("number", "words"), [(signal.SIGKILL, "was killed"), (signal.SIGSEGV, "crashed"), (signal.SIGABRT, "crashed")]
+)
+def test_killed_child_is_survived(scratch: Path, number: signal.Signals, words: str):
+    """kill -9 and crashes are told apart, in one line that says at what stage."""
+    with fake_server("hang") as server, pytest.raises(BenchmarkFailed, match=words) as caught:
+        measure(_spec(server.url), 60, _while_hanging(server.url, lambda worker: worker.send_signal(number)))
+    assert "warming up" in caught.value.message
+    assert "\n" not in str(caught.value)
+    assert not _workers()
+
+
+def test_hang_ends_at_the_timeout(scratch: Path):
+    """A child that never answers is ended at the timeout."""
+    with fake_server("hang") as server, pytest.raises(BenchmarkFailed, match="hung: no result within 2 s"):
+        measure(_spec(server.url), 2)
+    assert not _workers()
+
+
+def test_vanished_server_is_told(scratch: Path):
+    """The child's own error reaches the user, as exit code 5."""
+    with fake_server("vanish") as server, pytest.raises(BenchmarkFailed, match="went away") as caught:
+        measure(_spec(server.url), 60)
+    assert caught.value.exit_code == 5
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_interrupt_cleans_up(tmp_path: Path, number: signal.Signals):
+    """Ctrl-C, SIGTERM and SIGHUP end command and child, exit 5, with one line and nothing left."""
+    with fake_server("hang") as server:
+        command = _start_command(tmp_path, server.url)
+        _until(lambda: server.bodies)
+        (worker,) = _workers(command.pid)
+        command.send_signal(number)
+        out, err = command.communicate(timeout=WAIT_S)
+    assert (command.returncode, out) == (5, "")
+    assert err.strip().count("\n") == 0
+    assert "interrupted" in err
+    assert not worker.is_running()
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="process groups and /proc as on Linux")
+def test_child_dies_with_a_killed_parent(tmp_path: Path):
+    """kill -9 of the command takes the child with it; the next run sweeps what it left."""
+    import psutil
+
+    with fake_server("hang") as server:
+        command = _start_command(tmp_path, server.url)
+        _until(lambda: server.bodies)
+        (worker,) = _workers(command.pid)
+        command.kill()
+        command.communicate(timeout=WAIT_S)
+        _until(lambda: not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE)
+    assert list(tmp_path.glob(f"{PREFIX}*"))
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    sweep = "from sizer.bench.scratch import scratch_folder\nwith scratch_folder(): pass"
+    subprocess.run([sys.executable, "-c", sweep], env=environment, check=True)
+    assert not list(tmp_path.iterdir())
+
+
+def test_scratch_of_a_living_run_is_left_alone(scratch: Path):
+    """A second benchmark does not sweep the first one's folder."""
+    with scratch_folder() as first, scratch_folder():
+        assert first.is_dir()
+
+
+def test_parent_does_not_spin(scratch: Path):
+    """While the child works the parent waits: it takes next to no processor time."""
+    with fake_server() as server:
+        server.gap_s = 0.3
+        before = time.thread_time()
+        measure(_spec(server.url), 60)
+    assert time.thread_time() - before < 0.3
+
+
+def _start_command(folder: Path, url: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "sizer", "bench", "--server", url, "--output", "4"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TMPDIR": str(folder)},
+    )

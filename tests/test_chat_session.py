@@ -1,0 +1,182 @@
+"""The conversation's rules, with a model that only echoes: history, commands, what is told."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sizer.chat.flags import check_flags, parse_flags
+from sizer.chat.session import COMMANDS, Answer, Message, Predicted, Session, speed_line
+from sizer.errors import UsageError
+
+
+class Echo:
+    """Answers with the number of messages it was given."""
+
+    name = "echo"
+
+    def __init__(self) -> None:
+        self.seen: list[list[Message]] = []
+        self.error: BaseException | None = None
+
+    def answer(self, messages: list[Message]) -> Answer:
+        """Remember the history; fail where told to."""
+        self.seen.append([dict(message) for message in messages])
+        if self.error is not None:
+            raise self.error
+        return Answer(f"answer {len(self.seen)}", len(messages), 11, 0.5, 1.0)
+
+    def predict(self, prompt_tokens: int, output_tokens: int) -> Predicted:
+        """Always the same."""
+        return Predicted(10.0, 8.0, 12.0, 0.4)
+
+
+def _session(system: str = "") -> tuple[Session, Echo, list[str]]:
+    told: list[str] = []
+    model = Echo()
+    return Session(model, told.append, system), model, told
+
+
+def test_history_grows_by_turns():
+    """Each request carries the system turn and every turn before it, in order."""
+    session, model, _ = _session("be brief")
+    session.run(iter(["one", "two"]))
+    assert [message["role"] for message in model.seen[-1]] == ["system", "user", "assistant", "user"]
+    assert [message["content"] for message in model.seen[-1]] == ["be brief", "one", "answer 1", "two"]
+
+
+def test_clear_keeps_the_system_turn():
+    """/clear forgets the turns and not the system text."""
+    session, model, _ = _session("be brief")
+    session.run(iter(["one", "/clear", "two"]))
+    assert [message["content"] for message in model.seen[-1]] == ["be brief", "two"]
+
+
+def test_measured_stands_beside_predicted():
+    """After each answer comes one line with both speeds."""
+    session, _, told = _session()
+    session.run(iter(["one"]))
+    assert told == ["[11 tokens, 10 tokens/s (predicted 10, 8-12), first after 500 ms (predicted 400 ms)]"]
+
+
+def test_failed_turn_is_taken_back():
+    """A turn that cannot be answered is not in the next request."""
+    session, model, told = _session()
+    model.error = UsageError("no.", "really.")
+    session.run(iter(["bad"]))
+    model.error = None
+    session.run(iter(["good"]))
+    assert [message["content"] for message in model.seen[-1]] == ["good"]
+    assert told[0] == "no. really."
+
+
+def test_exit_ends_and_blank_lines_do_nothing():
+    """Nothing after /exit is read; an empty line is no turn."""
+    session, model, _ = _session()
+    session.run(iter(["", "  ", "/exit", "never"]))
+    assert model.seen == []
+
+
+def test_unknown_command_offers_the_nearest():
+    """A misspelt command is no turn for the model."""
+    session, model, told = _session()
+    session.run(iter(["/clera"]))
+    assert "'/clear'" in told[0]
+    assert model.seen == []
+
+
+def test_help_lists_every_command():
+    """/help names them all."""
+    session, _, told = _session()
+    session.run(iter(["/help"]))
+    assert all(name in told[0] for name in COMMANDS)
+
+
+def test_save_writes_the_conversation(tmp_path: Path):
+    """/save FILE holds the turns as JSON."""
+    session, _, told = _session("s")
+    session.run(iter(["one", f"/save {tmp_path / 'chat.json'}"]))
+    saved = json.loads((tmp_path / "chat.json").read_text(encoding="utf-8"))
+    assert saved["schema_version"] == 1
+    assert [message["role"] for message in saved["messages"]] == ["system", "user", "assistant"]
+    assert saved["decode_tokens_per_s"] == [10.0]
+    assert told[-1].startswith("Saved to")
+
+
+def test_failed_save_goes_on(tmp_path: Path):
+    """A place that cannot be written to is told, and the chat continues."""
+    session, model, told = _session()
+    session.run(iter([f"/save {tmp_path / 'no' / 'such' / 'x.json'}", "one"]))
+    assert told[0].startswith("Not saved")
+    assert len(model.seen) == 1
+
+
+def test_stats_total_the_answers():
+    """/stats counts answers and tokens; before the first there is nothing to tell."""
+    session, _, told = _session()
+    session.run(iter(["/stats", "one", "two", "/stats"]))
+    assert told[0] == "No answer yet."
+    assert told[-1].startswith("2 answers, 22 tokens, median 10 tokens/s")
+
+
+@pytest.mark.parametrize(
+    ("answer", "predicted", "expected"),
+    [
+        (Answer("", 1, 0, 0.0, 0.0, stopped=True), Predicted(), "[0 tokens, stopped]"),
+        (Answer("x", 1, 1, 0.5, 0.0), Predicted(), "[1 token, first after 500 ms]"),
+        (
+            Answer("x", 1, 3, 0.5, 0.1),
+            Predicted(30.0),
+            "[3 tokens, 20 tokens/s (predicted 30 at most), first after 500 ms]",
+        ),
+        (Answer("x", 1, 3, 0.5, 0.1), Predicted(), "[3 tokens, 20 tokens/s (no prediction), first after 500 ms]"),
+    ],
+)
+def test_speed_line_says_only_what_is_known(answer: Answer, predicted: Predicted, expected: str):
+    """No speed of a single token, no interval where there is none."""
+    assert speed_line(answer, predicted) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("a=False", False),
+        ("a=true", True),
+        ("a=None", None),
+        ("a=10", 10),
+        ("a=-0.5", -0.5),
+        ("a=[1,2]", [1, 2]),
+        ("a=static", "static"),
+        ("a=x=y", "x=y"),
+        ("a=", ""),
+    ],
+)
+def test_flags_have_types(text: str, value: Any):
+    """Booleans, None, numbers, lists and text, as `transformers chat` takes them."""
+    assert parse_flags([text]) == {"a": value}
+    assert type(parse_flags([text])["a"]) is type(value)
+
+
+@pytest.mark.parametrize("text", ["max_new_tokens", "=3", "a b=3", "--x=3"])
+def test_what_is_no_flag_is_said(text: str):
+    """Anything but name=value is a usage error that quotes it."""
+    with pytest.raises(UsageError, match="no generate flag"):
+        parse_flags([text])
+
+
+def test_unknown_flag_offers_the_nearest():
+    """A flag that generate() lacks is found before the model is loaded."""
+    with pytest.raises(UsageError, match="max_new_token'") as caught:
+        check_flags({"max_new_token": 3}, ["max_new_tokens", "do_sample"])
+    assert "'max_new_tokens'" in caught.value.hint
+
+
+@given(st.text(max_size=50))
+def test_no_value_breaks_the_parser(text: str):
+    """Whatever stands after the sign, the flag has some value."""
+    assert "a" in parse_flags([f"a={text}"])
