@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from math import exp, log
 
 from sizer.precision.names import Precision, precision_of
@@ -108,7 +109,7 @@ def expected_kl_divergence(precision: str, bits_per_weight: float) -> float:
     if bits_per_weight >= SIXTEEN_BITS:
         return 0.0
     curve = _curve()
-    for (upper, less), (lower, more) in zip(curve, curve[1:], strict=False):
+    for (upper, less), (lower, more) in pairwise(curve):
         if lower <= bits_per_weight <= upper:
             share = (upper - bits_per_weight) / (upper - lower) if upper > lower else 0.0
             return exp(log(less) + share * (log(more) - log(less)))
