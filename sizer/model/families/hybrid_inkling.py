@@ -199,8 +199,9 @@ def qwen4_exp(config: Config) -> Parts:
     if not chosen:
         return parts
     # Each chosen layer also keeps the n-gram embedding's convolution inputs and its last tokens.
-    reach = (config.size("ple_conv_kernel_size") - 1) * config.size("ngram_size")
-    more = Mixer(MixerKind.CONV, state_elements=reach * hidden * config.size("hc_count"))
+    ngram = config.size("ngram_size")
+    reach = (config.size("ple_conv_kernel_size") - 1) * ngram
+    more = Mixer(MixerKind.CONV, state_elements=reach * hidden * config.size("hc_count") + ngram - 1)
     layers = tuple(
         replace(each, mixers=(*each.mixers, more)) if each.index + 1 in chosen else each for each in parts.layers
     )
