@@ -3,12 +3,13 @@
 import csv
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from sizer.errors import InvalidConfig
+from sizer.errors import InvalidConfig, SizerError
 from sizer.model import catalogue
 from sizer.model.architecture import Role, Tower
 from sizer.model.families import build
@@ -95,3 +96,28 @@ def test_a_bad_field_is_named(model: str, change: dict[str, Any], field: str) ->
     """A config that cannot be trusted is an error that quotes the file's own field."""
     with pytest.raises(InvalidConfig, match=field):
         build({**_config(model), **change}, model)
+
+
+WRONG = (-1, 0, None, "x", [], {}, 10**12, 1.5, float("nan"), [1], {"a": 1})
+
+
+def _one_of_each_family() -> list[str]:
+    seen: dict[str, str] = {}
+    for row in _published():
+        seen.setdefault(str(_config(row["model"]).get("model_type")), row["model"])
+    return sorted(seen.values())
+
+
+@pytest.mark.parametrize("model", _one_of_each_family())
+def test_no_damaged_field_is_a_crash(model: str) -> None:
+    """Whatever a field holds, the answer is an architecture or an error of sizer's own."""
+    config = {name: value for name, value in _config(model).items() if name != "quantization_config"}
+    places = [(config, name) for name in config]
+    places += [(value, name) for value in config.values() if isinstance(value, dict) for name in value]
+    for place, name in places:
+        right = place[name]
+        for wrong in WRONG:
+            place[name] = wrong
+            with suppress(SizerError):
+                build(config, model)
+        place[name] = right

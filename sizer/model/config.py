@@ -167,7 +167,12 @@ class Config(Mapping[str, Any]):
         if value is not None and not isinstance(value, Mapping):
             raise InvalidConfig(f"config field {self.path + name!r} is {value!r}.", "It must be an object.")
         spec = self.class_defaults.sub_configs.get(name, {})
-        named = None if spec.get("fixed") else (value or {}).get("model_type")
+        stated = (value or {}).get("model_type")
+        if stated is not None and not isinstance(stated, str):
+            raise InvalidConfig(
+                f"config field {self.path + name + '.model_type'!r} is {stated!r}.", "It must be a string."
+            )
+        named = None if spec.get("fixed") else stated
         defaults = class_defaults(named or spec.get("model_type", "") or (value or {}).get("model_type", ""))
         return Config(spec.get("init", {}) if value is None else value, defaults, f"{self.path}{name}.")
 

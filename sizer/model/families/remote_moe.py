@@ -10,6 +10,7 @@ from sizer.model.blocks.attention import attention, fused_attention
 from sizer.model.blocks.core import Block, Parts, linear, norm
 from sizer.model.blocks.mlp import gated_mlp
 from sizer.model.config import Config
+from sizer.model.families import describe
 from sizer.model.families.decoder import PRE_NORMS, Decoder, causal_lm, joined
 from sizer.model.families.experts import FirstDense, Moe, Mtp, shared_mlp
 from sizer.model.families.hybrid_linear import minimax as lightning_minimax
@@ -119,6 +120,17 @@ def minimax01(config: Config) -> Parts:
     return lightning_minimax(Config(fields, config.class_defaults, config.path))
 
 
+def minimax_m3(config: Config) -> Parts:
+    """The text part of MiniMax-M3 alone, whose files list dense and sparse layers as zeros and ones."""
+    fields = dict(config.fields)
+    sparse, attention = config.sequence("moe_layer_freq"), config.sub("sparse_attention_config")
+    if sparse is not None:
+        fields["mlp_layer_types"] = ["sparse" if entry else "dense" for entry in sparse]
+    names = {"sparse_index_dim": "index_head_dim", "sparse_num_index_heads": "index_n_heads"}
+    fields |= {name: attention.size(own) for own, name in names.items() if attention.first(own)[1] is not None}
+    return describe(Config.of(fields, "minimax_m3_vl_text"), "minimax_m3_vl_text")
+
+
 def grok1(config: Config) -> Parts:
     """Grok-1: experts on every layer, a norm before and after each half of it."""
     sizes, count = heads(config), config.layers()
@@ -181,6 +193,7 @@ FAMILIES: dict[str, Family] = {
     "hunyuan": hunyuan,
     "minimax_text_01": minimax01,
     "minimax_m1": minimax01,
+    "minimax_m3": minimax_m3,
     "grok-1": grok1,
     "arctic": arctic,
     "step3_text": step3,
