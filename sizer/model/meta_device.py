@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from sizer.errors import UnsupportedArchitecture
-from sizer.model.architecture import Architecture, Basis, Module, Tensor
+from sizer.model.architecture import Architecture, Basis, Module, Role, Tensor
 
 _MODULES = {"Linear": Module.LINEAR, "Embedding": Module.EMBEDDING, "Conv1D": Module.CONV1D}
 _ROUTED = ("num_experts_per_tok", "num_experts_per_token", "moe_topk", "moe_k", "top_k_experts", "experts_per_token")
@@ -51,19 +51,26 @@ def on_meta_device(config: Mapping[str, Any], model_id: str) -> Architecture | N
 
 
 def _build(config: Mapping[str, Any]) -> Any:
-    """The causal-LM class of the model_type, or None where there is none."""
+    """The generating class of the model_type (causal, image-text or sequence-to-sequence), or None where none is."""
     import torch
-    from transformers import CONFIG_MAPPING, MODEL_FOR_CAUSAL_LM_MAPPING, AutoModelForCausalLM
+    from transformers import (
+        CONFIG_MAPPING,
+        AutoModelForCausalLM,
+        AutoModelForImageTextToText,
+        AutoModelForSeq2SeqLM,
+    )
 
     fields = {name: value for name, value in config.items() if name not in ("auto_map", "quantization_config")}
     known = CONFIG_MAPPING[config["model_type"]].from_dict(fields)
-    if type(known) not in MODEL_FOR_CAUSAL_LM_MAPPING:
-        return None
-    with torch.device("meta"):
-        return AutoModelForCausalLM.from_config(known, trust_remote_code=False)
+    for auto in (AutoModelForCausalLM, AutoModelForImageTextToText, AutoModelForSeq2SeqLM):
+        if type(known) in auto._model_mapping:
+            with torch.device("meta"):
+                return auto.from_config(known, trust_remote_code=False)
+    return None
 
 
 def _inventory(model: Any, config: Mapping[str, Any], model_id: str) -> Architecture:
+    from sizer.model.families import DTYPES
     from sizer.model.headers import HeaderTensor
     from sizer.model.headers_torch_model import inventory
 
@@ -77,20 +84,35 @@ def _inventory(model: Any, config: Mapping[str, Any], model_id: str) -> Architec
     routed = next((source[name] for source in sources for name in _ROUTED if isinstance(source.get(name), int)), None)
     found = inventory(tensors, model_id, config, ("built by transformers on the meta device",))
     context = next((source[field] for source in sources if (field := "max_position_embeddings") in source), None)
+    vocab = _first_size(sources, "vocab_size")
+    stated = str(config.get("dtype") or config.get("torch_dtype")).removeprefix("torch.")
     return replace(
         found,
         basis=Basis.META_DEVICE,
+        dtype=DTYPES.get(stated, "float32"),  # as transformers: where a file names none
+        vocab_size=found.vocab_size or vocab,
+        hidden_size=found.hidden_size or _first_size(sources, "hidden_size", "d_model", "n_embd"),
         architecture=type(model).__name__,
-        tensors=tuple(_with_module(tensor, classes, routed) for tensor in found.tensors),
+        tensors=tuple(_with_module(tensor, classes, routed, vocab) for tensor in found.tensors),
         active_experts=routed if found.experts else None,
         max_context_tokens=context if isinstance(context, int) and context > 0 else None,
         notes=tuple(note for note in found.notes if routed is None or "active" not in note),
     )
 
 
-def _with_module(tensor: Tensor, classes: Mapping[str, str], routed: int | None) -> Tensor:
+def _first_size(sources: list[Mapping[str, Any]], *names: str) -> int:
+    """The first whole number under any of the names, else 0."""
+    found = (source.get(name) for source in sources for name in names)
+    return next((size for size in found if isinstance(size, int) and size > 0), 0)
+
+
+def _with_module(tensor: Tensor, classes: Mapping[str, str], routed: int | None, vocab: int) -> Tensor:
     """The tensor with the class of its own torch module, and the experts that the config routes to."""
     owner = tensor.name.replace("{layer}", str(tensor.layers[0]) if tensor.layers else "").rsplit(".", 1)[0]
     module = _MODULES.get(classes.get(owner, ""), tensor.module)
+    role = tensor.role
+    if role is Role.OTHER and module is Module.EMBEDDING and tensor.shape[0] == vocab:
+        role = Role.EMBEDDING
     active = tensor.active_experts
-    return replace(tensor, module=module, active_experts=active if active is None or routed is None else routed)
+    active = active if active is None or routed is None else routed
+    return replace(tensor, role=role, module=module, active_experts=active)
