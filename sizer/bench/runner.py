@@ -65,14 +65,12 @@ def row_of(result: Result) -> dict[str, str]:
 @lru_cache(maxsize=1)
 def machine() -> dict[str, Any]:
     """This machine as JSON values, with a fingerprint that tells it from others."""
-    from hashlib import sha256
-
     from sizer.device.detect import detect
+    from sizer.device.measured import fingerprint
     from sizer.report.json import to_json
 
-    seen: dict[str, Any] = to_json(detect())
-    same = [seen.get("cpu"), seen.get("cores"), seen.get("physical_memory_bytes"), [g["name"] for g in seen["gpus"]]]
-    return {**seen, "fingerprint": sha256(repr(same).encode()).hexdigest()[:8]}
+    seen = detect()
+    return {**to_json(seen), "fingerprint": fingerprint(seen)}
 
 
 def _resolve(asked: Asked) -> Resolved | None:

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from secrets import token_hex
 from statistics import median
 from typing import Any
 
@@ -43,16 +44,17 @@ def run(spec: Spec, stage: Callable[[str], None]) -> Outcome:
     server = Server(spec.server_url)
     model, engine = choose_model(server.models(), spec.model)
     words = spec.prompt_tokens
+    salt = token_hex(8)
     warmups = max(1, spec.warmups)  # the first answer also tells how many tokens the words are
     try:
         for index in range(warmups):
             stage(f"warming up ({index + 1} of {warmups})")
-            reply = ask(server, model, spec, words, seed=-1 - index)
+            reply = ask(server, model, spec, words, f"{salt} warm-up {index}")
             if reply.prompt_tokens:
                 words = max(1, round(words * spec.prompt_tokens / reply.prompt_tokens))
         stage(f"measuring ({spec.repeats} requests of {spec.concurrency} users)")
         start = time.perf_counter()
-        replies = _ask_concurrently(server, model, spec, words)
+        replies = _ask_concurrently(server, model, spec, words, salt)
         wall_s = time.perf_counter() - start
     except ServerGone as error:
         raise BenchmarkFailed(f"The server at {spec.server_url!r} went away: {error}.", "Look at its log.") from error
@@ -71,13 +73,13 @@ def choose_model(models: list[Mapping[str, Any]], asked: str) -> tuple[str, str]
     return chosen, ENGINES.get(owner, "openai-server")
 
 
-def prompt_text(words: int, seed: int) -> str:
-    """Random words: no two requests share a prefix, so no cache of an earlier one helps."""
+def prompt_text(words: int, seed: str) -> str:
+    """Random words by a seed that no other request has had: no cache of an earlier prompt helps."""
     chooser = random.Random(seed)  # noqa: S311 - a workload, no secret
     return " ".join(chooser.choice(WORDS) for _ in range(words))
 
 
-def ask(server: Server, model: str, spec: Spec, words: int, seed: int) -> Reply:
+def ask(server: Server, model: str, spec: Spec, words: int, seed: str) -> Reply:
     """One streamed request; BenchmarkFailed where nothing came."""
     asked_s = time.perf_counter()
     tokens: list[Token] = list(server.stream(model, prompt_text(words, seed), spec.output_tokens))
@@ -95,7 +97,7 @@ def ask(server: Server, model: str, spec: Spec, words: int, seed: int) -> Reply:
     )
 
 
-def _ask_concurrently(server: Server, model: str, spec: Spec, words: int) -> list[Reply]:
+def _ask_concurrently(server: Server, model: str, spec: Spec, words: int, salt: str) -> list[Reply]:
     replies: list[Reply] = []
     errors: list[BaseException] = []
     stop = threading.Event()
@@ -105,7 +107,7 @@ def _ask_concurrently(server: Server, model: str, spec: Spec, words: int) -> lis
             for index in range(spec.repeats):
                 if stop.is_set():
                     return
-                replies.append(ask(server, model, spec, words, seed=number * spec.repeats + index))
+                replies.append(ask(server, model, spec, words, f"{salt} {number} {index}"))
         except BaseException as error:
             stop.set()
             errors.append(error)

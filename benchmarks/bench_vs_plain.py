@@ -1,0 +1,99 @@
+"""Does `sizer bench` measure what a plain loop measures? Both time the same model in one run, turn by turn.
+
+    python benchmarks/bench_vs_plain.py [PRECISION...] [--model M] [--prompt N] [--output N] [--rounds N]
+
+The plain loop is what one would write by hand: a forward pass over the prompt, then one token after the other with the
+cache, greedily. Prints the medians, their ratio (1.00 is agreement) and the prediction; exits 1 where decode differs by
+more than a tenth.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from dataclasses import replace
+from statistics import median
+from typing import Any
+
+from sizer.bench.child import measure
+from sizer.bench.plan import DEFAULT_MODEL, Asked, spec_of
+from sizer.bench.predict import predict
+from sizer.bench.records import Spec
+from sizer.model.resolve import resolve
+
+MAX_DIFFERENCE = 0.10
+
+
+def plain_loop(model: Any, prompt: Any, output_tokens: int) -> tuple[float, float]:
+    """Seconds of the prompt, and seconds of each token after the first."""
+    import torch
+
+    with torch.inference_mode():
+        start = time.perf_counter()
+        result = model(prompt, use_cache=True, logits_to_keep=1)
+        token = result.logits[:, -1:].argmax(-1)
+        first = time.perf_counter()
+        for _ in range(output_tokens - 1):
+            result = model(token, past_key_values=result.past_key_values, use_cache=True, logits_to_keep=1)
+            token = result.logits[:, -1:].argmax(-1)
+        return first - start, (time.perf_counter() - first) / (output_tokens - 1)
+
+
+def compare(spec: Spec, rounds: int) -> tuple[float, float, float, float]:
+    """Median decode and prefill seconds: of the bench (per token, per prompt), then of the plain loop."""
+    import torch
+
+    from sizer.bench.transformers_backend import load, pick_device
+
+    device = pick_device("cpu")
+    model = load(spec, device)
+    prompt = torch.randint(0, model.config.get_text_config().vocab_size, (1, spec.prompt_tokens))
+    plain_loop(model, prompt, spec.output_tokens)
+    bench_tpot, bench_prefill, plain_tpot, plain_prefill = [], [], [], []
+    for _ in range(rounds):
+        outcome = measure(replace(spec, repeats=1), 600)
+        bench_tpot.append(outcome.runs[0].decode_s / outcome.decode_steps)
+        bench_prefill.append(outcome.runs[0].prefill_s)
+        prefill_s, tpot_s = plain_loop(model, prompt, spec.output_tokens)
+        plain_tpot.append(tpot_s)
+        plain_prefill.append(prefill_s)
+    return median(bench_tpot), median(bench_prefill), median(plain_tpot), median(plain_prefill)
+
+
+def main() -> int:
+    """Compare each precision; 1 where one differs by more than a tenth."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("precisions", nargs="*", default=["bf16", "int8", "nf4"])
+    parser.add_argument("--model", default=DEFAULT_MODEL)
+    parser.add_argument("--prompt", type=int, default=64)
+    parser.add_argument("--output", type=int, default=24)
+    parser.add_argument("--rounds", type=int, default=3)
+    chosen = parser.parse_args()
+    resolved = resolve(chosen.model, offline=True)
+    print("precision  bench tok/s  plain tok/s  ratio  prefill ratio  predicted tok/s")
+    worst = 0.0
+    for precision in chosen.precisions:
+        asked = Asked(
+            model=chosen.model,
+            precision=precision,
+            device="cpu",
+            prompt_tokens=chosen.prompt,
+            output_tokens=chosen.output,
+            random_weights=True,
+        )
+        spec = spec_of(asked, resolved)
+        bench_tpot, bench_prefill, plain_tpot, plain_prefill = compare(spec, chosen.rounds)
+        estimate = predict(asked, spec, resolved, "transformers")
+        predicted = f"{estimate.speed.decode.tokens_per_s:.1f}" if estimate and estimate.speed else "-"
+        ratio = plain_tpot / bench_tpot
+        worst = max(worst, abs(ratio - 1))
+        rates = f"{1 / bench_tpot:11.2f}  {1 / plain_tpot:11.2f}"
+        print(
+            f"{precision:9}  {rates}  {ratio:5.2f}  {plain_prefill / bench_prefill:13.2f}  {predicted:>15}", flush=True
+        )
+    return int(worst > MAX_DIFFERENCE)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
