@@ -13,7 +13,7 @@ from typing import Any
 
 from sizer.model.architecture import Tensor
 
-EXPERTS = re.compile(r"(.*experts)\.(gate_proj|up_proj|gate_up_proj|down_proj)(\.weight)?")
+EXPERTS = re.compile(r"(.*experts)\.(gate_proj|up_proj|gate_up_proj|down_proj|w[123])(\.weight)?")
 
 
 @contextmanager
@@ -59,7 +59,7 @@ def fused(counts: Iterable[tuple[str, tuple[int, ...]]]) -> dict[str, int]:
     for name, shape in counts:
         match = EXPERTS.fullmatch(name)
         stack = match is not None and len(shape) == 3
-        key = f"{match[1]}.{'down' if match[2] == 'down_proj' else 'gate_up'}" if match and stack else name
+        key = f"{match[1]}.{'down' if match[2] in ('down_proj', 'w2') else 'gate_up'}" if match and stack else name
         merged[key] = merged.get(key, 0) + prod(shape)
     return merged
 

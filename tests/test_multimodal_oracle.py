@@ -1,0 +1,64 @@
+"""Multimodal classes against transformers on the meta device: default and drawn configs, name by name."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from metamodels import as_json, config_of, inventory, oracle
+
+from sizer.model.architecture import Tower
+from sizer.model.families import build
+
+DATA = Path(__file__).parent / "data" / "multimodal"
+DRAWN = 2
+DEPTHS = ("num_hidden_layers", "depth", "encoder_layers", "resampler_depth", "num_global_layers", "num_blocks")
+WIDTHS = ("intermediate_size", "encoder_ffn_dim", "moe_intermediate_size", "mlp_dim", "projector_hidden_size")
+FLAGS = ("tie_word_embeddings", "vision_use_head", "projector_use_layernorm", "use_qk_norm", "use_mask_token")
+
+pytestmark = pytest.mark.oracle
+
+
+def classes() -> list[tuple[str, str]]:
+    """Model types and their classes."""
+    with (DATA / "classes.csv").open(encoding="utf-8", newline="") as lines:
+        return [(row["model_type"], row["architecture"]) for row in csv.DictReader(lines)]
+
+
+def vary(fields: Mapping[str, Any], draw: Random) -> dict[str, Any]:
+    """A copy with few layers, and other widths, biases and flags, in the sub-configs too."""
+    varied: dict[str, Any] = {}
+    for name, value in fields.items():
+        if isinstance(value, dict) and name.endswith("_config"):
+            varied[name] = vary(value, draw)
+        elif name in DEPTHS and isinstance(value, int):
+            varied[name] = draw.choice([1, 2, 3])
+        elif name in ("layer_types", "mlp_layer_types", "per_layer_config"):
+            continue
+        elif name in WIDTHS and isinstance(value, int):
+            varied[name] = draw.choice([64, 96, 128])
+        elif isinstance(value, bool) and (name in FLAGS or name.endswith("_bias")) and draw.random() < 0.4:
+            varied[name] = not value
+        else:
+            varied[name] = value
+    return varied
+
+
+@pytest.mark.parametrize(("model_type", "architecture"), classes())
+def test_class_lists_every_parameter(model_type: str, architecture: str) -> None:
+    """Default and varied configs list transformers' parameters: all sizes, and all towers name by name."""
+    default = as_json(config_of(model_type), architecture)
+    for seed in range(DRAWN + 1):
+        fields = vary(default, Random(seed)) if seed else default
+        config = config_of(model_type, fields)
+        saved = as_json(config, architecture) | {"model_type": model_type}
+        listed, expected = build(saved, model_type).tensors, oracle(config, architecture)
+        counts = inventory(listed)
+        assert sorted(counts.values()) == sorted(expected.values()), fields
+        # Some text families list the checkpoint's names, which the class renames when it loads them.
+        beside = inventory(tensor for tensor in listed if tensor.tower is not Tower.TEXT)
+        assert beside.items() <= expected.items()
