@@ -38,15 +38,10 @@ def write(root: Path, files: dict[str, str]) -> None:
         path.write_text(text)
 
 
-def x86(
-    name: str, threads: int = 4, flags: str = "", vendor: str = "GenuineIntel", family: int = 6, model: int = 1
-) -> str:
-    """/proc/cpuinfo of `threads` threads, two to a core."""
-    rows = (
-        X86_CPU.format(n=n, core=n // 2, name=name, flags=flags, vendor=vendor, family=family, model=model)
-        for n in range(threads)
-    )
-    return "\n".join(rows)
+def x86(name: str, flags: str = "", vendor: str = "GenuineIntel", family: int = 6, model: int = 1) -> str:
+    """/proc/cpuinfo of four threads, two to a core."""
+    facts = {"name": name, "flags": flags, "vendor": vendor, "family": family, "model": model}
+    return "\n".join(X86_CPU.format(n=n, core=n // 2, **facts) for n in range(4))
 
 
 def linux(root: Path, files: dict[str, str], gib: int = 64, **edge: Any) -> Edge:
@@ -305,7 +300,7 @@ def test_unlike_cards_stand_side_by_side(tmp_path: Path) -> None:
 
 def test_broken_nvml_is_no_gpu(tmp_path: Path) -> None:
     """A library that answers nothing leaves a machine without GPUs, not a traceback."""
-    machine = detect(linux(tmp_path, {}, nvml=lambda: SimpleNamespace()))
+    machine = detect(linux(tmp_path, {}, nvml=SimpleNamespace))
     assert machine.gpus == ()
 
 
@@ -318,7 +313,7 @@ def amd_files(vram_gib: int, gtt_gib: int, gfx_version: int, number: int = 0) ->
         f"{base}/mem_info_vram_total": str(vram_gib * GIB),
         f"{base}/mem_info_vram_used": str(GIB),
         f"{base}/mem_info_gtt_total": str(gtt_gib * GIB),
-        f"/sys/class/kfd/kfd/topology/nodes/{number}/properties": f"cpu_cores_count 0\ngfx_target_version {gfx_version}\n",
+        f"/sys/class/kfd/kfd/topology/nodes/{number}/properties": f"cpu_cores 0\ngfx_target_version {gfx_version}\n",
     }
 
 

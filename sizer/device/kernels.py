@@ -79,7 +79,6 @@ def _numpy(items: int) -> Memory:
     # Each is one pass without temporaries; numpy lets go of the interpreter lock in it.
     kernels = (
         Kernel("add", 3, lambda start, stop: np.add(b[start:stop], c[start:stop], out=a[start:stop])),
-        Kernel("scale", 2, lambda start, stop: np.multiply(c[start:stop], 3.0, out=b[start:stop])),
         Kernel("copy", 2, lambda start, stop: np.copyto(c[start:stop], a[start:stop])),
     )
     return Memory("numpy", items, kernels, fill, lambda: None)
@@ -102,7 +101,6 @@ def _torch(items: int) -> Memory:
 
     kernels = (
         Kernel("triad", 3, add),
-        Kernel("scale", 2, lambda start, stop: torch.mul(c[start:stop], 3.0, out=b[start:stop])),
         Kernel("copy", 2, lambda start, stop: c[start:stop].copy_(a[start:stop])),
     )
     return Memory("torch", items, kernels, fill, lambda: torch.set_num_threads(before))

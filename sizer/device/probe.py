@@ -67,7 +67,7 @@ class Probe:
 
 
 def run(machine: Machine, flops: bool = False, seconds: float = 4.0, backend: str = "") -> Probe:
-    """Measure for about `seconds`, at least ten passes each; `backend` is numpy, torch or memcpy, else the first of them.
+    """Measure for about `seconds`, at least ten passes each; `backend` is numpy, torch or memcpy, else what is here.
 
     Raises BenchmarkFailed where not even small arrays fit in memory.
     """

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections.abc import Callable
+
+# A pass takes far less; a team that does not meet in this time has been interrupted.
+LONGEST_WAIT_S = 60.0
 
 Work = Callable[[int, int], object]
 
@@ -40,20 +44,23 @@ class Team:
     def close(self) -> None:
         """End the threads and let the caller's thread run anywhere again."""
         self._work = None
-        self._start.wait()
+        with contextlib.suppress(threading.BrokenBarrierError):  # an interrupt left the team out of step
+            self._start.wait(LONGEST_WAIT_S)
+        self._finish.abort()
         for thread in self._threads:
-            thread.join()
+            thread.join(LONGEST_WAIT_S)
         if self._own:
             os.sched_setaffinity(0, self._own)
 
     def _serve(self, rank: int) -> None:
         self._pin(rank)
-        while True:
-            self._start.wait()
-            if self._work is None:
-                return
-            self._do(rank)
-            self._finish.wait()
+        with contextlib.suppress(threading.BrokenBarrierError):
+            while True:
+                self._start.wait()
+                if self._work is None:
+                    return
+                self._do(rank)
+                self._finish.wait()
 
     def _do(self, rank: int) -> None:
         try:
