@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from sizer.errors import InvalidHeader, UnsupportedArchitecture
 from sizer.model.architecture import Architecture, Basis, MixerKind, MlpKind, Module, Role
+from sizer.model.catalogue import entries, load
+from sizer.model.families import build
 from sizer.model.headers import BytesSource, Header, HeaderTensor
 from sizer.model.headers_gguf import parse
 from sizer.model.headers_gguf_model import gguf_model
@@ -397,6 +399,31 @@ def test_saved_models_come_back(tmp_path: Path, quantized: bool) -> None:
     assert found.stored.weights_bytes == bytes_in_files
     assert found.stored.precision == ("nf4" if quantized else "bf16")
     assert found.stored.download_bytes == sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+
+
+def test_catalogued_models_come_back_from_their_headers() -> None:
+    """A checkpoint with the tensors that a config describes has its parameters, by the family or by names alone."""
+    for entry in entries()[::12]:
+        config = load(entry)
+        described = build({name: value for name, value in config.items() if name != "quantization_config"}, "m")
+        tensors: Shapes = {}
+        if (described.experts or 0) * described.num_layers > 2000:
+            continue  # the larger mixtures take a second each, and show the same
+        for tensor in described.tensors:
+            for layer in tensor.layers or (None,):
+                name = tensor.name.replace("{layer}", str(layer))
+                if tensor.active_experts and ".experts." in name and len(tensor.shape) == 3:
+                    for expert in range(tensor.shape[0]):
+                        single = name.replace(".experts.", f".experts.{expert}.")
+                        tensors[single] = ("BF16", tensor.shape[1:])
+                else:
+                    tensors[name] = ("BF16", tensor.shape)
+        model, stored = torch(tensors, dict(described.config))
+        assert stored.weights_bytes == 2 * described.total_params, entry.model_id
+        assert (model.active_params, model.layers) == (described.active_params, described.layers)
+        assert model.notes == described.notes, entry.model_id
+        alone, _ = torch(tensors)
+        assert alone.checkpoint_params == described.checkpoint_params, entry.model_id
 
 
 _PARTS = (

@@ -272,6 +272,22 @@ def test_gated_models(server: Hub) -> None:
     assert "HF_TOKEN" in caught.value.hint
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://huggingface.co/org/new",
+        "hf.co/org/new/",
+        "https://huggingface.co/org/new/tree/main",
+        "https://huggingface.co/org/new/blob/v2/config.json?raw=true",
+    ],
+)
+def test_addresses_of_pages(server: Hub, address: str) -> None:
+    """The address of a model's page names the model, and its revision."""
+    server.repos["org/new"] = Repo({"config.json": config_file()}, revisions=("main", "v2"))
+    assert resolve(address).architecture.total_params == PARAMS
+    assert ("v2" in address) == any("v2" in path for _, path, _ in server.requests)
+
+
 def test_revisions(server: Hub) -> None:
     """`@v2` is asked for, before the catalogue; a revision that is not there is said to be missing."""
     server.repos["org/new"] = Repo({"config.json": config_file()}, revisions=("main", "v2"))

@@ -34,7 +34,8 @@ _EMBEDDINGS = frozenset({
 _POSITIONS = frozenset({"wpe", "embed_positions", "position_embeddings", "position_embedding"})
 # Computed when the model is built, and stored by old checkpoints all the same.
 _BUFFER = re.compile(
-    r"(inv_freq|rotary_emb\.(cos|sin)_cached|masked_bias|attn\.bias|attention\.bias|num_batches_tracked)$"
+    r"(?:^|\.)(?:(?:original_)?inv_freq|rotary_emb\.(?:cos|sin)_cached|masked_bias|attn\.bias|attention\.bias|"
+    r"num_batches_tracked)$"
 )
 _TOWERS = (
     (re.compile(r"(^|\.)(mtp|model\.mtp)\."), Tower.MTP),

@@ -58,8 +58,8 @@ def resolve(text: str, *, offline: bool = False, revision: str | None = None) ->
 
         architecture, stored, notes = from_path(path, text)
         return Resolved(text, architecture, stored, hints, notes)
-    name, _, at = text.partition("@")
-    revision = revision or at or None
+    name, at = _without_address(text)
+    revision = revision or at
     entry = None if revision and not offline else find(name)
     if entry is not None:
         notes = _catalogue_notes(entry.alias, entry.copy, entry.model_id, revision)
@@ -68,6 +68,20 @@ def resolve(text: str, *, offline: bool = False, revision: str | None = None) ->
     if not name or name.startswith(_PATH_STARTS) or (name.lower().endswith(_FILE_SUFFIXES) and name.count("/") < 2):
         raise UnknownModel(f"there is no file {text!r}.", "Check the path.")
     return _beyond_the_catalogue(text, name, revision, hints, offline)
+
+
+def _without_address(text: str) -> tuple[str, str | None]:
+    """The hub id (with the file in it) and the revision of an id, or of a page's address on the hub."""
+    import re
+
+    match = re.fullmatch(
+        r"(?:https?://)?(?:huggingface\.co|hf\.co)/(?P<id>[^/]+/[^/]+)(?:/(?:tree|blob|resolve)/(?P<at>[^/]+))?(?P<file>/.+)?/?",
+        text.split("?", maxsplit=1)[0],
+    )
+    if match:
+        return match["id"] + (match["file"] or "").rstrip("/"), match["at"] if match["at"] != "main" else None
+    name, _, at = text.partition("@")
+    return name, at or None
 
 
 def _beyond_the_catalogue(text: str, name: str, revision: str | None, hints: NameHints, offline: bool) -> Resolved:

@@ -25,6 +25,8 @@ def from_hub(name: str, revision: str | None = None, *, offline: bool = False) -
     InvalidHeader, UnsupportedArchitecture.
     """
     repo_id, wanted = split_name(name)
+    if wanted == "config.json":
+        wanted = ""
     if hub.is_offline(offline):
         config = hub.load_json(repo_id, "config.json", revision, offline=True)
         return describe(config, repo_id, Basis.HUB), None, ("from the cache, offline",)
