@@ -1,0 +1,1 @@
+"""Measured rows, the fit of the constants, and the comparison of predictions with measurements."""

@@ -1,0 +1,71 @@
+"""From measured rows to the constants document: fit, held-out errors, conformal spreads by evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sizer.calibrate.fit import fit_terms
+from sizer.calibrate.heldout import SCHEMES, Residual, conformal_bounds, counts, held_out
+from sizer.calibrate.measurements import Measurement
+from sizer.calibrate.observations import Observation, observe
+from sizer.calibrate.terms import TERMS
+from sizer.estimate.speed import EVIDENCE_LEVELS
+
+COMMAND = "sizer calibrate data/measurements.csv"
+ENOUGH_ROWS = 40
+"""Held-out rows that a level of evidence needs for bounds of its own; with fewer it takes those of all rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """The constants document, and the held-out residuals of each quantity and scheme behind it."""
+
+    document: Mapping[str, Any]
+    residuals: Mapping[str, Mapping[str, Sequence[Residual]]]
+
+
+def evidence_of(row: Observation, seen: Mapping[str, int]) -> str:
+    """The narrowest group of a row that was seen."""
+    return next((level for level in EVIDENCE_LEVELS[:-1] if seen.get(row.groups[level], 0)), "none")
+
+
+def calibrate(rows: Sequence[Measurement]) -> Calibration:
+    """Fits the constants of decode and prefill, and measures them on held-out rows. The same rows give the same."""
+    observations = observe(rows)
+    terms: dict[str, Any] = {}
+    spreads: dict[str, Any] = {}
+    residuals: dict[str, dict[str, list[Residual]]] = {}
+    for quantity, priors in TERMS.items():
+        chosen = [row for row in observations if row.quantity == quantity]
+        seen = counts(chosen)
+        for name, term in fit_terms(chosen, priors).items():
+            effects = [[group, round(value, 5), seen.get(group, len(chosen))] for group, value in term.effects.items()]
+            terms[name] = {"base": round(term.base, 5), "parent": term.parent, "effects": sorted(effects)}
+        residuals[quantity] = {scheme: held_out(chosen, scheme, evidence_of) for scheme in SCHEMES}
+        spreads[quantity] = _spreads([one for scheme in residuals[quantity].values() for one in scheme])
+    document = {
+        "schema_version": 1,
+        "command": COMMAND,
+        "rows": len(observations),
+        "counts": {name: n for name, n in sorted(counts(observations).items()) if _is_evidence(name)},
+        "spreads": spreads,
+        "terms": terms,
+    }
+    return Calibration(document, residuals)
+
+
+def _is_evidence(group: str) -> bool:
+    return group.partition(": ")[0] in EVIDENCE_LEVELS
+
+
+def _spreads(residuals: Sequence[Residual]) -> list[list[Any]]:
+    """Conformal bounds by evidence level, with the number of held-out rows behind them."""
+    rows = []
+    for level in EVIDENCE_LEVELS:
+        of_level = [one.log_ratio for one in residuals if one.evidence == level]
+        chosen = of_level if len(of_level) >= ENOUGH_ROWS else [one.log_ratio for one in residuals]
+        low, high = conformal_bounds(chosen)
+        rows.append([level, round(low, 4), round(high, 4), len(of_level)])
+    return rows

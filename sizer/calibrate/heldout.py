@@ -1,0 +1,96 @@
+"""Held-out errors: every row is predicted by constants that never saw its device, its model or its source."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil, exp, log
+
+from sizer.calibrate.fit import fit_terms, predicted_seconds
+from sizer.calibrate.observations import Observation
+from sizer.calibrate.terms import TERMS
+from sizer.estimate.speed_law import Constants
+
+FOLDS = 8
+SCHEMES: dict[str, Callable[[Observation], str]] = {
+    "device": lambda row: row.device,
+    "model": lambda row: row.model,
+    "source": lambda row: row.source,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Residual:
+    """A held-out row: the logarithm of measured over predicted speed, and how much of it the fit knew."""
+
+    row: Observation
+    log_ratio: float
+    evidence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Errors:
+    """Errors of some rows: |predicted/measured - 1| as median and 90th percentile, and the median signed error."""
+
+    n: int
+    median_ape: float
+    p90_ape: float
+    bias: float
+
+
+def folds(rows: Sequence[Observation], key: Callable[[Observation], str], count: int = FOLDS) -> list[set[str]]:
+    """Groups of keys of about equal numbers of rows, the same for the same rows."""
+    sizes = Counter(key(row) for row in rows)
+    bins: list[tuple[int, set[str]]] = [(0, set()) for _ in range(min(count, len(sizes)))]
+    for name, size in sorted(sizes.items(), key=lambda item: (-item[1], item[0])):
+        at = min(range(len(bins)), key=lambda number: (bins[number][0], number))
+        bins[at] = (bins[at][0] + size, bins[at][1] | {name})
+    return [names for _, names in bins]
+
+
+def held_out(
+    rows: Sequence[Observation], scheme: str, evidence_of: Callable[[Observation, Mapping[str, int]], str]
+) -> list[Residual]:
+    """Each row predicted by constants fitted without its group. Rows of one quantity only."""
+    key = SCHEMES[scheme]
+    found: list[Residual] = []
+    for names in folds(rows, key):
+        kept = [row for row in rows if key(row) not in names]
+        fitted = Constants(fit_terms(kept, TERMS[rows[0].quantity]), counts(kept), {})
+        for row in rows:
+            if key(row) in names:
+                ratio = log(predicted_seconds(row, fitted) / row.seconds)
+                found.append(Residual(row, ratio, evidence_of(row, fitted.counts)))
+    return found
+
+
+def counts(rows: Sequence[Observation]) -> dict[str, int]:
+    """How many rows each group has."""
+    return dict(Counter(name for row in rows for name in row.groups.values()))
+
+
+def errors(log_ratios: Sequence[float]) -> Errors:
+    """The errors of rows given as logarithms of measured over predicted speed."""
+    signed = sorted(exp(-ratio) - 1 for ratio in log_ratios)
+    sizes = sorted(abs(value) for value in signed)
+    return Errors(len(sizes), quantile(sizes, 0.5), quantile(sizes, 0.9), quantile(signed, 0.5))
+
+
+def quantile(ordered: Sequence[float], share: float) -> float:
+    """The quantile of sorted values, between neighbours by proportion; 0 for none."""
+    if not ordered:
+        return 0.0
+    position = share * (len(ordered) - 1)
+    low = int(position)
+    high = min(low + 1, len(ordered) - 1)
+    return ordered[low] + (ordered[high] - ordered[low]) * (position - low)
+
+
+def conformal_bounds(log_ratios: Sequence[float], share: float = 0.9) -> tuple[float, float]:
+    """Bounds that hold `share` of rows like these: split conformal, the ranks of each tail rounded outward."""
+    ordered = sorted(log_ratios)
+    tail = (1 - share) / 2 * (len(ordered) + 1)
+    low = max(0, int(tail) - 1)
+    high = min(len(ordered) - 1, ceil(len(ordered) + 1 - tail) - 1)
+    return ordered[low], ordered[high]

@@ -1,0 +1,165 @@
+"""What the fit sees of a row: its amounts, its groups, its measured time, and how much it is to be trusted."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from sizer.calibrate.measurements import EXCLUDING_FLAGS, Measurement
+from sizer.calibrate.resolve import Resolved, resolve_measurement
+from sizer.device.records import Target
+from sizer.errors import SizerError
+from sizer.estimate.footprint import engine_memory
+from sizer.estimate.placement import place
+from sizer.estimate.records import Placement
+from sizer.estimate.shares import Case
+from sizer.estimate.speed_case import SpeedCase, covariates, device_family, groups, memory_class, speed_case
+from sizer.estimate.speed_law import Amount
+from sizer.estimate.speed_terms import decode_amounts, parallelism, prefill_amounts
+from sizer.estimate.traffic import decode_traffic, prefill_traffic
+
+NOISY_FLAGS = frozenset({"rounded", "derived", "power_limited"})
+NOISY_WEIGHT = 0.5
+CROWD_POWER = 0.4
+"""Rows of one source, engine and device count as their number to the power 1 - 0.4: they repeat each other."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One measured time with the amounts that make it up. `quantity` is decode (a step) or prefill (a whole prompt)."""
+
+    id: str
+    quantity: str
+    source: str
+    device: str
+    model: str
+    engine: str
+    family: str
+    moe: bool
+    seconds: float
+    amounts: tuple[Amount, ...]
+    groups: Mapping[str, str]
+    covariates: Mapping[str, float]
+    weight: float = 1.0
+
+
+def with_default_host(target: Target) -> Target:
+    """The target with a host to spill to where none is named: a server's beside HBM, else a desktop's."""
+    from sizer.device.catalogue import find
+
+    if target.device.kind != "gpu" or target.host is not None:
+        return target
+    return replace(target, host=find("server-cpu" if memory_class(target.device) == "hbm" else "consumer-cpu").device)
+
+
+def placed(resolved: Resolved) -> tuple[SpeedCase, SpeedCase]:
+    """The cases of a row's decode and of its prompt: a model too large for the devices lies partly on the host."""
+    row = resolved.measurement
+    target = with_default_host(resolved.target)
+    year = row_year(row)
+    one = speed_case(
+        resolved.architecture,
+        resolved.stored,
+        target,
+        resolved.decoding,
+        resolved.engine,
+        backend=row.backend or None,
+        engine_version=row.engine_version,
+        year=year,
+    )
+    decoding = replace(one, placement=_placement(one, row.parallelism == "offload"))
+    return decoding, replace(decoding, workload=resolved.prefilling)
+
+
+def row_year(row: Measurement) -> int | None:
+    """The year of a row's source; None where it has no date."""
+    found = re.match(r"(20\d\d)", str(row.row.get("source_date") or ""))
+    return int(found[1]) if found else None
+
+
+def _placement(case: SpeedCase, offloaded: bool) -> Placement | None:
+    memory = engine_memory(case.engine.name, case.engine_version)
+    if memory is None or not case.architecture.layers:
+        return None
+    split = "tensor" if parallelism(case) == "tensor" else "layer"
+    can_offload = bool(case.engine.offload) or offloaded
+    wanted = Case(
+        case.architecture,
+        case.stored,
+        case.workload,
+        case.target,
+        memory,
+        split,
+        can_offload,
+        "experts" in case.engine.offload,
+    )
+    try:
+        return place(wanted)[1]
+    except SizerError:
+        return None
+
+
+def observe(rows: Iterable[Measurement], *, flagged: bool = False) -> list[Observation]:
+    """The observations of all rows that resolve and have no excluding flag (`flagged`: those with one, too)."""
+    found: list[Observation] = []
+    for row in rows:
+        if row.flags & EXCLUDING_FLAGS and not flagged:
+            continue
+        try:
+            found.extend(observe_row(row))
+        except SizerError:
+            continue
+    return _weighed(found)
+
+
+def observe_row(row: Measurement) -> list[Observation]:
+    """The observations of one row: its decode step, its prefill. Raises SizerError where it does not resolve."""
+    resolved = resolve_measurement(row)
+    decoding, prefilling = placed(resolved)
+    found = []
+    if row.decode_tokens_per_s and row.metric == "decode":
+        step_s = max(1, row.batch) / row.decode_tokens_per_s
+        traffic = decode_traffic(decoding.architecture, decoding.stored, decoding.workload)
+        found.append(_observation(resolved, decoding, "decode", step_s, decode_amounts(decoding, traffic)))
+    if row.prefill_tokens_per_s and row.prompt_tokens:
+        tokens = prefilling.workload.prompt_tokens * prefilling.workload.batch_size
+        memory = engine_memory(resolved.engine, row.engine_version)
+        chunk = min(tokens, (memory.prefill_chunk_tokens if memory else None) or tokens)
+        read = prefill_traffic(prefilling.architecture, prefilling.stored, prefilling.workload, chunk_tokens=chunk)
+        amounts = prefill_amounts(prefilling, read, -(-tokens // chunk))
+        found.append(_observation(resolved, prefilling, "prefill", tokens / row.prefill_tokens_per_s, amounts))
+    return found
+
+
+def _observation(
+    resolved: Resolved, case: SpeedCase, quantity: str, seconds: float, amounts: tuple[Amount, ...]
+) -> Observation:
+    row = resolved.measurement
+    return Observation(
+        id=row.id,
+        quantity=quantity,
+        source=row.source,
+        device=case.device.key,
+        model=case.architecture.model_id,
+        engine=case.engine.name,
+        family=device_family(case.device),
+        moe=case.architecture.experts is not None,
+        seconds=seconds,
+        amounts=amounts,
+        groups=groups(case),
+        covariates=covariates(case),
+        weight=NOISY_WEIGHT if row.flags & NOISY_FLAGS else 1.0,
+    )
+
+
+def _weighed(observations: list[Observation]) -> list[Observation]:
+    """The observations with crowds of like rows toned down, and weights of mean 1."""
+    crowds = Counter((seen.quantity, seen.source, seen.engine, seen.device) for seen in observations)
+    weights = [
+        seen.weight * crowds[seen.quantity, seen.source, seen.engine, seen.device] ** -CROWD_POWER
+        for seen in observations
+    ]
+    mean = sum(weights) / len(weights) if weights else 1.0
+    return [replace(seen, weight=weight / mean) for seen, weight in zip(observations, weights, strict=True)]

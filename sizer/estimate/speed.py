@@ -1,0 +1,176 @@
+"""Decode, prefill and request speed of a placed model. Pure arithmetic on records and fitted constants."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import exp
+
+from sizer.device.records import Target
+from sizer.estimate.footprint import engine_memory
+from sizer.estimate.records import Decode, Placement, Prefill, Request, Speed, StageTime
+from sizer.estimate.speed_case import SpeedCase, covariates, groups, speed_case
+from sizer.estimate.speed_law import COMPUTE, MEMORY, Amount, Constants, combine, constants
+from sizer.estimate.speed_terms import decode_amounts, parallelism, prefill_amounts
+from sizer.estimate.traffic import Traffic, decode_traffic, prefill_traffic
+from sizer.estimate.workload import Workload
+from sizer.model.architecture import Architecture, Basis
+from sizer.precision.stored import Stored
+
+LINK_TERMS = frozenset({"ranks", "moved", "hops", "prefill_ranks", "prefill_moved", "prefill_host"})
+EVIDENCE_LEVELS = ("engine device", "backend generation", "backend", "engine", "none")
+
+
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """A step's time, and the weighed seconds of each of its terms."""
+
+    total_s: float
+    terms: tuple[tuple[Amount, float], ...]
+
+    def part_s(self, part: str) -> float:
+        """Seconds of the terms of one part."""
+        return sum(time_s for amount, time_s in self.terms if amount.part == part)
+
+    @property
+    def bound(self) -> str:
+        """What takes most of the step: bandwidth, compute, link or overhead."""
+        link_s = sum(time_s for amount, time_s in self.terms if amount.term in LINK_TERMS)
+        memory_s, compute_s = self.part_s(MEMORY), self.part_s(COMPUTE)
+        overhead_s = sum(time_s for _, time_s in self.terms) - memory_s - compute_s - link_s
+        sizes = {"bandwidth": memory_s, "compute": compute_s, "link": link_s, "overhead": overhead_s}
+        return max(sizes, key=lambda name: sizes[name])
+
+
+def timed(amounts: Sequence[Amount], case: SpeedCase, fitted: Constants) -> Timed:
+    """The time of a step out of its amounts."""
+    names, varying = tuple(groups(case).values()), covariates(case)
+    terms = tuple((amount, amount.nominal_s * fitted.factor(amount.term, names, varying)) for amount in amounts)
+    parts = dict.fromkeys((MEMORY, COMPUTE, "overhead"), 0.0)
+    for amount, time_s in terms:
+        parts[amount.part] += time_s
+    return Timed(combine(parts[MEMORY], parts[COMPUTE], parts["overhead"]), terms)
+
+
+def predict(
+    architecture: Architecture,
+    stored: Stored,
+    target: Target,
+    workload: Workload,
+    engine: str,
+    *,
+    backend: str | None = None,
+    engine_version: str | None = None,
+    year: int | None = None,
+    placement: Placement | None = None,
+    fitted: Constants | None = None,
+) -> Speed:
+    """The speed of a model on a target with an engine, with 90 % intervals.
+
+    `placement` says what lies on the host; without it everything is on the devices. Raises UnknownEngine, and
+    SizerError where the device's bandwidth is not known.
+    """
+    case = speed_case(
+        architecture,
+        stored,
+        target,
+        workload,
+        engine,
+        backend=backend,
+        engine_version=engine_version,
+        year=year,
+        placement=placement,
+    )
+    fitted = fitted or constants()
+    decode, decode_stages = _decode(case, fitted)
+    prefill, prefill_stages = _prefill(case, fitted)
+    return Speed(decode, prefill, _request(case, decode, prefill), decode_stages, prefill_stages, _notes(case, fitted))
+
+
+def evidence(case: SpeedCase, fitted: Constants) -> str:
+    """The narrowest group of the case that was measured: what the width of the interval follows."""
+    found = groups(case)
+    return next((level for level in EVIDENCE_LEVELS[:-1] if fitted.counts.get(found[level], 0)), "none")
+
+
+def _interval(rate: float, case: SpeedCase, fitted: Constants, quantity: str) -> tuple[float, float]:
+    low, high = fitted.spreads[quantity][evidence(case, fitted)]
+    return rate * exp(low), rate * exp(high)
+
+
+def replicas(case: SpeedCase) -> int:
+    """Copies of the model that serve requests side by side."""
+    return len(case.devices) if parallelism(case) == "data" else 1
+
+
+def _decode(case: SpeedCase, fitted: Constants) -> tuple[Decode, tuple[StageTime, ...]]:
+    traffic = decode_traffic(case.architecture, case.stored, case.workload)
+    step = timed(decode_amounts(case, traffic), case, fitted)
+    rate = 1 / step.total_s
+    low, high = _interval(rate, case, fitted, "decode")
+    bytes_per_token = round(traffic.bytes_read / max(1, case.workload.batch_size))
+    return Decode(rate, low, high, bytes_per_token, step.bound), _stages(traffic, step)
+
+
+def _prefill(case: SpeedCase, fitted: Constants) -> tuple[Prefill, tuple[StageTime, ...]]:
+    tokens = max(1, case.workload.prompt_tokens) * case.workload.batch_size
+    memory = engine_memory(case.engine.name, case.engine_version)
+    chunk = min(tokens, (memory.prefill_chunk_tokens if memory else None) or tokens)
+    traffic = prefill_traffic(case.architecture, case.stored, case.workload, chunk_tokens=chunk)
+    step = timed(prefill_amounts(case, traffic, -(-tokens // chunk)), case, fitted)
+    rate = tokens / step.total_s
+    low, high = _interval(rate, case, fitted, "prefill")
+    return Prefill(rate, low, high, step.total_s, step.bound), _stages(traffic, step)
+
+
+def _request(case: SpeedCase, decode: Decode, prefill: Prefill) -> Request:
+    output = max(1, case.workload.output_tokens)
+    latency_s = prefill.ttft_s + output / decode.tokens_per_s
+    together = case.workload.batch_size
+    return Request(output / latency_s, latency_s, together * output / latency_s)
+
+
+_STAGE_TERMS = {"experts": ("experts", "prefill_experts"), "kv": ("cache", "prefill_attention")}
+_WEIGHT_TERMS = ("weights", "prefill_weights", "prefill_compute")
+
+
+def _stages(traffic: Traffic, step: Timed) -> tuple[StageTime, ...]:
+    """The step's time by stage: memory and compute by the stages' bytes and FLOPs, then each overhead by its name.
+
+    Where memory and compute overlap, the stages share the time that the step takes for both.
+    """
+    memory_s, compute_s = step.part_s(MEMORY), step.part_s(COMPUTE)
+    overhead = [(amount.term, time_s) for amount, time_s in step.terms if amount.part not in {MEMORY, COMPUTE}]
+    moving_s = step.total_s - sum(time_s for _, time_s in overhead)
+    nominal_bytes = traffic.bytes_read or 1
+    nominal_flops = traffic.flops or 1
+    stages = []
+    for stage in traffic.stages:
+        by_bytes, by_flops = memory_s * stage.bytes_read / nominal_bytes, compute_s * stage.flops / nominal_flops
+        bound = "bandwidth" if by_bytes >= by_flops else "compute"
+        stages.append((stage, max(by_bytes, by_flops), bound))
+    whole_s = sum(time_s for _, time_s, _ in stages) or 1.0
+    found = [
+        StageTime(stage.stage, stage.bytes_read, stage.flops, time_s * moving_s / whole_s, bound)
+        for stage, time_s, bound in stages
+    ]
+    found += [
+        StageTime(name, 0, 0, time_s, "link" if name in LINK_TERMS else "overhead")
+        for name, time_s in overhead
+        if time_s
+    ]
+    return tuple(found)
+
+
+def _notes(case: SpeedCase, fitted: Constants) -> tuple[str, ...]:
+    notes = []
+    level = evidence(case, fitted)
+    if level == "none":
+        notes.append(f"No measured row of {case.engine.name} on {case.backend}: its speed is that of engines like it.")
+    elif level != "engine device":
+        notes.append(
+            f"{case.device.name} was not measured with {case.engine.name}: its speed is that of devices like it."
+        )
+    if case.architecture.basis is Basis.NAME:
+        notes.append("Layers and cache are not known from the name: per-layer costs are those of models of its size.")
+    return tuple(notes)

@@ -1,0 +1,158 @@
+"""What speed looks at: one model on one target with one engine, and the groups that its constants are fitted for."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cache
+from math import log
+
+from sizer.device.records import Device, Target
+from sizer.estimate.engines import Engine, find_engine, is_cpu
+from sizer.estimate.records import Placement
+from sizer.estimate.workload import Workload
+from sizer.model.architecture import Architecture
+from sizer.precision.stored import Stored
+
+REFERENCE_BANDWIDTH_BYTES_PER_S = 5e11
+REFERENCE_FLOPS_PER_BYTE = 100.0
+FIRST_YEAR, LATEST_YEAR = 2023, 2026
+
+
+@dataclass(frozen=True, slots=True)
+class SpeedCase:
+    """One question to the law of speed.
+
+    `backend` is the engine's on the device unless the asker names one; `year` is when the engine was built (None: now).
+    """
+
+    architecture: Architecture
+    stored: Stored
+    target: Target
+    workload: Workload
+    engine: Engine
+    backend: str
+    engine_version: str = ""
+    year: int | None = None
+    placement: Placement | None = None
+
+    @property
+    def device(self) -> Device:
+        """The first device."""
+        return self.target.device
+
+    @property
+    def devices(self) -> tuple[Device, ...]:
+        """All devices, equal ones repeated, unlike ones after them."""
+        return (self.target.device,) * self.target.count + self.target.others
+
+
+def speed_case(
+    architecture: Architecture,
+    stored: Stored,
+    target: Target,
+    workload: Workload,
+    engine: str,
+    *,
+    backend: str | None = None,
+    engine_version: str | None = None,
+    year: int | None = None,
+    placement: Placement | None = None,
+) -> SpeedCase:
+    """The case of these records. Raises UnknownEngine."""
+    found = find_engine(engine)
+    own = found.backend(target.device)
+    if backend == "cpu" and not is_cpu(target.device):
+        backend = own  # a GPU's row that says `cpu` names the place of some layers: `placement` tells which
+    version = engine_version or ""
+    return SpeedCase(
+        architecture, stored, target, workload, found, backend or own or "unknown", version, year, placement
+    )
+
+
+def memory_class(device: Device) -> str:
+    """hbm, gddr, or the system's memory (`shared`). Bandwidth tells it where the table does not name the type."""
+    if device.kind != "gpu":
+        return "shared"
+    if device.memory_type:
+        return "hbm" if "HBM" in device.memory_type.upper() else "gddr"
+    return "hbm" if (device.bandwidth_bytes_per_s or 0) > 1.3e12 else "gddr"
+
+
+def device_family(device: Device) -> str:
+    """Devices that share a memory system and a maker: `nvidia-gddr`, `nvidia-hbm`, `apple`, `amd-apu`, `cpu-x86` …"""
+    if is_cpu(device):
+        return (
+            "cpu-apple" if device.vendor == "apple" else "cpu-x86" if device.vendor in {"intel", "amd"} else "cpu-arm"
+        )
+    if device.kind == "gpu":
+        return f"{device.vendor}-{memory_class(device)}"
+    return f"{device.vendor}-{device.kind}" if device.kind != device.vendor else device.vendor
+
+
+def generation(device: Device) -> str:
+    """The family with the years of its architecture: kernels change with it."""
+    year = device.release_year or 2021
+    bounds = (2018, 2020, 2022, 2025) if device.vendor == "nvidia" else (2021, 2023, 2025)
+    return f"{device_family(device)}-{sum(year >= bound for bound in bounds)}"
+
+
+@cache
+def precision_class(name: str) -> tuple[str, str]:
+    """A precision's kernel (`q4_k` of `ud-q4_k_xl`) and its wider class (`k-quant`, `4bit` …)."""
+    kernel = re.sub(r"_(xs|s|m|l|xl|p|moe)$", "", name.removeprefix("ud-"))
+    kernel = re.sub(r"-g\d+$", "", kernel)
+    kernel = {"fp16": "half", "bf16": "half"}.get(kernel, kernel)
+    if kernel in {"half", "fp32"}:
+        return kernel, "float"
+    bits = re.search(r"\d+(?:\.\d+)?", kernel.replace("w4a16", "4").replace("w8a8", "8").replace("mxfp4", "4"))
+    width = round(float(bits[0])) if bits else 4
+    return kernel, "8bit" if width >= 7 else "4bit" if width >= 4 else "low"
+
+
+def groups(case: SpeedCase) -> dict[str, str]:
+    """Group names by level, from the widest (`runtime`) to the narrowest (`engine device`)."""
+    device = case.device
+    family, kernel, bits = device_family(device), *precision_class(case.stored.precision)
+    runtime, engine = case.engine.runtime, case.engine.name
+    built = case.year or LATEST_YEAR
+    found = {
+        "engine": engine,
+        "runtime": runtime,
+        "backend": f"{runtime} {case.backend}",
+        "family": family,
+        "generation": generation(device),
+        "backend family": f"{runtime} {case.backend} {family}",
+        "backend generation": f"{runtime} {case.backend} {generation(device)}",
+        "kernel": kernel,
+        "bits": bits,
+        "backend kernel": f"{runtime} {case.backend} {kernel}",
+        "backend family kernel": f"{runtime} {case.backend} {family} {kernel}",
+        "device": f"{device.key} {case.backend}",
+        "engine device": f"{engine} {case.backend} {device.key}",
+        "era": f"{runtime} {min(max(built, FIRST_YEAR), LATEST_YEAR)}",
+        "link": _link(case),
+    }
+    return {level: f"{level}: {group}" for level, group in found.items()}
+
+
+def _link(case: SpeedCase) -> str:
+    if len(case.devices) == 1:
+        return "none"
+    return "nvlink" if (case.device.interconnect_bytes_per_s or 0) > 1e11 else "pcie"
+
+
+def covariates(case: SpeedCase) -> dict[str, float]:
+    """What varies within a family: the logarithm of the bandwidth, about a usual card's and beyond 1 TB/s."""
+    bandwidth = case.device.bandwidth_bytes_per_s or REFERENCE_BANDWIDTH_BYTES_PER_S
+    log_bandwidth = log(bandwidth / REFERENCE_BANDWIDTH_BYTES_PER_S)
+    return {"log bandwidth": log_bandwidth, "log bandwidth beyond 1 TB/s": max(0.0, log_bandwidth - log(2))}
+
+
+def nominal_flops_per_s(device: Device) -> float:
+    """The dense peak that compute terms are relative to: 16-bit, else 32-bit, else a guess from the bandwidth."""
+    peaks = device.peak_flops_per_s
+    if is_cpu(device):
+        return peaks.get("fp32", 0) or (device.bandwidth_bytes_per_s or 5e10) * 20
+    known = peaks.get("bf16") or peaks.get("fp16") or 2 * peaks.get("fp32", 0)
+    return known or (device.bandwidth_bytes_per_s or 5e10) * REFERENCE_FLOPS_PER_BYTE

@@ -1,0 +1,165 @@
+"""The amounts of a step: what each stage would take at the device's nominal rates, and the counts that cost time.
+
+`memory` amounts are bytes over nominal bandwidth, `compute` amounts are FLOPs over the nominal peak, `overhead` amounts
+are counts times a unit of time (so that fitted factors are near one). The law of `speed_law` weighs and adds them.
+"""
+
+from __future__ import annotations
+
+from sizer.errors import SizerError
+from sizer.estimate.engines import is_cpu
+from sizer.estimate.speed_case import SpeedCase, nominal_flops_per_s
+from sizer.estimate.speed_law import COMPUTE, MEMORY, OVERHEAD, Amount
+from sizer.estimate.traffic import Traffic
+from sizer.model.architecture import Architecture, MlpKind
+
+LAYER_S, STEP_S, SEQUENCE_S, HOP_S = 1e-4, 1e-3, 1e-4, 1e-4
+CORE_OPS_PER_S = 1e10
+"""Weights that one CPU core unpacks and multiplies a second, nominally."""
+DEFAULT_HOST_BANDWIDTH_BYTES_PER_S = 6e10
+LARGEST_TENSOR_GROUP = 8
+
+
+def layer_count(architecture: Architecture) -> float:
+    """Decoder layers; for a model known by its name alone, those that models of its size usually have.
+
+    The guess is 32 layers at 7 B, growing with the 0.36th power of the parameters (24 at 0.5 B to 80 at 70 B), of the
+    geometric mean of total and active parameters for a mixture of experts.
+    """
+    if architecture.layers:
+        return float(architecture.num_layers)
+    size: float = (architecture.total_params * architecture.active_params) ** 0.5
+    layers: float = 32 * (size / 7e9) ** 0.36
+    return min(128.0, max(8.0, layers))
+
+
+def moe_layer_count(architecture: Architecture) -> float:
+    """Layers with routed experts."""
+    if architecture.layers:
+        return float(sum(layer.mlp is MlpKind.MOE for layer in architecture.layers))
+    return layer_count(architecture) if architecture.active_params < architecture.total_params else 0.0
+
+
+def parallelism(case: SpeedCase) -> str:
+    """How several devices share the work: as asked, else the engine's first way."""
+    if len(case.devices) == 1:
+        return "single"
+    asked = case.workload.parallelism
+    if asked in {"", "unstated"}:
+        return case.engine.parallelism[0] if case.engine.parallelism else "layer"
+    return "tensor" if asked in {"row", "expert", "tensor+pipeline"} else "layer" if asked == "pipeline" else asked
+
+
+def tensor_ranks(case: SpeedCase) -> int:
+    """Devices that work on one layer at once: a node's worth at most."""
+    if parallelism(case) != "tensor":
+        return 1
+    return min(len(case.devices), LARGEST_TENSOR_GROUP)
+
+
+def bandwidth_bytes_per_s(case: SpeedCase) -> float:
+    """Nominal bandwidth that a step sees: all ranks of a tensor group together, the harmonic mean of layer splits."""
+    rates = [device.bandwidth_bytes_per_s for device in case.devices]
+    known = [rate for rate in rates if rate]
+    if len(known) < len(rates):
+        raise SizerError(
+            f"the memory bandwidth of {case.device.name!r} is not known.", "Give --bandwidth, or run 'sizer probe'."
+        )
+    if parallelism(case) == "tensor":
+        return min(known) * tensor_ranks(case)
+    if parallelism(case) == "data":
+        return known[0]
+    sizes = [device.memory_bytes or 1 for device in case.devices]
+    return sum(sizes) / sum(size / rate for size, rate in zip(sizes, known, strict=True))
+
+
+def peak_flops_per_s(case: SpeedCase) -> float:
+    """Nominal dense peak that a step sees."""
+    return nominal_flops_per_s(case.device) * tensor_ranks(case)
+
+
+def host_share(case: SpeedCase) -> float:
+    """Share of the weights' traffic that the host's memory serves."""
+    placement = case.placement
+    if placement is None or placement.host is None:
+        return 0.0
+    held = placement.host.weights_bytes
+    total = held + sum(share.weights_bytes for share in placement.shares)
+    return held / total if total else 0.0
+
+
+def host_bandwidth_bytes_per_s(case: SpeedCase) -> float:
+    """Bandwidth of the host's memory, a desktop's where no host is known."""
+    host = case.target.host
+    if host is None or not host.bandwidth_bytes_per_s:
+        return DEFAULT_HOST_BANDWIDTH_BYTES_PER_S
+    return host.bandwidth_bytes_per_s * case.target.host_count
+
+
+def decode_amounts(case: SpeedCase, traffic: Traffic) -> tuple[Amount, ...]:
+    """The amounts of one decode step."""
+    bandwidth, peak, ranks = bandwidth_bytes_per_s(case), peak_flops_per_s(case), tensor_ranks(case)
+    away = host_share(case)
+    experts_away, rest_away = _away(case, away)
+    experts, total = traffic.stage("experts").weight_bytes, traffic.weight_bytes
+    hosted = experts * experts_away + (total - experts) * rest_away
+    layers = layer_count(case.architecture)
+    amounts = [
+        Amount("weights", MEMORY, (total - experts) * (1 - rest_away) / bandwidth),
+        Amount("experts", MEMORY, experts * (1 - experts_away) / bandwidth),
+        Amount("cache", MEMORY, traffic.cache_bytes / bandwidth),
+        Amount("host", MEMORY, hosted / host_bandwidth_bytes_per_s(case)),
+        Amount("compute", COMPUTE, traffic.flops / peak),
+        Amount("layers", OVERHEAD, layers * LAYER_S),
+        Amount("moe_layers", OVERHEAD, moe_layer_count(case.architecture) * LAYER_S),
+        Amount("step", OVERHEAD, STEP_S),
+    ]
+    if case.workload.batch_size > 1:
+        amounts.append(Amount("sequences", OVERHEAD, (case.workload.batch_size - 1) * SEQUENCE_S))
+    if case.workload.threads and is_cpu(case.device):
+        elements = sum(stage.weight_elements for stage in traffic.stages)
+        amounts.append(Amount("threads", COMPUTE, elements / (case.workload.threads * CORE_OPS_PER_S)))
+    return tuple(amounts + _communication(case, layers, case.workload.batch_size, ranks))
+
+
+def prefill_amounts(case: SpeedCase, traffic: Traffic, chunks: int) -> tuple[Amount, ...]:
+    """The amounts of reading the prompts in `chunks` passes over the weights."""
+    bandwidth, peak, ranks = bandwidth_bytes_per_s(case), peak_flops_per_s(case), tensor_ranks(case)
+    attention = traffic.stage("kv").flops
+    layers = layer_count(case.architecture)
+    hosted = traffic.weight_bytes * host_share(case)
+    link = case.target.host_link_bytes_per_s or host_bandwidth_bytes_per_s(case)
+    experts = traffic.stage("experts").flops
+    amounts = [
+        Amount("prefill_compute", COMPUTE, (traffic.flops - attention - experts) / peak),
+        Amount("prefill_experts", COMPUTE, experts / peak),
+        Amount("prefill_attention", COMPUTE, attention / peak),
+        Amount("prefill_weights", MEMORY, (traffic.bytes_read - hosted) / bandwidth),
+        Amount("prefill_host", MEMORY, hosted / link),
+        Amount("prefill_layers", OVERHEAD, layers * chunks * LAYER_S),
+        Amount("prefill_step", OVERHEAD, chunks * STEP_S),
+    ]
+    if ranks > 1:
+        amounts.append(Amount("prefill_ranks", OVERHEAD, layers * chunks * LAYER_S))
+        moved = 2 * layers * case.architecture.hidden_size * 2 * traffic.tokens * 2 * (ranks - 1) / ranks
+        amounts.append(Amount("prefill_moved", OVERHEAD, moved / (case.target.link_bytes_per_s or 3e10)))
+    return tuple(amounts)
+
+
+def _away(case: SpeedCase, share: float) -> tuple[float, float]:
+    """Shares of the experts' and of the other weights' traffic on the host."""
+    if not share or case.placement is None or not case.placement.host_experts:
+        return share, share
+    expert_bytes = sum(part.size_bytes for part in case.stored.tensors if part.tensor.active_experts is not None)
+    return min(1.0, share * case.stored.weights_bytes / max(1, expert_bytes)), 0.0
+
+
+def _communication(case: SpeedCase, layers: float, tokens: int, ranks: int) -> list[Amount]:
+    """Two all-reduces a layer in a tensor group; a hop between neighbours of a layer split."""
+    if ranks > 1:
+        moved = 2 * layers * case.architecture.hidden_size * 2 * tokens * 2 * (ranks - 1) / ranks
+        link = case.target.link_bytes_per_s or 3e10
+        return [Amount("ranks", OVERHEAD, layers * LAYER_S), Amount("moved", OVERHEAD, moved / link)]
+    if parallelism(case) == "layer":
+        return [Amount("hops", OVERHEAD, (len(case.devices) - 1) * HOP_S)]
+    return []
