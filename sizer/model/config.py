@@ -12,6 +12,7 @@ from sizer.errors import InvalidConfig
 # Beyond these no published model goes; a larger value is a damaged or hostile config, not a model.
 MAX_DIMENSION = 2**26
 MAX_LAYERS = 4096
+MAX_COUNT = 16384
 
 # Layer kinds renamed by transformers 5; old files hold the left names.
 LEGACY_LAYER_TYPES = {
@@ -88,8 +89,11 @@ class Config(Mapping[str, Any]):
         real, value = self.first(name)
         return InvalidConfig(f"config field {self.path + real!r} is {value!r}.", why)
 
-    def size(self, *names: str, default: int | None = None, minimum: int = 1) -> int:
-        """A whole number of at least `minimum`, under any of `names`; missing without a `default` is an error."""
+    def size(self, *names: str, default: int | None = None, minimum: int = 1, maximum: int = MAX_DIMENSION) -> int:
+        """A whole number from `minimum` to `maximum`, under any of `names`; missing without a `default` is an error.
+
+        What is looped over (heads, codebooks) has a lower `maximum`: MAX_COUNT.
+        """
         name, value = self.first(*names)
         if value is None:
             if default is None:
@@ -97,10 +101,10 @@ class Config(Mapping[str, Any]):
             return default
         if isinstance(value, float) and value.is_integer():
             value = int(value)
-        if isinstance(value, bool) or not isinstance(value, int) or not minimum <= value <= MAX_DIMENSION:
+        if isinstance(value, bool) or not isinstance(value, int) or not minimum <= value <= maximum:
             raise InvalidConfig(
-                f"config field {self.path + name!r} is {value!r}.",
-                f"It must be a whole number from {minimum} to {MAX_DIMENSION}.",
+                f"config field {self.path + name!r} is {value!r:.40}.",
+                f"It must be a whole number from {minimum} to {maximum}.",
             )
         return value
 
@@ -135,14 +139,24 @@ class Config(Mapping[str, Any]):
             raise InvalidConfig(f"config field {self.path + name!r} is {value!r}.", "It must be a string.")
         return value
 
-    def sequence(self, name: str) -> tuple[Any, ...] | None:
-        """A list, as a tuple, or None where the field is missing or null."""
+    def sequence(self, name: str, of: type = object) -> tuple[Any, ...] | None:
+        """A list whose items are all of a type, as a tuple, or None where the field is missing or null."""
         value = self.first(name)[1]
         if value is None:
             return None
-        if not isinstance(value, (list, tuple)):
-            raise InvalidConfig(f"config field {self.path + name!r} is {value!r}.", "It must be a list.")
+        if not isinstance(value, (list, tuple)) or not all(isinstance(item, of) for item in value):
+            what = "" if of is object else f" of {of.__name__} values"
+            raise InvalidConfig(f"config field {self.path + name!r} is {value!r:.80}.", f"It must be a list{what}.")
         return tuple(value)
+
+    def mapping(self, name: str) -> Mapping[str, Any]:
+        """An object, empty where the field is missing or null."""
+        value = self.first(name)[1]
+        if value is None:
+            return {}
+        if not isinstance(value, Mapping):
+            raise InvalidConfig(f"config field {self.path + name!r} is {value!r:.80}.", "It must be an object.")
+        return value
 
     def layers(self, *names: str) -> int:
         """The number of layers, within reason."""

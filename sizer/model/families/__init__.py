@@ -47,6 +47,9 @@ DTYPES = {
     "fp16": "float16", "bfloat16": "bfloat16", "bf16": "bfloat16", "float64": "float64",
 }  # fmt: skip
 
+# A class of this name holds an encoder that its model_type's causal class lacks.
+ENCODER_DECODER = "ForConditionalGeneration"
+
 CONTEXT_FIELDS = (
     "max_position_embeddings", "n_positions", "max_sequence_length", "max_seq_len", "seq_length", "n_ctx",
     "context_length", "model_max_length",
@@ -107,10 +110,19 @@ def identify(config: Mapping[str, Any]) -> tuple[Row, str, tuple[str, ...]]:
         return by_class, architecture or by_class.architecture, notes
     if by_type is None:
         raise _unsupported(model_type, architecture, (*types, *classes))
-    if by_class and by_class.module != by_type.module and by_class.architecture != by_type.architecture:
+    if architecture is None or architecture == by_type.architecture or _described_together(by_type, by_class):
+        return by_type, architecture or by_type.architecture, ()
+    if by_class:
         note = f"architectures names {architecture}, model_type is {model_type!r}: model_type decides."
         return by_type, by_type.architecture, (note,)
-    return by_type, architecture or by_type.architecture, ()
+    if architecture.endswith(ENCODER_DECODER) and not by_type.architecture.endswith(ENCODER_DECODER):
+        raise _unsupported(model_type, architecture, (*types, *classes))
+    return by_type, architecture, (f"class {architecture} is described as {by_type.architecture}, its model_type's.",)
+
+
+def _described_together(by_type: Row, by_class: Row | None) -> bool:
+    """Whether the class belongs to the model_type's own family (a text class beside its wrapper's)."""
+    return by_class is not None and by_class.model_type == by_type.model_type
 
 
 def _architecture_name(config: Mapping[str, Any]) -> str | None:
@@ -156,6 +168,11 @@ def build(config: Mapping[str, Any], model_id: str, basis: Basis = Basis.CONFIG)
     if not isinstance(config, Mapping):
         raise InvalidConfig(f"config is {config!r:.60}.", "It must be a JSON object.")
     row, architecture, notes = identify(config)
+    if config.get("per_layer_config") and not row.model_type.startswith("dots3"):
+        raise UnsupportedArchitecture(
+            "config field 'per_layer_config' overrides single layers, which no family describes.",
+            "Install sizer[bench] so that transformers can build it on the meta device.",
+        )
     whole = Config.of(config, row.model_type)
     parts = family(row)(whole)
     result = Architecture(

@@ -268,14 +268,14 @@ def xlm(config: Config) -> Parts:
 def reformer(config: Config) -> Parts:
     """Reformer: LSH and local attention, axial positions, twice the width at the end (reversible layers)."""
     hidden, number, size = (config.size(n) for n in ("hidden_size", "num_attention_heads", "attention_head_size"))
-    kinds = config.sequence("attn_layers") or ()
+    kinds = config.sequence("attn_layers", str) or ()
     if not kinds or set(kinds) - {"lsh", "local"}:
         raise config.error("attn_layers", "It must list lsh or local for each layer.")
     blocks = {kind: _reformer_layer(config, kind, (hidden, number, size)) for kind in set(kinds)}
-    prefix, axial = "reformer.embeddings.position_embeddings.", config.sequence("axial_pos_shape") or ()
+    prefix, axial = "reformer.embeddings.position_embeddings.", config.sequence("axial_pos_shape", int) or ()
     if config.flag("axial_pos_embds"):
         extra = Block()
-        widths = config.sequence("axial_pos_embds_dim") or ()
+        widths = config.sequence("axial_pos_embds_dim", int) or ()
         if sum(widths) != hidden or len(widths) != len(axial):
             raise config.error("axial_pos_embds_dim", f"They must sum to hidden_size ({hidden}), one for each axis.")
         for axis, width in enumerate(widths):

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from sizer.model.architecture import Module, Role, Tensor
 from sizer.model.blocks.core import Block, Parts, linear, norm, parameter, stack
-from sizer.model.config import Config
+from sizer.model.config import MAX_LAYERS, Config
 from sizer.model.families.decoder import LLAMA_MLP, POST_NORMS, PRE_NORMS, SANDWICH_NORMS, Decoder, causal_lm, joined
 from sizer.model.families.rules import Attention, FusedAttention, Heads, Mlp
 from sizer.model.families.windows import (
@@ -147,12 +147,14 @@ def hrm_text(config: Config) -> Parts:
     Every pass over a stack has its own cache entries, so the layers listed are those of all passes; a decoded token
     reads the weights of a stack once a pass.
     """
-    depth = config.optional_size("num_layers_per_stack") or config.layers()
+    depth = config.layers("num_layers_per_stack", "num_hidden_layers")
     blocks = joined(_gated_attention(config, depth), LLAMA_MLP(config, depth))
     low = causal_lm(config, blocks, layers="L_module.layers.{layer}.", final_norm=None)
     high, _ = stack("model.H_module.layers.{layer}.", (0,) * depth, lambda _: blocks[0])
     extra = parameter("model.z_L_init", low.hidden_size).tensors
     passes = config.size("H_cycles") * (config.size("L_cycles") + 1)
+    if depth * passes > MAX_LAYERS:
+        raise config.error("H_cycles", f"No model has more than {MAX_LAYERS} layers.")
     layers = tuple(replace(low.layers[0], index=index) for index in range(depth * passes))
     note = f"{passes} passes over the stacks: each decoded token reads their weights again in each pass."
     return replace(low, tensors=low.tensors + high + extra, layers=layers, notes=(note,))

@@ -178,9 +178,12 @@ def _roformer_positions(config: Config) -> Block:
 def _xmod_adapters(config: Config) -> Block:
     """X-MOD: an adapter for each language in each layer; its norm where it has one of its own."""
     hidden = config.size("hidden_size")
-    inner = int(hidden // config.number("adapter_reduction_factor", default=2))
-    languages = config.sequence("languages") or ()
-    if not languages or not all(isinstance(language, str) for language in languages):
+    factor = config.number("adapter_reduction_factor", default=2)
+    if factor <= 0:
+        raise config.error("adapter_reduction_factor", "It must be above nought.")
+    inner = int(hidden // factor)
+    languages = config.sequence("languages", str) or ()
+    if not languages:
         raise config.error("languages", "It must list the names of the adapters.")
     block = norm("output.adapter_layer_norm", hidden, True) if config.flag("adapter_layer_norm") else Block()
     for language in languages:

@@ -9,7 +9,7 @@ from sizer.model.architecture import Role, Tensor, Tower
 from sizer.model.blocks.attention import mla
 from sizer.model.blocks.core import Block, embedding, linear, norm, on_layers
 from sizer.model.blocks.mlp import MOE, experts, gated_mlp, router, shared_expert
-from sizer.model.config import Config
+from sizer.model.config import MAX_LAYERS, Config
 from sizer.model.families.rules import Flag, Mlp, flag
 
 SparseRule = Callable[[Config, int], Sequence[bool]]
@@ -46,7 +46,7 @@ class FirstDense:
 def sparse_step(config: Config, count: int) -> Sequence[bool]:
     """Qwen-MoE: experts on every `decoder_sparse_step`th layer that is not in `mlp_only_layers`."""
     step = config.size("decoder_sparse_step", default=1)
-    dense = config.sequence("mlp_only_layers") or ()
+    dense = config.sequence("mlp_only_layers", int) or ()
     some = config.size("num_experts", minimum=0) > 0
     return tuple(some and index not in dense and (index + 1) % step == 0 for index in range(count))
 
@@ -197,7 +197,8 @@ class Mtp:
     def __call__(self, config: Config, last: Block, count: int) -> tuple[Tensor, ...]:
         if config.fields.get(self.field) is None:
             return ()
-        more, hidden, vocab = config.size(self.field, minimum=0), config.size("hidden_size"), config.size("vocab_size")
+        more = config.size(self.field, minimum=0, maximum=MAX_LAYERS)
+        hidden, vocab = config.size("hidden_size"), config.size("vocab_size")
         block = last + linear("eh_proj", hidden, 2 * hidden, Role.OTHER)
         block += norm("enorm", hidden) + norm("hnorm", hidden) + norm("shared_head.norm", hidden)
         if self.tables:

@@ -135,7 +135,7 @@ def hybrid_mamba2(
 def bamba(config: Config) -> Parts:
     """Bamba: Mamba 2 with attention on the listed layers."""
     hidden, count = config.size("hidden_size"), config.layers()
-    listed = set(config.sequence("attn_layer_indices") or ())
+    listed = set(config.sequence("attn_layer_indices", int) or ())
     around = gated_mlp(hidden, config.size("intermediate_size"), prefix="feed_forward.", bias=config.flag("mlp_bias"))
     around += norm("input_layernorm", hidden) + norm("pre_ff_layernorm", hidden)
 

@@ -118,9 +118,9 @@ def longcat_flash(config: Config) -> Parts:
     The experts hold `zero_expert_num` more up projections than down projections: identity experts, as transformers
     allocates them.
     """
-    count, hidden = config.size("num_layers"), config.size("hidden_size")
+    count, hidden = config.layers("num_layers"), config.size("hidden_size")
     if config.fields.get("num_layers") is None and "num_hidden_layers" in config.fields:
-        count = config.size("num_hidden_layers") // 2
+        count = config.layers("num_hidden_layers") // 2
     routed, zero = config.size("n_routed_experts"), config.size("zero_expert_num", default=0, minimum=0)
     active, inner = config.size("moe_topk"), config.size("expert_ffn_hidden_size")
     if active > routed + zero:
@@ -151,8 +151,8 @@ RATIO_NAMES = {0: "sliding_attention", 4: "compressed_sparse_attention", 128: "h
 def _v4_layer_types(config: Config, count: int) -> tuple[str, ...]:
     """DeepSeek-V4: `layer_types`, else the names of `compress_ratios`, else heavy twice and then alternating."""
     listed = config.sequence("layer_types")
-    if listed is None and config.sequence("compress_ratios") is not None:
-        ratios = config.sequence("compress_ratios") or ()
+    if listed is None and config.sequence("compress_ratios", int) is not None:
+        ratios = config.sequence("compress_ratios", int) or ()
         if any(ratio not in RATIO_NAMES for ratio in ratios):
             raise config.error("compress_ratios", f"Each must be one of {', '.join(map(str, RATIO_NAMES))}.")
         listed = tuple(RATIO_NAMES[ratio] for ratio in ratios)
@@ -200,9 +200,9 @@ def _v4_attention(config: Config, kind: str) -> Block:
 def _v4_compressed(config: Config, kind: str, sizes: tuple[int, int]) -> Block:
     """The compressor of a layer (and the indexer of a sparse one), and the cache of its entries."""
     heads, size = sizes
-    rates = {**COMPRESSION, **(config.first("compress_rates")[1] or {})}
+    rates = Config({**COMPRESSION, **config.mapping("compress_rates")}, path="compress_rates.")
     old = {"compressed_sparse_attention": "compress_rate_csa", "heavily_compressed_attention": "compress_rate_hca"}
-    rate = config.size(old[kind], default=int(rates[kind]))
+    rate = config.size(old[kind], default=rates.size(kind))
     sparse = kind == "compressed_sparse_attention"
     prefix = "self_attn.compressor."
     block = _v4_compressor(config, prefix, size, rate, sparse)

@@ -12,7 +12,7 @@ from sizer.model.architecture import Module
 from sizer.model.blocks.attention import attention, fused_attention
 from sizer.model.blocks.core import Block
 from sizer.model.blocks.mlp import fused_mlp, gated_mlp, plain_mlp
-from sizer.model.config import Config
+from sizer.model.config import MAX_COUNT, Config
 from sizer.model.families.windows import Window, WindowRule, no_windows
 
 LayerRule = Callable[[Config, int], Sequence[Block]]
@@ -40,7 +40,7 @@ def heads(config: Config, *, head_dim_field: bool = True, kv_field: bool = True,
 
     Heads that do not divide the hidden size are an error where the head size hangs on it, unless `floor`.
     """
-    hidden, count = config.size("hidden_size"), config.size("num_attention_heads")
+    hidden, count = config.size("hidden_size"), config.size("num_attention_heads", maximum=MAX_COUNT)
     kv_heads = (config.optional_size("num_key_value_heads") if kv_field else None) or count
     if count % kv_heads:
         raise config.error("num_key_value_heads", f"It must divide num_attention_heads ({count}).")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +10,7 @@ from sizer.model.architecture import Layer, Mixer, MixerKind, MlpKind, Role, Ten
 from sizer.model.blocks.attention import attention, attention_mixer, fused_attention
 from sizer.model.blocks.core import Block, Parts, embedding, linear, norm, on_layers, parameter
 from sizer.model.blocks.mlp import MOE, expert_stack, experts, fused_mlp, gated_mlp, plain_mlp, router
-from sizer.model.config import Config
+from sizer.model.config import MAX_COUNT, Config
 from sizer.model.families.decoder import PRE_NORMS, Decoder, causal_lm, joined
 from sizer.model.families.experts import FirstDense, Mla, Moe, sparse_mla
 from sizer.model.families.rules import Attention, Mlp, heads
@@ -95,7 +95,7 @@ def musicgen(config: Config) -> Parts:
     """MusicGen's decoder: an embedding and a head for each codebook, attention to the text encoder."""
     own = config.sub("decoder") if config.class_defaults.sub_configs else config
     hidden, number, vocab = own.size("hidden_size"), own.size("num_attention_heads"), own.size("vocab_size")
-    books, melody = own.size("num_codebooks"), "melody" in own.class_defaults.model_type
+    books, melody = own.size("num_codebooks", maximum=MAX_COUNT), "melody" in own.class_defaults.model_type
     if hidden % number:
         raise own.error("num_attention_heads", f"It must divide hidden_size ({hidden}).")
     size = hidden // number
@@ -212,9 +212,7 @@ def _listed(config: Config, name: str, count: int, value: Any) -> tuple[Any, ...
 
 def _m3_attention(config: Config, count: int) -> Sequence[Block]:
     """MiniMax-M3: block-sparse attention on the layers that have a lightning indexer."""
-    old = config.fields.get("sparse_attention_config") or {}
-    if not isinstance(old, Mapping):
-        raise config.error("sparse_attention_config", "It must be an object.")
+    old = config.mapping("sparse_attention_config")
     names = {
         "index_n_heads": "sparse_num_index_heads",
         "index_head_dim": "sparse_index_dim",
