@@ -6,7 +6,7 @@ A catalogued model imports neither the hub's client nor the header parsers.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import gcd
 from pathlib import Path
 from typing import Any
@@ -26,8 +26,8 @@ class Resolved:
     """A model and how it was found.
 
     `stored` holds the exact bytes where a header told them, else None. `hints` is what the name says (its quantization
-    is the precision that the text asks for). `notes` say how the model was found and how far that can be trusted; they
-    come before the architecture's own.
+    is the precision that the text asks for). `notes` say how the model was found and how far that can be trusted; the
+    architecture's notes begin with them.
     """
 
     text: str
@@ -57,17 +57,25 @@ def resolve(text: str, *, offline: bool = False, revision: str | None = None) ->
         from sizer.model.resolve_files import from_path
 
         architecture, stored, notes = from_path(path, text)
-        return Resolved(text, architecture, stored, hints, notes)
+        return _resolved(text, architecture, stored, hints, notes)
     name, at = _without_address(text)
     revision = revision or at
     entry = None if revision and not offline else find(name)
     if entry is not None:
         notes = _catalogue_notes(entry.alias, entry.copy, entry.model_id, revision)
         model_id = name if entry.copy else entry.alias or entry.model_id
-        return Resolved(text, _described(load(entry), model_id), None, hints, notes)
+        return _resolved(text, _described(load(entry), model_id), None, hints, notes)
     if not name or name.startswith(_PATH_STARTS) or (name.lower().endswith(_FILE_SUFFIXES) and name.count("/") < 2):
         raise UnknownModel(f"there is no file {text!r}.", "Check the path.")
     return _beyond_the_catalogue(text, name, revision, hints, offline)
+
+
+def _resolved(
+    text: str, architecture: Architecture, stored: Stored | None, hints: NameHints, notes: tuple[str, ...]
+) -> Resolved:
+    if notes:
+        architecture = replace(architecture, notes=notes + architecture.notes)
+    return Resolved(text, architecture, stored, hints, notes)
 
 
 def _without_address(text: str) -> tuple[str, str | None]:
@@ -88,7 +96,7 @@ def _beyond_the_catalogue(text: str, name: str, revision: str | None, hints: Nam
     """The hub, for what may be a repository; the name, where it tells a size and the hub does not answer."""
     sized = hints.total_params is not None
     if "/" not in name and sized:
-        return Resolved(text, named(text, hints), None, hints, _name_notes(hints))
+        return _resolved(text, named(text, hints), None, hints, _name_notes(hints))
     from sizer.model.resolve_hub import from_hub
 
     try:
@@ -100,10 +108,10 @@ def _beyond_the_catalogue(text: str, name: str, revision: str | None, hints: Nam
             ) from None
         near = f"the nearest in the catalogue: {', '.join(nearest(name))}" if nearest(name) else ""
         notes = (f"{error.message} The name alone was used", *_name_notes(hints), *([near] if near else []))
-        return Resolved(text, named(text, hints), None, hints, notes)
+        return _resolved(text, named(text, hints), None, hints, notes)
     except UnknownModel as error:
         raise type(error)(error.message, f"{error.hint} {did_you_mean(name, nearest(name))}".strip()) from None
-    return Resolved(text, architecture, stored, hints, notes)
+    return _resolved(text, architecture, stored, hints, notes)
 
 
 def _offer(name: str, error: HubUnreachable) -> str:
