@@ -51,6 +51,8 @@ FALLBACKS = {
     "nvfp4": "q4_0",
 }
 
+LAST_RESORT = "fp16"
+
 PLAIN = frozenset({"fp16", "bf16", "fp32"})
 
 
@@ -167,15 +169,15 @@ def tensor_type(part: GgufTensor, place: Position, ftype: str, traits: Traits, h
         return kept
     fits = format_of(default).fits(part.ne0)
     chosen = choose(category(part.name), place, Case(ftype, default, traits), fits, part.stacked)
-    return fallback(chosen, part.ne0, half)
+    return fallback(chosen, part.ne0)
 
 
-def fallback(key: str, ne0: int, half: str) -> str:
-    """The type, or the one it falls back to where the row is no whole number of blocks."""
+def fallback(key: str, ne0: int) -> str:
+    """The type, or the one it falls back to where the row is no whole number of blocks (F16 where none fits)."""
     if format_of(key).fits(ne0):
         return key
-    second = FALLBACKS.get(key, half)
-    return second if format_of(second).fits(ne0) else "fp16"
+    second = FALLBACKS.get(key, LAST_RESORT)
+    return second if format_of(second).fits(ne0) else LAST_RESORT
 
 
 @lru_cache(maxsize=65536)

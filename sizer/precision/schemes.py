@@ -127,7 +127,7 @@ def mlx(architecture: Architecture, key: str) -> TensorFormat:
 
     def choose(tensor: Tensor) -> str:
         text = tensor.tower is Tower.TEXT and not tensor.checkpoint_only
-        table = tensor.module is Module.EMBEDDING or tensor.module in MATRIX_MODULES
+        table = tensor.module is Module.EMBEDDING or tensor.module in MATRIX_MODULES or tensor.role is Role.ROUTER
         whole = len(tensor.shape) >= 2 and matrix_shape(tensor)[2] % group == 0
         return key if text and table and whole else rest
 
