@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from sizer.model.architecture import Role
+from sizer.model.blocks.mlp import experts, router
 from sizer.model.blocks.tree import GATED, Tree
-from sizer.model.blocks.vision import VisionTower, channels, pair, patches, sam, siglip, temporal
+from sizer.model.blocks.vision import VisionTower, channels, internvl, pair, patches, sam, siglip, temporal
 from sizer.model.config import Config
 
 
@@ -92,6 +95,104 @@ def phi4(config: Config, tree: Tree) -> None:
     siglip(config, tree, head=True)
 
 
+def blip2(config: Config, tree: Tree) -> None:
+    """BLIP-2's ViT: one projection for q, k and v, a class token with a position of its own."""
+    size = config.size("hidden_size")
+    embeddings = tree.at("embeddings")
+    embeddings.parameter("class_embedding", 1, 1, size)
+    embeddings.parameter("position_embedding", 1, patches(config) + 1, size, role=Role.POSITION)
+    embeddings.conv("patch_embedding", size, 3, *pair(config, "patch_size"), bias=True)
+    layer = tree.stack("encoder.layers", config.layers())
+    # The three biases come as one where `qkv_bias` says so, and not at all otherwise.
+    names = "qkv projection"
+    layer.at("self_attn").fused_attention(size, names, bias="qo" if config.flag("qkv_bias", default=True) else "o")
+    layer.layer_norm("layer_norm1", "layer_norm2", size=size)
+    layer.at("mlp").mlp(size, config.size("intermediate_size"))
+    tree.layer_norm("post_layernorm", size=size)
+
+
+def ernie_vl(config: Config, tree: Tree) -> None:
+    """Ernie 4.5 VL's tower: Qwen2-VL's blocks over patches embedded by a linear layer."""
+    size = config.size("hidden_size")
+    height, width = pair(config, "patch_size")
+    tree.linear("patch_embed.proj", size, channels(config) * height * width)
+    block = tree.stack("blocks", config.layers("depth", "num_hidden_layers"))
+    block.layer_norm("norm1", "norm2", size=size)
+    block.at("attn").fused_attention(size)
+    block.at("mlp").mlp(size, config.size("intermediate_size"))
+    tree.layer_norm("ln", size=size)
+
+
+def minicpm(config: Config, tree: Tree) -> None:
+    """MiniCPM-V 4.6: SigLIP's encoder, with a merger by window attention between its layers."""
+    siglip(config, tree, head=False)
+    size = config.size("hidden_size")
+    height, width = config.sequence("window_kernel_size") or (2, 2)
+    merger, merged = tree.at("vit_merger"), height * width
+    merger.at("self_attn").attention(size)
+    merger.layer_norm("layer_norm1", size=size)
+    merger.layer_norm("pre_norm", size=merged * size)
+    merger.mlp(merged * size, merged * config.size("intermediate_size"), "linear_1 linear_2", out=size)
+
+
+def qianfan(config: Config, tree: Tree) -> None:
+    """Qianfan OCR: InternViT with its layers one scope up."""
+    inner = Tree()
+    internvl(config, inner)
+    for tensor in inner.tensors:
+        name = tensor.name.replace("encoder.layer.", "layers.")
+        tree.tensors.append(replace(tensor, name=tree.prefix + name, tower=tree.tower))
+
+
+def paddle(config: Config, tree: Tree) -> None:
+    """PaddleOCR-VL: SigLIP's encoder without a head."""
+    siglip(config, tree.at("vision_model"), head=False)
+
+
+def dots3(config: Config, tree: Tree) -> None:
+    """Dots 3: gated MLPs below, more and more experts above, and a merger."""
+    size, inner = config.size("embed_dim", "hidden_size"), config.size("intermediate_size")
+    head = size // config.size("num_heads", "num_attention_heads")
+    count = config.layers()
+    tree.conv("patch_embed.proj", size, channels(config), *pair(config, "patch_size"), bias=True)
+    tree.rms_norm("patch_embed.norm", "norm", size=size)
+    block = tree.stack("blocks", count)
+    block.rms_norm("norm1", "norm2", size=size)
+    block.at("attn").fused_attention(size, bias="qo" if config.flag("use_bias", "attention_bias") else "")
+    block.rms_norm("attn.q_norm", "attn.k_norm", size=head)
+    routed = _dots3_experts(config, count)
+    dense = tree.at("blocks.{layer}", (index for index in range(count) if not routed[index]))
+    dense.at("mlp").gated_mlp(size, inner, bias=config.flag("mlp_bias"))
+    active, width = (
+        config.size("num_experts_per_tok", "capacity_factor", default=2),
+        config.size("moe_intermediate_size"),
+    )
+    for experts_here in sorted(set(routed) - {0}):
+        sparse = tree.at("blocks.{layer}", (index for index in range(count) if routed[index] == experts_here))
+        chosen = min(active, experts_here)
+        sparse.put(experts(size, width, experts_here, chosen), router(size, experts_here))
+    out, merged = config.size("adapter_out_dim"), config.size("adapter_in_dim") * config.size("adapter_merge_size") ** 2
+    tree.layer_norm("merger.ln_q", size=config.size("adapter_in_dim"))
+    tree.at("merger").mlp(merged, merged, "mlp.0 mlp.2", out=out)
+
+
+def _dots3_experts(config: Config, count: int) -> tuple[int, ...]:
+    """Experts of each layer, nought where it is dense: `pyramid_num_routed`, else `mlp_layer_types`, else a pyramid."""
+    pyramid, types = config.sequence("pyramid_num_routed"), config.layer_types(count, "mlp_layer_types")
+    if pyramid is None and types is None:
+        pyramid = (*(-1,) * 25, *range(4, 65, 4), 64)
+    if pyramid is not None:
+        if len(pyramid) != count:
+            raise config.error("pyramid_num_routed", f"It must have an entry for each of {count} layers.")
+        return tuple(max(int(experts_here), 0) for experts_here in pyramid)
+    listed = config.fields.get("per_layer_config") or {}
+    every = config.size("num_local_experts")
+    return tuple(
+        (listed.get(str(index)) or listed.get(index) or {}).get("num_local_experts", every) if kind == "sparse" else 0
+        for index, kind in enumerate(types or ())
+    )
+
+
 MORE_TOWERS: dict[str, VisionTower] = {
     "glm_ocr_vision": glm_ocr,
     "ovis2_vision": ovis2,
@@ -100,4 +201,14 @@ MORE_TOWERS: dict[str, VisionTower] = {
     "janus_vision_model": janus,
     "phi4_multimodal_vision": phi4,
     "pp_chart2table_vision": sam,
+    "blip_2_vision_model": blip2,
+    "instructblip_vision_model": blip2,
+    "instructblipvideo_vision_model": blip2,
+    "ernie4_5_vl_moe_vision": ernie_vl,
+    "minicpmv4_6_vision": minicpm,
+    "minicpmv4_7_vision": minicpm,
+    "minicpm_ocr_vision": minicpm,
+    "qianfan_ocr_vision": qianfan,
+    "paddleocr_vl_vision": paddle,
+    "dots3_note_vision_encoder": dots3,
 }

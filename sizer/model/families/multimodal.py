@@ -71,6 +71,8 @@ def tower_of(field: str, config: Config) -> TowerMaker:
 class Wrapper:
     """A multimodal class: `towers` maps module names under `prefix` to config fields, `connect` joins them to the text.
 
+    A tower without a name is no module of its own: the connector embeds its input.
+
     `ties` says when the head is the embedding: `top` as the whole config says, `text` as the text config says,
     `either` if one of them says so, `never`. `text` is the field of the text config (empty: the whole config),
     `text_as` the family that describes it where its own model_type is no family, `merged` puts the class's own text
@@ -104,7 +106,7 @@ class Wrapper:
         tree = Tree(self.prefix, tower=Tower.PROJECTOR)
         for name, field in self.towers:
             sub = subs[field]
-            if sub is not None:
+            if sub is not None and name:
                 tower = Tower.AUDIO if field == "audio_config" else Tower.VISION
                 tower_of(field, sub)(sub, tree.at(name, tower=tower))
         self.connect(Pieces(config, subs, parts.hidden_size), tree)
