@@ -120,15 +120,10 @@ def _counted(text: str) -> Target | None:
     one = _single(name) or _without_remark(name) or _unlisted(name)
     if one is None or one.others:
         return None
-    return _times(one, int(number), text)
-
-
-def _times(one: Target, number: int, text: str) -> Target:
-    if not 1 <= number * one.count <= MOST_DEVICES:
+    if not 1 <= int(number) * one.count <= MOST_DEVICES:
         raise UsageError(f"{text!r} asks for {number} devices.", f"Ask for 1 to {MOST_DEVICES}.")
-    many = _target(Found(one.device, one.notes), number * one.count)
-    memory_bytes = one.host_memory_bytes * number if one.host_memory_bytes else None
-    return replace(many, host=one.host, host_memory_bytes=memory_bytes)
+    memory_bytes = one.host_memory_bytes * int(number) if one.host_memory_bytes else None
+    return replace(repeated(one, int(number) * one.count), host_memory_bytes=memory_bytes)
 
 
 def _together(text: str) -> Target | None:
@@ -194,6 +189,18 @@ def _rented(instance: Instance) -> Target:
     if link:
         target = replace(target, link=link.name, link_bytes_per_s=link.bytes_per_s)
     return replace(target, host_memory_bytes=instance.host_memory_bytes)
+
+
+def repeated(target: Target, count: int) -> Target:
+    """The target with `count` of its device as it stands (a slice, its memory), and the link between them."""
+    many = _target(Found(target.device, target.notes), count)
+    return replace(
+        many,
+        asked=target.asked,
+        host=target.host,
+        host_count=target.host_count,
+        host_memory_bytes=target.host_memory_bytes,
+    )
 
 
 def override(

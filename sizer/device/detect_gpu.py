@@ -104,22 +104,17 @@ def _text(value: Any) -> str:
 
 def drm(edge: Edge) -> tuple[Gpu, ...]:
     """AMD and discrete Intel GPUs by sysfs."""
-    found: list[Gpu] = []
-    names = _rocm_names(edge)
-    gfx_ids = list(_gfx_ids(edge))
+    cards: dict[str, list[str]] = {"amd": [], "intel": []}
     for path in edge.glob("/sys/class/drm/card[0-9]*"):
         base = f"/sys/class/drm/{path.name}/device"
         vendor = PCI_VENDORS.get(edge.read(f"{base}/vendor"))
-        if "-" in path.name or vendor is None:
-            continue
-        if vendor == "amd":
-            seen = sum(gpu.vendor == "amd" for gpu in found)
-            gpu = _amd(edge, base, names, gfx_ids, seen)
-        else:
-            gpu = _intel(edge, base)
-        if gpu:
-            found.append(gpu)
-    return tuple(found)
+        if vendor and "-" not in path.name:
+            cards[vendor].append(base)
+    names = _rocm_names(edge) if cards["amd"] else []
+    gfx_ids = list(_gfx_ids(edge))
+    amd = (_amd(edge, base, names, gfx_ids, number) for number, base in enumerate(cards["amd"]))
+    intel = (_intel(edge, base) for base in cards["intel"])
+    return tuple(gpu for gpu in (*amd, *intel) if gpu)
 
 
 def _amd(edge: Edge, base: str, names: list[str], gfx_ids: list[str], number: int) -> Gpu | None:

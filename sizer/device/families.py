@@ -27,7 +27,7 @@ def find_family(text: str) -> Found | None:
         if squash(row["key"]) == squash(text):
             return _member(row, row["name"], text)
         like = rows.device(rows.by_key()[row["like"]])
-        if re.search(row["pattern"], words) and vendors <= {like.vendor}:
+        if vendors <= {like.vendor} and re.search(row["pattern"], words):
             return _member(row, text.strip(), text)
     return None
 

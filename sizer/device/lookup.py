@@ -8,7 +8,7 @@ from functools import cache
 
 from sizer.device import rows
 from sizer.device.records import Device
-from sizer.device.spelling import Facts, Spelling, spell, squash
+from sizer.device.spelling import NOTHING_STATED, Facts, Spelling, spell, squash
 from sizer.units import GB, GIB
 
 # Drivers show a few percent less or more than the label (ECC, 180 or 192 GB of a B200).
@@ -59,9 +59,10 @@ def find_row(text: str, clock_bytes_per_s: float | None = None) -> Found | None:
 
     `clock_bytes_per_s` is the bandwidth that the driver's memory clock and bus width make: it picks among variants.
     """
+    key = text.casefold().strip()
+    if key in rows.by_key():
+        return _finished(text, NOTHING_STATED, (rows.by_key()[key],))
     asked = spell(text)
-    if text.casefold().strip() in rows.by_key():
-        return _finished(text, asked, (rows.by_key()[text.casefold().strip()],))
     numbers = _exact().get(squash(text), ())
     candidates = _by_words(asked)
     if len(numbers) == 1 and not asked.facts.cores:

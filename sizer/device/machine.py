@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import platform
-import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 COMMAND_TIMEOUT_S = 10
+# One of these is there with any NVIDIA driver on Linux (the last is Windows's): without, the library is not loaded.
+NVIDIA_DRIVER = ("/dev/nvidiactl", "/proc/driver/nvidia", "/dev/nvhost-gpu", "/dev/nvmap", "/dev/dxg")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +73,11 @@ class Machine:
 
 def run_command(command: list[str]) -> str:
     """What a command prints, empty where it is missing, fails or takes too long."""
+    import shutil
+    import subprocess
+
+    if shutil.which(command[0]) is None:
+        return ""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=COMMAND_TIMEOUT_S, check=False)  # noqa: S603
     except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
@@ -82,6 +87,8 @@ def run_command(command: list[str]) -> str:
 
 def load_nvml() -> Any | None:
     """NVIDIA's management library, initialised; None without one or without a driver."""
+    if _system() == "Linux" and not any(Path(place).exists() for place in NVIDIA_DRIVER):
+        return None
     try:
         import pynvml
 
@@ -90,6 +97,12 @@ def load_nvml() -> Any | None:
         # NVML raises its own tree, the loader OSError; whatever it is, there is no NVIDIA GPU to speak to.
         return None
     return pynvml
+
+
+def _system() -> str:
+    import platform
+
+    return platform.system()
 
 
 def _environment() -> Mapping[str, str]:
@@ -103,7 +116,7 @@ class Edge:
     """Everything outside that detection looks at: files under `root`, commands, NVML, the environment."""
 
     root: Path = Path("/")
-    system: str = field(default_factory=platform.system)
+    system: str = field(default_factory=_system)
     run: Callable[[list[str]], str] = run_command
     nvml: Callable[[], Any | None] = load_nvml
     environment: Mapping[str, str] = field(default_factory=_environment)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cache
 
 
 def _set(words: str) -> frozenset[str]:
@@ -37,42 +38,39 @@ BRACKET_WORDS = _set(
 )
 
 # Spellings of the same words, tried in this order on the folded text.
-_REWRITES = tuple(
-    (re.compile(pattern), replacement)
-    for pattern, replacement in (
-        (r"\((?:r|tm|c)\)|[®™©]", " "),
-        (r"@?\s*\b\d+(?:\.\d+)?\s*ghz\b", " "),
-        (r"\b(?:w/|with)\s*(?:amd\s+)?radeon\b.*", " "),
-        (r"\bgrace[ -](?:hopper|blackwell)(?:[ -]superchip)?\b", " "),
-        (r"\b(?:macbook (?:pro|air|neo)|mac (?:studio|mini|pro)|macbook|imac)\b", " apple "),
-        (r"\b\d+(?:st|nd|rd|th) gen(?:eration)?\b(?=.*\bcore\b)", " "),
-        (r"\bdata\s?cent(?:er|re)\b", " "),
-        (r"\btensor cores?\b|\bextreme edition\b|\b(?:eng\.? )?sample\b", " "),
-        (r"\bneoverse[ -]?[a-z]\d\b.*|\boryon\b", " "),
-        (r"\bmodel b(?: plus)?(?: rev [\d.]+)?\b|\brev [\d.]+", " "),
-        (r"\bmax[ -]q\b", " maxq "),
-        (r"\b(?:mobile|notebook|laptop)(?: gpu)?\b", " laptop "),
-        (r"\b(?:max-?q )?with max-?q design\b", " maxq "),
-        (r"\brtx[ -]?(\d{4})( ?ti)?m\b", r" rtx \1 \2 laptop "),
-        (r"\b(rtx|gtx|rx|epyc|ryzen|core|ultra|i[3579]|xeon|quadro|titan)(\d|[a-z]\d)", r" \1 \2"),
-        (r"\b(radeon|arc|tesla|geforce)(\d|[a-z]\d)", r" \1 \2"),
-        (r"\bcore[ -]ultra[ -](?:x)?([579])\b|\bultra[ -]x?([579])\b", r" core ultra\1\2 "),
-        (r"\bryzen[ -]threadripper(?:[ -]pro)?\b|\bthreadripper[ -]pro\b", " threadripper "),
-        (r"\bryzen[ -]([3579])(?:[ -]pro)?\b", r" ryzen ryzen\1 "),
-        (r"\br([3579])(?=[ -]\d{4})", r" ryzen ryzen\1 "),
-        (r"\bryzen[ -]ai[ -]([3579])\b", r" ryzen ryzen\1 ai "),
-        (r"\bxeon[ -]6\b(?=.*\d{4}[pe])", " xeon "),
-        (r"\btitan[ -]?rtx\b", " titanrtx "),
-        (r"\bradeon[ -]pro[ -](?=[wvx]\d)|\bpro[ -](?=[wv]\d{3,4}\b)", " radeon "),
-        (r"\brtx[ -](\d000)[ -]?pro\b", r" rtx pro \1 "),
-        (r"\b(\d{3,4})(ti ?super|ti|super|xtx|xt|gre|d|ada|maxq|laptop)\b", r" \1 \2 "),
-        (r"\bti ?super\b", " ti super "),
-        (r"\b(graviton|gaudi|trainium|inferentia|grace|cobalt)[ -](?=\d)", r" \1"),
-        (r"\b(e[357]-\d{4}[a-z]?)(v\d)\b", r"\1 \2"),
-        (r"\b(orin|thor|xavier)(nx|nano|agx)\b", r" \1 \2 "),
-        (r"\bmi[ -](\d{2,3}[ax]?)\b", r" mi\1 "),
-        (r"\+", " plus "),
-    )
+_REWRITES = (
+    (r"\((?:r|tm|c)\)|[®™©]", " "),
+    (r"@?\s*\b\d+(?:\.\d+)?\s*ghz\b", " "),
+    (r"\b(?:w/|with)\s*(?:amd\s+)?radeon\b.*", " "),
+    (r"\bgrace[ -](?:hopper|blackwell)(?:[ -]superchip)?\b", " "),
+    (r"\b(?:macbook (?:pro|air|neo)|mac (?:studio|mini|pro)|macbook|imac)\b", " apple "),
+    (r"\b\d+(?:st|nd|rd|th) gen(?:eration)?\b(?=.*\bcore\b)", " "),
+    (r"\bdata\s?cent(?:er|re)\b", " "),
+    (r"\btensor cores?\b|\bextreme edition\b|\b(?:eng\.? )?sample\b", " "),
+    (r"\bneoverse[ -]?[a-z]\d\b.*|\boryon\b", " "),
+    (r"\bmodel b(?: plus)?(?: rev [\d.]+)?\b|\brev [\d.]+", " "),
+    (r"\bmax[ -]q\b", " maxq "),
+    (r"\b(?:mobile|notebook|laptop)(?: gpu)?\b", " laptop "),
+    (r"\b(?:max-?q )?with max-?q design\b", " maxq "),
+    (r"\brtx[ -]?(\d{4})( ?ti)?m\b", r" rtx \1 \2 laptop "),
+    (r"\b(rtx|gtx|rx|epyc|ryzen|core|ultra|i[3579]|xeon|quadro|titan)(\d|[a-z]\d)", r" \1 \2"),
+    (r"\b(radeon|arc|tesla|geforce)(\d|[a-z]\d)", r" \1 \2"),
+    (r"\bcore[ -]ultra[ -](?:x)?([579])\b|\bultra[ -]x?([579])\b", r" core ultra\1\2 "),
+    (r"\bryzen[ -]threadripper(?:[ -]pro)?\b|\bthreadripper[ -]pro\b", " threadripper "),
+    (r"\bryzen[ -]([3579])(?:[ -]pro)?\b", r" ryzen ryzen\1 "),
+    (r"\br([3579])(?=[ -]\d{4})", r" ryzen ryzen\1 "),
+    (r"\bryzen[ -]ai[ -]([3579])\b", r" ryzen ryzen\1 ai "),
+    (r"\bxeon[ -]6\b(?=.*\d{4}[pe])", " xeon "),
+    (r"\btitan[ -]?rtx\b", " titanrtx "),
+    (r"\bradeon[ -]pro[ -](?=[wvx]\d)|\bpro[ -](?=[wv]\d{3,4}\b)", " radeon "),
+    (r"\brtx[ -](\d000)[ -]?pro\b", r" rtx pro \1 "),
+    (r"\b(\d{3,4})(ti ?super|ti|super|xtx|xt|gre|d|ada|maxq|laptop)\b", r" \1 \2 "),
+    (r"\bti ?super\b", " ti super "),
+    (r"\b(graviton|gaudi|trainium|inferentia|grace|cobalt)[ -](?=\d)", r" \1"),
+    (r"\b(e[357]-\d{4}[a-z]?)(v\d)\b", r"\1 \2"),
+    (r"\b(orin|thor|xavier)(nx|nano|agx)\b", r" \1 \2 "),
+    (r"\bmi[ -](\d{2,3}[ax]?)\b", r" mi\1 "),
+    (r"\+", " plus "),
 )  # fmt: skip
 _RATE = re.compile(r"~?(\d+(?:\.\d+)?)\s*gb/s(?:\s*triad)?")
 _GPU_CORES = re.compile(r"\b(\d+)[ -]core gpu\b|(?<=[ -])(\d{1,2})c\b")
@@ -110,6 +108,9 @@ class Spelling:
     facts: Facts
 
 
+NOTHING_STATED = Spelling(frozenset(), frozenset(), frozenset(), "", "", Facts())
+
+
 def squash(text: str) -> str:
     """The text without case, spaces and punctuation: `RTX 4090` and `rtx-4090` are one; `+` stays (`6438Y+`)."""
     return _SQUASH.sub("", text.casefold())
@@ -118,9 +119,15 @@ def squash(text: str) -> str:
 def folded(text: str) -> str:
     """The text in the words of this module, as one string: what the patterns of CPU families are matched with."""
     text = text.casefold().replace("_", " ")
-    for pattern, replacement in _REWRITES:
+    for pattern, replacement in _rewrites():
         text = pattern.sub(replacement, text)
     return text
+
+
+@cache
+def _rewrites() -> tuple[tuple[re.Pattern[str], str], ...]:
+    """Compiled when a name is first taken apart: a key needs none of it."""
+    return tuple((re.compile(pattern), replacement) for pattern, replacement in _REWRITES)
 
 
 def spell(text: str) -> Spelling:
