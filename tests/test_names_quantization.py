@@ -1,7 +1,11 @@
 """Quantizations read from model names."""
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from sizer.model import name_quantization
+from sizer.model.name_quantization import may_tell, quantization_in
 from sizer.model.names import parse_name
 
 
@@ -49,3 +53,38 @@ def test_quantization(name: str, precision: str | None) -> None:
 def test_bits_without_a_scheme_say_so() -> None:
     """`4bit` alone does not tell the scheme, and the notes say that."""
     assert any("scheme" in note for note in parse_name("Llama-8B-4bit").notes)
+
+
+PIECES = [
+    "Llama",
+    "Q",
+    "8B",
+    "q4",
+    "K",
+    "M",
+    "g",
+    "gs",
+    "128",
+    "-",
+    "_",
+    ".",
+    "int",
+    "4",
+    "bit",
+    "w",
+    "a16",
+    "nf",
+    "AWQ",
+    "/",
+]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(max_size=30) | st.lists(st.sampled_from(PIECES), max_size=8).map("".join))
+def test_the_sieve_before_the_patterns_loses_nothing(text: str) -> None:
+    """A name that the cheap sieve passes over is one that the patterns would leave as it is."""
+    expected = quantization_in(text)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(name_quantization, "may_tell", lambda _whole: True)
+        assert quantization_in(text) == expected
+    assert may_tell(text) or expected[:2] == (None, ())

@@ -3,51 +3,59 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 _FLAGS = re.ASCII | re.IGNORECASE
-_EXTENSION = re.compile(r"\.(?:gguf|ggml|safetensors|bin|pt|pth|json)$", _FLAGS)
-_SHARD = re.compile(r"[-_.][0-9]{5}-of-[0-9]{5}$", _FLAGS)
+_EXTENSIONS = (".gguf", ".ggml", ".safetensors", ".bin", ".pt", ".pth", ".json")
+_SHARD = r"[-_.][0-9]{5}-of-[0-9]{5}$"
 
 
+@lru_cache(maxsize=64)
 def _word(pattern: str) -> re.Pattern[str]:
+    """A pattern that stands as a word of its own. Compiled when first used: most names need none of them."""
     return re.compile(rf"(?<![0-9a-z])(?:{pattern})(?![0-9a-z])", _FLAGS)
 
 
-_GGUF = _word(
+_GGUF = (
     r"(ud[-_])?("
     r"q[2-6][-_]k[-_](?:xxl|xl|xs|l|m|s)|q8[-_]k[-_]xl|q[2-6][-_]k|q[458][-_][01](?:_[48]_[48])?"
     r"|iq[1-4][-_](?:xxs|xs|nl|s|m)|tq[12][-_]0|mxfp4[-_]moe)"
 )
 # llama-quantize takes the short names for these.
 _GGUF_SHORT = {"q3_k": "q3_k_m", "q4_k": "q4_k_m", "q5_k": "q5_k_m"}
-_GPTQ, _AWQ, _EXL, _MLX, _BNB = map(
-    _word, ("gptq|gptqmodel", "awq", "(exl[23])", "mlx(?:-community)?", "bnb|bitsandbytes")
-)
-_BITS = _word(r"int([2-8])|([2-8])-?bits?|w([2-8])a16|i([48])")
-_GROUP = _word(r"gs?-?([0-9]{2,4})|([0-9]{2,4})g")
-_GROUP_LAST = _word(r"[0-9]{2,4}g")
-_BPW = _word(r"([0-9]{1,2}(?:\.[0-9]{1,2})?)-?bpw")
+_GPTQ, _AWQ, _EXL, _MLX, _BNB = (
+    "gptq|gptqmodel", "awq", "(exl[23])", "mlx(?:-community)?", "bnb|bitsandbytes",
+)  # fmt: skip
+_BITS = r"int([2-8])|([2-8])-?bits?|w([2-8])a16|i([48])"
+_GROUP = r"gs?-?([0-9]{2,4})|([0-9]{2,4})g"
+_GROUP_LAST = r"[0-9]{2,4}g"
+_BPW = r"([0-9]{1,2}(?:\.[0-9]{1,2})?)-?bpw"
 
 # Names that say one precision outright, most telling first; each is also removed, so that no digit of it is a size.
-_OUTRIGHT: tuple[tuple[re.Pattern[str], str], ...] = tuple(
-    (_word(pattern), precision)
-    for pattern, precision in (
-        ("nvfp4", "nvfp4"),
-        ("mxfp4", "mxfp4"),
-        ("nf4-dq", "nf4-dq"),
-        ("nf4", "nf4"),
-        ("w4a16|int4-w4a16", "w4a16-int4"),
-        ("fp8|f8|float8|w8a8-fp8|fp8-w8a8|fp8-dynamic|e4m3", "fp8"),
-        ("w8a8|int8-w8a8", "w8a8-int8"),
-        ("int8", "int8"),
-        ("bf16|bfloat16", "bf16"),
-        ("fp16|f16|float16", "fp16"),
-        ("fp32|f32|float32", "fp32"),
-    )
+_OUTRIGHT = (
+    ("nvfp4", "nvfp4"),
+    ("mxfp4", "mxfp4"),
+    ("nf4-dq", "nf4-dq"),
+    ("nf4", "nf4"),
+    ("w4a16|int4-w4a16", "w4a16-int4"),
+    ("fp8|f8|float8|w8a8-fp8|fp8-w8a8|fp8-dynamic|e4m3", "fp8"),
+    ("w8a8|int8-w8a8", "w8a8-int8"),
+    ("int8", "int8"),
+    ("bf16|bfloat16", "bf16"),
+    ("fp16|f16|float16", "fp16"),
+    ("fp32|f32|float32", "fp32"),
 )
-_NVIDIA_FP4 = re.compile(r"^nvidia/.*(?<![0-9a-z])fp4(?![0-9a-z])", _FLAGS)
-_OTHER_SCHEME = _word("aqlm|hqq|eetq|autoround|quip|squeezellm|spqr|vptq|openvino|ov|onnx|ggml")
+_FP4 = "fp4"
+_OTHER_SCHEME = "aqlm|hqq|eetq|autoround|quip|squeezellm|spqr|vptq|openvino|ov|onnx|ggml"
 _NOISE = (_GGUF, _BITS, _GROUP, _BPW, _GPTQ, _AWQ, _EXL, *(pattern for pattern, _ in _OUTRIGHT))
+
+_AFTER_G = frozenset("0123456789s-")
+# Letters that every word of the patterns above has: a name with none of them needs no pattern.
+_STEMS = (
+    "q2", "q3", "q4", "q5", "q6", "q8", "iq", "tq", "ptq", "awq", "exl", "mlx", "bnb", "bitsandbytes", "bit", "bpw",
+    "int", "w2a", "w3a", "w4a", "w5a", "w6a", "w7a", "w8a", "i4", "i8", "fp", "nf4", "f8", "f16", "f32", "float",
+    "e4m3", "aqlm", "hqq", "eetq", "autoround", "quip", "llm", "spqr", "openvino", "ov", "onnx", "ggml",
+)  # fmt: skip
 
 
 def quantization_in(text: str) -> tuple[str | None, tuple[str, ...], str]:
@@ -55,38 +63,58 @@ def quantization_in(text: str) -> tuple[str | None, tuple[str, ...], str]:
 
     The name comes back without organisation, extension and shard number, its quantization replaced by spaces.
     """
-    whole = _SHARD.sub("", _EXTENSION.sub("", text.strip()))
+    whole = text.strip()
+    for extension in _EXTENSIONS:
+        if whole.lower().endswith(extension):
+            whole = whole[: -len(extension)]
+            break
+    if "-of-" in whole.lower():
+        whole = re.sub(_SHARD, "", whole, flags=_FLAGS)
     name = whole.rstrip("/").rsplit("/", 1)[-1]
+    if not may_tell(whole):
+        return None, (), name
     precision, notes = _precision(whole, name)
     for pattern in _NOISE:
-        name = pattern.sub(" ", name)
+        name = _word(pattern).sub(" ", name)
     return precision, notes, name
 
 
+def may_tell(whole: str) -> bool:
+    """Whether any word could speak of a quantization: a cheap sieve before the patterns, which it never contradicts."""
+    lowered = whole.lower()
+    if any(stem in lowered for stem in _STEMS):
+        return True
+    # groups: g128, gs-64, 128g
+    return any(
+        letter == "g" and (lowered[place + 1 : place + 2] in _AFTER_G or lowered[place - 1 : place].isdigit())
+        for place, letter in enumerate(lowered)
+    )
+
+
 def _precision(whole: str, name: str) -> tuple[str | None, tuple[str, ...]]:
-    if match := _GGUF.search(name):
+    if match := _word(_GGUF).search(name):
         kind = match[2].lower().replace("-", "_")
         return ("ud-" if match[1] else "") + _GGUF_SHORT.get(kind, kind), ()
     bits = _first(_BITS, name)
     schemes = (
-        (_GPTQ.search(name) or (bits == 4 and _GROUP_LAST.search(name)), _gptq),
-        (_AWQ.search(name), _awq),
-        (_EXL.search(name), _exllama),
-        (_BNB.search(name), _bitsandbytes),
+        (_word(_GPTQ).search(name) or (bits == 4 and _word(_GROUP_LAST).search(name)), _gptq),
+        (_word(_AWQ).search(name), _awq),
+        (_word(_EXL).search(name), _exllama),
+        (_word(_BNB).search(name), _bitsandbytes),
     )
     for found, read in schemes:
         if found:
             return read(bits, name)
-    if _MLX.search(whole) and bits is not None:
+    if _word(_MLX).search(whole) and bits is not None:
         return f"mlx-{bits}bit", ()
-    precision = next((precision for pattern, precision in _OUTRIGHT if pattern.search(name)), None)
-    if precision is None and _NVIDIA_FP4.search(whole):
+    precision = next((precision for pattern, precision in _OUTRIGHT if _word(pattern).search(name)), None)
+    if precision is None and whole.lower().startswith("nvidia/") and _word(_FP4).search(name):
         precision = "nvfp4"
     return precision, () if precision else _unclear(bits, name)
 
 
-def _first(pattern: re.Pattern[str], name: str) -> int | None:
-    match = pattern.search(name)
+def _first(pattern: str, name: str) -> int | None:
+    match = _word(pattern).search(name)
     return next((int(group) for group in match.groups() if group), None) if match else None
 
 
@@ -102,7 +130,7 @@ def _awq(bits: int | None, _name: str) -> tuple[str | None, tuple[str, ...]]:
 
 
 def _exllama(_bits: int | None, name: str) -> tuple[str | None, tuple[str, ...]]:
-    scheme, bpw = _EXL.search(name), _BPW.search(name)
+    scheme, bpw = _word(_EXL).search(name), _word(_BPW).search(name)
     if scheme and bpw:
         return f"{scheme[1].lower()}-{float(bpw[1]):.2f}bpw", ()
     return None, ("EXL without its bits per weight",)
@@ -111,7 +139,7 @@ def _exllama(_bits: int | None, name: str) -> tuple[str | None, tuple[str, ...]]
 def _bitsandbytes(bits: int | None, name: str) -> tuple[str | None, tuple[str, ...]]:
     if bits == 8:
         return "int8", ()
-    if re.search(r"(?<![0-9a-z])fp4(?![0-9a-z])", name, _FLAGS):
+    if _word(_FP4).search(name):
         return "fp4", ()
     if bits == 4 or "nf4" in name.lower():
         return "nf4", ()
@@ -119,10 +147,10 @@ def _bitsandbytes(bits: int | None, name: str) -> tuple[str | None, tuple[str, .
 
 
 def _unclear(bits: int | None, name: str) -> tuple[str, ...]:
-    if match := _OTHER_SCHEME.search(name):
+    if match := _word(_OTHER_SCHEME).search(name):
         return (f"{match[0]} has no precision name here",)
     if bits is not None:
         return (f"{bits} bits, but the name does not tell the scheme",)
-    if _BPW.search(name):
+    if _word(_BPW).search(name):
         return ("bits per weight, but the name does not tell the scheme",)
     return ()
