@@ -141,6 +141,26 @@ def test_exceptions_are_honoured_layer_by_layer(listed: list[str], left: dict[Ro
     assert sum(part.tensor.total_elements for part in stored.tensors) == reference_architecture().total_params
 
 
+def test_gptqmodels_own_rules_are_honoured() -> None:
+    """`dynamic` leaves modules out or gives them other bits, `lm_head` quantizes the head."""
+    plain = {"quant_method": "gptq", "bits": 4, "group_size": 128, "checkpoint_format": "gptq"}
+    skipped = store_as_configured(configured({**plain, "dynamic": {"-:.*layers\\.0\\.mlp.*": {}}}))
+    left = {part.tensor.role for part in skipped.tensors if part.format == "bf16" and part.tensor.layers == (0,)}
+    assert left == {Role.GATE, Role.UP, Role.DOWN}
+    assert skipped.exact
+    mixed = store_as_configured(configured({**plain, "dynamic": {"+:.*down_proj.*": {"bits": 8}}}))
+    assert not mixed.exact
+    head = store_as_configured(configured({**plain, "lm_head": True}))
+    assert {part.format for part in head.tensors if part.tensor.role is Role.LM_HEAD} == {"gptq-int4"}
+
+
+def test_a_gguf_type_is_sized_by_its_rules() -> None:
+    """A model read from a GGUF header names its type; sized from its inventory it follows the mixture."""
+    model = configured({"quant_method": "gguf", "type": "q4_k_m"})
+    assert configured_precision(model) == "q4_k_m"
+    assert store_as_configured(model).tensors == store(reference_architecture(), "q4_k_m").tensors
+
+
 def test_mixed_precision_gives_each_module_its_own() -> None:
     """modelopt's list by module: experts, attention and head each in their own format, the rest in 16 bits."""
     layers = {

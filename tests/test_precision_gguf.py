@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from dataclasses import replace
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from precisionmodels import DATA, gguf_model, published_model, rows
 
 from sizer.errors import UsageError
+from sizer.model import families
 from sizer.model.architecture import Architecture, Role
 from sizer.precision.formats import SAME_FORMAT, format_of
 from sizer.precision.gguf_header import header_bytes
@@ -131,6 +133,13 @@ def test_files_known_to_the_byte(row: dict[str, str], model: Architecture) -> No
     sizes = [gguf(model, row["quant"], imatrix=imatrix).download_bytes or 0 for imatrix in (False, True)]
     nearest = min(sizes, key=lambda size: abs(size - int(row["file_bytes"])))
     assert nearest == pytest.approx(int(row["file_bytes"]), rel=2e-4, abs=6e5)
+
+
+def test_linear_attention_follows_the_older_rule_to_the_byte() -> None:
+    """Qwen3.5-35B-A3B in Q4_K_M is 20177.96 MiB in llama.cpp's log before pull request 19770."""
+    fields = json.loads((DATA / "Qwen3.5-35B-A3B.json").read_text(encoding="utf-8"))
+    stored = gguf(families.build(fields, "Qwen/Qwen3.5-35B-A3B"), "Q4_K_M")
+    assert stored.weights_bytes / 2**20 == pytest.approx(20177.96, abs=0.006)
 
 
 def test_gpt_oss_keeps_its_experts_in_mxfp4() -> None:

@@ -78,7 +78,17 @@ def _gptq(settings: Settings) -> Method:
     precision, key = _grouped(f"gptq-int{bits}", _whole(settings, "group_size", 128))
     if "checkpoint_format" not in settings and "meta" not in settings:
         key += "+bias"
-    return Method(precision, key, _ignored(settings, "modules_in_block_to_quantize_exclude"))
+    dynamic = settings.get("dynamic")
+    rules = tuple(dynamic) if isinstance(dynamic, Mapping) else ()
+    skipped = Names.of([f"re:{rule[2:]}" for rule in rules if str(rule).startswith("-:")], "dynamic")
+    mixed = any(not str(rule).startswith("-:") for rule in rules)
+    note = ("Modules with their own bits or group are counted at the common ones.",) if mixed else ()
+
+    def head(module: str) -> str | None:
+        return key if module == "lm_head" else None
+
+    chosen = head if settings.get("lm_head") is True else None
+    return Method(precision, key, skipped, chosen, notes=note, exact=not mixed)
 
 
 def _auto_round(settings: Settings) -> Method:

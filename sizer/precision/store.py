@@ -100,6 +100,9 @@ def store_as_configured(architecture: Architecture) -> Stored:
 
     Raises UnknownPrecision for a quantization that no scheme here describes.
     """
+    name = configured.configured_precision(architecture)
+    if name is not None and precision_of(name).is_gguf:
+        return stored_as(architecture, precision_of(name))
     plan = configured.plan(architecture)
     if plan is None:
         row = precision_of(dtype_format(architecture))
