@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -153,6 +154,13 @@ def test_paths_that_are_no_model(
         resolve(str(tmp_path / name))
 
 
+def test_what_is_neither_file_nor_folder(tmp_path: Path) -> None:
+    """A pipe would block whoever reads it: it is refused unread."""
+    os.mkfifo(tmp_path / "config.json")
+    with pytest.raises(UnknownModel, match="neither a file nor a folder"):
+        resolve(str(tmp_path / "config.json"))
+
+
 @pytest.mark.parametrize("text", ["missing.gguf", "./no/such/config.json", "", "/tmp/x.safetensors", "~nobody/x.json"])
 def test_missing_files_are_said_to_be_missing(text: str) -> None:
     """Text that can only be a path is not looked for on the hub."""
@@ -191,6 +199,25 @@ def test_hub_quantized_weights_are_read_by_their_header(server: Hub) -> None:
     projections = sum(shape[0] * shape[1] for name, shape in PLAIN.items() if "proj" in name)
     assert found.stored.weights_bytes == 2 * PARAMS - projections + 7 * 4
     assert (found.stored.precision, found.stored.download_bytes) == ("fp8-block", len(data))
+
+
+def test_hub_shards_are_read_by_their_index(server: Hub) -> None:
+    """A sharded quantized repository is read from the headers of all its shards; a missing one is named."""
+    names = sorted(FP8)
+    files = {f"model-0000{n}-of-00003.safetensors": names[n - 1 :: 3] for n in (1, 2, 3)}
+    weight_map = {name: shard for shard, held in files.items() for name in held}
+    repo = Repo({"config.json": json.dumps(FP8_CONFIG).encode()})
+    repo.files["model.safetensors.index.json"] = json.dumps({"weight_map": weight_map}).encode()
+    for shard, held in files.items():
+        repo.files[shard] = safetensors_bytes({name: FP8[name] for name in held})
+    server.repos["org/q"] = repo
+    found = resolve("org/q")
+    assert found.stored is not None
+    assert (found.architecture.total_params, found.notes) == (PARAMS, ())
+    assert found.stored.download_bytes == sum(len(data) for name, data in repo.files.items() if "-of-" in name)
+    del repo.files["model-00002-of-00003.safetensors"]
+    with pytest.raises(InvalidHeader, match=r"needs 'model-00002-of-00003\.safetensors', which is missing"):
+        resolve("org/q")
 
 
 def test_hub_weights_of_an_unknown_architecture(server: Hub, monkeypatch: pytest.MonkeyPatch) -> None:

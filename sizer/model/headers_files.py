@@ -98,15 +98,19 @@ def read_gguf(files: Sequence[str], open_file: OpenFile, model_id: str) -> Read:
 
 
 def read_safetensors(
-    files: str | Sequence[str], open_file: OpenFile, model_id: str, config: Mapping[str, Any] | None
+    files: str | Sequence[str],
+    open_file: OpenFile,
+    model_id: str,
+    config: Mapping[str, Any] | None,
+    workers: int = 1,
 ) -> Read:
-    """Architecture and bytes of a checkpoint: `files` is its index, or its shards."""
+    """Architecture and bytes of a checkpoint: `files` is its index, or its shards; `workers` read remote ones."""
     from sizer.model.headers import open_shard
     from sizer.model.headers_torch_model import torch_model
 
     header: Header
     if isinstance(files, str):
-        header = read_indexed(open_shard(open_file, files, model_id), open_file)
+        header = read_indexed(open_shard(open_file, files, model_id), open_file, workers)
     else:
-        header = read_shards(files, open_file, model_id)
+        header = read_shards(files, open_file, model_id, workers)
     return torch_model(header, model_id, config)

@@ -147,22 +147,31 @@ def parse_index(source: ByteSource) -> dict[str, str]:
     return weight_map
 
 
-def read_indexed(index: ByteSource, open_file: Callable[[str], ByteSource]) -> Header:
+def read_indexed(index: ByteSource, open_file: Callable[[str], ByteSource], workers: int = 1) -> Header:
     """The header of all shards that an index names; each tensor must be where the index says."""
     weight_map = parse_index(index)
     shards = sorted(set(weight_map.values()))
-    header = read_shards(shards, open_file, index.name)
+    header = read_shards(shards, open_file, index.name, workers)
     missing = weight_map.keys() - {tensor.name for tensor in header.tensors}
     if missing:
         raise invalid(index, f"tensor {min(missing)!r} is in no shard")
     return header
 
 
-def read_shards(shards: Sequence[str], open_file: Callable[[str], ByteSource], name: str) -> Header:
-    """The header of a list of shards; a missing one is an error that names it."""
+def read_shards(shards: Sequence[str], open_file: Callable[[str], ByteSource], name: str, workers: int = 1) -> Header:
+    """The header of a list of shards; a missing one is an error that names it. Remote ones are read by `workers`."""
     if len(shards) > MAX_SHARDS:
         raise invalid(name, f"it names {len(shards)} shards, {MAX_SHARDS} are allowed")
-    return merge([parse(open_shard(open_file, shard, name)) for shard in shards], name)
+
+    def read(shard: str) -> Header:
+        return parse(open_shard(open_file, shard, name))
+
+    if min(workers, len(shards)) <= 1:
+        return merge([read(shard) for shard in shards], name)
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(min(workers, len(shards))) as pool:
+        return merge(list(pool.map(read, shards)), name)
 
 
 def sibling_shards(filename: str) -> list[str]:

@@ -25,7 +25,7 @@ def torch_model(header: Header, model_id: str, config: Mapping[str, Any] | None)
     difference between the two is noted. Raises InvalidHeader, InvalidConfig.
     """
     described, notes = _described(config, model_id)
-    quantization = described.quantization if described else _quantization(config)
+    quantization = (described.quantization if described else None) or _quantization(config)
     found = weights(header.tensors, quantization, model_id)
     stored = _stored_tensors(found, described, model_id)
     notes += tuple(sorted({weight.note for weight in found if weight.note}))
@@ -125,17 +125,14 @@ class _Owners:
         return Tensor(name, shape, role, module, active_experts=active, tower=tower_of(name))
 
 
-def _parameters(stored: Iterable[StoredTensor]) -> int:
-    return sum(part.tensor.total_elements for part in stored if not is_buffer(part.tensor.name))
-
-
 def _difference(stored: Iterable[StoredTensor], described: Architecture) -> tuple[str, ...]:
-    """A note where the files and the config's family count differently: a stored tied head, buffers, or a doubt."""
-    counted = _parameters(stored)
-    if counted in (described.total_params, described.checkpoint_params):
+    """A note where the files and the config's family count differently: biases of zeros, cut experts, or a doubt."""
+    counts = [(part.tensor.total_elements, part.tensor.checkpoint_only) for part in stored]
+    running = sum(count for count, apart in counts if not apart)
+    if running == described.total_params:
         return ()
     return (
-        f"the files hold {counted:,} parameters, the config's family describes {described.checkpoint_params:,}:"
+        f"the files hold {running:,} parameters that run, the config's family describes {described.total_params:,}:"
         " bytes are the files', layers the family's",
     )
 

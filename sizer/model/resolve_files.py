@@ -31,8 +31,10 @@ def from_path(path: Path, text: str) -> Found:
     """
     try:
         return _from_folder(path, text) if path.is_dir() else _from_file(path, text)
-    except PermissionError as error:
-        raise UnknownModel(f"{text!r} cannot be read: {error.strerror}.", "Check its permissions.") from None
+    except OSError as error:
+        raise UnknownModel(
+            f"{text!r} cannot be read: {error.strerror}.", "Check the path and its permissions."
+        ) from None
 
 
 def _from_folder(folder: Path, text: str) -> Found:
@@ -53,6 +55,8 @@ def _from_folder(folder: Path, text: str) -> Found:
 
 
 def _from_file(path: Path, text: str) -> Found:
+    if not path.is_file():
+        raise UnknownModel(f"{text!r} is neither a file nor a folder.", "Give a model's file or folder.")
     if path.name == INDEX or path.name.endswith(".safetensors.index.json"):
         return (*read_safetensors(path.name, _opener(path.parent), text, _config_beside(path)), ())
     if path.suffix == ".json":
@@ -76,8 +80,6 @@ def _config_beside(path: Path) -> dict[str, object] | None:
 
 def _begins_as_gguf(path: Path) -> bool:
     """Ollama keeps its GGUF files without a suffix."""
-    if not path.is_file():
-        return False
     return FileSource(path).read(0, 4) == b"GGUF"
 
 

@@ -15,6 +15,9 @@ from sizer.model.hub_errors import FileMissing
 from sizer.model.meta_device import describe
 from sizer.precision.stored import Stored
 
+# The largest checkpoints have 163 shards: one after the other they would take a minute.
+PARALLEL_REQUESTS = 8
+
 Found = tuple[Architecture, "Stored | None", tuple[str, ...]]
 
 
@@ -99,7 +102,8 @@ def _from_weights(repo_id: str, revision: str | None, info: hub.RepoInfo, config
             + (": its weights are pickled, which is never opened." if pickled else "."),
             "Name the base model instead.",
         )
-    return (*read_safetensors(files, _opener(repo_id, revision, info), repo_id, config), ())
+    opener = _opener(repo_id, revision, info)
+    return (*read_safetensors(files, opener, repo_id, config, workers=PARALLEL_REQUESTS), ())
 
 
 def _from_gguf(repo_id: str, wanted: str, revision: str | None, info: hub.RepoInfo | None) -> Found:
