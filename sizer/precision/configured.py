@@ -6,10 +6,10 @@ What a config lists as not converted stays in 16 bits, layer by layer where it s
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from sizer.errors import UnknownPrecision
 from sizer.model.architecture import Architecture, Tensor, Tower
-from sizer.precision.configured_methods import METHODS, Method, method_name
 from sizer.precision.memory import IdentityCache
 from sizer.precision.names import precision_of
 from sizer.precision.schemes import (
@@ -21,6 +21,9 @@ from sizer.precision.schemes import (
     dtype_format,
     half_format,
 )
+
+if TYPE_CHECKING:
+    from sizer.precision.configured_methods import Method
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,8 @@ def _method(architecture: Architecture) -> Method | None:
     settings = architecture.quantization
     if not settings:
         return None
+    from sizer.precision.configured_methods import METHODS, method_name
+
     name = method_name(settings)
     if name is None:
         return None

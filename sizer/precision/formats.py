@@ -15,8 +15,8 @@ dimension) is cut into blocks of `block_elements` values in `block_bytes` bytes,
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from fractions import Fraction
 from functools import lru_cache
+from math import gcd
 
 from sizer.errors import UnknownPrecision, did_you_mean
 
@@ -96,11 +96,11 @@ class Format:
         """The same format with a 16-bit bias a row that the model does not have (AutoGPTQ of 2023)."""
         return replace(self, key=self.key + BIAS_SUFFIX, out_bytes=self.out_bytes + 2)
 
-    def with_bits(self, bits: Fraction) -> Format:
-        """The same format at a stated number of bits per weight (EXL2, EXL3)."""
-        # `denominator` runs of eight weights take a whole number of bytes.
-        key = f"{self.key}-{float(bits):.2f}bpw"
-        return replace(self, key=key, block_elements=8 * bits.denominator, block_bytes=bits.numerator)
+    def with_bits(self, hundredths: int) -> Format:
+        """The same format at a stated number of hundredths of a bit per weight (EXL2, EXL3)."""
+        common = gcd(hundredths, 100)  # so many runs of eight weights take a whole number of bytes: 100 / common
+        key = f"{self.key}-{hundredths / 100:.2f}bpw"
+        return replace(self, key=key, block_elements=800 // common, block_bytes=hundredths // common)
 
 
 @lru_cache(maxsize=1)
@@ -120,6 +120,11 @@ def formats() -> dict[str, Format]:
     }
 
 
+def bits_hundredths(text: str) -> int:
+    """`4.25bpw` in hundredths of a bit per weight."""
+    return round(float(text.removesuffix("bpw")) * 100)
+
+
 @lru_cache(maxsize=512)
 def format_of(key: str) -> Format:
     """The format of a key, also with its group (`gptq-int4-g32`) or its bits (`exl2-4.00bpw`).
@@ -137,5 +142,5 @@ def format_of(key: str) -> Format:
         return table[base].with_group(int(group))
     base, _, bits = key.rpartition("-")
     if base in table and bits.endswith("bpw"):
-        return table[base].with_bits(Fraction(bits[:-3]))
+        return table[base].with_bits(bits_hundredths(bits))
     raise UnknownPrecision(f"no storage format is called {key!r}.", did_you_mean(key, table))

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from fractions import Fraction
 
-from sizer.precision.formats import format_of
+from sizer.precision.formats import bits_hundredths, format_of
 from sizer.precision.names import Precision, all_precisions, engines_of, precision_of
 from sizer.precision.quality import quality
 from sizer.precision.reference import bits_per_weight
@@ -50,7 +49,7 @@ def listed(name: str) -> Listed:
 def _format_bits(row: Precision) -> float:
     """Bits a weight of a large matrix takes in the format, scales by block and group included."""
     if row.kind in ("exl2", "exl3"):
-        return float(Fraction(row.format.rpartition("-")[2][:-3]))
+        return bits_hundredths(row.format.rpartition("-")[2]) / 100
     return format_of(row.format).bits_per_weight
 
 

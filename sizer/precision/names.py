@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from functools import lru_cache
 
 from sizer.errors import UnknownPrecision, did_you_mean
@@ -126,7 +125,7 @@ def _lookup(text: str, rows: dict[str, Precision], spellings: dict[str, str]) ->
     """The precision of one spelling: a row, or one of the names made by rule."""
     width = _BPW.match(text)
     if width:
-        return _with_bits(rows[width.group(1)], Fraction(width.group(2)))
+        return _with_bits(rows[width.group(1)], float(width.group(2)))
     name = spellings.get(_squeeze(text))
     if name is not None:
         return None if name in ("exl2", "exl3") else rows[name]
@@ -145,12 +144,12 @@ def _lookup(text: str, rows: dict[str, Precision], spellings: dict[str, str]) ->
     return None
 
 
-def _with_bits(row: Precision, bits: Fraction) -> Precision | None:
+def _with_bits(row: Precision, bits: float) -> Precision | None:
     """EXL2 or EXL3 at a stated number of bits per weight."""
     if not BITS_PER_WEIGHT_RANGE[0] <= bits <= BITS_PER_WEIGHT_RANGE[1]:
         return None
-    name = f"{row.name}-{float(bits):.2f}bpw"
-    return replace(row, name=name, format=name, description=f"{row.name.upper()} at {float(bits):g} bits per weight")
+    name = f"{row.name}-{bits:.2f}bpw"
+    return replace(row, name=name, format=name, description=f"{row.name.upper()} at {bits:g} bits per weight")
 
 
 def _with_group(row: Precision, elements: int) -> Precision | None:

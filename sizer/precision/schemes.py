@@ -7,10 +7,9 @@ the type that the engine loads (`bitsandbytes` keeps the checkpoint's type, 32-b
 from __future__ import annotations
 
 from collections.abc import Callable
-from fractions import Fraction
 
 from sizer.model.architecture import Architecture, Module, Role, Tensor, Tower
-from sizer.precision.formats import format_of
+from sizer.precision.formats import bits_hundredths, format_of
 
 TensorFormat = Callable[[Tensor], str]
 """The key of the format that a tensor is stored in."""
@@ -30,7 +29,7 @@ PROJECTION_ROLES = EXPERT_ROLES | {
 MATRIX_MODULES = frozenset({Module.LINEAR, Module.LINEAR_SUBCLASS, Module.CONV1D, Module.EXPERT_STACK})
 
 # exllamav2 and exllamav3 store the head at 6 bits, and at 8 in files of 8 bits.
-EXL_HEAD_BITS, EXL_WIDE_BITS = Fraction(6), Fraction(8)
+EXL_HEAD_BITS, EXL_WIDE_BITS = 6, 8
 
 
 def dtype_format(architecture: Architecture) -> str:
@@ -137,8 +136,8 @@ def mlx(architecture: Architecture, key: str) -> TensorFormat:
 def exl(_architecture: Architecture, key: str) -> TensorFormat:
     """EXL2 and EXL3: projections at the stated bits, the head at 6 (8 from 8 bits on), fp16 embeddings."""
     family, _, bits = key.partition("-")
-    head_bits = EXL_WIDE_BITS if Fraction(bits[:-3]) >= EXL_WIDE_BITS else EXL_HEAD_BITS
-    head = f"{family}-{float(head_bits):.2f}bpw"
+    head_bits = EXL_WIDE_BITS if bits_hundredths(bits) >= 100 * EXL_WIDE_BITS else EXL_HEAD_BITS
+    head = f"{family}-{head_bits:.2f}bpw"
 
     def choose(tensor: Tensor) -> str:
         if tensor.role is Role.LM_HEAD and len(tensor.shape) == 2:
