@@ -175,6 +175,14 @@ class Config(Mapping[str, Any]):
             raise self.error(name, f"It must be a list of {count} names, one for each layer.")
         return tuple(LEGACY_LAYER_TYPES.get(kind, kind) for kind in value)
 
+    def layer(self, index: int) -> Config:
+        """This config with what `per_layer_config` overrides for one layer (its keys are indices, as text in JSON)."""
+        every = self.mapping("per_layer_config")
+        own = every.get(str(index), every.get(index))  # type: ignore[call-overload]
+        if not isinstance(own, Mapping):
+            return self
+        return Config({**self.fields, **own}, self.class_defaults, self.path)
+
     def sub(self, name: str) -> Config:
         """A sub-config (`text_config`), over the defaults of its own class. `init` values of the parent apply."""
         value = self.fields.get(name)

@@ -50,6 +50,9 @@ DTYPES = {
 # A class of this name holds an encoder that its model_type's causal class lacks.
 ENCODER_DECODER = "ForConditionalGeneration"
 
+# Families that read `per_layer_config`.
+HETEROGENEOUS = ("dots3_note", "dots3_note_text", "gemma4_text", "gemma4_unified_text")
+
 CONTEXT_FIELDS = (
     "max_position_embeddings", "n_positions", "max_sequence_length", "max_seq_len", "seq_length", "n_ctx",
     "context_length", "model_max_length",
@@ -168,7 +171,7 @@ def build(config: Mapping[str, Any], model_id: str, basis: Basis = Basis.CONFIG)
     if not isinstance(config, Mapping):
         raise InvalidConfig(f"config is {config!r:.60}.", "It must be a JSON object.")
     row, architecture, notes = identify(config)
-    if config.get("per_layer_config") and not row.model_type.startswith("dots3"):
+    if config.get("per_layer_config") and row.model_type not in HETEROGENEOUS:
         raise UnsupportedArchitecture(
             "config field 'per_layer_config' overrides single layers, which no family describes.",
             "Install sizer[bench] so that transformers can build it on the meta device.",

@@ -300,8 +300,8 @@ def _dots_attention(config: Config, count: int) -> Sequence[Block]:
     window = config.optional_size("sliding_window") or config.size("sliding_window_size", default=512)
     blocks: dict[str, Block] = {}
     for kind in dict.fromkeys(types):
-        own = config
-        if kind == "sliding_attention":
+        own = config.layer(types.index(kind))
+        if kind == "sliding_attention" and "per_layer_config" not in config.fields:
             own = Config({**config.fields, **swa}, config.class_defaults, config.path)
         block = Mla().block(own)
         if own.optional_size("q_lora_rank") is None:

@@ -1,0 +1,248 @@
+"""Gemma 3n and Gemma 4 text models (layers that share caches, inputs of their own for each layer), and Llama 4's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from sizer.model.architecture import Role
+from sizer.model.blocks.attention import attention
+from sizer.model.blocks.core import Block, Parts, embedding, linear, norm, parameter
+from sizer.model.blocks.mlp import experts, gated_mlp
+from sizer.model.config import MAX_COUNT, Config
+from sizer.model.families.decoder import SANDWICH_NORMS, Decoder, causal_lm, joined
+from sizer.model.families.experts import Moe
+from sizer.model.families.rules import Attention, Heads, Mlp, heads
+from sizer.model.families.windows import Window, window_of
+
+
+def _norms(names: Sequence[str], hidden: int) -> Block:
+    return sum((norm(name, hidden) for name in names), Block())
+
+
+def _shared_layers(config: Config, count: int, types: Sequence[str]) -> list[bool]:
+    """Which layers reuse the cache of the last layer of their kind before them: the last `num_kv_shared_layers`."""
+    shared = config.size("num_kv_shared_layers", default=0, minimum=0)
+    first = count - shared
+    if shared and (first < 0 or set(types[:first]) != set(types)):
+        raise config.error("num_kv_shared_layers", "Each kind of layer needs one before them whose cache they share.")
+    return [index >= first for index in range(count)]
+
+
+def _shared_attention(config: Config, sizes: Heads, window: Window, *, reuses: bool, v_proj: bool = True) -> Block:
+    """Attention with q and k norms; a layer that reuses a cache has neither keys nor values of its own."""
+    names = [("q_norm", sizes.head_dim)] + ([] if reuses else [("k_norm", sizes.head_dim)])
+    block = attention(
+        sizes.hidden,
+        sizes.heads,
+        sizes.kv_heads,
+        sizes.head_dim,
+        bias=config.flag("attention_bias"),
+        norms=names,
+        window=window[1],
+        shares_kv=reuses,
+    )
+    if v_proj:
+        return block
+    return replace(block, tensors=tuple(tensor for tensor in block.tensors if ".v_proj." not in tensor.name))
+
+
+def _layer_inputs(config: Config) -> Block:
+    """What feeds a layer its own input: a gate, a projection and a norm."""
+    hidden, own = config.size("hidden_size"), config.size("hidden_size_per_layer_input")
+    return (
+        linear("per_layer_input_gate", own, hidden, Role.OTHER)
+        + linear("per_layer_projection", hidden, own, Role.OTHER)
+        + norm("post_per_layer_input_norm", hidden)
+    )
+
+
+def _layer_input_tables(config: Config, count: int) -> Block:
+    """The table of per-layer inputs, one row a token (looked up, not multiplied), and its projection."""
+    hidden, own = config.size("hidden_size"), config.size("hidden_size_per_layer_input")
+    rows = config.size("vocab_size_per_layer_input")
+    return (
+        embedding("model.embed_tokens_per_layer", rows, count * own)
+        + linear("model.per_layer_model_projection", count * own, hidden, Role.OTHER)
+        + norm("model.per_layer_projection_norm", own)
+    )
+
+
+def gemma3n(config: Config) -> Parts:
+    """Gemma 3n: alternating updates over several streams, low-rank residuals, layers that share caches."""
+    count, sizes = config.layers(), heads(config)
+    types = config.layer_types(count)
+    if types is None:
+        types = tuple("sliding_attention" if (index + 1) % 5 else "full_attention" for index in range(count))
+    window = config.optional_size("sliding_window")
+    reuses = _shared_layers(config, count, types)
+    keys = list(zip(types, reuses, strict=True))
+    attentions = {
+        key: _shared_attention(config, sizes, window_of(config, key[0], window), reuses=key[1]) for key in set(keys)
+    }
+    inners = config.first("intermediate_size")[1]
+    if isinstance(inners, (list, tuple)):
+        if len(inners) != count:
+            raise config.error("intermediate_size", f"It must have one size for each of {count} layers.")
+        listed = [Config({"size": inner}, path="intermediate_size.").size("size") for inner in inners]
+    else:
+        listed = [config.size("intermediate_size")] * count
+    mlps = {inner: gated_mlp(sizes.hidden, inner) for inner in set(listed)}
+    rest = _norms(SANDWICH_NORMS, sizes.hidden) + _gemma3n_extras(config, sizes.hidden) + _layer_inputs(config)
+    blocks = joined([attentions[key] for key in keys], [mlps[inner] for inner in listed], (rest,) * count)
+    extra = _layer_input_tables(config, count)
+    for place in range(config.size("altup_num_inputs", maximum=MAX_COUNT) - 1):
+        for name in ("altup_projections", "altup_unembed_projections"):
+            extra += linear(f"model.{name}.{place}", sizes.hidden, sizes.hidden, Role.OTHER)
+    return causal_lm(config, blocks, extra=extra)
+
+
+def _gemma3n_extras(config: Config, hidden: int) -> Block:
+    """AltUp (arXiv:2301.13310) and LAuReL (arXiv:2411.07501) of one layer."""
+    streams, rank = config.size("altup_num_inputs"), config.size("laurel_rank")
+    return (
+        parameter("altup.correct_output_scale", hidden)
+        + linear("altup.correction_coefs", streams, streams, Role.OTHER)
+        + linear("altup.prediction_coefs", streams * streams, streams, Role.OTHER)
+        + linear("altup.modality_router", streams, hidden, Role.OTHER)
+        + norm("altup.router_norm", hidden)
+        + linear("laurel.linear_left", rank, hidden, Role.OTHER)
+        + linear("laurel.linear_right", hidden, rank, Role.OTHER)
+        + norm("laurel.post_laurel_norm", hidden)
+    )
+
+
+def _gemma4_types(config: Config, count: int) -> tuple[str, ...]:
+    """Gemma 4: every sixth layer full, and the last always."""
+    types = config.layer_types(count)
+    if types is None:
+        types = tuple("sliding_attention" if (index + 1) % 6 else "full_attention" for index in range(count))
+    return (*types[:-1], "full_attention")
+
+
+def _gemma4_sizes(config: Config, index: int, kind: str) -> Heads:
+    """Heads of a layer: full layers have a head size and KV heads of their own, here or in `per_layer_config`."""
+    if "per_layer_config" in config.fields:
+        return heads(config.layer(index))
+    sizes = heads(config)
+    if kind != "full_attention":
+        return sizes
+    sizes = replace(sizes, head_dim=config.size("global_head_dim", default=512))
+    kv_heads = config.optional_size("num_global_key_value_heads") if config.flag("attention_k_eq_v") else None
+    if kv_heads is None:
+        return sizes
+    if sizes.heads % kv_heads:
+        raise config.error("num_global_key_value_heads", f"It must divide num_attention_heads ({sizes.heads}).")
+    return replace(sizes, kv_heads=kv_heads)
+
+
+def _gemma4_attention(config: Config, count: int, types: Sequence[str], reuses: Sequence[bool]) -> list[Block]:
+    window = config.optional_size("sliding_window")
+    if window is not None and config.first("use_bidirectional_attention")[1] == "all":
+        window = window // 2 + 1
+    same = config.flag("attention_k_eq_v")
+    keys = [(_gemma4_sizes(config, index, types[index]), types[index], reuses[index]) for index in range(count)]
+    blocks = {
+        key: _shared_attention(
+            config,
+            key[0],
+            window_of(config, key[1], window),
+            reuses=key[2],
+            v_proj=not same or key[1] == "sliding_attention",
+        )
+        for key in set(keys)
+    }
+    return [blocks[key] for key in keys]
+
+
+def _gemma4_experts(config: Config) -> Block:
+    """Gemma 4's experts beside the dense MLP, with the norms around both."""
+    hidden, count, active = config.size("hidden_size"), config.size("num_experts"), config.size("top_k_experts")
+    if active > count:
+        raise config.error("top_k_experts", f"There are only {count} experts (num_experts).")
+    block = linear("router.proj", count, hidden, Role.ROUTER)
+    block += parameter("router.scale", hidden) + parameter("router.per_expert_scale", count)
+    block += experts(hidden, config.size("moe_intermediate_size"), count, active, prefix="experts.")
+    names = ("post_feedforward_layernorm_1", "post_feedforward_layernorm_2", "pre_feedforward_layernorm_2")
+    return block + _norms(names, hidden)
+
+
+def gemma4(config: Config) -> Parts:
+    """Gemma 4: two head sizes, layers that share caches (and may be twice as wide), experts beside the dense MLP."""
+    count, hidden, inner = config.layers(), config.size("hidden_size"), config.size("intermediate_size")
+    types = _gemma4_types(config, count)
+    reuses = _shared_layers(config, count, types)
+    wide = config.flag("use_double_wide_mlp")
+    mlps = {reused: gated_mlp(hidden, inner * (2 if wide and reused else 1)) for reused in set(reuses)}
+    rest, extra = _norms(SANDWICH_NORMS, hidden), Block()
+    if config.optional_size("hidden_size_per_layer_input", minimum=0):
+        rest += _layer_inputs(config)
+        extra = _layer_input_tables(config, count)
+    if config.flag("enable_moe_block"):
+        rest += _gemma4_experts(config)
+    blocks = joined(
+        _gemma4_attention(config, count, types, reuses), [mlps[reused] for reused in reuses], (rest,) * count
+    )
+    return causal_lm(config, blocks, extra=extra)
+
+
+def gemma4_assistant(config: Config) -> Parts:
+    """Gemma 4's draft model: its layers read the caches of the model it drafts for."""
+    text = config.sub("text_config")
+    count, hidden, inner = text.layers(), text.size("hidden_size"), text.size("intermediate_size")
+    types = _gemma4_types(text, count)
+    width = 2 if text.flag("use_double_wide_mlp") else 1
+    mlp = gated_mlp(hidden, inner * width) + _norms(SANDWICH_NORMS, hidden)
+    reuses = [True] * count
+    if text.size("num_kv_shared_layers", default=0, minimum=0):
+        reuses = _shared_layers(text, count, types)
+    blocks = joined(_gemma4_attention(text, count, types, reuses), (mlp,) * count)
+    backbone = config.size("backbone_hidden_size")
+    extra = linear("pre_projection", hidden, 2 * backbone, Role.OTHER)
+    extra += linear("post_projection", backbone, hidden, Role.OTHER)
+    if config.flag("use_ordered_embeddings"):
+        extra += linear("masked_embedding.centroids", config.size("num_centroids"), hidden, Role.OTHER)
+    return causal_lm(text, blocks, extra=extra, tied=config.flag("tie_word_embeddings"))
+
+
+def _llama4_windows(config: Config, count: int) -> Sequence[Window]:
+    """Llama 4: chunked attention on the layers with rotary embeddings, full on every fourth."""
+    types = config.layer_types(count)
+    if types is None:
+        every = config.size("no_rope_layer_interval", default=4)
+        rope = config.sequence("no_rope_layers", int) or [int((index + 1) % every != 0) for index in range(count)]
+        if len(rope) != count:
+            raise config.error("no_rope_layers", f"It must have one entry for each of {count} layers.")
+        types = tuple("chunked_attention" if has_rope else "full_attention" for has_rope in rope)
+    return [window_of(config, name, None) for name in types]
+
+
+def _llama4_mlp(config: Config, count: int) -> list[Block]:
+    """Llama 4: experts with one shared expert on the `moe_layers`, a wider dense MLP on the others."""
+    listed = config.sequence("moe_layers", int)
+    step = config.size("interleave_moe_layer_step", default=1)
+    sparse = range(step - 1, count, step) if listed is None else frozenset(listed)
+    moe = Moe(
+        "num_local_experts",
+        inner="intermediate_size",
+        prefix="feed_forward.",
+        router="router",
+        shared="intermediate_size",
+        shared_name="shared_expert.",
+    )
+    flags = [index in sparse for index in range(count)]
+    routed = moe.block(config) if any(flags) else Block()
+    dense = Block()
+    if not all(flags):
+        dense = Mlp(bias=False, prefix="feed_forward.").block(config, config.size("intermediate_size_mlp"))
+    return [routed if is_sparse else dense for is_sparse in flags]
+
+
+FAMILIES: dict[str, Callable[[Config], Parts]] = {
+    "gemma3n_text": gemma3n,
+    "gemma4_text": gemma4,
+    "gemma4_unified_text": gemma4,
+    "gemma4_assistant": gemma4_assistant,
+    "gemma4_unified_assistant": gemma4_assistant,
+    "llama4_text": Decoder(Attention(windows=_llama4_windows), _llama4_mlp),
+}
