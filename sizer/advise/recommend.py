@@ -17,6 +17,10 @@ TOLERABLE_LOSS = 0.05
 WORTHWHILE_GAIN = 1.10
 """A step down in quality must buy at least a tenth in speed, or it is not taken."""
 
+MEMORY_MARGIN = 0.05
+"""Share of the memory that a recommendation leaves free: a desktop, the driver's reserve, and what nine in ten measured
+rows stay within of the footprint (docs/accuracy.md)."""
+
 PREFERENCES = ("balanced", "quality", "speed", "memory")
 
 
@@ -41,8 +45,16 @@ def decode_rate(estimate: Estimate) -> float | None:
 
 
 def eligible(estimates: Iterable[Estimate], wanted: Wanted) -> list[Estimate]:
-    """The estimates that the devices hold whole and that reach the wanted speed."""
-    return [item for item in estimates if item.placement.whole and reaches(item, wanted)]
+    """The estimates that the devices hold whole with a margin, and that reach the wanted speed."""
+    return [item for item in estimates if has_margin(item) and reaches(item, wanted)]
+
+
+def has_margin(estimate: Estimate) -> bool:
+    """Whether the devices hold an estimate whole and keep `MEMORY_MARGIN` free (ahead-allocating engines keep it)."""
+    placement = estimate.placement
+    if not placement.whole or placement.reserved_bytes is not None:
+        return placement.whole
+    return all(share.total_bytes <= (1 - MEMORY_MARGIN) * (share.available_bytes or 0) for share in placement.shares)
 
 
 def reaches(estimate: Estimate, wanted: Wanted) -> bool:
@@ -134,18 +146,21 @@ def reason(estimates: Sequence[Estimate], chosen: Estimate, wanted: Wanted) -> s
     better, cheaper = neighbours(estimates, chosen, wanted)
     sentences = [f"{chosen.precision} fits with {figures(chosen)}."]
     if better is not None:
-        room = (
-            ""
-            if better.placement.whole
-            else f" but does not fit ({format_gib(better.placement.shortfall_bytes)} short)"
-        )
-        sentences.append(
-            f"{better.precision} loses less (KL {loss_of(better):.3g} against {loss_of(chosen):.3g}){room}."
-        )
+        less = f"{better.precision} loses less (KL {loss_of(better):.3g} against {loss_of(chosen):.3g})"
+        sentences.append(f"{less}{_why_not(better)}.")
     if cheaper is not None:
         saved = chosen.footprint.total_bytes - cheaper.footprint.total_bytes
         sentences.append(f"{cheaper.precision} saves {format_gib(saved)} at a KL of {loss_of(cheaper):.3g}.")
     return " ".join(sentences)
+
+
+def _why_not(better: Estimate) -> str:
+    """What keeps a better estimate from being chosen, where memory does."""
+    if has_margin(better):
+        return ""
+    if better.placement.whole:
+        return f" but would leave under {MEMORY_MARGIN:.0%} of the memory free"
+    return f" but does not fit ({format_gib(better.placement.shortfall_bytes)} short)"
 
 
 def figures(estimate: Estimate) -> str:

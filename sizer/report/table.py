@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sizer.estimate.records import Estimate, Placement
 from sizer.units import format_bandwidth, format_count, format_gib, format_rate, format_seconds
 
-HEADERS = ("precision", "engine", "weights", "total", "fits", "max ctx", "decode tok/s", "prefill", "TTFT")
+HEADERS = ("precision", "engine", "weights", "total", "fits", "max ctx", "decode tok/s", "TTFT")
 
 
 def gib(size_bytes: float | None) -> str:
@@ -15,15 +15,15 @@ def gib(size_bytes: float | None) -> str:
     return "-" if size_bytes is None else f"{size_bytes / 2**30:.2f}"
 
 
-def fits_text(placement: Placement) -> str:
-    """`yes`, `no, 3.1 GiB short`, `20 layers + host`, or `?` where the memory is not known."""
+def fits_text(placement: Placement, layers: int) -> str:
+    """`yes`, `-3.10 GiB`, `20/48 layers` or `20/48 experts` (on the device, the rest on the host), `?` if unknown."""
     if placement.available_bytes is None:
         return "?"
     if placement.whole:
         return "yes"
     if placement.host is not None and placement.fits:
-        return f"{placement.gpu_layers}{' expert' if placement.host_experts else ''} layers + host"
-    return f"no: {format_gib(placement.shortfall_bytes)} short"
+        return f"{placement.gpu_layers}/{layers} {'experts' if placement.host_experts else 'layers'}"
+    return f"-{format_gib(placement.shortfall_bytes)}"
 
 
 def tokens_text(tokens: int | None) -> str:
@@ -43,20 +43,18 @@ def rate_text(rate: float, low: float | None, high: float | None) -> str:
 def row(estimate: Estimate) -> list[str]:
     """One estimate as the cells of `HEADERS`."""
     speed = estimate.speed
-    decode = prefill = ttft = "-"
+    decode = ttft = "-"
     if speed is not None:
         decode = rate_text(speed.decode.tokens_per_s, speed.decode.low_tokens_per_s, speed.decode.high_tokens_per_s)
-        prefill = ("<= " if speed.prefill.low_tokens_per_s is None else "") + format_rate(speed.prefill.tokens_per_s)
         ttft = format_seconds(speed.prefill.ttft_s)
     return [
         estimate.precision,
         estimate.engine,
         gib(estimate.footprint.weights.size_bytes),
         gib(estimate.footprint.total_bytes),
-        fits_text(estimate.placement),
+        fits_text(estimate.placement, estimate.architecture.num_layers),
         tokens_text(estimate.max_context_tokens),
         decode,
-        prefill,
         ttft,
     ]
 

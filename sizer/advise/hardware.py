@@ -1,0 +1,84 @@
+"""Which devices, counts of them and cloud instances run a model as asked, cheapest memory first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from sizer.advise.advice import questions_for
+from sizer.advise.recommend import Wanted, choose
+from sizer.device import catalogue
+from sizer.device.named import instances
+from sizer.device.records import Target
+from sizer.errors import SizerError
+from sizer.estimate.estimate import estimate
+from sizer.estimate.records import Estimate
+from sizer.estimate.workload import Workload
+from sizer.model.architecture import Architecture
+
+COUNTS = (1, 2, 4, 8)
+"""How many equal cards a machine usually holds."""
+COUNTED_KINDS = frozenset({"gpu"})
+
+
+@dataclass(frozen=True, slots=True)
+class Fitting:
+    """One target that runs the model as asked: its estimate, all its memory, and its launch price where one is known.
+
+    `rented` is the cloud instance's name, empty for a device of one's own.
+    """
+
+    estimate: Estimate
+    memory_bytes: int
+    price_usd_launch: float | None
+    rented: str = ""
+
+
+def hardware(
+    architecture: Architecture,
+    workload: Workload,
+    wanted: Wanted,
+    *,
+    engine: str | None = None,
+    precision: str | None = None,
+    text: str = "",
+) -> list[Fitting]:
+    """Devices (the fewest of each that suffice) and instances that run the model as asked, least memory first."""
+    found = []
+    sufficient: set[str] = set()
+    for target, rented in _targets(text):
+        if not rented and target.device.key in sufficient:
+            continue
+        questions = questions_for(architecture, target, workload, engine)
+        asked = [item for item in questions if precision in {None, item.precision}]
+        chosen = choose([estimate(item) for item in asked], wanted)
+        if chosen is not None:
+            found.append(_fitting(chosen, target, rented))
+            sufficient.add(target.device.key)
+    return sorted(found, key=lambda item: (item.memory_bytes, item.price_usd_launch or 0, _rate(item)))
+
+
+def _rate(item: Fitting) -> float:
+    return -(item.estimate.speed.decode.tokens_per_s if item.estimate.speed else 0.0)
+
+
+def _targets(text: str) -> Iterator[tuple[Target, str]]:
+    """Every device with memory of its own in its usual counts, then every cloud instance."""
+    for device in catalogue.search(text):
+        if device.memory_bytes is None or device.bandwidth_bytes_per_s is None:
+            continue
+        for count in COUNTS if device.kind in COUNTED_KINDS else (1,):
+            yield catalogue.find(f"{count}x{device.key}" if count > 1 else device.key), ""
+    for instance in instances():
+        name = f"{instance.cloud}:{instance.name}"
+        if all(word.lower() in name.lower() for word in text.split()):
+            try:
+                yield catalogue.find(name), name
+            except SizerError:
+                continue
+
+
+def _fitting(chosen: Estimate, target: Target, rented: str) -> Fitting:
+    device = target.device
+    price = device.price_usd_launch * target.count if device.price_usd_launch and not rented else None
+    return Fitting(chosen, (device.memory_bytes or 0) * target.count, price, rented)

@@ -1,0 +1,74 @@
+"""Which precisions are worth considering on a device with an engine: rows of `data/ladders.csv`, best quality first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+from sizer.device.records import Device
+from sizer.errors import UnknownEngine
+from sizer.estimate.engines import find_engine
+from sizer.model.architecture import Architecture
+from sizer.precision.configured import configured_precision
+from sizer.precision.names import engines_of
+from sizer.tables import read_rows
+
+CONFIGURED_AS_GGUF = {"mxfp4": "mxfp4_moe"}
+"""A model published in a 4-bit format of its own is converted to GGUF in that very format."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """One engine and precision to consider."""
+
+    engine: str
+    precision: str
+
+
+@cache
+def _ladders() -> tuple[dict[str, str], ...]:
+    return tuple(read_rows("ladders.csv"))
+
+
+@cache
+def _needs() -> dict[tuple[str, str], str]:
+    return {(row["precision"], row["engine"]): row["peak"] for row in read_rows("precision_needs.csv")}
+
+
+def _matches(row: dict[str, str], device: Device) -> bool:
+    wanted = (row["kind"], row["vendor"])
+    has = (device.kind, device.vendor)
+    return all(
+        want in {"", got} for want, got in zip(wanted, has, strict=True)
+    ) and device.memory_type.upper().startswith(row["memory_type"])
+
+
+def runs_fast(precision: str, engine: str, device: Device) -> bool:
+    """Whether the device has the matrix units that the engine wants for a precision; unknown peaks do not forbid it."""
+    peak = _needs().get((precision, engine)) or _needs().get((precision, ""))
+    return not peak or not device.peak_flops_per_s or peak in device.peak_flops_per_s
+
+
+def ladder(architecture: Architecture, device: Device, engine: str | None = None) -> list[Rung]:
+    """The rungs for a model on a device: with the engine asked for, else with the one that people run there.
+
+    The checkpoint's own quantization comes first where the engine runs it. Raises UnknownEngine without a ladder.
+    """
+    name = find_engine(engine).name if engine else None
+    rows = [
+        row
+        for row in _ladders()
+        if _matches(row, device) and (row["engine"] == name if name else row["default"] == "yes")
+    ]
+    if not rows:
+        known = ", ".join(dict.fromkeys(row["engine"] for row in _ladders()))
+        raise UnknownEngine(f"no precisions are listed for {engine!r} on {device.name}.", f"There are for {known}.")
+    row = rows[0]
+    precisions = [precision for precision in row["precisions"].split() if runs_fast(precision, row["engine"], device)]
+    if "bf16" not in precisions and "bf16" in row["precisions"].split():
+        precisions.insert(0, "fp16")
+    own = configured_precision(architecture)
+    own = CONFIGURED_AS_GGUF.get(own, own) if own and row["engine"] not in engines_of(own) else own
+    if own and row["engine"] in engines_of(own) and own not in precisions:
+        precisions.insert(0, own)
+    return [Rung(row["engine"], precision) for precision in precisions]

@@ -1,0 +1,216 @@
+"""The library's front door: names and options in, typed records out. The command line is a thin layer over it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from sizer.errors import UsageError
+from sizer.estimate.workload import Workload
+
+if TYPE_CHECKING:
+    from sizer.device.records import Target
+    from sizer.estimate.answer import Answer
+    from sizer.estimate.records import Estimate
+    from sizer.model.resolve import Resolved
+
+DEFAULT_PRECISIONS = ("fp32", "bf16", "fp16", "fp8", "int8", "nf4", "q8_0", "q4_k_m")
+"""What a table shows when no precision is asked for: the plain ones, bitsandbytes' and the two common GGUF types."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceAsked:
+    """Which devices, and what describes or overrides them. Empty `names`: this machine, or the figures alone."""
+
+    names: tuple[str, ...] = ()
+    bandwidth_bytes_per_s: float | None = None
+    memory_bytes: int | None = None
+    flops_per_s: float | None = None
+    host: str | None = None
+    ram_bytes: int | None = None
+    ram_bandwidth_bytes_per_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkAsked:
+    """Which precisions, engine and work. `context_tokens` may be `max`; None is prompt and output together."""
+
+    precisions: tuple[str, ...] = ()
+    engine: str | None = None
+    prompt_tokens: int = 512
+    output_tokens: int = 128
+    context_tokens: int | str | None = None
+    batch_size: int = 1
+    kv_precision: str = "fp16"
+    parallelism: str = ""
+    gpu_layers: int | None = None
+    threads: int | None = None
+
+    def workload(self) -> Workload:
+        """The workload; a context shorter than prompt and output together is an error."""
+        needed = self.prompt_tokens + self.output_tokens
+        context = self.context_tokens if isinstance(self.context_tokens, int) else needed
+        if context < needed:
+            raise UsageError(
+                f"--context {context} is shorter than prompt and output together ({needed}).",
+                "Ask for a longer context, or a shorter --prompt or --output.",
+            )
+        return Workload(
+            prompt_tokens=self.prompt_tokens,
+            output_tokens=self.output_tokens,
+            context_tokens=context,
+            batch_size=self.batch_size,
+            kv_precision=self.kv_precision,
+            parallelism=self.parallelism,
+            gpu_layers=self.gpu_layers,
+            threads=self.threads,
+        )
+
+
+def targets(asked: DeviceAsked) -> list[Target]:
+    """The targets of the devices asked for, with overrides and host applied.
+
+    Raises UnknownDevice with the nearest names, UsageError where figures contradict.
+    """
+    from sizer.device.catalogue import described, find, override
+
+    figures = (asked.bandwidth_bytes_per_s, asked.memory_bytes, asked.flops_per_s)
+    if asked.names:
+        found = [override(find(name), *figures) for name in asked.names]
+    elif any(figure is not None for figure in figures):
+        found = [described(*figures)]
+    else:
+        found = [find("this")]
+    return [_with_host(target, asked) for target in found]
+
+
+def _with_host(target: Target, asked: DeviceAsked) -> Target:
+    """The target with the host that --host, --ram and --ram-bandwidth describe."""
+    from sizer.device.catalogue import described, find
+    from sizer.estimate.engines import is_cpu
+
+    if asked.host is not None:
+        host = find(asked.host)
+        target = replace(target, host=host.device, host_count=host.count)
+        memory_bytes = host.host_memory_bytes or host.device.memory_bytes
+        if memory_bytes is not None:
+            target = replace(target, host_memory_bytes=memory_bytes)
+    if asked.ram_bytes is not None:
+        target = replace(target, host_memory_bytes=asked.ram_bytes)
+    if asked.ram_bandwidth_bytes_per_s is not None:
+        host_device = target.host or described(None, kind="cpu").device
+        host_device = replace(host_device, bandwidth_bytes_per_s=asked.ram_bandwidth_bytes_per_s)
+        target = replace(target, host=host_device)
+    elif asked.ram_bytes is not None and target.host is None and not is_cpu(target.device):
+        usual = find("consumer-cpu")
+        note = f"The host's bandwidth is taken as that of {usual.device.name}: --host or --ram-bandwidth says it."
+        target = replace(target, host=usual.device, notes=(*target.notes, note))
+    return target
+
+
+def precisions_of(resolved: Resolved, work: WorkAsked) -> tuple[str, ...]:
+    """The precisions to estimate: as asked, `all` that the engine has, or what the model is stored in and the usual."""
+    from sizer.precision.configured import configured_precision
+    from sizer.precision.names import all_precisions, engines_of
+
+    if any(name.lower() == "all" for name in work.precisions):
+        return tuple(name for name in all_precisions() if work.engine is None or work.engine in engines_of(name))
+    if work.precisions:
+        return work.precisions
+    if resolved.stored is not None:
+        return (resolved.stored.precision,)
+    own = configured_precision(resolved.architecture)
+    usual: tuple[str, ...] = DEFAULT_PRECISIONS
+    if work.engine is not None:
+        usual = tuple(name for name in usual if work.engine in engines_of(name)) or usual
+    return tuple(dict.fromkeys(((own,) if own else ()) + usual))
+
+
+def estimates(resolved: Resolved, target: Target, work: WorkAsked) -> Iterator[Estimate]:
+    """One estimate a precision of one model on one target."""
+    from sizer.estimate.estimate import Question
+    from sizer.estimate.estimate import estimate as estimate_one
+
+    workload = work.workload()
+    for precision in precisions_of(resolved, work):
+        stored = resolved.stored if resolved.stored and resolved.stored.precision == precision else None
+        yield estimate_one(
+            Question(
+                architecture=resolved.architecture,
+                target=target,
+                precision=precision,
+                workload=workload,
+                engine=work.engine,
+                stored=stored,
+                context_max=work.context_tokens == "max",
+            )
+        )
+
+
+def estimate(
+    model: str,
+    device: str | Sequence[str] | None = None,
+    precision: str | Sequence[str] | None = None,
+    engine: str | None = None,
+    *,
+    prompt: int = 512,
+    output: int = 128,
+    context: int | str | None = None,
+    batch: int = 1,
+    kv_precision: str = "fp16",
+    parallel: str = "",
+    gpu_layers: int | None = None,
+    threads: int | None = None,
+    bandwidth_bytes_per_s: float | None = None,
+    memory_bytes: int | None = None,
+    flops_per_s: float | None = None,
+    host: str | None = None,
+    ram_bytes: int | None = None,
+    ram_bandwidth_bytes_per_s: float | None = None,
+    offline: bool = False,
+) -> Answer:
+    """Memory and speed of a model, as `sizer estimate` answers: one estimate for each device and precision.
+
+    >>> answer = estimate("Qwen/Qwen3-8B", device="rtx-4090", precision="q4_k_m", offline=True)
+    >>> answer.model.total_params
+    8190735360
+    >>> answer.estimates[0].memory.fits
+    True
+
+    Raises the errors of `sizer.errors`, each with what to do next.
+    """
+    from sizer.advise.recommend import recommendation
+    from sizer.estimate.answer import answer
+    from sizer.model.resolve import resolve
+
+    work = WorkAsked(
+        precisions=_names(precision),
+        engine=engine,
+        prompt_tokens=prompt,
+        output_tokens=output,
+        context_tokens=context,
+        batch_size=batch,
+        kv_precision=kv_precision,
+        parallelism=parallel,
+        gpu_layers=gpu_layers,
+        threads=threads,
+    )
+    devices = DeviceAsked(
+        names=_names(device),
+        bandwidth_bytes_per_s=bandwidth_bytes_per_s,
+        memory_bytes=memory_bytes,
+        flops_per_s=flops_per_s,
+        host=host,
+        ram_bytes=ram_bytes,
+        ram_bandwidth_bytes_per_s=ram_bandwidth_bytes_per_s,
+    )
+    resolved = resolve(model, offline=offline)
+    found = [item for target in targets(devices) for item in estimates(resolved, target, work)]
+    return answer(found, recommendation(found))
+
+
+def _names(given: str | Sequence[str] | None) -> tuple[str, ...]:
+    if given is None:
+        return ()
+    return (given,) if isinstance(given, str) else tuple(given)

@@ -1,0 +1,112 @@
+"""`sizer estimate`: how much memory, how fast."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sizer.api import DeviceAsked, WorkAsked, estimates, targets
+from sizer.cli.common import device_options, echo, output_options, workload_options
+
+if TYPE_CHECKING:
+    from sizer.estimate.records import Estimate
+
+PLOT_KINDS = ("memory", "speed", "batch", "roofline", "frontier")
+
+
+@click.command()
+@click.argument("models", nargs=-1, required=True, metavar="MODEL...")
+@click.option("--precision", "-p", "precisions", multiple=True, metavar="P", help="Repeatable; all lists every one.")
+@click.option("--engine", "-e", metavar="E", help="transformers, llama.cpp, vllm ...  [default: the usual one]")
+@device_options
+@workload_options
+@output_options
+@click.option("--explain", is_flag=True, help="Write out the arithmetic, number by number.")
+@click.option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="Draw them: .png, .svg or .pdf.")
+@click.option(
+    "--plot-kind", "plot_kinds", multiple=True, type=click.Choice(PLOT_KINDS), help="Repeatable; default: all."
+)
+@click.option("--offline", is_flag=True, help="Never touch the network.")
+def command(models: tuple[str, ...], explain: bool, offline: bool, style: str, **options: Any) -> None:
+    """How much memory a model needs at each precision, and how fast it runs.
+
+    MODEL is a hub id, a directory, a config.json, a .safetensors or .gguf file, a hub GGUF (org/repo-GGUF:Q4_K_M), or
+    a bare size (8B, 8x7B, 141B-A35B). Several MODELs or --devices are compared side by side.
+
+    \b
+    sizer estimate meta-llama/Meta-Llama-3-8B-Instruct --device a100
+    sizer estimate Qwen/Qwen3-30B-A3B -d rtx-4090 -d m2-ultra -p q4_k_m --context 32k
+    sizer estimate ./model.gguf --device rtx-3060 --ram 32GiB --explain
+    sizer estimate 8x7B --bandwidth 936GB/s --memory 24GiB --json
+    """
+    from sizer.model.resolve import resolve
+
+    work, found_targets = work_asked(options), targets(devices_asked(options))
+    answers = [
+        [list(estimates(resolved, target, work)) for target in found_targets]
+        for resolved in (resolve(model, offline=offline) for model in models)
+    ]
+    echo(render(answers, style, explain))
+    if options["plot"] is not None:
+        from sizer.report.plots import save
+
+        save([item for model in answers for items in model for item in items], options["plot"], options["plot_kinds"])
+
+
+def work_asked(options: dict[str, Any]) -> WorkAsked:
+    """The options of `workload_options` (and precisions, engine) as a record."""
+    return WorkAsked(
+        precisions=options.get("precisions", ()),
+        engine=options.get("engine"),
+        prompt_tokens=options["prompt"],
+        output_tokens=options["output"],
+        context_tokens=options["context"],
+        batch_size=options["batch"],
+        kv_precision=options["kv_precision"],
+        parallelism=options["parallel"] or "",
+        gpu_layers=options["gpu_layers"],
+        threads=options["threads"],
+    )
+
+
+def devices_asked(options: dict[str, Any]) -> DeviceAsked:
+    """The options of `device_options` as a record."""
+    return DeviceAsked(
+        names=options["devices"],
+        bandwidth_bytes_per_s=options["bandwidth"],
+        memory_bytes=options["memory"],
+        flops_per_s=options["flops"],
+        host=options["host"],
+        ram_bytes=options["ram"],
+        ram_bandwidth_bytes_per_s=options["ram_bandwidth"],
+    )
+
+
+def render(answers: list[list[list[Estimate]]], style: str, explain: bool) -> str:
+    """All models' estimates by device in the style asked for; JSON is one object a model, a list for several."""
+    if style == "json":
+        return _json(answers)
+    if style == "csv":
+        from sizer.report.table import render_csv
+
+        return render_csv([item for by_device in answers for items in by_device for item in items])
+    if explain:
+        from sizer.report.explain import render_explanation
+
+        return "\n\n".join(render_explanation(item) for model in answers for items in model for item in items)
+    from sizer.report.rows import TABLE_STYLES
+    from sizer.report.table import render as render_table
+
+    return "\n\n".join(render_table(items, TABLE_STYLES[style]) for model in answers for items in model)
+
+
+def _json(answers: list[list[list[Estimate]]]) -> str:
+    from sizer.advise.recommend import recommendation
+    from sizer.estimate.answer import answer
+    from sizer.report.json import dumps
+
+    flat = [[item for items in by_device for item in items] for by_device in answers]
+    documents = [answer(items, recommendation(items)) for items in flat]
+    return dumps(documents[0] if len(documents) == 1 else documents)

@@ -1,0 +1,57 @@
+"""`sizer fit`: which catalogued models this machine can run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from sizer.api import targets
+from sizer.cli.common import device_options, echo, output_options, workload_options
+from sizer.cli.estimate import devices_asked, work_asked
+from sizer.cli.recommend import PREFER
+from sizer.errors import DoesNotFit
+
+LEADERBOARDS = "sizer does not rank answers: see lmarena.ai and the model cards' own benchmarks for quality."
+
+
+@click.command()
+@device_options
+@workload_options
+@click.option("--engine", "-e", metavar="E", help="transformers, llama.cpp, vllm ...  [default: the usual one]")
+@click.option("--min-speed", type=click.FloatRange(min=0), metavar="N", help="Decode tokens/s to reach.")
+@click.option("--prefer", type=PREFER, default="balanced", show_default=True, help="Which way to lean.")
+@click.option("--family", default="", metavar="TEXT", help="Only models whose name or type holds these words.")
+@click.option("--moe", is_flag=True, help="Only mixtures of experts.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Show the N largest.")
+@output_options
+def command(style: str, family: str, moe: bool, limit: int | None, **options: Any) -> None:
+    """Which catalogued models this machine (or --device) runs, at which precision, how fast, with how much room left.
+
+    \b
+    sizer fit
+    sizer fit --device rtx-4090 --min-speed 20 --context 32k
+    sizer fit --device m3-max --family qwen --moe
+    """
+    from sizer.advise.fit import Filter, fitting
+    from sizer.advise.recommend import Wanted
+
+    target = targets(devices_asked(options))[0]
+    work = work_asked(options)
+    found = fitting(
+        target,
+        work.workload(),
+        Wanted(options["prefer"], options["min_speed"]),
+        engine=work.engine,
+        keep=Filter(family, moe),
+        context_asked=work.context_tokens is not None,
+    )
+    if not found:
+        raise DoesNotFit(f"no catalogued model runs on {target.device.name} as asked.", "Ask for less, or give --ram.")
+    from sizer.report.advice import fit_rows
+    from sizer.report.rows import render_rows
+
+    rows = fit_rows(found[:limit], human=style in {"table", "markdown"})
+    echo(render_rows(rows, style))
+    if style == "table":
+        echo(f"\n{len(found)} of the catalogue's models fit {target.device.name}. {LEADERBOARDS}")

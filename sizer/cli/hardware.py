@@ -1,0 +1,60 @@
+"""`sizer hardware`: which devices run a model as asked."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import click
+
+from sizer.cli.common import echo, output_options, workload_options
+from sizer.cli.estimate import work_asked
+from sizer.cli.recommend import PREFER
+from sizer.errors import DoesNotFit
+
+
+@click.command()
+@click.argument("model")
+@workload_options
+@click.option("--users", type=click.IntRange(min=1), metavar="N", help="Sequences at once; the same as --batch.")
+@click.option("--min-speed", type=click.FloatRange(min=0), metavar="N", help="Decode tokens/s of each sequence.")
+@click.option("--precision", "-p", metavar="P", help="Only this precision.  [default: the best that fits]")
+@click.option("--engine", "-e", metavar="E", help="transformers, llama.cpp, vllm ...  [default: the usual one]")
+@click.option("--prefer", type=PREFER, default="memory", show_default=True, help="Which way to lean.")
+@click.option("--device", "text", default="", metavar="TEXT", help="Only devices or instances with these words.")
+@click.option("--limit", type=click.IntRange(min=1), default=30, show_default=True, help="Show the N cheapest.")
+@output_options
+@click.option("--offline", is_flag=True, help="Never touch the network.")
+def command(model: str, style: str, users: int | None, offline: bool, **options: Any) -> None:
+    """Which devices, counts of them and cloud instances run MODEL as asked, cheapest memory first.
+
+    \b
+    sizer hardware meta-llama/Llama-3.1-70B --min-speed 20 --context 16k
+    sizer hardware Qwen/Qwen3-30B-A3B --users 16 --device aws
+    """
+    from sizer.advise.advice import usual_workload
+    from sizer.advise.hardware import hardware
+    from sizer.advise.recommend import Wanted
+    from sizer.model.resolve import resolve
+    from sizer.precision.names import canonical
+
+    architecture = resolve(model, offline=offline).architecture
+    work = work_asked({**options, "batch": users or options["batch"]})
+    workload = usual_workload(architecture, work.workload(), work.context_tokens is not None)
+    found = hardware(
+        architecture,
+        replace(workload, gpu_layers=None),
+        Wanted(options["prefer"], options["min_speed"]),
+        engine=work.engine,
+        precision=canonical(options["precision"]) if options["precision"] else None,
+        text=options["text"],
+    )
+    if not found:
+        raise DoesNotFit(f"no device in the table runs {model!r} as asked.", "Lower --min-speed, --context or --users.")
+    from sizer.report.advice import hardware_rows
+    from sizer.report.rows import render_rows
+
+    rows = hardware_rows(found[: options["limit"]], human=style in {"table", "markdown"})
+    echo(render_rows(rows, style))
+    if style == "table" and len(found) > len(rows):
+        echo(f"\n{len(found) - len(rows)} more; --limit shows them.")

@@ -1,0 +1,143 @@
+"""A recommendation for people and for scripts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sizer.advise.advice import Advice
+from sizer.advise.hardware import Fitting
+from sizer.advise.recipes import RECIPES, recipe
+from sizer.advise.recommend import loss_of
+from sizer.estimate.answer import answer, model_estimate
+from sizer.estimate.records import Estimate
+from sizer.report.rows import TABLE_STYLES
+from sizer.report.table import device_line, fits_text, gib, model_line, rate_text, tokens_text, workload_line
+from sizer.units import format_count
+
+HEADERS = ("", "precision", "engine", "KL loss", "total", "fits", "max ctx", "decode tok/s")
+
+
+def advice_json(advice: Advice) -> dict[str, Any]:
+    """The chosen estimate, its neighbours, the alternatives and the command, with the names of the estimate's JSON."""
+    assert advice.chosen is not None
+    document = answer(advice.tried)
+    return {
+        "schema_version": document.schema_version,
+        "model": document.model,
+        "workload": answer([advice.chosen]).workload,
+        "recommendation": {"precision": advice.chosen.precision, "reason": advice.reason},
+        "chosen_model": advice.chosen.architecture.model_id,
+        "estimate": model_estimate(advice.chosen),
+        "better": model_estimate(advice.better) if advice.better else None,
+        "cheaper": model_estimate(advice.cheaper) if advice.cheaper else None,
+        "alternatives": [
+            {"kind": way.kind, "text": way.text, "estimate": model_estimate(way.estimate)}
+            for way in advice.alternatives
+        ],
+        "estimates": document.estimates,
+        "command": _command(advice),
+    }
+
+
+def _command(advice: Advice) -> str | None:
+    chosen = advice.chosen
+    return recipe(chosen) if chosen is not None and chosen.engine in RECIPES else None
+
+
+def render_advice(advice: Advice, style: str) -> str:
+    """The choice and its reason, the ladder with the choice marked, other ways, and the command that runs it."""
+    from tabulate import tabulate
+
+    chosen = advice.chosen
+    assert chosen is not None
+    lines = [model_line(advice.tried[0]), device_line(chosen), workload_line(chosen), ""]
+    lines += [f"Run {chosen.precision} with {chosen.engine}. {advice.reason}", ""]
+    rows = []
+    for item in advice.tried:
+        mark = "*" if item is chosen else ""
+        estimated = "" if item.quality_kl_divergence is not None else "~"
+        rows.append(
+            [
+                mark, item.precision, item.engine, f"{estimated}{loss_of(item):.2g}", gib(item.footprint.total_bytes),
+                fits_text(item.placement, item.architecture.num_layers), tokens_text(item.max_context_tokens),
+                _speed_cell(item),
+            ]
+        )  # fmt: skip
+    lines.append(tabulate(rows, headers=HEADERS, tablefmt=TABLE_STYLES[style], disable_numparse=True))
+    lines += ["", *(f"- {way.text}" for way in advice.alternatives[1:])] if advice.alternatives[1:] else []
+    notes = chosen.assumptions
+    lines += ["", *(f"- {note}" for note in notes)] if notes else []
+    command = _command(advice)
+    lines += ["", command.rstrip("\n")] if command else []
+    return "\n".join(lines)
+
+
+def _speed_cell(estimate: Estimate) -> str:
+    if estimate.speed is None:
+        return "-"
+    decode = estimate.speed.decode
+    return rate_text(decode.tokens_per_s, decode.low_tokens_per_s, decode.high_tokens_per_s)
+
+
+def fit_rows(found: Sequence[Estimate], *, human: bool) -> list[dict[str, Any]]:
+    """One row a model that fits: for people with rounded cells, for scripts with raw figures."""
+    return [_fit_cells(item) if human else _fit_figures(item) for item in found]
+
+
+def _fit_cells(item: Estimate) -> dict[str, Any]:
+    left = (item.placement.available_bytes or 0) - item.footprint.total_bytes
+    return {
+        "model": item.architecture.model_id[:40],
+        "params": format_count(item.architecture.total_params),
+        "active": format_count(item.architecture.active_params),
+        "precision": item.precision,
+        "GiB": gib(item.footprint.total_bytes),
+        "left": gib(left),
+        "ctx": tokens_text(item.max_context_tokens),
+        "decode tok/s": _speed_cell(item),
+    }
+
+
+def _fit_figures(item: Estimate) -> dict[str, Any]:
+    public = model_estimate(item)
+    return {
+        "model": item.architecture.model_id,
+        "total_params": item.architecture.total_params,
+        "active_params": item.architecture.active_params,
+        "engine": item.engine,
+        "precision": item.precision,
+        "total_bytes": public.memory.total_bytes,
+        "available_bytes": public.memory.available_bytes,
+        "max_context_tokens": public.memory.max_context_tokens,
+        "decode_tokens_per_s": public.decode.tokens_per_s,
+        "low_tokens_per_s": public.decode.low_tokens_per_s,
+        "high_tokens_per_s": public.decode.high_tokens_per_s,
+    }
+
+
+def hardware_rows(found: Sequence[Fitting], *, human: bool) -> list[dict[str, Any]]:
+    """One row a device or instance: for people with rounded cells, for scripts with raw figures."""
+    return [_hardware_cells(item) if human else _hardware_figures(item) for item in found]
+
+
+def _hardware_cells(item: Fitting) -> dict[str, Any]:
+    estimate, target = item.estimate, item.estimate.target
+    name = item.rented or f"{f'{target.count} x ' if target.count > 1 else ''}{target.device.key}"
+    return {
+        "device": name[:34],
+        "memory": gib(item.memory_bytes),
+        "link": target.link or "-",
+        "precision": estimate.precision,
+        "engine": estimate.engine,
+        "needs": gib(estimate.footprint.total_bytes),
+        "decode tok/s": _speed_cell(estimate),
+        "launch USD": f"{item.price_usd_launch:,.0f}" if item.price_usd_launch else "-",
+    }
+
+
+def _hardware_figures(item: Fitting) -> dict[str, Any]:
+    figures = _fit_figures(item.estimate)
+    target = item.estimate.target
+    place = {"device": target.device.key, "count": target.count, "instance": item.rented or None, "link": target.link}
+    return {**place, "memory_bytes": item.memory_bytes, "price_usd_launch": item.price_usd_launch, **figures}
