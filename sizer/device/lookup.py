@@ -83,7 +83,8 @@ def _by_words(asked: Spelling) -> tuple[int, ...]:
     probe = max(asked.core, key=lambda word: (bool(_DIGITS.fullmatch(word)), len(word)))
     found = []
     for number, row in enumerate(rows.table()[1]):
-        if probe in f"{row[0]} {row[1]} {row[2]}".casefold() and _matches(asked, number):
+        text = f"{row[0]} {row[1]} {row[2]}".casefold()
+        if (probe in text or probe in text.replace(" ", "")) and _matches(asked, number):
             found.append(number)
     return tuple(found)
 
@@ -149,8 +150,8 @@ def _preference(number: int, asked: Spelling) -> tuple[bool, bool, bool, float, 
 
 
 def _is_driver_name(asked: Spelling, number: int) -> bool:
-    """Whether a spelling of one row alone leaves no variant open: it names one, or is what NVIDIA's driver prints."""
-    return _qualified(asked) or (rows.device(number).vendor == "nvidia" and "nvidia" in asked.vendors)
+    """Whether a spelling of one row alone is what NVIDIA's driver prints: it leaves no variant open."""
+    return rows.device(number).vendor == "nvidia" and "nvidia" in asked.vendors
 
 
 def _texts(number: int) -> tuple[tuple[Spelling, str], ...]:

@@ -55,6 +55,7 @@ _REWRITES = (
     (r"\brtx[ -]?(\d{4})( ?ti)?m\b", r" rtx \1 \2 laptop "),
     (r"\b(rtx|gtx|rx|epyc|ryzen|core|ultra|i[3579]|xeon|quadro|titan)(\d|[a-z]\d)", r" \1 \2"),
     (r"\b(radeon|arc|tesla|geforce)(\d|[a-z]\d)", r" \1 \2"),
+    (r"\brtxpro\b|\brtx[ -]?pro(?=\d)", " rtx pro "),
     (r"\bcore[ -]ultra[ -](?:x)?([579])\b|\bultra[ -]x?([579])\b", r" core ultra\1\2 "),
     (r"\bryzen[ -]threadripper(?:[ -]pro)?\b|\bthreadripper[ -]pro\b", " threadripper "),
     (r"\bryzen[ -]([3579])(?:[ -]pro)?\b", r" ryzen ryzen\1 "),
@@ -159,6 +160,9 @@ def _facts(text: str) -> tuple[str, Facts]:
     text = _CORES.sub(" ", text)
     text, kind = _take(_MEMORY_TYPE, text)
     text, memory = _take(_MEMORY, text)
+    again = _MEMORY.search(text)
+    if memory and again and again[0].replace(" ", "") == memory[0].replace(" ", ""):
+        text, _ = _take(_MEMORY, text)  # a size said twice: "rtx-3060-12gb 12 GB"
     text, channels = _take(_CHANNELS, text)
     return text, Facts(
         memory_gib=float(memory[1] or memory[2]) if memory else None,
