@@ -120,7 +120,8 @@ def precisions_of(resolved: Resolved, work: WorkAsked) -> tuple[str, ...]:
         return work.precisions
     if resolved.stored is not None:
         return (resolved.stored.precision,)
-    own = configured_precision(resolved.architecture)
+    # A copy's name tells its precision (`X-GGUF:Q4_K_M`, `X-GPTQ`) where the config found is the base model's.
+    own = configured_precision(resolved.architecture) or resolved.hints.quantization
     usual: tuple[str, ...] = DEFAULT_PRECISIONS
     if work.engine is not None:
         usual = tuple(name for name in usual if work.engine in engines_of(name)) or usual

@@ -99,15 +99,13 @@ def load_json(
 
     name = f"{repo_id}/{filename}"
     cached = _or_refuse(lambda: try_to_load_from_cache(repo_id, filename, revision=revision), repo_id)
-    if is_offline(offline):
-        if isinstance(cached, str):
-            return read_json(Path(cached), name, limit_bytes)
-        raise HubUnreachable(
-            f"{name!r} is not in the cache, and the network is switched off.",
-            "Run once without --offline and HF_HUB_OFFLINE.",
-        )
-    url = hf_hub_url(repo_id, filename, revision=revision)
     try:
+        if is_offline(offline):
+            raise HubUnreachable(
+                f"{name!r} is not in the cache, and the network is switched off.",
+                "Run once without --offline and HF_HUB_OFFLINE.",
+            )
+        url = hf_hub_url(repo_id, filename, revision=revision)
         metadata = _ask(lambda: get_hf_file_metadata(url, timeout=TIMEOUT_S), repo_id, revision, filename)
     except HubUnreachable:
         if isinstance(cached, str):
