@@ -157,7 +157,8 @@ def _gemma4_attention(config: Config, count: int, types: Sequence[str], reuses: 
 
 def _gemma4_experts(config: Config) -> Block:
     """Gemma 4's experts beside the dense MLP, with the norms around both."""
-    hidden, count, active = config.size("hidden_size"), config.size("num_experts"), config.size("top_k_experts")
+    hidden, count = config.size("hidden_size"), config.size("num_experts")
+    active = config.optional_size("top_k_experts") or count
     if active > count:
         raise config.error("top_k_experts", f"There are only {count} experts (num_experts).")
     block = linear("router.proj", count, hidden, Role.ROUTER)

@@ -254,7 +254,8 @@ def _m3_mlp(config: Config, count: int) -> Sequence[Block]:
     hidden = config.size("hidden_size")
     moe = Moe("num_local_experts", inner="intermediate_size", prefix="block_sparse_moe.", names=("w1", "w3", "w2"))
     roles = (Role.SHARED_GATE_UP, Role.SHARED_DOWN)
-    shared = fused_mlp(hidden, config.size("shared_intermediate_size"), prefix="mlp.shared_experts.", roles=roles)
+    inner = config.size("shared_intermediate_size", minimum=0)
+    shared = fused_mlp(hidden, inner, prefix="mlp.shared_experts.", roles=roles) if inner else Block()
     routed = moe.block(config) + shared if any(flags) else Block()
     dense = Block() if all(flags) else fused_mlp(hidden, config.size("dense_intermediate_size"))
     return [routed if sparse else dense for sparse in flags]
