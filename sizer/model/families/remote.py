@@ -175,98 +175,17 @@ def jais(config: Config) -> Parts:
     )  # fmt: skip
 
 
-def openelm(config: Config) -> Parts:
-    """OpenELM: heads and MLP width grow with depth; the file lists them, or the multipliers that give them."""
-    hidden, size, count = config.size("model_dim"), config.size("head_dim"), config.layers("num_transformer_layers")
-    queries, keys = config.sequence("num_query_heads") or (), config.sequence("num_kv_heads") or ()
-    multipliers = config.sequence("ffn_multipliers") or ()
-    divisor = config.size("ffn_dim_divisor", default=256)
-    for name, listed in (("num_query_heads", queries), ("num_kv_heads", keys), ("ffn_multipliers", multipliers)):
-        if len(listed) != count or not all(isinstance(value, (int, float)) and value > 0 for value in listed):
-            raise config.error(name, f"It must be a list of {count} numbers, one for each layer.")
-    made: dict[tuple[int, int, int], Block] = {}
-    blocks = []
-    for query, key, multiplier in zip(queries, keys, multipliers, strict=True):
-        inner = _divisible(multiplier * hidden, divisor)
-        kind = (int(query), int(key), inner)
-        if kind not in made:
-            made[kind] = _openelm_layer(config, hidden, size, kind)
-        blocks.append(made[kind])
+def phi3_small(config: Config) -> Parts:
+    """Phi-3-small: biased fused attention and MLP between layer norms, tied unless the file says otherwise."""
+    sizes, inner = heads(config), config.size("ff_intermediate_size")
+    block = fused_attention(sizes.hidden, sizes.heads, sizes.kv_heads, sizes.head_dim, prefix="self_attn.", bias=True)
+    block += Block(mlp=MlpKind.DENSE) + linear("mlp.up_proj", 2 * inner, sizes.hidden, Role.GATE_UP, True)
+    block += linear("mlp.down_proj", sizes.hidden, inner, Role.DOWN, True)
+    block += norm(PRE_NORMS[0], sizes.hidden, True) + norm(PRE_NORMS[1], sizes.hidden, True)
     return causal_lm(
-        config, blocks, prefix="transformer.", embed="token_embeddings", hidden=hidden,
-        tied=config.flag("share_input_output_layers", default=True),
+        config, [block] * config.layers(), final_norm="final_layernorm", norm_bias=True,
+        tied=config.flag("tie_word_embeddings", default=True),
     )  # fmt: skip
-
-
-def _divisible(value: float, divisor: int) -> int:
-    """The multiple of `divisor` nearest to `value`, but no more than a tenth below it (MobileNet's rule)."""
-    rounded = max(divisor, int(value + divisor / 2) // divisor * divisor)
-    return rounded + divisor if rounded < 0.9 * value else rounded
-
-
-def _openelm_layer(config: Config, hidden: int, size: int, kind: tuple[int, int, int]) -> Block:
-    query, key, inner = kind
-    block = fused_attention(hidden, query, key, size, prefix="attn.", names=("qkv_proj", "out_proj"))
-    if config.flag("normalize_qk_projections"):
-        block += norm("attn.q_norm", size) + norm("attn.k_norm", size)
-    gated = config.flag("ffn_with_glu", default=True)
-    block += Block(mlp=MlpKind.DENSE)
-    block += linear("ffn.proj_1", (2 if gated else 1) * inner, hidden, Role.GATE_UP if gated else Role.UP)
-    block += linear("ffn.proj_2", hidden, inner, Role.DOWN)
-    return block + norm("attn_norm", hidden) + norm("ffn_norm", hidden)
-
-
-def decilm(config: Config) -> Parts:
-    """DeciLM, NVIDIA's Nemotron-NAS: `block_configs` gives each layer its KV heads and MLP width, or none."""
-    hidden, count = config.size("hidden_size"), config.size("num_attention_heads")
-    listed = config.sequence("block_configs")
-    if listed is None or len(listed) != config.layers():
-        raise config.error("block_configs", f"It must have one entry for each of {config.layers()} layers.")
-    made: dict[tuple[Any, ...], Block] = {}
-    blocks = []
-    for entry in listed:
-        if not isinstance(entry, Mapping):
-            raise config.error("block_configs", "Each entry must be an object.")
-        layer = Config(entry, path=config.path + "block_configs.")
-        mixer, mlp = layer.sub("attention"), layer.sub("ffn")
-        kind = tuple(
-            part.first(name)[1] for part, name in (
-                (mixer, "no_op"), (mixer, "replace_with_linear"), (mixer, "n_heads_in_group"), (mixer, "window_length"),
-                (mlp, "no_op"), (mlp, "replace_with_linear"), (mlp, "ffn_mult"), (mlp, "intermediate_size"),
-            )
-        )  # fmt: skip
-        if kind not in made:
-            made[kind] = _decilm_attention(config, mixer, hidden, count) + _decilm_mlp(config, mlp, hidden)
-        blocks.append(made[kind])
-    return causal_lm(config, blocks)
-
-
-def _decilm_attention(config: Config, mixer: Config, hidden: int, count: int) -> Block:
-    if mixer.flag("no_op"):
-        return Block()
-    block = norm(PRE_NORMS[0], hidden)
-    bias = config.flag("attention_bias")
-    if mixer.flag("replace_with_linear"):
-        return block + linear("self_attn.linear_attn", hidden, hidden, Role.O, bias)
-    group = mixer.size("n_heads_in_group")
-    if count % group or hidden % count:
-        raise mixer.error("n_heads_in_group", f"It must divide num_attention_heads ({count}).")
-    size = config.size("head_dim", default=hidden // count)
-    window = mixer.optional_size("window_length")
-    return block + attention(hidden, count, count // group, size, bias=bias, window=window)
-
-
-def _decilm_mlp(config: Config, mlp: Config, hidden: int) -> Block:
-    if mlp.flag("no_op"):
-        return Block()
-    block = norm(PRE_NORMS[1], hidden)
-    if mlp.flag("replace_with_linear"):
-        return block + Block(mlp=MlpKind.DENSE) + linear("mlp.linear_mlp", hidden, hidden, Role.UP)
-    inner = mlp.optional_size("intermediate_size")
-    if inner is None:
-        # As the repository's code: two thirds of a multiple of the hidden size, rounded up to a multiple of 256.
-        inner = -(-int(2 * mlp.number("ffn_mult", default=0.0) * hidden / 3) // 256) * 256
-    return block + gated_mlp(hidden, inner, bias=config.flag("mlp_bias"))
 
 
 def _mimo_mtp(config: Config, last: Block, count: int) -> tuple[Any, ...]:
@@ -316,10 +235,8 @@ FAMILIES: dict[str, Family] = {
     "telechat3": Decoder(),
     "solar": Decoder(Attention(windows=one_window), Mlp()),
     "jais": jais,
-    "openelm": openelm,
+    "phi3small": phi3_small,
     "stablelm_epoch": Decoder(Attention(bias="use_qkv_bias", o_bias=False), Mlp(bias=False), norm_bias=True),
-    "nemotron-nas": decilm,
-    "deci": decilm,
     "Dream": QWEN2,
     "dream": QWEN2,
     "sdar": Decoder(Attention(qk_norm="head"), Mlp(bias=False)),

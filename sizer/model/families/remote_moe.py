@@ -15,6 +15,7 @@ from sizer.model.families.decoder import PRE_NORMS, Decoder, causal_lm, joined
 from sizer.model.families.experts import FirstDense, Moe, Mtp, shared_mlp
 from sizer.model.families.hybrid_linear import minimax as lightning_minimax
 from sizer.model.families.latent import FAMILIES as LATENT
+from sizer.model.families.multimodal_more import step3p5
 from sizer.model.families.remote import Family, named
 from sizer.model.families.rules import Mlp, heads
 
@@ -197,5 +198,6 @@ FAMILIES: dict[str, Family] = {
     "grok-1": grok1,
     "arctic": arctic,
     "step3_text": step3,
+    "step3p5": step3p5,
     "kimi_k2": KIMI_K2,
 }

@@ -15,10 +15,11 @@ from sizer.model.families.remote import Family, chatglm, qwen
 from sizer.model.families.rules import FusedAttention, Mlp
 
 
-def _with(parts: Parts, *trees: Tree, prefix: str = "") -> Parts:
+def with_towers(parts: Parts, *trees: Tree, prefix: str = "", notes: tuple[str, ...] = ()) -> Parts:
     """`parts`, its tensors under `prefix`, with the tensors of towers and projectors."""
     text = tuple(replace(tensor, name=prefix + tensor.name) for tensor in parts.tensors)
-    return replace(parts, tensors=text + tuple(tensor for tree in trees for tensor in tree.tensors))
+    towers = tuple(tensor for tree in trees for tensor in tree.tensors)
+    return replace(parts, tensors=text + towers, notes=parts.notes + notes)
 
 
 def _resampler(tree: Tree, queries: int, size: int, kv_size: int) -> None:
@@ -63,7 +64,7 @@ def internvl_chat(config: Config) -> Parts:
     joint.layer_norm("0", size=merged)
     joint.linear("1", parts.hidden_size, merged, bias=True)
     joint.linear("3", parts.hidden_size, parts.hidden_size, bias=True)
-    return _with(parts, tower, joint, prefix="language_model.")
+    return with_towers(parts, tower, joint, prefix="language_model.")
 
 
 MINICPMV_TEXT = {"2.0": "minicpm", "2.5": "llama", "2.6": "qwen2", "4.0": "llama", "4.5": "qwen3", "4": "llama"}
@@ -92,7 +93,7 @@ def minicpmv(config: Config) -> Parts:
     _resampler(joint, config.size("query_num"), parts.hidden_size, size)
     joint.layer_norm("ln_post", size=parts.hidden_size)
     joint.parameter("proj", parts.hidden_size, parts.hidden_size)
-    return _with(parts, tower, joint, prefix="llm.")
+    return with_towers(parts, tower, joint, prefix="llm.")
 
 
 # The tower that Phi-3-vision's code builds whatever the file says: CLIP ViT-L/14 at 336 pixels.
@@ -115,7 +116,7 @@ def phi3_v(config: Config) -> Parts:
         joint.parameter("sub_GN", 1, 1, 1, merged)
     joint.linear("img_projection.0", hidden, merged, bias=True)
     joint.linear("img_projection.2", hidden, hidden, bias=True)
-    return _with(parts, tower, joint)
+    return with_towers(parts, tower, joint)
 
 
 # Molmo's own code fixes the tower (OpenAI's CLIP ViT-L/14 at 336 pixels, 23 of its layers) and 128 added tokens.
@@ -153,7 +154,7 @@ def molmo(config: Config) -> Parts:
         joint.linear(f"image_pooling_2d.{name}", size, 2 * size, bias=True)
     joint.linear("image_pooling_2d.wo", size, size, bias=True)
     joint.at("image_projector").gated_mlp(size, inner // 2, "w1 w3 w2", out=hidden)
-    return _with(parts, tower, joint)
+    return with_towers(parts, tower, joint)
 
 
 def kimi_vl(config: Config) -> Parts:
@@ -173,7 +174,7 @@ def kimi_vl(config: Config) -> Parts:
     joint.layer_norm("pre_norm", size=size)
     joint.linear("linear_1", 4 * size, 4 * size, bias=True)
     joint.linear("linear_2", parts.hidden_size, 4 * size, bias=True)
-    return _with(parts, tower, joint, prefix="language_model.")
+    return with_towers(parts, tower, joint, prefix="language_model.")
 
 
 def qwen_v1(config: Config) -> Parts:
@@ -198,7 +199,7 @@ def qwen_v1(config: Config) -> Parts:
     pool.parameter("pos_embed", queries, out, role=Role.POSITION)
     tower.layer_norm("ln_post", size=out)
     tower.parameter("proj", out, out)
-    return _with(parts, tower)
+    return with_towers(parts, tower)
 
 
 def glm4_remote(config: Config) -> Parts:
@@ -224,7 +225,21 @@ def glm4_remote(config: Config) -> Parts:
     glu.gated_mlp(hidden, inner, "gate_proj dense_h_to_4h dense_4h_to_h")
     joint.parameter("boi", 1, 1, hidden)
     joint.parameter("eoi", 1, 1, hidden)
-    return _with(parts, tower, joint)
+    return with_towers(parts, tower, joint)
+
+
+def minimax_vl(config: Config) -> Parts:
+    """MiniMax-VL-01: LLaVA-NeXT's parts beside MiniMax-Text-01; CLIP's last norm is not stored."""
+    parts = describe(config.sub("text_config"), "minimax_text_01")
+    vision = config.sub("vision_config")
+    tower, joint = Tree("vision_tower.vision_model."), Tree("", tower=Tower.PROJECTOR)
+    clip(vision, tower)
+    tower.tensors = [tensor for tensor in tower.tensors if "post_layernorm" not in tensor.name]
+    joint.parameter("image_newline", parts.hidden_size)
+    joint.at("multi_modal_projector").mlp(
+        vision.size("hidden_size"), parts.hidden_size, "linear_1 linear_2", out=parts.hidden_size
+    )
+    return with_towers(parts, tower, joint, prefix="language_model.")
 
 
 FAMILIES: dict[str, Family] = {
@@ -233,6 +248,7 @@ FAMILIES: dict[str, Family] = {
     "phi3_v": phi3_v,
     "molmo": molmo,
     "kimi_vl": kimi_vl,
+    "minimax_vl_01": minimax_vl,
     "qwen": qwen_v1,
     "chatglm": glm4_remote,
 }

@@ -1,0 +1,116 @@
+"""Kimi K3: delta and gated latent attention, experts in a latent space, attention over earlier blocks' residuals."""
+
+from __future__ import annotations
+
+from sizer.model.architecture import Role, Tower
+from sizer.model.blocks.attention import mla
+from sizer.model.blocks.core import Block, Parts, linear, norm, parameter
+from sizer.model.blocks.linear_attention import DeltaSizes
+from sizer.model.blocks.mlp import MOE, experts, gated_mlp, router, shared_expert
+from sizer.model.blocks.tree import Tree
+from sizer.model.config import Config
+from sizer.model.families.decoder import PRE_NORMS, causal_lm, joined
+from sizer.model.families.hybrid_linear import kimi_types, sparse_layers
+from sizer.model.families.remote import Family
+from sizer.model.families.remote_vision import with_towers
+
+_TOWER_NOTE = (
+    "The vision tower follows from its config and the published total, which holds 8,352 parameters more than these."
+)
+
+
+def _delta(config: Config) -> Block:
+    """Kimi delta attention; the output gate is a full matrix where `use_full_rank_gate` says so."""
+    listed, hidden = config.sub("linear_attn_config"), config.size("hidden_size")
+    heads, size = listed.size("num_heads"), listed.size("head_dim")
+    width, kernel = heads * size, listed.size("short_conv_kernel_size")
+    block = Block(mixers=DeltaSizes(hidden, heads, heads, size, size, kernel).mixer().mixers)
+    for name, role in (("q", Role.Q), ("k", Role.K), ("v", Role.V)):
+        block += linear(f"self_attn.{name}_proj", width, hidden, role)
+        block += parameter(f"self_attn.{name}_conv1d.weight", width, 1, kernel, role=Role.CONV)
+    block += linear("self_attn.f_a_proj", size, hidden, Role.SSM) + linear("self_attn.f_b_proj", width, size, Role.SSM)
+    block += parameter("self_attn.dt_bias", width, role=Role.SSM)
+    block += parameter("self_attn.A_log", 1, 1, heads, 1, role=Role.SSM)
+    block += linear("self_attn.b_proj", heads, hidden, Role.SSM)
+    if listed.flag("use_full_rank_gate"):
+        block += linear("self_attn.g_proj", width, hidden, Role.GATE)
+    else:
+        block += linear("self_attn.g_a_proj", size, hidden, Role.GATE)
+        block += linear("self_attn.g_b_proj", width, size, Role.GATE)
+    return block + norm("self_attn.o_norm", size) + linear("self_attn.o_proj", hidden, width, Role.O)
+
+
+def _latent(config: Config) -> Block:
+    hidden, heads, size = config.size("hidden_size"), config.size("num_attention_heads"), config.size("v_head_dim")
+    block = mla(
+        hidden, heads, q_lora_rank=config.optional_size("q_lora_rank"), kv_lora_rank=config.size("kv_lora_rank"),
+        nope=config.size("qk_nope_head_dim"), rope=config.size("qk_rope_head_dim"), v_head_dim=size,
+    )  # fmt: skip
+    if config.flag("mla_use_output_gate"):
+        block += linear("self_attn.g_proj", heads * size, hidden, Role.GATE)
+    return block
+
+
+def _latent_experts(config: Config) -> Block:
+    """Experts of `routed_expert_hidden_size` between two projections of the whole hidden size, beside shared ones."""
+    prefix, hidden, inner = "block_sparse_moe.", config.size("hidden_size"), config.size("moe_intermediate_size")
+    count, active = config.size("num_experts"), config.size("num_experts_per_token", "num_experts_per_tok")
+    latent = config.size("routed_expert_hidden_size", default=hidden)
+    block = MOE + router(hidden, count, name=prefix + "gate")
+    if latent != hidden:
+        block += linear(prefix + "routed_expert_down_proj", latent, hidden, Role.OTHER)
+        block += linear(prefix + "routed_expert_up_proj", hidden, latent, Role.OTHER)
+        if config.flag("latent_moe_use_norm"):
+            block += norm(prefix + "routed_expert_norm", latent)
+    block += experts(latent, inner, count, active, prefix=prefix + "experts.", names=("w1", "w3", "w2"))
+    shared = config.size("num_shared_experts", default=0, minimum=0)
+    return block + (shared_expert(hidden, shared * inner, prefix=prefix + "shared_experts.") if shared else Block())
+
+
+def _residual(name: str, hidden: int) -> Block:
+    """What attends over the residuals of earlier blocks of layers: a norm and one query."""
+    return norm(f"{name}_norm", hidden) + linear(f"{name}_proj", 1, hidden, Role.OTHER)
+
+
+def kimi_k3_text(config: Config) -> Parts:
+    """The text part of Kimi K3."""
+    count, hidden = config.layers(), config.size("hidden_size")
+    delta, latent = _delta(config), _latent(config)
+    mixers = [latent if kind == "full_attention" else delta for kind in kimi_types(config, count)]
+    dense, sparse = gated_mlp(hidden, config.size("intermediate_size")), _latent_experts(config)
+    mlps = [sparse if is_sparse else dense for is_sparse in sparse_layers(config, count, 1)]
+    more = norm(PRE_NORMS[0], hidden) + norm(PRE_NORMS[1], hidden)
+    outside = None
+    if config.optional_size("attn_res_block_size") is not None:
+        more += _residual("self_attention_res", hidden) + _residual("mlp_res", hidden)
+        outside = _residual("model.output_attn_res", hidden)
+    return causal_lm(config, joined(mixers, mlps, (more,) * count), extra=outside)
+
+
+def kimi_k3(config: Config) -> Parts:
+    """Kimi K3 with its vision tower: MoonViT with RMS norms and no biases, and a merger of 2 x 2 patches."""
+    parts = kimi_k3_text(config.sub("text_config"))
+    vision = config.sub("vision_config")
+    size, inner = vision.size("vt_hidden_size"), vision.size("vt_intermediate_size")
+    width, patch = vision.size("qkv_hidden_size", default=size), vision.size("patch_size")
+    tower, joint = Tree("vision_tower."), Tree("mm_projector.", tower=Tower.PROJECTOR)
+    tower.at("patch_embed").conv("proj", size, 3, patch, patch, bias=vision.flag("patch_embed_proj_bias"))
+    rows, columns = (vision.size(f"init_pos_emb_{side}") for side in ("height", "width"))
+    tower.parameter("patch_embed.pos_emb.weight", rows, columns, size, role=Role.POSITION)
+    bias = vision.flag("attn_bias")
+    layer = tower.stack("encoder.blocks", vision.layers("vt_num_hidden_layers"))
+    layer.linear("wqkv", 3 * width, size, Role.QKV, bias=bias)
+    layer.linear("wo", size, width, Role.O, bias=bias)
+    layer.at("mlp").mlp(size, inner, "fc0 fc1", bias=vision.flag("linear_bias"))
+    layer.rms_norm("norm0", "norm1", size=size)
+    tower.rms_norm("encoder.final_layernorm", size=size)
+    merged = size
+    for side in vision.sequence("merge_kernel_size") or (2, 2):
+        merged *= Config({"merge_kernel_size": side}, path=vision.path).size("merge_kernel_size")
+    joint.rms_norm("pre_norm", size=size)
+    joint.linear("proj.0", merged, merged)
+    joint.linear("proj.2", parts.hidden_size, merged)
+    return with_towers(parts, tower, joint, prefix="language_model.", notes=(_TOWER_NOTE,))
+
+
+FAMILIES: dict[str, Family] = {"kimi_k3": kimi_k3}
