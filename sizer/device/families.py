@@ -14,6 +14,7 @@ from sizer.tables import read_rows
 # Names of clouds may stand beside a CPU's vendor.
 CLOUD_VENDORS = frozenset({"aws", "google", "microsoft"})
 # A text that names an accelerator is no CPU, whatever number it contains.
+_BRACKET = re.compile(r"\([^()]*\)")
 _ACCELERATOR = re.compile(r"\b(?:rtx|gtx|rx|geforce|quadro|tesla|instinct|arc|gaudi|tpu)\b")
 
 
@@ -21,7 +22,7 @@ def find_family(text: str) -> Found | None:
     """A CPU by its family: the official maximum memory of its generation, its compute unknown. None for other text."""
     words = re.sub(r"\s+", " ", folded(text))
     vendors = spell(text).vendors - CLOUD_VENDORS
-    if _ACCELERATOR.search(words) or len(vendors) > 1:
+    if _ACCELERATOR.search(_BRACKET.sub(" ", words)) or len(vendors) > 1:
         return None
     for row in read_rows("cpu_families.csv"):
         if squash(row["key"]) == squash(text):
