@@ -258,6 +258,14 @@ def test_hub_gguf(server: Hub) -> None:
         assert "Q8_0" in caught.value.hint
 
 
+def test_copies_are_read_from_the_hub_when_asked(server: Hub) -> None:
+    """`@main` reads a copy's own files, where the catalogue would answer with the model that it copies."""
+    server.repos["TheBloke/Llama-2-7B-GGUF"] = Repo({"llama-2-7b.Q4_K_M.gguf": LLAMA_GGUF})
+    for text in ("TheBloke/Llama-2-7B-GGUF:Q4_K_M@main", "TheBloke/Llama-2-7B-GGUF@main:Q4_K_M"):
+        assert resolve(text).basis is Basis.HEADER
+    assert resolve("TheBloke/Llama-2-7B-GGUF:Q4_K_M").basis is Basis.CATALOGUE
+
+
 def test_hub_split_gguf(server: Hub) -> None:
     """A model split over files in a folder of the repository is read from all of them."""
     tensors = llama_tensors()

@@ -46,8 +46,8 @@ def resolve(text: str, *, offline: bool = False, revision: str | None = None) ->
     """The model that `text` names: a path, a catalogued name, a hub id (`org/name`, `org/name@revision`,
     `org/repo-GGUF:Q4_K_M`) or a bare size (`8B`, `8x7B`, `141B-A35B`).
 
-    `offline` keeps it from the network; the hub's cache still answers. A revision asks the hub before the catalogue,
-    which holds the newest. Raises: UnknownModel, GatedModel, HubUnreachable, InvalidConfig, InvalidHeader,
+    `offline` keeps it from the network; the hub's cache still answers. A revision (`@main`) asks the hub before the
+    catalogue, which knows the newest of each model, and copies in other formats by the model that they copy. Raises: UnknownModel, GatedModel, HubUnreachable, InvalidConfig, InvalidHeader,
     UnsupportedArchitecture.
     """
     text = text.strip()
@@ -89,7 +89,8 @@ def _without_address(text: str) -> tuple[str, str | None]:
     if match:
         return match["id"] + (match["file"] or "").rstrip("/"), match["at"] if match["at"] != "main" else None
     name, _, at = text.partition("@")
-    return name, at or None
+    at, colon, wanted = at.partition(":")
+    return name + colon + wanted, at or None
 
 
 def _beyond_the_catalogue(text: str, name: str, revision: str | None, hints: NameHints, offline: bool) -> Resolved:
@@ -139,7 +140,7 @@ def _described(config: Mapping[str, Any], model_id: str) -> Architecture:
 def _catalogue_notes(alias: str | None, copy: bool, model_id: str, revision: str | None) -> tuple[str, ...]:
     notes = []
     if copy:
-        notes.append(f"a copy of {model_id}: its shape is the catalogue's, its files were not looked at")
+        notes.append(f"a copy of {model_id}: its shape is the catalogue's; with @main its own files are read")
     elif alias:
         notes.append(f"of the same shape as {model_id}, whose config the catalogue holds")
     if revision:
