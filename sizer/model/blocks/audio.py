@@ -163,7 +163,22 @@ def dots3(config: Config, tree: Tree) -> None:
     tree.at("adapter").mlp(into, out, out=out)
 
 
+def voxtral_realtime(config: Config, tree: Tree) -> None:
+    """Voxtral Realtime's audio tower: causal convolutions, RMS norms, gated MLPs with a bias on the last matrix."""
+    size, inner = config.size("hidden_size"), config.size("intermediate_size")
+    _convolutions(config, tree.at("embedder"))
+    layer = tree.stack("layers", config.layers())
+    width = config.size("num_attention_heads") * config.size("head_dim")
+    layer.at("self_attn").attention(size, SPLIT_O, bias="qvo", inner=width)
+    layer.rms_norm("self_attn_layer_norm", "final_layer_norm", size=size)
+    layer.linear("mlp.gate_proj", inner, size, Role.GATE)
+    layer.linear("mlp.up_proj", inner, size, Role.UP)
+    layer.linear("mlp.down_proj", size, inner, Role.DOWN, bias=True)
+    tree.rms_norm("norm", size=size)
+
+
 AUDIO_TOWERS = {
+    "voxtral_realtime_encoder": voxtral_realtime,
     "qwen3_asr_encoder": qwen3_asr,
     "glmasr_encoder": glmasr,
     "dots3_note_audio_encoder": dots3,

@@ -78,13 +78,13 @@ def siglip(config: Config, tree: Tree, head: bool | None = None) -> None:
     _siglip_body(config, tree, head)
 
 
-def siglip2(config: Config, tree: Tree) -> None:
+def siglip2(config: Config, tree: Tree, head: bool | None = None) -> None:
     """SigLIP 2's vision tower: patches of any aspect ratio, embedded by a linear layer."""
     size = config.size("hidden_size")
     patch = prod(pair(config, "patch_size"))
     tree.linear("embeddings.patch_embedding", size, channels(config) * patch, bias=True)
     tree.positions("embeddings.position_embedding", config.size("num_patches"), size)
-    _siglip_body(config, tree, None)
+    _siglip_body(config, tree, head)
 
 
 def _siglip_body(config: Config, tree: Tree, head: bool | None) -> None:

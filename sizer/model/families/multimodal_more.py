@@ -14,7 +14,8 @@ from sizer.model.config import Config
 from sizer.model.families.decoder import PRE_NORMS, Decoder, causal_lm
 from sizer.model.families.experts import FirstDense, Moe, sparse_step
 from sizer.model.families.hybrid import each_kind
-from sizer.model.families.multimodal import VISION_MODEL, VISUAL, Pieces, Wrapper, mllama
+from sizer.model.families.multimodal import VISION_MODEL, VISUAL, mllama
+from sizer.model.families.multimodal_wrapper import Pieces, Wrapper
 from sizer.model.families.rules import Attention, Mlp, heads
 
 GLM_NORMS = (*PRE_NORMS, "post_self_attn_layernorm", "post_mlp_layernorm")

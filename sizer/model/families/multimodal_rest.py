@@ -13,8 +13,9 @@ from sizer.model.blocks.vision import clip
 from sizer.model.config import Config
 from sizer.model.families.decoder import PRE_NORMS, Decoder, causal_lm
 from sizer.model.families.hybrid import each_kind
-from sizer.model.families.multimodal import VISION_MODEL, VISUAL, Pieces, Wrapper, internvl
+from sizer.model.families.multimodal import VISION_MODEL, VISUAL, internvl
 from sizer.model.families.multimodal_more import AUDIO
+from sizer.model.families.multimodal_wrapper import Pieces, Wrapper
 from sizer.model.families.rules import Attention, Mlp, heads
 
 UNBIASED = Mlp(bias=False)
@@ -117,24 +118,6 @@ def minicpm(pieces: Pieces, tree: Tree) -> None:
         merger.layer_norm("pre_norm", size=merged)
         out = pieces.text_size if index == times - 1 else size
         merger.mlp(merged, merged, "linear_1 linear_2", out=out)
-
-
-def molmo2(pieces: Pieces, tree: Tree) -> None:
-    """Molmo 2: attention pools two layers' patches, then a gated MLP."""
-    adapter = pieces.sub("adapter_config")
-    size, head = adapter.size("hidden_size"), adapter.size("head_dim")
-    layers = adapter.sequence("vit_layers") or adapter.sequence("vision_feature_layer") or (24, 18)
-    width, bias = size * len(layers), adapter.flag("attention_bias", default=True)
-    queries, keys = adapter.size("num_attention_heads") * head, adapter.size("num_key_value_heads") * head
-    pooling = tree.at("multi_modal_projector.image_pooling_2d")
-    for name, out, role in (("q_proj", queries, Role.Q), ("k_proj", keys, Role.K), ("v_proj", keys, Role.V)):
-        pooling.linear(name, out, width, role, bias=bias)
-    pooling.linear("o_proj", size, queries, Role.O, bias=bias)
-    projector, inner = tree.at("multi_modal_projector.image_projector"), adapter.size("intermediate_size")
-    mlp_bias = adapter.flag("mlp_bias")
-    projector.linear("gate_proj", inner, size, Role.GATE, bias=mlp_bias)
-    projector.linear("up_proj", inner, size, Role.UP, bias=mlp_bias)
-    projector.linear("down_proj", adapter.size("text_hidden_size"), inner, Role.DOWN)
 
 
 def ernie_vl(pieces: Pieces, tree: Tree) -> None:
