@@ -47,8 +47,9 @@ def resolve(text: str, *, offline: bool = False, revision: str | None = None) ->
     `org/repo-GGUF:Q4_K_M`) or a bare size (`8B`, `8x7B`, `141B-A35B`).
 
     `offline` keeps it from the network; the hub's cache still answers. A revision (`@main`) asks the hub before the
-    catalogue, which knows the newest of each model, and copies in other formats by the model that they copy. Raises: UnknownModel, GatedModel, HubUnreachable, InvalidConfig, InvalidHeader,
-    UnsupportedArchitecture.
+    catalogue, which knows the newest of each model, and copies in other formats by the model that they copy.
+
+    Raises: UnknownModel, GatedModel, HubUnreachable, InvalidConfig, InvalidHeader, UnsupportedArchitecture.
     """
     text = text.strip()
     hints = parse_name(text)
