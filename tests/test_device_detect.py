@@ -410,6 +410,14 @@ def test_empty_machine_is_still_described(tmp_path: Path) -> None:
     assert this_target(machine=machine).device.bandwidth_bytes_per_s is None
 
 
+def test_other_systems_are_described_by_psutil() -> None:
+    """Without Linux's files or sysctl, psutil tells cores and memory."""
+    machine = detect(Edge(root=Path("/nowhere"), system="Windows", run=lambda _: "", nvml=lambda: None, environment={}))
+    assert machine.os == "Windows"
+    assert machine.memory_bytes
+    assert machine.threads
+
+
 def test_this_real_machine_is_seen() -> None:
     """Detection of the machine that runs the tests finds a CPU and memory, as psutil does or less."""
     import psutil

@@ -239,6 +239,8 @@ def test_measurement_is_kept_and_used(monkeypatch: pytest.MonkeyPatch) -> None:
     target = this_target(machine=here)
     assert (target.device.bandwidth_bytes_per_s, target.device.bandwidth_basis) == (50e9, "measured")
     assert any("measured here" in note for note in target.notes)
+    measured.save(here, {**document(50e9), "notes": ["the machine was busy"]})
+    assert any("the machine was busy" in note for note in this_target(machine=here).notes)
     monkeypatch.setattr(measured.time, "time", lambda: kept.measured_at_s + 3 * 86400 + 5)
     assert kept.age == "3 days ago"
 

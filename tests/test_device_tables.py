@@ -8,6 +8,7 @@ import statistics
 import pytest
 
 from sizer.device import rows
+from sizer.device.catalogue import find
 from sizer.device.families import family_keys, find_family
 from sizer.device.interconnect import between_devices, pcie, to_host
 from sizer.device.named import instances, named_classes
@@ -88,6 +89,21 @@ def test_families_are_like_rows_of_the_table() -> None:
         assert row["like"] in rows.by_key(), row["key"]
         assert row["source"]
         re.compile(row["pattern"])
+
+
+def test_aliases_and_model_numbers_lead_to_devices() -> None:
+    """Every extra alias, CPU model number and Arm part number leads to a device, and has a source."""
+    for row in read_rows("device_aliases.csv"):
+        target = find(row["alias"])
+        assert any(row["means"] in note for note in target.notes), row["alias"]
+        assert row["source"]
+    for row in read_rows("cpu_models.csv"):
+        assert find_family(row["name"]) is not None, row["name"]
+        assert int(row["first_model"]) <= int(row["last_model"])
+        assert row["source"]
+    for row in read_rows("arm_cpus.csv"):
+        assert not row["device_key"] or row["device_key"] in rows.by_key()
+        assert row["source"]
 
 
 # Parts whose memory differs from their generation's: a halved fabric, a cloud's own clock.

@@ -202,6 +202,7 @@ def _with_bandwidth(found: Found, machine: Machine) -> Found:
     if cached.measurement:
         rate: float | None = cached.measurement.bytes_per_s
         basis, note = "measured", f"memory bandwidth measured here {cached.measurement.age}: {cached.measurement.shown}"
+        notes.extend(f"at the measurement, {said}" for said in cached.measurement.notes)
     elif machine.mem_channels and machine.mem_mts and not machine.virtual:
         rate = machine.mem_channels / machine.sockets * machine.mem_mts * 1e6 * BYTES_PER_TRANSFER
         basis, note = "modules", f"{machine.mem_channels} memory channels at {machine.mem_mts} MT/s are installed"

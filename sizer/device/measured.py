@@ -39,6 +39,12 @@ class Measurement:
         return in_words(self.age_s)
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What the probe said of its own measurement (a busy machine, short arrays)."""
+        notes = self.document.get("notes")
+        return tuple(str(note) for note in notes) if isinstance(notes, list) else ()
+
+    @property
     def shown(self) -> str:
         """The bandwidth for people."""
         return f"{self.bytes_per_s / GB:.4g} GB/s"
