@@ -96,10 +96,9 @@ def render(answers: list[list[list[Estimate]]], style: str, explain: bool) -> st
         from sizer.report.explain import render_explanation
 
         return "\n\n".join(render_explanation(item) for model in answers for items in model for item in items)
-    from sizer.report.rows import TABLE_STYLES
     from sizer.report.table import render as render_table
 
-    return "\n\n".join(render_table(items, TABLE_STYLES[style]) for model in answers for items in model)
+    return "\n\n".join(render_table(items, style) for model in answers for items in model)
 
 
 def _json(answers: list[list[list[Estimate]]]) -> str:

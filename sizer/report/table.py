@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sizer.estimate.records import Estimate, Placement
+from sizer.report.columns import columns
 from sizer.units import format_bandwidth, format_count, format_gib, format_rate, format_seconds
 
 HEADERS = ("precision", "engine", "weights", "total", "fits", "max ctx", "decode tok/s", "TTFT")
@@ -98,13 +99,16 @@ def workload_line(estimate: Estimate) -> str:
     )
 
 
-def render(estimates: Sequence[Estimate], style: str = "simple") -> str:
-    """The estimates of one model on one device as a table; `style` is a tabulate format (`simple`, `github`)."""
-    from tabulate import tabulate
-
+def render(estimates: Sequence[Estimate], style: str = "table") -> str:
+    """The estimates of one model on one device for people, as a `table` of text or as `markdown`."""
     first = estimates[0]
-    lines = [model_line(first), device_line(first), workload_line(first), ""]
-    lines.append(tabulate([row(item) for item in estimates], headers=HEADERS, tablefmt=style, disable_numparse=True))
+    rows = [row(item) for item in estimates]
+    table = columns(HEADERS, rows)
+    if style == "markdown":
+        from tabulate import tabulate
+
+        table = tabulate(rows, headers=HEADERS, tablefmt="github", disable_numparse=True)
+    lines = [model_line(first), device_line(first), workload_line(first), "", table]
     notes = list(dict.fromkeys(note for item in estimates for note in item.assumptions))
     if notes:
         lines += ["", *(f"- {note}" for note in notes)]
