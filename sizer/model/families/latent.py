@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from sizer.model.architecture import Mixer, MixerKind, Module, Role
+from sizer.model.architecture import Mixer, MixerKind, Module, Role, Tensor
 from sizer.model.blocks.core import Block, Parts, linear, norm, parameter
 from sizer.model.blocks.mlp import gated_mlp
 from sizer.model.config import Config
 from sizer.model.families.decoder import PRE_NORMS, Decoder, causal_lm, joined
-from sizer.model.families.experts import FirstDense, Mla, Moe, Mtp, sparse_mla
+from sizer.model.families.experts import FirstDense, Mla, Moe, Mtp, indexer, sparse_mla
 from sizer.model.families.rules import Mlp
 
 MOE = Moe("n_routed_experts", sparse=FirstDense(typed=False), shared=("moe_intermediate_size", "n_shared_experts"))
@@ -44,6 +44,12 @@ def _glm_indexed(config: Config, count: int) -> list[Block]:
             offset = config.size("index_skip_topk_offset", default=2, minimum=0)
             kinds = ["shared" if max(i - offset + 1, 0) % every else "full" for i in range(count)]
     return _indexed(config, Mla().block(config), [kind == "shared" for kind in kinds])
+
+
+def _glm_mtp(config: Config, last: Block, count: int) -> tuple[Tensor, ...]:
+    """GLM-5 stores its prediction layers without tables, and with an indexer even where the last layer shares one."""
+    own = any(tensor.role is Role.INDEXER for tensor in last.tensors)
+    return Mtp(tables=False)(config, last if own else last + indexer(config), count)
 
 
 def _hy_v4_indexed(config: Config, count: int) -> list[Block]:
@@ -256,7 +262,7 @@ FAMILIES: dict[str, Callable[[Config], Parts]] = {
     "deepseek_v32": Decoder(_every_indexed, replace(MOE, sparse=FirstDense()), beyond=Mtp()),
     "deepseek_v4": deepseek_v4,
     "glm4_moe_lite": Decoder(Mla(), replace(MOE, sparse=FirstDense(None, 1)), beyond=Mtp()),
-    "glm_moe_dsa": Decoder(_glm_indexed, replace(MOE, sparse=FirstDense()), beyond=Mtp(tables=False)),
+    "glm_moe_dsa": Decoder(_glm_indexed, replace(MOE, sparse=FirstDense()), beyond=_glm_mtp),
     "hy_v4": hy_v4,
     "longcat_flash": longcat_flash,
     "minicpm3": Decoder(Mla(), Mlp()),

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from sizer.model.architecture import Role
+from sizer.model.architecture import Role, Tensor, Tower
 from sizer.model.blocks.attention import attention
-from sizer.model.blocks.core import Block, Parts, linear, norm, parameter
-from sizer.model.config import Config
+from sizer.model.blocks.core import Block, Parts, linear, norm, on_layers, parameter, prefixed
+from sizer.model.config import MAX_LAYERS, Config
 from sizer.model.families.decoder import POST_NORMS, PRE_NORMS, SANDWICH_NORMS, Decoder
 from sizer.model.families.experts import FirstDense, Moe, Mtp, shared_gate, shared_mlp, sparse_step
 from sizer.model.families.rules import Attention, Heads, Mlp, heads
@@ -115,6 +115,21 @@ def _ernie_sparse(config: Config, count: int) -> Sequence[bool]:
 
 def _ernie_statics(_config: Config, experts: int) -> Block:
     return parameter("mlp.moe_statics.e_score_correction_bias", 1, experts)
+
+
+def _ernie_mtp(config: Config, last: Block, _count: int) -> tuple[Tensor, ...]:
+    """Ernie 4.5's prediction layers are dense; each has two norms and the projection that joins its inputs."""
+    if config.fields.get("num_nextn_predict_layers") is None:
+        return ()
+    more = config.size("num_nextn_predict_layers", minimum=0, maximum=MAX_LAYERS)
+    hidden = config.size("hidden_size")
+    keep = tuple(tensor for tensor in last.tensors if not tensor.name.startswith("mlp."))
+    layer = Block(keep) + Mlp(bias="use_bias").block(config, config.size("intermediate_size"))
+    around = norm("mtp_emb_norm.{layer}", hidden) + norm("mtp_hidden_norm.{layer}", hidden)
+    around += linear("mtp_linear_proj.{layer}", hidden, 2 * hidden, Role.OTHER, config.flag("use_bias"))
+    tensors = prefixed("mtp_block.{layer}.", layer, checkpoint_only=True).tensors
+    tensors += prefixed("", around, checkpoint_only=True).tensors
+    return on_layers("model.", Block(tensors), range(more), Tower.MTP) if more else ()
 
 
 def _granite_shared(config: Config, _experts: int) -> Block:
@@ -224,6 +239,7 @@ FAMILIES: dict[str, Callable[[Config], Parts]] = {
             plus=_ernie_statics,
         ),
         head_bias="use_bias",
+        beyond=_ernie_mtp,
     ),
     "exaone_moe": Decoder(
         Attention(bias=False, qk_norm="head", windows=EveryNth(4, "sliding_window_pattern")),

@@ -1,0 +1,159 @@
+"""Configs that cannot be trusted: an error names the field, nothing is guessed, nothing crashes."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from sizer.errors import InvalidConfig, ModelError, UnsupportedArchitecture
+from sizer.model.config import class_defaults
+from sizer.model.families import build, supported
+
+DATA = Path(__file__).parent / "data" / "families"
+
+LLAMA: dict[str, Any] = {
+    "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 4096, "intermediate_size": 14336,
+    "num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 8, "vocab_size": 128256,
+}  # fmt: skip
+MIXTRAL = LLAMA | {
+    "architectures": ["MixtralForCausalLM"], "model_type": "mixtral", "num_local_experts": 8, "num_experts_per_tok": 2,
+}  # fmt: skip
+WITHOUT = object()
+
+
+@pytest.mark.parametrize(
+    ("base", "field", "value"),
+    [
+        *[(LLAMA, name, WITHOUT) for name in ("hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_size")],
+        (LLAMA, "intermediate_size", WITHOUT),
+        (LLAMA, "hidden_size", -4096),
+        (LLAMA, "hidden_size", 0),
+        (LLAMA, "hidden_size", True),
+        (LLAMA, "hidden_size", "4096"),
+        (LLAMA, "hidden_size", 4096.5),
+        (LLAMA, "hidden_size", float("nan")),
+        (LLAMA, "hidden_size", 10**15),
+        (LLAMA, "vocab_size", [128256]),
+        (LLAMA, "num_hidden_layers", 10**6),
+        (LLAMA, "num_key_value_heads", 5),
+        (LLAMA, "num_key_value_heads", 64),
+        (LLAMA, "num_attention_heads", 24),
+        (LLAMA, "tie_word_embeddings", "yes"),
+        (LLAMA, "attention_bias", 2),
+        (LLAMA, "torch_dtype", "float3"),
+        (LLAMA, "max_position_embeddings", -1),
+        (LLAMA, "quantization_config", "int4"),
+        (LLAMA, "architectures", "LlamaForCausalLM"),
+        (LLAMA, "model_type", 7),
+        (MIXTRAL, "num_experts_per_tok", 9),
+        (MIXTRAL, "num_local_experts", -8),
+        (MIXTRAL, "sliding_window", 0),
+        (LLAMA | {"model_type": "qwen3"}, "layer_types", ["full_attention"] * 31),
+        (LLAMA | {"model_type": "qwen3"}, "layer_types", ["half_attention"] * 32),
+        (LLAMA | {"model_type": "deepseek_v3", "n_routed_experts": 4}, "num_experts_per_tok", 8),
+    ],
+)
+def test_bad_field_is_named(base: dict[str, Any], field: str, value: object) -> None:
+    """A missing, negative, absurd, mistyped or contradictory field is an InvalidConfig that names it."""
+    fields = {**base, field: value} if value is not WITHOUT else {k: v for k, v in base.items() if k != field}
+    with pytest.raises(InvalidConfig, match=field):
+        build(fields, "x")
+
+
+def test_absurd_product_is_refused() -> None:
+    """Sizes that are each possible, but together make a model beyond any, name the one that sticks out."""
+    with pytest.raises(InvalidConfig, match="intermediate_size"):
+        build(LLAMA | {"intermediate_size": 2**26, "num_hidden_layers": 4000}, "x")
+
+
+def test_null_takes_the_derived_value() -> None:
+    """An explicit null counts as missing: KV heads are then as many as heads, and the head size is derived."""
+    fields = LLAMA | {"num_key_value_heads": None, "head_dim": None}
+    assert build(fields, "x").total_params == build(LLAMA | {"num_key_value_heads": 32}, "x").total_params
+
+
+def test_null_hides_a_class_default() -> None:
+    """Mistral's `sliding_window: null` means no window, although its class has one by default."""
+    fields = LLAMA | {"model_type": "mistral", "architectures": ["MistralForCausalLM"]}
+    windows = {layer.mixers[0].window_tokens for layer in build(fields | {"sliding_window": None}, "x").layers}
+    assert windows == {None}
+    assert {layer.mixers[0].window_tokens for layer in build(fields, "x").layers} == {4096}
+
+
+def test_either_name_identifies_the_model() -> None:
+    """`model_type` alone and `architectures` alone lead to the same family."""
+    whole = build(LLAMA, "x")
+    for missing in ("model_type", "architectures"):
+        part = build({name: value for name, value in LLAMA.items() if name != missing}, "x")
+        assert (part.total_params, part.architecture) == (whole.total_params, whole.architecture)
+
+
+def test_contradiction_is_noted() -> None:
+    """A class that belongs to another model_type is noted, and model_type decides, as in transformers."""
+    built = build(LLAMA | {"architectures": ["Qwen2ForCausalLM"]}, "x")
+    assert built.architecture == "LlamaForCausalLM"
+    assert any("model_type decides" in note for note in built.notes)
+
+
+@pytest.mark.parametrize("fields", [{}, {"architectures": []}, {"model_type": None}])
+def test_unnamed_config_is_refused(fields: dict[str, Any]) -> None:
+    """A config that names neither a class nor a model_type is no model."""
+    with pytest.raises(InvalidConfig, match="model_type"):
+        build({**{k: v for k, v in LLAMA.items() if k not in ("architectures", "model_type")}, **fields}, "x")
+
+
+def test_unknown_architecture_offers_a_way() -> None:
+    """An unknown class is refused with the nearest name and the remedy, whatever fields it shares with Llama."""
+    with pytest.raises(UnsupportedArchitecture) as refused:
+        build(LLAMA | {"architectures": ["Lama7ForCausalLM"], "model_type": "lama7"}, "x")
+    assert "Lama7ForCausalLM" in refused.value.message
+    assert "meta device" in refused.value.hint
+
+
+def test_encoder_decoder_is_not_taken_for_its_decoder() -> None:
+    """BART's conditional class has an encoder that its causal class lacks: it is refused, not halved."""
+    fields = {**class_defaults("bart").fields, "model_type": "bart"}
+    with pytest.raises(UnsupportedArchitecture):
+        build({**fields, "architectures": ["BartForConditionalGeneration"]}, "x")
+
+
+def flat_defaults() -> list[dict[str, Any]]:
+    """A whole default config of each class of the mapping that a family describes."""
+    with (DATA / "default_params.csv").open(encoding="utf-8", newline="") as lines:
+        mapped = {row["model_type"] for row in csv.DictReader(lines)}
+    return [
+        {**class_defaults(row.model_type).fields, "model_type": row.model_type, "architectures": [row.architecture]}
+        for row in supported()
+        if row.model_type in mapped
+    ]
+
+
+BAD = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-3, 3),
+    st.integers(10**9, 10**19),
+    st.floats(),
+    st.text(max_size=4),
+    st.lists(st.one_of(st.integers(-2, 9), st.none(), st.dictionaries(st.text(max_size=2), st.none())), max_size=3),
+    st.dictionaries(st.text(max_size=3), st.integers(-1, 3), max_size=2),
+)
+
+
+@settings(max_examples=600, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(st.data())
+def test_corrupt_config_never_crashes(data: st.DataObject) -> None:
+    """Any field of any class replaced by anything is a model or a ModelError, never another exception."""
+    fields = dict(data.draw(st.sampled_from(flat_defaults())))
+    for name in data.draw(st.lists(st.sampled_from(sorted(fields)), min_size=1, max_size=2)):
+        fields[name] = data.draw(BAD)
+    try:
+        built = build(fields, "x")
+    except ModelError:
+        return
+    assert 0 < built.total_params <= built.checkpoint_params
