@@ -88,7 +88,7 @@ def main() -> int:
         predicted = f"{estimate.speed.decode.tokens_per_s:.1f}" if estimate and estimate.speed else "-"
         ratio = plain_tpot / bench_tpot
         worst = max(worst, abs(ratio - 1))
-        rates = f"{1 / bench_tpot:11.2f}  {1 / plain_tpot:11.2f}"
+        rates = f"{1 / bench_tpot:11.2f}  {1 / plain_tpot:11.2f}  {ratio:5.2f}  {plain_prefill / bench_prefill:13.2f}"
         print(
             f"{precision:9}  {rates}  {ratio:5.2f}  {plain_prefill / bench_prefill:13.2f}  {predicted:>15}", flush=True
         )

@@ -36,7 +36,7 @@ def _measured(**changes: object) -> Measurement:
         "threads": 2,
         "runs": (Run(5.12, 6.35),),
         "machine": {"fingerprint": "abc"},
-        "versions": {"torch": "2.13.0"},
+        "versions": {"accelerate": "1.0", "transformers": "5.23.0"},
         "warnings": (),
         "model": "Qwen/Qwen3-0.6B",
         "device": "cpu",
@@ -68,6 +68,7 @@ def test_row_says_what_was_measured(tmp_path: Path):
     assert read == ROW
     assert read["memory_gib"] == "2.0"
     assert read["device"] == "a CPU, with a comma"
+    assert read["engine_version"] == "5.23.0, accelerate 1.0"
     assert "row format 1" in read["source_url"]
 
 

@@ -54,13 +54,12 @@ def row(measured: Measurement, predicted: Estimate | None, version: str) -> dict
     """The measurement as a row. Of several sequences the decode figure is the aggregate, as in the table."""
     sequences = measured.batch_size * measured.concurrency
     model = predicted.architecture if predicted else None
-    versions = " ".join(f"{name} {value}" for name, value in measured.versions.items() if value)
     figures: dict[str, object] = {
         "id": f"sizer-bench-{measured.machine.get('fingerprint', 'unknown')}-{_digits(measured.measured_on)}",
         "source_url": f"sizer bench {version}, row format {ROW_FORMAT}",
         "source_date": measured.measured_on[:10],
         "engine": measured.engine,
-        "engine_version": f"{versions}{' compiled' if measured.compiled else ''}",
+        "engine_version": _engine_version(measured),
         "backend": measured.device,
         "model": model.model_id if model else measured.model,
         "precision": measured.precision,
@@ -83,6 +82,14 @@ def row(measured: Measurement, predicted: Estimate | None, version: str) -> dict
         "flags": "|".join(sorted({FLAGS[item.code] for item in measured.warnings if item.code in FLAGS})),
     }
     return {name: "" if figures[name] is None else str(figures[name]) for name in COLUMNS}
+
+
+def _engine_version(measured: Measurement) -> str:
+    """The engine's own version first, then what it stands on: `5.23.0, torch 2.13.0`."""
+    others = {name: value for name, value in measured.versions.items() if value}
+    own = others.pop(measured.engine, "")
+    rest = [f"{name} {value}" for name, value in others.items()]
+    return ", ".join([*filter(None, [own]), *rest, *(["compiled"] if measured.compiled else [])])
 
 
 def _digits(text: str) -> str:

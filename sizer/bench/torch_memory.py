@@ -34,6 +34,17 @@ def _is_bitsandbytes(model: Any) -> bool:
     return bool(getattr(model, "is_loaded_in_4bit", False) or getattr(model, "is_loaded_in_8bit", False))
 
 
+def trim_heap() -> None:
+    """Give freed memory back to the system, where the C library can (glibc)."""
+    import ctypes
+    import sys
+
+    if sys.platform.startswith("linux"):
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)
+
+
 def memory_peaks(device: Any, foreign_bytes: int) -> dict[str, int]:
     """Peaks by each counter: the process's, torch's allocator's, and the device's (allocator + driver context).
 

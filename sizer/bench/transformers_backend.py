@@ -8,7 +8,7 @@ from typing import Any
 
 from sizer.bench.cautions import Warn
 from sizer.bench.launch import over_ranks
-from sizer.bench.observe import judge_gpus, judge_machine, snapshot
+from sizer.bench.observe import judge_gpus, judge_machine, process_peak_bytes, snapshot
 from sizer.bench.recipes_transformers import Recipe, is_bitsandbytes, recipe
 from sizer.bench.records import Caution, Outcome, Run, Spec
 from sizer.bench.torch_memory import (
@@ -17,6 +17,7 @@ from sizer.bench.torch_memory import (
     memory_peaks,
     resident_weight_bytes,
     synchronize,
+    trim_heap,
 )
 from sizer.errors import BenchmarkFailed, UsageError
 
@@ -37,10 +38,12 @@ def run(spec: Spec, stage: Callable[[str], None]) -> Outcome:
     model = load(spec, device)
     synchronize(device)
     load_s = time.perf_counter() - start
+    trim_heap()
+    load_peak_bytes = process_peak_bytes()
     (weights_bytes,) = over_ranks([resident_weight_bytes(model)])
     generate = Generation(model, spec, device)
     runs, cautions = _timed(generate, spec, stage)
-    memory = memory_peaks(device, foreign_bytes)
+    memory = {**memory_peaks(device, foreign_bytes), "load_peak_bytes": load_peak_bytes}
     on_gpu = device.type == "cuda"
     placed = gpu_indices(model, device)
     return Outcome(
