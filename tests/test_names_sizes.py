@@ -40,6 +40,14 @@ SIZES = [
     ("OLMo-2-0425-1B-stage1-step1907359-tokens4001B", 1 * B, None),
     ("Mistral-7B-v0.1-GPTQ-4bit-128g", 7 * B, None),
     ("Yi-34B-6.0bpw-h6-exl2", 34 * B, None),
+    ("Computing.2026.27B.Instruct", 27 * B, None),
+    ("tfm-1p5b-alt", 1500 * M, None),
+    ("StdMoE_1b14b_130B", 14 * B, 1 * B),
+    ("Infinity-Instruct-3M-0625-Llama3-8B", 8 * B, None),
+    ("Qwen3-1.7B-SFT-medical-2e-5", 1700 * M, None),
+    ("Qwen3-MOE-4x1.7B-6.8B", 6800 * M, None),
+    ("extGemma-40_5B", 40_500 * M, None),
+    ("inclusionAI/Ling-1T", 1000 * B, None),
     ("Llama-3.1-8B-Instruct-quantized.w4a16", 8 * B, None),
 ]
 
@@ -47,6 +55,7 @@ NO_SIZES = [
     "phi-1_5", "Mistral-Nemo-Instruct-2407", "Phi-3-mini-128k-instruct", "LWM-Text-Chat-1M", "Devstral-Small-2507",
     "DeepSeek-V3.2", "gpt2-xl", "3T-tokens", "Q4_K_M.gguf", "4bit", "g128", "v0.3", "2.5", "0B", "0.0B",
     "99999999999999999999B", "t5gemma-2b-2b", "EAGLE3-LLaMA3.1-Instruct-8B", "llama213b", "8 bit", "W4A16", "mmproj-8B",
+    "Qwen3.8-27B-DFlash2", "Recurrent-TinyLlama-3T-train", "CreoleVal-CreoleM2M",
 ]  # fmt: skip
 
 

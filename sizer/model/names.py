@@ -47,11 +47,13 @@ _SIZE = r"([0-9]{1,4}(?:\.[0-9]{1,3})?)([bmt])"
 _FLAGS = re.ASCII | re.IGNORECASE
 
 # A decimal point written as an underscore (`Qwen-1_8B`), unless underscores separate the words (`llama_2_7b`).
-_DECIMAL_UNDERSCORE = re.compile(r"(?<![0-9A-Za-z_.])([0-9])_([0-9])(?=[bm](?![0-9A-Za-z]))", _FLAGS)
-_SEPARATOR = re.compile(r"[^0-9A-Za-z.]+|\.(?![0-9])|(?<![0-9])\.", _FLAGS)
+_DECIMAL_UNDERSCORE = re.compile(r"(?<![0-9A-Za-z_.])([0-9]{1,2})_([0-9])(?=[bm](?![0-9A-Za-z]))", _FLAGS)
+# A point separates words unless it stands in a number; behind a year it separates too (`2026.27B`).
+_SEPARATOR = re.compile(r"[^0-9A-Za-z.]+|\.(?![0-9])|(?<![0-9])\.|(?<=(?<![0-9])20[0-9]{2})\.", _FLAGS)
 
 _PLAIN = re.compile(_SIZE, _FLAGS)
-_LETTER_POINT = re.compile(r"([0-9]{1,3})b([0-9])", _FLAGS)
+_LETTER_POINT = re.compile(r"([0-9]{1,3})b([0-9])|([0-9]{1,3})p([0-9])b", _FLAGS)
+_ACTIVE_AND_TOTAL = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,3})?)b([0-9]{1,3}(?:\.[0-9]{1,3})?)b", _FLAGS)
 _EXPERTS_TIMES_SIZE = re.compile(r"([0-9]{1,3})x([0-9]{1,3}(?:\.[0-9]{1,3})?)([bm])", _FLAGS)
 _SIZE_TIMES_EXPERTS = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,3})?)([bm])x([0-9]{1,3})", _FLAGS)
 _ACTIVE = re.compile(r"a([0-9]{1,4}(?:\.[0-9]{1,3})?)([bm])", _FLAGS)
@@ -66,10 +68,13 @@ _TOKEN_WORDS = frozenset({"token", "tokens", "tok", "toks"})
 _STEP_WORDS = frozenset({"step", "steps", "iter", "iters", "checkpoint", "ckpt", "epoch", "stage"})
 _NOT_GLUED = _TOKEN_WORDS | _STEP_WORDS | {"int", "fp", "bf", "nf", "iq", "tq", "ctx", "rank", "lora", "bit", "gs"}
 # Speculation heads carry the size of the model that they draft for.
-_HEAD_WORDS = frozenset({"eagle3", "medusa", "dflash", "dspark", "speculator", "accelerator", "mmproj", "hydra"})
+_HEAD_WORDS = ("eagle3", "medusa", "dflash", "dflare", "dspark", "speculator", "accelerator", "mmproj", "hydra")
 _ADAPTER_WORDS = frozenset({"lora", "qlora", "adapter", "adapters", "peft", "eagle"})
 # `-1M` beside a size is a context; alone it could be either.
 _MILLION_CONTEXTS = frozenset({1, 2, 4, 10})
+# Millions up to here beside a size in billions count samples or tokens; glued to a word they are part of it (`M2M`).
+_SMALLEST_MILLIONS = 10 * 10**6
+_BILLION = 10**9
 # Chinchilla's rule is 20 tokens a parameter: a second size that far above the first counts training tokens.
 _TOKENS_PER_PARAM = 20
 # A mixture of experts that names active and total size has a ratio in this range between them.
@@ -81,6 +86,7 @@ _NOTE_ADAPTER = "the name may be that of an adapter or a speculation head; its s
 _NOTE_EFFECTIVE = "an effective size leaves out per-layer embeddings, so the total is not told"
 _NOTE_ROUTED = "the size before a number of experts is what one token uses; the total is not told"
 _NOTE_UNCLEAR_MILLION = "a million alone may be a context or a size"
+_NOTE_TRILLION = "trillions alone may count parameters or training tokens"
 _NOTE_CONFLICT = "the name has several sizes, and does not say which is the model's"
 _NOTE_TRAINING = "a number of training tokens is no size"
 _NOTE_MOE = "a mixture of experts; the name does not say whether this is its total"
@@ -98,6 +104,7 @@ class _Found:
     glued: list[tuple[str, int]] = field(default_factory=list)
     millions: list[int] = field(default_factory=list)
     product: tuple[int, int] | None = None
+    pair: tuple[int, int] | None = None
     active: int | None = None
     effective: int | None = None
     experts: int | None = None
@@ -141,13 +148,16 @@ def _read_words(words: list[str]) -> _Found:
         if after in _TOKEN_WORDS or before in _TOKEN_WORDS:
             if _PLAIN.fullmatch(word):
                 found.notes.append(_NOTE_TRAINING)
+        elif match := _EXPERTS.fullmatch(word):
+            if _PLAIN.fullmatch(before):  # `17B-16E`; elsewhere an `e` ends a learning rate or an epoch
+                found.experts = int(match[1])
         elif not _read_sparse(found, word):
             _read_dense(found, word, index, before)
     return found
 
 
 def _read_sparse(found: _Found, word: str) -> bool:
-    """Reads a word that speaks of experts: `8x7B`, `7Bx2`, `17Bx16E`, `16E`, `A3B`, `E2B`."""
+    """Reads a word that speaks of experts: `8x7B`, `7Bx2`, `17Bx16E`, `A3B`, `1b7b`, `E2B`."""
     if match := _EXPERTS_TIMES_SIZE.fullmatch(word):
         found.product = int(match[1]), _count(match[2], match[3])
     elif match := _SIZE_TIMES_EXPERTS.fullmatch(word):
@@ -155,10 +165,10 @@ def _read_sparse(found: _Found, word: str) -> bool:
     elif match := _SIZE_TIMES_EXPERT_COUNT.fullmatch(word):
         found.active, found.experts = _count(match[1], match[2]), int(match[3])
         found.notes.append(_NOTE_ROUTED)
-    elif match := _EXPERTS.fullmatch(word):
-        found.experts = int(match[1])
     elif match := _ACTIVE.fullmatch(word):
         found.active = _count(match[1], match[2])
+    elif match := _ACTIVE_AND_TOTAL.fullmatch(word):
+        found.pair = _count(match[1], "b"), _count(match[2], "b")
     elif match := _EFFECTIVE.fullmatch(word):
         found.effective = _count(match[1], match[2])
     else:
@@ -177,7 +187,7 @@ def _read_dense(found: _Found, word: str, index: int, before: str) -> None:
         elif count:
             found.plain.append((index, count))
     elif match := _LETTER_POINT.fullmatch(word):
-        found.plain.append((index, _count(f"{match[1]}.{match[2]}", "b")))
+        found.plain.append((index, _count(f"{match[1] or match[3]}.{match[2] or match[4]}", "b")))
     elif match := _CONTEXT.fullmatch(word):
         if before not in _STEP_WORDS:
             found.context = _context_tokens(int(match[1])) or found.context
@@ -201,7 +211,7 @@ def _context_tokens(thousands: int) -> int | None:
 def _choose(found: _Found) -> tuple[int | None, int | None, int | None, Confidence]:
     """Total, active, experts and confidence from what was found."""
     lowered = {word.lower() for word in found.words}
-    if lowered & _HEAD_WORDS:
+    if any(word.startswith(_HEAD_WORDS) for word in lowered):
         found.notes.append(_NOTE_HEAD)
         return None, None, None, Confidence.NONE
     total, active, experts, confidence = _sparse_sizes(found) or _dense_sizes(found, lowered)
@@ -231,12 +241,10 @@ def _sparse_sizes(found: _Found) -> tuple[int | None, int | None, int | None, Co
     plain = [count for _, count in found.plain]
     if found.product:
         return _product_sizes(found, plain)
+    if found.pair:
+        return found.pair[1], found.pair[0], found.experts, Confidence.HIGH
     if found.active is not None:
-        total = _one(plain) or _one(found.trillions)
-        if total is not None or not plain:
-            return total, found.active, found.experts, Confidence.HIGH
-        found.notes.append(_NOTE_CONFLICT)
-        return None, None, found.experts, Confidence.NONE
+        return _active_sizes(found, plain)
     if found.experts is not None and len(plain) == 1:
         found.notes.append(_NOTE_ROUTED)
         return None, plain[0], found.experts, Confidence.MEDIUM
@@ -246,10 +254,19 @@ def _sparse_sizes(found: _Found) -> tuple[int | None, int | None, int | None, Co
     return None
 
 
+def _active_sizes(found: _Found, plain: list[int]) -> tuple[int | None, int | None, int | None, Confidence]:
+    """The sizes of `30B-A3B`, `1T-A32B` or a lone `A3B`."""
+    total = _one(plain) or _one(found.trillions)
+    if total is not None or not plain:
+        return total, found.active, found.experts, Confidence.HIGH
+    found.notes.append(_NOTE_CONFLICT)
+    return None, None, found.experts, Confidence.NONE
+
+
 def _product_sizes(found: _Found, plain: list[int]) -> tuple[int | None, int | None, int | None, Confidence]:
     """The total of `8x7B`: a plain size beside it that the product can hold, else the product."""
     experts, each = found.product or (0, 0)
-    explicit = [count for count in plain if each < count <= experts * each]
+    explicit = [count for count in plain if each < count < experts * each]
     if len(explicit) == 1:
         return explicit[0], found.active, experts, Confidence.HIGH
     found.notes.append(_NOTE_PRODUCT)
@@ -262,6 +279,8 @@ def _one(counts: list[int]) -> int | None:
 
 def _dense_sizes(found: _Found, words: set[str]) -> tuple[int | None, int | None, int | None, Confidence]:
     """The size of a name without active parameters: one plain size, or the reading of two."""
+    if any(count >= _BILLION for _, count in found.plain):
+        found.plain = [(index, count) for index, count in found.plain if count > _SMALLEST_MILLIONS]
     counts = [count for _, count in found.plain]
     if not counts:
         return _lone_size(found)
@@ -286,11 +305,15 @@ def _lone_size(found: _Found) -> tuple[int | None, int | None, int | None, Confi
     """A size in trillions, a bare million, or one glued to a word, where the name has no plain size."""
     trillion = _one(found.trillions)
     if trillion is not None:
-        return trillion, None, found.experts, Confidence.MEDIUM
+        if len(found.words) <= 2:
+            return trillion, None, found.experts, Confidence.MEDIUM
+        found.notes.append(_NOTE_TRILLION)
+        return None, None, found.experts, Confidence.NONE
     if len(found.words) == 1 and found.millions:
         return found.millions[0], None, None, Confidence.HIGH
-    if len(found.glued) == 1:
-        digits, count = found.glued[0]
+    glued = [(digits, count) for digits, count in found.glued if count >= _SMALLEST_MILLIONS]
+    if len(glued) == 1:
+        digits, count = glued[0]
         found.notes.append(_NOTE_GLUED)
         # `llama213b` is Llama 2 13B, `gemma27b` is 27B: several digits may begin with a version.
         several = len(digits.split(".")[0]) > 1 and digits[0] in "234"
