@@ -8,7 +8,7 @@ from sizer.errors import UsageError
 from sizer.model.architecture import Architecture
 from sizer.precision.formats import format_of
 from sizer.precision.gguf_header import header_bytes
-from sizer.precision.gguf_mixtures import RULES, Position, Traits, base_type, category, positions, tensor_type
+from sizer.precision.gguf_mixtures import LOW_BIT, RULES, Position, Traits, base_type, category, positions, tensor_type
 from sizer.precision.gguf_tensors import GgufModel, GgufTensor, gguf_model
 from sizer.precision.memory import IdentityCache
 from sizer.precision.names import Precision
@@ -16,6 +16,15 @@ from sizer.precision.schemes import EXPERT_ROLES, half_format
 from sizer.precision.stored import Stored, StoredTensor
 
 ALIGNMENT = 32
+
+# llama-quantize refuses these without an importance matrix.
+NEEDS_IMATRIX = LOW_BIT | {"IQ3_XXS"}
+
+WORTH_A_NOTE = 0.001
+PUBLISHED_NOTE = (
+    "The download is a file of 2024 or 2025, {size} bytes; llama-quantize makes one of {ours} bytes today "
+    "(pull request 19770 and importance matrices change the types of some tensors)."
+)
 
 # Types that `_L` and `_XL` files use for the embeddings and the output matrix.
 LARGE_TYPE = "q8_0"
@@ -72,9 +81,41 @@ def _split_shared_name(
 
 
 def store_gguf(architecture: Architecture, row: Precision, *, imatrix: bool, rule: str) -> Stored:
-    """The model as a GGUF file of this type. Raises UsageError for an unknown rule."""
+    """The model as a GGUF file of this type, by the older rule, the newer, or `auto`.
+
+    `auto` gives the tensors that `llama-quantize` makes today, and the file that is most likely on the hub: made by the
+    older rule, and with an importance matrix where the type cannot be made without. Raises UsageError for another rule.
+    """
+    if rule == "auto":
+        return _today_and_published(architecture, row, imatrix)
     if rule not in RULES:
-        raise UsageError(f"unknown GGUF rule {rule!r}.", f"It is one of {', '.join(RULES)}.")
+        raise UsageError(f"unknown GGUF rule {rule!r}.", f"It is one of auto, {', '.join(RULES)}.")
+    return _by_rule(architecture, row, imatrix, rule)
+
+
+def _today_and_published(architecture: Architecture, row: Precision, imatrix: bool) -> Stored:
+    """Tensors by the newer rule, the file's size by the older; a note where they are far apart."""
+    today = _by_rule(architecture, row, imatrix, "new")
+    needs_matrix = row.ftype in NEEDS_IMATRIX and not imatrix
+    if not needs_matrix and not any(_fused(architecture, rule) for rule in RULES):
+        return today
+    published = _by_rule(architecture, row, imatrix or needs_matrix, "old")
+    if today.download_bytes is None or published.download_bytes is None:
+        return today
+    notes = today.notes
+    if abs(published.download_bytes / today.download_bytes - 1) > WORTH_A_NOTE:
+        notes += (PUBLISHED_NOTE.format(size=published.download_bytes, ours=today.download_bytes),)
+    return replace(today, download_bytes=published.download_bytes, notes=notes)
+
+
+def _fused(architecture: Architecture, rule: str) -> bool:
+    """Whether the rules may differ: the file has fused attention matrices."""
+    prepared = _CACHE.get(architecture, rule, lambda: _prepare(architecture, rule))
+    return any(category(part.name) in ("qkv", "kv_b") for part in prepared.model.tensors)
+
+
+def _by_rule(architecture: Architecture, row: Precision, imatrix: bool, rule: str) -> Stored:
+    """The file by one rule."""
     prepared = _CACHE.get(architecture, rule, lambda: _prepare(architecture, rule))
     model, half = prepared.model, half_format(architecture)
     traits = Traits(

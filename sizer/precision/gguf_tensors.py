@@ -109,7 +109,10 @@ def gguf_model(architecture: Architecture, rule: str) -> GgufModel:
     arch, options = found or (model_type, frozenset())
     if rule == "new" and arch == "qwen3next":
         options |= {"split-qkvz"}
-    tensors = [part for tensor in _kept(architecture, options) for part in _convert(tensor, architecture, options)]
+    kept = _kept(architecture, options)
+    if rule == "old" and "fused-qkv-old" in options:
+        kept = _fused(tuple(kept))
+    tensors = [part for tensor in kept for part in _convert(tensor, architecture, options)]
     tensors += _added(architecture, options)
     drafts = {layer for part in tensors for layer in part.layers if layer >= architecture.num_layers}
     native = "mxfp4" if (architecture.quantization or {}).get("quant_method") == "mxfp4" else None
@@ -142,6 +145,21 @@ def _kept(architecture: Architecture, options: frozenset[str]) -> Iterator[Tenso
         if (tensor.checkpoint_only or tensor.tower is Tower.MTP) and "mtp" not in options:
             continue
         yield tensor
+
+
+def _fused(tensors: tuple[Tensor, ...]) -> Iterator[Tensor]:
+    """Query, key and value matrices of a layer as the one matrix that older checkpoints of the model have."""
+    parts = (Role.K, Role.V)
+    rows = {t.layers: 0 for t in tensors if t.role is Role.Q}
+    for tensor in tensors:
+        if tensor.role in parts and tensor.layers in rows:
+            rows[tensor.layers] += tensor.shape[0]
+    for tensor in tensors:
+        if tensor.role is Role.Q and rows[tensor.layers]:
+            shape = (tensor.shape[0] + rows[tensor.layers], *tensor.shape[1:])
+            yield replace(tensor, shape=shape, role=Role.QKV)
+        elif tensor.role not in parts or tensor.layers not in rows:
+            yield tensor
 
 
 def _convert(tensor: Tensor, architecture: Architecture, options: frozenset[str]) -> Iterator[GgufTensor]:

@@ -65,7 +65,7 @@ def reference_architecture() -> Architecture:
 
 
 @lru_cache(maxsize=512)
-def bits_per_weight(row: Precision, *, imatrix: bool = False, rule: str = "old") -> float:
+def bits_per_weight(row: Precision, *, imatrix: bool = False, rule: str = "auto") -> float:
     """Bits per weight of Llama-3-8B at a precision: scales, and the tensors that a scheme leaves alone, included."""
     from sizer.precision.store import stored_as
 

@@ -61,12 +61,13 @@ def store(
     *,
     engine: str | None = None,
     imatrix: bool = False,
-    gguf_rule: str = "old",
+    gguf_rule: str = "auto",
 ) -> Stored:
     """A model at a precision, whatever it was published in.
 
-    `engine` matters where engines store the same name differently. `imatrix` and `gguf_rule` (`old`: llama.cpp before
-    March 2026, as most published files; `new`) choose among GGUF files of one name. A model whose config already
+    `engine` matters where engines store the same name differently. `imatrix` and `gguf_rule` choose among GGUF files of
+    one name: `old` is llama.cpp before pull request 19770, as most published files, `new` since then, and `auto` the
+    tensors of a file made today beside the size of the published one. A model whose config already
     stores `precision` is answered as its config says. Sources: `data/precisions.csv`, `data/formats.csv`.
 
     Raises UnknownPrecision.
@@ -74,7 +75,7 @@ def store(
     return stored_as(architecture, engine_precision(precision, engine), imatrix=imatrix, gguf_rule=gguf_rule)
 
 
-def stored_as(architecture: Architecture, row: Precision, *, imatrix: bool = False, gguf_rule: str = "old") -> Stored:
+def stored_as(architecture: Architecture, row: Precision, *, imatrix: bool = False, gguf_rule: str = "auto") -> Stored:
     """`store` for the row of a precision."""
     if architecture.is_lump:
         return _lump(architecture, row, imatrix, gguf_rule)
