@@ -158,6 +158,8 @@ def test_search_finds_by_every_word() -> None:
 @example("1" * 400)
 @example("x" * 40 + "2")
 @example("++,,&& and")
+@example("rtx 4090+" * 30)
+@example("a+" * 149)
 @settings(max_examples=150, deadline=None)
 def test_no_text_breaks_the_lookup(text: str) -> None:
     """Any text gives a target or a SizerError."""

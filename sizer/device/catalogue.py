@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import replace
+from itertools import takewhile
 
 from sizer.device import rows
 from sizer.device.families import family_keys, find_family
@@ -18,6 +19,8 @@ from sizer.errors import UnknownDevice, UsageError, nearest
 
 LONGEST_NAME = 300
 MOST_DEVICES = 100_000
+# Unlike devices that one machine is taken to hold.
+MOST_PARTS = 16
 # Words that ask for this machine, or for a part of it, as torch spells them.
 THIS_MACHINE = frozenset({"this", "local", "auto", "here"})
 THIS_PART = {"cpu": "cpu", "gpu": "gpu", "cuda": "gpu", "mps": "gpu", "xpu": "gpu", "rocm": "gpu", "hip": "gpu"}
@@ -130,10 +133,10 @@ def _together(text: str) -> Target | None:
     """Several unlike devices of one machine: the first is the target's, CPUs beside accelerators are the host."""
     for separator in _TOGETHER:
         parts = [part for part in separator.split(text) if part]
-        if len(parts) < 2:
+        if not 2 <= len(parts) <= MOST_PARTS:
             continue
-        targets = [_part(part) for part in parts]
-        if all(targets):
+        targets = list(takewhile(bool, map(_part, parts)))
+        if len(targets) == len(parts):
             return _joined([target for target in targets if target])
     return None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from functools import cache
 
 from sizer.device import rows
 from sizer.device.lookup import Found, with_facts
@@ -18,13 +19,18 @@ _BRACKET = re.compile(r"\([^()]*\)")
 _ACCELERATOR = re.compile(r"\b(?:rtx|gtx|rx|geforce|quadro|tesla|instinct|arc|gaudi|tpu)\b")
 
 
+@cache
+def _families() -> tuple[dict[str, str], ...]:
+    return tuple(read_rows("cpu_families.csv"))
+
+
 def find_family(text: str) -> Found | None:
     """A CPU by its family: the official maximum memory of its generation, its compute unknown. None for other text."""
     words = re.sub(r"\s+", " ", folded(text))
     vendors = spell(text).vendors - CLOUD_VENDORS
     if _ACCELERATOR.search(_BRACKET.sub(" ", words)) or len(vendors) > 1:
         return None
-    for row in read_rows("cpu_families.csv"):
+    for row in _families():
         if squash(row["key"]) == squash(text):
             return _member(row, row["name"], text)
         like = rows.device(rows.by_key()[row["like"]])
@@ -59,4 +65,4 @@ def _unlisted(like: Device, row: dict[str, str], name: str) -> Device:
 
 def family_keys() -> tuple[str, ...]:
     """The keys of all families."""
-    return tuple(row["key"] for row in read_rows("cpu_families.csv"))
+    return tuple(row["key"] for row in _families())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cache
 
 from sizer.device.records import Device
 from sizer.tables import read_rows
@@ -26,13 +27,18 @@ class Link:
     source: str
 
 
+@cache
+def _links() -> tuple[dict[str, str], ...]:
+    return tuple(read_rows("interconnects.csv"))
+
+
 def between_devices(device: Device, name: str = "") -> Link | None:
     """The link between equal devices in one machine: the one named, else the device's own, else its PCIe slot.
 
     None where the device has neither in the tables. Bridges that only some machines have (NVLink between
     two RTX 3090 or A100 PCIe) are not assumed.
     """
-    for row in read_rows("interconnects.csv"):
+    for row in _links():
         own = row["scope"] == "devices" and bool(re.fullmatch(row["device_keys"] or "$.", device.key))
         if row["name"] == name or (own and not name):
             return Link(row["name"], float(row["per_direction_gbs"]) * GB, row["source"])
@@ -43,7 +49,7 @@ def to_host(device: Device) -> Link | None:
     """The link that carries offloaded layers: the chip's own to its CPU, else PCIe. None where memory is shared."""
     if device.kind in SHARES_HOST_MEMORY:
         return None
-    for row in read_rows("interconnects.csv"):
+    for row in _links():
         if row["scope"] == "host" and re.fullmatch(row["device_keys"], device.key):
             return Link(row["name"], float(row["per_direction_gbs"]) * GB, row["source"])
     return pcie(device.pcie)
@@ -55,7 +61,7 @@ def pcie(slot: str) -> Link | None:
     if not match:
         return None
     lanes = min(int(match[2] or SLOT_LANES), SLOT_LANES)
-    for row in read_rows("interconnects.csv"):
+    for row in _links():
         if row["name"] == f"PCIe {match[1]}.0 x{SLOT_LANES}":
             rate = float(row["per_direction_gbs"]) * GB * lanes / SLOT_LANES
             return Link(f"PCIe {match[1]}.0 x{lanes}", rate, row["source"])
