@@ -123,7 +123,7 @@ def _assumptions(question: Question, case: Case, needed: Footprint, speed: Speed
     notes = [*model.notes, *case.target.notes, *case.stored.notes]
     if not needed.kv_known:
         notes.append("Cache and context are not known: the name alone tells no layers.")
-    if any(tensor.tower is not Tower.TEXT for tensor in model.tensors):
+    if any(tensor.tower in {Tower.VISION, Tower.AUDIO} and not tensor.checkpoint_only for tensor in model.tensors):
         notes.append("Vision and audio towers are loaded; they do not run while text is decoded.")
     if device.memory_bytes is None and case.target.host_memory_bytes is None:
         notes.append(f"The memory beside {device.name} is not known: --ram says it.")

@@ -163,6 +163,6 @@ def _lump(architecture: Architecture, row: Precision, imatrix: bool, rule: str) 
         StoredTensor(tensor, row.format or row.name, round(tensor.total_elements * bits / 8))
         for tensor in architecture.tensors
     )
-    note = f"{bits:.3f} bits per weight, as Llama-3-8B has at {row.name}: the name tells no tensors."
+    note = "Bits per weight are those of Llama-3-8B at the same precision: the name alone tells no tensors."
     total = sum(stored.size_bytes for stored in tensors)
     return Stored(row.name, tensors, total, exact=False, notes=(note,))
