@@ -137,7 +137,8 @@ def _as_seen(found: Found, gpu: Gpu, machine: Machine) -> Found:
         taken = (gpu.memory_bytes or 0) + (gpu.shared_memory_bytes or 0)
         limits = [size for size in (machine.memory_bytes, taken) if size]
         memory_bytes = min(limits) if gpu.vendor == "amd" and limits else machine.memory_bytes
-    if machine.wired_limit_bytes:
+    if machine.wired_limit_bytes and device.kind == "apple":
+        device = replace(device, memory_limit_bytes=machine.wired_limit_bytes)
         notes.append(
             f"the GPU's memory limit is set to {machine.wired_limit_bytes / GIB:.4g} GiB (iogpu.wired_limit_mb)"
         )

@@ -19,7 +19,8 @@ class Device:
     `mem_channels` and `mem_mts` (million transfers a second) make up the bandwidth of a CPU. `bandwidth_basis` is empty
     for the specification of the table, else `measured` (by the probe, here), `modules` (the memory that is installed),
     `clock` (bus width times memory clock, as the driver says) or `stated` by the user. `source` is where the figures
-    were read.
+    were read. `memory_limit_bytes` is what the owner of a machine set as the GPU's share of unified memory, None for
+    the system's default.
     """
 
     key: str
@@ -40,6 +41,7 @@ class Device:
     mem_channels: int | None = None
     mem_mts: int | None = None
     bandwidth_basis: str = ""
+    memory_limit_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

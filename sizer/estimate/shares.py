@@ -66,6 +66,8 @@ def usable_memory_bytes(target: Target, device: Device) -> int | None:
         memory_bytes = target.host_memory_bytes
     if memory_bytes is None:
         return None
+    if device.memory_limit_bytes is not None:
+        return min(memory_bytes, device.memory_limit_bytes)
     for kind, max_memory_bytes, fraction in _usable_rows():
         if kind == device.kind and memory_bytes <= max_memory_bytes:
             return int(memory_bytes * fraction)
