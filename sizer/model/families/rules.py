@@ -52,6 +52,13 @@ def heads(config: Config, *, head_dim_field: bool = True, kv_field: bool = True,
     return Heads(hidden, count, kv_heads, head_dim)
 
 
+def head_size(config: Config, hidden: int, count: int) -> int:
+    """hidden / heads, where heads must divide it."""
+    if hidden % count:
+        raise config.error("num_attention_heads", f"It must divide the hidden size ({hidden}).")
+    return hidden // count
+
+
 @dataclass(frozen=True)
 class Attention:
     """Separate q, k, v, o projections. `bias` is that of q, k and v, `o_bias` that of o (None: the same).
