@@ -33,6 +33,9 @@ SPLITS = {
     Role.EXPERT_GATE_UP: (Role.EXPERT_GATE, Role.EXPERT_UP),
 }
 
+# What llama.cpp keeps in a file of its own.
+OTHER_FILE = frozenset({Tower.VISION, Tower.AUDIO, Tower.PROJECTOR})
+
 # What converters compute and add (rope frequencies) is a tensor of the file, a parameter of no model.
 BUFFER = Role.OTHER
 
@@ -116,10 +119,10 @@ def gguf_model(architecture: Architecture, rule: str) -> GgufModel:
     tensors += _added(architecture, options)
     drafts = {layer for part in tensors for layer in part.layers if layer >= architecture.num_layers}
     native = "mxfp4" if (architecture.quantization or {}).get("quant_method") == "mxfp4" else None
-    other_towers = sum(t.total_elements for t in architecture.tensors if t.tower in (Tower.VISION, Tower.AUDIO))
+    other_towers = sum(t.total_elements for t in architecture.tensors if t.tower in OTHER_FILE)
     notes = []
     if other_towers:
-        notes.append(f"The vision or audio part is a file of its own (mmproj), {2 * other_towers} bytes in F16.")
+        notes.append(f"The vision or audio part is a file of its own (mmproj), about {2 * other_towers} bytes in F16.")
     if native:
         notes.append("The experts keep the MXFP4 of the checkpoint, as published files of every type do.")
     if "mla-whole" in options and any(tensor.role is Role.KV_B for tensor in architecture.tensors):
@@ -140,7 +143,7 @@ def gguf_model(architecture: Architecture, rule: str) -> GgufModel:
 def _kept(architecture: Architecture, options: frozenset[str]) -> Iterator[Tensor]:
     """The tensors that the converter takes: the text model's, and draft layers where it keeps them."""
     for tensor in architecture.tensors:
-        if tensor.tower in (Tower.VISION, Tower.AUDIO, Tower.PROJECTOR):
+        if tensor.tower in OTHER_FILE:
             continue
         if (tensor.checkpoint_only or tensor.tower is Tower.MTP) and "mtp" not in options:
             continue
