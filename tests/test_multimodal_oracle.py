@@ -18,6 +18,14 @@ DATA = Path(__file__).parent / "data" / "multimodal"
 DRAWN = 2
 DEPTHS = ("num_hidden_layers", "depth", "encoder_layers", "resampler_depth", "num_global_layers", "num_blocks")
 WIDTHS = ("intermediate_size", "encoder_ffn_dim", "moe_intermediate_size", "mlp_dim", "projector_hidden_size")
+PER_LAYER = (
+    "layer_types",
+    "mlp_layer_types",
+    "per_layer_config",
+    "no_rope_layers",
+    "moe_layers",
+    "vision_feature_layer",
+)
 FLAGS = ("tie_word_embeddings", "vision_use_head", "projector_use_layernorm", "use_qk_norm", "use_mask_token")
 
 pytestmark = pytest.mark.oracle
@@ -33,12 +41,12 @@ def vary(fields: Mapping[str, Any], draw: Random) -> dict[str, Any]:
     """A copy with few layers, and other widths, biases and flags, in the sub-configs too."""
     varied: dict[str, Any] = {}
     for name, value in fields.items():
+        if name in PER_LAYER:
+            continue
         if isinstance(value, dict) and name.endswith("_config"):
             varied[name] = vary(value, draw)
         elif name in DEPTHS and isinstance(value, int):
             varied[name] = draw.choice([1, 2, 3])
-        elif name in ("layer_types", "mlp_layer_types", "per_layer_config"):
-            continue
         elif name in WIDTHS and isinstance(value, int):
             varied[name] = draw.choice([64, 96, 128])
         elif isinstance(value, bool) and (name in FLAGS or name.endswith("_bias")) and draw.random() < 0.4:
@@ -46,6 +54,107 @@ def vary(fields: Mapping[str, Any], draw: Random) -> dict[str, Any]:
         else:
             varied[name] = value
     return varied
+
+
+TEXT = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2}
+SMALL = TEXT | {"intermediate_size": 96, "vocab_size": 160000, "head_dim": 16}
+EXPERTS = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 24}
+TOWER = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 40}
+
+# Files as people write them: other text models and towers than the class's own, partial and flat configs.
+WRITTEN: list[tuple[str, str, dict[str, Any]]] = [
+    (
+        "llava",
+        "LlavaForConditionalGeneration",
+        {
+            "text_config": {"model_type": "qwen2", "tie_word_embeddings": True} | SMALL,
+            "vision_config": {"model_type": "siglip_vision_model"} | TOWER,
+            "vision_feature_layer": [-2, -3],
+        },
+    ),
+    (
+        "internvl",
+        "InternVLForConditionalGeneration",
+        {
+            "text_config": {"model_type": "qwen3_moe"} | SMALL | EXPERTS,
+            "vision_config": {"image_size": [28, 56], "use_qk_norm": True, "norm_type": "rms_norm"} | TOWER,
+            "tie_word_embeddings": False,
+        },
+    ),
+    (
+        "mistral3",
+        "Mistral3ForConditionalGeneration",
+        {"text_config": {"model_type": "ministral3"} | SMALL, "vision_config": {"model_type": "pixtral"} | TOWER},
+    ),
+    (
+        "qwen2_5_vl",
+        "Qwen2_5_VLForConditionalGeneration",
+        SMALL | {"tie_word_embeddings": True, "vision_config": {"depth": 2, "hidden_size": 32, "out_hidden_size": 64}},
+    ),
+    (
+        "gemma4",
+        "Gemma4ForConditionalGeneration",
+        {
+            "text_config": SMALL | {"num_kv_shared_layers": 0},
+            "vision_config": {"num_hidden_layers": 2, "standardize": True},
+            "audio_config": {"num_hidden_layers": 2, "subsampling_conv_channels": [16, 8]},
+        },
+    ),
+    (
+        "aya_vision",
+        "AyaVisionForConditionalGeneration",
+        {
+            "text_config": {"model_type": "cohere2"} | SMALL,
+            "vision_config": {"model_type": "siglip_vision_model"} | TOWER,
+            "alignment_intermediate_size": 88,
+        },
+    ),
+    (
+        "step3p7",
+        "Step3p7ForConditionalGeneration",
+        {
+            "text_config": SMALL
+            | {"layer_types": ["sliding_attention", "full_attention"], "moe_layers_enum": "1", "sliding_window": 8}
+            | {"attention_other_setting": {"num_attention_heads": 6}, "n_routed_experts": 4, "num_experts_per_tok": 2}
+            | {"moe_intermediate_size": 24, "share_expert_dim": 40},
+            "vision_config": {"layers": 2, "width": 32, "heads": 4},
+        },
+    ),
+    ("voxtral", "VoxtralForConditionalGeneration", {"text_config": {"num_hidden_layers": 2, "hidden_size": 64}}),
+    (
+        "molmo2",
+        "Molmo2ForConditionalGeneration",
+        {
+            "vit_config": {"num_hidden_layers": 5, "hidden_size": 1152},
+            "adapter_config": {"vit_layers": [-2, 2]},
+            "text_config": SMALL | {"qk_norm_type": "olmo"},
+        },
+    ),
+    (
+        "dots3_note",
+        "Dots3NoteForConditionalGeneration",
+        {
+            "text_config": {"num_hidden_layers": 2},
+            "vision_config": {"num_hidden_layers": 3, "pyramid_num_routed": [-1, 4, 8]},
+            "audio_config": {"num_hidden_layers": 2},
+        },
+    ),
+    (
+        "qwen3_5_moe",
+        "Qwen3_5MoeForCausalLM",
+        {"text_config": SMALL | EXPERTS | {"shared_expert_intermediate_size": 24}},
+    ),
+]
+
+
+@pytest.mark.parametrize(("model_type", "architecture", "fields"), WRITTEN, ids=[row[0] for row in WRITTEN])
+def test_written_config_lists_every_parameter(model_type: str, architecture: str, fields: dict[str, Any]) -> None:
+    """A file as people write it lists the parameters that transformers builds from it."""
+    config = config_of(model_type, fields)
+    text_alone = architecture.endswith("ForCausalLM")
+    expected = oracle(config.get_text_config() if text_alone else config, architecture)
+    counts = inventory(build(fields | {"model_type": model_type, "architectures": [architecture]}, model_type).tensors)
+    assert sorted(counts.values()) == sorted(expected.values())
 
 
 @pytest.mark.parametrize(("model_type", "architecture"), classes())

@@ -176,9 +176,12 @@ class Config(Mapping[str, Any]):
         return tuple(LEGACY_LAYER_TYPES.get(kind, kind) for kind in value)
 
     def layer(self, index: int) -> Config:
-        """This config with what `per_layer_config` overrides for one layer (its keys are indices, as text in JSON)."""
+        """This config with what `per_layer_config` overrides for one layer.
+
+        Its keys are indices; transformers writes them padded with noughts (`"05"`).
+        """
         every = self.mapping("per_layer_config")
-        own = every.get(str(index), every.get(index))  # type: ignore[call-overload]
+        own = next((value for key, value in every.items() if str(key).isdecimal() and int(key) == index), None)
         if not isinstance(own, Mapping):
             return self
         return Config({**self.fields, **own}, self.class_defaults, self.path)

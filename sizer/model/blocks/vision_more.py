@@ -185,10 +185,8 @@ def _dots3_experts(config: Config, count: int) -> tuple[int, ...]:
         if len(pyramid) != count:
             raise config.error("pyramid_num_routed", f"It must have an entry for each of {count} layers.")
         return tuple(max(int(experts_here), 0) for experts_here in pyramid)
-    listed = config.fields.get("per_layer_config") or {}
-    every = config.size("num_local_experts")
     return tuple(
-        (listed.get(str(index)) or listed.get(index) or {}).get("num_local_experts", every) if kind == "sparse" else 0
+        config.layer(index).size("num_local_experts") if kind == "sparse" else 0
         for index, kind in enumerate(types or ())
     )
 

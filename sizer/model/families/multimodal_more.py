@@ -76,15 +76,27 @@ def step3p5(config: Config) -> Parts:
         shared_bias="mlp_bias",
     )
 
-    def layer(kind: tuple[str, str]) -> Block:
-        block = _step_attention(config, sliding=kind[0] == "sliding_attention")
-        if kind[1] == "sparse":
+    def layer(kind: tuple[str, int, str]) -> Block:
+        block = _step_attention(config, sliding=kind[0] == "sliding_attention", head_count=kind[1])
+        if kind[2] == "sparse":
             block += rule.block(config)
         else:
             block += gated_mlp(hidden, config.size("intermediate_size"), bias=config.flag("mlp_bias"))
         return block + norm(PRE_NORMS[0], hidden) + norm(PRE_NORMS[1], hidden)
 
-    return causal_lm(config, each_kind(list(zip(types[:count], mlps[:count], strict=True)), layer))
+    kinds = [(types[index], _step_heads(config, index, types[index]), mlps[index]) for index in range(count)]
+    return causal_lm(config, each_kind(kinds, layer))
+
+
+def _step_heads(config: Config, index: int, kind: str) -> int:
+    """Attention heads of a layer: sliding layers have their own number, here or in `per_layer_config`."""
+    usual = config.size("num_attention_heads")
+    if "per_layer_config" in config.fields:
+        return config.layer(index).size("num_attention_heads")
+    if kind != "sliding_attention":
+        return usual
+    other = config.sub("attention_other_setting").size("num_attention_heads", default=usual)
+    return config.size("num_sliding_attention_heads", default=other)
 
 
 def _padded(config: Config, name: str, count: int, beyond: int) -> tuple[str, ...] | None:
@@ -95,14 +107,8 @@ def _padded(config: Config, name: str, count: int, beyond: int) -> tuple[str, ..
     return config.layer_types(count + beyond if len(listed) == count + beyond else count, name)
 
 
-def _step_attention(config: Config, *, sliding: bool) -> Block:
-    sizes = heads(config)
-    if sliding:
-        other = config.sub("attention_other_setting")
-        count = config.optional_size("num_sliding_attention_heads") or other.size(
-            "num_attention_heads", default=sizes.heads
-        )
-        sizes = replace(sizes, heads=count)
+def _step_attention(config: Config, *, sliding: bool, head_count: int) -> Block:
+    sizes = replace(heads(config), heads=head_count)
     bias = config.flag("attention_bias")
     block = attention(
         sizes.hidden,
