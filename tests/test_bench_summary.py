@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-import sys
+import os
 import types
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +15,8 @@ from tinymodels import QWEN3, write_config
 
 from sizer.bench.cautions import Warn, judge_runs
 from sizer.bench.obituary import describe_death
-from sizer.bench.observe import Snapshot, judge_gpus, judge_machine, process_peak_bytes
+from sizer.bench.observe import Snapshot, judge_machine, process_peak_bytes
+from sizer.bench.observe_gpu import held_down_ns, judge_gpus, used_bytes
 from sizer.bench.plan import Asked, spec_of
 from sizer.bench.recipes_transformers import precisions, recipe
 from sizer.bench.records import Outcome, Run, Spec
@@ -114,37 +115,62 @@ def test_counters_that_grew_are_told(changes: dict[str, float], code: str):
     assert code in [caution.code for caution in judge_machine(CALM, replace(quiet, **changes))]
 
 
-def _nvml(processes: list[int], reasons: int) -> types.ModuleType:
-    module = types.ModuleType("pynvml")
-    module.NVMLError = RuntimeError  # type: ignore[attr-defined]
-    module.nvmlInit = lambda: None  # type: ignore[attr-defined]
-    module.nvmlDeviceGetHandleByIndex = lambda index: index  # type: ignore[attr-defined]
-    module.nvmlDeviceGetComputeRunningProcesses = lambda _handle: [  # type: ignore[attr-defined]
-        types.SimpleNamespace(pid=pid) for pid in processes
-    ]
-    module.nvmlDeviceGetCurrentClocksThrottleReasons = lambda _handle: reasons  # type: ignore[attr-defined]
-    module.nvmlClocksThrottleReasonHwSlowdown = 8  # type: ignore[attr-defined]
-    module.nvmlClocksThrottleReasonSwThermalSlowdown = 32  # type: ignore[attr-defined]
-    module.nvmlClocksThrottleReasonSwPowerCap = 4  # type: ignore[attr-defined]
-    return module
+class Nvml(types.ModuleType):
+    """NVIDIA's library at its edge: one GPU, with given processes and nanoseconds held down."""
+
+    NVMLError = RuntimeError
+    NVML_PERF_POLICY_POWER, NVML_PERF_POLICY_THERMAL = 0, 1
+
+    def __init__(self, processes: list[int], held_ns: int | None) -> None:
+        super().__init__("pynvml")
+        self.processes = processes
+        self.held_ns = held_ns
+
+    def nvmlDeviceGetHandleByUUID(self, uuid: str) -> str:  # noqa: N802
+        """The one GPU."""
+        if uuid != "GPU-1":
+            raise self.NVMLError
+        return uuid
+
+    def nvmlDeviceGetComputeRunningProcesses(self, _handle: str) -> list[types.SimpleNamespace]:  # noqa: N802
+        """As given."""
+        return [types.SimpleNamespace(pid=pid) for pid in self.processes]
+
+    def nvmlDeviceGetViolationStatus(self, _handle: str, policy: int) -> types.SimpleNamespace:  # noqa: N802
+        """All of it by heat; None is a card that does not count."""
+        if self.held_ns is None:
+            raise self.NVMLError
+        return types.SimpleNamespace(violationTime=self.held_ns * policy)
+
+    def nvmlDeviceGetMemoryInfo(self, _handle: str) -> types.SimpleNamespace:  # noqa: N802
+        """A GiB in use."""
+        return types.SimpleNamespace(used=2**30)
 
 
 @pytest.mark.parametrize(
-    ("processes", "reasons", "codes"),
+    ("processes", "held_ns", "codes"),
     [
         ([], 0, []),
-        ([], 1, []),
+        ([], None, []),
+        ([os.getpid()], 10_000_000, []),
         ([1], 0, ["other-process"]),
-        ([], 32, ["throttled"]),
-        ([1], 4 | 1, ["other-process", "throttled"]),
+        ([], 3_000_000_000, ["throttled"]),
     ],
 )
 def test_gpu_driver_is_listened_to(
-    processes: list[int], reasons: int, codes: list[str], monkeypatch: pytest.MonkeyPatch
+    processes: list[int], held_ns: int | None, codes: list[str], monkeypatch: pytest.MonkeyPatch
 ):
-    """Another process on the GPU (here: init) and clocks held down are warned about; an idle clock is not."""
-    monkeypatch.setitem(sys.modules, "pynvml", _nvml(processes, reasons))
-    assert [caution.code for caution in judge_gpus([0])] == codes
+    """Another process on the GPU (here: init) and clocks held down over 2 % of 10 s are warned about, no less is."""
+    monkeypatch.setattr("sizer.device.machine.load_nvml", lambda: Nvml(processes, 0))
+    before = held_down_ns(["GPU-1", "GPU-gone"])
+    monkeypatch.setattr("sizer.device.machine.load_nvml", lambda: Nvml(processes, held_ns))
+    assert [caution.code for caution in judge_gpus(["GPU-1"], before, 10.0)] == codes
+    assert used_bytes(["GPU-1", "GPU-gone"]) == 2**30
+
+
+def test_no_gpu_is_not_asked_about():
+    """Without GPUs the driver is left alone."""
+    assert judge_gpus([], {}, 1.0) == []
 
 
 def test_peak_counts_what_was_touched():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,34 +80,6 @@ def judge_machine(before: Snapshot, after: Snapshot) -> list[Caution]:
     return found
 
 
-def judge_gpus(indices: Sequence[int]) -> list[Caution]:
-    """What NVIDIA's driver says of the devices: other processes on them, clocks held down. Nothing without a driver."""
-    try:
-        import pynvml
-
-        pynvml.nvmlInit()
-    except Exception:  # no package, no driver, no permission: nothing can be told
-        return []
-    found = []
-    for index in indices:
-        try:
-            handle = pynvml.nvmlDeviceGetHandleByIndex(index)
-            processes = [process.pid for process in pynvml.nvmlDeviceGetComputeRunningProcesses(handle)]
-            reasons = pynvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle)
-        except pynvml.NVMLError:
-            continue
-        if foreign := [pid for pid in processes if pid != os.getpid() and not _is_ours(pid)]:
-            found.append(Warn.OTHER_PROCESS.caution(f"GPU {index} also runs process {foreign[0]}."))
-        slow = (
-            pynvml.nvmlClocksThrottleReasonHwSlowdown
-            | pynvml.nvmlClocksThrottleReasonSwThermalSlowdown
-            | pynvml.nvmlClocksThrottleReasonSwPowerCap
-        )
-        if reasons & slow:
-            found.append(Warn.THROTTLED.caution(f"GPU {index} holds its clocks down (reasons {reasons & slow:#x})."))
-    return found
-
-
 def process_peak_bytes() -> int | None:
     """The largest resident set of this process so far: VmHWM, else ru_maxrss (which older kernels carry over exec)."""
     try:
@@ -168,13 +139,3 @@ def _on_battery() -> bool:
 
     battery = psutil.sensors_battery() if hasattr(psutil, "sensors_battery") else None
     return battery is not None and battery.power_plugged is False
-
-
-def _is_ours(pid: int) -> bool:
-    """Whether a process belongs to this benchmark: same group, or a rank of the same launcher."""
-    try:
-        return os.getpgid(pid) == os.getpgrp() or os.getsid(pid) == os.getsid(0)
-    except ProcessLookupError:
-        return True  # gone, or of another PID namespace: a container sees itself so
-    except PermissionError:
-        return False

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sizer.bench.launch import over_ranks
 from sizer.bench.observe import process_peak_bytes
+from sizer.bench.observe_gpu import used_bytes
 
 
 def resident_weight_bytes(model: Any) -> int:
@@ -13,8 +15,10 @@ def resident_weight_bytes(model: Any) -> int:
     sizes = {}
     for tensor in _weight_tensors(model):
         local = tensor.to_local() if hasattr(tensor, "to_local") else tensor
-        if local.device.type != "meta" and local.numel():
-            sizes[local.device, local.data_ptr()] = local.numel() * local.element_size()
+        # Weights that accelerate keeps on the host until they are needed stand here as shapes alone.
+        place = id(tensor) if local.device.type == "meta" else local.data_ptr()
+        if local.numel():
+            sizes[local.device, place] = local.numel() * local.element_size()
     return sum(sizes.values())
 
 
@@ -45,28 +49,27 @@ def trim_heap() -> None:
             trim(0)
 
 
-def memory_peaks(device: Any, foreign_bytes: int) -> dict[str, int]:
+def memory_peaks(foreign_bytes: Mapping[int, int]) -> dict[str, int]:
     """Peaks by each counter: the process's, torch's allocator's, and the device's (allocator + driver context).
 
-    `foreign_bytes` were taken on the device before this process touched it.
+    `foreign_bytes` is what others held on each GPU before this process touched it. All ranks together.
     """
     peaks = {"process_peak_bytes": process_peak_bytes() or 0}
-    if device.type == "cuda":
-        peaks.update(_gpu_peaks(device, foreign_bytes))
+    if foreign_bytes:
+        peaks.update(_gpu_peaks(foreign_bytes))
     return dict(zip(peaks, over_ranks(list(peaks.values())), strict=True))
 
 
-def _gpu_peaks(device: Any, foreign_bytes: int) -> dict[str, int]:
+def _gpu_peaks(foreign_bytes: Mapping[int, int]) -> dict[str, int]:
     import torch
 
-    indices = range(torch.cuda.device_count()) if device.index is None else [device.index]
-    used = {index: torch.cuda.max_memory_allocated(index) for index in indices}
-    busy = [index for index in indices if used[index]]
+    busy = [index for index in foreign_bytes if torch.cuda.max_memory_allocated(index)]
+    allocated_bytes = sum(torch.cuda.max_memory_allocated(index) for index in busy)
     context_bytes = 0
     for index in busy:
         free_bytes, total_bytes = torch.cuda.mem_get_info(index)
-        context_bytes += max(0, total_bytes - free_bytes - torch.cuda.memory_reserved(index) - foreign_bytes)
-    allocated_bytes = sum(used.values())
+        ours_bytes = total_bytes - free_bytes - foreign_bytes[index]
+        context_bytes += max(0, ours_bytes - torch.cuda.memory_reserved(index))
     return {
         "allocator_peak_bytes": allocated_bytes,
         "allocator_reserved_peak_bytes": sum(torch.cuda.max_memory_reserved(index) for index in busy),
@@ -75,31 +78,39 @@ def _gpu_peaks(device: Any, foreign_bytes: int) -> dict[str, int]:
     }
 
 
-def device_used_bytes(device: Any) -> int:
-    """Bytes that others hold on the device, by the driver's counter, read before this process has a context there."""
-    if device.type != "cuda":
-        return 0
-    try:
-        import pynvml
+def gpus_of(device: Any) -> list[int]:
+    """The GPUs that a model on `device` may use: that one, or all for a bare `cuda`."""
+    import torch
 
-        pynvml.nvmlInit()
-        handle = pynvml.nvmlDeviceGetHandleByIndex(device.index or 0)
-        return int(pynvml.nvmlDeviceGetMemoryInfo(handle, version=pynvml.nvmlMemory_v2).used)
-    except Exception:  # no driver library: the context's size then includes what others hold
-        return 0
+    if device.type != "cuda":
+        return []
+    return list(range(torch.cuda.device_count())) if device.index is None else [device.index]
+
+
+def used_by_now(indices: Sequence[int]) -> dict[int, int]:
+    """Bytes in use on each GPU by the driver's counter; asked before this process has a context there."""
+    return {index: used_bytes(uuids([index])) for index in indices}
+
+
+def uuids(indices: Sequence[int]) -> list[str]:
+    """The driver's names of torch's GPUs, which CUDA_VISIBLE_DEVICES may have renumbered."""
+    import torch
+
+    return [f"GPU-{torch.cuda.get_device_properties(index).uuid}" for index in indices]
 
 
 def synchronize(device: Any) -> None:
+    """Wait until the device, or every GPU that holds something of this process, has done its work."""
     import torch
 
     if device.type == "cuda":
-        torch.cuda.synchronize(device)
+        for index in gpus_of(device):
+            if torch.cuda.memory_allocated(index):
+                torch.cuda.synchronize(index)
     elif device.type == "mps":
         torch.mps.synchronize()
 
 
-def gpu_indices(model: Any, device: Any) -> list[int]:
-    if device.type != "cuda":
-        return []
-    placed = {parameter.device.index or 0 for parameter in model.parameters() if parameter.device.type == "cuda"}
-    return sorted(placed)
+def gpus_in_use(model: Any) -> list[int]:
+    """The GPUs that hold some of the model."""
+    return sorted({tensor.device.index or 0 for tensor in model.parameters() if tensor.device.type == "cuda"})

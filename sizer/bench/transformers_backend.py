@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sizer.bench.cautions import Warn
 from sizer.bench.launch import over_ranks
-from sizer.bench.observe import judge_gpus, judge_machine, process_peak_bytes, snapshot
+from sizer.bench.observe import judge_machine, process_peak_bytes, snapshot
+from sizer.bench.observe_gpu import held_down_ns, judge_gpus
 from sizer.bench.recipes_transformers import Recipe, is_bitsandbytes, recipe
 from sizer.bench.records import Caution, Outcome, Run, Spec
 from sizer.bench.torch_memory import (
-    device_used_bytes,
-    gpu_indices,
+    gpus_in_use,
+    gpus_of,
     memory_peaks,
     resident_weight_bytes,
     synchronize,
     trim_heap,
+    used_by_now,
+    uuids,
 )
 from sizer.errors import BenchmarkFailed, UsageError
 
@@ -32,7 +35,7 @@ def run(spec: Spec, stage: Callable[[str], None]) -> Outcome:
     if spec.threads and not spec.parallelism:
         torch.set_num_threads(spec.threads)
     device = pick_device(spec.device)
-    foreign_bytes = device_used_bytes(device)
+    foreign_bytes = used_by_now(gpus_of(device))
     stage(f"loading {spec.model}")
     start = time.perf_counter()
     model = load(spec, device)
@@ -42,10 +45,10 @@ def run(spec: Spec, stage: Callable[[str], None]) -> Outcome:
     load_peak_bytes = process_peak_bytes()
     (weights_bytes,) = over_ranks([resident_weight_bytes(model)])
     generate = Generation(model, spec, device)
-    runs, cautions = _timed(generate, spec, stage)
-    memory = {**memory_peaks(device, foreign_bytes), "load_peak_bytes": load_peak_bytes}
+    runs, cautions = _timed(generate, spec, stage, uuids(gpus_in_use(model)))
+    memory = {**memory_peaks(foreign_bytes), "load_peak_bytes": load_peak_bytes}
     on_gpu = device.type == "cuda"
-    placed = gpu_indices(model, device)
+    placed = gpus_in_use(model)
     return Outcome(
         engine="transformers",
         runs=runs,
@@ -62,23 +65,25 @@ def run(spec: Spec, stage: Callable[[str], None]) -> Outcome:
         device_count=max(spec.device_count, len(placed)),
         precision=spec.precision,
         versions=_versions(spec.precision),
-        cautions=(*cautions, *judge_gpus(placed), *_spilled(model)),
+        cautions=(*cautions, *_spilled(model)),
     )
 
 
 def _timed(
-    generate: Callable[[], Run], spec: Spec, stage: Callable[[str], None]
+    generate: Callable[[], Run], spec: Spec, stage: Callable[[str], None], gpus: Sequence[str]
 ) -> tuple[tuple[Run, ...], list[Caution]]:
     """The measured runs after the warm-ups, and what the machine did meanwhile."""
     for index in range(spec.warmups):
         stage(f"warming up ({index + 1} of {spec.warmups})")
         generate()
-    before = snapshot()
+    before, held_down = snapshot(), held_down_ns(gpus)
     runs = []
     for index in range(spec.repeats):
         stage(f"measuring (run {index + 1} of {spec.repeats})")
         runs.append(generate())
-    return tuple(runs), judge_machine(before, snapshot())
+    after = snapshot()
+    on_gpus = judge_gpus(gpus, held_down, after.wall_s - before.wall_s)
+    return tuple(runs), [*judge_machine(before, after), *on_gpus]
 
 
 def pick_device(text: str) -> Any:
@@ -205,7 +210,7 @@ class Generation:
         """Time to the first token, and from there to the last, the device synchronised at each."""
         import torch
 
-        clock = _TokenClock(self.device)
+        clock = _TokenClock(self.device, self.config.max_new_tokens)
         synchronize(self.device)
         start = time.perf_counter()
         with torch.inference_mode():
@@ -223,17 +228,19 @@ class Generation:
 
 
 class _TokenClock:
-    """A stopping criterion that never stops: it notes when the first and the latest token were there."""
+    """A stopping criterion that never stops: it notes when the first and the last of `tokens` tokens were there."""
 
-    def __init__(self, device: Any) -> None:
+    def __init__(self, device: Any, tokens: int) -> None:
         self.device = device
+        self.left = tokens
         self.first = 0.0
         self.last = 0.0
 
     def __call__(self, input_ids: Any, scores: Any, **_: Any) -> Any:
         import torch
 
-        if not self.first:
+        self.left -= 1
+        if not self.first or not self.left:
             synchronize(self.device)
         self.last = time.perf_counter()
         self.first = self.first or self.last
