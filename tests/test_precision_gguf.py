@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from precisionmodels import DATA, gguf_model, published_model, rows
+from precisionmodels import DATA, config, gguf_model, published_model, rows
 
 from sizer.errors import UsageError
 from sizer.model import families
@@ -329,3 +329,19 @@ def test_every_file_type_and_category_is_reachable() -> None:
     assert set(default_types()) - started <= {"F16", "BF16", "F32", "NVFP4"}
     assert category("blk.0.ffn_down_shexp.weight") == "down"
     assert category("blk.0.attn_v_b.weight") == category("blk.0.ssm_in.weight") == "other"
+
+
+def test_converters_split_what_they_split() -> None:
+    """InternLM2's fused attention becomes query, key and value; Phi-3's stays whole."""
+    base = config("gguf_configs", "Llama-3-8B")
+    fields = {"model_type": "internlm2", "architectures": ["InternLM2ForCausalLM"], "vocab_size": 92544}
+    split = converted(families.build(base | fields, "internlm/internlm2"), "new")
+    rows_by_name = {part.name: part.rows for part in split.tensors if "attn" in part.name and part.dims > 1}
+    assert rows_by_name == {
+        "blk.{layer}.attn_q.weight": 4096,
+        "blk.{layer}.attn_k.weight": 1024,
+        "blk.{layer}.attn_v.weight": 1024,
+        "blk.{layer}.attn_output.weight": 4096,
+    }
+    whole = converted(gguf_model("Phi-3-mini-4k"), "new")
+    assert any("attn_qkv" in part.name for part in whole.tensors)

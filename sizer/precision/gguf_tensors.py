@@ -7,10 +7,11 @@ its name (its category), its row length `ne0`, whether it is a stack, and which 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import prod
+from typing import Any
 
 from sizer.model.architecture import Architecture, MixerKind, Module, Role, Tensor, Tower
 from sizer.precision.schemes import matrix_shape
@@ -107,7 +108,7 @@ def gguf_model(architecture: Architecture, rule: str) -> GgufModel:
     A model_type that no row of `data/gguf_archs.csv` has is named by role alone (`known` False).
     """
     model_type = architecture.model_type
-    text_type = str((architecture.config.get("text_config") or {}).get("model_type", ""))
+    text_type = str(_text_config(architecture).get("model_type", ""))
     found = _archs().get(model_type) or _archs().get(text_type)
     arch, options = found or (model_type, frozenset())
     if rule == "new" and arch == "qwen3next":
@@ -138,6 +139,15 @@ def gguf_model(architecture: Architecture, rule: str) -> GgufModel:
         native_experts=native,
         notes=tuple(notes),
     )
+
+
+def _text_config(architecture: Architecture) -> Mapping[str, Any]:
+    """The config of the text model: a wrapper's own part, or the whole."""
+    for name in ("text_config", "llm_config", "language_config"):
+        part = architecture.config.get(name)
+        if isinstance(part, Mapping):
+            return part
+    return architecture.config
 
 
 def _kept(architecture: Architecture, options: frozenset[str]) -> Iterator[Tensor]:
@@ -176,6 +186,8 @@ def _convert(tensor: Tensor, architecture: Architecture, options: frozenset[str]
         half = (*tensor.shape[:-2], tensor.shape[-2] // 2, tensor.shape[-1])
         for role in split:
             yield _named(replace(tensor, shape=half, role=role), _name(replace(tensor, role=role), architecture))
+    elif tensor.role is Role.QKV and "split-qkv" in options and len(tensor.shape) == 2:
+        yield from _split_qkv(tensor, architecture)
     elif tensor.role is Role.KV_B and "mla-split" in options and len(tensor.shape) == 2:
         yield from _split_kv_b(tensor, architecture)
     elif tensor.name.endswith("in_proj_qkvz.weight") and "split-qkvz" in options:
@@ -197,9 +209,17 @@ def _split_kv_b(tensor: Tensor, architecture: Architecture) -> Iterator[GgufTens
         yield GgufTensor(_layered(part, name), columns, heads * rows, heads > 1, 3 if heads > 1 else 2, part)
 
 
+def _split_qkv(tensor: Tensor, architecture: Architecture) -> Iterator[GgufTensor]:
+    """A fused attention matrix as the converter of some models writes it: query, key and value apart."""
+    mixer = architecture.layers[tensor.layers[0]].mixers[0]
+    key, value = mixer.kv_heads * mixer.qk_head_dim, mixer.kv_heads * mixer.v_head_dim
+    for role, rows in ((Role.Q, tensor.shape[0] - key - value), (Role.K, key), (Role.V, value)):
+        yield _named(replace(tensor, shape=(rows, tensor.shape[1]), role=role), ROLE_NAMES[role])
+
+
 def _split_qkvz(tensor: Tensor, architecture: Architecture) -> Iterator[GgufTensor]:
     """Qwen3-Next's in_proj_qkvz as attn_qkv and attn_gate: z has as many rows as the values."""
-    config = architecture.config.get("text_config") or architecture.config
+    config = _text_config(architecture)
     try:
         gate = int(config["linear_num_value_heads"]) * int(config["linear_value_head_dim"])
     except (KeyError, TypeError, ValueError):
@@ -268,9 +288,9 @@ def _added(architecture: Architecture, options: frozenset[str]) -> list[GgufTens
 
 def _rope_factors(architecture: Architecture) -> Iterator[tuple[str, int]]:
     """Names and sizes of the rope tensors: Llama 3.1's frequencies, LongRoPE's two lists of factors."""
-    config = architecture.config.get("text_config") or architecture.config
+    config = _text_config(architecture)
     scaling = config.get("rope_scaling") or config.get("rope_parameters")
-    if not isinstance(scaling, dict):
+    if not isinstance(scaling, Mapping):
         return
     kind = scaling.get("rope_type") or scaling.get("type")
     if kind == "llama3":
