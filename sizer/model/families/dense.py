@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from sizer.model.architecture import Module, Role, Tensor
@@ -77,6 +77,14 @@ def _square_output(attention: Attention) -> Callable[[Config, int], list[Block]]
         ] * count
 
     return rule
+
+
+def _gemma3_windows(config: Config, count: int) -> Sequence[Window]:
+    """Gemma 3: five windows to one full layer; a bidirectional model's window reaches half as far back."""
+    windows = EveryNth(6, "sliding_window_pattern")(config, count)
+    if not config.flag("use_bidirectional_attention"):
+        return windows
+    return [(kind, None if window is None else window // 2 + 1) for kind, window in windows]
 
 
 def _smollm3_windows(config: Config, count: int) -> tuple[Window, ...]:
@@ -210,9 +218,7 @@ FAMILIES: dict[str, Callable[[Config], Parts]] = {
     "qwen3": Decoder(Attention(qk_norm="head", windows=max_window_layers), UNBIASED),
     "gemma": Decoder(mlp=UNBIASED),
     "gemma2": Decoder(Attention(windows=EveryNth(2)), UNBIASED, SANDWICH_NORMS),
-    "gemma3_text": Decoder(
-        Attention(qk_norm="head", windows=EveryNth(6, "sliding_window_pattern")), UNBIASED, SANDWICH_NORMS
-    ),
+    "gemma3_text": Decoder(Attention(qk_norm="head", windows=_gemma3_windows), UNBIASED, SANDWICH_NORMS),
     "vaultgemma": Decoder(Attention(windows=EveryNth(2)), UNBIASED, ("input_layernorm", "pre_feedforward_layernorm")),
     "arcee": Decoder(mlp=PLAIN),
     "apertus": Decoder(Attention(qk_norm="head"), _xielu, ("attention_layernorm", "feedforward_layernorm")),

@@ -200,7 +200,7 @@ def _v4_attention(config: Config, kind: str) -> Block:
     )  # keys and values are the same vector
     if kind == "sliding_attention":
         return block + Block(mixers=(window,))
-    return block + _v4_compressed(config, kind, (heads, size)) + Block(mixers=(window,))
+    return block + Block(mixers=(window,)) + _v4_compressed(config, kind, (heads, size))
 
 
 def _v4_compressed(config: Config, kind: str, sizes: tuple[int, int]) -> Block:
