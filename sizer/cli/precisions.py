@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from textwrap import shorten
-
 import click
 
 from sizer.cli.common import echo, output_options
 from sizer.errors import UnknownPrecision
 from sizer.precision.listing import Listed, listing
 
-WIDEST_DESCRIPTION = 38
 Row = dict[str, str | float | None]
 
 
@@ -64,5 +61,5 @@ def _for_people(row: Row) -> Row:
         "bits/weight": f"{float(row['bits_per_weight'] or 0):.2f}",
         "loss (KLD)": None if loss is None else f"{float(loss):.2g}",
         "engines": ", ".join(engines[:2]) + (f" +{len(engines) - 2}" if len(engines) > 2 else ""),
-        "what it is": shorten(str(row["description"]), WIDEST_DESCRIPTION, placeholder=" ..."),
+        "what it is": row["description"],
     }
