@@ -42,10 +42,14 @@ def command(text: tuple[str, ...], style: str) -> None:
 def _render(rows: list[dict[str, str | int | None]], style: str) -> str:
     from sizer.report.rows import render_rows
 
-    if style in {"table", "markdown"}:
-        for row in rows:
-            for column in ("total_params", "active_params"):
-                count = row[column]
-                row[column] = format_count(int(count)) if count else "-"
-            del row["source"]
-    return render_rows(rows, style)
+    return render_rows([_for_people(row) for row in rows] if style in {"table", "markdown"} else rows, style)
+
+
+def _for_people(row: dict[str, str | int | None]) -> dict[str, str | None]:
+    total, active = row["total_params"], row["active_params"]
+    return {
+        "model": str(row["model"]),
+        "params": format_count(int(total)) if total else None,
+        "active": format_count(int(active)) if active else None,
+        "architecture": str(row["architecture"]),
+    }
