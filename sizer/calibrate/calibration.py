@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from sizer.calibrate.fit import fit_terms
+from sizer.calibrate.fit import Fitter, fit_terms, predicted_seconds
 from sizer.calibrate.heldout import SCHEMES, Residual, conformal_bounds, counts, held_out
 from sizer.calibrate.measurements import Measurement
 from sizer.calibrate.observations import Observation, observe
 from sizer.calibrate.terms import TERMS
 from sizer.estimate.speed import EVIDENCE_LEVELS
+from sizer.estimate.speed_law import Constants
 
 COMMAND = "sizer calibrate data/measurements.csv"
+LEAST_DECODE_SHARE = 0.6
 ENOUGH_ROWS = 40
 """Held-out rows that a level of evidence needs for bounds of its own; with fewer it takes those of all rows."""
 
@@ -26,24 +28,23 @@ class Calibration:
     residuals: Mapping[str, Mapping[str, Sequence[Residual]]]
 
 
-def evidence_of(row: Observation, seen: Mapping[str, int]) -> str:
-    """The narrowest group of a row that was seen."""
-    return next((level for level in EVIDENCE_LEVELS[:-1] if seen.get(row.groups[level], 0)), "none")
-
-
 def calibrate(rows: Sequence[Measurement]) -> Calibration:
     """Fits the constants of decode and prefill, and measures them on held-out rows. The same rows give the same."""
     observations = observe(rows)
+    prefill = [row for row in observations if row.quantity == "prefill"]
+    observations = requests_as_decode(observations, Constants(fit_terms(prefill, TERMS["prefill"]), {}, {}))
     terms: dict[str, Any] = {}
     spreads: dict[str, Any] = {}
     residuals: dict[str, dict[str, list[Residual]]] = {}
     for quantity, priors in TERMS.items():
         chosen = [row for row in observations if row.quantity == quantity]
         seen = counts(chosen)
-        for name, term in fit_terms(chosen, priors).items():
+        fitter = Fitter(chosen, priors)
+        theta = fitter.solve()
+        for name, term in fitter.terms(theta).items():
             effects = [[group, round(value, 5), seen.get(group, len(chosen))] for group, value in term.effects.items()]
             terms[name] = {"base": round(term.base, 5), "parent": term.parent, "effects": sorted(effects)}
-        residuals[quantity] = {scheme: held_out(chosen, scheme, evidence_of) for scheme in SCHEMES}
+        residuals[quantity] = {scheme: held_out(fitter, theta, scheme) for scheme in SCHEMES}
         spreads[quantity] = _spreads([one for scheme in residuals[quantity].values() for one in scheme])
     document = {
         "schema_version": 1,
@@ -54,6 +55,20 @@ def calibrate(rows: Sequence[Measurement]) -> Calibration:
         "terms": terms,
     }
     return Calibration(document, residuals)
+
+
+def requests_as_decode(rows: Sequence[Observation], fitted: Constants) -> list[Observation]:
+    """Requests turned into decode steps: their time less the prompt's predicted one, where decoding is most of it."""
+    found = []
+    for row in rows:
+        if row.quantity != "request":
+            found.append(row)
+            continue
+        prompt = replace(row, amounts=row.before)
+        step_s = row.seconds - predicted_seconds(prompt, fitted) / row.outputs
+        if step_s > LEAST_DECODE_SHARE * row.seconds:
+            found.append(replace(row, quantity="decode", seconds=step_s))
+    return found
 
 
 def _is_evidence(group: str) -> bool:

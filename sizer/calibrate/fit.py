@@ -1,16 +1,16 @@
 """Fits the constants of the law of speed: robust, shrunk, and the same for the same rows.
 
-The residual is the logarithm of predicted over measured time. The loss is Huber's, so that a bad row pulls no more than
-linearly; effects of groups are penalised by the spread expected of them (`terms`), and each source of rows has an offset
-of its own that is fitted and then dropped: it is how that source measures, not how the device runs. Gauss-Newton steps
-on the exact Jacobian with Levenberg's damping.
+The residual is the logarithm of predicted over measured time. The loss is Huber's, so that a bad row pulls no more
+than linearly. Effects of groups are penalised by the spread expected of them (`terms`), and each source of rows has an
+offset of its own that is fitted and then dropped: it is how that source measures, not how the device runs. The steps
+are Gauss-Newton's on the exact Jacobian, damped by Levenberg's rule. A row of weight 0 is held out: groups that only
+such rows have stay at their prior, as they would for a case that nobody measured.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sizer.calibrate.observations import Observation
 from sizer.calibrate.terms import TermPrior
@@ -22,14 +22,14 @@ BASE_SPREAD = 0.7
 SOURCE_SPREAD = 0.15
 STEPS = 30
 LARGEST_STEP = 0.7
+SOLVER_TOLERANCE = 1e-3
 ENOUGH_GAIN = 3e-4
 """A step that lowers the objective by less than this share of it is the last."""
 
 PARTS = {MEMORY: 0, COMPUTE: 1}
 
 
-@dataclass(frozen=True, slots=True)
-class Parameter:
+class Parameter(NamedTuple):
     """One fitted number: the base of a term (`name` empty), or the effect of a group or covariate on it."""
 
     term: str
@@ -57,8 +57,10 @@ class Design:
                 self.part[amount.term] = PARTS.get(amount.part, 2)
                 for parameter, value in self._parameters(amount.term, row):
                     at = self.index.setdefault(parameter, len(self.index))
-                    for cells, cell in zip(entries[amount.term], (number, at, value), strict=True):
-                        cells.append(cell)  # type: ignore[arg-type]
+                    numbers, columns, values = entries[amount.term]
+                    numbers.append(number)
+                    columns.append(at)
+                    values.append(value)
         shape = (len(rows), len(self.index))
         self.matrices = {
             term: sparse.csr_matrix((values, (numbers, columns)), shape=shape)
@@ -104,26 +106,101 @@ class Design:
         return result
 
 
+class Fitter:
+    """The rows of one quantity, ready to be fitted, whole or with some of them held out."""
+
+    def __init__(self, rows: Sequence[Observation], priors: Mapping[str, TermPrior]) -> None:
+        import numpy as np
+        from scipy import sparse
+
+        self.rows = rows
+        self.priors = priors
+        self.design = Design(rows, priors)
+        self.weights = np.array([row.weight for row in rows])
+        self.measured = np.log([row.seconds for row in rows])
+        sources = {name: number for number, name in enumerate(sorted({_source(row) for row in rows}))}
+        columns = [sources[_source(row)] for row in rows]
+        ones = np.ones(len(rows))
+        self.offsets = sparse.csr_matrix((ones, (np.arange(len(rows)), columns)), shape=(len(rows), len(sources)))
+        self.center, self.penalty = _prior_arrays(self.design, len(sources))
+
+    def solve(self, held_out: Any = None, start: Any = None) -> Any:
+        """All parameters, fitted to the rows that are not held out, from `start` where that is given."""
+        import numpy as np
+        from scipy import sparse
+
+        weights = self.weights if held_out is None else np.where(held_out, 0.0, self.weights)
+        theta, damping = (self.center if start is None else start).copy(), 1e-3
+        value, times, residual = self._evaluate(theta, weights)
+        for _ in range(STEPS):
+            jacobian = sparse.hstack([self.design.jacobian(*times), self.offsets]).tocsr()
+            robust = weights * np.minimum(1, HUBER_BOUND / np.maximum(np.abs(residual), 1e-9))
+            slope = jacobian.T @ (robust * residual) + self.penalty * (theta - self.center)
+            for _attempt in range(6):
+                step = _newton_step(jacobian, robust, self.penalty, slope, damping)
+                tried = theta - np.clip(step, -LARGEST_STEP, LARGEST_STEP)
+                result = self._evaluate(tried, weights)
+                if result[0] < value:
+                    break
+                damping *= 6
+            else:
+                return theta
+            gain = value - result[0]
+            theta, damping = tried, max(damping / 6, 1e-6)
+            value, times, residual = result
+            if gain < ENOUGH_GAIN * value:
+                break
+        return theta
+
+    def _evaluate(self, theta: Any, weights: Any) -> tuple[float, Any, Any]:
+        """The objective, the times by term and the residuals."""
+        import numpy as np
+
+        split = len(self.design.index)
+        times = self.design.times(theta[:split])
+        residual = np.log(times[3]) + self.offsets @ theta[split:] - self.measured
+        size = np.abs(residual)
+        loss = np.where(size < HUBER_BOUND, residual**2, 2 * HUBER_BOUND * size - HUBER_BOUND**2)
+        objective = (weights * loss).sum() + (self.penalty * (theta - self.center) ** 2).sum()
+        return float(objective), times, residual
+
+    def seconds(self, theta: Any) -> Any:
+        """The predicted time of every row, without its source's offset."""
+        return self.design.times(theta[: len(self.design.index)])[3]
+
+    def terms(self, theta: Any) -> dict[str, Term]:
+        """The fitted constants by term."""
+        effects: dict[str, dict[str, float]] = {term: {} for term in self.priors}
+        bases = {term: prior.base for term, prior in self.priors.items()}
+        for parameter, at in self.design.index.items():
+            if parameter.name:
+                effects[parameter.term][parameter.name] = float(theta[at])
+            else:
+                bases[parameter.term] = float(theta[at])
+        return {term: Term(bases[term], effects[term], prior.parent) for term, prior in self.priors.items()}
+
+
 def fit_terms(rows: Sequence[Observation], priors: Mapping[str, TermPrior]) -> dict[str, Term]:
     """The constants of one quantity's terms."""
-    import numpy as np
-    from scipy import sparse
+    fitter = Fitter(rows, priors)
+    return fitter.terms(fitter.solve())
 
-    rows = [row for row in rows if row.seconds > 0]
-    design = Design(rows, priors)
-    sources = {name: number for number, name in enumerate(sorted({f"{row.source} {row.engine}" for row in rows}))}
-    columns = [sources[f"{row.source} {row.engine}"] for row in rows]
-    offsets = sparse.csr_matrix((np.ones(len(rows)), (np.arange(len(rows)), columns)), shape=(len(rows), len(sources)))
-    center, penalty = _prior_arrays(design, len(sources))
-    solution = _minimise(design, offsets, rows, center, penalty)
-    effects: dict[str, dict[str, float]] = {term: {} for term in priors}
-    bases = {term: prior.base for term, prior in priors.items()}
-    for parameter, at in design.index.items():
-        if parameter.name:
-            effects[parameter.term][parameter.name] = float(solution[at])
-        else:
-            bases[parameter.term] = float(solution[at])
-    return {term: Term(bases[term], effects[term], prior.parent) for term, prior in priors.items()}
+
+def _newton_step(jacobian: Any, robust: Any, penalty: Any, slope: Any, damping: float) -> Any:
+    """Solves (J' W J + penalty + damping) step = slope by conjugate gradients, without forming the matrix."""
+    from scipy.sparse.linalg import LinearOperator, cg
+
+    squares = jacobian.multiply(jacobian).T @ robust
+    ridge = penalty + damping * (squares + penalty)
+    diagonal = squares + ridge
+    shape = (len(penalty), len(penalty))
+    curvature = LinearOperator(shape, matvec=lambda x: jacobian.T @ (robust * (jacobian @ x)) + ridge * x, dtype=float)
+    inverse = LinearOperator(shape, matvec=lambda x: x / diagonal, dtype=float)
+    return cg(curvature, slope, rtol=SOLVER_TOLERANCE, maxiter=300, M=inverse)[0]
+
+
+def _source(row: Observation) -> str:
+    return f"{row.source} {row.engine}"
 
 
 def _prior_arrays(design: Design, sources: int) -> tuple[Any, Any]:
@@ -137,47 +214,6 @@ def _prior_arrays(design: Design, sources: int) -> tuple[Any, Any]:
             center[at] = prior.base
         penalty[at] = (RESIDUAL_SPREAD / (prior.spreads[parameter.level] if parameter.name else BASE_SPREAD)) ** 2
     return center, penalty
-
-
-def _minimise(design: Design, offsets: Any, rows: Sequence[Observation], center: Any, penalty: Any) -> Any:
-    """Damped Gauss-Newton on the robust, penalised objective."""
-    import numpy as np
-    from scipy import linalg, sparse
-
-    measured = np.log([row.seconds for row in rows])
-    weights = np.array([row.weight for row in rows])
-    split = len(design.index)
-
-    def evaluate(theta: Any) -> tuple[float, Any, Any]:
-        times = design.times(theta[:split])
-        residual = np.log(times[3]) + offsets @ theta[split:] - measured
-        size = np.abs(residual)
-        loss = np.where(size < HUBER_BOUND, residual**2, 2 * HUBER_BOUND * size - HUBER_BOUND**2)
-        return float((weights * loss).sum() + (penalty * (theta - center) ** 2).sum()), times, residual
-
-    theta, damping = center.copy(), 1e-3
-    value, times, residual = evaluate(theta)
-    for _ in range(STEPS):
-        jacobian = sparse.hstack([design.jacobian(*times), offsets]).tocsr()
-        robust = weights * np.minimum(1, HUBER_BOUND / np.maximum(np.abs(residual), 1e-9))
-        curvature = (jacobian.T @ (sparse.diags(robust) @ jacobian)).toarray()
-        curvature[np.diag_indices_from(curvature)] += penalty
-        slope = jacobian.T @ (robust * residual) + penalty * (theta - center)
-        for _attempt in range(6):
-            damped = curvature + damping * np.diag(np.diag(curvature))
-            step = np.clip(linalg.solve(damped, slope, assume_a="pos"), -LARGEST_STEP, LARGEST_STEP)
-            tried = evaluate(theta - step)
-            if tried[0] < value:
-                break
-            damping *= 6
-        else:
-            return theta
-        gain = value - tried[0]
-        theta, damping = theta - step, max(damping / 6, 1e-6)
-        value, times, residual = tried
-        if gain < ENOUGH_GAIN * value:
-            break
-    return theta
 
 
 def predicted_seconds(row: Observation, fitted: Constants) -> float:

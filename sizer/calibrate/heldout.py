@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, exp, log
+from typing import Any
 
-from sizer.calibrate.fit import fit_terms, predicted_seconds
+from sizer.calibrate.fit import Fitter
 from sizer.calibrate.observations import Observation
-from sizer.calibrate.terms import TERMS
-from sizer.estimate.speed_law import Constants
+from sizer.estimate.speed import EVIDENCE_LEVELS
 
 FOLDS = 8
 SCHEMES: dict[str, Callable[[Observation], str]] = {
@@ -49,20 +49,37 @@ def folds(rows: Sequence[Observation], key: Callable[[Observation], str], count:
     return [names for _, names in bins]
 
 
-def held_out(
-    rows: Sequence[Observation], scheme: str, evidence_of: Callable[[Observation, Mapping[str, int]], str]
-) -> list[Residual]:
-    """Each row predicted by constants fitted without its group. Rows of one quantity only."""
-    key = SCHEMES[scheme]
+def held_out(fitter: Fitter, theta: Any, scheme: str) -> list[Residual]:
+    """Each scored row predicted by constants fitted without its group; `theta` is the fit to all rows."""
+    import numpy as np
+
+    rows, key = fitter.rows, SCHEMES[scheme]
     found: list[Residual] = []
     for names in folds(rows, key):
-        kept = [row for row in rows if key(row) not in names]
-        fitted = Constants(fit_terms(kept, TERMS[rows[0].quantity]), counts(kept), {})
-        for row in rows:
-            if key(row) in names:
-                ratio = log(predicted_seconds(row, fitted) / row.seconds)
-                found.append(Residual(row, ratio, evidence_of(row, fitted.counts)))
+        held = np.array([key(row) in names for row in rows])
+        predicted = fitter.seconds(fitter.solve(held, start=np.where(_only(fitter, held), fitter.center, theta)))
+        seen = counts([row for row, out in zip(rows, held, strict=True) if not out])
+        found += [
+            Residual(row, log(seconds / row.seconds), evidence_of(row, seen))
+            for row, out, seconds in zip(rows, held, predicted, strict=True)
+            if out and row.scored
+        ]
     return found
+
+
+def _only(fitter: Fitter, held: Any) -> Any:
+    """Parameters of groups that only held-out rows have: they start, and stay, at their prior."""
+    import numpy as np
+
+    kept = np.zeros(len(fitter.design.index))
+    for matrix in fitter.design.matrices.values():
+        kept += np.asarray(abs(matrix[~held]).sum(axis=0)).ravel()
+    return np.concatenate([kept == 0, np.zeros(fitter.offsets.shape[1], dtype=bool)])
+
+
+def evidence_of(row: Observation, seen: Mapping[str, int]) -> str:
+    """The narrowest group of a row that was seen."""
+    return next((level for level in EVIDENCE_LEVELS[:-1] if seen.get(row.groups[level], 0)), "none")
 
 
 def counts(rows: Sequence[Observation]) -> dict[str, int]:

@@ -22,13 +22,19 @@ from sizer.estimate.traffic import decode_traffic, prefill_traffic
 
 NOISY_FLAGS = frozenset({"rounded", "derived", "power_limited"})
 NOISY_WEIGHT = 0.5
+TEACHING_FLAGS = frozenset({"aggregate", "offload", "few_threads"})
+"""Flagged rows that still teach: how batches, host memory and threads cost time."""
 CROWD_POWER = 0.4
 """Rows of one source, engine and device count as their number to the power 1 - 0.4: they repeat each other."""
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """One measured time with the amounts that make it up. `quantity` is decode (a step) or prefill (a whole prompt)."""
+    """One measured time with the amounts that make it up.
+
+    `quantity` is decode (a step), prefill (a whole prompt) or request (a whole request, by output token; `before` are
+    then its prompt's amounts, and `outputs` its tokens). Rows that are not `scored` teach the fit alone.
+    """
 
     id: str
     quantity: str
@@ -43,6 +49,9 @@ class Observation:
     groups: Mapping[str, str]
     covariates: Mapping[str, float]
     weight: float = 1.0
+    scored: bool = True
+    before: tuple[Amount, ...] = ()
+    outputs: int = 1
 
 
 def with_default_host(target: Target) -> Target:
@@ -101,35 +110,46 @@ def _placement(case: SpeedCase, offloaded: bool) -> Placement | None:
         return None
 
 
-def observe(rows: Iterable[Measurement], *, flagged: bool = False) -> list[Observation]:
-    """The observations of all rows that resolve and have no excluding flag (`flagged`: those with one, too)."""
+def observe(rows: Iterable[Measurement]) -> list[Observation]:
+    """The observations of all rows that resolve. Flagged rows are not scored; those that teach nothing are left out."""
     found: list[Observation] = []
     for row in rows:
-        if row.flags & EXCLUDING_FLAGS and not flagged:
+        excluding = row.flags & EXCLUDING_FLAGS
+        if excluding - TEACHING_FLAGS:
             continue
         try:
-            found.extend(observe_row(row))
+            seen = observe_row(row)
         except SizerError:
             continue
+        found += [replace(one, scored=False, weight=one.weight * NOISY_WEIGHT) for one in seen] if excluding else seen
     return _weighed(found)
 
 
 def observe_row(row: Measurement) -> list[Observation]:
-    """The observations of one row: its decode step, its prefill. Raises SizerError where it does not resolve."""
+    """The observations of one row: its decode step or request, its prefill. SizerError where it does not resolve."""
     resolved = resolve_measurement(row)
     decoding, prefilling = placed(resolved)
+    tokens = prefilling.workload.prompt_tokens * prefilling.workload.batch_size
+    memory = engine_memory(resolved.engine, row.engine_version)
+    chunk = min(tokens, (memory.prefill_chunk_tokens if memory else None) or tokens)
+    read = prefill_traffic(
+        prefilling.architecture,
+        prefilling.stored,
+        prefilling.workload,
+        chunk_tokens=chunk,
+        cached_tokens=resolved.prefill_depth_tokens,
+    )
+    before = prefill_amounts(prefilling, read, -(-tokens // chunk))
     found = []
-    if row.decode_tokens_per_s and row.metric == "decode":
+    if row.decode_tokens_per_s:
         step_s = max(1, row.batch) / row.decode_tokens_per_s
         traffic = decode_traffic(decoding.architecture, decoding.stored, decoding.workload)
-        found.append(_observation(resolved, decoding, "decode", step_s, decode_amounts(decoding, traffic)))
+        seen = _observation(resolved, decoding, "decode", step_s, decode_amounts(decoding, traffic))
+        if row.metric == "request":
+            seen = replace(seen, quantity="request", before=before, outputs=max(1, decoding.workload.output_tokens))
+        found.append(seen)
     if row.prefill_tokens_per_s and row.prompt_tokens:
-        tokens = prefilling.workload.prompt_tokens * prefilling.workload.batch_size
-        memory = engine_memory(resolved.engine, row.engine_version)
-        chunk = min(tokens, (memory.prefill_chunk_tokens if memory else None) or tokens)
-        read = prefill_traffic(prefilling.architecture, prefilling.stored, prefilling.workload, chunk_tokens=chunk)
-        amounts = prefill_amounts(prefilling, read, -(-tokens // chunk))
-        found.append(_observation(resolved, prefilling, "prefill", tokens / row.prefill_tokens_per_s, amounts))
+        found.append(_observation(resolved, prefilling, "prefill", tokens / row.prefill_tokens_per_s, before))
     return found
 
 

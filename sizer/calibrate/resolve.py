@@ -24,7 +24,10 @@ LUMP_EXPERTS = 1000
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """A measurement with its records. `decoding` is the workload whose decode was timed, `prefilling` its prompt."""
+    """A measurement with its records.
+
+    `decoding` is the workload whose decode was timed, `prefilling` its prompt, read behind `prefill_depth_tokens`.
+    """
 
     measurement: Measurement
     architecture: Architecture
@@ -34,6 +37,7 @@ class Resolved:
     precision: str
     decoding: Workload
     prefilling: Workload
+    prefill_depth_tokens: int = 0
 
 
 def resolve_measurement(row: Measurement) -> Resolved:
@@ -57,7 +61,13 @@ def resolve_measurement(row: Measurement) -> Resolved:
         file_gib=row.model_file_gib,
     )
     decoding, prefilling = workloads(row)
-    return Resolved(row, architecture, stored, target, engine, precision, decoding, prefilling)
+    return Resolved(row, architecture, stored, target, engine, precision, decoding, prefilling, prefill_depth(row))
+
+
+def prefill_depth(row: Measurement) -> int:
+    """Tokens in the cache before a row's prompt: its context where that is longer (llama-bench's depth), else none."""
+    deeper = row.metric == "decode" and (row.context_tokens or 0) > (row.prompt_tokens or 0)
+    return row.context_tokens or 0 if deeper else 0
 
 
 def workloads(row: Measurement) -> tuple[Workload, Workload]:
@@ -102,7 +112,7 @@ def row_architecture(model: str, total_b: float | None, active_b: float | None) 
         return lump_architecture(model, total_b * 1e9, (active_b or total_b) * 1e9)
     from sizer.model.resolve import resolve
 
-    return resolve(model, offline=True)
+    return resolve(model, offline=True).architecture
 
 
 def lump_architecture(model: str, total_params: float, active_params: float) -> Architecture:

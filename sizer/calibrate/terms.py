@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class TermPrior:
-    """A term's usual log-factor, the spread of each level of groups or covariate, and the term whose effects it shares."""
+    """A term's usual log-factor, the spread of each level of groups, and the term whose effects it shares."""
 
     base: float
     spreads: dict[str, float] = field(default_factory=dict)

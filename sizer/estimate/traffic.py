@@ -155,9 +155,14 @@ def decode_traffic(
 
 
 def prefill_traffic(
-    architecture: Architecture, stored: Stored, workload: Workload, *, chunk_tokens: int | None = None
+    architecture: Architecture,
+    stored: Stored,
+    workload: Workload,
+    *,
+    chunk_tokens: int | None = None,
+    cached_tokens: int = 0,
 ) -> Traffic:
-    """Bytes and FLOPs of reading the prompts of all sequences, from an empty cache.
+    """Bytes and FLOPs of reading the prompts of all sequences, behind `cached_tokens` tokens already in the cache.
 
     The prompt runs in chunks of `chunk_tokens` tokens (None: at once); each chunk reads the weights once. Attention is
     causal: token i attends to i tokens, a sliding window at most. The output head runs for the last token only.
@@ -173,7 +178,7 @@ def prefill_traffic(
         totals["lm_head"] = head
     kv_format = cache_format(workload.kv_precision)
     for mixer, layers in architecture.mixer_counts.items():
-        attended = causal_attended_tokens(mixer, prompt)
+        attended = causal_attended_tokens(mixer, prompt, cached_tokens)
         flops = layers * sequences * attention_flops(mixer, attended, expanded=True)
         cache = (
             layers
@@ -193,11 +198,14 @@ def attended_tokens(mixer: Mixer, context_tokens: int) -> int:
     return kept if mixer.selected_tokens is None else min(kept, mixer.selected_tokens)
 
 
-def causal_attended_tokens(mixer: Mixer, prompt_tokens: int) -> int:
+def causal_attended_tokens(mixer: Mixer, prompt_tokens: int, cached_tokens: int = 0) -> int:
     """Sum over the prompt's tokens of how many entries each attends to (itself included)."""
     limits = [limit for limit in (mixer.window_tokens, mixer.selected_tokens) if limit is not None]
-    limit = min([prompt_tokens, *limits])
-    return (limit * (limit + 1) // 2 + (prompt_tokens - limit) * limit) // mixer.compression_tokens
+    last = cached_tokens + prompt_tokens
+    limit = min([last, *limits])
+    rising = max(0, limit - cached_tokens)
+    attended = rising * cached_tokens + rising * (rising + 1) // 2 + (prompt_tokens - rising) * limit
+    return attended // mixer.compression_tokens
 
 
 def attention_flops(mixer: Mixer, attended: int, expanded: bool = False) -> int:
