@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sizer.model.architecture import Role
+from sizer.model.blocks import gemma3n
 from sizer.model.blocks.tree import SPLIT_O, Tree
 from sizer.model.config import Config
 
@@ -188,5 +189,6 @@ AUDIO_TOWERS = {
     "moss_transcribe_diarize_audio": whisper,
     "qwen2_5_omni_audio_encoder": qwen2_5_omni,
     "qwen3_omni_moe_audio_encoder": qwen3_omni,
+    "gemma3n_audio": gemma3n.audio,
     "gemma4_audio": gemma4,
 }

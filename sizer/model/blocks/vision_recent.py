@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sizer.model.architecture import Role
+from sizer.model.blocks import gemma3n
 from sizer.model.blocks.tree import SPLIT_O, Tree
 from sizer.model.blocks.vision import VisionTower, channels, pair, siglip2
 from sizer.model.config import Config
@@ -100,6 +101,7 @@ def cosmos3_edge(config: Config, tree: Tree) -> None:
 
 
 RECENT_TOWERS: dict[str, VisionTower] = {
+    "gemma3n_vision": gemma3n.vision,
     "molmo2_vision": molmo2,
     "lfm3_vl_vision": lfm3,
     "radio": radio,

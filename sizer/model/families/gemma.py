@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from sizer.model.architecture import Role
 from sizer.model.blocks.attention import attention
-from sizer.model.blocks.core import Block, Parts, embedding, linear, norm, parameter
+from sizer.model.blocks.core import Block, Parts, embedding, linear, norm, parameter, prefixed
 from sizer.model.blocks.mlp import experts, gated_mlp
 from sizer.model.config import MAX_COUNT, Config
 from sizer.model.families.decoder import SANDWICH_NORMS, Decoder, causal_lm, joined
@@ -29,8 +29,14 @@ def _shared_layers(config: Config, count: int, types: Sequence[str]) -> list[boo
     return [index >= first for index in range(count)]
 
 
-def _shared_attention(config: Config, sizes: Heads, window: Window, *, reuses: bool, v_proj: bool = True) -> Block:
-    """Attention with q and k norms; a layer that reuses a cache has neither keys nor values of its own."""
+def _shared_attention(
+    config: Config, sizes: Heads, window: Window, *, reuses: bool, v_proj: bool = True, stored: bool = False
+) -> Block:
+    """Attention with q and k norms; a layer that reuses a cache has neither keys nor values of its own.
+
+    Published checkpoints of Gemma 3n and 4 store them all the same (`stored`): both gemma-3n models' and gemma-4-E2B's
+    files are larger by just these projections and norms.
+    """
     names = [("q_norm", sizes.head_dim)] + ([] if reuses else [("k_norm", sizes.head_dim)])
     block = attention(
         sizes.hidden,
@@ -42,6 +48,11 @@ def _shared_attention(config: Config, sizes: Heads, window: Window, *, reuses: b
         window=window[1],
         shares_kv=reuses,
     )
+    if reuses and stored:
+        own = _shared_attention(config, sizes, window, reuses=False, v_proj=v_proj)
+        held = {tensor.name for tensor in block.tensors}
+        unused = Block(tuple(tensor for tensor in own.tensors if tensor.name not in held))
+        return block + prefixed("", unused, checkpoint_only=True)
     if v_proj:
         return block
     return replace(block, tensors=tuple(tensor for tensor in block.tensors if ".v_proj." not in tensor.name))
@@ -78,7 +89,8 @@ def gemma3n(config: Config) -> Parts:
     reuses = _shared_layers(config, count, types)
     keys = list(zip(types, reuses, strict=True))
     attentions = {
-        key: _shared_attention(config, sizes, window_of(config, key[0], window), reuses=key[1]) for key in set(keys)
+        key: _shared_attention(config, sizes, window_of(config, key[0], window), reuses=key[1], stored=True)
+        for key in set(keys)
     }
     inners = config.first("intermediate_size")[1]
     if isinstance(inners, (list, tuple)):
@@ -136,7 +148,9 @@ def _gemma4_sizes(config: Config, index: int, kind: str) -> Heads:
     return replace(sizes, kv_heads=kv_heads)
 
 
-def _gemma4_attention(config: Config, count: int, types: Sequence[str], reuses: Sequence[bool]) -> list[Block]:
+def _gemma4_attention(
+    config: Config, count: int, types: Sequence[str], reuses: Sequence[bool], *, stored: bool
+) -> list[Block]:
     window = config.optional_size("sliding_window")
     if window is not None and config.first("use_bidirectional_attention")[1] == "all":
         window = window // 2 + 1
@@ -148,6 +162,7 @@ def _gemma4_attention(config: Config, count: int, types: Sequence[str], reuses: 
             key[0],
             window_of(config, key[1], window),
             reuses=key[2],
+            stored=stored,
             v_proj=not same or key[1] == "sliding_attention",
         )
         for key in set(keys)
@@ -182,7 +197,9 @@ def gemma4(config: Config) -> Parts:
     if config.flag("enable_moe_block"):
         rest += _gemma4_experts(config)
     blocks = joined(
-        _gemma4_attention(config, count, types, reuses), [mlps[reused] for reused in reuses], (rest,) * count
+        _gemma4_attention(config, count, types, reuses, stored=True),
+        [mlps[reused] for reused in reuses],
+        (rest,) * count,
     )
     return causal_lm(config, blocks, extra=extra)
 
@@ -197,7 +214,7 @@ def gemma4_assistant(config: Config) -> Parts:
     reuses = [True] * count
     if text.size("num_kv_shared_layers", default=0, minimum=0):
         reuses = _shared_layers(text, count, types)
-    blocks = joined(_gemma4_attention(text, count, types, reuses), (mlp,) * count)
+    blocks = joined(_gemma4_attention(text, count, types, reuses, stored=False), (mlp,) * count)
     backbone = config.size("backbone_hidden_size")
     extra = linear("pre_projection", hidden, 2 * backbone, Role.OTHER)
     extra += linear("post_projection", backbone, hidden, Role.OTHER)

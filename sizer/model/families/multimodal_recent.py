@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from sizer.model.architecture import Role
-from sizer.model.blocks.core import Block, Parts, linear
+from sizer.model.blocks.core import Block, Parts, embedding, linear
 from sizer.model.blocks.tree import Tree
 from sizer.model.config import Config
 from sizer.model.families.decoder import Decoder
@@ -111,7 +111,28 @@ def voxtral_realtime(pieces: Pieces, tree: Tree) -> None:
     tree.at("multi_modal_projector").mlp(width, pieces.text_size, "linear_1 linear_2", bias=False, out=pieces.text_size)
 
 
+def gemma3n(pieces: Pieces, tree: Tree) -> None:
+    """Gemma 3n: for each tower a table of hard tokens, two norms and a matrix."""
+    for name, field in (("embed_vision", "vision_config"), ("embed_audio", "audio_config")):
+        sub, scope = pieces.sub(field), tree.at(name)
+        size = sub.size("hidden_size")
+        scope.put(embedding("embedding", sub.size("vocab_size"), size, Role.OTHER))
+        scope.rms_norm("hard_embedding_norm", "soft_embedding_norm", size=size)
+        scope.linear("embedding_projection", pieces.text_size, size)
+
+
+GEMMA3N = Wrapper(gemma3n, (("vision_tower", "vision_config"), ("audio_tower", "audio_config")))
+
+
+def gemma3n_family(config: Config) -> Parts:
+    """Gemma 3n, with a note on the part that its config does not size."""
+    parts = GEMMA3N(config)
+    note = "the vision tower is timm's, known by its total alone and counted as one tensor."
+    return replace(parts, notes=(*parts.notes, note))
+
+
 FAMILIES: dict[str, Callable[[Config], Parts]] = {
+    "gemma3n": gemma3n_family,
     "molmo2": molmo2_family,
     "lfm3_vl": Wrapper(lfm3_vl),
     "nemotron_h_omni": Wrapper(
