@@ -137,7 +137,7 @@ def exl(_architecture: Architecture, key: str) -> TensorFormat:
     """EXL2 and EXL3: projections at the stated bits, the head at 6 (8 from 8 bits on), fp16 embeddings."""
     family, _, bits = key.partition("-")
     head_bits = EXL_WIDE_BITS if bits_hundredths(bits) >= 100 * EXL_WIDE_BITS else EXL_HEAD_BITS
-    head = f"{family}-{head_bits:.2f}bpw"
+    head = f"{family}{'-head' if family == 'exl2' else ''}-{head_bits:.2f}bpw"
 
     def choose(tensor: Tensor) -> str:
         if tensor.role is Role.LM_HEAD and len(tensor.shape) == 2:
