@@ -26,7 +26,8 @@ KEYS = {
     "quality.csv": ("precision", "imatrix"),
 }
 GGUF_OPTIONS = {
-    "output", "fused-gate-up", "fused-qkv-old", "split-qkv", "mla-whole", "mla-split", "mtp", "kv-by-layer",
+    "output", "output-old", "pad-vocab", "fused-gate-up", "fused-qkv-old", "split-qkv", "mla-whole", "mla-split", "mtp",
+    "kv-by-layer",
 }  # fmt: skip
 
 

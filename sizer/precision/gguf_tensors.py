@@ -114,7 +114,9 @@ def gguf_model(architecture: Architecture, rule: str) -> GgufModel:
     if rule == "new" and arch == "qwen3next":
         options |= {"split-qkvz"}
     kept = _kept(architecture, options)
-    if rule == "old" and "fused-qkv-old" in options:
+    if rule == "old":
+        options |= {option.removesuffix("-old") for option in options if option.endswith("-old")}
+    if "fused-qkv" in options:
         kept = _fused(tuple(kept))
     tensors = [part for tensor in kept for part in _convert(tensor, architecture, options)]
     tensors += _added(architecture, options)
@@ -192,6 +194,9 @@ def _convert(tensor: Tensor, architecture: Architecture, options: frozenset[str]
         yield from _split_kv_b(tensor, architecture)
     elif tensor.name.endswith("in_proj_qkvz.weight") and "split-qkvz" in options:
         yield from _split_qkvz(tensor, architecture)
+    elif tensor.role is Role.EMBEDDING and "pad-vocab" in options and tensor.shape[0] < architecture.vocab_size:
+        padded = replace(tensor, shape=(architecture.vocab_size, *tensor.shape[1:]))
+        yield _named(padded, _name(tensor, architecture))
     else:
         yield _named(tensor, _name(tensor, architecture))
 
