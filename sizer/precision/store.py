@@ -8,6 +8,7 @@ from functools import lru_cache
 from sizer.errors import UnknownPrecision
 from sizer.model.architecture import Architecture, Tensor
 from sizer.precision import configured, saved
+from sizer.precision.formats import format_of
 from sizer.precision.names import Precision, precision_of
 from sizer.precision.schemes import SCHEMES, TensorFormat, copy_bytes, dtype_format
 from sizer.precision.stored import Stored, StoredTensor
@@ -85,7 +86,15 @@ def stored_as(architecture: Architecture, row: Precision, *, imatrix: bool = Fal
         return store_gguf(architecture, row, imatrix=imatrix, rule=gguf_rule)
     if _is_configured(architecture, row.name):
         return store_as_configured(architecture)
-    return stored_by(architecture, row.name, SCHEMES[row.scheme](architecture, row.format), row.kind)
+    stored = stored_by(architecture, row.name, SCHEMES[row.scheme](architecture, row.format), row.kind)
+    if row.kind not in saved.LOADED_KINDS:
+        return stored
+    own = (
+        sum(tensor.total_elements for tensor in architecture.tensors)
+        * format_of(dtype_format(architecture)).block_bytes
+    )
+    note = f"Quantized while it loads, the download is the checkpoint's own: {own} bytes."
+    return replace(stored, notes=(*stored.notes, note))
 
 
 def _is_configured(architecture: Architecture, name: str) -> bool:
