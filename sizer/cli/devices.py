@@ -99,7 +99,6 @@ def _for_people(row: Row) -> Row:
         "kind": row["kind"],
         "memory": f"{float(memory) / GIB:g} GiB" if memory else "-",
         "bandwidth": format_bandwidth(float(rate)) if rate else "-",
-        "fp32 TFLOPS": _tera(row["fp32_flops_per_s"]),
         "fp16 TFLOPS": _tera(row["fp16_flops_per_s"]),
         "year": row["release_year"] or "-",
     }
