@@ -14,19 +14,19 @@ from typing import Any, NamedTuple
 
 from sizer.calibrate.observations import Observation
 from sizer.calibrate.terms import TermPrior
-from sizer.estimate.speed_law import COMPUTE, MEMORY, ROOFLINE_POWER, Constants, Term
+from sizer.estimate.speed_law import OVERHEAD, OVERLAPPING, ROOFLINE_POWER, Constants, Term, combine, parts_of
 
 RESIDUAL_SPREAD = 0.1
 HUBER_BOUND = 0.15
 BASE_SPREAD = 0.7
-SOURCE_SPREAD = 0.15
+SOURCE_SPREAD = 0.05
 STEPS = 30
 LARGEST_STEP = 0.7
 SOLVER_TOLERANCE = 1e-3
 ENOUGH_GAIN = 3e-4
 """A step that lowers the objective by less than this share of it is the last."""
 
-PARTS = {MEMORY: 0, COMPUTE: 1}
+PARTS = (*OVERLAPPING, OVERHEAD)
 
 
 class Parameter(NamedTuple):
@@ -48,13 +48,13 @@ class Design:
         self.index: dict[Parameter, int] = {}
         entries: dict[str, tuple[list[int], list[int], list[float]]] = {term: ([], [], []) for term in priors}
         self.amounts = {term: np.zeros(len(rows)) for term in priors}
-        self.part = dict.fromkeys(priors, 2)
+        self.part = dict.fromkeys(priors, OVERHEAD)
         for number, row in enumerate(rows):
             for amount in row.amounts:
                 if amount.term not in priors or amount.nominal_s <= 0:
                     continue
                 self.amounts[amount.term][number] += amount.nominal_s
-                self.part[amount.term] = PARTS.get(amount.part, 2)
+                self.part[amount.term] = amount.part
                 for parameter, value in self._parameters(amount.term, row):
                     at = self.index.setdefault(parameter, len(self.index))
                     numbers, columns, values = entries[amount.term]
@@ -81,26 +81,26 @@ class Design:
         """Seconds by term, the three parts, the roofline of memory and compute, and the whole step, of every row."""
         import numpy as np
 
-        parts = np.zeros((3, len(next(iter(self.amounts.values())))))
+        size = len(next(iter(self.amounts.values())))
+        parts = {name: np.zeros(size) for name in PARTS}
         by_term = {}
         for term, matrix in self.matrices.items():
             by_term[term] = self.amounts[term] * np.exp(np.clip(matrix @ theta, -30, 30))
             parts[self.part[term]] += by_term[term]
-        largest = np.maximum(np.maximum(parts[0], parts[1]), 1e-30)
-        roof = largest * ((parts[0] / largest) ** ROOFLINE_POWER + (parts[1] / largest) ** ROOFLINE_POWER) ** (
-            1 / ROOFLINE_POWER
-        )
-        return by_term, parts, roof, roof + parts[2]
+        largest = np.maximum(np.max([parts[name] for name in OVERLAPPING], axis=0), 1e-30)
+        powers = sum((parts[name] / largest) ** ROOFLINE_POWER for name in OVERLAPPING)
+        roof = largest * powers ** (1 / ROOFLINE_POWER)
+        return by_term, parts, roof, roof + parts[OVERHEAD]
 
     def jacobian(self, by_term: Mapping[str, Any], parts: Any, roof: Any, total: Any) -> Any:
         """Derivative of the logarithm of each row's time by each parameter."""
         import numpy as np
         from scipy import sparse
 
-        slopes = [np.where(roof > 0, (part / np.maximum(roof, 1e-30)) ** (ROOFLINE_POWER - 1), 0) for part in parts[:2]]
+        slopes = {name: (parts[name] / np.maximum(roof, 1e-30)) ** (ROOFLINE_POWER - 1) for name in OVERLAPPING}
         result = None
         for term, matrix in self.matrices.items():
-            slope = by_term[term] / total * (slopes[self.part[term]] if self.part[term] < 2 else 1)
+            slope = by_term[term] / total * slopes.get(self.part[term], 1.0)
             weighed = sparse.diags(slope) @ matrix
             result = weighed if result is None else result + weighed
         return result
@@ -218,10 +218,6 @@ def _prior_arrays(design: Design, sources: int) -> tuple[Any, Any]:
 
 def predicted_seconds(row: Observation, fitted: Constants) -> float:
     """The time that constants predict for a row."""
-    from sizer.estimate.speed_law import combine
-
-    parts = {MEMORY: 0.0, COMPUTE: 0.0, "overhead": 0.0}
     names = tuple(row.groups.values())
-    for amount in row.amounts:
-        parts[amount.part] += amount.nominal_s * fitted.factor(amount.term, names, row.covariates)
-    return combine(parts[MEMORY], parts[COMPUTE], parts["overhead"])
+    terms = [(amount, amount.nominal_s * fitted.factor(amount.term, names, row.covariates)) for amount in row.amounts]
+    return combine(parts_of(terms))

@@ -20,7 +20,7 @@ class TermPrior:
 
 _KERNELS = {"backend kernel": 0.2, "backend family kernel": 0.08}
 _RATE = {
-    "engine": 0.2,
+    "engine": 0.4,
     "runtime": 0.3,
     "backend": 0.2,
     "family": 0.15,
@@ -33,7 +33,8 @@ _RATE = {
     **_KERNELS,
 }
 _COUNT = {
-    "engine": 0.5,
+    "engine": 1.0,
+    "engine kernel": 0.4,
     "runtime": 0.7,
     "backend": 0.5,
     "family": 0.4,
@@ -50,8 +51,11 @@ DECODE_TERMS = {
     "host": TermPrior(0.3, {"runtime": 0.3}),
     "compute": TermPrior(0.5, {"runtime": 0.7, "backend": 0.5, "family": 0.6, "backend kernel": 0.5}),
     "threads": TermPrior(0.0, {"runtime": 0.5, "kernel": 0.5}),
+    "launch": TermPrior(-1.0, {"runtime": 1.5, "engine": 0.7, "runtime kernel": 0.5, "era": 0.4}),
     "layers": TermPrior(0.0, _COUNT),
-    "moe_layers": TermPrior(-1.0, {"runtime": 0.7, "engine": 0.5, "backend": 0.4, "family": 0.3}),
+    "moe_layers": TermPrior(
+        -1.0, {"runtime": 1.0, "engine": 1.0, "runtime kernel": 0.5, "backend": 0.4, "family": 0.3}
+    ),
     "step": TermPrior(-2.0, {"runtime": 0.6, "engine": 0.6, "backend": 0.4}),
     "sequences": TermPrior(-2.0, {"runtime": 0.7, "engine": 0.5}),
     "ranks": TermPrior(-2.0, {"engine": 0.6, "link": 0.6}),
@@ -80,6 +84,7 @@ PREFILL_TERMS = {
     "prefill_attention": TermPrior(0.5, {"runtime": 0.5, "backend": 0.3, "family": 0.4}, "prefill_compute"),
     "prefill_weights": TermPrior(0.3, {"runtime": 0.3, "backend family": 0.2}),
     "prefill_host": TermPrior(0.3),
+    "prefill_launch": TermPrior(-1.0, {"runtime": 1.0, "engine": 0.7, "era": 0.4}),
     "prefill_layers": TermPrior(0.0, _COUNT),
     "prefill_step": TermPrior(0.0, {"runtime": 0.8, "engine": 0.7, "backend": 0.5}),
     "prefill_ranks": TermPrior(-1.0, {"engine": 0.6, "link": 0.6}),

@@ -10,7 +10,7 @@ from sizer.device.records import Target
 from sizer.estimate.footprint import engine_memory
 from sizer.estimate.records import Decode, Placement, Prefill, Request, Speed, StageTime
 from sizer.estimate.speed_case import SpeedCase, covariates, groups, speed_case
-from sizer.estimate.speed_law import COMPUTE, MEMORY, Amount, Constants, combine, constants
+from sizer.estimate.speed_law import COMPUTE, MEMORY, OVERHEAD, Amount, Constants, combine, constants, parts_of
 from sizer.estimate.speed_terms import decode_amounts, parallelism, prefill_amounts
 from sizer.estimate.traffic import Traffic, decode_traffic, prefill_traffic
 from sizer.estimate.workload import Workload
@@ -46,10 +46,7 @@ def timed(amounts: Sequence[Amount], case: SpeedCase, fitted: Constants) -> Time
     """The time of a step out of its amounts."""
     names, varying = tuple(groups(case).values()), covariates(case)
     terms = tuple((amount, amount.nominal_s * fitted.factor(amount.term, names, varying)) for amount in amounts)
-    parts = dict.fromkeys((MEMORY, COMPUTE, "overhead"), 0.0)
-    for amount, time_s in terms:
-        parts[amount.part] += time_s
-    return Timed(combine(parts[MEMORY], parts[COMPUTE], parts["overhead"]), terms)
+    return Timed(combine(parts_of(terms)), terms)
 
 
 def predict(
@@ -140,7 +137,7 @@ def _stages(traffic: Traffic, step: Timed) -> tuple[StageTime, ...]:
     Where memory and compute overlap, the stages share the time that the step takes for both.
     """
     memory_s, compute_s = step.part_s(MEMORY), step.part_s(COMPUTE)
-    overhead = [(amount.term, time_s) for amount, time_s in step.terms if amount.part not in {MEMORY, COMPUTE}]
+    overhead = [(amount.term, time_s) for amount, time_s in step.terms if amount.part == OVERHEAD]
     moving_s = step.total_s - sum(time_s for _, time_s in overhead)
     nominal_bytes = traffic.bytes_read or 1
     nominal_flops = traffic.flops or 1

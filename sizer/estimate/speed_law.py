@@ -1,13 +1,14 @@
 """The law of speed: how a step's amounts and the fitted constants become seconds. No fitted numbers live here.
 
-    t = (memory^p + compute^p)^(1/p) + overhead
+    t = (memory^p + compute^p + launch^p)^(1/p) + overhead
 
-`memory`, `compute` and `overhead` are each a sum of terms. A term is an amount (seconds that a stage takes at the
+`memory`, `compute`, `launch` (the host's work to issue the step, which runs ahead of the device) and `overhead` (what
+nothing hides) are each a sum of terms. A term is an amount (seconds that a stage takes at the
 device's nominal bandwidth or peak, or a count of layers times a unit of time) times a fitted factor,
 exp(base + the effects of the groups that the case belongs to): an engine, a device family, a precision's kernel, or
 pairs of them. A group that nobody measured has no effect, so the factor falls back to the wider groups. A term may have
 a parent, whose effects it shares: experts are read like other weights, but for an effect of their own. With p = 4 the
-sum stays within 19 % of the roofline's maximum where the two are equal, and is smooth.
+sum stays within 19 % of the roofline's maximum where two parts are equal, and is smooth.
 """
 
 from __future__ import annotations
@@ -21,13 +22,14 @@ from typing import Any
 from sizer.tables import read_json
 
 ROOFLINE_POWER = 4.0
-MEMORY, COMPUTE, OVERHEAD = "memory", "compute", "overhead"
+MEMORY, COMPUTE, LAUNCH, OVERHEAD = "memory", "compute", "launch", "overhead"
+OVERLAPPING = (MEMORY, COMPUTE, LAUNCH)
 CONSTANTS_FILE = "constants.json"
 
 
 @dataclass(frozen=True, slots=True)
 class Amount:
-    """One term of a step: its name, whether it is memory, compute or overhead, and its nominal seconds."""
+    """One term of a step: its name, which part of the step it belongs to, and its nominal seconds."""
 
     term: str
     part: str
@@ -86,11 +88,20 @@ def constants_of(document: Mapping[str, Any]) -> Constants:
     return Constants(terms, document["counts"], spreads)
 
 
-def combine(memory_s: float, compute_s: float, overhead_s: float) -> float:
-    """Seconds of a step out of its three parts."""
-    largest = max(memory_s, compute_s)
+def combine(parts: Mapping[str, float]) -> float:
+    """Seconds of a step out of the seconds of its parts."""
+    largest = max(parts[name] for name in OVERLAPPING)
     if largest <= 0:
-        return overhead_s
-    smaller = min(memory_s, compute_s) / largest
-    rounded: float = largest * (1 + smaller**ROOFLINE_POWER) ** (1 / ROOFLINE_POWER)
-    return rounded + overhead_s
+        return parts[OVERHEAD]
+    rounded: float = largest * sum((parts[name] / largest) ** ROOFLINE_POWER for name in OVERLAPPING) ** (
+        1 / ROOFLINE_POWER
+    )
+    return rounded + parts[OVERHEAD]
+
+
+def parts_of(terms: Iterable[tuple[Amount, float]]) -> dict[str, float]:
+    """Seconds of each part, out of the weighed seconds of terms."""
+    parts = dict.fromkeys((*OVERLAPPING, OVERHEAD), 0.0)
+    for amount, time_s in terms:
+        parts[amount.part] += time_s
+    return parts

@@ -9,7 +9,7 @@ from __future__ import annotations
 from sizer.errors import SizerError
 from sizer.estimate.engines import is_cpu
 from sizer.estimate.speed_case import SpeedCase, nominal_flops_per_s
-from sizer.estimate.speed_law import COMPUTE, MEMORY, OVERHEAD, Amount
+from sizer.estimate.speed_law import COMPUTE, LAUNCH, MEMORY, OVERHEAD, Amount
 from sizer.estimate.traffic import Traffic
 from sizer.model.architecture import Architecture, MlpKind
 
@@ -110,6 +110,7 @@ def decode_amounts(case: SpeedCase, traffic: Traffic) -> tuple[Amount, ...]:
         Amount("cache", MEMORY, traffic.cache_bytes / bandwidth),
         Amount("host", MEMORY, hosted / host_bandwidth_bytes_per_s(case)),
         Amount("compute", COMPUTE, traffic.flops / peak),
+        Amount("launch", LAUNCH, layers * LAYER_S),
         Amount("layers", OVERHEAD, layers * LAYER_S),
         Amount("moe_layers", OVERHEAD, moe_layer_count(case.architecture) * LAYER_S),
         Amount("step", OVERHEAD, STEP_S),
@@ -136,6 +137,7 @@ def prefill_amounts(case: SpeedCase, traffic: Traffic, chunks: int) -> tuple[Amo
         Amount("prefill_attention", COMPUTE, attention / peak),
         Amount("prefill_weights", MEMORY, (traffic.bytes_read - hosted) / bandwidth),
         Amount("prefill_host", MEMORY, hosted / link),
+        Amount("prefill_launch", LAUNCH, layers * chunks * LAYER_S),
         Amount("prefill_layers", OVERHEAD, layers * chunks * LAYER_S),
         Amount("prefill_step", OVERHEAD, chunks * STEP_S),
     ]
