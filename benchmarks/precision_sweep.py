@@ -27,9 +27,9 @@ def sweep_s(model: Architecture) -> float:
 
 def main() -> None:
     """Print the first and the median sweep of each model."""
-    models = [reference_architecture()]
-    for path in sys.argv[1:]:
-        models.append(families.build(json.loads(Path(path).read_text(encoding="utf-8")), path))
+    paths = sys.argv[1:]
+    models = [families.build(json.loads(Path(path).read_text(encoding="utf-8")), path) for path in paths]
+    models.insert(0, reference_architecture())
     for model in models:
         first = sweep_s(model)
         usual = median(sweep_s(model) for _ in range(REPEATS))
