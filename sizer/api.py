@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -68,14 +68,17 @@ class WorkAsked:
         )
 
 
-def targets(asked: DeviceAsked) -> list[Target]:
+def targets(asked: DeviceAsked, say: Callable[[str], None] | None = None) -> list[Target]:
     """The targets of the devices asked for, with overrides and host applied.
 
+    This machine's CPU, where nobody has measured it, is measured once (two seconds, stored); `say` is told so.
     Raises UnknownDevice with the nearest names, UsageError where figures contradict.
     """
     from sizer.device.catalogue import described, find, override
 
     figures = (asked.bandwidth_bytes_per_s, asked.memory_bytes, asked.flops_per_s)
+    if not any(figure is not None for figure in figures):
+        _measure_here(asked.names or ("this",), say)
     if asked.names:
         found = [override(find(name), *figures) for name in asked.names]
     elif any(figure is not None for figure in figures):
@@ -83,6 +86,30 @@ def targets(asked: DeviceAsked) -> list[Target]:
     else:
         found = [find("this")]
     return [_with_host(target, asked) for target in found]
+
+
+def _measure_here(names: Sequence[str], say: Callable[[str], None] | None) -> None:
+    """Measure this machine's CPU memory once, if it is asked about and only a specification is known of it."""
+    from sizer.device.catalogue import THIS_MACHINE
+
+    if not any(name.strip().casefold() in THIS_MACHINE for name in names):
+        return
+    from sizer.device.detect import detect, this_target
+    from sizer.device.probe import measure_once
+    from sizer.estimate.engines import is_cpu
+
+    machine = detect()
+    device = this_target(machine=machine).device
+    if (
+        is_cpu(device)
+        and device.bandwidth_bytes_per_s is not None
+        and device.bandwidth_basis in {"measured", "modules"}
+    ):
+        return
+    if is_cpu(device):
+        if say is not None:
+            say("measuring this machine's memory bandwidth once ...")
+        measure_once(machine)
 
 
 def _with_host(target: Target, asked: DeviceAsked) -> Target:

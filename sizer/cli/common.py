@@ -94,3 +94,8 @@ def output_options(function: Command) -> Command:
 def echo(text: str) -> None:
     """Write a result to stdout."""
     click.echo(text)
+
+
+def talk(text: str) -> None:
+    """Say something on stderr: progress and remarks, never data."""
+    click.echo(f"sizer: {text}", err=True)

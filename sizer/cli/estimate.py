@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sizer.api import DeviceAsked, WorkAsked, estimates, targets
-from sizer.cli.common import device_options, echo, output_options, workload_options
+from sizer.cli.common import device_options, echo, output_options, talk, workload_options
 
 if TYPE_CHECKING:
     from sizer.estimate.records import Estimate
@@ -43,7 +43,7 @@ def command(models: tuple[str, ...], explain: bool, offline: bool, style: str, *
     """
     from sizer.model.resolve import resolve
 
-    work, found_targets = work_asked(options), targets(devices_asked(options))
+    work, found_targets = work_asked(options), targets(devices_asked(options), talk)
     answers = [
         [list(estimates(resolved, target, work)) for target in found_targets]
         for resolved in (resolve(model, offline=offline) for model in models)

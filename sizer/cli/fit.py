@@ -7,11 +7,12 @@ from typing import Any
 import click
 
 from sizer.api import targets
-from sizer.cli.common import device_options, echo, output_options, workload_options
+from sizer.cli.common import device_options, echo, output_options, talk, workload_options
 from sizer.cli.estimate import devices_asked, work_asked
-from sizer.cli.recommend import PREFER
+from sizer.cli.recommend import LOSS, PREFER, offered
 from sizer.errors import DoesNotFit
 
+BITS = "a precision that loses little (--max-loss).\n"
 LEADERBOARDS = "sizer does not rank answers: see lmarena.ai and the model cards' own benchmarks for quality."
 
 
@@ -20,6 +21,7 @@ LEADERBOARDS = "sizer does not rank answers: see lmarena.ai and the model cards'
 @workload_options
 @click.option("--engine", "-e", metavar="E", help="transformers, llama.cpp, vllm ...  [default: the usual one]")
 @click.option("--min-speed", type=click.FloatRange(min=0), metavar="N", help="Decode tokens/s to reach.")
+@click.option("--max-loss", type=LOSS, metavar="KL", help="Highest KL divergence to offer.  [default: 0.08, four bits]")
 @click.option("--prefer", type=PREFER, default="balanced", show_default=True, help="Which way to lean.")
 @click.option("--family", default="", metavar="TEXT", help="Only models whose name or type holds these words.")
 @click.option("--moe", is_flag=True, help="Only mixtures of experts.")
@@ -34,14 +36,13 @@ def command(style: str, family: str, moe: bool, limit: int | None, **options: An
     sizer fit --device m3-max --family qwen --moe
     """
     from sizer.advise.fit import Filter, fitting
-    from sizer.advise.recommend import Wanted
 
-    target = targets(devices_asked(options))[0]
+    target = targets(devices_asked(options), talk)[0]
     work = work_asked(options)
     found = fitting(
         target,
         work.workload(),
-        Wanted(options["prefer"], options["min_speed"]),
+        offered(options),
         engine=work.engine,
         keep=Filter(family, moe),
         context_asked=work.context_tokens is not None,
@@ -54,4 +55,4 @@ def command(style: str, family: str, moe: bool, limit: int | None, **options: An
     rows = fit_rows(found[:limit], human=style in {"table", "markdown"})
     echo(render_rows(rows, style))
     if style == "table":
-        echo(f"\n{len(found)} of the catalogue's models fit {target.device.name}. {LEADERBOARDS}")
+        echo(f"\n{len(found)} of the catalogue's models fit {target.device.name} at {BITS} {LEADERBOARDS}")

@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sizer.api import DeviceAsked, targets
-from sizer.cli.common import device_options, echo, output_options, workload_options
+from sizer.cli.common import device_options, echo, output_options, talk, workload_options
 from sizer.cli.estimate import devices_asked, work_asked
 from sizer.errors import DoesNotFit
 from sizer.units import parse_bytes
 
 if TYPE_CHECKING:
     from sizer.advise.advice import Advice
+    from sizer.advise.recommend import Wanted
     from sizer.device.records import Target
 
+LOSS = click.FloatRange(min=0)
 PREFER = click.Choice(["balanced", "quality", "speed", "memory"])
 
 
@@ -28,6 +30,7 @@ PREFER = click.Choice(["balanced", "quality", "speed", "memory"])
 @click.option("--engine", "-e", metavar="E", help="transformers, llama.cpp, vllm ...  [default: the usual one]")
 @click.option("--min-speed", type=click.FloatRange(min=0), metavar="N", help="Decode tokens/s to reach.")
 @click.option("--prefer", type=PREFER, default="balanced", show_default=True, help="Which way to lean.")
+@click.option("--max-loss", type=LOSS, metavar="KL", help="Highest KL divergence to take.")
 @click.option("--emit", is_flag=True, help="Print only the code or command that runs it.")
 @output_options
 @click.option("--offline", is_flag=True, help="Never touch the network.")
@@ -40,20 +43,29 @@ def command(model: str, style: str, offline: bool, emit: bool, **options: Any) -
     sizer recommend Qwen/Qwen3-32B --device 2xrtx-3090 --context 32k --min-speed 20
     sizer recommend mistralai/Mistral-7B-Instruct-v0.3 -d rtx-3060 --emit > run.sh
     """
-    from sizer.advise.advice import advise, questions_for, usual_workload
+    from sizer.advise.advice import advise, ladder_questions, usual_workload
     from sizer.advise.family import relatives
     from sizer.advise.recommend import Wanted
     from sizer.model.resolve import resolve
 
     architecture = resolve(model, offline=offline).architecture
     work = work_asked(options)
-    workload = usual_workload(architecture, work.workload(), work.context_tokens is not None)
-    target = _target(options)
-    wanted = Wanted(options["prefer"], options["min_speed"])
-    advice = advise(questions_for(architecture, target, workload, work.engine), wanted, relatives(architecture))
+    asked = work.context_tokens is not None
+    workload = usual_workload(architecture, work.workload(), asked)
+    questions = ladder_questions(architecture, _target(options), workload, work.engine)
+    wanted = Wanted(options["prefer"], options["min_speed"], options["max_loss"])
+    advice = advise(questions, wanted, relatives(architecture), engine=work.engine, context_asked=asked)
     if advice.chosen is None:
         raise DoesNotFit(f"{model!r} does not run here: {advice.reason}", _hint(advice))
     echo(_render(advice, style, emit))
+
+
+def offered(options: dict[str, Any]) -> Wanted:
+    """What `fit` and `hardware` offer: precisions of a tolerable loss unless --max-loss says otherwise."""
+    from sizer.advise.recommend import TOLERABLE_LOSS, Wanted
+
+    given = options["max_loss"]
+    return Wanted(options["prefer"], options["min_speed"], TOLERABLE_LOSS if given is None else given)
 
 
 def _target(options: dict[str, Any]) -> Target:
@@ -63,7 +75,7 @@ def _target(options: dict[str, Any]) -> Target:
         asked = replace(asked, memory_bytes=options["vram"])
     elif asked.ram_bytes is not None and not asked.names and asked.memory_bytes is None:
         asked = DeviceAsked(names=("consumer-cpu",), ram_bytes=asked.ram_bytes)
-    return targets(asked)[0]
+    return targets(asked, talk)[0]
 
 
 def _hint(advice: Advice) -> str:

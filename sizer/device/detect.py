@@ -98,7 +98,15 @@ def _on_cpu(host: Found, machine: Machine) -> Target:
         host_count=machine.sockets,
         host_memory_bytes=machine.memory_bytes,
         notes=host.notes,
+        cpu_cores=_usable_cores(machine),
     )
+
+
+def _usable_cores(machine: Machine) -> int | None:
+    """Physical cores, less what affinity and the container's quota take away."""
+    limits = [machine.cores, machine.usable_cores]
+    known = [limit for limit in limits if limit]
+    return max(1, int(min(known))) if known else None
 
 
 def _accelerator(gpu: Gpu, machine: Machine) -> Found:

@@ -163,3 +163,20 @@ def _busy(machine: Machine) -> Iterator[str]:
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     if load > BUSY_LOAD * cores:
         yield f"other programs are running (load {load:.1f} on {cores:g} cores): an idle machine may reach more"
+
+
+def measure_once(machine: Machine, seconds: float = 1.5) -> bool:
+    """Measure and store this machine's bandwidth if nothing is stored yet; False where it could not be stored.
+
+    An estimate for a CPU that no table describes needs it: a specification is that of a whole socket, of which a
+    virtual machine or a container has a share.
+    """
+    from sizer.device import measured
+
+    if measured.load(machine).measurement is not None:
+        return True
+    try:
+        measured.save(machine, run(machine, seconds=seconds).document())
+    except OSError:
+        return False
+    return True

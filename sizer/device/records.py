@@ -52,7 +52,7 @@ class Target:
     none is known; `link_bytes_per_s` is its rate in one direction. `host_link` and `host_link_bytes_per_s` are the same
     for the way to the host's memory. `asked` is the user's own text; `notes` say what was assumed (which variant of an
     ambiguous name). `others` are further, unlike devices of the same machine. A host's figures are those of one socket,
-    of which there are `host_count`.
+    of which there are `host_count`. `cpu_cores` are the cores that a CPU target may use, where they are known.
     """
 
     device: Device
@@ -67,6 +67,7 @@ class Target:
     host_count: int = 1
     host_link: str = ""
     host_link_bytes_per_s: float | None = None
+    cpu_cores: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
