@@ -6,7 +6,9 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from sizer.errors import InvalidConfig
 from sizer.model.architecture import Layer, Mixer, MlpKind, Module, Role, Tensor, Tower
+from sizer.model.config import MAX_LAYERS
 
 
 @dataclass(frozen=True)
@@ -82,9 +84,16 @@ def prefixed(prefix: str, block: Block, tower: Tower | None = None, checkpoint_o
     return Block(tensors, block.mixers, block.mlp)
 
 
+def within_reason(prefix: str, layers: Iterable[int]) -> tuple[int, ...]:
+    """The layer indices as a tuple; InvalidConfig for more layers than any model has, before memory is taken."""
+    if isinstance(layers, range) and len(layers) > MAX_LAYERS:
+        raise InvalidConfig(f"the config asks for {len(layers)} layers of {prefix!r}.", f"At most {MAX_LAYERS} are.")
+    return tuple(layers)
+
+
 def on_layers(prefix: str, block: Block, layers: Iterable[int], tower: Tower = Tower.TEXT) -> tuple[Tensor, ...]:
     """The tensors of `block`, one copy on each of `layers`; `prefix` holds `{layer}`."""
-    indices = tuple(layers)
+    indices = within_reason(prefix, layers)
     return tuple(
         Tensor(
             prefix + tensor.name,

@@ -23,7 +23,7 @@ class Tree:
 
     def __init__(self, prefix: str = "", layers: Iterable[int] = (), tower: Tower = Tower.VISION) -> None:
         self.prefix = prefix
-        self.layers = tuple(layers)
+        self.layers = core.within_reason(prefix, layers)
         self.tower = tower
         self.tensors: list[Tensor] = []
 
