@@ -79,8 +79,8 @@ def predict(
         placement=placement,
     )
     fitted = fitted or constants()
-    decode, decode_stages = _decode(case, fitted)
-    prefill, prefill_stages = _prefill(case, fitted)
+    decode, decode_stages = decode_of(case, fitted)
+    prefill, prefill_stages = prefill_of(case, fitted)
     return Speed(decode, prefill, _request(case, decode, prefill), decode_stages, prefill_stages, _notes(case, fitted))
 
 
@@ -100,7 +100,8 @@ def replicas(case: SpeedCase) -> int:
     return len(case.devices) if parallelism(case) == "data" else 1
 
 
-def _decode(case: SpeedCase, fitted: Constants) -> tuple[Decode, tuple[StageTime, ...]]:
+def decode_of(case: SpeedCase, fitted: Constants) -> tuple[Decode, tuple[StageTime, ...]]:
+    """Decode speed of one sequence, and its step's time by stage."""
     traffic = decode_traffic(case.architecture, case.stored, case.workload)
     step = timed(decode_amounts(case, traffic), case, fitted)
     rate = 1 / step.total_s
@@ -109,11 +110,14 @@ def _decode(case: SpeedCase, fitted: Constants) -> tuple[Decode, tuple[StageTime
     return Decode(rate, low, high, bytes_per_token, step.bound), _stages(traffic, step)
 
 
-def _prefill(case: SpeedCase, fitted: Constants) -> tuple[Prefill, tuple[StageTime, ...]]:
+def prefill_of(case: SpeedCase, fitted: Constants, cached_tokens: int = 0) -> tuple[Prefill, tuple[StageTime, ...]]:
+    """Prefill speed of all sequences behind `cached_tokens` tokens in the cache, and its time by stage."""
     tokens = max(1, case.workload.prompt_tokens) * case.workload.batch_size
     memory = engine_memory(case.engine.name, case.engine_version)
     chunk = min(tokens, (memory.prefill_chunk_tokens if memory else None) or tokens)
-    traffic = prefill_traffic(case.architecture, case.stored, case.workload, chunk_tokens=chunk)
+    traffic = prefill_traffic(
+        case.architecture, case.stored, case.workload, chunk_tokens=chunk, cached_tokens=cached_tokens
+    )
     step = timed(prefill_amounts(case, traffic, -(-tokens // chunk)), case, fitted)
     rate = tokens / step.total_s
     low, high = _interval(rate, case, fitted, "prefill")

@@ -1,0 +1,153 @@
+"""Every row of a file predicted: what sweep prints and validate compares. A row is skipped only for a stated reason."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from math import sqrt
+
+from sizer.calibrate.measurements import EXCLUDING_FLAGS, Measurement
+from sizer.calibrate.observations import placed
+from sizer.calibrate.resolve import Resolved, resolve_measurement
+from sizer.errors import SizerError
+from sizer.estimate.estimate import parallelism_of
+from sizer.estimate.footprint import engine_memory
+from sizer.estimate.placement import place
+from sizer.estimate.records import Decode, Prefill
+from sizer.estimate.shares import Case
+from sizer.estimate.speed import decode_of, prefill_of
+from sizer.estimate.speed_law import constants
+from sizer.units import GIB
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """One quantity of one row, predicted; `measured` is None in a sweep. Speeds in tokens/s, memory in bytes."""
+
+    id: str
+    quantity: str
+    measured: float | None
+    predicted: float
+    low: float | None
+    high: float | None
+
+    @property
+    def signed_error(self) -> float:
+        """Predicted over measured, less 1."""
+        return self.predicted / (self.measured or 1) - 1
+
+    @property
+    def ape(self) -> float:
+        """The absolute relative error."""
+        return abs(self.signed_error)
+
+    @property
+    def covered(self) -> bool:
+        """Whether the measured figure lies in the interval."""
+        if self.low is None or self.high is None or self.measured is None:
+            return False
+        return self.low <= self.measured <= self.high
+
+
+@dataclass(frozen=True, slots=True)
+class PredictedRow:
+    """A row with its predictions, or the reason why it has none."""
+
+    measurement: Measurement
+    resolved: Resolved | None
+    predictions: tuple[Prediction, ...]
+    reason: str = ""
+
+
+def predict_rows(rows: Iterable[Measurement], *, with_flagged: bool = False) -> Iterator[PredictedRow]:
+    """Each row predicted, in order. Rows with an excluding flag are skipped unless `with_flagged`."""
+    for row in rows:
+        excluding = sorted(row.flags & EXCLUDING_FLAGS)
+        if excluding and not with_flagged:
+            yield PredictedRow(row, None, (), f"flagged {', '.join(excluding)}")
+            continue
+        try:
+            resolved = resolve_measurement(row)
+            yield PredictedRow(row, resolved, _predictions(resolved))
+        except SizerError as error:
+            yield PredictedRow(row, None, (), error.message)
+        except (ValueError, ArithmeticError) as error:
+            yield PredictedRow(row, None, (), f"its figures contradict each other: {error}")
+
+
+def _predictions(resolved: Resolved) -> tuple[Prediction, ...]:
+    row = resolved.measurement
+    decoding, prefilling = placed(resolved)
+    fitted = constants()
+    decode = decode_of(decoding, fitted)[0]
+    prefill = prefill_of(prefilling, fitted, resolved.prefill_depth_tokens)[0]
+    together = decoding.workload.batch_size
+    low, high = ((bound or 0.0) * together for bound in (decode.low_tokens_per_s, decode.high_tokens_per_s))
+    rate = decode.tokens_per_s * together
+    if row.metric == "request":
+        rate, low, high = _request(resolved, decode, prefill)
+    found = [Prediction(row.id, "decode", row.decode_tokens_per_s, rate, low, high)]
+    if row.prompt_tokens:
+        found.append(
+            Prediction(
+                row.id,
+                "prefill",
+                row.prefill_tokens_per_s,
+                prefill.tokens_per_s,
+                prefill.low_tokens_per_s,
+                prefill.high_tokens_per_s,
+            )
+        )
+    memory_bytes = _memory_bytes(resolved)
+    if memory_bytes is not None:
+        measured = row.memory_gib * GIB if row.memory_gib else None
+        found.append(Prediction(row.id, "memory", measured, memory_bytes, None, None))
+    return tuple(found)
+
+
+def _request(resolved: Resolved, decode: Decode, prefill: Prefill) -> tuple[float, float, float]:
+    """Generated tokens over total time of all sequences; the interval adds both spreads by their shares of it."""
+    output, together = max(1, resolved.decoding.output_tokens), resolved.decoding.batch_size
+    decoding_s = output / decode.tokens_per_s
+    total_s = decoding_s + prefill.ttft_s
+    rate = together * output / total_s
+    shares = (decoding_s / total_s, prefill.ttft_s / total_s)
+    bounds = []
+    for ends in (
+        (decode.low_tokens_per_s, prefill.low_tokens_per_s),
+        (decode.high_tokens_per_s, prefill.high_tokens_per_s),
+    ):
+        ratios = ((ends[0] or 0) / decode.tokens_per_s, (ends[1] or 0) / prefill.tokens_per_s)
+        spread = sqrt(sum((share * (ratio - 1)) ** 2 for share, ratio in zip(shares, ratios, strict=True)))
+        bounds.append(spread)
+    return rate, rate * max(0.0, 1 - bounds[0]), rate * (1 + bounds[1])
+
+
+def _memory_bytes(resolved: Resolved) -> int | None:
+    """Memory as sources count it: what the engine reserves, what its allocator took, or what the driver shows."""
+    row = resolved.measurement
+    memory = engine_memory(resolved.engine, row.engine_version, str(row.row.get("source_date") or ""))
+    if memory is None or resolved.target.device.memory_bytes is None:
+        return None
+    case = Case(
+        resolved.architecture,
+        resolved.stored,
+        resolved.prefilling,
+        resolved.target,
+        memory,
+        parallelism_of_row(resolved),
+        can_offload=False,
+        experts_first=False,
+    )
+    needed, placement = place(case)
+    if placement.reserved_bytes is not None:
+        return placement.reserved_bytes
+    hidden = needed.overhead.size_bytes if memory.usual_counter == "allocated" else 0
+    return needed.total_bytes - hidden
+
+
+def parallelism_of_row(resolved: Resolved) -> str:
+    """Tensor or layer: as the row says, else the engine's first way."""
+    from sizer.estimate.engines import find_engine
+
+    return parallelism_of(find_engine(resolved.engine), resolved.decoding)

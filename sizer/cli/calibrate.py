@@ -1,0 +1,43 @@
+"""`sizer calibrate`: the constants of the law of speed, fitted to a file of measurements."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from sizer.cli.common import echo
+from sizer.errors import UsageError
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--output", "-o", type=click.Path(path_type=Path), metavar="FILE", help="Write the constants there.")
+@click.option(
+    "--report", type=click.Path(path_type=Path), metavar="FILE", help="Write the held-out errors as Markdown."
+)
+def command(file: Path, output: Path | None, report: Path | None) -> None:
+    """Fit the engine constants to FILE and print the errors on rows that were held out.
+
+    Each row is predicted by constants that never saw its device, its model or its source. The same file
+    gives the same constants. Needs sizer[calibrate].
+
+    \b
+    sizer calibrate data/measurements.csv
+    sizer calibrate data/measurements.csv --output data/constants.json --report docs/accuracy.md
+    """
+    try:
+        import scipy  # noqa: F401
+    except ImportError:
+        raise UsageError("calibrate needs scipy.", "Install it with: pip install 'sizer[calibrate]'") from None
+    from sizer.calibrate.calibration import calibrate
+    from sizer.calibrate.constants_file import constants_text
+    from sizer.calibrate.measurements import read_measurements
+    from sizer.report.accuracy import accuracy_markdown, accuracy_text
+
+    found = calibrate(read_measurements(file))
+    if output is not None:
+        output.write_text(constants_text(found.document), encoding="utf-8")
+    if report is not None:
+        report.write_text(accuracy_markdown(found), encoding="utf-8")
+    echo(accuracy_text(found))

@@ -1,0 +1,76 @@
+"""Held-out errors of a calibration, for the terminal and for docs/accuracy.md."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+
+from sizer.calibrate.calibration import COMMAND, Calibration
+from sizer.calibrate.heldout import Residual, errors
+from sizer.report.rows import render_rows
+
+FEWEST_ROWS = 10
+
+_GROUPINGS: Mapping[str, Callable[[Residual], str]] = {
+    "engine": lambda one: one.row.engine,
+    "device family": lambda one: one.row.family,
+    "kind of model": lambda one: "mixture of experts" if one.row.moe else "dense",
+    "evidence": lambda one: one.evidence,
+}
+
+_HEAD = """# How right the speeds are
+
+Written by `{command} --report docs/accuracy.md`; do not edit.
+
+Every row below was predicted by constants that were fitted without it: without any row of its device, of its model,
+or of its source. An error is |predicted / measured - 1|; bias is the median of the signed error; the last column is
+the share of rows inside the 90 % interval, whose width comes from the same held-out rows.
+
+Leaving a device out also takes away an engine that was measured on that device alone, and the other way round: such
+rows are predicted from engines or devices like them, and are the tail of these tables.
+"""
+
+
+def accuracy_text(found: Calibration) -> str:
+    """The tables of all quantities and schemes for a terminal."""
+    return "\n\n".join(_tables(found, "table"))
+
+
+def accuracy_markdown(found: Calibration) -> str:
+    """The page docs/accuracy.md."""
+    return "\n\n".join([_HEAD.format(command=COMMAND), *_tables(found, "markdown")]) + "\n"
+
+
+def _tables(found: Calibration, style: str) -> list[str]:
+    parts = []
+    mark = "## " if style == "markdown" else ""
+    for quantity, schemes in found.residuals.items():
+        rows = [_row(f"one {scheme} left out", residuals, found, quantity) for scheme, residuals in schemes.items()]
+        parts.append(f"{mark}{quantity.capitalize()}\n\n{render_rows(rows, style)}")
+        for scheme, residuals in schemes.items():
+            for title, key in _GROUPINGS.items():
+                groups: dict[str, list[Residual]] = defaultdict(list)
+                for one in residuals:
+                    groups[key(one)].append(one)
+                rows = [
+                    _row(name, members, found, quantity)
+                    for name, members in sorted(groups.items(), key=lambda item: -len(item[1]))
+                    if len(members) >= FEWEST_ROWS
+                ]
+                deeper = f"{mark and '### '}{quantity.capitalize()} by {title}, one {scheme} left out"
+                parts.append(f"{deeper}\n\n{render_rows(rows, style)}")
+    return parts
+
+
+def _row(name: str, residuals: Sequence[Residual], found: Calibration, quantity: str) -> dict[str, str]:
+    seen = errors([one.log_ratio for one in residuals])
+    bounds = {level: (low, high) for level, low, high, _ in found.document["spreads"][quantity]}
+    inside = sum(bounds[one.evidence][0] <= one.log_ratio <= bounds[one.evidence][1] for one in residuals)
+    return {
+        "": name,
+        "n": str(seen.n),
+        "median error": f"{seen.median_ape:.1%}",
+        "p90 error": f"{seen.p90_ape:.1%}",
+        "bias": f"{seen.bias:+.1%}",
+        "in interval": f"{inside / max(1, seen.n):.1%}",
+    }

@@ -1,0 +1,89 @@
+"""Text and plot of a validation: errors by group, worst rows, predicted against measured."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+from sizer.calibrate.validate import QUANTITIES, Accuracy, Validation
+from sizer.report.rows import render_rows
+from sizer.units import GIB
+
+WORST_ROWS = 12
+LARGEST_GROUPS = 12
+
+
+def render(result: Validation) -> str:
+    """Errors by quantity and by group of decode, the worst rows, and why rows were skipped."""
+    parts = [f"{result.scored} of {result.rows} rows scored, {len(result.skipped)} skipped."]
+    parts.append(_table("", {name: result.by_quantity[name] for name in QUANTITIES}))
+    for name, groups in result.by.items():
+        largest = dict(list(groups.items())[:LARGEST_GROUPS])
+        parts.append(_table(f"Decode by {name.replace('_', ' ')}", largest))
+    worst = sorted((one for one in result.predictions if one.quantity == "decode"), key=lambda one: -one.ape)
+    rows = [
+        {
+            "worst row": one.id,
+            "measured": f"{one.measured:.4g}",
+            "predicted": f"{one.predicted:.4g}",
+            "error": f"{one.signed_error:+.0%}",
+        }
+        for one in worst[:WORST_ROWS]
+    ]
+    if rows:
+        parts.append(render_rows(rows, "table"))
+    reasons = Counter(reason for _, reason in result.skipped).most_common(WORST_ROWS)
+    if reasons:
+        parts.append(render_rows([{"skipped": str(n), "reason": reason} for reason, n in reasons], "table"))
+    return "\n\n".join(parts)
+
+
+def _table(title: str, groups: Mapping[str, Accuracy]) -> str:
+    rows = [
+        {
+            "": name,
+            "n": str(one.n),
+            "median error": _percent(one.median_ape),
+            "p90 error": _percent(one.p90_ape),
+            "bias": _percent(one.bias, sign=True),
+            "in interval": _percent(one.coverage),
+        }
+        for name, one in groups.items()
+        if one.n
+    ]
+    return "\n".join(line for line in (title, render_rows(rows, "table") if rows else "nothing to compare") if line)
+
+
+def _percent(value: float | None, sign: bool = False) -> str:
+    if value is None:
+        return "-"
+    return f"{value:+.1%}" if sign else f"{value:.1%}"
+
+
+def save_plot(result: Validation, path: Path) -> None:
+    """Predicted against measured, one panel a quantity, on logarithmic axes. UsageError for a format it cannot draw."""
+    from sizer.errors import UsageError
+    from sizer.report.plots import ENDINGS, _figure_class
+
+    if path.suffix.lower() not in ENDINGS:
+        raise UsageError(f"{str(path)!r} has no ending that can be drawn.", f"Use one of {', '.join(ENDINGS)}.")
+    shown = [name for name in QUANTITIES if result.by_quantity[name].n]
+    figure = _figure_class()(figsize=(5.2 * max(1, len(shown)), 5.2), layout="constrained")
+    for number, name in enumerate(shown, 1):
+        scale = GIB if name == "memory" else 1
+        rows = [one for one in result.predictions if one.quantity == name and one.measured and one.predicted > 0]
+        measured = [(one.measured or 0) / scale for one in rows]
+        predicted = [one.predicted / scale for one in rows]
+        axes = figure.add_subplot(1, len(shown), number)
+        axes.scatter(measured, predicted, s=7, alpha=0.35, linewidths=0)
+        ends = [min(measured + predicted), max(measured + predicted)]
+        axes.plot(ends, ends, color="0.3", linewidth=1)
+        for factor in (0.8, 1.25):
+            axes.plot(ends, [end * factor for end in ends], color="0.6", linewidth=0.8, linestyle="--")
+        unit = "GiB" if name == "memory" else "tokens/s"
+        axes.set(xscale="log", yscale="log", xlabel=f"measured ({unit})", ylabel=f"predicted ({unit})")
+        one = result.by_quantity[name]
+        axes.set_title(f"{name}: n = {one.n}, median error {_percent(one.median_ape)}, p90 {_percent(one.p90_ape)}")
+        axes.grid(alpha=0.3)
+    figure.savefig(path, dpi=130)
