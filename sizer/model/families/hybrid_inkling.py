@@ -78,7 +78,7 @@ def _inkling_layers(config: Config, *, every: int = 6) -> Sequence[str]:
     count = config.layers()
     types = config.layer_types(count)
     if types is None:
-        local = config.sequence("local_layer_ids")
+        local = config.sequence("local_layer_ids", int)
         sliding = {i for i in range(count) if (i + 1) % every} if local is None else set(local)
         types = tuple("hybrid_sliding" if index in sliding else "hybrid" for index in range(count))
     return mixer_types(config, "layer_types", types, HYBRID)
@@ -179,7 +179,7 @@ def qwen4_exp(config: Config) -> Parts:
     """Qwen4-Exp: Qwen3.5's delta nets, indexed attention, hyper-connections, n-gram embeddings on chosen layers."""
     hidden, count = config.size("hidden_size"), config.layers()
     types = _qwen4_types(config, count)
-    chosen = sorted(set(config.sequence("ple_layer_ids") or ()))
+    chosen = sorted(set(config.sequence("ple_layer_ids", int) or ()))
 
     def layer(kind: str) -> Block:
         if kind == "linear_attention":

@@ -126,9 +126,10 @@ def _step_attention(config: Config, *, sliding: bool, head_count: int) -> Block:
 def aria(pieces: Pieces, tree: Tree) -> None:
     """Aria: learned queries attend to the patches, then a two-matrix MLP."""
     size = pieces.vision.size("hidden_size")
-    table = pieces.config.get("projector_patch_to_query_dict") or {1225: 128, 4900: 256}
+    table = pieces.config.mapping("projector_patch_to_query_dict") or {"1225": 128, "4900": 256}
+    queries = [Config({"queries": value}, path="projector_patch_to_query_dict.") for value in table.values()]
     projector = tree.at("multi_modal_projector")
-    projector.parameter("query", max(int(queries) for queries in table.values()), size)
+    projector.parameter("query", max(each.size("queries") for each in queries), size)
     cross = projector.at("cross_attn")
     for name, role in (("q_proj", Role.Q), ("k_proj", Role.K), ("v_proj", Role.V)):
         cross.linear(name, size, size, role)

@@ -10,7 +10,7 @@ from sizer.model.blocks.core import Block, Parts, embedding, norm, parameter
 from sizer.model.blocks.mlp import experts, gated_mlp, plain_mlp, router, shared_expert
 from sizer.model.blocks.tree import Tree
 from sizer.model.blocks.vision import clip
-from sizer.model.config import Config
+from sizer.model.config import MAX_COUNT, Config
 from sizer.model.families.decoder import PRE_NORMS, Decoder, causal_lm
 from sizer.model.families.hybrid import each_kind
 from sizer.model.families.multimodal import VISION_MODEL, VISUAL, internvl
@@ -43,7 +43,7 @@ def git(config: Config) -> Parts:
     width = vision.size("hidden_size")
     tree.linear("visual_projection.visual_projection.0", hidden, width, bias=True)
     tree.layer_norm("visual_projection.visual_projection.1", size=hidden)
-    for index in range(config.size("num_image_with_embedding", default=0, minimum=0)):
+    for index in range(config.size("num_image_with_embedding", default=0, minimum=0, maximum=MAX_COUNT)):
         tree.parameter(f"img_temporal_embedding.{index}", 1, 1, width)
     clip(vision, tree.at("image_encoder.vision_model", tower=Tower.VISION))
     return causal_lm(
@@ -111,8 +111,10 @@ def paddle(pieces: Pieces, tree: Tree) -> None:
 def minicpm(pieces: Pieces, tree: Tree) -> None:
     """MiniCPM-V 4.6: mergers that halve the grid, the last one to the text model's size."""
     size = pieces.vision.size("hidden_size")
-    height, width = pieces.config.sequence("merge_kernel_size") or (2, 2)
-    merged, times = size * height * width, pieces.config.size("merger_times", default=1)
+    kernel = pieces.config.sequence("merge_kernel_size", int) or (2, 2)
+    if len(kernel) != 2:
+        raise pieces.config.error("merge_kernel_size", "It must be a height and a width.")
+    merged, times = size * kernel[0] * kernel[1], pieces.config.size("merger_times", default=1, maximum=MAX_COUNT)
     for index in range(times):
         merger = tree.at(f"merger.mlp.{index}")
         merger.layer_norm("pre_norm", size=merged)
