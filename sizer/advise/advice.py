@@ -1,13 +1,24 @@
-"""Composes a recommendation: the ladder's estimates, the choice, its neighbours, and ways out where nothing fits."""
+"""Composes a recommendation: the ladders' estimates, the choice, its neighbours, and ways out."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from sizer.advise.alternatives import Alternative, alternatives, smaller_model
-from sizer.advise.ladder import ladder
-from sizer.advise.recommend import Wanted, choose, neighbours, reason
+from sizer.advise.ladder import ladders
+from sizer.advise.loss import loss_of
+from sizer.advise.recommend import (
+    READING_TOKENS_PER_S,
+    TOLERABLE_LOSS,
+    USABLE_LOSS,
+    Wanted,
+    choose,
+    decode_rate,
+    neighbours,
+    reason,
+)
+from sizer.advise.screen import best_of
 from sizer.device.records import Target
 from sizer.estimate.estimate import Question, estimate
 from sizer.estimate.records import Estimate
@@ -22,7 +33,7 @@ USUAL_CONTEXT_TOKENS = 8192
 class Advice:
     """What to run. `chosen` is None where nothing runs; `tried` are the ladder's estimates, best quality first.
 
-    `alternatives` are ways out where nothing fits whole; `chosen` is then the first of them.
+    `alternatives` are ways out where no precision of a tolerable loss fits whole; `chosen` is then one of them.
     """
 
     chosen: Estimate | None
@@ -44,37 +55,93 @@ def usual_workload(architecture: Architecture, workload: Workload, context_asked
 def questions_for(
     architecture: Architecture, target: Target, workload: Workload, engine: str | None = None
 ) -> list[Question]:
-    """One question for each rung of the device's ladder."""
-    rungs = ladder(architecture, target.device, engine)
-    return [Question(architecture, target, rung.precision, workload, engine=rung.engine) for rung in rungs]
+    """One question for each rung of the device's first ladder."""
+    return ladder_questions(architecture, target, workload, engine)[0]
 
 
-def advise(questions: Sequence[Question], wanted: Wanted, smaller: Iterable[Architecture] = ()) -> Advice:
-    """The advice for one model on one target; `smaller` are models to fall back to where nothing else helps."""
-    tried = tuple(estimate(question) for question in questions)
-    chosen = choose(tried, wanted)
-    if chosen is not None:
-        better, cheaper = neighbours(tried, chosen, wanted)
-        return Advice(chosen, reason(tried, chosen, wanted), tried, better, cheaper)
-    ways = alternatives(questions, tried, wanted)
-    first = questions[0]
+def ladder_questions(
+    architecture: Architecture, target: Target, workload: Workload, engine: str | None = None
+) -> list[list[Question]]:
+    """One question for each rung of each of the device's ladders, the usual ladder first."""
+    return [
+        [Question(architecture, target, rung.precision, workload, engine=rung.engine) for rung in rungs]
+        for rungs in ladders(architecture, target.device, engine)
+    ]
+
+
+def advise(
+    questions: Sequence[Sequence[Question]],
+    wanted: Wanted,
+    smaller: Iterable[Architecture] = (),
+    *,
+    engine: str | None = None,
+    context_asked: bool = False,
+) -> Advice:
+    """The advice for one model on one target, out of the questions of its ladders.
+
+    A precision of the usual ladder that fits whole with a tolerable loss; else of another ladder; else the first way
+    out that keeps the loss tolerable at the speed of reading, then the first that keeps it usable, then the first of
+    all. `smaller` are models to fall back to, largest first, with `engine` where one was asked for. A context that was
+    asked for is shortened only after splitting.
+    """
+    tolerable = replace(wanted, max_loss=min(TOLERABLE_LOSS, _limit(wanted)))
+    tried: list[tuple[Estimate, ...]] = []
+    for ladder in questions:
+        tried.append(tuple(estimate(question) for question in ladder))
+        chosen = choose(tried[-1], tolerable)
+        if chosen is not None:
+            better, cheaper = neighbours(tried[-1], chosen, wanted)
+            return Advice(chosen, reason(tried[-1], chosen, wanted), tried[-1], better, cheaper)
+    flat = [question for ladder in questions for question in ladder]
+    estimates = tuple(item for ladder in tried for item in ladder)
+    ways = alternatives(flat, estimates, wanted, context_asked=context_asked)
+    model = smaller_model(flat[0].architecture, smaller, _asker(flat[0], tolerable, engine))
+    ways += [model] if model is not None else []
+    why = _why_nothing(estimates, wanted)
+    if not ways:
+        return Advice(None, why, estimates)
+    best = _first_way(ways)
+    ways.sort(key=lambda way: way is not best)
+    return Advice(best.estimate, f"{why} {best.text}", estimates, alternatives=tuple(ways))
+
+
+def _limit(wanted: Wanted) -> float:
+    return float("inf") if wanted.max_loss is None else wanted.max_loss
+
+
+def _first_way(ways: Sequence[Alternative]) -> Alternative:
+    """The way out to take: of those for the model itself, by loss and speed; the first of all where none is good."""
+    for limit in (TOLERABLE_LOSS, USABLE_LOSS):
+        for way in ways:
+            speed = decode_rate(way.estimate)
+            readable = speed is None or speed >= READING_TOKENS_PER_S
+            if way.kind != "smaller model" and loss_of(way.estimate) <= limit and readable:
+                return way
+    return ways[0]
+
+
+def _asker(first: Question, wanted: Wanted, engine: str | None) -> Callable[[Architecture], Estimate | None]:
+    """Asks for the best estimate of another model on the first question's target."""
 
     def ask(candidate: Architecture) -> Estimate | None:
-        others = questions_for(candidate, first.target, first.workload, first.engine)
-        return choose([estimate(question) for question in others], wanted)
+        longest = candidate.max_context_tokens
+        if longest is not None and longest < first.workload.context_tokens:
+            return None
+        for ladder in ladder_questions(candidate, first.target, first.workload, engine):
+            chosen = best_of(ladder, wanted)
+            if chosen is not None:
+                return chosen
+        return None
 
-    model = smaller_model(first.architecture, list(smaller), ask)
-    ways += [model] if model is not None else []
-    why = _why_nothing(tried, wanted)
-    if not ways:
-        return Advice(None, why, tried)
-    return Advice(ways[0].estimate, f"{why} {ways[0].text}", tried, alternatives=tuple(ways))
+    return ask
 
 
 def _why_nothing(tried: Sequence[Estimate], wanted: Wanted) -> str:
-    if any(item.placement.whole for item in tried) and wanted.min_tokens_per_s is not None:
-        return f"No precision that fits reaches {wanted.min_tokens_per_s:g} tokens/s."
     if all(item.placement.available_bytes is None for item in tried):
         return "The device's memory is not known: --ram or --memory says it."
+    whole = [item for item in tried if item.placement.whole and loss_of(item) <= TOLERABLE_LOSS]
+    if whole and wanted.min_tokens_per_s is not None:
+        return f"No precision that fits reaches {wanted.min_tokens_per_s:g} tokens/s."
     context = tried[0].workload.context_tokens
-    return f"No precision fits whole at a context of {context:,} tokens."
+    room = "with a little memory to spare " if whole else ""
+    return f"No precision of four bits or more fits whole {room}at a context of {context:,} tokens."

@@ -1,18 +1,34 @@
-"""What to do when a model does not fit whole: split, smaller cache, shorter context, or a smaller model."""
+"""What to do when a model does not fit whole at four bits: a smaller cache, a shorter context, a split with the host,
+fewer bits, or a smaller model."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from sizer.advise.recommend import Wanted, choose, decode_rate, loss_of, reaches, split_text
+from sizer.advise.loss import loss_of
+from sizer.advise.recommend import (
+    MEMORY_MARGIN,
+    READING_TOKENS_PER_S,
+    TOLERABLE_LOSS,
+    USABLE_LOSS,
+    Wanted,
+    choose,
+    decode_rate,
+    figures,
+    reaches,
+    split_text,
+    within_loss,
+)
+from sizer.device.records import Device, Target
+from sizer.estimate.engines import is_cpu
 from sizer.estimate.estimate import Question, estimate
 from sizer.estimate.records import Estimate
 from sizer.model.architecture import Architecture
-from sizer.units import format_gib, format_rate
 
 SMALLER_CACHES = {"llama.cpp": ("q8_0", "q4_0"), "ollama": ("q8_0", "q4_0"), "vllm": ("fp8",), "sglang": ("fp8",)}
 """Cache precisions that engines offer below 16 bits, best first (llama.cpp -ctk, vLLM --kv-cache-dtype)."""
+CONTEXT_STEP_TOKENS = 256
 SHORTEST_CONTEXT_TOKENS = 2048
 """Below this a context holds no conversation worth the name: Llama-1's whole context."""
 
@@ -26,26 +42,58 @@ class Alternative:
     text: str
 
 
-def alternatives(questions: Sequence[Question], tried: Sequence[Estimate], wanted: Wanted) -> list[Alternative]:
-    """The ways to run a model of which no precision fits whole, best first; none where nothing helps."""
+def alternatives(
+    questions: Sequence[Question], tried: Sequence[Estimate], wanted: Wanted, *, context_asked: bool = False
+) -> list[Alternative]:
+    """The ways to run a model of which no precision of a tolerable loss fits whole, mildest first; none may help.
+
+    `questions` and their estimates `tried` go together. A context that was asked for is shortened after splitting.
+    """
+    tolerable = replace(wanted, max_loss=min(TOLERABLE_LOSS, wanted.max_loss or TOLERABLE_LOSS))
     ways: list[Callable[[], Alternative | None]] = [
-        lambda: _smaller_cache(questions, wanted),
-        lambda: _shorter_context(questions, tried, wanted),
+        lambda: _smaller_cache(questions, tolerable),
+        lambda: _shorter_context(questions, tried, tolerable),
         lambda: _split(tried, wanted),
+        lambda: _fewer_bits(tried, wanted),
     ]
+    if context_asked:
+        ways[1], ways[2] = ways[2], ways[1]
     found = [way() for way in ways]
     return [item for item in found if item is not None]
 
 
 def _split(tried: Sequence[Estimate], wanted: Wanted) -> Alternative | None:
-    """The fastest tolerable split with the host."""
+    """The fastest split with the host of a tolerable loss; of a usable one where only that is as fast as reading."""
     splits = [
-        item for item in tried if item.placement.host is not None and item.placement.fits and reaches(item, wanted)
+        item
+        for item in tried
+        if item.placement.host is not None
+        and item.placement.fits
+        and reaches(item, wanted)
+        and within_loss(item, wanted)
     ]
     if not splits:
         return None
-    best = max(splits, key=lambda item: (decode_rate(item) or 0, -loss_of(item)))
+
+    def fastest(limit: float) -> Estimate | None:
+        allowed = [item for item in splits if loss_of(item) <= limit]
+        return max(allowed, key=lambda item: (decode_rate(item) or 0, -loss_of(item)), default=None)
+
+    mild, usable = fastest(TOLERABLE_LOSS), fastest(USABLE_LOSS)
+    best = mild
+    if mild is None or ((decode_rate(mild) or 0) < READING_TOKENS_PER_S <= (decode_rate(usable) or 0 if usable else 0)):
+        best = usable or fastest(float("inf"))
+    assert best is not None
     return Alternative("split", best, f"Split with the host: {split_text(best)}.")
+
+
+def _fewer_bits(tried: Sequence[Estimate], wanted: Wanted) -> Alternative | None:
+    """The best precision that fits whole, whatever it loses."""
+    chosen = choose(tried, wanted)
+    if chosen is None:
+        return None
+    text = f"Take fewer bits: {chosen.precision} fits with {figures(chosen)}, at a KL of {loss_of(chosen):.2g}."
+    return Alternative("fewer bits", chosen, text)
 
 
 def _smaller_cache(questions: Sequence[Question], wanted: Wanted) -> Alternative | None:
@@ -59,39 +107,52 @@ def _smaller_cache(questions: Sequence[Question], wanted: Wanted) -> Alternative
                 smaller.append(estimate(asked))
         chosen = choose(smaller, wanted)
         if chosen is not None:
-            cache = format_gib(chosen.footprint.kv_cache.size_bytes)
-            text = f"Store the cache in {chosen.workload.kv_precision} ({cache}): {chosen.precision} then fits."
+            text = f"Store the cache in {chosen.workload.kv_precision}: {chosen.precision} fits with {figures(chosen)}."
             return Alternative("smaller cache", chosen, text)
     return None
 
 
 def _shorter_context(questions: Sequence[Question], tried: Sequence[Estimate], wanted: Wanted) -> Alternative | None:
-    """The best precision that fits at a shorter context, with the longest context that it leaves room for."""
+    """The best precision that fits at a shorter context, with the longest context that leaves the usual margin."""
     fitting = []
     for question, item in zip(questions, tried, strict=True):
-        longest = item.max_context_tokens
+        if not within_loss(item, wanted):
+            continue
+        narrow = replace(question, target=_with_margin(question.target), context_max=True)
+        longest = (estimate(narrow).max_context_tokens or 0) // CONTEXT_STEP_TOKENS * CONTEXT_STEP_TOKENS
         needed = question.workload.prompt_tokens + question.workload.output_tokens
-        if item.placement.host is None and longest is not None and longest >= max(needed, SHORTEST_CONTEXT_TOKENS):
-            asked = replace(question, workload=replace(question.workload, context_tokens=longest))
-            fitting.append(estimate(asked))
+        if max(needed, SHORTEST_CONTEXT_TOKENS) <= longest < question.workload.context_tokens:
+            fitting.append(estimate(replace(question, workload=replace(question.workload, context_tokens=longest))))
     chosen = choose(fitting, wanted)
     if chosen is None:
         return None
-    text = f"Shorten the context to {chosen.workload.context_tokens:,} tokens: {chosen.precision} then fits."
+    context = chosen.workload.context_tokens
+    text = f"Shorten the context to {context:,} tokens: {chosen.precision} fits with {figures(chosen)}."
     return Alternative("shorter context", chosen, text)
 
 
+def _with_margin(target: Target) -> Target:
+    """The target without a host and with its memory less the margin that a recommendation leaves free."""
+
+    def less(size_bytes: int | None) -> int | None:
+        return None if size_bytes is None else int(size_bytes * (1 - MEMORY_MARGIN))
+
+    def smaller(device: Device) -> Device:
+        limit_bytes = less(device.memory_limit_bytes)
+        return replace(device, memory_bytes=less(device.memory_bytes), memory_limit_bytes=limit_bytes)
+
+    others = tuple(smaller(device) for device in target.others)
+    host_bytes = less(target.host_memory_bytes) if is_cpu(target.device) else None
+    return replace(target, device=smaller(target.device), others=others, host=None, host_memory_bytes=host_bytes)
+
+
 def smaller_model(
-    architecture: Architecture, candidates: Sequence[Architecture], ask: Callable[[Architecture], Estimate | None]
+    architecture: Architecture, candidates: Iterable[Architecture], ask: Callable[[Architecture], Estimate | None]
 ) -> Alternative | None:
-    """The largest of `candidates` that is smaller than the model and that `ask` finds a fitting estimate for."""
-    smaller = [item for item in candidates if item.total_params < architecture.total_params]
-    for candidate in sorted(smaller, key=lambda item: -item.total_params):
-        chosen = ask(candidate)
+    """The first of `candidates`, largest first, that is smaller than the model and that `ask` finds an estimate for."""
+    for candidate in candidates:
+        chosen = ask(candidate) if candidate.total_params < architecture.total_params else None
         if chosen is not None:
-            rate = decode_rate(chosen)
-            speed = f", {format_rate(rate)} tokens/s" if rate is not None else ""
-            memory = format_gib(chosen.footprint.total_bytes)
-            text = f"Run {candidate.model_id} at {chosen.precision} instead: {memory}{speed}."
+            text = f"Run {candidate.model_id} instead: {chosen.precision} fits with {figures(chosen)}."
             return Alternative("smaller model", chosen, text)
     return None

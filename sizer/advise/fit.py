@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import cache
 
 from sizer.advise.advice import questions_for, usual_workload
-from sizer.advise.recommend import Wanted, choose
+from sizer.advise.recommend import Wanted
+from sizer.advise.screen import best_of, room
 from sizer.device.records import Target
 from sizer.errors import ModelError
-from sizer.estimate.estimate import estimate
 from sizer.estimate.records import Estimate
-from sizer.estimate.shares import usable_memory_bytes
 from sizer.estimate.workload import Workload
 from sizer.model import catalogue
 from sizer.model.architecture import Architecture, Basis
 from sizer.model.catalogue import CatalogueEntry
 from sizer.model.families import build
+from sizer.tables import read_rows
 
 LEAST_BITS_PER_WEIGHT = 2.0
 """Below the smallest rung of any ladder: a model that is too large even at this is not looked at further."""
@@ -39,41 +41,49 @@ def fitting(
     context is shorter than the one asked for is left out.
     """
     found = []
-    for architecture in _candidates(_room(target), keep):
+    for architecture in _candidates(room(target), keep):
         longest = architecture.max_context_tokens
         if context_asked and longest is not None and longest < workload.context_tokens:
             continue
         asked = usual_workload(architecture, workload, context_asked)
-        chosen = choose([estimate(item) for item in questions_for(architecture, target, asked, engine)], wanted)
+        questions = questions_for(architecture, target, asked, engine)
+        chosen = best_of(questions, wanted)
         if chosen is not None:
             found.append(chosen)
     return sorted(found, key=lambda item: (-item.architecture.total_params, item.architecture.model_id))
 
 
-def _room(target: Target) -> int | None:
-    sizes = [usable_memory_bytes(target, device) for device in (*(target.device,) * target.count, *target.others)]
-    known = [size_bytes for size_bytes in sizes if size_bytes is not None]
-    return sum(known) if len(known) == len(sizes) else None
-
-
 def _candidates(room_bytes: int | None, keep: Filter) -> Iterator[Architecture]:
-    """The catalogued models that could fit, one of each shape, built."""
-    seen: set[tuple[str, int]] = set()
+    """The catalogued models that could fit, built: of those of one shape, an original before an altered or quantized
+    copy."""
+    by_shape: dict[tuple[str, int], tuple[tuple[bool, bool], Architecture]] = {}
     for entry in _entries(room_bytes, keep):
         architecture = _built(entry)
         if architecture is None or (keep.moe_only and architecture.experts is None):
             continue
         shape = (architecture.architecture, architecture.total_params)
-        if shape not in seen:
-            seen.add(shape)
-            yield architecture
+        rank = (_listing(entry.model_id) == "copy", architecture.quantization is not None)
+        if shape not in by_shape or rank < by_shape[shape][0]:
+            by_shape[shape] = (rank, architecture)
+    yield from (architecture for _, architecture in by_shape.values())
+
+
+@cache
+def _listings() -> tuple[tuple[str, str], ...]:
+    return tuple((row["pattern"].lower(), row["listing"]) for row in read_rows("fit_listing.csv"))
+
+
+def _listing(model_id: str) -> str:
+    """How `fit` lists a model: `never`, `copy` (only where no original has its shape), or empty."""
+    name = model_id.lower()
+    return next((listing for pattern, listing in _listings() if fnmatchcase(name, pattern)), "")
 
 
 def _entries(room_bytes: int | None, keep: Filter) -> Iterable[CatalogueEntry]:
     entries = catalogue.search(keep.family) if keep.family else catalogue.entries()
     for entry in entries:
         least_bytes = (entry.reference_params or 0) * LEAST_BITS_PER_WEIGHT / 8
-        if room_bytes is None or least_bytes <= room_bytes:
+        if (room_bytes is None or least_bytes <= room_bytes) and _listing(entry.model_id) != "never":
             yield entry
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 from sizer.advise.advice import questions_for
-from sizer.advise.recommend import Wanted, choose
+from sizer.advise.recommend import Wanted
+from sizer.advise.screen import best_of
 from sizer.device import catalogue
 from sizer.device.named import instances
 from sizer.device.records import Target
 from sizer.errors import SizerError
-from sizer.estimate.estimate import estimate
 from sizer.estimate.records import Estimate
 from sizer.estimate.workload import Workload
 from sizer.model.architecture import Architecture
@@ -51,11 +52,11 @@ def hardware(
             continue
         questions = questions_for(architecture, target, workload, engine)
         asked = [item for item in questions if precision in {None, item.precision}]
-        chosen = choose([estimate(item) for item in asked], wanted)
+        chosen = best_of(asked, wanted)
         if chosen is not None:
             found.append(_fitting(chosen, target, rented))
             sufficient.add(target.device.key)
-    return sorted(found, key=lambda item: (item.memory_bytes, item.price_usd_launch or 0, _rate(item)))
+    return sorted(found, key=lambda item: (item.memory_bytes, item.price_usd_launch or float("inf"), _rate(item)))
 
 
 def _rate(item: Fitting) -> float:
@@ -69,13 +70,17 @@ def _targets(text: str) -> Iterator[tuple[Target, str]]:
             continue
         for count in COUNTS if device.kind in COUNTED_KINDS else (1,):
             yield catalogue.find(f"{count}x{device.key}" if count > 1 else device.key), ""
+    seen: set[tuple[str, str, int]] = set()
     for instance in instances():
         name = f"{instance.cloud}:{instance.name}"
         if all(word.lower() in name.lower() for word in text.split()):
-            try:
-                yield catalogue.find(name), name
-            except SizerError:
-                continue
+            with suppress(SizerError):
+                target = catalogue.find(name)
+                # Instances of one cloud with the same devices differ in what the model does not use: the first stands.
+                same = (instance.cloud, target.device.key, target.count)
+                if same not in seen:
+                    seen.add(same)
+                    yield target, name
 
 
 def _fitting(chosen: Estimate, target: Target, rented: str) -> Fitting:

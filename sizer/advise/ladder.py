@@ -8,6 +8,7 @@ from functools import cache
 from sizer.device.records import Device
 from sizer.errors import UnknownEngine
 from sizer.estimate.engines import find_engine
+from sizer.estimate.speed_case import memory_class
 from sizer.model.architecture import Architecture
 from sizer.precision.configured import configured_precision
 from sizer.precision.names import engines_of
@@ -36,11 +37,16 @@ def _needs() -> dict[tuple[str, str], str]:
 
 
 def _matches(row: dict[str, str], device: Device) -> bool:
+    """Whether a row is for a device: its kind, vendor, memory, key, and the matrix units that an engine needs."""
     wanted = (row["kind"], row["vendor"])
     has = (device.kind, device.vendor)
-    return all(
-        want in {"", got} for want, got in zip(wanted, has, strict=True)
-    ) and device.memory_type.upper().startswith(row["memory_type"])
+    if any(want not in {"", got} for want, got in zip(wanted, has, strict=True)):
+        return False
+    if row["devices"] and device.key not in row["devices"].split():
+        return False
+    if row["peak"] and device.peak_flops_per_s and row["peak"] not in device.peak_flops_per_s:
+        return False
+    return row["memory"] in {"", memory_class(device)}
 
 
 def runs_fast(precision: str, engine: str, device: Device) -> bool:
@@ -49,8 +55,19 @@ def runs_fast(precision: str, engine: str, device: Device) -> bool:
     return not peak or not device.peak_flops_per_s or peak in device.peak_flops_per_s
 
 
-def ladder(architecture: Architecture, device: Device, engine: str | None = None) -> list[Rung]:
-    """The rungs for a model on a device: with the engine asked for, else with the one that people run there.
+def own_precision(architecture: Architecture, engine: str) -> str | None:
+    """The precision that a quantized checkpoint is published in, as the engine runs it; None where it does not."""
+    own = configured_precision(architecture)
+    if own is None:
+        return None
+    if engine not in engines_of(own):
+        own = CONFIGURED_AS_GGUF.get(own, own)
+    return own if engine in engines_of(own) else None
+
+
+def ladders(architecture: Architecture, device: Device, engine: str | None = None) -> list[list[Rung]]:
+    """The ladders for a model on a device: with the engine asked for, else with those that people run there, the usual
+    one first. A ladder's rungs are in rising order of loss.
 
     The checkpoint's own quantization comes first where the engine runs it. Raises UnknownEngine without a ladder.
     """
@@ -63,12 +80,14 @@ def ladder(architecture: Architecture, device: Device, engine: str | None = None
     if not rows:
         known = ", ".join(dict.fromkeys(row["engine"] for row in _ladders()))
         raise UnknownEngine(f"no precisions are listed for {engine!r} on {device.name}.", f"There are for {known}.")
-    row = rows[0]
+    return [_rungs(row, architecture, device) for row in rows]
+
+
+def _rungs(row: dict[str, str], architecture: Architecture, device: Device) -> list[Rung]:
     precisions = [precision for precision in row["precisions"].split() if runs_fast(precision, row["engine"], device)]
     if "bf16" not in precisions and "bf16" in row["precisions"].split():
         precisions.insert(0, "fp16")
-    own = configured_precision(architecture)
-    own = CONFIGURED_AS_GGUF.get(own, own) if own and row["engine"] not in engines_of(own) else own
-    if own and row["engine"] in engines_of(own) and own not in precisions:
-        precisions.insert(0, own)
+    own = own_precision(architecture, row["engine"])
+    if own:
+        precisions = [own, *(precision for precision in precisions if precision != own)]
     return [Rung(row["engine"], precision) for precision in precisions]

@@ -5,15 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from sizer.advise.loss import loss_of
 from sizer.estimate.answer import Recommendation
 from sizer.estimate.records import Estimate
-from sizer.precision.quality import expected_kl_divergence
 from sizer.units import format_gib, format_rate
 
 NEGLIGIBLE_LOSS = 0.01
 """KL divergence that nobody notices: Q6_K has 0.0055, which llama.cpp's own table calls a very low loss."""
-TOLERABLE_LOSS = 0.05
-"""KL divergence of the 4-bit types that people run by default: Q4_K_M 0.031, Q4_K_S 0.043 (same table)."""
+TOLERABLE_LOSS = 0.08
+"""KL divergence of the 4-bit types that people run by default, the worst included: Q4_K_M has 0.031, Q4_0 0.072; the
+3-bit ones start at Q3_K_M's 0.084 (same table)."""
+USABLE_LOSS = 0.2
+"""What a model still answers well with: IQ3_XXS has 0.18. From Q2_K on (0.33) llama.cpp's own list says `extreme
+quality loss - not recommended`."""
+READING_TOKENS_PER_S = 5.3
+"""Silent reading: 238 words a minute (Brysbaert 2019, doi 10.1016/j.jml.2019.104047) at 0.75 words a token."""
 WORTHWHILE_GAIN = 1.10
 """A step down in quality must buy at least a tenth in speed, or it is not taken."""
 
@@ -26,17 +32,14 @@ PREFERENCES = ("balanced", "quality", "speed", "memory")
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What the chosen estimate must reach: decode tokens/s of one sequence, and which way to lean."""
+    """What the chosen estimate must reach: decode tokens/s of one sequence, which way to lean, and what it may lose.
+
+    `max_loss` is a KL divergence above which no precision is taken; None takes any.
+    """
 
     prefer: str = "balanced"
     min_tokens_per_s: float | None = None
-
-
-def loss_of(estimate: Estimate) -> float:
-    """KL divergence of the precision: measured where a source has it, else that of the nearest bits per weight."""
-    bits = 8 * estimate.footprint.weights.size_bytes / max(1, estimate.architecture.total_params)
-    known = estimate.quality_kl_divergence
-    return known if known is not None else expected_kl_divergence(estimate.precision, bits)
+    max_loss: float | None = None
 
 
 def decode_rate(estimate: Estimate) -> float | None:
@@ -45,8 +48,8 @@ def decode_rate(estimate: Estimate) -> float | None:
 
 
 def eligible(estimates: Iterable[Estimate], wanted: Wanted) -> list[Estimate]:
-    """The estimates that the devices hold whole with a margin, and that reach the wanted speed."""
-    return [item for item in estimates if has_margin(item) and reaches(item, wanted)]
+    """The estimates that the devices hold whole with a margin, fast enough and with no more loss than allowed."""
+    return [item for item in estimates if has_margin(item) and reaches(item, wanted) and within_loss(item, wanted)]
 
 
 def has_margin(estimate: Estimate) -> bool:
@@ -55,6 +58,11 @@ def has_margin(estimate: Estimate) -> bool:
     if not placement.whole or placement.reserved_bytes is not None:
         return placement.whole
     return all(share.total_bytes <= (1 - MEMORY_MARGIN) * (share.available_bytes or 0) for share in placement.shares)
+
+
+def within_loss(estimate: Estimate, wanted: Wanted) -> bool:
+    """Whether an estimate loses no more than allowed."""
+    return wanted.max_loss is None or loss_of(estimate) <= wanted.max_loss
 
 
 def reaches(estimate: Estimate, wanted: Wanted) -> bool:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from sizer.advise.recommend import decode_rate, loss_of
+from sizer.advise.loss import loss_of
+from sizer.advise.recommend import decode_rate
 from sizer.estimate.estimate import Question, estimate
 from sizer.estimate.records import Estimate
 from sizer.units import GIB

@@ -49,10 +49,9 @@ def command(style: str, family: str, moe: bool, limit: int | None, **options: An
     )
     if not found:
         raise DoesNotFit(f"no catalogued model runs on {target.device.name} as asked.", "Ask for less, or give --ram.")
-    from sizer.report.advice import fit_rows
-    from sizer.report.rows import render_rows
+    from sizer.report.advice import fit_rows, render_found
 
     rows = fit_rows(found[:limit], human=style in {"table", "markdown"})
-    echo(render_rows(rows, style))
+    echo(render_found(rows, style))
     if style == "table":
         echo(f"\n{len(found)} of the catalogue's models fit {target.device.name} at {BITS} {LEADERBOARDS}")

@@ -9,7 +9,7 @@ import click
 
 from sizer.cli.common import echo, output_options, workload_options
 from sizer.cli.estimate import work_asked
-from sizer.cli.recommend import PREFER
+from sizer.cli.recommend import LOSS, PREFER, offered
 from sizer.errors import DoesNotFit
 
 
@@ -20,6 +20,7 @@ from sizer.errors import DoesNotFit
 @click.option("--min-speed", type=click.FloatRange(min=0), metavar="N", help="Decode tokens/s of each sequence.")
 @click.option("--precision", "-p", metavar="P", help="Only this precision.  [default: the best that fits]")
 @click.option("--engine", "-e", metavar="E", help="transformers, llama.cpp, vllm ...  [default: the usual one]")
+@click.option("--max-loss", type=LOSS, metavar="KL", help="Highest KL divergence to offer.  [default: 0.08, four bits]")
 @click.option("--prefer", type=PREFER, default="memory", show_default=True, help="Which way to lean.")
 @click.option("--device", "text", default="", metavar="TEXT", help="Only devices or instances with these words.")
 @click.option("--limit", type=click.IntRange(min=1), default=30, show_default=True, help="Show the N cheapest.")
@@ -34,7 +35,6 @@ def command(model: str, style: str, users: int | None, offline: bool, **options:
     """
     from sizer.advise.advice import usual_workload
     from sizer.advise.hardware import hardware
-    from sizer.advise.recommend import Wanted
     from sizer.model.resolve import resolve
     from sizer.precision.names import canonical
 
@@ -44,17 +44,16 @@ def command(model: str, style: str, users: int | None, offline: bool, **options:
     found = hardware(
         architecture,
         replace(workload, gpu_layers=None),
-        Wanted(options["prefer"], options["min_speed"]),
+        offered(options),
         engine=work.engine,
         precision=canonical(options["precision"]) if options["precision"] else None,
         text=options["text"],
     )
     if not found:
         raise DoesNotFit(f"no device in the table runs {model!r} as asked.", "Lower --min-speed, --context or --users.")
-    from sizer.report.advice import hardware_rows
-    from sizer.report.rows import render_rows
+    from sizer.report.advice import hardware_rows, render_found
 
     rows = hardware_rows(found[: options["limit"]], human=style in {"table", "markdown"})
-    echo(render_rows(rows, style))
+    echo(render_found(rows, style))
     if style == "table" and len(found) > len(rows):
         echo(f"\n{len(found) - len(rows)} more; --limit shows them.")

@@ -7,11 +7,12 @@ from typing import Any
 
 from sizer.advise.advice import Advice
 from sizer.advise.hardware import Fitting
+from sizer.advise.loss import loss_of
 from sizer.advise.recipes import RECIPES, recipe
-from sizer.advise.recommend import loss_of
 from sizer.estimate.answer import answer, model_estimate
 from sizer.estimate.records import Estimate
-from sizer.report.rows import TABLE_STYLES
+from sizer.report.columns import columns
+from sizer.report.rows import TABLE_STYLES, render_rows
 from sizer.report.table import device_line, fits_text, gib, model_line, rate_text, tokens_text, workload_line
 from sizer.units import format_count
 
@@ -88,15 +89,21 @@ def fit_rows(found: Sequence[Estimate], *, human: bool) -> list[dict[str, Any]]:
 def _fit_cells(item: Estimate) -> dict[str, Any]:
     left = (item.placement.available_bytes or 0) - item.footprint.total_bytes
     return {
-        "model": item.architecture.model_id[:40],
-        "params": format_count(item.architecture.total_params),
-        "active": format_count(item.architecture.active_params),
+        "model": item.architecture.model_id[:36],
+        "params": _params_text(item),
         "precision": item.precision,
         "GiB": gib(item.footprint.total_bytes),
         "left": gib(left),
         "ctx": tokens_text(item.max_context_tokens),
         "decode tok/s": _speed_cell(item),
     }
+
+
+def _params_text(item: Estimate) -> str:
+    """`8.19B`, or `30.5B-A3.3B` where fewer are active."""
+    model = item.architecture
+    total = format_count(model.total_params)
+    return total if model.experts is None else f"{total}-A{format_count(model.active_params)}"
 
 
 def _fit_figures(item: Estimate) -> dict[str, Any]:
@@ -116,6 +123,13 @@ def _fit_figures(item: Estimate) -> dict[str, Any]:
     }
 
 
+def render_found(rows: Sequence[dict[str, Any]], style: str) -> str:
+    """Rows of `fit_rows` or `hardware_rows` in the style asked for."""
+    if style == "table":
+        return columns(list(rows[0]), [list(row.values()) for row in rows])
+    return render_rows(rows, style)
+
+
 def hardware_rows(found: Sequence[Fitting], *, human: bool) -> list[dict[str, Any]]:
     """One row a device or instance: for people with rounded cells, for scripts with raw figures."""
     return [_hardware_cells(item) if human else _hardware_figures(item) for item in found]
@@ -125,14 +139,13 @@ def _hardware_cells(item: Fitting) -> dict[str, Any]:
     estimate, target = item.estimate, item.estimate.target
     name = item.rented or f"{f'{target.count} x ' if target.count > 1 else ''}{target.device.key}"
     return {
-        "device": name[:34],
+        "device": name[:28],
         "memory": gib(item.memory_bytes),
         "link": target.link or "-",
         "precision": estimate.precision,
         "engine": estimate.engine,
-        "needs": gib(estimate.footprint.total_bytes),
         "decode tok/s": _speed_cell(estimate),
-        "launch USD": f"{item.price_usd_launch:,.0f}" if item.price_usd_launch else "-",
+        "USD": f"{item.price_usd_launch:,.0f}" if item.price_usd_launch else "-",
     }
 
 

@@ -1,0 +1,44 @@
+"""`choose` over a ladder without estimating what cannot be chosen: for searches over many models or devices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from sizer.advise.loss import loss_at
+from sizer.advise.recommend import NEGLIGIBLE_LOSS, Wanted, choose, eligible
+from sizer.device.records import Target
+from sizer.estimate.estimate import Question, estimate
+from sizer.estimate.records import Estimate
+from sizer.estimate.shares import usable_memory_bytes
+from sizer.precision.store import store
+
+WORTH_LOOKING = {"balanced": NEGLIGIBLE_LOSS, "quality": 0.0}
+"""Once something is eligible, `choose` takes what loses more only up to this; speed and memory look at all."""
+
+
+def best_of(questions: Iterable[Question], wanted: Wanted) -> Estimate | None:
+    """What `choose` takes of a ladder's estimates, in rising order of loss (equal losses: less memory first)."""
+    seen: list[Estimate] = []
+    found = False
+    limit = WORTH_LOOKING.get(wanted.prefer)
+    for question in questions:
+        loss = loss_at(question.architecture, question.precision, question.engine or "")
+        if wanted.max_loss is not None and loss > wanted.max_loss:
+            continue
+        if found and limit is not None and loss > limit:
+            break
+        room_bytes = room(question.target)
+        stored = store(question.architecture, question.precision, engine=question.engine)
+        if room_bytes is not None and stored.weights_bytes > room_bytes:
+            continue
+        item = estimate(question)
+        seen.append(item)
+        found = found or bool(eligible([item], wanted))
+    return choose(seen, wanted)
+
+
+def room(target: Target) -> int | None:
+    """Bytes that all devices of a target have together; None where one of them is not known."""
+    sizes = [usable_memory_bytes(target, device) for device in (*(target.device,) * target.count, *target.others)]
+    known = [size_bytes for size_bytes in sizes if size_bytes is not None]
+    return sum(known) if len(known) == len(sizes) else None
