@@ -68,3 +68,28 @@ def test_every_published_model_is_consistent(row: dict[str, str]) -> None:
     names = [(tensor.name, layer) for tensor in built.tensors for layer in tensor.layers or (-1,)]
     assert len(names) == len(set(names)), "a tensor is listed twice"
     assert built.max_context_tokens is None or built.max_context_tokens > 0
+
+
+@pytest.mark.parametrize(
+    ("fields", "params"),
+    [
+        (
+            {"model_type": "RefinedWebModel", "multi_query": True, "parallel_attn": True, "hidden_size": 4544,
+             "n_head": 71, "n_layer": 32, "vocab_size": 65024, "bias": False},
+            6_921_720_704,
+        ),
+        (
+            {"model_type": "RefinedWeb", "n_head_kv": 8, "parallel_attn": True, "hidden_size": 8192, "n_head": 128,
+             "n_layer": 60, "vocab_size": 65024, "bias": False},
+            41_303_293_952,
+        ),
+        (
+            {"model_type": "bloom", "n_embed": 1024, "n_layer": 24, "num_attention_heads": 16, "vocab_size": 250880},
+            559_214_592,
+        ),
+    ],
+    ids=["falcon-7b", "falcon-40b", "bloom-560m"],
+)  # fmt: skip
+def test_first_names_of_fields_are_read(fields: dict[str, Any], params: int) -> None:
+    """Repositories from before a family's fields were renamed still count to their published parameters."""
+    assert build(fields, "x").total_params == params

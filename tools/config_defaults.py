@@ -22,6 +22,16 @@ SILENT = {
 }  # fmt: skip
 
 
+# Old names of fields that a class's __post_init__ moves to the new name: they are aliases too.
+RENAMED = {
+    "bloom": {"n_embed": "hidden_size"},
+    "falcon": {"n_embed": "hidden_size"},
+    "deepseek_v32": {"num_experts": "n_routed_experts"},
+    "glm_moe_dsa": {"num_experts": "n_routed_experts"},
+    "dots3_note_text": {"moe_shared_expert_intermediate_size": "shared_experts_intermediate_size"},
+}
+
+
 def _plain(value: Any) -> Any:
     """`value` as JSON holds it; None where JSON cannot."""
     if isinstance(value, dict):
@@ -55,7 +65,11 @@ def describe(config_class: Any) -> dict[str, Any]:
         for field in dataclasses.fields(config_class)
         if field.name not in SILENT and field.name not in subs
     }
-    return {"fields": defaults, "aliases": dict(config_class.attribute_map), "sub_configs": subs}
+    return {
+        "fields": defaults,
+        "aliases": {**config_class.attribute_map, **RENAMED.get(config_class.model_type, {})},
+        "sub_configs": subs,
+    }
 
 
 def reached() -> dict[str, Any]:

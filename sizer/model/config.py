@@ -47,7 +47,9 @@ class Config(Mapping[str, Any]):
         self.class_defaults = defaults or ClassDefaults()
         self.path = path
         aliases = self.class_defaults.aliases
-        named = fields.keys() & aliases.keys() if aliases else ()
+        named = [
+            name for name in aliases if fields.get(name) is not None or (name in fields and aliases[name] not in fields)
+        ]
         self.fields = {**fields, **{aliases[name]: fields[name] for name in named}} if named else fields
         self.defaults: Mapping[str, Any] = self.class_defaults.fields
         self.required: frozenset[str] = frozenset() if path else frozenset(aliases.get(n, n) for n in ESSENTIAL)

@@ -120,6 +120,14 @@ def _falcon_norms(config: Config) -> tuple[str, ...]:
     return ("ln_attn", "ln_mlp") if count == 2 else PRE_NORMS[:1]
 
 
+def refined_web(config: Config) -> Parts:
+    """Falcon as its first repositories name it (RefinedWeb): other field names; `n_head_kv` marks the newer layout."""
+    names = {"n_head": "num_attention_heads", "n_layer": "num_hidden_layers", "n_head_kv": "num_kv_heads"}
+    fields = {names.get(name, name): value for name, value in config.fields.items()}
+    fields.setdefault("new_decoder_architecture", "n_head_kv" in config.fields)
+    return FAMILIES["falcon"](Config.of(fields, "falcon"))
+
+
 def _opt_norms(name: str, config: Config) -> Block:
     return norm(name, config.size("hidden_size"), True) if config.flag("layer_norm_elementwise_affine") else Block()
 
@@ -278,6 +286,8 @@ FAMILIES: dict[str, Callable[[Config], Parts]] = {
         layers="h.{layer}.",
         embed="word_embeddings",
     ),
+    "RefinedWeb": refined_web,
+    "RefinedWebModel": refined_web,
     "opt": opt,
     "ctrl": ctrl,
     "biogpt": Decoder(
