@@ -13,7 +13,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from metamodels import config_of, fused, meta_model
+from metamodels import as_json, config_of, fused, meta_model
 
 from sizer.errors import SizerError
 from sizer.model.config import class_defaults
@@ -111,17 +111,23 @@ class Refused(Exception):
 def difference(model_type: str, architecture: str, fields: dict[str, Any]) -> str:
     """How our inventory differs from transformers' (empty: it does not); Refused where transformers builds nothing.
 
-    Parameter counts are compared as a multiset, gate and up of an expert stack as one; Linear classes by name.
+    The config is read as people write it and as transformers saves it. Parameter counts are compared as a multiset,
+    gate and up of an expert stack as one; Linear classes by name.
     """
     try:
-        model = meta_model(config_of(model_type, fields), architecture)
+        config = config_of(model_type, fields)
+        saved = as_json(config, architecture)
+        model = meta_model(config, architecture)
     except Exception as error:
         raise Refused(" ".join(str(error).split())[:200]) from error
     whole = {**fields, "model_type": model_type, "architectures": [architecture]}
     try:
-        tensors = build(whole, model_type).tensors
+        built, again = build(whole, model_type), build(saved, model_type)
     except SizerError as error:
         return f"refused: {error}"
+    tensors = built.tensors
+    if (built.total_params, built.layers) != (again.total_params, again.layers):
+        return f"the config that transformers saves reads differently: {again.total_params}, not {built.total_params}"
     named = [(name, tuple(weight.shape)) for name, weight in model.named_parameters()]
     ours = [
         (tensor.name.replace("{layer}", str(layer)), tensor.shape)
