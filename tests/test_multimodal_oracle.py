@@ -20,6 +20,7 @@ DEPTHS = ("num_hidden_layers", "depth", "encoder_layers", "resampler_depth", "nu
 WIDTHS = ("intermediate_size", "encoder_ffn_dim", "moe_intermediate_size", "mlp_dim", "projector_hidden_size")
 PER_LAYER = (
     "layer_types",
+    "indexer_types",
     "mlp_layer_types",
     "per_layer_config",
     "no_rope_layers",
@@ -118,6 +119,30 @@ WRITTEN: list[tuple[str, str, dict[str, Any]]] = [
             | {"attention_other_setting": {"num_attention_heads": 6}, "n_routed_experts": 4, "num_experts_per_tok": 2}
             | {"moe_intermediate_size": 24, "share_expert_dim": 40},
             "vision_config": {"layers": 2, "width": 32, "heads": 4},
+        },
+    ),
+    (
+        "hunyuan_vl",
+        "HunYuanVLForConditionalGeneration",
+        SMALL | {"tie_word_embeddings": False, "vision_config": TOWER | {"max_image_size": 256}},
+    ),
+    (
+        "granite_docling",
+        "GraniteDoclingForConditionalGeneration",
+        {
+            "text_config": {"hidden_size": 64, "num_hidden_layers": 2},
+            "vision_config": {"out_hidden_size": 64, "deepstack_visual_indexes": [1]},
+            "density_router_hidden_size": 24,
+        },
+    ),
+    (
+        "glm5_next",
+        "Glm5NextForConditionalGeneration",
+        {
+            "text_config": {"num_hidden_layers": 3, "layer_types": ["full_attention"] * 2 + ["linear_attention"]}
+            | {"mlp_layer_types": ["sparse", "dense", "sparse"], "index_topk_pattern": "FSF", "hc_mult": 3}
+            | {"linear_attn_config": {"head_dim": 24, "num_heads": 5, "short_conv_kernel_size": 3}},
+            "vision_config": TOWER | {"projection_intermediate_size": 72},
         },
     ),
     ("voxtral", "VoxtralForConditionalGeneration", {"text_config": {"num_hidden_layers": 2, "hidden_size": 64}}),

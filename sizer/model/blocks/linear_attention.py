@@ -81,11 +81,19 @@ def gated_delta(sizes: DeltaSizes, projections: str, *, prefix: str = "linear_at
 
 
 def kimi_delta(
-    hidden: int, heads: int, head_dim: int, kernel: int, *, low_rank: bool, prefix: str = "self_attn."
+    hidden: int,
+    heads: int,
+    head_dim: int,
+    kernel: int,
+    *,
+    low_rank: bool,
+    decay: tuple[int, ...] = (),
+    prefix: str = "self_attn.",
 ) -> Block:
     """Kimi delta attention (arXiv:2510.26692): a gate for each channel.
 
-    `low_rank` gates go through a head's size (Kimi Linear), else straight (Bailing hybrid).
+    `low_rank` gates go through a head's size (Kimi Linear), else straight (Bailing hybrid). `decay` is the shape that
+    the decay of the heads is kept in, where it is not [heads].
     """
     sizes = DeltaSizes(hidden, heads, heads, head_dim, head_dim, kernel)
     width = heads * head_dim
@@ -94,13 +102,12 @@ def kimi_delta(
         block += linear(prefix + name, width, hidden, role)
     block += causal_conv(prefix + "conv1d", sizes.conv, kernel)
     block += parameter(prefix + "forget_gate.dt_bias", width, role=Role.SSM)
+    block += parameter(prefix + "forget_gate.A_log", *(decay or (heads,)), role=Role.SSM)
     if low_rank:
-        block += parameter(prefix + "forget_gate.A_log", 1, 1, heads, 1, role=Role.SSM)
         for gate in ("forget_gate.f", "g"):
             block += linear(f"{prefix}{gate}_a_proj", head_dim, hidden, Role.SSM)
             block += linear(f"{prefix}{gate}_b_proj", width, head_dim, Role.SSM)
     else:
-        block += parameter(prefix + "forget_gate.A_log", heads, role=Role.SSM)
         block += linear(prefix + "forget_gate.f_proj", width, hidden, Role.SSM)
         block += linear(prefix + "g_proj", width, hidden, Role.SSM)
     block += linear(prefix + "b_proj", heads, hidden, Role.SSM)

@@ -270,6 +270,7 @@ def sam(config: Config, tree: Tree) -> None:
     size, out, patch = config.size("hidden_size"), config.size("output_channels"), config.size("patch_size")
     side = config.size("image_size") // patch
     head = size // config.size("num_attention_heads")
+    inner = config.size("mlp_dim", default=int(size * config.number("mlp_ratio", default=4.0)))
     if config.flag("use_abs_pos", default=True):
         tree.parameter("pos_embed", 1, side, side, size, role=Role.POSITION)
     tree.conv("patch_embed.projection", size, channels(config), patch, patch, bias=True)
@@ -277,7 +278,7 @@ def sam(config: Config, tree: Tree) -> None:
     layer = tree.stack("layers", count)
     layer.layer_norm("layer_norm1", "layer_norm2", size=size)
     layer.at("attn").fused_attention(size, bias="qo" if config.flag("qkv_bias", default=True) else "o")
-    layer.at("mlp").mlp(size, config.size("mlp_dim"), "lin1 lin2")
+    layer.at("mlp").mlp(size, inner, "lin1 lin2")
     if config.flag("use_rel_pos", default=True):
         global_layers = config.sequence("global_attn_indexes") or ()
         window = config.size("window_size", minimum=0)

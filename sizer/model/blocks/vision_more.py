@@ -11,7 +11,7 @@ from sizer.model.blocks.vision import VisionTower, channels, internvl, pair, pat
 from sizer.model.config import Config
 
 
-def glm_ocr(config: Config, tree: Tree) -> None:
+def glm_ocr(config: Config, tree: Tree, merged: int | None = None) -> None:
     """GLM-OCR: GLM-4V's tower with query and key norms, biases and no learned positions."""
     size, out = config.size("hidden_size"), config.size("out_hidden_size")
     channel, merge, bias = channels(config), config.size("spatial_merge_size"), config.flag("attention_bias")
@@ -23,9 +23,14 @@ def glm_ocr(config: Config, tree: Tree) -> None:
     block.at("mlp").gated_mlp(size, config.size("intermediate_size"), bias=bias)
     tree.linear("merger.proj", out, out)
     tree.layer_norm("merger.post_projection_norm", size=out)
-    tree.at("merger").gated_mlp(out, out * channel)
+    tree.at("merger").gated_mlp(out, out * channel if merged is None else merged)
     tree.conv("downsample", out, size, merge, merge, bias=True)
     tree.rms_norm("post_layernorm", size=size)
+
+
+def glm5_next(config: Config, tree: Tree) -> None:
+    """GLM-5.3: GLM-OCR's tower with a merger of a stated width."""
+    glm_ocr(config, tree, config.size("projection_intermediate_size"))
 
 
 def ovis2(config: Config, tree: Tree) -> None:
@@ -193,6 +198,7 @@ def _dots3_experts(config: Config, count: int) -> tuple[int, ...]:
 
 MORE_TOWERS: dict[str, VisionTower] = {
     "glm_ocr_vision": glm_ocr,
+    "glm5_next_vision": glm5_next,
     "ovis2_vision": ovis2,
     "video_llama_3_vision": video_llama3,
     "exaone4_5_vision": exaone,

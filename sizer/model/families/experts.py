@@ -153,7 +153,7 @@ class Mla:
             q_lora_rank=config.optional_size("q_lora_rank"),
             kv_lora_rank=config.size("kv_lora_rank"),
             nope=config.size("qk_nope_head_dim"),
-            rope=config.size("qk_rope_head_dim"),
+            rope=config.size("qk_rope_head_dim", minimum=0),
             v_head_dim=v_head_dim,
             bias=flag(config, self.bias),
         )

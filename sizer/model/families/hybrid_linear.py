@@ -216,12 +216,14 @@ def _deltas(config: Config, types: Sequence[str], dense_first: int, delta: Block
 def kimi_linear(config: Config) -> Parts:
     """Kimi Linear."""
     listed = config.sub("linear_attn_config")
+    head_count = listed.size("num_heads", default=config.size("linear_num_heads"))
     delta = kimi_delta(
         config.size("hidden_size"),
-        listed.size("num_heads", default=config.size("linear_num_heads")),
+        head_count,
         listed.size("head_dim", default=config.size("linear_head_dim")),
         listed.size("short_conv_kernel_size", default=config.size("linear_conv_kernel_dim")),
         low_rank=True,
+        decay=(1, 1, head_count, 1),
     )
     return _deltas(config, kimi_types(config, config.layers()), 1, delta, _latent_attention(config))
 

@@ -30,8 +30,8 @@ def _indexer_types(config: Config, count: int) -> tuple[str, ...] | None:
     return config.layer_types(count, "indexer_types")
 
 
-def _glm_indexed(config: Config, count: int) -> list[Block]:
-    """GLM-5: `indexer_types`, a pattern of F and S, or every nth layer beyond an offset."""
+def shared_selections(config: Config, count: int) -> list[bool]:
+    """GLM-5's layers without an indexer: `indexer_types`, a pattern of F and S, or all but every nth of a period."""
     kinds: Sequence[str] | None = _indexer_types(config, count)
     if kinds is None:
         pattern = config.first("index_topk_pattern")[1]
@@ -43,7 +43,11 @@ def _glm_indexed(config: Config, count: int) -> list[Block]:
             every = config.size("index_topk_freq", default=1, minimum=0) or 1
             offset = config.size("index_skip_topk_offset", default=2, minimum=0)
             kinds = ["shared" if max(i - offset + 1, 0) % every else "full" for i in range(count)]
-    return _indexed(config, Mla().block(config), [kind == "shared" for kind in kinds])
+    return [kind == "shared" for kind in kinds]
+
+
+def _glm_indexed(config: Config, count: int) -> list[Block]:
+    return _indexed(config, Mla().block(config), shared_selections(config, count))
 
 
 def _glm_mtp(config: Config, last: Block, count: int) -> tuple[Tensor, ...]:
@@ -63,7 +67,7 @@ def _hy_v4_indexed(config: Config, count: int) -> list[Block]:
     return _indexed(config, attention + parameter("self_attn.sinks", heads), shared)
 
 
-def _hyper_connection(config: Config, name: str, rows: int, scales: int) -> Block:
+def hyper_connection(config: Config, name: str, rows: int, scales: int) -> Block:
     """Hyper-connections: the mixing matrix between `hc_mult` residual streams (arXiv:2409.19606)."""
     width = config.size("hc_mult") * config.size("hidden_size")
     return parameter(f"{name}.fn", rows, width) + parameter(f"{name}.base", rows) + parameter(f"{name}.scale", scales)
@@ -85,7 +89,7 @@ def hy_v4(config: Config) -> Parts:
     moe = replace(MOE, sparse=FirstDense(None, 1))
     more = norm(PRE_NORMS[0], hidden) + norm(PRE_NORMS[1], hidden)
     for name in ("attn_hc", "ffn_hc"):
-        more += _hyper_connection(config, name, 2 * config.size("hc_mult"), 2)
+        more += hyper_connection(config, name, 2 * config.size("hc_mult"), 2)
     blocks = joined(_hy_v4_indexed(config, count), moe(config, count), (more,) * count)
     return causal_lm(config, blocks, extra=_hyper_head(config))
 
@@ -241,7 +245,7 @@ def deepseek_v4(config: Config) -> Parts:
     attentions = {kind: _v4_attention(config, kind) for kind in set(kinds)}
     more = norm(PRE_NORMS[0], hidden) + norm(PRE_NORMS[1], hidden)
     for name in ("attn_hc", "ffn_hc"):
-        more += _hyper_connection(config, name, (2 + streams) * streams, 3)
+        more += hyper_connection(config, name, (2 + streams) * streams, 3)
     moe = Moe("n_routed_experts", shared="moe_intermediate_size", shared_bias="mlp_bias")
     blocks = joined([attentions[kind] for kind in kinds], moe(config, count), (more,) * count)
     return causal_lm(config, blocks, extra=_hyper_head(config))

@@ -11,6 +11,7 @@ from sizer.model.blocks.tree import Tree
 from sizer.model.config import Config
 from sizer.model.families.decoder import Decoder
 from sizer.model.families.experts import FirstDense, Mla, Moe
+from sizer.model.families.hybrid_glm import glm5_next_text
 from sizer.model.families.multimodal import VISUAL
 from sizer.model.families.multimodal_more import AUDIO
 from sizer.model.families.multimodal_wrapper import Pieces, Wrapper
@@ -143,6 +144,7 @@ FAMILIES: dict[str, Callable[[Config], Parts]] = {
         inner_head=True,
     ),
     "inkling2": Wrapper(ties="never"),
+    "glm5_next": Wrapper(towers=VISUAL, text_as=glm5_next_text, flat=True),
     "cosmos3_edge": Wrapper(cosmos3_edge, VISUAL, ties="never", text_as=cosmos3_edge_text),
     "voxtral_realtime": Wrapper(voxtral_realtime, AUDIO, text_as=voxtral_text, merged=True),
     "mistral4": Decoder(
