@@ -10,13 +10,15 @@ import click
 from sizer.api import DeviceAsked, targets
 from sizer.cli.common import device_options, echo, output_options, talk, workload_options
 from sizer.cli.estimate import devices_asked, work_asked
-from sizer.errors import DoesNotFit
+from sizer.errors import DoesNotFit, UsageError
 from sizer.units import parse_bytes
 
 if TYPE_CHECKING:
     from sizer.advise.advice import Advice
+    from sizer.advise.draft import Draft
     from sizer.advise.recommend import Wanted
     from sizer.device.records import Target
+    from sizer.estimate.records import Estimate
 
 LOSS = click.FloatRange(min=0)
 PREFER = click.Choice(["balanced", "quality", "speed", "memory"])
@@ -31,6 +33,11 @@ PREFER = click.Choice(["balanced", "quality", "speed", "memory"])
 @click.option("--min-speed", type=click.FloatRange(min=0), metavar="N", help="Decode tokens/s to reach.")
 @click.option("--prefer", type=PREFER, default="balanced", show_default=True, help="Which way to lean.")
 @click.option("--max-loss", type=LOSS, metavar="KL", help="Highest KL divergence to take.")
+@click.option("--draft", metavar="MODEL|auto", help="A draft for speculative decoding: what it would gain.")
+@click.option("--draft-tokens", type=click.IntRange(1, 64), metavar="N", help="Drafted at once.  [default: the best]")
+@click.option(
+    "--acceptance", type=click.FloatRange(0, 1), metavar="P", help="Share of drafts accepted.  [default: 0.7]"
+)
 @click.option("--emit", is_flag=True, help="Print only the code or command that runs it.")
 @output_options
 @click.option("--offline", is_flag=True, help="Never touch the network.")
@@ -41,6 +48,7 @@ def command(model: str, style: str, offline: bool, emit: bool, **options: Any) -
     sizer recommend Qwen/Qwen3-8B
     sizer recommend meta-llama/Llama-3.1-70B --vram 24GiB --ram 64GiB
     sizer recommend Qwen/Qwen3-32B --device 2xrtx-3090 --context 32k --min-speed 20
+    sizer recommend Qwen/Qwen3-32B -d rtx-4090 --draft auto
     sizer recommend mistralai/Mistral-7B-Instruct-v0.3 -d rtx-3060 --emit > run.sh
     """
     from sizer.advise.advice import advise, ladder_questions, usual_workload
@@ -57,7 +65,29 @@ def command(model: str, style: str, offline: bool, emit: bool, **options: Any) -
     advice = advise(questions, wanted, relatives(architecture), engine=work.engine, context_asked=asked)
     if advice.chosen is None:
         raise DoesNotFit(f"{model!r} does not run here: {advice.reason}", _hint(advice))
-    echo(_render(advice, style, emit))
+    echo(_render(advice, _draft(advice.chosen, options, offline), style, emit, bool(options["draft"])))
+
+
+def _draft(chosen: Estimate, options: dict[str, Any], offline: bool) -> Draft | None:
+    """The draft asked for, or the best of the catalogue."""
+    from sizer.advise.draft import USUAL_ACCEPTANCE, best_draft, compatible, draft
+    from sizer.advise.family import relatives
+    from sizer.model.resolve import resolve
+
+    if not options["draft"]:
+        return None
+    acceptance = USUAL_ACCEPTANCE if options["acceptance"] is None else options["acceptance"]
+    length = options["draft_tokens"]
+    if options["draft"].lower() == "auto":
+        return best_draft(chosen, relatives(chosen.architecture), acceptance=acceptance, draft_tokens=length)
+    small = resolve(options["draft"], offline=offline).architecture
+    if not compatible(chosen.architecture, small):
+        raise UsageError(
+            f"{options['draft']!r} cannot draft for {chosen.architecture.model_id!r}: it must be smaller and have the "
+            f"same vocabulary ({small.vocab_size:,} entries against {chosen.architecture.vocab_size:,}).",
+            "--draft auto takes the best of the catalogue.",
+        )
+    return draft(chosen, small, acceptance=acceptance, draft_tokens=length)
 
 
 def offered(options: dict[str, Any]) -> Wanted:
@@ -82,20 +112,20 @@ def _hint(advice: Advice) -> str:
     return "A smaller model, more memory, or --ram for layers on the host would help." if advice.tried else ""
 
 
-def _render(advice: Advice, style: str, emit: bool) -> str:
-    from sizer.report.advice import advice_json, render_advice
+def _render(advice: Advice, draft: Draft | None, style: str, emit: bool, draft_asked: bool) -> str:
+    from sizer.report.advice import advice_json, command_of, render_advice
 
     if emit:
-        from sizer.advise.recipes import recipe
-
-        assert advice.chosen is not None
-        return recipe(advice.chosen).rstrip("\n")
+        command = command_of(advice, draft)
+        if command is None:
+            raise UsageError("there is no recipe for this engine.", "--engine takes one that has a recipe.")
+        return command.rstrip("\n")
     if style == "json":
         from sizer.report.json import dumps
 
-        return dumps(advice_json(advice))
+        return dumps(advice_json(advice, draft))
     if style == "csv":
         from sizer.report.table import render_csv
 
         return render_csv(advice.tried)
-    return render_advice(advice, style)
+    return render_advice(advice, style, draft, draft_asked=draft_asked)

@@ -6,20 +6,21 @@ from collections.abc import Sequence
 from typing import Any
 
 from sizer.advise.advice import Advice
+from sizer.advise.draft import Draft
 from sizer.advise.hardware import Fitting
 from sizer.advise.loss import loss_of
-from sizer.advise.recipes import RECIPES, recipe
+from sizer.advise.recipes import DRAFT_FLAGS, RECIPES, recipe
 from sizer.estimate.answer import answer, model_estimate
 from sizer.estimate.records import Estimate
 from sizer.report.columns import columns
 from sizer.report.rows import TABLE_STYLES, render_rows
 from sizer.report.table import device_line, fits_text, gib, model_line, rate_text, tokens_text, workload_line
-from sizer.units import format_count
+from sizer.units import format_count, format_gib, format_rate
 
 HEADERS = ("", "precision", "engine", "KL loss", "total", "fits", "max ctx", "decode tok/s")
 
 
-def advice_json(advice: Advice) -> dict[str, Any]:
+def advice_json(advice: Advice, draft: Draft | None = None) -> dict[str, Any]:
     """The chosen estimate, its neighbours, the alternatives and the command, with the names of the estimate's JSON."""
     assert advice.chosen is not None
     document = answer(advice.tried)
@@ -37,16 +38,65 @@ def advice_json(advice: Advice) -> dict[str, Any]:
             for way in advice.alternatives
         ],
         "estimates": document.estimates,
-        "command": _command(advice),
+        "draft": draft_json(draft) if draft else None,
+        "command": command_of(advice, draft),
     }
 
 
-def _command(advice: Advice) -> str | None:
+def draft_json(draft: Draft) -> dict[str, Any]:
+    """What a draft model gains, with its own estimate."""
+    return {
+        "model": draft.estimate.architecture.model_id,
+        "pays": draft.pays,
+        "fits": draft.fits,
+        "draft_tokens": draft.draft_tokens,
+        "acceptance": draft.acceptance,
+        "break_even_acceptance": draft.break_even_acceptance,
+        "verify_ratio": draft.verify_ratio,
+        "draft_ratio": draft.draft_ratio,
+        "tokens_per_step": draft.tokens_per_step,
+        "speedup": draft.speedup,
+        "tokens_per_s": draft.tokens_per_s,
+        "extra_bytes": draft.extra_bytes,
+        "estimate": model_estimate(draft.estimate),
+    }
+
+
+def draft_text(draft: Draft | None, large: Estimate) -> str:
+    """Whether a draft pays, the arithmetic, and what it rests on."""
+    if draft is None:
+        return "Speculative decoding: no model of the catalogue that could draft for this one fits beside it."
+    model = draft.estimate.architecture
+    name = f"{model.model_id} at {draft.estimate.precision}"
+    verdict = f"{name} pays" if draft.pays else f"no draft pays; the best, {name}, does not"
+    if not draft.fits:
+        verdict = f"{name} does not fit beside it"
+    lines = [
+        f"Speculative decoding: {verdict}: {draft.speedup:.2f} times, {format_rate(draft.tokens_per_s)} tokens/s, with "
+        f"{draft.draft_tokens} drafted at once and {format_gib(draft.extra_bytes)} more.",
+        f"- A step yields {draft.tokens_per_step:.2f} tokens at an acceptance of {draft.acceptance:.2f} and takes "
+        f"{draft.verify_ratio:.2f} + {draft.draft_tokens} x {draft.draft_ratio:.2f} of a plain step's time.",
+    ]
+    if draft.break_even_acceptance is None:
+        lines.append("- No acceptance makes it faster than decoding without it.")
+    else:
+        lines.append(f"- It gains from an acceptance of {draft.break_even_acceptance:.2f} on; --acceptance says yours.")
+    lines.append(
+        f"- Vocabularies of {large.architecture.vocab_size:,} and {model.vocab_size:,} entries: both must have one "
+        "tokenizer, which the sizes alone do not prove."
+    )
+    return "\n".join(lines)
+
+
+def command_of(advice: Advice, draft: Draft | None = None) -> str | None:
+    """What runs the advice, with the draft where it pays; None where there is no recipe for the engine."""
     chosen = advice.chosen
-    return recipe(chosen) if chosen is not None and chosen.engine in RECIPES else None
+    if chosen is None or chosen.engine not in RECIPES:
+        return None
+    return recipe(chosen, draft=draft if draft is not None and draft.pays and chosen.engine in DRAFT_FLAGS else None)
 
 
-def render_advice(advice: Advice, style: str) -> str:
+def render_advice(advice: Advice, style: str, draft: Draft | None = None, *, draft_asked: bool = False) -> str:
     """The choice and its reason, the ladder with the choice marked, other ways, and the command that runs it."""
     from tabulate import tabulate
 
@@ -67,9 +117,10 @@ def render_advice(advice: Advice, style: str) -> str:
         )  # fmt: skip
     lines.append(tabulate(rows, headers=HEADERS, tablefmt=TABLE_STYLES[style], disable_numparse=True))
     lines += ["", *(f"- {way.text}" for way in advice.alternatives[1:])] if advice.alternatives[1:] else []
+    lines += ["", draft_text(draft, chosen)] if draft_asked else []
     notes = chosen.assumptions
     lines += ["", *(f"- {note}" for note in notes)] if notes else []
-    command = _command(advice)
+    command = command_of(advice, draft)
     lines += ["", command.rstrip("\n")] if command else []
     return "\n".join(lines)
 

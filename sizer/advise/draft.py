@@ -1,0 +1,182 @@
+"""Speculative decoding: what a draft model would gain, out of the traffic of verifying several tokens at once.
+
+A step drafts g tokens and verifies them in one pass of the large model. With an acceptance rate a of each token it
+yields (1 - a^(g+1)) / (1 - a) tokens (Leviathan et al. 2023, arXiv 2211.17192, equation 1) and takes v + g c steps'
+time: v is the verification's time over a decode step's, c a draft step's over a decode step's (theorem 3.8, whose v is
+1). For a mixture of experts v follows the experts that all the tokens touch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import takewhile
+
+from sizer.advise.advice import questions_for
+from sizer.advise.recommend import MEMORY_MARGIN, WORTHWHILE_GAIN
+from sizer.estimate.estimate import estimate
+from sizer.estimate.records import Estimate
+from sizer.estimate.speed import timed
+from sizer.estimate.speed_case import speed_case
+from sizer.estimate.speed_law import constants
+from sizer.estimate.speed_terms import decode_amounts
+from sizer.estimate.traffic import decode_traffic
+from sizer.model.architecture import Architecture
+
+USUAL_ACCEPTANCE = 0.7
+"""Acceptance where none is given: LaMDA 137B accepts 0.61, 0.71 and 0.75 of what models of 0.1, 2 and 8 B draft
+(Leviathan et al. 2023, table 3, dialogue at temperature 0). Real text decides: code is higher, free prose lower."""
+MOST_DRAFT_TOKENS = 16
+"""llama.cpp's own default for the longest draft."""
+VOCABULARY_DIFFERENCE = 128
+"""llama.cpp takes a draft whose vocabulary differs by at most this many entries (common/speculative.cpp)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A draft model beside a large one. `verify_ratio` and `draft_ratio` are in decode steps of the large model.
+
+    `break_even_acceptance` is where the speed is that without a draft, None where no acceptance gains anything;
+    `fits` says that the devices hold both with the usual margin.
+    """
+
+    estimate: Estimate
+    draft_tokens: int
+    acceptance: float
+    verify_ratio: float
+    draft_ratio: float
+    tokens_per_step: float
+    speedup: float
+    tokens_per_s: float
+    break_even_acceptance: float | None
+    extra_bytes: int
+    fits: bool
+
+    @property
+    def pays(self) -> bool:
+        """Whether it fits and gains a tenth or more."""
+        return self.fits and self.speedup >= WORTHWHILE_GAIN
+
+
+def expected_tokens(acceptance: float, draft_tokens: int) -> float:
+    """Tokens that one step yields."""
+    if acceptance >= 1:
+        return draft_tokens + 1.0
+    tokens: float = (1 - acceptance ** (draft_tokens + 1)) / (1 - acceptance)
+    return tokens
+
+
+def verify_ratio(item: Estimate, draft_tokens: int) -> float:
+    """Time of verifying `draft_tokens` and one more over a decode step's time; the estimate's speed must be known."""
+    case = speed_case(item.architecture, item.stored, item.target, item.workload, item.engine, placement=item.placement)
+    times = []
+    for tokens in (1, draft_tokens + 1):
+        traffic = decode_traffic(item.architecture, item.stored, item.workload, tokens_per_sequence=tokens)
+        times.append(timed(decode_amounts(case, traffic), case, constants()).total_s)
+    return times[1] / times[0]
+
+
+def compatible(large: Architecture, small: Architecture) -> bool:
+    """Whether a model could draft for another: smaller, and a vocabulary of nearly the same size."""
+    return (
+        0 < small.total_params < large.total_params
+        and small.vocab_size > 0
+        and abs(large.vocab_size - small.vocab_size) <= VOCABULARY_DIFFERENCE
+    )
+
+
+def same_generation(large: Architecture, small: Architecture) -> bool:
+    """Whether two models are of one generation, as `qwen3` and `qwen3_moe` are: what drafts are accepted from."""
+    return _stem(large.model_type) == _stem(small.model_type)
+
+
+def _stem(model_type: str) -> str:
+    return model_type.removesuffix("_text").removesuffix("_moe")
+
+
+def draft(
+    large: Estimate, small: Architecture, *, acceptance: float = USUAL_ACCEPTANCE, draft_tokens: int | None = None
+) -> Draft | None:
+    """What a draft gains, with the number of drafted tokens that gains most where none is given.
+
+    None where either speed is not known, or the engine has no precision for the draft.
+    """
+    drafting = _beside(large, small)
+    if drafting is None or drafting.speed is None or large.speed is None:
+        return None
+    step_s = large.speed.decode.tpot_s
+    draft_ratio = drafting.speed.decode.tpot_s / step_s
+    lengths = range(1, MOST_DRAFT_TOKENS + 1) if draft_tokens is None else (draft_tokens,)
+    costs = {length: verify_ratio(large, length) + length * draft_ratio for length in lengths}
+    best = max(lengths, key=lambda length: expected_tokens(acceptance, length) / costs[length])
+    tokens = expected_tokens(acceptance, best)
+    extra_bytes = drafting.footprint.total_bytes - drafting.footprint.overhead.size_bytes
+    return Draft(
+        estimate=drafting,
+        draft_tokens=best,
+        acceptance=acceptance,
+        verify_ratio=costs[best] - best * draft_ratio,
+        draft_ratio=draft_ratio,
+        tokens_per_step=tokens,
+        speedup=tokens / costs[best],
+        tokens_per_s=tokens / costs[best] / step_s,
+        break_even_acceptance=_break_even(costs),
+        extra_bytes=extra_bytes,
+        fits=_fits_beside(large, extra_bytes),
+    )
+
+
+def best_draft(
+    large: Estimate,
+    candidates: Iterable[Architecture],
+    *,
+    acceptance: float = USUAL_ACCEPTANCE,
+    draft_tokens: int | None = None,
+) -> Draft | None:
+    """The compatible candidate of the same generation that gains most among those that fit, whether it pays or not.
+
+    Of equal gains the one whose name is most like the large model's. None without a candidate.
+    """
+    found = [
+        item
+        for candidate in candidates
+        if compatible(large.architecture, candidate) and same_generation(large.architecture, candidate)
+        if (item := draft(large, candidate, acceptance=acceptance, draft_tokens=draft_tokens)) is not None and item.fits
+    ]
+
+    def rank(item: Draft) -> tuple[float, int]:
+        names = zip(large.architecture.model_id, item.estimate.architecture.model_id, strict=False)
+        return round(item.speedup, 2), len(list(takewhile(lambda pair: pair[0] == pair[1], names)))
+
+    return max(found, key=rank, default=None)
+
+
+def _beside(large: Estimate, small: Architecture) -> Estimate | None:
+    """The draft's own estimate: at the large model's precision where its ladder has it, else at its ladder's last."""
+    questions = questions_for(small, large.target, large.workload, large.engine)
+    same = [question for question in questions if question.precision == large.precision]
+    asked = same or questions[-1:]
+    return estimate(asked[0]) if asked else None
+
+
+def _fits_beside(large: Estimate, extra_bytes: int) -> bool:
+    available_bytes = large.placement.available_bytes
+    if available_bytes is None or not large.placement.fits:
+        return False
+    used_bytes = sum(share.total_bytes for share in large.placement.shares)
+    return used_bytes + extra_bytes <= (1 - MEMORY_MARGIN) * available_bytes
+
+
+def _break_even(costs: dict[int, float]) -> float | None:
+    """The lowest acceptance at which some number of drafted tokens is as fast as none."""
+
+    def gains(acceptance: float) -> bool:
+        return any(expected_tokens(acceptance, length) >= cost for length, cost in costs.items())
+
+    if not gains(1.0):
+        return None
+    low, high = 0.0, 1.0
+    for _ in range(20):
+        middle = (low + high) / 2
+        low, high = (low, middle) if gains(middle) else (middle, high)
+    return high
