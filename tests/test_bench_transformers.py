@@ -7,6 +7,7 @@ import os
 import resource
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from tinymodels import QWEN3, QWEN3_MOE, save_model, write_config
 
 from sizer.bench.child import measure
 from sizer.bench.records import Outcome, Spec
-from sizer.bench.transformers_backend import run
+from sizer.bench.transformers_backend import pick_device, run
 from sizer.errors import BenchmarkFailed, ModelError, UsageError
 
 pytestmark = pytest.mark.oracle
@@ -53,6 +54,13 @@ def test_random_weights_have_the_true_bytes(precision: str):
     assert outcome.peak_memory_bytes > outcome.weights_bytes
 
 
+def test_undone_quantization_is_told():
+    """Where transformers turns fp8 into 16-bit weights (no GPU), the figures are said to be those of bf16."""
+    outcome = _run({**QWEN3, "hidden_size": 128, "intermediate_size": 128}, precision="fp8", repeats=1)
+    assert outcome.precision == "bf16"
+    assert "dequantized" in [caution.code for caution in outcome.cautions]
+
+
 def test_mixture_of_experts_is_built():
     """Expert stacks get their weights too: per layer a router and 8 x 3 matrices of 64 x 32."""
     dense = 2 * (64 * 64 * 2 + 32 * 64 * 2)
@@ -68,6 +76,50 @@ def test_two_ranks_share_the_weights():
     assert whole <= (outcome.weights_bytes or 0) <= whole + norms
     assert outcome.device_count == 2
     assert len(outcome.runs) == 2
+
+
+def test_ranks_die_with_their_launcher():
+    """kill -9 of torch's launcher leaves no rank, though each is in a session of its own."""
+    import psutil
+
+    ranks: list[psutil.Process] = []
+
+    def progress(stage: str) -> None:
+        if stage.startswith("measuring"):
+            (launcher,) = [child for child in psutil.Process().children() if "sizer.bench.worker" in child.cmdline()]
+            ranks.extend(launcher.children(recursive=True))
+            launcher.kill()
+
+    spec = Spec("transformers", "tiny", "bf16", QWEN3, prompt_tokens=16, output_tokens=400, device="cpu")
+    with pytest.raises(BenchmarkFailed, match="was killed"):
+        measure(replace(spec, parallelism="tensor", device_count=2), 120, progress)
+    assert len(ranks) >= 2
+    assert not [rank for rank in ranks if rank.is_running() and rank.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_gpu_peak_is_allocator_and_context(monkeypatch: pytest.MonkeyPatch):
+    """On a GPU the peak is what torch allocated at most plus what its context took; others' memory is not ours."""
+    import torch
+
+    from sizer.bench.torch_memory import memory_peaks
+
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda index: [5_000, 0][index])
+    monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda index: 6_000)
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda index: 5_500)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda index: (80_000 - 5_500 - 400 - 3_000, 80_000))
+    peaks = memory_peaks({0: 3_000, 1: 0})
+    assert peaks["context_bytes"] == 400
+    assert peaks["allocator_reserved_peak_bytes"] == 6_000
+    assert peaks["device_peak_bytes"] == 5_400
+
+
+def test_absent_gpu_is_a_usage_error(monkeypatch: pytest.MonkeyPatch):
+    """Asking for a GPU that torch does not see says what to do."""
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UsageError, match="no GPU"):
+        pick_device("cuda")
 
 
 def test_compiled_generation_runs():

@@ -22,6 +22,7 @@ class Warn(Enum):
     THROTTLED = ("throttled", "Let the machine cool down, or raise its power limit, and measure again.")
     CPU_QUOTA = ("cpu-quota", "Raise the container's CPU quota, or set --threads to what it allows.")
     SPILLED = ("spilled", "Use a smaller precision or a larger device: part of the weights is read over the bus.")
+    DEQUANTIZED = ("dequantized", "Use a device with kernels for this precision: here the weights became 16-bit ones.")
     SHORT_RUN = ("short-run", "Raise --output or --prompt, so that a run takes a second or more.")
     FEW_RUNS = ("few-runs", "Raise --repeats to 3 or more: without a spread nobody knows how sure the figure is.")
     ON_BATTERY = ("on-battery", "Plug the machine in: on battery its clocks are capped.")

@@ -12,7 +12,8 @@ from sizer.errors import BenchmarkFailed
 LESS_MEMORY = "Use a smaller --precision, --prompt or --batch, or free memory."
 _MEMORY_TALK = re.compile(
     r"MemoryError|bad_alloc|out of memory|[Cc]annot allocate memory|not enough memory|can't allocate memory"
-    r"|failed to map segment|can't start new thread|pthread_create failed|OutOfMemory|Resource temporarily unavailable",
+    r"|failed to map segment|[Mm]emory allocation"
+    r"|can't start new thread|pthread_create failed|OutOfMemory|Resource temporarily unavailable",
 )
 _DISK_TALK = re.compile(r"No space left on device|Disk quota exceeded|\[Errno 28\]|\[Errno 122\]")
 

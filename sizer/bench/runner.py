@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from functools import lru_cache
 from pathlib import Path
@@ -42,6 +42,8 @@ def bench(asked: Asked, *, timeout_s: float, force: bool, progress: Progress) ->
     outcome = measure(spec, timeout_s, progress)
     if spec.backend == "server":
         predicted = predict(asked, spec, resolved, asked.engine or outcome.engine)
+    elif outcome.precision != spec.precision:  # the engine could not run it and took another
+        predicted = predict(asked, replace(spec, precision=outcome.precision), resolved, engine)
     now = datetime.now(timezone.utc).isoformat(timespec="microseconds")
     return Result(measurement(spec, outcome, machine(), now), predicted)
 

@@ -10,7 +10,7 @@ from sizer.bench.cautions import Warn
 from sizer.bench.launch import over_ranks
 from sizer.bench.observe import judge_machine, process_peak_bytes, snapshot
 from sizer.bench.observe_gpu import held_down_ns, judge_gpus
-from sizer.bench.recipes_transformers import Recipe, is_bitsandbytes, recipe
+from sizer.bench.recipes_transformers import DTYPES, Recipe, is_bitsandbytes, recipe
 from sizer.bench.records import Caution, Outcome, Run, Spec
 from sizer.bench.torch_memory import (
     gpus_in_use,
@@ -48,7 +48,7 @@ def run(spec: Spec, stage: Callable[[str], None]) -> Outcome:
     runs, cautions = _timed(generate, spec, stage, uuids(gpus_in_use(model)))
     memory = {**memory_peaks(foreign_bytes), "load_peak_bytes": load_peak_bytes}
     on_gpu = device.type == "cuda"
-    placed = gpus_in_use(model)
+    placed, precision = gpus_in_use(model), precision_loaded(spec, model)
     return Outcome(
         engine="transformers",
         runs=runs,
@@ -63,9 +63,9 @@ def run(spec: Spec, stage: Callable[[str], None]) -> Outcome:
         device=device.type,
         device_name=torch.cuda.get_device_name(device) if on_gpu else "",
         device_count=max(spec.device_count, len(placed)),
-        precision=spec.precision,
-        versions=_versions(spec.precision),
-        cautions=(*cautions, *_spilled(model)),
+        precision=precision,
+        versions=_versions(precision),
+        cautions=(*cautions, *_spilled(model), *_dequantized(spec, precision)),
     )
 
 
@@ -152,14 +152,12 @@ def repository_config(spec: Spec) -> Mapping[str, Any]:
     """The config.json of a directory or hub repository, as it stands."""
     from transformers import PretrainedConfig
 
-    fields, _ = PretrainedConfig.get_config_dict(
-        spec.model, local_files_only=spec.offline, revision=spec.revision or "main"
-    )
-    if not fields:
-        raise BenchmarkFailed(
-            f"{spec.model!r} has no config.json here and cannot be downloaded.",
-            "Check the network, or add --random-weights to measure without the weights.",
+    try:
+        fields, _ = PretrainedConfig.get_config_dict(
+            spec.model, local_files_only=spec.offline, revision=spec.revision or "main"
         )
+    except OSError as error:
+        raise _unloadable(spec, error) from error
     return dict(fields)
 
 
@@ -182,12 +180,18 @@ def _load_repository(spec: Spec, how: Recipe, options: dict[str, Any], config: M
             **options,
         )
     except OSError as error:
-        if error.errno is not None:  # a full disk, a refused read: the system's own word
-            raise
-        raise BenchmarkFailed(
-            f"The weights of {spec.model!r} cannot be loaded: {str(error).splitlines()[0][:300]}",
-            "They must be safetensors, here or on the hub; --random-weights measures without them.",
-        ) from error
+        raise _unloadable(spec, error) from error
+
+
+def _unloadable(spec: Spec, error: OSError) -> Exception:
+    """The hub's many ways to say that the files are not to be had as one of ours; a full disk stays what it is."""
+    if error.errno is not None:
+        return error
+    said = " ".join(str(error).split())[:300]
+    return BenchmarkFailed(
+        f"The weights of {spec.model!r} cannot be loaded: {said}",
+        "They must be safetensors, here or on the hub; --random-weights measures without them.",
+    )
 
 
 class Generation:
@@ -267,6 +271,21 @@ def _generation_config(spec: Spec) -> Any:
     else:
         config.disable_compile = True
     return config
+
+
+def precision_loaded(spec: Spec, model: Any) -> str:
+    """What really runs: the spec's precision, or the plain type where transformers undid a quantization."""
+    quantized = getattr(model.config, "quantization_config", None) is not None
+    if quantized or spec.precision in DTYPES:
+        return spec.precision
+    by_dtype = {dtype: precision for precision, dtype in DTYPES.items()}
+    return by_dtype.get(str(model.dtype).removeprefix("torch."), spec.precision)
+
+
+def _dequantized(spec: Spec, precision: str) -> list[Caution]:
+    if precision == spec.precision:
+        return []
+    return [Warn.DEQUANTIZED.caution(f"transformers has no {spec.precision} kernels for this device.")]
 
 
 def _spilled(model: Any) -> list[Caution]:
