@@ -16,7 +16,7 @@ WITHOUT_VISION = ("meta-llama/Llama-4-Maverick-17B-128E-Instruct", "meta-llama/L
 
 # Checkpoints of these classes hold, besides the model, the layers of multi-token prediction that sizer lists; what is
 # left is the router's correction bias and scales, which are buffers.
-MTP_TYPES = ("deepseek_v3", "deepseek_v32", "glm4_moe", "glm4_moe_lite", "glm_moe_dsa")
+MTP_TYPES = ("deepseek_v3", "deepseek_v4", "deepseek_v32", "glm4_moe", "glm4_moe_lite", "glm_moe_dsa")
 
 
 def published() -> list[dict[str, str]]:

@@ -89,12 +89,11 @@ def _gemma3_windows(config: Config, count: int) -> Sequence[Window]:
 
 def _smollm3_windows(config: Config, count: int) -> tuple[Window, ...]:
     """SmolLM3: windows only on the layers without rotary embeddings, if `use_sliding_window`."""
-    window = config.optional_size("sliding_window")
-    types = config.layer_types(count)
-    if types is not None:
-        return tuple(window_of(config, name, window) for name in types)
+    window, types = config.optional_size("sliding_window"), config.layer_types(count)
     if window is None or not config.flag("use_sliding_window"):
         return (FULL,) * count
+    if types is not None:
+        return tuple(window_of(config, name, window) for name in types)
     every = config.size("no_rope_layer_interval", default=4)
     rope = config.sequence("no_rope_layers") or tuple((index + 1) % every for index in range(count))
     if len(rope) != count:

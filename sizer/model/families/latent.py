@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from sizer.model.architecture import Mixer, MixerKind, Module, Role, Tensor
-from sizer.model.blocks.core import Block, Parts, linear, norm, parameter
+from sizer.model.architecture import Mixer, MixerKind, Module, Role, Tensor, Tower
+from sizer.model.blocks.core import Block, Parts, linear, norm, on_layers, parameter, prefixed
 from sizer.model.blocks.mlp import gated_mlp
-from sizer.model.config import Config
+from sizer.model.config import MAX_LAYERS, Config
 from sizer.model.families.decoder import PRE_NORMS, Decoder, causal_lm, joined
 from sizer.model.families.experts import FirstDense, Mla, Moe, Mtp, indexer, sparse_mla
 from sizer.model.families.rules import Mlp
@@ -73,9 +73,8 @@ def hyper_connection(config: Config, name: str, rows: int, scales: int) -> Block
     return parameter(f"{name}.fn", rows, width) + parameter(f"{name}.base", rows) + parameter(f"{name}.scale", scales)
 
 
-def _hyper_head(config: Config) -> Block:
+def _hyper_head(config: Config, prefix: str = "model.hc_head.hc_") -> Block:
     streams = config.size("hc_mult")
-    prefix = "model.hc_head.hc_"
     return (
         parameter(prefix + "fn", streams, streams * config.size("hidden_size"))
         + parameter(prefix + "base", streams)
@@ -238,6 +237,24 @@ def _v4_compressed(config: Config, kind: str, sizes: tuple[int, int]) -> Block:
     return block + Block(mixers=(mixer,))
 
 
+def _v4_mtp(config: Config, rest: Block, count: int) -> tuple[Tensor, ...]:
+    """DeepSeek-V4's prediction layers: a layer, two projections and three norms, and a hyper-connection head.
+
+    `rest` is a layer without its attention, whose kind `compress_ratios` gives behind those of the layers (published
+    totals of V4-Flash and V4-Pro are met to the parameter so).
+    """
+    if config.fields.get("num_nextn_predict_layers") is None:
+        return ()
+    more = config.size("num_nextn_predict_layers", minimum=0, maximum=MAX_LAYERS)
+    hidden = config.size("hidden_size")
+    ratios = (config.sequence("compress_ratios", int) or ())[count : count + more]
+    block = _v4_attention(config, RATIO_NAMES.get(ratios[0], "sliding_attention") if ratios else "sliding_attention")
+    block += rest + linear("e_proj", hidden, hidden, Role.OTHER) + linear("h_proj", hidden, hidden, Role.OTHER)
+    block += norm("enorm", hidden) + norm("hnorm", hidden) + norm("norm", hidden) + _hyper_head(config, "hc_head.hc_")
+    stored = prefixed("", block, checkpoint_only=True)
+    return on_layers("model.mtp.{layer}.", stored, range(more), Tower.MTP) if more else ()
+
+
 def deepseek_v4(config: Config) -> Parts:
     """DeepSeek-V4: compressed attention, grouped low-rank output, experts on every layer, hyper-connections."""
     count, hidden, streams = config.layers(), config.size("hidden_size"), config.size("hc_mult")
@@ -246,9 +263,10 @@ def deepseek_v4(config: Config) -> Parts:
     more = norm(PRE_NORMS[0], hidden) + norm(PRE_NORMS[1], hidden)
     for name in ("attn_hc", "ffn_hc"):
         more += hyper_connection(config, name, (2 + streams) * streams, 3)
-    moe = Moe("n_routed_experts", shared="moe_intermediate_size", shared_bias="mlp_bias")
-    blocks = joined([attentions[kind] for kind in kinds], moe(config, count), (more,) * count)
-    return causal_lm(config, blocks, extra=_hyper_head(config))
+    moe = Moe("n_routed_experts", shared="moe_intermediate_size", shared_bias="mlp_bias").block(config)
+    blocks = joined([attentions[kind] for kind in kinds], (moe + more,) * count)
+    beyond = _v4_mtp(config, moe + more, count)
+    return causal_lm(config, blocks, extra=_hyper_head(config), extra_tensors=beyond)
 
 
 FAMILIES: dict[str, Callable[[Config], Parts]] = {
