@@ -96,12 +96,38 @@ def drawn(model_type: str, random: Random) -> dict[str, Any]:
     for name, value in defaults.fields.items():
         if isinstance(value, bool) and not KEPT_FLAGS.search(name):
             fields[name] = random.random() < 0.5
+    if random.random() < 0.5:
+        fields |= patterns(model_type, random, known, fields)
     if fields.get("add_cross_attention"):
         fields["is_decoder"] = True
     if fields.get("multi_query"):
         fields["add_cross_attention"] = False
     fields |= {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
     return fields | FIXED.get(model_type, {})
+
+
+# Families whose layers have kinds of their own names.
+NAMED_KINDS = ("axk2", "deepseek_v32", "deepseek_v4", "glm_moe_dsa", "hy_v4", "minimax_m3_vl_text")
+
+
+def patterns(model_type: str, random: Random, known: set[str], fields: dict[str, Any]) -> dict[str, Any]:
+    """Layer patterns at random, as lists, for the fields that a class knows."""
+    count = fields.get("num_hidden_layers")
+    if not isinstance(count, int):
+        return {}
+    pick = random.choice
+    lists: dict[str, list[Any]] = {
+        "layer_types": [pick(["sliding_attention", "full_attention"]) for _ in range(count)],
+        "mlp_layer_types": [pick(["sparse", "dense"]) for _ in range(count)],
+        "indexer_types": ["full"] + [pick(["full", "shared"]) for _ in range(count - 1)],
+        "mlp_only_layers": pick([[], [0], [0, 1]]),
+    }
+    if model_type in NAMED_KINDS:
+        del lists["layer_types"]
+    if model_type == "deepseek_v4":
+        return {"compress_ratios": [pick([0, 4, 128]) for _ in range(count + 1)]}
+    chosen = {name: value for name, value in lists.items() if name in known}
+    return chosen | ({"sliding_window": 16} if "layer_types" in chosen and "sliding_window" in known else {})
 
 
 class Refused(Exception):
