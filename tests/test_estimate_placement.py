@@ -142,7 +142,8 @@ def test_a_placement_that_fits_has_room_everywhere(
     places = [*placement.shares, *([placement.host] if placement.host else [])]
     if placement.fits:
         assert all(share.total_bytes <= (share.available_bytes or 0) for share in places)
-    assert sum(share.weights_bytes for share in places) == needed.weights.size_bytes
+    held = sum(share.weights_bytes for share in places) + (0 if placement.host else placement.host_tables_bytes)
+    assert held == needed.weights.size_bytes
     assert sum(share.kv_cache_bytes for share in places) == needed.kv_cache.size_bytes
 
 
@@ -195,9 +196,19 @@ def test_tensor_parallel_shards_weights_and_heads() -> None:
 
 def test_nothing_fits_says_by_how_much() -> None:
     """Without a host the shortfall is what the card lacks."""
-    needed, placement = place(case(LLAMA_8B, 8))
+    _, placement = place(case(LLAMA_8B, 8))
     assert not placement.fits
-    assert placement.shortfall_bytes == needed.total_bytes - 8 * GIB
+    assert placement.shortfall_bytes == placement.device_bytes - 8 * GIB
+
+
+def test_llama_cpp_keeps_the_embedding_on_the_host() -> None:
+    """Beside a GPU the untied input table stays in the host's memory; unified memory holds it all the same."""
+    needed, placement = place(case(LLAMA_8B, 24))
+    assert placement.host_bytes == 128256 * 4096 * 2
+    assert placement.device_bytes == needed.total_bytes - placement.host_bytes
+    mac = Device("mac", "Mac", "apple", "apple", 64 * GIB, 4e11)
+    _, unified = place(replace(case(LLAMA_8B, 24), target=Target(mac)))
+    assert unified.host_bytes == 0
 
 
 def test_unified_memory_is_not_all_the_models() -> None:

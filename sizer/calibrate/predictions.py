@@ -143,7 +143,7 @@ def _memory_bytes(resolved: Resolved) -> int | None:
     if placement.reserved_bytes is not None:
         return placement.reserved_bytes
     hidden = needed.overhead.size_bytes if memory.usual_counter == "allocated" else 0
-    return needed.total_bytes - hidden
+    return placement.device_bytes - hidden
 
 
 def parallelism_of_row(resolved: Resolved) -> str:

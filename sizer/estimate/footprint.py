@@ -27,8 +27,9 @@ class EngineMemory:
     fraction_of_device_for_cache, and `device_fraction` that fraction. Prompts are read in chunks of
     `prefill_chunk_tokens` (None: whole). `logits_rows` is last (one row a sequence), chunk (one a token of the chunk),
     prompt (one a token of the prompt) or a fixed number. `cache_grows` says that the cache grows token by token instead
-    of being reserved. `usual_counter` is what people report: allocated (the framework's allocator) or device (what the
-    driver shows, context included).
+    of being reserved, `embedding_on_host` that the input table stays in the host's memory beside a GPU.
+    `usual_counter` is what people report: allocated (the framework's allocator) or device (what the driver shows,
+    context included).
     """
 
     engine: str
@@ -45,6 +46,7 @@ class EngineMemory:
     state_bytes_per_value: int
     cache_grows: bool
     workspace_bytes: int
+    embedding_on_host: bool
     usual_counter: str
     source: str
 
@@ -86,6 +88,7 @@ def engine_memory(engine: str, version: str = "", date: str = "") -> EngineMemor
         state_bytes_per_value=int(row["state_bytes_per_value"]),
         cache_grows=row["cache_grows"] == "yes",
         workspace_bytes=int(row["workspace_bytes"]),
+        embedding_on_host=row["embedding_on_host"] == "yes",
         usual_counter=row["usual_counter"],
         source=row["source"],
     )

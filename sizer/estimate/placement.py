@@ -8,7 +8,7 @@ from dataclasses import replace
 from sizer.estimate.footprint import footprint, kv_cache_bytes
 from sizer.estimate.offload import best_split, split_at
 from sizer.estimate.records import Footprint, Placement, Share
-from sizer.estimate.shares import Case, Held, kv_by_layer, share_of, usable_bytes, weights_by_layer
+from sizer.estimate.shares import Case, Held, host_tables_bytes, kv_by_layer, share_of, usable_bytes, weights_by_layer
 from sizer.model.architecture import MixerKind, Module, Role
 
 SHARDED_MODULES = frozenset(
@@ -61,6 +61,7 @@ def _whole(case: Case, shares: Sequence[Share]) -> Placement:
         available_bytes=available_bytes,
         reserved_bytes=reserved_bytes,
         kv_capacity_tokens=capacity_tokens,
+        host_tables_bytes=host_tables_bytes(case),
         notes=() if available_bytes is not None else ("The device's memory is not known: give --ram or --memory.",),
     )
 
@@ -85,7 +86,8 @@ def _device_shares(case: Case, needed: Footprint) -> list[Share]:
     """What each device holds when the devices alone hold everything."""
     devices = case.devices
     if len(devices) == 1:
-        held = Held(needed.weights.size_bytes, needed.kv_cache.size_bytes, case.architecture.num_layers)
+        weights_bytes = needed.weights.size_bytes - host_tables_bytes(case)
+        held = Held(weights_bytes, needed.kv_cache.size_bytes, case.architecture.num_layers)
         return [share_of(case, devices[0], held, needed)]
     if case.parallelism == "tensor":
         held = _tensor_shard(case, needed, len(devices))
@@ -133,7 +135,7 @@ def _layer_shares(case: Case, needed: Footprint) -> list[Share]:
         weights[position] += layer_bytes.get(index, 0)
         kv[position] += kv_sizes[index]
         layers[position] += 1
-    weights[0] += needed.weights.size_bytes - sum(weights)
+    weights[0] += needed.weights.size_bytes - sum(weights) - host_tables_bytes(case)
     held = [Held(*sizes) for sizes in zip(weights, kv, layers, strict=True)]
     return [share_of(case, device, part, needed) for device, part in zip(devices, held, strict=True)]
 

@@ -76,6 +76,7 @@ class Placement:
     every place holds its share, `whole` that the devices need no host for it. `gpu_layers` counts the layers on
     the devices; `host_bytes` is what lies on the host; `host_experts` says that the host holds experts only.
     `reserved_bytes` is what an engine that allocates ahead takes; `kv_capacity_tokens` what that leaves for the cache.
+    `host_tables_bytes` is an input embedding that the engine keeps on the host although the model fits the devices.
     """
 
     kind: str
@@ -88,6 +89,7 @@ class Placement:
     host_experts: bool = False
     reserved_bytes: int | None = None
     kv_capacity_tokens: int | None = None
+    host_tables_bytes: int = 0
     notes: tuple[str, ...] = ()
 
     @property
@@ -98,7 +100,12 @@ class Placement:
     @property
     def host_bytes(self) -> int:
         """Bytes of weights and cache that lie on the host."""
-        return self.host.total_bytes if self.host else 0
+        return self.host.total_bytes if self.host else self.host_tables_bytes
+
+    @property
+    def device_bytes(self) -> int:
+        """Bytes that all devices together hold: what their drivers show."""
+        return sum(share.total_bytes for share in self.shares)
 
 
 @dataclass(frozen=True, slots=True)

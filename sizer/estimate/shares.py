@@ -82,6 +82,13 @@ def usable_bytes(target: Target, device: Device, engine: EngineMemory) -> int | 
     return memory_bytes
 
 
+def host_tables_bytes(case: Case) -> int:
+    """Bytes of the input embedding where the engine keeps it in the host's memory: a tied one is on the device too."""
+    if not case.engine.embedding_on_host or case.target.device.kind != "gpu" or case.architecture.tied_embeddings:
+        return 0
+    return sum(entry.size_bytes for entry in case.stored.tensors if entry.tensor.role is Role.EMBEDDING)
+
+
 @lru_cache(maxsize=64)
 def weights_by_layer(stored: Stored) -> tuple[dict[int, int], dict[int, int], int, int]:
     """Bytes by layer (all, and experts alone), of the input side (embeddings, towers) and of the output side."""
