@@ -55,7 +55,7 @@ HETEROGENEOUS = ("dots3_note", "dots3_note_text", "gemma4_text", "gemma4_unified
 
 CONTEXT_FIELDS = (
     "max_position_embeddings", "n_positions", "max_sequence_length", "max_seq_len", "seq_length", "n_ctx",
-    "context_length", "model_max_length",
+    "context_length", "model_max_length", "max_target_positions",
 )  # fmt: skip
 
 
