@@ -96,6 +96,16 @@ def test_copies_say_whose_shape_they_have() -> None:
     assert "copy of" in found.notes[0]
 
 
+@pytest.mark.parametrize(
+    ("text", "quantization"),
+    [("deepseek-ai/DeepSeek-R1", "fp8"), ("unsloth/DeepSeek-R1", "fp8"), ("bartowski/DeepSeek-R1-GGUF:Q4_K_M", None)],
+)
+def test_copies_leave_the_precision_of_the_original(text: str, quantization: str | None) -> None:
+    """What a copy's name says it is stored in is not overruled by the config of the model that it copies."""
+    own = resolve(text, offline=True).architecture.quantization
+    assert (own and own["quant_method"]) == quantization
+
+
 @pytest.mark.parametrize("form", ["config.json", "folder", "model.gguf", "blob", "model.safetensors", "index", "shard"])
 def test_paths(tmp_path: Path, form: str) -> None:
     """Every kind of path: configs by their family, weights by their header with exact bytes."""

@@ -65,7 +65,11 @@ def resolve(text: str, *, offline: bool = False, revision: str | None = None) ->
     if entry is not None:
         notes = _catalogue_notes(entry.alias, entry.copy, entry.model_id, revision)
         model_id = name if entry.copy else entry.alias or entry.model_id
-        return _resolved(text, _described(load(entry), model_id), None, hints, notes)
+        architecture = _described(load(entry), model_id)
+        if entry.copy and hints.quantization and architecture.quantization:
+            # The name tells what the copy is stored in, which the original's config cannot.
+            architecture = replace(architecture, quantization=None)
+        return _resolved(text, architecture, None, hints, notes)
     if not name or name.startswith(_PATH_STARTS) or (name.lower().endswith(_FILE_SUFFIXES) and name.count("/") < 2):
         raise UnknownModel(f"there is no file {text!r}.", "Check the path.")
     return _beyond_the_catalogue(text, name, revision, hints, offline)
