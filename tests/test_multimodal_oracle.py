@@ -16,7 +16,7 @@ from sizer.model.families import build
 
 DATA = Path(__file__).parent / "data" / "multimodal"
 DRAWN = 2
-DEPTHS = ("num_hidden_layers", "depth", "encoder_layers", "resampler_depth", "num_global_layers", "num_blocks")
+DEPTHS = ("num_hidden_layers", "depth", "encoder_layers", "resampler_depth", "num_global_layers", "num_blocks", "num_layers")
 WIDTHS = ("intermediate_size", "encoder_ffn_dim", "moe_intermediate_size", "mlp_dim", "projector_hidden_size")
 PER_LAYER = (
     "layer_types",

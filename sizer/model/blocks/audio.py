@@ -178,7 +178,35 @@ def voxtral_realtime(config: Config, tree: Tree) -> None:
     tree.rms_norm("norm", size=size)
 
 
+def granite(config: Config, tree: Tree) -> None:
+    """Granite Speech's conformer: two half feed-forwards, blockwise attention with relative positions, convolutions."""
+    size, out, heads = config.size("hidden_dim", "hidden_size"), config.size("output_dim"), config.size("num_heads")
+    head = config.optional_size("dim_head") or size // heads
+    inner, wide = size * config.size("feedforward_mult"), size * config.size("conv_expansion_factor")
+    tree.linear("input_linear", size, config.size("input_dim"), bias=True)
+    layer = tree.stack("layers", config.layers("num_layers", "num_hidden_layers"))
+    for name in ("ff1", "ff2"):
+        layer.at(name).layer_norm("pre_norm", size=size)
+        layer.at(name).mlp(size, inner, "up_proj down_proj")
+    attn, conv = layer.at("attn"), layer.at("conv")
+    attn.layer_norm("pre_norm", size=size)
+    attn.linear("to_q", heads * head, size, Role.Q)
+    attn.linear("to_kv", 2 * heads * head, size, Role.QKV)
+    attn.linear("to_out", size, heads * head, Role.O, bias=True)
+    attn.positions("rel_pos_emb", 2 * config.size("max_pos_emb") + 1, head)
+    conv.layer_norm("norm", size=size)
+    conv.conv("up_conv", 2 * wide, size, 1, bias=True)
+    conv.conv("depth_conv.conv", wide, 1, config.size("conv_kernel_size"))
+    conv.layer_norm("batch_norm", size=wide)
+    conv.conv("down_conv", size, wide, 1, bias=True)
+    layer.layer_norm("post_norm", size=size)
+    tree.linear("out", out, size, bias=True)
+    tree.linear("out_mid", size, out, bias=True)
+
+
 AUDIO_TOWERS = {
+    "granite_speech_encoder": granite,
+    "granite_speech_plus_encoder": granite,
     "voxtral_realtime_encoder": voxtral_realtime,
     "qwen3_asr_encoder": qwen3_asr,
     "glmasr_encoder": glmasr,

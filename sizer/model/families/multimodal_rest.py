@@ -202,6 +202,20 @@ def instructblip(pieces: Pieces, tree: Tree) -> None:
     blip2(pieces, tree, reads_text=True)
 
 
+def granite_speech(pieces: Pieces, tree: Tree) -> None:
+    """Granite Speech: a querying transformer over windows of frames, and a matrix. Its adapter is a file of its own."""
+    config, former = pieces.config, pieces.sub("projector_config")
+    size, window, rate = former.size("hidden_size"), config.size("window_size"), config.size("downsample_rate")
+    if window < rate:
+        raise config.error("downsample_rate", f"It must not be above window_size ({window}).")
+    projector = tree.at("projector")
+    projector.parameter("query", 1, window // rate, size)
+    qformer(former, projector.at("qformer"), reads_text=False)
+    projector.linear("linear", pieces.text_size, size, bias=True)
+
+
+GRANITE = (("encoder", "encoder_config"),)
+
 FAMILIES: dict[str, Callable[[Config], Parts]] = {
     "git": git,
     "emu3": Wrapper(
@@ -224,6 +238,8 @@ FAMILIES: dict[str, Callable[[Config], Parts]] = {
     "minicpmv4_7": Wrapper(minicpm),
     "minicpm_ocr": Wrapper(minicpm),
     "ernie4_5_vl_moe": Wrapper(ernie_vl, text_as=ernie_vl_text),
+    "granite_speech": Wrapper(granite_speech, GRANITE),
+    "granite_speech_plus": Wrapper(granite_speech, GRANITE),
     "blip-2": Wrapper(blip2, VISION_MODEL, ties="text", prefix="", inner_head=True),
     "instructblip": Wrapper(instructblip, VISION_MODEL, ties="text", prefix="", inner_head=True),
     "instructblipvideo": Wrapper(instructblip, VISION_MODEL, ties="text", prefix="", inner_head=True),

@@ -17,6 +17,7 @@ from sizer.model.config import Config
 from sizer.model.families import describe
 
 LM_HEAD = "lm_head"
+HEARING = ("audio_config", "encoder_config")
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ class Wrapper:
         for name, field in self.towers:
             sub = subs[field]
             if sub is not None and name:
-                tower = Tower.AUDIO if field == "audio_config" else Tower.VISION
+                tower = Tower.AUDIO if field in HEARING else Tower.VISION
                 tower_of(field, sub)(sub, tree.at(name, tower=tower))
         self.connect(Pieces(config, subs, parts.hidden_size), tree)
         return self._joined(config, text, parts, tuple(tree.tensors))
