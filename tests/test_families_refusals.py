@@ -157,3 +157,17 @@ def test_corrupt_config_never_crashes(data: st.DataObject) -> None:
     except ModelError:
         return
     assert 0 < built.total_params <= built.checkpoint_params
+
+
+@pytest.mark.parametrize(
+    ("fields", "dtype"),
+    [
+        ({"torch_dtype": "float16"}, "float16"),
+        ({"dtype": "bfloat16", "torch_dtype": "float16"}, "bfloat16"),
+        ({}, "float32"),
+        ({"quantization_config": {"quant_method": "mxfp4"}}, "bfloat16"),
+    ],
+)
+def test_dtype_is_the_checkpoints(fields: dict[str, Any], dtype: str) -> None:
+    """The float type is the file's; without one float32, but 16-bit beside quantized tensors."""
+    assert build(LLAMA | fields, "x").dtype == dtype

@@ -89,7 +89,7 @@ class Config(Mapping[str, Any]):
     def error(self, name: str, why: str) -> InvalidConfig:
         """The error to raise for a field that contradicts another: quotes its value and says why."""
         real, value = self.first(name)
-        return InvalidConfig(f"config field {self.path + real!r} is {value!r}.", why)
+        return InvalidConfig(f"config field {self.path + real!r} is {value!r:.80}.", why)
 
     def size(self, *names: str, default: int | None = None, minimum: int = 1, maximum: int = MAX_DIMENSION) -> int:
         """A whole number from `minimum` to `maximum`, under any of `names`; missing without a `default` is an error.

@@ -236,7 +236,8 @@ def _context(config: Config) -> int | None:
 
 
 def _dtype(config: Mapping[str, Any]) -> str:
-    """The checkpoint's float type; transformers takes float32 where the file names none."""
+    """The checkpoint's float type. Where the file names none: float32, as transformers takes it, but bfloat16 for a
+    quantized checkpoint, whose unquantized tensors are 16-bit (gpt-oss)."""
     for source in (config, _text(config)):
         for name in ("dtype", "torch_dtype"):
             value = source.get(name)
@@ -247,7 +248,7 @@ def _dtype(config: Mapping[str, Any]) -> str:
                         f"config field {name!r} is {value!r}.", f"It must be one of {', '.join(DTYPES)}."
                     )
                 return known
-    return "float32"
+    return "bfloat16" if _quantization(config) else "float32"
 
 
 def _quantization(config: Mapping[str, Any]) -> Mapping[str, Any] | None:
