@@ -16,7 +16,15 @@ from sizer.model.families import build
 
 DATA = Path(__file__).parent / "data" / "multimodal"
 DRAWN = 2
-DEPTHS = ("num_hidden_layers", "depth", "encoder_layers", "resampler_depth", "num_global_layers", "num_blocks", "num_layers")
+DEPTHS = (
+    "num_hidden_layers",
+    "depth",
+    "encoder_layers",
+    "resampler_depth",
+    "num_global_layers",
+    "num_blocks",
+    "num_layers",
+)
 WIDTHS = ("intermediate_size", "encoder_ffn_dim", "moe_intermediate_size", "mlp_dim", "projector_hidden_size")
 PER_LAYER = (
     "layer_types",
@@ -145,6 +153,22 @@ WRITTEN: list[tuple[str, str, dict[str, Any]]] = [
             "vision_config": TOWER | {"projection_intermediate_size": 72},
         },
     ),
+    (
+        "qwen2_5_omni",
+        "Qwen2_5OmniForConditionalGeneration",
+        {
+            "thinker_config": {"tie_word_embeddings": True, "text_config": SMALL},
+            "talker_config": {"hidden_size": 48, "embedding_size": 64, "num_hidden_layers": 2, "head_dim": 20},
+            "token2wav_config": {
+                "dit_config": {"hidden_size": 32, "num_hidden_layers": 2, "head_dim": 10, "mel_dim": 40}
+                | {"enc_channels": [32, 48, 24], "enc_kernel_sizes": [5, 3, 1], "enc_dilations": [1, 2, 1]},
+                "bigvgan_config": {"mel_dim": 40, "upsample_rates": [4, 2], "upsample_kernel_sizes": [8, 4]}
+                | {"upsample_initial_channel": 96, "resblock_kernel_sizes": [3, 5]}
+                | {"resblock_dilation_sizes": [[1, 3, 5], [1, 2, 4]]},
+            },
+        },
+    ),
+    ("qwen2_5_omni", "Qwen2_5OmniForConditionalGeneration", {"enable_audio_output": False}),
     ("voxtral", "VoxtralForConditionalGeneration", {"text_config": {"num_hidden_layers": 2, "hidden_size": 64}}),
     (
         "molmo2",
