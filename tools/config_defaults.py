@@ -86,7 +86,7 @@ def reached() -> dict[str, Any]:
     waiting = [(name, CONFIG_MAPPING[name]) for name in dict.fromkeys(names)]
     while waiting:
         model_type, config_class = waiting.pop()
-        if model_type in found:
+        if not model_type or model_type in found:  # some sub-configs are classes without a name
             continue
         found[model_type] = config_class
         for spec in config_class.sub_configs_defaults.values():
