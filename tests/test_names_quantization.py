@@ -24,6 +24,7 @@ from sizer.model.names import parse_name
         ("Qwen2.5-72B-Instruct-GPTQ-Int8", "gptq-int8"),
         ("vicuna-13B-1.1-GPTQ-4bit-128g", "gptq-int4"),
         ("TheBloke/Llama-2-70B-GPTQ:gptq-4bit-32g-actorder_True", "gptq-int4-g32"),
+        ("ISTA-DASLab/gemma-3-27b-it-GPTQ-4b-128g", "gptq-int4"),
         ("Meta-Llama-3-70B-Instruct-AWQ", "awq-int4"),
         ("Qwen2.5-Coder-32B-Instruct-exl2-4.25bpw", "exl2-4.25bpw"),
         ("Yi-34B-6.0bpw-h6-exl2", "exl2-6.00bpw"),

@@ -39,6 +39,7 @@ SIZES = [
     ("llama-161M-100B", 161 * M, None),
     ("OLMo-2-0425-1B-stage1-step1907359-tokens4001B", 1 * B, None),
     ("Mistral-7B-v0.1-GPTQ-4bit-128g", 7 * B, None),
+    ("ISTA-DASLab/gemma-3-27b-it-GPTQ-4b-128g", 27 * B, None),
     ("Yi-34B-6.0bpw-h6-exl2", 34 * B, None),
     ("Computing.2026.27B.Instruct", 27 * B, None),
     ("tfm-1p5b-alt", 1500 * M, None),

@@ -47,7 +47,7 @@ _FORMAT_SUFFIX = (
     r"int[2-8]|[2-8]-?bits?|w[248]a(?:4|8|16)(?:-?(?:int|fp)[48])?|[0-9]+(?:\.[0-9]+)?-?bpw|h[468]|gs?-?[0-9]{2,4}|"
     r"[0-9]{2,4}g|(?:ud-)?i?q[1-8](?:[-_](?:k|0|1|s|m|l|xs|xl|nl|xxs|xxl))*|tq[12]_0|dynamic|static|per-?tensor|"
     r"per-?channel|per-?token|block|kv|ct|marlin|hqq|aqlm|autoround|mixed|gemm|gemv|act-?order|true|false|qat|dwq|"
-    r"onnx|ov|openvino|safetensors|sharded|merged|[0-9]{5}-of-[0-9]{5})$"
+    r"(?<=gptq[-_])[2-8]b|onnx|ov|openvino|safetensors|sharded|merged|[0-9]{5}-of-[0-9]{5})$"
 )
 _EXTENSIONS = (".gguf", ".safetensors", ".bin", ".json")
 _HUB_ADDRESSES = ("https://huggingface.co/", "http://huggingface.co/", "huggingface.co/", "https://hf.co/", "hf.co/")

@@ -26,7 +26,11 @@ _GGUF_SHORT = {"q3_k": "q3_k_m", "q4_k": "q4_k_m", "q5_k": "q5_k_m"}
 _GPTQ, _AWQ, _EXL, _MLX, _BNB = (
     "gptq|gptqmodel", "awq", "(exl[23])", "mlx(?:-community)?", "bnb|bitsandbytes",
 )  # fmt: skip
-_BITS = r"int([2-8])|([2-8])-?bits?|w([2-8])a16|i([48])"
+# A bare `4b` is bits only between a method and a group, as in `GPTQ-4b-128g`.
+_BITS = (
+    r"int([2-8])|([2-8])-?bits?|w([2-8])a16|i([48])"
+    r"|(?<=gptq[-_])([2-8])b(?=[-_](?:gs?-?[0-9]{2,4}|[0-9]{2,4}g)(?![0-9a-z]))"
+)
 _GROUP = r"gs?-?([0-9]{2,4})|([0-9]{2,4})g"
 _GROUP_LAST = r"[0-9]{2,4}g"
 _BPW = r"([0-9]{1,2}(?:\.[0-9]{1,2})?)-?bpw"
