@@ -55,14 +55,12 @@ FIXED: dict[str, dict[str, Any]] = {
 }
 
 
-def drawn(model_type: str, random: Random) -> dict[str, Any]:
-    """The fields of a small config of this class, with sizes that fit together and flags at random."""
-    defaults = class_defaults(model_type)
-    known = set(defaults.fields)
+def sizes(random: Random) -> dict[str, Any]:
+    """Small sizes that fit together, by every name that the classes of the mapping give them."""
     heads, size = random.choice([2, 4, 8]), random.choice([8, 16])
     layers, experts = random.choice([2, 3, 5]), random.choice([4, 6])
     pick = random.choice
-    sizes = {
+    return {
         "hidden_size": heads * size, "num_attention_heads": heads, "num_hidden_layers": layers,
         "num_key_value_heads": pick([n for n in (1, 2, 4, 8) if heads % n == 0]), "vocab_size": pick([60, 97]),
         "intermediate_size": pick([24, 40]), "max_position_embeddings": pick([40, 64]), "head_dim": pick([8, 16]),
@@ -88,9 +86,15 @@ def drawn(model_type: str, random: Random) -> dict[str, Any]:
         "vocab_size_per_layer_input": 50, "laurel_rank": 4, "dense_intermediate_size": 24,
         "intermediate_size_mlp": 28, "num_attention_heads_per_layer": None,
     }  # fmt: skip
+
+
+def drawn(model_type: str, random: Random) -> dict[str, Any]:
+    """The fields of a small config of this class, with sizes that fit together and flags at random."""
+    defaults = class_defaults(model_type)
+    known = set(defaults.fields)
     fields = {
         defaults.aliases.get(name, name): value
-        for name, value in sizes.items()
+        for name, value in sizes(random).items()
         if defaults.aliases.get(name, name) in known
     }
     for name, value in defaults.fields.items():

@@ -171,3 +171,9 @@ def test_corrupt_config_never_crashes(data: st.DataObject) -> None:
 def test_dtype_is_the_checkpoints(fields: dict[str, Any], dtype: str) -> None:
     """The float type is the file's; without one float32, but 16-bit beside quantized tensors."""
     assert build(LLAMA | fields, "x").dtype == dtype
+
+
+def test_layer_overrides_are_refused_where_nothing_reads_them() -> None:
+    """`per_layer_config` changes single layers: a family that does not read it refuses, rather than leave it out."""
+    with pytest.raises(UnsupportedArchitecture, match="per_layer_config"):
+        build(LLAMA | {"per_layer_config": {"3": {"intermediate_size": 64}}}, "x")

@@ -159,6 +159,15 @@ def describe(config: Config, model_type: str) -> Parts:
     row = _rows()[0].get(model_type)
     if row is None:
         raise _unsupported(model_type, None, tuple(_rows()[0]))
+    return _parts(row, config)
+
+
+def _parts(row: Row, config: Config) -> Parts:
+    if config.fields.get("per_layer_config") and row.model_type not in HETEROGENEOUS:
+        raise UnsupportedArchitecture(
+            f"config field {config.path + 'per_layer_config'!r} overrides single layers, which no family describes.",
+            "Install sizer[bench] so that transformers can build it on the meta device.",
+        )
     return family(row)(config)
 
 
@@ -171,13 +180,8 @@ def build(config: Mapping[str, Any], model_id: str, basis: Basis = Basis.CONFIG)
     if not isinstance(config, Mapping):
         raise InvalidConfig(f"config is {config!r:.60}.", "It must be a JSON object.")
     row, architecture, notes = identify(config)
-    if config.get("per_layer_config") and row.model_type not in HETEROGENEOUS:
-        raise UnsupportedArchitecture(
-            "config field 'per_layer_config' overrides single layers, which no family describes.",
-            "Install sizer[bench] so that transformers can build it on the meta device.",
-        )
     whole = Config.of(config, row.model_type)
-    parts = family(row)(whole)
+    parts = _parts(row, whole)
     result = Architecture(
         model_id=model_id,
         architecture=architecture,
