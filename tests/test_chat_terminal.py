@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
 import re
@@ -62,9 +63,16 @@ class Terminal:
         return start
 
     def leave(self, text: str) -> int:
-        """Type the last thing and give the exit status."""
-        self.type(text)
-        return self.process.wait(WAIT_S)
+        """Type the last thing, as often as it takes, and give the exit status.
+
+        A Ctrl-C that comes after the prompt is drawn and before readline listens waits for the next key.
+        """
+        for _ in range(WAIT_S // 2):
+            with contextlib.suppress(OSError):
+                self.type(text)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                return self.process.wait(2)
+        raise AssertionError(f"the chat does not end; shown: {self.shown}")
 
     def __enter__(self) -> Terminal:
         return self

@@ -73,7 +73,7 @@ def row(measured: Measurement, predicted: Estimate | None, version: str) -> dict
         "context_tokens": measured.prompt_tokens,
         "output_tokens": measured.output_tokens,
         "metric": "decode",
-        "prefill_tokens_per_s": round(measured.prefill_tokens_per_s * measured.concurrency, 4),
+        "prefill_tokens_per_s": round(measured.prefill_tokens_per_s, 4),
         "decode_tokens_per_s": round(measured.decode_tokens_per_s * sequences, 4),
         "memory_gib": round(measured.peak_memory_bytes / GIB, 4) if measured.peak_memory_bytes else None,
         "total_params_b": model.total_params / 1e9 if model else None,
