@@ -33,7 +33,8 @@ USUAL_CONTEXT_TOKENS = 8192
 class Advice:
     """What to run. `chosen` is None where nothing runs; `tried` are the ladder's estimates, best quality first.
 
-    `alternatives` are ways out where no precision of a tolerable loss fits whole; `chosen` is then one of them.
+    `alternatives` are ways out where no precision of a tolerable loss fits whole; `chosen` is then one of them, or None
+    where only a smaller model runs.
     """
 
     chosen: Estimate | None
@@ -98,9 +99,9 @@ def advise(
     model = smaller_model(flat[0].architecture, smaller, _asker(flat[0], tolerable, engine))
     ways += [model] if model is not None else []
     why = _why_nothing(estimates, wanted)
-    if not ways:
-        return Advice(None, why, estimates)
     best = _first_way(ways)
+    if best is None:
+        return Advice(None, why, estimates, alternatives=tuple(ways))
     ways.sort(key=lambda way: way is not best)
     return Advice(best.estimate, f"{why} {best.text}", estimates, alternatives=tuple(ways))
 
@@ -109,15 +110,15 @@ def _limit(wanted: Wanted) -> float:
     return float("inf") if wanted.max_loss is None else wanted.max_loss
 
 
-def _first_way(ways: Sequence[Alternative]) -> Alternative:
-    """The way out to take: of those for the model itself, by loss and speed; the first of all where none is good."""
+def _first_way(ways: Sequence[Alternative]) -> Alternative | None:
+    """The way to run the model itself that is taken: by loss and speed, else the first; None where only others run."""
+    own = [way for way in ways if way.kind != "smaller model"]
     for limit in (TOLERABLE_LOSS, USABLE_LOSS):
-        for way in ways:
+        for way in own:
             speed = decode_rate(way.estimate)
-            readable = speed is None or speed >= READING_TOKENS_PER_S
-            if way.kind != "smaller model" and loss_of(way.estimate) <= limit and readable:
+            if loss_of(way.estimate) <= limit and (speed is None or speed >= READING_TOKENS_PER_S):
                 return way
-    return ways[0]
+    return own[0] if own else None
 
 
 def _asker(first: Question, wanted: Wanted, engine: str | None) -> Callable[[Architecture], Estimate | None]:

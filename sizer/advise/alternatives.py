@@ -12,6 +12,7 @@ from sizer.advise.recommend import (
     READING_TOKENS_PER_S,
     TOLERABLE_LOSS,
     USABLE_LOSS,
+    WORTHWHILE_GAIN,
     Wanted,
     choose,
     decode_rate,
@@ -63,7 +64,10 @@ def alternatives(
 
 
 def _split(tried: Sequence[Estimate], wanted: Wanted) -> Alternative | None:
-    """The fastest split with the host of a tolerable loss; of a usable one where only that is as fast as reading."""
+    """The split with the host of a tolerable loss; of a usable one where only that is as fast as reading.
+
+    Of those within a tenth of the fastest, the one that loses least.
+    """
     splits = [
         item
         for item in tried
@@ -77,7 +81,9 @@ def _split(tried: Sequence[Estimate], wanted: Wanted) -> Alternative | None:
 
     def fastest(limit: float) -> Estimate | None:
         allowed = [item for item in splits if loss_of(item) <= limit]
-        return max(allowed, key=lambda item: (decode_rate(item) or 0, -loss_of(item)), default=None)
+        top = max((decode_rate(item) or 0 for item in allowed), default=0.0)
+        close = [item for item in allowed if (decode_rate(item) or 0) * WORTHWHILE_GAIN >= top]
+        return min(close, key=lambda item: (loss_of(item), -(decode_rate(item) or 0)), default=None)
 
     mild, usable = fastest(TOLERABLE_LOSS), fastest(USABLE_LOSS)
     best = mild

@@ -84,9 +84,11 @@ def ladders(architecture: Architecture, device: Device, engine: str | None = Non
 
 
 def _rungs(row: dict[str, str], architecture: Architecture, device: Device) -> list[Rung]:
-    precisions = [precision for precision in row["precisions"].split() if runs_fast(precision, row["engine"], device)]
-    if "bf16" not in precisions and "bf16" in row["precisions"].split():
-        precisions.insert(0, "fp16")
+    """The row's precisions that the device runs; of `bf16|fp16` the first that it has matrix units for."""
+    precisions = []
+    for names in row["precisions"].split():
+        running = [name for name in names.split("|") if runs_fast(name, row["engine"], device)]
+        precisions += running[:1]
     own = own_precision(architecture, row["engine"])
     if own:
         precisions = [own, *(precision for precision in precisions if precision != own)]

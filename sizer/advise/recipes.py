@@ -38,9 +38,15 @@ def gguf_file(estimate: Estimate) -> str:
     return f"{file_name(estimate)}-{estimate.precision.upper()}.gguf"
 
 
+def model_argument(estimate: Estimate) -> str:
+    """The model's id or path as an argument: one that starts with a dash is written as a path, not taken as a flag."""
+    model_id = estimate.architecture.model_id
+    return f"./{model_id}" if model_id.startswith("-") else model_id
+
+
 def repository(estimate: Estimate) -> tuple[str, str]:
     """The repository to load, and a comment where it is a quantized copy whose name is only the usual one."""
-    model_id = estimate.architecture.model_id
+    model_id = model_argument(estimate)
     suffix = COPY_SUFFIXES.get(estimate.precision.split("-", 1)[0])
     if suffix is None or estimate.architecture.quantization is not None:
         return model_id, ""
@@ -103,7 +109,8 @@ def _llama_flags(estimate: Estimate) -> list[str]:
     if placement.host_experts:
         flags += ["-ngl", "99", "--n-cpu-moe", str(layers - placement.gpu_layers)]
     elif placement.gpu_layers:
-        flags += ["-ngl", "99" if placement.gpu_layers == layers else str(placement.gpu_layers)]
+        # All layers without the output head are not everything: only 99 takes it too.
+        flags += ["-ngl", "99" if placement.host is None else str(placement.gpu_layers)]
     else:
         flags += ["-ngl", "0"]
     cache_type = LLAMA_CPP_CACHE_TYPES.get(workload.kv_precision, workload.kv_precision)
@@ -139,8 +146,7 @@ def ollama(estimate: Estimate) -> str:
 def mlx_name(estimate: Estimate) -> str:
     """The folder that a conversion writes, or the model itself where its precision needs no conversion."""
     bits = _mlx_bits(estimate)
-    model_id = estimate.architecture.model_id
-    return f"{file_name(estimate)}-{bits}bit" if bits else model_id
+    return f"{file_name(estimate)}-{bits}bit" if bits else model_argument(estimate)
 
 
 def _mlx_bits(estimate: Estimate) -> str:
@@ -151,7 +157,7 @@ def _mlx_bits(estimate: Estimate) -> str:
 def mlx_lm(estimate: Estimate) -> str:
     """Convert once at the precision's bits, then generate."""
     bits, name = _mlx_bits(estimate), mlx_name(estimate)
-    convert = ["mlx_lm.convert", "--hf-path", estimate.architecture.model_id, "-q", "--q-bits", bits]
+    convert = ["mlx_lm.convert", "--hf-path", model_argument(estimate), "-q", "--q-bits", bits]
     run = ["mlx_lm.generate", "--model", name, "--prompt", "Will it fit, and how fast?"]
     run += ["--max-tokens", str(estimate.workload.output_tokens)]
     commands = [[*convert, "--mlx-path", name], run] if bits else [run]
@@ -163,7 +169,7 @@ def _llama_draft(draft: Draft) -> list[str]:
 
 
 def _vllm_draft(draft: Draft) -> list[str]:
-    config = {"method": "draft_model", "model": draft.estimate.architecture.model_id}
+    config = {"method": "draft_model", "model": model_argument(draft.estimate)}
     return ["--speculative-config", json.dumps({**config, "num_speculative_tokens": draft.draft_tokens})]
 
 

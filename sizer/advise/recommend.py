@@ -183,7 +183,8 @@ def figures(estimate: Estimate) -> str:
 def split_text(estimate: Estimate) -> str:
     """How an estimate is split with the host, and its speed."""
     placement = estimate.placement
-    what = "experts of the other layers" if placement.host_experts else "the other layers"
+    whole_layers = placement.gpu_layers >= estimate.architecture.num_layers
+    what = "experts of the other layers" if placement.host_experts else "the output" if whole_layers else "the others"
     rate = decode_rate(estimate)
     speed = f", {format_rate(rate)} tokens/s" if rate is not None else ""
     held = f"{placement.gpu_layers} of {estimate.architecture.num_layers} layers on the device"

@@ -12,7 +12,7 @@ from sizer.cli.estimate import devices_asked, work_asked
 from sizer.cli.recommend import LOSS, PREFER, offered
 from sizer.errors import DoesNotFit
 
-BITS = "a precision that loses little (--max-loss).\n"
+FLOOR = "Precisions that lose more than a KL divergence of {:g} are left out (--max-loss)."
 LEADERBOARDS = "sizer does not rank answers: see lmarena.ai and the model cards' own benchmarks for quality."
 
 
@@ -38,11 +38,11 @@ def command(style: str, family: str, moe: bool, limit: int | None, **options: An
     from sizer.advise.fit import Filter, fitting
 
     target = targets(devices_asked(options), talk)[0]
-    work = work_asked(options)
+    work, wanted = work_asked(options), offered(options)
     found = fitting(
         target,
         work.workload(),
-        offered(options),
+        wanted,
         engine=work.engine,
         keep=Filter(family, moe),
         context_asked=work.context_tokens is not None,
@@ -54,4 +54,5 @@ def command(style: str, family: str, moe: bool, limit: int | None, **options: An
     rows = fit_rows(found[:limit], human=style in {"table", "markdown"})
     echo(render_found(rows, style))
     if style == "table":
-        echo(f"\n{len(found)} of the catalogue's models fit {target.device.name} at {BITS} {LEADERBOARDS}")
+        echo(f"\n{len(found)} of the catalogue's models fit {target.device.name}.")
+        echo(f"{FLOOR.format(wanted.max_loss)}\n{LEADERBOARDS}")

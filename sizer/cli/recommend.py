@@ -109,7 +109,9 @@ def _target(options: dict[str, Any]) -> Target:
 
 
 def _hint(advice: Advice) -> str:
-    return "A smaller model, more memory, or --ram for layers on the host would help." if advice.tried else ""
+    if advice.alternatives:
+        return advice.alternatives[0].text
+    return "A smaller model, more memory, or --ram for layers on the host would help."
 
 
 def _render(advice: Advice, draft: Draft | None, style: str, emit: bool, draft_asked: bool) -> str:

@@ -138,7 +138,7 @@ def fit_rows(found: Sequence[Estimate], *, human: bool) -> list[dict[str, Any]]:
 
 
 def _fit_cells(item: Estimate) -> dict[str, Any]:
-    left = (item.placement.available_bytes or 0) - item.footprint.total_bytes
+    left = (item.placement.available_bytes or 0) - sum(share.total_bytes for share in item.placement.shares)
     return {
         "model": item.architecture.model_id[:36],
         "params": _params_text(item),

@@ -1,0 +1,176 @@
+"""The commands: recommend, fit and hardware to their output, JSON and exit codes."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shlex
+from collections.abc import Callable
+from typing import NamedTuple
+
+import pytest
+
+from sizer.cli import main
+
+
+class Result(NamedTuple):
+    """What a command left: exit code, stdout, stderr."""
+
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Result]
+QWEN = "Qwen/Qwen3-8B"
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs `sizer ARGS` in this process."""
+
+    def call(*args: str) -> Result:
+        with pytest.raises(SystemExit) as stopped:
+            main(list(args))
+        captured = capsys.readouterr()
+        return Result(int(stopped.value.code or 0), captured.out, captured.err)
+
+    return call
+
+
+def test_recommend_json_has_the_choice_and_what_it_gives_up(run: Run) -> None:
+    """The document names the choice, its reason, its neighbours, every estimate and the command."""
+    result = run("recommend", QWEN, "-d", "rtx-3060", "--offline", "--json")
+    assert result.code == 0
+    document = json.loads(result.out)
+    chosen = document["recommendation"]["precision"]
+    assert document["estimate"]["precision"] == chosen
+    assert document["estimate"]["memory"]["fits"] is True
+    assert document["estimate"]["memory"]["total_bytes"] <= document["estimate"]["memory"]["available_bytes"]
+    assert chosen in document["recommendation"]["reason"]
+    assert document["better"]["memory"]["weights_bytes"] > document["estimate"]["memory"]["weights_bytes"]
+    assert document["cheaper"]["memory"]["total_bytes"] < document["estimate"]["memory"]["total_bytes"]
+    assert {item["precision"] for item in document["estimates"]} > {chosen}
+    assert shlex.split(document["command"])[0] == "llama-server"
+
+
+@pytest.mark.parametrize(
+    ("args", "available_gib"),
+    [(("--vram", "24GiB"), 24.0), (("--ram", "64GiB"), 64.0), (("--vram", "12GB"), 12e9 / 2**30)],
+)
+def test_memory_alone_describes_a_machine(run: Run, args: tuple[str, ...], available_gib: float) -> None:
+    """--vram is a GPU with that memory, --ram alone a computer without one."""
+    document = json.loads(run("recommend", QWEN, *args, "--offline", "--json").out)
+    assert document["estimate"]["memory"]["available_bytes"] == int(available_gib * 2**30)
+    assert document["estimate"]["memory"]["fits"]
+
+
+def test_vram_and_ram_together_split(run: Run) -> None:
+    """A model too large for the card uses the memory beside it, and says how fast or why not."""
+    document = json.loads(
+        run("recommend", "meta-llama/Llama-3.1-70B", "-d", "rtx-4090", "--ram", "64GiB", "--offline", "--json").out
+    )
+    kinds = [way["kind"] for way in document["alternatives"]]
+    assert "split" in kinds
+    assert "smaller model" in kinds
+    assert document["estimate"] == document["alternatives"][0]["estimate"]
+
+
+def test_emit_prints_the_recipe_alone(run: Run) -> None:
+    """What --emit writes can be piped: it is the command of the JSON and nothing else."""
+    args = ("recommend", QWEN, "-d", "rtx-4090", "--offline")
+    emitted = run(*args, "--emit").out
+    assert emitted.rstrip("\n") == json.loads(run(*args, "--json").out)["command"].rstrip("\n")
+    assert all(line.startswith("llama-") for line in emitted.splitlines())
+
+
+def test_a_preferred_engine_emits_its_own_recipe(run: Run) -> None:
+    """MLX for Apple, transformers' code for transformers."""
+    mlx = run("recommend", QWEN, "-d", "m2-ultra", "-e", "mlx-lm", "--offline", "--emit").out
+    assert "mlx_lm.generate" in mlx
+    code = run("recommend", QWEN, "-d", "rtx-4090", "-e", "transformers", "--offline", "--emit").out
+    compile(code, "recipe", "exec")
+
+
+def test_drafts_are_told_apart(run: Run) -> None:
+    """--draft auto finds one of the family with its arithmetic; one with another vocabulary is refused."""
+    args = ("recommend", "Qwen/Qwen3-32B", "-d", "rtx-6000-ada", "--offline")
+    document = json.loads(run(*args, "--draft", "auto", "--acceptance", "0.8", "--json").out)
+    draft = document["draft"]
+    assert draft["model"].startswith("Qwen/Qwen3-")
+    assert draft["acceptance"] == 0.8
+    cost = draft["verify_ratio"] + draft["draft_tokens"] * draft["draft_ratio"]
+    assert draft["speedup"] == pytest.approx(draft["tokens_per_step"] / cost)
+    refused = run("recommend", "Qwen/Qwen3-32B", "-d", "a100", "--draft", "openai-community/gpt2", "--offline")
+    assert refused.code == 2
+    assert "50,257" in refused.err
+
+
+def test_a_smaller_model_is_a_hint_not_an_answer(run: Run) -> None:
+    """Where only another model runs, the command fails with the one that would."""
+    result = run("recommend", "deepseek-ai/DeepSeek-V3", "-d", "rtx-4060", "--offline")
+    assert result.code == 4
+    assert "Run deepseek-ai/" in result.err
+
+
+def test_the_table_marks_the_choice(run: Run) -> None:
+    """One row is marked, the one that the sentence names, and the command follows."""
+    out = run("recommend", QWEN, "-d", "rtx-3060", "--offline").out
+    marked = [line.split()[1] for line in out.splitlines() if line.startswith("*")]
+    assert len(marked) == 1
+    assert f"Run {marked[0]} with llama.cpp." in out
+    assert "llama-server" in out.splitlines()[-2]
+
+
+@pytest.mark.parametrize("style", ["json", "csv"])
+def test_fit_for_scripts(run: Run, style: str) -> None:
+    """Raw figures, one row a model, all within the memory, the largest first."""
+    out = run("fit", "-d", "rtx-3060", "--family", "qwen3", "--format", style).out
+    rows = json.loads(out) if style == "json" else list(csv.DictReader(io.StringIO(out)))
+    assert rows
+    assert all(int(row["available_bytes"]) == 12 * 2**30 for row in rows)
+    sizes = [int(row["total_params"]) for row in rows]
+    assert sizes == sorted(sizes, reverse=True)
+
+
+def test_fit_says_what_it_leaves_out(run: Run) -> None:
+    """The table names the floor of quality and where answers are ranked; no line is wider than a terminal."""
+    out = run("fit", "-d", "rtx-3060", "--family", "qwen3", "--limit", "5").out
+    assert "--max-loss" in out
+    assert "lmarena.ai" in out
+    assert max(map(len, out.splitlines())) <= 100
+
+
+def test_hardware_for_people_and_scripts(run: Run) -> None:
+    """The table fits a terminal; the JSON has memory, speed and price, and each row reaches the speed."""
+    args = ("hardware", "meta-llama/Llama-3.1-70B", "--min-speed", "10", "--device", "rtx", "--offline")
+    assert max(map(len, run(*args).out.splitlines())) <= 100
+    rows = json.loads(run(*args, "--json").out)
+    assert rows
+    assert all(row["decode_tokens_per_s"] >= 10 for row in rows)
+    assert {"device", "count", "instance", "link", "memory_bytes", "price_usd_launch", "precision"} <= set(rows[0])
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "words"),
+    [
+        (("recommend", "deepseek-ai/DeepSeek-V3", "-d", "rtx-4060", "--offline"), 4, "does not run"),
+        (("recommend", QWEN, "-d", "rtx-4090", "--min-speed", "100000", "--offline"), 4, "100000"),
+        (("fit", "-d", "rtx-4090", "--family", "qwen3", "--min-speed", "100000"), 4, "RTX 4090"),
+        (("hardware", QWEN, "--device", "rtx-30", "--min-speed", "1e9", "--offline"), 4, QWEN),
+        (("recommend", QWEN, "-d", "rtx-9999", "--offline"), 2, "rtx-9999"),
+        (("recommend", QWEN, "-d", "rtx-4090", "-e", "lama.cpp", "--offline"), 2, "lama.cpp"),
+        (("recommend", QWEN, "-d", "rtx-4090", "-e", "mlx-lm", "--offline"), 2, "mlx-lm"),
+        (("recommend", QWEN, "--vram", "lots", "--offline"), 2, "lots"),
+        (("fit", "-d", "rtx-4090", "--prefer", "beauty"), 2, "beauty"),
+        (("hardware", QWEN, "-p", "q4_k_n", "--offline"), 2, "q4_k_n"),
+        (("recommend", "nobody/nothing-at-all", "-d", "rtx-4090", "--offline"), 3, "nothing-at-all"),
+    ],
+)
+def test_errors_quote_the_text_and_exit_with_their_code(run: Run, args: tuple[str, ...], code: int, words: str) -> None:
+    """What does not fit exits with 4, bad input with 2, an unknown model with 3; nothing is written to stdout."""
+    result = run(*args)
+    assert result.code == code, result.err
+    assert words in result.err
+    assert result.out == ""
