@@ -168,6 +168,22 @@ WRITTEN: list[tuple[str, str, dict[str, Any]]] = [
             },
         },
     ),
+    (
+        "qwen3_omni_moe",
+        "Qwen3OmniMoeForConditionalGeneration",
+        {
+            "thinker_config": {"text_config": SMALL | EXPERTS},
+            "talker_config": {
+                "thinker_hidden_size": 64,
+                "spatial_merge_size": 2,
+                "text_config": SMALL | EXPERTS | {"shared_expert_intermediate_size": 40, "attention_bias": True},
+                "code_predictor_config": SMALL | {"num_code_groups": 5},
+            },
+            "code2wav_config": TEXT
+            | {"intermediate_size": 96, "codebook_size": 50, "num_quantizers": 3, "upsampling_ratios": [2, 3]}
+            | {"upsample_rates": [4, 3], "decoder_dim": 48},
+        },
+    ),
     ("qwen2_5_omni", "Qwen2_5OmniForConditionalGeneration", {"enable_audio_output": False}),
     ("voxtral", "VoxtralForConditionalGeneration", {"text_config": {"num_hidden_layers": 2, "hidden_size": 64}}),
     (

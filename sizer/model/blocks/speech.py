@@ -18,6 +18,12 @@ def numbers(config: Config, name: str, default: tuple[int, ...]) -> tuple[int, .
     return tuple(values)
 
 
+def widen(tree: Tree, name: str, read: int, out: int, kernel: int) -> None:
+    """A transposed convolution, which keeps [in, out, kernel]."""
+    weight = parameter(f"{name}.weight", read, out, kernel, role=Role.CONV, module=Module.CONV)
+    tree.put(weight, parameter(f"{name}.bias", out, role=Role.BIAS, module=Module.CONV))
+
+
 def talker(config: Config, tree: Tree) -> None:
     """The talker: a decoder over sound codes that reads the thinker's hidden states."""
     size, read, words = config.size("hidden_size"), config.size("embedding_size"), config.size("vocab_size")
@@ -89,9 +95,7 @@ def _vocoder(config: Config, tree: Tree) -> None:
     tree.conv("conv_pre", size, config.size("mel_dim"), 7, bias=True)
     for step, kernel in enumerate(steps):
         narrow = size // 2
-        # A transposed convolution keeps [in, out, kernel].
-        up = parameter(f"ups.{step}.0.weight", size, narrow, kernel, role=Role.CONV, module=Module.CONV)
-        tree.put(up, parameter(f"ups.{step}.0.bias", narrow, role=Role.BIAS, module=Module.CONV))
+        widen(tree, f"ups.{step}.0", size, narrow, kernel)
         size = narrow
         for index, width in enumerate(kernels):
             block = tree.at(f"resblocks.{step * len(kernels) + index}")

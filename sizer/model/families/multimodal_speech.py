@@ -1,31 +1,41 @@
-"""Models that answer in speech: Qwen2.5-Omni."""
+"""Models that answer in speech: Qwen2.5-Omni and Qwen3-Omni."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from sizer.model.architecture import Tower
+from sizer.model.blocks import speech, speech_moe
 from sizer.model.blocks.core import Parts
-from sizer.model.blocks.speech import talker, token2wav
 from sizer.model.blocks.tree import Tree
 from sizer.model.config import Config
 from sizer.model.families import describe
 
 SPOKEN = "The talker and the vocoder count with the weights; what they keep while they speak does not."
+Maker = Callable[[Config, Tree], None]
 
 
-def qwen2_5_omni(config: Config) -> Parts:
-    """Qwen2.5-Omni: the thinker, which is a model of its own, and where it speaks the talker and the vocoder."""
-    thinker = config.sub("thinker_config")
-    parts = describe(thinker, "qwen2_5_omni_thinker")
-    tensors = tuple(replace(tensor, name=f"thinker.{tensor.name}") for tensor in parts.tensors)
-    if not config.flag("enable_audio_output", default=True):
-        return replace(parts, tensors=tensors)
-    tree = Tree(tower=Tower.AUDIO)
-    talker(config.sub("talker_config"), tree.at("talker"))
-    token2wav(config.sub("token2wav_config"), tree.at("token2wav"))
-    return replace(parts, tensors=tensors + tuple(tree.tensors), notes=(*parts.notes, SPOKEN))
+@dataclass(frozen=True)
+class Speaker:
+    """The thinker, which is a model of its own, and where the model speaks the talker and the vocoder."""
+
+    thinker: str
+    talker: Maker
+    vocoder: tuple[str, Maker]
+
+    def __call__(self, config: Config) -> Parts:
+        parts = describe(config.sub("thinker_config"), self.thinker)
+        tensors = tuple(replace(tensor, name=f"thinker.{tensor.name}") for tensor in parts.tensors)
+        if not config.flag("enable_audio_output", default=True):
+            return replace(parts, tensors=tensors)
+        tree, (name, vocoder) = Tree(tower=Tower.AUDIO), self.vocoder
+        self.talker(config.sub("talker_config"), tree.at("talker"))
+        vocoder(config.sub(f"{name}_config"), tree.at(name))
+        return replace(parts, tensors=tensors + tuple(tree.tensors), notes=(*parts.notes, SPOKEN))
 
 
-FAMILIES: dict[str, Callable[[Config], Parts]] = {"qwen2_5_omni": qwen2_5_omni}
+FAMILIES: dict[str, Callable[[Config], Parts]] = {
+    "qwen2_5_omni": Speaker("qwen2_5_omni_thinker", speech.talker, ("token2wav", speech.token2wav)),
+    "qwen3_omni_moe": Speaker("qwen3_omni_moe_thinker", speech_moe.talker, ("code2wav", speech_moe.code2wav)),
+}
