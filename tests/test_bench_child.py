@@ -146,6 +146,30 @@ def test_scratch_of_a_living_run_is_left_alone(scratch: Path):
         assert first.is_dir()
 
 
+def test_no_room_for_a_temporary_folder_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A temporary folder that cannot be made is one clear line, exit 5."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    with pytest.raises(BenchmarkFailed, match="No temporary folder"), scratch_folder():
+        pass
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the full disk of Linux")
+def test_full_output_is_told(tmp_path: Path):
+    """A disk that is full behind stdout ends with exit 5 and one line."""
+    with fake_server() as server, Path("/dev/full").open("w", encoding="utf-8") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "sizer", "bench", "--server", server.url, "--output", "4", "--repeats", "1"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            env={**os.environ, "TMPDIR": str(tmp_path)},
+        )
+    assert done.returncode == 5
+    assert "could not be written" in done.stderr
+    assert done.stderr.strip().count("\n") == 0
+
+
 def test_parent_does_not_spin(scratch: Path):
     """While the child works the parent waits: it takes next to no processor time."""
     with fake_server() as server:

@@ -268,6 +268,13 @@ def test_stored_quantization_is_not_overruled():
     assert recipe("gptq-int4-g64", QWEN3).stored["group_size"] == 64
 
 
+def test_a_repositorys_own_exceptions_hold():
+    """What a bitsandbytes repository leaves in 16 bits stays there with made-up weights too."""
+    own = {"quant_method": "bitsandbytes", "load_in_4bit": True, "llm_int8_skip_modules": ["lm_head", "model.a"]}
+    made = recipe("nf4", {**QWEN3, "quantization_config": own})
+    assert made.bitsandbytes["llm_int8_skip_modules"] == ["lm_head", "model.a"]
+
+
 def test_gguf_types_are_not_for_transformers():
     """A GGUF type asked of the transformers backend says where it runs."""
     with pytest.raises(UsageError, match="q4_k_m"):

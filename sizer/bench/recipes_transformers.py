@@ -69,6 +69,8 @@ def recipe(precision: str, config: Mapping[str, Any]) -> Recipe:
         settings = dict(_BITSANDBYTES[precision])
         if "load_in_4bit" in settings:
             settings["bnb_4bit_compute_dtype"] = compute
+        if own.get("llm_int8_skip_modules"):
+            settings["llm_int8_skip_modules"] = list(own["llm_int8_skip_modules"])
         return Recipe(compute, bitsandbytes=settings)
     return Recipe(own_dtype if own_dtype != "float32" else "float16", stored=own or _stored_settings(precision))
 

@@ -9,6 +9,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from sizer.errors import BenchmarkFailed
+
 PREFIX = "sizer-bench-"
 LOCK = "in-use"
 
@@ -18,7 +20,13 @@ def scratch_folder() -> Iterator[Path]:
     """A new folder, removed at the end with all in it. Folders of killed runs, whose lock is free, go first."""
     parent = Path(tempfile.gettempdir())
     _sweep(parent)
-    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
+    except OSError as error:
+        raise BenchmarkFailed(
+            f"No temporary folder can be made in {str(parent)!r} ({error.strerror}).",
+            "Free space, or point TMPDIR elsewhere.",
+        ) from error
     try:
         with (folder / LOCK).open("w", encoding="ascii") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)

@@ -68,7 +68,23 @@ def command(precisions: tuple[str, ...], style: str, save_to: Path | None, **opt
     finally:
         # What was measured before a failure is not lost with it.
         if results:
-            echo(render(results, style))
+            _print(render(results, style))
+
+
+def _print(text: str) -> None:
+    """Write the results; a full disk behind stdout is a failed benchmark, a reader that left is not."""
+    import errno
+
+    try:
+        echo(text)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        from sizer.errors import BenchmarkFailed
+
+        raise BenchmarkFailed(
+            f"The result could not be written to the output ({error.strerror}).", "Free space, or write elsewhere."
+        ) from error
 
 
 def render(results: list[Result], style: str) -> str:
