@@ -14,8 +14,9 @@ from sizer.calibrate.terms import TERMS
 from sizer.estimate.speed import EVIDENCE_LEVELS
 from sizer.estimate.speed_law import Constants
 
-COMMAND = "sizer calibrate data/measurements.csv"
+COMMAND = "sizer calibrate data/measurements.csv --serving data/serving.csv"
 LEAST_DECODE_SHARE = 0.6
+SERVING_WEIGHT = 0.1
 ENOUGH_ROWS = 40
 """Held-out rows that a level of evidence needs for bounds of its own; with fewer it takes those of all rows."""
 
@@ -28,11 +29,16 @@ class Calibration:
     residuals: Mapping[str, Mapping[str, Sequence[Residual]]]
 
 
-def calibrate(rows: Sequence[Measurement]) -> Calibration:
-    """Fits the constants of decode and prefill, and measures them on held-out rows. The same rows give the same."""
+def calibrate(rows: Sequence[Measurement], serving: Sequence[Measurement] = ()) -> Calibration:
+    """Fits the constants of decode and prefill, and measures them on held-out rows. The same rows give the same.
+
+    `serving` are rows of engines under load: they teach what batches and ranks cost, and are not scored.
+    """
     observations = observe(rows)
+    under_load = [replace(row, weight=SERVING_WEIGHT) for row in observe(serving) if row.quantity == "decode"]
     prefill = [row for row in observations if row.quantity == "prefill"]
     observations = requests_as_decode(observations, Constants(fit_terms(prefill, TERMS["prefill"]), {}, {}))
+    observations += under_load
     terms: dict[str, Any] = {}
     spreads: dict[str, Any] = {}
     residuals: dict[str, dict[str, list[Residual]]] = {}
@@ -76,11 +82,16 @@ def _is_evidence(group: str) -> bool:
 
 
 def _spreads(residuals: Sequence[Residual]) -> list[list[Any]]:
-    """Conformal bounds by evidence level, with the number of held-out rows behind them."""
+    """Conformal bounds by evidence, and by evidence and engine where rows suffice, with the rows behind them."""
+    everything = [one.log_ratio for one in residuals]
+    groups: dict[str, list[float]] = {level: [] for level in EVIDENCE_LEVELS}
+    for one in residuals:
+        groups[one.evidence].append(one.log_ratio)
+        groups.setdefault(f"{one.evidence}: {one.row.engine}", []).append(one.log_ratio)
     rows = []
-    for level in EVIDENCE_LEVELS:
-        of_level = [one.log_ratio for one in residuals if one.evidence == level]
-        chosen = of_level if len(of_level) >= ENOUGH_ROWS else [one.log_ratio for one in residuals]
-        low, high = conformal_bounds(chosen)
-        rows.append([level, round(low, 4), round(high, 4), len(of_level)])
+    for name, found in groups.items():
+        if len(found) < ENOUGH_ROWS and name not in EVIDENCE_LEVELS:
+            continue
+        low, high = conformal_bounds(found if len(found) >= ENOUGH_ROWS else everything)
+        rows.append([name, round(low, 4), round(high, 4), len(found)])
     return rows

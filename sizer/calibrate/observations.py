@@ -24,8 +24,8 @@ NOISY_FLAGS = frozenset({"rounded", "derived", "power_limited"})
 NOISY_WEIGHT = 0.5
 TEACHING_FLAGS = frozenset({"aggregate", "offload", "few_threads"})
 """Flagged rows that still teach: how batches, host memory and threads cost time."""
-CROWD_POWER = 0.4
-"""Rows of one source, engine and device count as their number to the power 1 - 0.4: they repeat each other."""
+CROWD_POWER = 0.2
+"""Rows of one source, engine and device count as their number to the power 0.8: they repeat each other."""
 
 
 @dataclass(frozen=True, slots=True)

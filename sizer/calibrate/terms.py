@@ -28,6 +28,7 @@ _RATE = {
     "generation": 0.12,
     "device": 0.06,
     "era": 0.2,
+    "runtime kernel": 0.2,
     "log bandwidth": 0.1,
     "log bandwidth beyond 1 TB/s": 0.2,
     **_KERNELS,
@@ -40,18 +41,28 @@ _COUNT = {
     "family": 0.4,
     "backend family": 0.3,
     "generation": 0.2,
+    "memory": 0.4,
     "era": 0.4,
+}
+_CACHE = {
+    "engine": 1.5,
+    "engine kernel": 0.5,
+    "runtime": 1.0,
+    "backend": 0.5,
+    "backend family": 0.3,
+    "era": 0.5,
 }
 _SHARED = {"runtime": 0.3, "backend": 0.2, "backend family": 0.15}
 
 DECODE_TERMS = {
     "weights": TermPrior(0.35, _RATE),
     "experts": TermPrior(0.3, _SHARED, "weights"),
-    "cache": TermPrior(0.3, _SHARED, "weights"),
+    "cache": TermPrior(0.3, _CACHE, "weights"),
     "host": TermPrior(0.3, {"runtime": 0.3}),
     "compute": TermPrior(0.5, {"runtime": 0.7, "backend": 0.5, "family": 0.6, "backend kernel": 0.5}),
     "threads": TermPrior(0.0, {"runtime": 0.5, "kernel": 0.5}),
-    "launch": TermPrior(-1.0, {"runtime": 1.5, "engine": 0.7, "runtime kernel": 0.5, "era": 0.4}),
+    "launch": TermPrior(-1.0, {"runtime": 1.5, "engine": 0.7, "runtime kernel": 0.5, "engine kernel": 0.5, "era": 0.4}),
+    "expert_launch": TermPrior(-4.0, {"runtime": 2.0, "engine": 1.0, "runtime kernel": 0.7}),
     "layers": TermPrior(0.0, _COUNT),
     "moe_layers": TermPrior(
         -1.0, {"runtime": 1.0, "engine": 1.0, "runtime kernel": 0.5, "backend": 0.4, "family": 0.3}

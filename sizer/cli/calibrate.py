@@ -12,11 +12,14 @@ from sizer.errors import UsageError
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "--serving", type=click.Path(path_type=Path), metavar="FILE", help="Rows under load, as data/serving.csv."
+)
 @click.option("--output", "-o", type=click.Path(path_type=Path), metavar="FILE", help="Write the constants there.")
 @click.option(
     "--report", type=click.Path(path_type=Path), metavar="FILE", help="Write the held-out errors as Markdown."
 )
-def command(file: Path, output: Path | None, report: Path | None) -> None:
+def command(file: Path, serving: Path | None, output: Path | None, report: Path | None) -> None:
     """Fit the engine constants to FILE and print the errors on rows that were held out.
 
     Each row is predicted by constants that never saw its device, its model or its source. The same file
@@ -24,7 +27,7 @@ def command(file: Path, output: Path | None, report: Path | None) -> None:
 
     \b
     sizer calibrate data/measurements.csv
-    sizer calibrate data/measurements.csv --output data/constants.json --report docs/accuracy.md
+    sizer calibrate data/measurements.csv --serving data/serving.csv --output data/constants.json
     """
     try:
         import scipy  # noqa: F401
@@ -33,9 +36,10 @@ def command(file: Path, output: Path | None, report: Path | None) -> None:
     from sizer.calibrate.calibration import calibrate
     from sizer.calibrate.constants_file import constants_text
     from sizer.calibrate.measurements import read_measurements
+    from sizer.calibrate.serving import read_serving
     from sizer.report.accuracy import accuracy_markdown, accuracy_text
 
-    found = calibrate(read_measurements(file))
+    found = calibrate(read_measurements(file), read_serving(serving) if serving else ())
     if output is not None:
         output.write_text(constants_text(found.document), encoding="utf-8")
     if report is not None:

@@ -19,6 +19,7 @@ class Engine:
     `runtime` is the engine whose kernels it shares: the constants of an engine shrink toward its runtime's.
     `backends` maps a vendor (or `cpu`, or `any`) to the backend used there. `parallelism` and `offload` are the ways
     it splits a model over devices and with the host. `preferred_on` are the vendors whose owners take it first.
+    `accumulates` is the width that its 16-bit products are summed in: cards may do fp16 sums at twice the fp32 rate.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Engine:
     offload: tuple[str, ...]
     aliases: tuple[str, ...]
     preferred_on: tuple[str, ...]
+    accumulates: str
     source: str
 
     def backend(self, device: Device) -> str | None:
@@ -59,6 +61,7 @@ def _engine(row: dict[str, str]) -> Engine:
         offload=tuple(row["offload"].split()),
         aliases=tuple(row["aliases"].split()),
         preferred_on=tuple(row["preferred_on"].split()),
+        accumulates=row["accumulates"],
         source=row["source"],
     )
 

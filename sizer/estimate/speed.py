@@ -91,7 +91,8 @@ def evidence(case: SpeedCase, fitted: Constants) -> str:
 
 
 def _interval(rate: float, case: SpeedCase, fitted: Constants, quantity: str) -> tuple[float, float]:
-    low, high = fitted.spreads[quantity][evidence(case, fitted)]
+    level, spreads = evidence(case, fitted), fitted.spreads[quantity]
+    low, high = spreads.get(f"{level}: {case.engine.name}") or spreads[level]
     return rate * exp(low), rate * exp(high)
 
 

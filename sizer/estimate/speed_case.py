@@ -152,10 +152,11 @@ def covariates(case: SpeedCase) -> dict[str, float]:
     return {"log bandwidth": log_bandwidth, "log bandwidth beyond 1 TB/s": max(0.0, log_bandwidth - log(2))}
 
 
-def nominal_flops_per_s(device: Device) -> float:
+def nominal_flops_per_s(device: Device, accumulates: str = "fp32") -> float:
     """The dense peak that compute terms are relative to: 16-bit, else 32-bit, else a guess from the bandwidth."""
     peaks = device.peak_flops_per_s
     if is_cpu(device):
         return peaks.get("fp32", 0) or (device.bandwidth_bytes_per_s or 5e10) * 20
-    known = peaks.get("bf16") or peaks.get("fp16") or 2 * peaks.get("fp32", 0)
+    faster = peaks.get("fp16_acc16") if accumulates == "fp16" else None
+    known = faster or peaks.get("bf16") or peaks.get("fp16") or 2 * peaks.get("fp32", 0)
     return known or (device.bandwidth_bytes_per_s or 5e10) * REFERENCE_FLOPS_PER_BYTE

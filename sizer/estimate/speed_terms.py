@@ -13,11 +13,14 @@ from sizer.estimate.speed_law import COMPUTE, LAUNCH, MEMORY, OVERHEAD, Amount
 from sizer.estimate.traffic import Traffic
 from sizer.model.architecture import Architecture, MlpKind
 
-LAYER_S, STEP_S, SEQUENCE_S, HOP_S = 1e-4, 1e-3, 1e-4, 1e-4
+LAYER_S, STEP_S, SEQUENCE_S, HOP_S, EXPERT_S = 1e-4, 1e-3, 1e-4, 1e-4, 1e-5
 CORE_OPS_PER_S = 1e10
 """Weights that one CPU core unpacks and multiplies a second, nominally."""
 DEFAULT_HOST_BANDWIDTH_BYTES_PER_S = 6e10
 LARGEST_TENSOR_GROUP = 8
+CHUNKS_IN_FLIGHT = 4
+"""llama.cpp submits a logical batch of 2048 tokens as 4 physical ones of 512, which follow each other through the
+devices of a layer split (llama.cpp n_batch and n_ubatch)."""
 
 
 def layer_count(architecture: Architecture) -> float:
@@ -38,6 +41,11 @@ def moe_layer_count(architecture: Architecture) -> float:
     if architecture.layers:
         return float(sum(layer.mlp is MlpKind.MOE for layer in architecture.layers))
     return layer_count(architecture) if architecture.active_params < architecture.total_params else 0.0
+
+
+def expert_count(case: SpeedCase) -> int:
+    """Experts of a layer: what an engine that calls them one by one goes through."""
+    return case.architecture.experts or 0
 
 
 def parallelism(case: SpeedCase) -> str:
@@ -75,7 +83,16 @@ def bandwidth_bytes_per_s(case: SpeedCase) -> float:
 
 def peak_flops_per_s(case: SpeedCase) -> float:
     """Nominal dense peak that a step sees."""
-    return nominal_flops_per_s(case.device) * tensor_ranks(case)
+    return nominal_flops_per_s(case.device, case.engine.accumulates) * tensor_ranks(case)
+
+
+def pipeline_speedup(case: SpeedCase, chunks: int) -> float:
+    """How much faster n devices of a layer split read a prompt than one: c n / (c + n - 1) with c chunks in flight."""
+    count = len(case.devices)
+    if count == 1 or case.engine.runtime != "llama.cpp" or parallelism(case) != "layer":
+        return 1.0
+    flying = min(chunks, CHUNKS_IN_FLIGHT)
+    return flying * count / (flying + count - 1)
 
 
 def host_share(case: SpeedCase) -> float:
@@ -111,6 +128,7 @@ def decode_amounts(case: SpeedCase, traffic: Traffic) -> tuple[Amount, ...]:
         Amount("host", MEMORY, hosted / host_bandwidth_bytes_per_s(case)),
         Amount("compute", COMPUTE, traffic.flops / peak),
         Amount("launch", LAUNCH, layers * LAYER_S),
+        Amount("expert_launch", LAUNCH, moe_layer_count(case.architecture) * expert_count(case) * EXPERT_S),
         Amount("layers", OVERHEAD, layers * LAYER_S),
         Amount("moe_layers", OVERHEAD, moe_layer_count(case.architecture) * LAYER_S),
         Amount("step", OVERHEAD, STEP_S),
@@ -125,7 +143,8 @@ def decode_amounts(case: SpeedCase, traffic: Traffic) -> tuple[Amount, ...]:
 
 def prefill_amounts(case: SpeedCase, traffic: Traffic, chunks: int) -> tuple[Amount, ...]:
     """The amounts of reading the prompts in `chunks` passes over the weights."""
-    bandwidth, peak, ranks = bandwidth_bytes_per_s(case), peak_flops_per_s(case), tensor_ranks(case)
+    speedup, ranks = pipeline_speedup(case, chunks), tensor_ranks(case)
+    bandwidth, peak = bandwidth_bytes_per_s(case) * speedup, peak_flops_per_s(case) * speedup
     attention = traffic.stage("kv").flops
     layers = layer_count(case.architecture)
     hosted = traffic.weight_bytes * host_share(case)
@@ -137,8 +156,8 @@ def prefill_amounts(case: SpeedCase, traffic: Traffic, chunks: int) -> tuple[Amo
         Amount("prefill_attention", COMPUTE, attention / peak),
         Amount("prefill_weights", MEMORY, (traffic.bytes_read - hosted) / bandwidth),
         Amount("prefill_host", MEMORY, hosted / link),
-        Amount("prefill_launch", LAUNCH, layers * chunks * LAYER_S),
-        Amount("prefill_layers", OVERHEAD, layers * chunks * LAYER_S),
+        Amount("prefill_launch", LAUNCH, layers * chunks / speedup * LAYER_S),
+        Amount("prefill_layers", OVERHEAD, layers * chunks / speedup * LAYER_S),
         Amount("prefill_step", OVERHEAD, chunks * STEP_S),
     ]
     if ranks > 1:

@@ -65,7 +65,10 @@ def _tables(found: Calibration, style: str) -> list[str]:
 def _row(name: str, residuals: Sequence[Residual], found: Calibration, quantity: str) -> dict[str, str]:
     seen = errors([one.log_ratio for one in residuals])
     bounds = {level: (low, high) for level, low, high, _ in found.document["spreads"][quantity]}
-    inside = sum(bounds[one.evidence][0] <= one.log_ratio <= bounds[one.evidence][1] for one in residuals)
+    inside = 0
+    for one in residuals:
+        low, high = bounds.get(f"{one.evidence}: {one.row.engine}") or bounds[one.evidence]
+        inside += low <= one.log_ratio <= high
     return {
         "": name,
         "n": str(seen.n),
