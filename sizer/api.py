@@ -12,6 +12,7 @@ from sizer.estimate.workload import Workload
 if TYPE_CHECKING:
     from sizer.device.records import Target
     from sizer.estimate.answer import Answer
+    from sizer.estimate.estimate import Drafting
     from sizer.estimate.records import Estimate
     from sizer.model.resolve import Resolved
 
@@ -46,6 +47,7 @@ class WorkAsked:
     parallelism: str = ""
     gpu_layers: int | None = None
     threads: int | None = None
+    drafting: Drafting | None = None
 
     def workload(self) -> Workload:
         """The workload; a context shorter than prompt and output together is an error."""
@@ -172,6 +174,7 @@ def estimates(resolved: Resolved, target: Target, work: WorkAsked) -> Iterator[E
                 engine=work.engine,
                 stored=stored,
                 context_max=work.context_tokens == "max",
+                drafting=work.drafting,
             )
         )
 

@@ -139,6 +139,14 @@ def test_context_max_fills_the_card(run: Run) -> None:
     assert document["estimates"][0]["memory"]["fits"] is True
 
 
+def test_a_draft_is_weighed(run: Run) -> None:
+    """--draft says what speculative decoding gains: more with more acceptance, nothing below break-even."""
+    args = ("Qwen/Qwen3-32B", "-d", "rtx-4090", "-p", "q4_k_m", "--draft", "Qwen/Qwen3-0.6B", "--acceptance")
+    gains = [estimates(run, *args, text)["estimates"][0]["speculation"]["speedup"] for text in ("0", "0.5", "0.9")]
+    assert gains[0] < 1 < gains[2]
+    assert gains == sorted(gains)
+
+
 def test_described_device(run: Run) -> None:
     """A device may be given by its figures alone."""
     document = estimates(run, LLAMA, "--bandwidth", "936GB/s", "--memory", "24GiB", "-p", "q4_k_m")

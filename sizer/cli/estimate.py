@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from sizer.api import DeviceAsked, WorkAsked, estimates, targets
 from sizer.cli.common import device_options, echo, output_options, talk, workload_options
 
 if TYPE_CHECKING:
+    from sizer.estimate.estimate import Drafting
     from sizer.estimate.records import Estimate
 
 PLOT_KINDS = ("memory", "speed", "batch", "roofline", "frontier")
@@ -23,6 +25,9 @@ PLOT_KINDS = ("memory", "speed", "batch", "roofline", "frontier")
 @device_options
 @workload_options
 @output_options
+@click.option("--draft", metavar="MODEL", help="A draft model for speculative decoding.")
+@click.option("--draft-tokens", type=click.IntRange(1, 64), default=4, show_default=True, help="Drafted a step.")
+@click.option("--acceptance", type=click.FloatRange(0, 1), metavar="P", help="Of each drafted token.  [default: 0.7]")
 @click.option("--explain", is_flag=True, help="Write out the arithmetic, number by number.")
 @click.option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="Draw them: .png, .svg or .pdf.")
 @click.option(
@@ -43,7 +48,8 @@ def command(models: tuple[str, ...], explain: bool, offline: bool, style: str, *
     """
     from sizer.model.resolve import resolve
 
-    work, found_targets = work_asked(options), targets(devices_asked(options), talk)
+    work = replace(work_asked(options), drafting=drafting_asked(options, offline))
+    found_targets = targets(devices_asked(options), talk)
     answers = [
         [list(estimates(resolved, target, work)) for target in found_targets]
         for resolved in (resolve(model, offline=offline) for model in models)
@@ -69,6 +75,18 @@ def work_asked(options: dict[str, Any]) -> WorkAsked:
         gpu_layers=options["gpu_layers"],
         threads=options["threads"],
     )
+
+
+def drafting_asked(options: dict[str, Any], offline: bool) -> Drafting | None:
+    """The draft model and how it is used, where one is asked for."""
+    if options["draft"] is None:
+        return None
+    from sizer.advise.draft import USUAL_ACCEPTANCE
+    from sizer.estimate.estimate import Drafting
+    from sizer.model.resolve import resolve
+
+    acceptance = USUAL_ACCEPTANCE if options["acceptance"] is None else options["acceptance"]
+    return Drafting(resolve(options["draft"], offline=offline).architecture, options["draft_tokens"], acceptance)
 
 
 def devices_asked(options: dict[str, Any]) -> DeviceAsked:

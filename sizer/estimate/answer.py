@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sizer.estimate.records import Estimate, Part
+from sizer.estimate.records import Estimate, Part, Speculation
 from sizer.estimate.workload import Workload
 
 SCHEMA_VERSION = 1
@@ -130,6 +130,7 @@ class ModelEstimate:
     prefill: PrefillSpeed
     request: RequestSpeed
     quality: Quality
+    speculation: Speculation | None
     assumptions: tuple[str, ...]
 
 
@@ -198,6 +199,7 @@ def model_estimate(estimate: Estimate) -> ModelEstimate:
         prefill=_prefill(estimate),
         request=_request(estimate),
         quality=Quality(estimate.quality_kl_divergence),
+        speculation=estimate.speculation,
         assumptions=estimate.assumptions,
     )
 

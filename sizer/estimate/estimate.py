@@ -10,7 +10,7 @@ from sizer.errors import UnknownEngine
 from sizer.estimate.engines import Engine, default_engine, find_engine, is_cpu
 from sizer.estimate.footprint import engine_memory
 from sizer.estimate.placement import max_context_tokens, place
-from sizer.estimate.records import Estimate, Footprint, Placement, Speed
+from sizer.estimate.records import Estimate, Footprint, Placement, Speculation, Speed
 from sizer.estimate.shares import Case
 from sizer.estimate.speed import predict
 from sizer.estimate.workload import Workload
@@ -21,6 +21,15 @@ from sizer.precision.store import store
 from sizer.precision.stored import Stored
 
 LAYER_SPLITS = frozenset({"layer", "pipeline", "row"})
+
+
+@dataclass(frozen=True, slots=True)
+class Drafting:
+    """A draft model: how many tokens it drafts a step, and with which probability each is accepted."""
+
+    architecture: Architecture
+    draft_tokens: int
+    acceptance: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +48,7 @@ class Question:
     engine_version: str = ""
     engine_date: str = ""
     context_max: bool = False
+    drafting: Drafting | None = None
 
 
 def estimate(question: Question) -> Estimate:
@@ -68,6 +78,7 @@ def estimate(question: Question) -> Estimate:
         speed=speed,
         max_context_tokens=longest,
         quality_kl_divergence=kl_divergence(precision),
+        speculation=_speculation(question, case, engine, placement) if speed is not None else None,
         assumptions=_assumptions(question, case, needed, speed),
     )
 
@@ -124,6 +135,25 @@ def _speed(question: Question, case: Case, engine: Engine, placement: Placement)
     )
 
 
+def _speculation(question: Question, case: Case, engine: Engine, placement: Placement) -> Speculation | None:
+    """What the draft gains, at the model's own precision; None where no draft is asked for."""
+    drafting = question.drafting
+    if drafting is None:
+        return None
+    from sizer.estimate.speed_speculative import speculate
+
+    return speculate(
+        (question.architecture, case.stored),
+        (drafting.architecture, _stored(drafting.architecture, case.stored.precision, engine.name)),
+        case.target,
+        case.workload,
+        engine.name,
+        draft_tokens=drafting.draft_tokens,
+        acceptance=drafting.acceptance,
+        placement=placement,
+    )
+
+
 def _assumptions(question: Question, case: Case, needed: Footprint, speed: Speed | None) -> tuple[str, ...]:
     """What a reader must know to trust the figures, most general first."""
     model, device = question.architecture, case.target.device
@@ -140,4 +170,9 @@ def _assumptions(question: Question, case: Case, needed: Footprint, speed: Speed
         notes.append("No speed where the model does not fit: --ram or --host let layers go to the host.")
     if speed is not None:
         notes += speed.notes
+    if question.drafting is not None:
+        notes.append(
+            f"{question.drafting.architecture.model_id} drafts {question.drafting.draft_tokens} tokens a step, each "
+            f"accepted with probability {question.drafting.acceptance:g}; its own memory is not counted."
+        )
     return tuple(dict.fromkeys(notes))

@@ -168,6 +168,17 @@ class Speed:
 
 
 @dataclass(frozen=True, slots=True)
+class Speculation:
+    """What a draft model gains. `tokens_per_s` is one sequence's; `speedup` below 1 says that it does not pay."""
+
+    tokens_per_step: float
+    verify_cost: float
+    draft_cost: float
+    speedup: float
+    tokens_per_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Estimate:
     """One model at one precision on one target: memory, place and speed, and what was assumed for them.
 
@@ -186,4 +197,5 @@ class Estimate:
     speed: Speed | None
     max_context_tokens: int | None
     quality_kl_divergence: float | None = None
+    speculation: Speculation | None = None
     assumptions: tuple[str, ...] = ()

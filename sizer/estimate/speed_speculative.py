@@ -8,11 +8,11 @@ waits for memory verifies for little more than one token's time, a mixture reads
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from sizer.device.records import Target
 from sizer.errors import UsageError
-from sizer.estimate.records import Placement
+from sizer.estimate.records import Placement, Speculation
 from sizer.estimate.speed import timed
 from sizer.estimate.speed_case import SpeedCase, speed_case
 from sizer.estimate.speed_law import Constants, constants
@@ -21,17 +21,6 @@ from sizer.estimate.traffic import decode_traffic
 from sizer.estimate.workload import Workload
 from sizer.model.architecture import Architecture
 from sizer.precision.stored import Stored
-
-
-@dataclass(frozen=True, slots=True)
-class Speculation:
-    """What a draft gains. `tokens_per_s` is one sequence's; `speedup` below 1 says that it does not pay."""
-
-    tokens_per_step: float
-    verify_cost: float
-    draft_cost: float
-    speedup: float
-    tokens_per_s: float
 
 
 def expected_tokens(acceptance: float, draft_tokens: int) -> float:
