@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -97,8 +98,9 @@ def reached() -> dict[str, Any]:
 
 
 def main() -> None:
-    """Write one file for each model type."""
-    folder = Path(__file__).resolve().parent.parent / "data" / "config_defaults"
+    """Write one file for each model type, into the folder of the first argument where there is one."""
+    stored = Path(__file__).resolve().parent.parent / "data" / "config_defaults"
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else stored
     folder.mkdir(parents=True, exist_ok=True)
     for model_type, config_class in reached().items():
         text = json.dumps(describe(config_class), sort_keys=True, separators=(",", ":"))
