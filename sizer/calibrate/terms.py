@@ -28,6 +28,7 @@ _RATE = {
     "generation": 0.12,
     "device": 0.06,
     "era": 0.2,
+    "version": 0.15,
     "runtime kernel": 0.2,
     "log bandwidth": 0.1,
     "log bandwidth beyond 1 TB/s": 0.2,
@@ -43,6 +44,7 @@ _COUNT = {
     "generation": 0.2,
     "memory": 0.4,
     "era": 0.4,
+    "version": 0.4,
 }
 _CACHE = {
     "engine": 1.5,
@@ -51,6 +53,7 @@ _CACHE = {
     "backend": 0.5,
     "backend family": 0.3,
     "era": 0.5,
+    "version": 0.5,
 }
 _SHARED = {"runtime": 0.3, "backend": 0.2, "backend family": 0.15}
 
@@ -61,7 +64,9 @@ DECODE_TERMS = {
     "host": TermPrior(0.3, {"runtime": 0.3}),
     "compute": TermPrior(0.5, {"runtime": 0.7, "backend": 0.5, "family": 0.6, "backend kernel": 0.5}),
     "threads": TermPrior(0.0, {"runtime": 0.5, "kernel": 0.5}),
-    "launch": TermPrior(-1.0, {"runtime": 1.5, "engine": 0.7, "runtime kernel": 0.5, "engine kernel": 0.5, "era": 0.4}),
+    "launch": TermPrior(
+        -1.0, {"runtime": 1.5, "engine": 0.7, "runtime kernel": 0.5, "engine kernel": 0.5, "era": 0.4, "version": 0.3}
+    ),
     "expert_launch": TermPrior(-4.0, {"runtime": 2.0, "engine": 1.0, "runtime kernel": 0.7}),
     "layers": TermPrior(0.0, _COUNT),
     "moe_layers": TermPrior(

@@ -136,7 +136,16 @@ def groups(case: SpeedCase) -> dict[str, str]:
         "era": f"{runtime} {min(max(built, FIRST_YEAR), LATEST_YEAR)}",
         "link": _link(case),
     }
+    release = _release(case.engine_version)
+    if release:
+        found["version"] = f"{engine} {release}"
     return {level: f"{level}: {group}" for level, group in found.items()}
+
+
+def _release(version: str) -> str:
+    """A version up to its minor number (`0.6` of `0.6.3.post1`); empty for dates, hashes and build numbers."""
+    numbers = re.match(r"v?(\d{1,2}\.\d{1,3})(?=\D|$)", version)
+    return numbers[1] if numbers else ""
 
 
 def _link(case: SpeedCase) -> str:
