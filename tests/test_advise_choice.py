@@ -14,7 +14,6 @@ from sizer.advise.advice import questions_for
 from sizer.advise.ladder import ladders, own_precision
 from sizer.advise.loss import expected_loss, layer_bits, loss_at, loss_of
 from sizer.advise.recommend import (
-    MEMORY_MARGIN,
     NEGLIGIBLE_LOSS,
     PREFERENCES,
     TOLERABLE_LOSS,
@@ -67,7 +66,7 @@ def test_the_choice_fits_and_nothing_eligible_beats_it(
         item
         for item in tried
         if item.placement.whole
-        and item.placement.shares[0].total_bytes <= (1 - MEMORY_MARGIN) * memory_gib * 2**30
+        and item.placement.shares[0].total_bytes <= min(0.95 * memory_gib, memory_gib - 1) * 2**30
         and (min_speed is None or (decode_rate(item) or 0) >= min_speed)
         and (max_loss is None or loss_of(item) <= max_loss)
     ]

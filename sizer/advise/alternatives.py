@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 
 from sizer.advise.loss import loss_of
 from sizer.advise.recommend import (
-    MEMORY_MARGIN,
     READING_TOKENS_PER_S,
     TOLERABLE_LOSS,
     USABLE_LOSS,
@@ -19,6 +18,7 @@ from sizer.advise.recommend import (
     figures,
     reaches,
     split_text,
+    with_margin,
     within_loss,
 )
 from sizer.device.records import Device, Target
@@ -141,7 +141,7 @@ def _with_margin(target: Target) -> Target:
     """The target without a host and with its memory less the margin that a recommendation leaves free."""
 
     def less(size_bytes: int | None) -> int | None:
-        return None if size_bytes is None else int(size_bytes * (1 - MEMORY_MARGIN))
+        return None if size_bytes is None else with_margin(size_bytes)
 
     def smaller(device: Device) -> Device:
         limit_bytes = less(device.memory_limit_bytes)

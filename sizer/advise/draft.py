@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 
 from sizer.advise.advice import questions_for
-from sizer.advise.recommend import MEMORY_MARGIN, WORTHWHILE_GAIN
+from sizer.advise.recommend import WORTHWHILE_GAIN, with_margin
 from sizer.estimate.estimate import estimate
 from sizer.estimate.records import Estimate
 from sizer.estimate.speed import timed
@@ -160,11 +160,10 @@ def _beside(large: Estimate, small: Architecture) -> Estimate | None:
 
 
 def _fits_beside(large: Estimate, extra_bytes: int) -> bool:
-    available_bytes = large.placement.available_bytes
-    if available_bytes is None or not large.placement.fits:
+    if not large.placement.fits or large.placement.available_bytes is None:
         return False
-    used_bytes = sum(share.total_bytes for share in large.placement.shares)
-    return used_bytes + extra_bytes <= (1 - MEMORY_MARGIN) * available_bytes
+    rooms = [with_margin(share.available_bytes or 0) - share.total_bytes for share in large.placement.shares]
+    return max(rooms) >= extra_bytes
 
 
 def _break_even(costs: dict[int, float]) -> float | None:

@@ -24,8 +24,10 @@ WORTHWHILE_GAIN = 1.10
 """A step down in quality must buy at least a tenth in speed, or it is not taken."""
 
 MEMORY_MARGIN = 0.05
-"""Share of the memory that a recommendation leaves free: a desktop, the driver's reserve, and what nine in ten measured
-rows stay within of the footprint (docs/accuracy.md)."""
+LEAST_MARGIN_BYTES = 2**30
+"""What a recommendation leaves free: a twentieth, the share by which nine in ten measured rows stay within the
+footprint, and at least the GiB a device that llama.cpp's own fitting leaves (--fit-target 1024): a desktop, the
+driver's reserve."""
 
 PREFERENCES = ("balanced", "quality", "speed", "memory")
 
@@ -52,12 +54,17 @@ def eligible(estimates: Iterable[Estimate], wanted: Wanted) -> list[Estimate]:
     return [item for item in estimates if has_margin(item) and reaches(item, wanted) and within_loss(item, wanted)]
 
 
+def with_margin(available_bytes: int) -> int:
+    """What of a device's memory a recommendation takes at most."""
+    return max(0, min(int(available_bytes * (1 - MEMORY_MARGIN)), available_bytes - LEAST_MARGIN_BYTES))
+
+
 def has_margin(estimate: Estimate) -> bool:
-    """Whether the devices hold an estimate whole and keep `MEMORY_MARGIN` free (ahead-allocating engines keep it)."""
+    """Whether the devices hold an estimate whole and keep the margin free (ahead-allocating engines keep their own)."""
     placement = estimate.placement
     if not placement.whole or placement.reserved_bytes is not None:
         return placement.whole
-    return all(share.total_bytes <= (1 - MEMORY_MARGIN) * (share.available_bytes or 0) for share in placement.shares)
+    return all(share.total_bytes <= with_margin(share.available_bytes or 0) for share in placement.shares)
 
 
 def within_loss(estimate: Estimate, wanted: Wanted) -> bool:
@@ -167,7 +174,7 @@ def _why_not(better: Estimate) -> str:
     if has_margin(better):
         return ""
     if better.placement.whole:
-        return f" but would leave under {MEMORY_MARGIN:.0%} of the memory free"
+        return " but would leave too little memory free"
     return f" but does not fit ({format_gib(better.placement.shortfall_bytes)} short)"
 
 

@@ -31,9 +31,21 @@ def question_of(item: Estimate) -> Question:
     )
 
 
-def label_of(item: Estimate) -> str:
-    """`q4_k_m on rtx-4090`."""
-    return f"{item.precision} on {f'{item.target.count} x ' if item.target.count > 1 else ''}{item.target.device.key}"
+def device_of(item: Estimate) -> str:
+    """`2 x rtx-4090`."""
+    return f"{f'{item.target.count} x ' if item.target.count > 1 else ''}{item.target.device.key}"
+
+
+def labels(items: Sequence[Estimate]) -> list[str]:
+    """`q4_k_m on rtx-4090` for each, with the model's name and without the device where that tells them apart."""
+    models = {item.architecture.model_id for item in items}
+    devices = {device_of(item) for item in items}
+    names = []
+    for item in items:
+        model = f"{item.architecture.model_id.rsplit('/', 1)[-1]} " if len(models) > 1 else ""
+        device = f" on {device_of(item)}" if len(devices) > 1 or len(models) == 1 else ""
+        names.append(f"{model}{item.precision}{device}")
+    return names
 
 
 def contexts(items: Sequence[Estimate]) -> tuple[int, ...]:
@@ -58,51 +70,55 @@ def memory_by_context(items: Sequence[Estimate]) -> list[Series]:
     """Total memory in GiB with the whole context in the cache."""
     steps = contexts(items)
     return [
-        Series(label_of(item), steps, tuple(_at_context(item, step).footprint.total_bytes / GIB for step in steps))
-        for item in items
+        Series(label, steps, tuple(_at_context(item, step).footprint.total_bytes / GIB for step in steps))
+        for item, label in zip(items, labels(items), strict=True)
     ]
 
 
 def speed_by_context(items: Sequence[Estimate]) -> list[Series]:
     """Decode tokens/s of one sequence with the context full; points where the model does not fit are left out."""
     lines = []
-    for item in items:
+    for item, label in zip(items, labels(items), strict=True):
         found = [(step, decode_rate(_at_context(item, step))) for step in contexts(items)]
-        points = [(step, rate) for step, rate in found if rate is not None]
-        lines.append(Series(label_of(item), tuple(x for x, _ in points), tuple(y for _, y in points)))
+        lines.append(_series(label, [(step, rate) for step, rate in found if rate is not None]))
     return lines
 
 
 def throughput_by_latency(items: Sequence[Estimate]) -> list[Series]:
     """For growing batches: one sequence's tokens/s against all sequences' together."""
     lines = []
-    for item in items:
+    for item, label in zip(items, labels(items), strict=True):
         points = []
         for batch in BATCHES:
             asked = replace(question_of(item), workload=replace(item.workload, batch_size=batch))
             rate = decode_rate(estimate(asked))
             if rate is not None:
                 points.append((rate, rate * batch))
-        lines.append(Series(label_of(item), tuple(x for x, _ in points), tuple(y for _, y in points)))
+        lines.append(_series(label, points))
     return lines
 
 
 def roofline_points(items: Sequence[Estimate]) -> list[Series]:
-    """Each estimate's decode step and prefill: FLOP per byte against FLOP/s reached."""
+    """Each estimate's decode step and prefill: FLOP per byte against TFLOP/s reached; none where it has no speed."""
     lines = []
-    for item in items:
-        if item.speed is None:
-            continue
+    for item, label in zip(items, labels(items), strict=True):
         points = []
-        for stages in (item.speed.decode_stages, item.speed.prefill_stages):
+        for stages in (item.speed.decode_stages, item.speed.prefill_stages) if item.speed else ():
             bytes_read, flops = sum(stage.bytes_read for stage in stages), sum(stage.flops for stage in stages)
             seconds = sum(stage.time_s for stage in stages)
             if bytes_read and seconds:
-                points.append((flops / bytes_read, flops / seconds))
-        lines.append(Series(label_of(item), tuple(x for x, _ in points), tuple(y for _, y in points)))
+                points.append((flops / bytes_read, flops / seconds / 1e12))
+        lines.append(_series(label, points))
     return lines
+
+
+def _series(label: str, points: Sequence[tuple[float, float]]) -> Series:
+    return Series(label, tuple(x for x, _ in points), tuple(y for _, y in points))
 
 
 def frontier_points(items: Sequence[Estimate]) -> list[tuple[str, float, float, float | None]]:
     """Each estimate's label, total GiB, KL divergence and decode tokens/s."""
-    return [(item.precision, item.footprint.total_bytes / GIB, loss_of(item), decode_rate(item)) for item in items]
+    return [
+        (label, item.footprint.total_bytes / GIB, loss_of(item), decode_rate(item))
+        for item, label in zip(items, labels(items), strict=True)
+    ]
