@@ -1,6 +1,6 @@
 """How long `sizer fit` takes over the whole catalogue, and `sizer hardware` over all devices, each in its own process.
 
-Run: python benchmarks/fit.py [RUNS]. Prints the best of the runs as CPU and wall time, the process's start included; the
+Run: python benchmarks/fit.py [RUNS]. Prints the best of the runs as CPU and wall time, start included; the
 goal for `fit` is 2 s on a quiet machine. CPU time is what tells on a busy one.
 """
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache
 
 from sizer.advise.advice import questions_for, usual_workload
+from sizer.advise.loss import least_bits
 from sizer.advise.recommend import Wanted
 from sizer.advise.screen import best_of, room
 from sizer.device.records import Target
@@ -15,13 +16,10 @@ from sizer.errors import ModelError
 from sizer.estimate.records import Estimate
 from sizer.estimate.workload import Workload
 from sizer.model import catalogue
-from sizer.model.architecture import Architecture, Basis
+from sizer.model.architecture import Architecture, Basis, Tower
 from sizer.model.catalogue import CatalogueEntry
 from sizer.model.families import build
 from sizer.tables import read_rows
-
-LEAST_BITS_PER_WEIGHT = 2.0
-"""Below the smallest rung of any ladder: a model that is too large even at this is not looked at further."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +39,7 @@ def fitting(
     context is shorter than the one asked for is left out.
     """
     found = []
-    for architecture in _candidates(room(target), keep):
+    for architecture in _candidates(room(target), wanted, keep):
         longest = architecture.max_context_tokens
         if context_asked and longest is not None and longest < workload.context_tokens:
             continue
@@ -53,13 +51,17 @@ def fitting(
     return sorted(found, key=lambda item: (-item.architecture.total_params, item.architecture.model_id))
 
 
-def _candidates(room_bytes: int | None, keep: Filter) -> Iterator[Architecture]:
+def _candidates(room_bytes: int | None, wanted: Wanted, keep: Filter) -> Iterator[Architecture]:
     """The catalogued models that could fit, built: of those of one shape, an original before an altered or quantized
     copy."""
     by_shape: dict[tuple[str, int], tuple[tuple[bool, bool], Architecture]] = {}
-    for entry in _entries(room_bytes, keep):
+    bits = least_bits(wanted.max_loss) if wanted.max_loss is not None else 0.0
+    for entry in _entries(keep):
         architecture = _built(entry)
         if architecture is None or (keep.moe_only and architecture.experts is None):
+            continue
+        smallest_bytes = bits / 8 * _layer_params(architecture)
+        if room_bytes is not None and architecture.quantization is None and smallest_bytes > room_bytes:
             continue
         shape = (architecture.architecture, architecture.total_params)
         rank = (_listing(entry.model_id) == "copy", architecture.quantization is not None)
@@ -79,12 +81,18 @@ def _listing(model_id: str) -> str:
     return next((listing for pattern, listing in _listings() if fnmatchcase(name, pattern)), "")
 
 
-def _entries(room_bytes: int | None, keep: Filter) -> Iterable[CatalogueEntry]:
+def _entries(keep: Filter) -> Iterator[CatalogueEntry]:
     entries = catalogue.search(keep.family) if keep.family else catalogue.entries()
-    for entry in entries:
-        least_bytes = (entry.reference_params or 0) * LEAST_BITS_PER_WEIGHT / 8
-        if (room_bytes is None or least_bytes <= room_bytes) and _listing(entry.model_id) != "never":
-            yield entry
+    yield from (entry for entry in entries if _listing(entry.model_id) != "never")
+
+
+def _layer_params(architecture: Architecture) -> int:
+    """Parameters of the text layers, which no precision of a tolerable loss stores in fewer bits."""
+    return sum(
+        tensor.total_elements
+        for tensor in architecture.tensors
+        if tensor.tower is Tower.TEXT and tensor.layers and not tensor.checkpoint_only
+    )
 
 
 def _built(entry: CatalogueEntry) -> Architecture | None:

@@ -64,6 +64,16 @@ def expected_loss(bits_per_weight: float) -> float:
     return curve[0][1] if bits_per_weight > curve[0][0] else curve[-1][1]
 
 
+@lru_cache(maxsize=8)
+def least_bits(max_loss: float) -> float:
+    """The fewest bits a weight in the layers that lose no more than this, as `expected_loss` has it."""
+    low, high = 0.0, SIXTEEN_BITS
+    for _ in range(20):
+        middle = (low + high) / 2
+        low, high = (low, middle) if expected_loss(middle) <= max_loss else (middle, high)
+    return low
+
+
 @lru_cache(maxsize=1)
 def _curve() -> tuple[tuple[float, float], ...]:
     """(bits a weight in the layers, KL divergence) of the usual k-quants and codebook types, most bits first."""

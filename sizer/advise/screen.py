@@ -9,7 +9,7 @@ from sizer.advise.recommend import NEGLIGIBLE_LOSS, Wanted, choose, eligible
 from sizer.device.records import Target
 from sizer.estimate.estimate import Question, estimate
 from sizer.estimate.records import Estimate
-from sizer.estimate.shares import usable_memory_bytes
+from sizer.estimate.shares import usable_memory_bytes, weights_by_layer
 from sizer.precision.store import store
 
 WORTH_LOOKING = {"balanced": NEGLIGIBLE_LOSS, "quality": 0.0}
@@ -29,7 +29,8 @@ def best_of(questions: Iterable[Question], wanted: Wanted) -> Estimate | None:
             break
         room_bytes = room(question.target)
         stored = store(question.architecture, question.precision, engine=question.engine)
-        if room_bytes is not None and stored.weights_bytes > room_bytes:
+        # The input's tables may stay on the host.
+        if room_bytes is not None and stored.weights_bytes - weights_by_layer(stored)[2] > room_bytes:
             continue
         item = estimate(question)
         seen.append(item)

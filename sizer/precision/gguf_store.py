@@ -46,6 +46,7 @@ class _Prepared:
 
 
 _CACHE: IdentityCache[Architecture, _Prepared] = IdentityCache(32)
+_FUSED: IdentityCache[Architecture, bool] = IdentityCache(32)
 
 
 def _prepare(architecture: Architecture, rule: str) -> _Prepared:
@@ -54,7 +55,7 @@ def _prepare(architecture: Architecture, rule: str) -> _Prepared:
     parts = []
     for part in model.tensors:
         split = tuple(
-            (place, replace(part, tensor=replace(part.tensor, layers=layers)))
+            (place, _with_layers(part, layers))
             for place, layers in places.get(part.name, ())
             if part.layers
         )
@@ -76,7 +77,7 @@ def _split_shared_name(
     for place, piece in split:
         layers = tuple(layer for layer in piece.layers if layer in own)
         if layers:
-            kept.append((place, replace(part, tensor=replace(part.tensor, layers=layers))))
+            kept.append((place, _with_layers(part, layers)))
     return tuple(kept)
 
 
@@ -110,8 +111,11 @@ def _today_and_published(architecture: Architecture, row: Precision, imatrix: bo
 
 def _fused(architecture: Architecture, rule: str) -> bool:
     """Whether the rules may differ: the file has fused attention matrices."""
-    prepared = _CACHE.get(architecture, rule, lambda: _prepare(architecture, rule))
-    return any(category(part.name) in ("qkv", "kv_b") for part in prepared.model.tensors)
+
+    def look() -> bool:
+        return any(category(part.name) in ("qkv", "kv_b") for part in gguf_model(architecture, rule).tensors)
+
+    return _FUSED.get(architecture, rule, look)
 
 
 def _by_rule(architecture: Architecture, row: Precision, imatrix: bool, rule: str) -> Stored:
@@ -160,6 +164,11 @@ def _is_table(part: GgufTensor, half: str) -> bool:
 def _joined(part: GgufTensor, same: list[GgufTensor]) -> GgufTensor:
     """Pieces of one tensor that have the same type, as one."""
     layers = tuple(sorted(layer for piece in same for layer in piece.layers))
+    return _with_layers(part, layers)
+
+
+def _with_layers(part: GgufTensor, layers: tuple[int, ...]) -> GgufTensor:
+    """The tensor of these layers alone."""
     return part if layers == part.layers else replace(part, tensor=replace(part.tensor, layers=layers))
 
 
