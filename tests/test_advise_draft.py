@@ -7,7 +7,7 @@ from advice import model, target
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sizer.advise.draft import best_draft, compatible, draft, expected_tokens, same_generation, verify_ratio
+from sizer.advise.draft import Draft, best_draft, compatible, draft, same_generation
 from sizer.advise.family import relatives
 from sizer.estimate.estimate import Question, estimate
 from sizer.estimate.records import Estimate
@@ -19,18 +19,19 @@ def run_of(name: str, device: str, precision: str, memory_gib: float | None = No
     return estimate(Question(model(name), target(device, memory_gib), precision, Workload(), engine="llama.cpp"))
 
 
-@given(acceptance=st.floats(0, 1), length=st.integers(1, 20))
-def test_expected_tokens_is_the_geometric_sum(acceptance: float, length: int) -> None:
-    """One token is always right, the k-th drafted one if all before it were: 1 + a + a^2 + ... + a^g."""
-    assert expected_tokens(acceptance, length) == pytest.approx(sum(acceptance**k for k in range(length + 1)), rel=1e-6)
+def gain_of(large: Estimate, small: str, length: int | None = None, acceptance: float = 0.7) -> Draft:
+    """What a catalogued draft gains."""
+    found = draft(large, model(small), acceptance=acceptance, draft_tokens=length)
+    assert found is not None
+    return found
 
 
 def test_verifying_costs_at_least_a_step_and_more_for_more_tokens() -> None:
     """A verification is no cheaper than a decode step, and grows with the tokens verified."""
     dense = run_of("Qwen/Qwen3-32B", "rtx-4090", "q4_k_m")
-    ratios = [verify_ratio(dense, length) for length in (1, 2, 4, 8, 16)]
-    assert ratios[0] >= 1
-    assert ratios == sorted(ratios)
+    costs = [gain_of(dense, "Qwen/Qwen3-0.6B", length).gain.verify_cost for length in (1, 2, 4, 8, 16)]
+    assert costs[0] >= 1
+    assert costs == sorted(costs)
 
 
 def test_a_mixture_of_experts_pays_more_for_verifying() -> None:
@@ -50,15 +51,16 @@ def test_a_mixture_of_experts_pays_more_for_verifying() -> None:
 
 
 def test_the_speedup_is_tokens_over_cost() -> None:
-    """speedup = expected tokens / (v + g c), and the rate is that many times the plain one."""
+    """speedup = expected tokens / (v + g c); c is the draft's own step; the rate is that many times the plain one."""
     large = run_of("Qwen/Qwen3-32B", "rtx-4090", "q4_k_m", 48)
-    found = draft(large, model("Qwen/Qwen3-0.6B"), acceptance=0.8, draft_tokens=4)
-    assert found is not None
+    found = gain_of(large, "Qwen/Qwen3-0.6B", 4, 0.8)
     assert large.speed is not None
     assert found.estimate.speed is not None
-    cost = verify_ratio(large, 4) + 4 * found.estimate.speed.decode.tpot_s / large.speed.decode.tpot_s
-    assert found.speedup == pytest.approx(expected_tokens(0.8, 4) / cost)
-    assert found.tokens_per_s == pytest.approx(large.speed.decode.tokens_per_s * found.speedup)
+    draft_cost = found.estimate.speed.decode.tpot_s / large.speed.decode.tpot_s
+    assert found.gain.draft_cost == pytest.approx(draft_cost)
+    tokens = sum(0.8**k for k in range(5))
+    assert found.gain.speedup == pytest.approx(tokens / (found.gain.verify_cost + 4 * draft_cost))
+    assert found.gain.tokens_per_s == pytest.approx(large.speed.decode.tokens_per_s * found.gain.speedup)
 
 
 @given(acceptance=st.floats(0.05, 0.95))
@@ -69,9 +71,9 @@ def test_break_even_parts_gain_from_loss(acceptance: float) -> None:
     assert found is not None
     assert found.break_even_acceptance is not None
     if acceptance > found.break_even_acceptance + 1e-3:
-        assert found.speedup >= 1
+        assert found.gain.speedup >= 1
     elif acceptance < found.break_even_acceptance - 1e-3:
-        assert found.speedup <= 1
+        assert found.gain.speedup <= 1
 
 
 def test_the_best_length_is_chosen() -> None:
@@ -80,7 +82,7 @@ def test_the_best_length_is_chosen() -> None:
     best = draft(large, small)
     each = [draft(large, small, draft_tokens=length) for length in range(1, 17)]
     assert best is not None
-    assert best.speedup == max(item.speedup for item in each if item is not None)
+    assert best.gain.speedup == max(item.gain.speedup for item in each if item is not None)
 
 
 def test_no_draft_where_the_arithmetic_says_so() -> None:

@@ -1,26 +1,16 @@
-"""Speculative decoding: what a draft model would gain, out of the traffic of verifying several tokens at once.
-
-A step drafts g tokens and verifies them in one pass of the large model. With an acceptance rate a of each token it
-yields (1 - a^(g+1)) / (1 - a) tokens (Leviathan et al. 2023, arXiv 2211.17192, equation 1) and takes v + g c steps'
-time: v is the verification's time over a decode step's, c a draft step's over a decode step's (theorem 3.8, whose v is
-1). For a mixture of experts v follows the experts that all the tokens touch.
-"""
+"""Which draft model would speed a large one up by speculative decoding (estimate/speed_speculative), by how much."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import takewhile
 
 from sizer.advise.advice import questions_for
 from sizer.advise.recommend import WORTHWHILE_GAIN, with_margin
 from sizer.estimate.estimate import estimate
-from sizer.estimate.records import Estimate
-from sizer.estimate.speed import timed
-from sizer.estimate.speed_case import speed_case
-from sizer.estimate.speed_law import constants
-from sizer.estimate.speed_terms import decode_amounts
-from sizer.estimate.traffic import decode_traffic
+from sizer.estimate.records import Estimate, Speculation
+from sizer.estimate.speed_speculative import expected_tokens, speculate
 from sizer.model.architecture import Architecture
 
 USUAL_ACCEPTANCE = 0.7
@@ -34,20 +24,16 @@ VOCABULARY_DIFFERENCE = 128
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A draft model beside a large one. `verify_ratio` and `draft_ratio` are in decode steps of the large model.
+    """A draft model beside a large one, and what it gains.
 
     `break_even_acceptance` is where the speed is that without a draft, None where no acceptance gains anything;
-    `fits` says that the devices hold both with the usual margin.
+    `fits` says that a device holds the draft beside its share of the large model, with the usual margin.
     """
 
     estimate: Estimate
     draft_tokens: int
     acceptance: float
-    verify_ratio: float
-    draft_ratio: float
-    tokens_per_step: float
-    speedup: float
-    tokens_per_s: float
+    gain: Speculation
     break_even_acceptance: float | None
     extra_bytes: int
     fits: bool
@@ -55,25 +41,7 @@ class Draft:
     @property
     def pays(self) -> bool:
         """Whether it fits and gains a tenth or more."""
-        return self.fits and self.speedup >= WORTHWHILE_GAIN
-
-
-def expected_tokens(acceptance: float, draft_tokens: int) -> float:
-    """Tokens that one step yields."""
-    if acceptance >= 1:
-        return draft_tokens + 1.0
-    tokens: float = (1 - acceptance ** (draft_tokens + 1)) / (1 - acceptance)
-    return tokens
-
-
-def verify_ratio(item: Estimate, draft_tokens: int) -> float:
-    """Time of verifying `draft_tokens` and one more over a decode step's time; the estimate's speed must be known."""
-    case = speed_case(item.architecture, item.stored, item.target, item.workload, item.engine, placement=item.placement)
-    times = []
-    for tokens in (1, draft_tokens + 1):
-        traffic = decode_traffic(item.architecture, item.stored, item.workload, tokens_per_sequence=tokens)
-        times.append(timed(decode_amounts(case, traffic), case, constants()).total_s)
-    return times[1] / times[0]
+        return self.fits and self.gain.speedup >= WORTHWHILE_GAIN
 
 
 def compatible(large: Architecture, small: Architecture) -> bool:
@@ -104,25 +72,32 @@ def draft(
     drafting = _beside(large, small)
     if drafting is None or drafting.speed is None or large.speed is None:
         return None
-    step_s = large.speed.decode.tpot_s
-    draft_ratio = drafting.speed.decode.tpot_s / step_s
     lengths = range(1, MOST_DRAFT_TOKENS + 1) if draft_tokens is None else (draft_tokens,)
-    costs = {length: verify_ratio(large, length) + length * draft_ratio for length in lengths}
-    best = max(lengths, key=lambda length: expected_tokens(acceptance, length) / costs[length])
-    tokens = expected_tokens(acceptance, best)
+    gains = {length: _speculate(large, drafting, length, acceptance) for length in lengths}
+    best = max(lengths, key=lambda length: gains[length].speedup)
     extra_bytes = drafting.footprint.total_bytes - drafting.footprint.overhead.size_bytes
+    costs = {length: gain.verify_cost + length * gain.draft_cost for length, gain in gains.items()}
     return Draft(
         estimate=drafting,
         draft_tokens=best,
         acceptance=acceptance,
-        verify_ratio=costs[best] - best * draft_ratio,
-        draft_ratio=draft_ratio,
-        tokens_per_step=tokens,
-        speedup=tokens / costs[best],
-        tokens_per_s=tokens / costs[best] / step_s,
+        gain=gains[best],
         break_even_acceptance=_break_even(costs),
         extra_bytes=extra_bytes,
         fits=_fits_beside(large, extra_bytes),
+    )
+
+
+def _speculate(large: Estimate, drafting: Estimate, draft_tokens: int, acceptance: float) -> Speculation:
+    return speculate(
+        (large.architecture, large.stored),
+        (drafting.architecture, drafting.stored),
+        large.target,
+        large.workload,
+        large.engine,
+        draft_tokens=draft_tokens,
+        acceptance=acceptance,
+        placement=large.placement,
     )
 
 
@@ -146,14 +121,15 @@ def best_draft(
 
     def rank(item: Draft) -> tuple[float, int]:
         names = zip(large.architecture.model_id, item.estimate.architecture.model_id, strict=False)
-        return round(item.speedup, 2), len(list(takewhile(lambda pair: pair[0] == pair[1], names)))
+        return round(item.gain.speedup, 2), len(list(takewhile(lambda pair: pair[0] == pair[1], names)))
 
     return max(found, key=rank, default=None)
 
 
 def _beside(large: Estimate, small: Architecture) -> Estimate | None:
-    """The draft's own estimate: at the large model's precision where its ladder has it, else at its ladder's last."""
-    questions = questions_for(small, large.target, large.workload, large.engine)
+    """The draft's own estimate on one device: at the large model's precision if its ladder has it, else at the last."""
+    alone = replace(large.target, count=1, others=())
+    questions = questions_for(small, alone, large.workload, large.engine)
     same = [question for question in questions if question.precision == large.precision]
     asked = same or questions[-1:]
     return estimate(asked[0]) if asked else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from sizer.advise.loss import loss_at
 from sizer.advise.recommend import NEGLIGIBLE_LOSS, Wanted, choose, eligible
@@ -10,7 +11,12 @@ from sizer.device.records import Target
 from sizer.estimate.estimate import Question, estimate
 from sizer.estimate.records import Estimate
 from sizer.estimate.shares import usable_memory_bytes, weights_by_layer
+from sizer.model.architecture import Architecture
+from sizer.precision.memory import IdentityCache
 from sizer.precision.store import store
+from sizer.precision.stored import Stored
+
+_STORED: IdentityCache[Architecture, Stored] = IdentityCache(64)
 
 WORTH_LOOKING = {"balanced": NEGLIGIBLE_LOSS, "quality": 0.0}
 """Once something is eligible, `choose` takes what loses more only up to this; speed and memory look at all."""
@@ -28,14 +34,23 @@ def best_of(questions: Iterable[Question], wanted: Wanted) -> Estimate | None:
         if found and limit is not None and loss > limit:
             break
         room_bytes = room(question.target)
-        stored = store(question.architecture, question.precision, engine=question.engine)
+        stored = _stored(question)
         # The input's tables may stay on the host.
         if room_bytes is not None and stored.weights_bytes - weights_by_layer(stored)[2] > room_bytes:
             continue
-        item = estimate(question)
+        item = estimate(replace(question, stored=stored))
         seen.append(item)
         found = found or bool(eligible([item], wanted))
     return choose(seen, wanted)
+
+
+def _stored(question: Question) -> Stored:
+    """The model as stored, kept: a search over devices asks for the same again and again."""
+
+    def make() -> Stored:
+        return store(question.architecture, question.precision, engine=question.engine)
+
+    return _STORED.get(question.architecture, (question.precision, question.engine), make)
 
 
 def room(target: Target) -> int | None:

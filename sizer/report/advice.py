@@ -52,11 +52,11 @@ def draft_json(draft: Draft) -> dict[str, Any]:
         "draft_tokens": draft.draft_tokens,
         "acceptance": draft.acceptance,
         "break_even_acceptance": draft.break_even_acceptance,
-        "verify_ratio": draft.verify_ratio,
-        "draft_ratio": draft.draft_ratio,
-        "tokens_per_step": draft.tokens_per_step,
-        "speedup": draft.speedup,
-        "tokens_per_s": draft.tokens_per_s,
+        "verify_cost": draft.gain.verify_cost,
+        "draft_cost": draft.gain.draft_cost,
+        "tokens_per_step": draft.gain.tokens_per_step,
+        "speedup": draft.gain.speedup,
+        "tokens_per_s": draft.gain.tokens_per_s,
         "extra_bytes": draft.extra_bytes,
         "estimate": model_estimate(draft.estimate),
     }
@@ -71,11 +71,12 @@ def draft_text(draft: Draft | None, large: Estimate) -> str:
     verdict = f"{name} pays" if draft.pays else f"no draft pays; the best, {name}, does not"
     if not draft.fits:
         verdict = f"{name} does not fit beside it"
+    gain = draft.gain
     lines = [
-        f"Speculative decoding: {verdict}: {draft.speedup:.2f} times, {format_rate(draft.tokens_per_s)} tokens/s, with "
+        f"Speculative decoding: {verdict}: {gain.speedup:.2f} times, {format_rate(gain.tokens_per_s)} tokens/s, with "
         f"{draft.draft_tokens} drafted at once and {format_gib(draft.extra_bytes)} more.",
-        f"- A step yields {draft.tokens_per_step:.2f} tokens at an acceptance of {draft.acceptance:.2f} and takes "
-        f"{draft.verify_ratio:.2f} + {draft.draft_tokens} x {draft.draft_ratio:.2f} of a plain step's time.",
+        f"- A step yields {gain.tokens_per_step:.2f} tokens at an acceptance of {draft.acceptance:.2f} and takes "
+        f"{gain.verify_cost:.2f} + {draft.draft_tokens} x {gain.draft_cost:.2f} of a plain step's time.",
     ]
     if draft.break_even_acceptance is None:
         lines.append("- No acceptance makes it faster than decoding without it.")
