@@ -26,6 +26,18 @@ What `sizer recommend` says, and what people who run these report. Written by `p
 | machine | model | recommended | memory | tokens/s | people run |
 | --- | --- | --- | --- | --- | --- |
 """
+JUDGED = """
+
+The last column is what owners report in public threads, rounded: a judgement, not a measurement, and no test holds it.
+Where the two differ:
+
+- On 12 and 24 GiB the advice takes the most bits that leave a GiB free (5 bits), where habit takes Q4_K_M and a longer
+  context: `--context` asks for one.
+- A dense 70B beside a 24 GiB card stays a choice between slow and lossy; the command lists both, and a smaller model.
+- On an APU all memory counts as the GPU's: a Ryzen AI Max+ 395 needs its limit raised for the last 32 GiB
+  (`--memory 96GiB` is what its driver offers under Windows).
+- The 4 bits of AWQ are estimated to lose as much as Q4_0 does; a 70B loses less.
+"""
 
 
 def recommended(command: str) -> dict[str, Any] | str:
@@ -70,7 +82,7 @@ def page() -> str:
     with PAIRS.open(encoding="utf-8", newline="") as file:
         pairs = list(csv.DictReader(file))
     commands = "\n".join(f"sizer {pair['command']}" for pair in pairs)
-    return HEAD + "\n".join(row(pair) for pair in pairs) + f"\n\nThe commands:\n\n```sh\n{commands}\n```\n"
+    return HEAD + "\n".join(row(pair) for pair in pairs) + f"{JUDGED}\nThe commands:\n\n```sh\n{commands}\n```\n"
 
 
 def main(check: bool) -> int:
