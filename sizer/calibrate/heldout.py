@@ -12,7 +12,7 @@ from sizer.calibrate.fit import Fitter
 from sizer.calibrate.observations import Observation
 from sizer.estimate.speed import EVIDENCE_LEVELS
 
-FOLDS = 8
+FOLDS = 24
 SCHEMES: dict[str, Callable[[Observation], str]] = {
     "device": lambda row: row.device,
     "model": lambda row: row.model,

@@ -26,6 +26,8 @@ Every row below was predicted by constants that were fitted without it: without 
 or of its source. An error is |predicted / measured - 1|; bias is the median of the signed error; the last column is
 the share of rows inside the 90 % interval, whose width comes from the same held-out rows.
 
+The spreads that the fit shrinks by (`data/fit_priors.csv`) and the law's exponent were chosen with all rows in view.
+
 Leaving a device out also takes away an engine that was measured on that device alone, and the other way round: such
 rows are predicted from engines or devices like them, and are the tail of these tables.
 """
