@@ -169,6 +169,7 @@ def _canonical(text: str) -> str | None:
 
 _WIDTH = re.compile(r"(?:^|[^0-9])(?:[qw]|mlx[ -]q?)?([2-8])(?:[-_ ]?bits?)?(?:$|[^0-9.])", re.IGNORECASE)
 _USUAL_GGUF = {"2": "q2_k", "3": "q3_k_m", "4": "q4_k_m", "5": "q5_k_m", "6": "q6_k", "8": "q8_0"}
+_FLOAT_RUNTIMES = frozenset({"transformers", "vllm", "tensorrt-llm", "gpt-fast"})
 _GGUF_RUNTIMES = frozenset({"llama.cpp", "t-mac", "ktransformers", "rknn-llm"})
 
 
@@ -194,4 +195,6 @@ def row_precision(row: Measurement) -> str:
                 return usual
     if not printed and runtime == "llama.cpp":
         return _USUAL_GGUF["4"]
+    if not printed and runtime in _FLOAT_RUNTIMES:
+        return "bf16"
     raise UnknownPrecision(f"the precision is empty, and {printed!r} as printed names none.")

@@ -37,6 +37,8 @@ class Engine:
         by_vendor = dict(self.backends)
         if is_cpu(device):
             return by_vendor.get("cpu")
+        if device.kind == "npu" and "npu" in by_vendor.values():
+            return "npu"
         return by_vendor.get(device.vendor) or by_vendor.get("any")
 
 
