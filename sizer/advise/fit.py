@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from functools import cache
 
 from sizer.advise.advice import questions_for, usual_workload
-from sizer.advise.loss import least_bits
+from sizer.advise.loss import layer_params, least_bits
 from sizer.advise.recommend import Wanted
 from sizer.advise.screen import best_of, room
 from sizer.device.records import Target
@@ -16,7 +16,7 @@ from sizer.errors import ModelError
 from sizer.estimate.records import Estimate
 from sizer.estimate.workload import Workload
 from sizer.model import catalogue
-from sizer.model.architecture import Architecture, Basis, Tower
+from sizer.model.architecture import Architecture, Basis
 from sizer.model.catalogue import CatalogueEntry
 from sizer.model.families import build
 from sizer.tables import read_rows
@@ -60,7 +60,7 @@ def _candidates(room_bytes: int | None, wanted: Wanted, keep: Filter) -> Iterato
         architecture = _built(entry)
         if architecture is None or (keep.moe_only and architecture.experts is None):
             continue
-        smallest_bytes = bits / 8 * _layer_params(architecture)
+        smallest_bytes = bits / 8 * layer_params(architecture)
         if room_bytes is not None and architecture.quantization is None and smallest_bytes > room_bytes:
             continue
         shape = (architecture.architecture, architecture.total_params)
@@ -84,15 +84,6 @@ def _listing(model_id: str) -> str:
 def _entries(keep: Filter) -> Iterator[CatalogueEntry]:
     entries = catalogue.search(keep.family) if keep.family else catalogue.entries()
     yield from (entry for entry in entries if _listing(entry.model_id) != "never")
-
-
-def _layer_params(architecture: Architecture) -> int:
-    """Parameters of the text layers, which no precision of a tolerable loss stores in fewer bits."""
-    return sum(
-        tensor.total_elements
-        for tensor in architecture.tensors
-        if tensor.tower is Tower.TEXT and tensor.layers and not tensor.checkpoint_only
-    )
 
 
 def _built(entry: CatalogueEntry) -> Architecture | None:

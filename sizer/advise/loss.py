@@ -64,7 +64,16 @@ def expected_loss(bits_per_weight: float) -> float:
     return curve[0][1] if bits_per_weight > curve[0][0] else curve[-1][1]
 
 
-@lru_cache(maxsize=8)
+def layer_params(architecture: Architecture) -> int:
+    """Parameters of the text layers, which no precision of a tolerable loss stores in fewer bits."""
+    return sum(
+        tensor.total_elements
+        for tensor in architecture.tensors
+        if tensor.tower is Tower.TEXT and tensor.layers and not tensor.checkpoint_only
+    )
+
+
+@lru_cache(maxsize=64)
 def least_bits(max_loss: float) -> float:
     """The fewest bits a weight in the layers that lose no more than this, as `expected_loss` has it."""
     low, high = 0.0, SIXTEEN_BITS

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from sizer.advise.loss import loss_at
+from sizer.advise.loss import layer_params, least_bits, loss_at
 from sizer.advise.recommend import NEGLIGIBLE_LOSS, Wanted, choose, eligible
 from sizer.device.records import Target
 from sizer.estimate.estimate import Question, estimate
@@ -34,6 +34,8 @@ def best_of(questions: Iterable[Question], wanted: Wanted) -> Estimate | None:
         if found and limit is not None and loss > limit:
             break
         room_bytes = room(question.target)
+        if room_bytes is not None and _least_bytes(question.architecture, loss) > room_bytes:
+            continue
         stored = _stored(question)
         # The input's tables may stay on the host.
         if room_bytes is not None and stored.weights_bytes - weights_by_layer(stored)[2] > room_bytes:
@@ -42,6 +44,14 @@ def best_of(questions: Iterable[Question], wanted: Wanted) -> Estimate | None:
         seen.append(item)
         found = found or bool(eligible([item], wanted))
     return choose(seen, wanted)
+
+
+def _least_bytes(architecture: Architecture, loss: float) -> float:
+    """Bytes that a rung of this loss takes at least, without storing it; 0 for a model published in fewer bits.
+
+    Mixtures of types differ a little from one model to the next: a tenth less than the table's model would take.
+    """
+    return 0.0 if architecture.quantization is not None else 0.9 * least_bits(loss) / 8 * layer_params(architecture)
 
 
 def _stored(question: Question) -> Stored:
