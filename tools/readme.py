@@ -1,7 +1,7 @@
 """Writes the outputs and the accuracy table that README.md shows: python tools/readme.py [--check].
 
-Each `<!-- output: COMMAND -->` block is replaced by what the command prints, `<!-- accuracy -->` by the summary of
-docs/accuracy.md. With --check nothing is written and a difference is an error.
+Each `<!-- output: COMMAND -->` block is replaced by what the command prints, `<!-- accuracy -->` by the held-out
+errors of docs/accuracy.md. With --check nothing is written and a difference is an error.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
 OUTPUT = re.compile(r"(<!-- output: (?P<command>[^\n]+) -->\n)(?P<old>.*?)(<!-- end -->)", re.DOTALL)
 ACCURACY = re.compile(r"(<!-- accuracy -->\n)(?P<old>.*?)(<!-- end -->)", re.DOTALL)
-SUMMARY = re.compile(r"<!-- summary -->\n(?P<table>.*?)<!-- end summary -->", re.DOTALL)
 
 
 def printed(command: str) -> str:
@@ -28,13 +27,31 @@ def printed(command: str) -> str:
     return run.stdout
 
 
+def held_out_rows(report: str, heading: str) -> list[list[str]]:
+    """The cells of the table under a heading of docs/accuracy.md, header and rule left out."""
+    _, found, after = report.partition(f"\n{heading}\n")
+    if not found:
+        raise SystemExit(f"docs/accuracy.md has no {heading!r}; run: sizer calibrate data/measurements.csv --report")
+    lines = [line for line in after.split("\n#")[0].splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+
+
+def accuracy(report: str) -> str:
+    """The accuracy table of the first screen: every row is one that was held out of the fit."""
+    table = [["what", "held out", "n", "median error", "p90", "bias", "in the 90 % interval"], ["---"] * 7]
+    for what, heading in (("decode", "## Decode"), ("prefill", "## Prefill")):
+        table += [[what, *cells] for cells in held_out_rows(report, heading)]
+    for scheme in ("device", "model"):
+        rows = held_out_rows(report, f"### Decode by engine, one {scheme} left out")
+        table += [[f"decode, {cells[0]}", f"one {scheme} left out", *cells[1:]] for cells in rows[:3]]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in table)
+
+
 def rendered(text: str) -> str:
     """README text with its blocks made anew."""
     text = OUTPUT.sub(lambda m: f"{m[1]}```text\n{printed(m['command']).rstrip()}\n```\n{m[4]}", text)
-    summary = SUMMARY.search((ROOT / "docs" / "accuracy.md").read_text(encoding="utf-8"))
-    if summary is None:
-        raise SystemExit("docs/accuracy.md has no summary; run: sizer calibrate data/measurements.csv")
-    return ACCURACY.sub(lambda m: f"{m[1]}\n{summary['table'].strip()}\n\n{m[3]}", text)
+    table = accuracy((ROOT / "docs" / "accuracy.md").read_text(encoding="utf-8"))
+    return ACCURACY.sub(lambda m: f"{m[1]}\n{table}\n\n{m[3]}", text)
 
 
 def main() -> None:
