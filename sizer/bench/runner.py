@@ -49,10 +49,38 @@ def bench(asked: Asked, *, timeout_s: float, force: bool, progress: Progress) ->
 
 
 def save(path: Path, result: Result) -> None:
-    """Append the result to a results file; BenchmarkFailed leaves the file as it was."""
+    """Append the result to a results file, and let later estimates here learn from it.
+
+    BenchmarkFailed leaves the file as it was.
+    """
     from sizer.bench.save import append
 
     append(path, row_of(result))
+    learn(result)
+
+
+def learn(result: Result) -> bool:
+    """Keep measured over predicted speed for later estimates on this machine; False where there is nothing to learn.
+
+    A prediction that was itself scaled by earlier benchmarks is taken back to what it was before.
+    """
+    from sizer.device.detect import detect
+    from sizer.device.local import remember
+    from sizer.device.records import LocalRatio
+    from sizer.estimate.speed_local import ratio_for
+
+    measured, predicted = result.measured, result.predicted
+    here = predicted is not None and predicted.target.asked in {"this", "cpu", "cuda", "mps"}
+    if predicted is None or predicted.speed is None or not here or measured.backend == "server" or measured.warnings:
+        return False
+    before = ratio_for(predicted.target.local_ratios, predicted.engine, predicted.precision)
+    decode = measured.decode_tokens_per_s / predicted.speed.decode.tokens_per_s * (before.decode if before else 1)
+    prefill = measured.prefill_tokens_per_s / predicted.speed.prefill.tokens_per_s * (before.prefill if before else 1)
+    try:
+        remember(detect(), LocalRatio(predicted.engine, predicted.precision, decode, prefill, measured.measured_on))
+    except OSError:
+        return False
+    return True
 
 
 def row_of(result: Result) -> dict[str, str]:

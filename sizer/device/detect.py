@@ -8,6 +8,7 @@ from dataclasses import replace
 from sizer.device import detect_cpu, detect_gpu, measured
 from sizer.device.families import find_family
 from sizer.device.interconnect import Link, between_devices, pcie, to_host
+from sizer.device.local import recall
 from sizer.device.lookup import BYTES_PER_TRANSFER, MEMORY_TOLERANCE, UNIFIED_KINDS, Found, find_row
 from sizer.device.machine import Edge, Gpu, Machine
 from sizer.device.named import find_alias
@@ -76,6 +77,7 @@ def this_target(part: str = "", machine: Machine | None = None) -> Target:
         notes=tuple(dict.fromkeys(note for one in found for note in one.notes)),
         host_link=host_link.name if host_link else "",
         host_link_bytes_per_s=host_link.bytes_per_s if host_link else None,
+        local_ratios=recall(machine),
     )
 
 
@@ -99,6 +101,7 @@ def _on_cpu(host: Found, machine: Machine) -> Target:
         host_memory_bytes=machine.memory_bytes,
         notes=host.notes,
         cpu_cores=_usable_cores(machine),
+        local_ratios=recall(machine),
     )
 
 

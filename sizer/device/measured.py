@@ -95,7 +95,7 @@ def load(machine: Machine) -> Cached:
     try:
         document = json.loads(file.read_bytes())
         rate, measured_at_s = document["memory_bandwidth_bytes_per_s"], document["measured_at_s"]
-        trusted = document["schema_version"] == SCHEMA_VERSION and _positive(rate) and _positive(measured_at_s)
+        trusted = document["schema_version"] == SCHEMA_VERSION and is_positive(rate) and is_positive(measured_at_s)
     except FileNotFoundError:
         return Cached()
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
@@ -107,17 +107,22 @@ def load(machine: Machine) -> Cached:
     return Cached(Measurement(float(rate), float(measured_at_s), document))
 
 
-def _positive(value: object) -> bool:
+def is_positive(value: object) -> bool:
+    """A finite number above zero."""
     return type(value) in {int, float} and math.isfinite(float(str(value))) and float(str(value)) > 0
 
 
 def save(machine: Machine, document: Mapping[str, Any]) -> Path:
-    """Store a probe whole or not at all: written beside the old one, then put in its place. Raises OSError."""
-    file = path(machine)
+    """Store a probe whole or not at all. Raises OSError."""
+    return write(path(machine), {"schema_version": SCHEMA_VERSION, **document})
+
+
+def write(file: Path, document: Mapping[str, Any]) -> Path:
+    """Write a document beside the old one, then put it in its place. Raises OSError."""
     file.parent.mkdir(parents=True, exist_ok=True)
     draft = file.with_name(f".{file.name}.{os.getpid()}")
     try:
-        draft.write_text(json.dumps({"schema_version": SCHEMA_VERSION, **document}, indent=1), encoding="utf-8")
+        draft.write_text(json.dumps(document, indent=1), encoding="utf-8")
         draft.replace(file)
     finally:
         draft.unlink(missing_ok=True)

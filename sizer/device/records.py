@@ -45,6 +45,17 @@ class Device:
 
 
 @dataclass(frozen=True, slots=True)
+class LocalRatio:
+    """What benchmarks on this machine showed: measured over predicted decode and prefill speed, and when (ISO)."""
+
+    engine: str
+    precision: str
+    decode: float
+    prefill: float
+    measured_on: str
+
+
+@dataclass(frozen=True, slots=True)
 class Target:
     """What a model runs on: `count` equal devices, the link between them, and the host that layers may spill to.
 
@@ -52,7 +63,8 @@ class Target:
     none is known; `link_bytes_per_s` is its rate in one direction. `host_link` and `host_link_bytes_per_s` are the same
     for the way to the host's memory. `asked` is the user's own text; `notes` say what was assumed (which variant of an
     ambiguous name). `others` are further, unlike devices of the same machine. A host's figures are those of one socket,
-    of which there are `host_count`. `cpu_cores` are the cores that a CPU target may use, where they are known.
+    of which there are `host_count`. `cpu_cores` are the cores that a CPU target may use, where they are known;
+    `local_ratios` what benchmarks showed on this very machine.
     """
 
     device: Device
@@ -68,6 +80,7 @@ class Target:
     host_link: str = ""
     host_link_bytes_per_s: float | None = None
     cpu_cores: int | None = None
+    local_ratios: tuple[LocalRatio, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from sizer.estimate.placement import max_context_tokens, place
 from sizer.estimate.records import Estimate, Footprint, Placement, Speculation, Speed
 from sizer.estimate.shares import Case
 from sizer.estimate.speed import predict
+from sizer.estimate.speed_local import as_measured_here
 from sizer.estimate.workload import Workload
 from sizer.model.architecture import Architecture, Tower
 from sizer.precision.names import canonical
@@ -124,7 +125,7 @@ def _speed(question: Question, case: Case, engine: Engine, placement: Placement)
         return None
     if placement.available_bytes is not None and not placement.fits:
         return None
-    return predict(
+    speed = predict(
         question.architecture,
         case.stored,
         case.target,
@@ -133,6 +134,7 @@ def _speed(question: Question, case: Case, engine: Engine, placement: Placement)
         engine_version=question.engine_version or None,
         placement=placement,
     )
+    return as_measured_here(speed, case.target, case.workload, engine.name, canonical(question.precision))
 
 
 def _speculation(question: Question, case: Case, engine: Engine, placement: Placement) -> Speculation | None:
