@@ -51,9 +51,11 @@ class Held:
 
 
 @cache
-def _usable_rows() -> tuple[tuple[str, int, float], ...]:
-    rows = read_rows("unified_memory.csv")
-    return tuple((row["kind"], int(row["max_memory_bytes"] or 2**62), float(row["usable_fraction"])) for row in rows)
+def _usable_rows() -> tuple[tuple[str, str, int, float], ...]:
+    return tuple(
+        (row["kind"], row["vendor"], int(row["max_memory_bytes"] or 2**62), float(row["usable_fraction"]))
+        for row in read_rows("unified_memory.csv")
+    )
 
 
 def usable_memory_bytes(target: Target, device: Device) -> int | None:
@@ -68,8 +70,8 @@ def usable_memory_bytes(target: Target, device: Device) -> int | None:
         return None
     if device.memory_limit_bytes is not None:
         return min(memory_bytes, device.memory_limit_bytes)
-    for kind, max_memory_bytes, fraction in _usable_rows():
-        if kind == device.kind and memory_bytes <= max_memory_bytes:
+    for kind, vendor, max_memory_bytes, fraction in _usable_rows():
+        if kind == device.kind and vendor in {"", device.vendor} and memory_bytes <= max_memory_bytes:
             return int(memory_bytes * fraction)
     return memory_bytes
 
