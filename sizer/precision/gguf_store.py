@@ -54,11 +54,7 @@ def _prepare(architecture: Architecture, rule: str) -> _Prepared:
     places = positions(model)
     parts = []
     for part in model.tensors:
-        split = tuple(
-            (place, _with_layers(part, layers))
-            for place, layers in places.get(part.name, ())
-            if part.layers
-        )
+        split = tuple((place, _with_layers(part, layers)) for place, layers in places.get(part.name, ()) if part.layers)
         if len(split) < 2 or sum(len(piece.layers) for _, piece in split) != len(part.layers):
             split = _split_shared_name(part, split)
         parts.append((part, split))
