@@ -58,6 +58,12 @@ def compare(spec: Spec, rounds: int) -> tuple[list[float], list[float]]:
 
 def main() -> int:
     """Compare each precision; 1 where one differs by more than a tenth."""
+    import logging
+    import warnings
+
+    # bitsandbytes says at every product that it casts: thousands of lines that hide the table.
+    warnings.filterwarnings("ignore", message="MatMul8bitLt")
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("precisions", nargs="*", default=["bf16", "int8", "nf4"])
     parser.add_argument("--model", default=DEFAULT_MODEL)
