@@ -93,7 +93,7 @@ def stored_as(architecture: Architecture, row: Precision, *, imatrix: bool = Fal
         sum(tensor.total_elements for tensor in architecture.tensors)
         * format_of(dtype_format(architecture)).block_bytes
     )
-    note = f"Quantized while it loads, the download is the checkpoint's own: {own} bytes."
+    note = f"Quantized while it loads, the download is the checkpoint's own: {own:,} bytes."
     return replace(stored, notes=(*stored.notes, note))
 
 
