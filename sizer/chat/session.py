@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import tempfile
@@ -90,7 +91,9 @@ class Session:
                 if not self.command(text):
                     return
             else:
-                self.ask(text)
+                # Ctrl-C stops an answer; one that comes a moment too late must not end the chat.
+                with contextlib.suppress(KeyboardInterrupt):
+                    self.ask(text)
 
     def ask(self, text: str) -> None:
         """One user turn and its answer. A turn that fails is taken back, so that the next is not answered with it."""
