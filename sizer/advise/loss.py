@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from itertools import pairwise
-from math import exp, log
 
 from sizer.advise.ladder import own_precision
 from sizer.estimate.records import Estimate
 from sizer.model import catalogue
 from sizer.model.architecture import Architecture, Basis, Tower
 from sizer.model.families import build
-from sizer.precision.quality import LEGACY, kl_divergence, rows
+from sizer.precision.quality import LEGACY, kl_divergence, on_curve, rows
 from sizer.precision.store import store
 from sizer.precision.stored import Stored
 
@@ -54,14 +52,7 @@ def layer_bits(stored: Stored) -> float:
 
 def expected_loss(bits_per_weight: float) -> float:
     """KL divergence of GGUF types with these bits a weight in the layers: an estimate for what no source compares."""
-    if bits_per_weight >= SIXTEEN_BITS:
-        return 0.0
-    curve = _curve()
-    for (upper, less), (lower, more) in pairwise(curve):
-        if lower <= bits_per_weight <= upper:
-            share = (upper - bits_per_weight) / (upper - lower) if upper > lower else 0.0
-            return exp(log(less) + share * (log(more) - log(less)))
-    return curve[0][1] if bits_per_weight > curve[0][0] else curve[-1][1]
+    return on_curve(_curve(), bits_per_weight)
 
 
 def layer_params(architecture: Architecture) -> int:

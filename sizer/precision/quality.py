@@ -6,6 +6,7 @@ most files are made by: without an importance matrix from four bits on, with one
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -106,9 +107,16 @@ def expected_kl_divergence(precision: str, bits_per_weight: float) -> float:
     known = kl_divergence(precision)
     if known is not None:
         return known
+    return on_curve(_curve(), bits_per_weight)
+
+
+def on_curve(curve: Sequence[tuple[float, float]], bits_per_weight: float) -> float:
+    """The divergence at these bits per weight on a curve of (bits, divergence), most bits first.
+
+    Log-linear between its points, its ends beyond them, none from 16 bits on.
+    """
     if bits_per_weight >= SIXTEEN_BITS:
         return 0.0
-    curve = _curve()
     for (upper, less), (lower, more) in pairwise(curve):
         if lower <= bits_per_weight <= upper:
             share = (upper - bits_per_weight) / (upper - lower) if upper > lower else 0.0
