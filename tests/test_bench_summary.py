@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import subprocess
 import types
 from dataclasses import replace
 from pathlib import Path
@@ -166,6 +167,17 @@ def test_gpu_driver_is_listened_to(
     monkeypatch.setattr("sizer.device.machine.load_nvml", lambda: Nvml(processes, held_ns))
     assert [caution.code for caution in judge_gpus(["GPU-1"], before, 10.0)] == codes
     assert used_bytes(["GPU-1", "GPU-gone"]) == 2**30
+
+
+def test_own_processes_on_a_gpu_are_not_foreign(monkeypatch: pytest.MonkeyPatch):
+    """A child in its own session (as torch starts its ranks) and a process that is gone are not warned of."""
+    child = subprocess.Popen(["sleep", "60"], start_new_session=True)
+    try:
+        monkeypatch.setattr("sizer.device.machine.load_nvml", lambda: Nvml([child.pid, 2**22 + 1], 0))
+        assert judge_gpus(["GPU-1"], {}, 10.0) == []
+    finally:
+        child.kill()
+        child.wait()
 
 
 def test_no_gpu_is_not_asked_about():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -77,10 +76,18 @@ def _used(pynvml: Any, handle: Any) -> int:
 
 
 def _is_ours(pid: int) -> bool:
-    """Whether a process belongs to this benchmark: same group, or a rank of the same launcher."""
+    """Whether a process belongs to this benchmark: itself, a child of it, or a rank of the same launcher.
+
+    By descent, because sessions and groups tell nothing inside a container, where everything shares init's.
+    """
+    import psutil
+
+    us = psutil.Process()
     try:
-        return os.getpgid(pid) == os.getpgrp() or os.getsid(pid) == os.getsid(0)
-    except ProcessLookupError:
+        parents = [process.pid for process in psutil.Process(pid).parents()]
+    except psutil.NoSuchProcess:
         return True  # gone, or of another PID namespace: a container sees itself so
-    except PermissionError:
+    except psutil.AccessDenied:
         return False
+    launcher = us.ppid()
+    return pid == us.pid or us.pid in parents or (launcher > 1 and launcher in parents)
