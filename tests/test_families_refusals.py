@@ -23,6 +23,18 @@ LLAMA: dict[str, Any] = {
 MIXTRAL = LLAMA | {
     "architectures": ["MixtralForCausalLM"], "model_type": "mixtral", "num_local_experts": 8, "num_experts_per_tok": 2,
 }  # fmt: skip
+LFM2 = LLAMA | {"architectures": ["Lfm2ForCausalLM"], "model_type": "lfm2"}
+MAMBA: dict[str, Any] = {
+    "architectures": ["MambaForCausalLM"], "model_type": "mamba", "hidden_size": 768, "num_hidden_layers": 2,
+    "vocab_size": 50280, "state_size": 16,
+}  # fmt: skip
+GPT2: dict[str, Any] = {
+    "architectures": ["GPT2LMHeadModel"], "model_type": "gpt2", "n_embd": 768, "n_layer": 12, "n_head": 12,
+    "vocab_size": 50257, "n_positions": 1024,
+}  # fmt: skip
+VISION: dict[str, Any] = {
+    "model_type": "qwen3_vl", "architectures": ["Qwen3VLForConditionalGeneration"], "text_config": LLAMA,
+}  # fmt: skip
 WITHOUT = object()
 
 
@@ -53,6 +65,14 @@ WITHOUT = object()
         (MIXTRAL, "num_experts_per_tok", 9),
         (MIXTRAL, "num_local_experts", -8),
         (MIXTRAL, "sliding_window", 0),
+        (LLAMA | {"architectures": ["Qwen3MoeForCausalLM"], "model_type": "qwen3_moe"}, "num_experts", -1),
+        (LLAMA | {"architectures": ["OlmoeForCausalLM"], "model_type": "olmoe"}, "num_local_experts", 0),
+        (GPT2, "n_embd", -768),
+        (GPT2, "n_layer", 0),
+        (MAMBA, "expand", -1),
+        (LFM2, "block_ffn_dim_multiplier", -1),
+        (LFM2, "full_attn_idxs", ["a"]),
+        (LFM2, "full_attn_idxs", [99]),
         (LLAMA | {"model_type": "qwen3"}, "layer_types", ["full_attention"] * 31),
         (LLAMA | {"model_type": "qwen3"}, "layer_types", ["half_attention"] * 32),
         (LLAMA | {"model_type": "deepseek_v3", "n_routed_experts": 4}, "num_experts_per_tok", 8),
@@ -63,6 +83,23 @@ def test_bad_field_is_named(base: dict[str, Any], field: str, value: object) -> 
     fields = {**base, field: value} if value is not WITHOUT else {k: v for k, v in base.items() if k != field}
     with pytest.raises(InvalidConfig, match=field):
         build(fields, "x")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("temporal_patch_size", [2]), ("deepstack_visual_indexes", ["a"]), ("depth", -1), ("patch_size", "16")],
+)
+def test_bad_tower_field_is_named_with_its_path(field: str, value: object) -> None:
+    """A bad field of a sub-config is named with the sub-config that it stands in."""
+    with pytest.raises(InvalidConfig, match=rf"vision_config\.{field}"):
+        build(VISION | {"vision_config": {field: value}}, "x")
+
+
+def test_class_default_that_contradicts_is_told_from_a_stated_value() -> None:
+    """Where a file leaves out a field whose class default does not fit, the error says that it is missing."""
+    fields = {k: v for k, v in LLAMA.items() if k != "num_key_value_heads"}
+    with pytest.raises(InvalidConfig, match="'num_key_value_heads' is missing, and its class takes 32"):
+        build(fields | {"model_type": "qwen3", "num_attention_heads": 16}, "x")
 
 
 def test_absurd_product_is_refused() -> None:

@@ -51,6 +51,7 @@ class Config(Mapping[str, Any]):
             name for name in aliases if fields.get(name) is not None or (name in fields and aliases[name] not in fields)
         ]
         self.fields = {**fields, **{aliases[name]: fields[name] for name in named}} if named else fields
+        self.written = {aliases[name]: name for name in named}
         self.defaults: Mapping[str, Any] = self.class_defaults.fields
         self.required: frozenset[str] = frozenset() if path else frozenset(aliases.get(n, n) for n in ESSENTIAL)
 
@@ -88,8 +89,19 @@ class Config(Mapping[str, Any]):
 
     def error(self, name: str, why: str) -> InvalidConfig:
         """The error to raise for a field that contradicts another: quotes its value and says why."""
-        real, value = self.first(name)
-        return InvalidConfig(f"config field {self.path + real!r} is {value!r:.80}.", why)
+        return self._wrong(*self.first(name), why)
+
+    def _wrong(self, name: str, value: object, why: str) -> InvalidConfig:
+        """The error that names a field as the file spells it, and tells a value of the file from its class's own."""
+        field = self.path + self.written.get(name, name)
+        if name in self.fields or value is None:
+            return InvalidConfig(f"config field {field!r} is {value!r:.80}.", why)
+        return InvalidConfig(f"config field {field!r} is missing, and its class takes {value!r:.40}.", why)
+
+    def _missing(self, name: str) -> InvalidConfig:
+        other = ", ".join(repr(alias) for alias, real in self.class_defaults.aliases.items() if real == name)
+        why = f"The model's size needs it (also read as {other})." if other else "The model's size needs it."
+        return InvalidConfig(f"config field {self.path + name!r} is missing.", why)
 
     def size(self, *names: str, default: int | None = None, minimum: int = 1, maximum: int = MAX_DIMENSION) -> int:
         """A whole number from `minimum` to `maximum`, under any of `names`; missing without a `default` is an error.
@@ -99,15 +111,12 @@ class Config(Mapping[str, Any]):
         name, value = self.first(*names)
         if value is None:
             if default is None:
-                raise InvalidConfig(f"config field {self.path + name!r} is missing.", "The model's size needs it.")
+                raise self._missing(name)
             return default
         if isinstance(value, float) and value.is_integer():
             value = int(value)
         if isinstance(value, bool) or not isinstance(value, int) or not minimum <= value <= maximum:
-            raise InvalidConfig(
-                f"config field {self.path + name!r} is {value!r:.40}.",
-                f"It must be a whole number from {minimum} to {maximum}.",
-            )
+            raise self._wrong(name, value, f"It must be a whole number from {minimum} to {maximum}.")
         return value
 
     def optional_size(self, *names: str, minimum: int = 1) -> int | None:
@@ -120,8 +129,22 @@ class Config(Mapping[str, Any]):
         if value is None:
             return default
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < MAX_DIMENSION:
-            raise InvalidConfig(f"config field {self.path + name!r} is {value!r}.", "It must be a number.")
+            raise self._wrong(name, value, "It must be a number.")
         return float(value)
+
+    def scaled(self, size: int, *names: str, default: float) -> int:
+        """`size` times the ratio under any of `names`, rounded down; at least one."""
+        product = int(size * self.number(*names, default=default))
+        if not 1 <= product <= MAX_DIMENSION:
+            raise self.error(names[0], f"Times {size} it must give a size from 1 to {MAX_DIMENSION}.")
+        return product
+
+    def indices(self, name: str, count: int) -> tuple[int, ...] | None:
+        """A list of layers, each from nought to below `count`; None where the field is missing or null."""
+        listed = self.sequence(name, int)
+        if listed is not None and not all(not isinstance(index, bool) and 0 <= index < count for index in listed):
+            raise self.error(name, f"It must list layers from 0 to {count - 1}.")
+        return listed
 
     def flag(self, *names: str, default: bool = False) -> bool:
         """A boolean under any of `names`."""
@@ -129,7 +152,7 @@ class Config(Mapping[str, Any]):
         if value is None:
             return default
         if value not in (0, 1):
-            raise InvalidConfig(f"config field {self.path + name!r} is {value!r}.", "It must be true or false.")
+            raise self._wrong(name, value, "It must be true or false.")
         return bool(value)
 
     def text(self, *names: str, default: str = "") -> str:
@@ -138,7 +161,7 @@ class Config(Mapping[str, Any]):
         if value is None:
             return default
         if not isinstance(value, str):
-            raise InvalidConfig(f"config field {self.path + name!r} is {value!r}.", "It must be a string.")
+            raise self._wrong(name, value, "It must be a string.")
         return value
 
     def sequence(self, name: str, of: type = object) -> tuple[Any, ...] | None:
@@ -148,7 +171,7 @@ class Config(Mapping[str, Any]):
             return None
         if not isinstance(value, (list, tuple)) or not all(isinstance(item, of) for item in value):
             what = "" if of is object else f" of {of.__name__} values"
-            raise InvalidConfig(f"config field {self.path + name!r} is {value!r:.80}.", f"It must be a list{what}.")
+            raise self._wrong(name, value, f"It must be a list{what}.")
         return tuple(value)
 
     def mapping(self, name: str) -> Mapping[str, Any]:
@@ -157,7 +180,7 @@ class Config(Mapping[str, Any]):
         if value is None:
             return {}
         if not isinstance(value, Mapping):
-            raise InvalidConfig(f"config field {self.path + name!r} is {value!r:.80}.", "It must be an object.")
+            raise self._wrong(name, value, "It must be an object.")
         return value
 
     def layers(self, *names: str) -> int:
@@ -192,7 +215,7 @@ class Config(Mapping[str, Any]):
         """A sub-config (`text_config`), over the defaults of its own class. `init` values of the parent apply."""
         value = self.fields.get(name)
         if value is not None and not isinstance(value, Mapping):
-            raise InvalidConfig(f"config field {self.path + name!r} is {value!r}.", "It must be an object.")
+            raise self._wrong(name, value, "It must be an object.")
         spec = self.class_defaults.sub_configs.get(name, {})
         stated = (value or {}).get("model_type")
         if stated is not None and not isinstance(stated, str):

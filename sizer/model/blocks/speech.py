@@ -55,7 +55,7 @@ def _diffusion(config: Config, tree: Tree) -> None:
     block.linear("attn_norm.linear", 6 * size, size, bias=True)
     inner = config.size("num_attention_heads") * config.size("head_dim")
     block.at("attn").attention(size, "to_q to_k to_v to_out.0", inner=inner)
-    block.mlp(size, int(size * config.number("ff_mult", default=2.0)), "ff.ff.0 ff.ff.3")
+    block.mlp(size, config.scaled(size, "ff_mult", default=2.0), "ff.ff.0 ff.ff.3")
     tree.linear("norm_out.linear", 2 * size, size, bias=True)
     tree.linear("proj_out", mels, size, bias=True)
 

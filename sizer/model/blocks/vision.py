@@ -17,9 +17,11 @@ from sizer.model.config import Config
 VisionTower = Callable[[Config, Tree], None]
 
 
-def pair(config: Config, name: str) -> tuple[int, int]:
-    """A size that a config gives as one number or as [height, width]."""
+def pair(config: Config, name: str, default: int | None = None) -> tuple[int, int]:
+    """A size that a config gives as one number or as [height, width]; `default` where it gives none."""
     value = config.get(name)
+    if value is None and default is not None:
+        return default, default
     if not isinstance(value, (list, tuple)):
         size = config.size(name)
         return size, size
@@ -160,7 +162,7 @@ MLLAMA_RATIOS = ((1, 1), (1, 2), (1, 3), (1, 4), (2, 1), (2, 2), (3, 1), (4, 1))
 def mllama(config: Config, tree: Tree) -> None:
     """Llama 3.2 Vision's tower: a local and a gated global encoder, tile and aspect-ratio embeddings."""
     size, tiles = config.size("hidden_size"), config.size("max_num_tiles")
-    ratios = len(config.sequence("supported_aspect_ratios") or MLLAMA_RATIOS) + 1
+    ratios = len(config.sequence("supported_aspect_ratios", list) or MLLAMA_RATIOS) + 1
     positions = patches(config) + 1
     tree.parameter("class_embedding", size)
     tree.conv("patch_embedding", size, channels(config), *pair(config, "patch_size"))
@@ -223,7 +225,9 @@ def glm4v(config: Config, tree: Tree) -> None:
 def temporal(config: Config) -> int:
     """Frames that one patch spans."""
     value = config.get("temporal_patch_size")
-    return config.size("temporal_patch_size") if not isinstance(value, (list, tuple)) else int(value[0])
+    if isinstance(value, (list, tuple)):
+        return pair(config, "temporal_patch_size")[0]
+    return config.size("temporal_patch_size")
 
 
 def minimax_m3(config: Config, tree: Tree) -> None:
@@ -237,7 +241,7 @@ def minimax_m3(config: Config, tree: Tree) -> None:
 def step3p7(config: Config, tree: Tree) -> None:
     """Step 3.7's vision tower: layer-scaled encoder and two strided convolutions."""
     size = config.size("width", "hidden_size")
-    inner = int(size * config.number("mlp_ratio", default=8960 / 1536))
+    inner = config.scaled(size, "mlp_ratio", default=8960 / 1536)
     count = config.layers("layers", "num_hidden_layers")
     tree.conv("embeddings.patch_embedding", size, channels(config), *pair(config, "patch_size"))
     tree.positions("embeddings.position_embedding", patches(config), size)
@@ -270,7 +274,7 @@ def sam(config: Config, tree: Tree) -> None:
     size, out, patch = config.size("hidden_size"), config.size("output_channels"), config.size("patch_size")
     side = config.size("image_size") // patch
     head = size // config.size("num_attention_heads")
-    inner = config.size("mlp_dim", default=int(size * config.number("mlp_ratio", default=4.0)))
+    inner = config.size("mlp_dim", default=config.scaled(size, "mlp_ratio", default=4.0))
     if config.flag("use_abs_pos", default=True):
         tree.parameter("pos_embed", 1, side, side, size, role=Role.POSITION)
     tree.conv("patch_embed.projection", size, channels(config), patch, patch, bias=True)

@@ -91,7 +91,7 @@ def janus(config: Config, tree: Tree) -> None:
     if config.flag("use_qk_norm"):
         layer.layer_norm("self_attn.q_norm", "self_attn.k_norm", size=size)
     layer.layer_norm("layer_norm1", "layer_norm2", size=size)
-    layer.at("mlp").mlp(size, int(size * config.number("mlp_ratio", default=4.0)))
+    layer.at("mlp").mlp(size, config.scaled(size, "mlp_ratio", default=4.0))
     tree.layer_norm("post_layernorm", size=size)
 
 

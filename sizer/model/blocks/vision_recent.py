@@ -65,7 +65,7 @@ def radio(config: Config, tree: Tree) -> None:
     layer.layer_norm("norm1", "norm2", size=size)
     layer.parameter("layer_scale1.lambda1", size)
     layer.parameter("layer_scale2.lambda1", size)
-    inner = int(size * config.number("mlp_ratio", default=4.0))
+    inner = config.scaled(size, "mlp_ratio", default=4.0)
     if config.flag("use_swiglu_ffn"):
         inner = (int(inner * 2 / 3) + 7) // 8 * 8
         layer.linear("mlp.weights_in", 2 * inner, size, Role.GATE_UP, bias=True)
@@ -77,7 +77,7 @@ def radio(config: Config, tree: Tree) -> None:
 def inkling2(config: Config, tree: Tree) -> None:
     """Inkling 2: layer-scaled encoder over linear patches, a class token, and a merger."""
     size, patch = config.size("hidden_size"), config.size("patch_size", "native_patch_size")
-    inner = config.size("intermediate_size", default=int(size * config.number("mlp_ratio", default=4.0)))
+    inner = config.size("intermediate_size", default=config.scaled(size, "mlp_ratio", default=4.0))
     embeddings = tree.at("embeddings")
     embeddings.parameter("class_embedding", size)
     embeddings.parameter("cls_position_embedding", size)

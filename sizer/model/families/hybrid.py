@@ -39,7 +39,7 @@ def dt_rank(config: Config, field: str, hidden: int) -> int:
 def mamba1(config: Config) -> Parts:
     """Mamba and Falcon Mamba (whose extra norms have no weights)."""
     hidden = config.size("hidden_size")
-    inner = config.size("intermediate_size", default=int(config.number("expand", default=2) * hidden))
+    inner = config.size("intermediate_size", default=config.scaled(hidden, "expand", default=2))
     block = norm("norm", hidden) + mamba(
         hidden,
         inner,
@@ -55,7 +55,7 @@ def mamba1(config: Config) -> Parts:
 def mamba_2(config: Config) -> Parts:
     """Mamba 2."""
     hidden, heads, head_dim = config.size("hidden_size"), config.size("num_heads"), config.size("head_dim")
-    if int(config.number("expand", default=2) * hidden) != heads * head_dim:
+    if config.scaled(hidden, "expand", default=2) != heads * head_dim:
         raise config.error("num_heads", f"num_heads * head_dim must be expand * hidden_size ({hidden}).")
     block = norm("norm", hidden) + mamba2(
         hidden,

@@ -162,7 +162,7 @@ def kimi_types(config: Config, count: int) -> Sequence[str]:
     if types is not None:
         return types
     listed = config.sub("linear_attn_config")
-    full, linear_layers = listed.sequence("full_attn_layers"), listed.sequence("kda_layers")
+    full, linear_layers = listed.sequence("full_attn_layers", int), listed.sequence("kda_layers", int)
     if full is None or linear_layers is None:
         return tuple("full_attention" if index and index % 4 == 0 else "linear_attention" for index in range(count))
     if sorted((*full, *linear_layers)) != list(range(1, count + 1)):

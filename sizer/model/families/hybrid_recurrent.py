@@ -19,6 +19,8 @@ def recurrent_gemma(config: Config) -> Parts:
     """RecurrentGemma (Griffin): gated linear recurrences and sliding attention, in a repeating order."""
     hidden, count = config.size("hidden_size"), config.layers()
     order = config.sequence("block_types") or ()
+    if not order:
+        raise config.error("block_types", "It must name the kinds of layers, in the order that repeats.")
     mixer_types(config, "block_types", order, ("recurrent", "attention"))
     width = config.size("lru_width", default=hidden)
     recurrent = rg_lru(hidden, width, config.size("num_attention_heads"), config.size("conv1d_width"))
@@ -61,12 +63,12 @@ def xlstm(config: Config) -> Parts:
     count = config.layers("num_blocks") if config.fields.get("num_blocks") else config.layers()
     fused = config.text("weight_mode", default="single") == "fused"
     step = config.size("ffn_round_up_to_multiple_of")
-    inner = int((hidden * config.number("ffn_proj_factor", default=2.667) + step - 1) // step * step)
+    inner = -(-config.scaled(hidden, "ffn_proj_factor", default=2.667) // step) * step
     block = mlstm(
         hidden,
         config.size("num_heads"),
-        int(hidden * config.number("qk_dim_factor", default=0.5)),
-        int(hidden * config.number("v_dim_factor", default=1.0)),
+        config.scaled(hidden, "qk_dim_factor", default=0.5),
+        config.scaled(hidden, "v_dim_factor", default=1.0),
         bias=bias,
         fused=fused,
     )
@@ -136,7 +138,7 @@ def lfm2_types(config: Config, count: int) -> Sequence[str]:
     """`layer_types`, else attention on `full_attn_idxs`, else on every layer."""
     types = config.layer_types(count)
     if types is None:
-        listed = config.sequence("full_attn_idxs")
+        listed = config.indices("full_attn_idxs", count)
         types = tuple("full_attention" if listed is None or i in listed else "conv" for i in range(count))
     return mixer_types(config, "layer_types", types, ("full_attention", "conv"))
 
@@ -150,7 +152,7 @@ def lfm2(config: Config) -> Parts:
         inner = 2 * inner // 3
         if config.first("block_ffn_dim_multiplier")[1] is not None:
             step = config.size("block_multiple_of")
-            inner = int(config.number("block_ffn_dim_multiplier", default=1.0) * inner)
+            inner = config.scaled(inner, "block_ffn_dim_multiplier", default=1.0)
             inner = step * ((inner + step - 1) // step)
     mlp = gated_mlp(hidden, inner, prefix="feed_forward.", names=LFM_MLP)
     tied = config.flag("tie_embedding", "tie_word_embeddings")

@@ -120,6 +120,8 @@ def zamba2(config: Config) -> Parts:
 
 def _zamba2_types(config: Config) -> Sequence[str]:
     listed = config.sequence("layers_block_type")
+    if listed == ():
+        raise config.error("layers_block_type", "It must name the kind of each layer.")
     if listed is None:
         linear_layer, hybrid = TYPES
         first = (linear_layer, *(*(linear_layer,) * 5, hybrid) * 7, *(linear_layer,) * 4, hybrid)

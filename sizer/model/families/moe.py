@@ -147,10 +147,14 @@ GRANITE = Moe("num_local_experts", inner="intermediate_size", prefix="block_spar
 
 def _laguna_attention(config: Config, count: int) -> Sequence[Block]:
     """Laguna: heads may differ by layer; an output gate a head, or one for each dimension of a head."""
-    listed = config.sequence("num_attention_heads_per_layer", int) or (config.size("num_attention_heads"),) * count
+    listed = config.sequence("num_attention_heads_per_layer", int)
+    if listed is None:
+        listed = (config.size("num_attention_heads"),) * count
     if len(listed) != count:
         raise config.error("num_attention_heads_per_layer", f"It must have one entry for each of {count} layers.")
     gating = config.first("gating")[1]
+    if gating not in (None, True, False) and not isinstance(gating, str):
+        raise config.error("gating", "It must be true, false or a kind of gate (per-head).")
     windows = typed_windows(config, count)
 
     def gate(_config: Config, sizes: Heads) -> Block:

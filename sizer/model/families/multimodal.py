@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sizer.model.blocks.tree import Tree
+from sizer.model.blocks.vision import pair
 from sizer.model.families.multimodal_wrapper import Pieces, Wrapper, feature_layers
 
 
@@ -137,7 +138,7 @@ def minimax_m3(pieces: Pieces, tree: Tree) -> None:
 def kimi_k25(pieces: Pieces, tree: Tree) -> None:
     """Kimi K2.5: a norm and two matrices over merged patches."""
     size = pieces.vision.size("hidden_size")
-    height, width = pieces.vision.sequence("merge_kernel_size") or (2, 2)
+    height, width = pair(pieces.vision, "merge_kernel_size", 2)
     projector = tree.at("mm_projector")
     projector.layer_norm("pre_norm", size=pieces.config.size("projection_hidden_size", default=size))
     merged = size * height * width

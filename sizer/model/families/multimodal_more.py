@@ -38,7 +38,7 @@ omni_moe_text = Decoder(Attention(qk_norm="head", floor_heads=True), Moe(sparse=
 def mllama_text(config: Config) -> Parts:
     """Llama 3.2 Vision's text model: cross-attention layers with gates stand among Llama's; eight spare tokens."""
     sizes, count = heads(config, head_dim_field=False), config.layers()
-    listed = config.sequence("cross_attention_layers")
+    listed = config.indices("cross_attention_layers", count)
     cross = set(range(3, 40, 5) if listed is None else listed)
     mlp = gated_mlp(sizes.hidden, config.size("intermediate_size"))
     mlp += norm(PRE_NORMS[0], sizes.hidden) + norm(PRE_NORMS[1], sizes.hidden)
@@ -66,9 +66,8 @@ def step3p5(config: Config) -> Parts:
     types = _padded(config, "layer_types", count, beyond) or ("full_attention",) * (count + beyond)
     mlps = _padded(config, "mlp_layer_types", count, beyond)
     if mlps is None:
-        listed = config.fields.get("moe_layers_enum")
-        items = listed.split(",") if isinstance(listed, str) else listed
-        chosen = set(range(3, count)) if items is None else {int(item) for item in items if str(item).strip()}
+        chosen = enumerated_layers(config, "moe_layers_enum")
+        chosen = set(range(3, count)) if chosen is None else chosen
         mlps = tuple("sparse" if index in chosen else "dense" for index in range(count + beyond))
     rule = Moe(
         "n_routed_experts",
@@ -86,6 +85,18 @@ def step3p5(config: Config) -> Parts:
 
     kinds = [(types[index], _step_heads(config, index, types[index]), mlps[index]) for index in range(count)]
     return causal_lm(config, each_kind(kinds, layer))
+
+
+def enumerated_layers(config: Config, name: str) -> set[int] | None:
+    """Layers that a file lists, as whole numbers or as text between commas ("3,4,5"); None where it does not."""
+    listed = config.first(name)[1]
+    if listed is None:
+        return None
+    items = listed.split(",") if isinstance(listed, str) else listed
+    texts = [str(item).strip() for item in items] if isinstance(items, (list, tuple)) else ["?"]
+    if not all(text.isdecimal() for text in texts if text):
+        raise config.error(name, "It must list layers by number.")
+    return {int(text) for text in texts if text}
 
 
 def _step_heads(config: Config, index: int, kind: str) -> int:

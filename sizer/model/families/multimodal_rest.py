@@ -9,7 +9,7 @@ from sizer.model.blocks.attention import attention
 from sizer.model.blocks.core import Block, Parts, embedding, norm, parameter
 from sizer.model.blocks.mlp import experts, gated_mlp, plain_mlp, router, shared_expert
 from sizer.model.blocks.tree import Tree
-from sizer.model.blocks.vision import clip
+from sizer.model.blocks.vision import clip, pair
 from sizer.model.config import MAX_COUNT, Config
 from sizer.model.families.decoder import PRE_NORMS, Decoder, causal_lm
 from sizer.model.families.hybrid import each_kind
@@ -111,9 +111,7 @@ def paddle(pieces: Pieces, tree: Tree) -> None:
 def minicpm(pieces: Pieces, tree: Tree) -> None:
     """MiniCPM-V 4.6: mergers that halve the grid, the last one to the text model's size."""
     size = pieces.vision.size("hidden_size")
-    kernel = pieces.config.sequence("merge_kernel_size", int) or (2, 2)
-    if len(kernel) != 2:
-        raise pieces.config.error("merge_kernel_size", "It must be a height and a width.")
+    kernel = pair(pieces.config, "merge_kernel_size", 2)
     merged, times = size * kernel[0] * kernel[1], pieces.config.size("merger_times", default=1, maximum=MAX_COUNT)
     for index in range(times):
         merger = tree.at(f"merger.mlp.{index}")

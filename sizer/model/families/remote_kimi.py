@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from math import prod
+
 from sizer.model.architecture import Role, Tower
 from sizer.model.blocks.attention import mla
 from sizer.model.blocks.core import Block, Parts, linear, norm, parameter
 from sizer.model.blocks.linear_attention import DeltaSizes
 from sizer.model.blocks.mlp import MOE, experts, gated_mlp, router, shared_expert
 from sizer.model.blocks.tree import Tree
+from sizer.model.blocks.vision import pair
 from sizer.model.config import Config
 from sizer.model.families.decoder import PRE_NORMS, causal_lm, joined
 from sizer.model.families.hybrid_linear import kimi_types, sparse_layers
@@ -104,9 +107,7 @@ def kimi_k3(config: Config) -> Parts:
     layer.at("mlp").mlp(size, inner, "fc0 fc1", bias=vision.flag("linear_bias"))
     layer.rms_norm("norm0", "norm1", size=size)
     tower.rms_norm("encoder.final_layernorm", size=size)
-    merged = size
-    for side in vision.sequence("merge_kernel_size") or (2, 2):
-        merged *= Config({"merge_kernel_size": side}, path=vision.path).size("merge_kernel_size")
+    merged = size * prod(pair(vision, "merge_kernel_size", 2))
     joint.rms_norm("pre_norm", size=size)
     joint.linear("proj.0", merged, merged)
     joint.linear("proj.2", parts.hidden_size, merged)

@@ -89,12 +89,12 @@ def _hunyuan_attention(config: Config, shares: bool) -> Block:
 
 def _hunyuan_mlp(config: Config, count: int) -> Sequence[Block]:
     hidden, bias = config.size("hidden_size"), config.flag("mlp_bias")
-    experts = _listed(config, "num_experts", count) if config.first("num_experts")[1] else (1,) * count
+    experts = _listed(config, "num_experts", count) if config.first("num_experts")[1] is not None else (1,) * count
     if max(experts) == 1:
         return (gated_mlp(hidden, config.size("intermediate_size"), bias=bias),) * count
     inner_field = "moe_intermediate_size" if config.first("moe_intermediate_size")[1] else "intermediate_size"
     shared_field = "num_shared_expert"
-    shared = _listed(config, shared_field, count) if config.first(shared_field)[1] else (0,) * count
+    shared = _listed(config, shared_field, count) if config.first(shared_field)[1] not in (None, 0) else (0,) * count
     kinds = list(
         zip(experts, _listed(config, "moe_topk", count), _listed(config, inner_field, count), shared, strict=True)
     )
@@ -122,14 +122,8 @@ def minimax01(config: Config) -> Parts:
 
 
 def minimax_m3(config: Config) -> Parts:
-    """The text part of MiniMax-M3 alone, whose files list dense and sparse layers as zeros and ones."""
-    fields = dict(config.fields)
-    sparse, attention = config.sequence("moe_layer_freq"), config.sub("sparse_attention_config")
-    if sparse is not None:
-        fields["mlp_layer_types"] = ["sparse" if entry else "dense" for entry in sparse]
-    names = {"sparse_index_dim": "index_head_dim", "sparse_num_index_heads": "index_n_heads"}
-    fields |= {name: attention.size(own) for own, name in names.items() if attention.first(own)[1] is not None}
-    return describe(Config.of(fields, "minimax_m3_vl_text"), "minimax_m3_vl_text")
+    """The text part of MiniMax-M3 alone."""
+    return describe(Config.of(config.fields, "minimax_m3_vl_text"), "minimax_m3_vl_text")
 
 
 def grok1(config: Config) -> Parts:

@@ -85,8 +85,7 @@ def rwkv7(config: Config) -> Parts:
     hidden, size = config.size("hidden_size"), config.size("head_dim", default=64)
     if hidden % size:
         raise config.error("head_dim", f"It must divide hidden_size ({hidden}).")
-    ratio = config.number("hidden_ratio", default=4.0)
-    mlp = config.size("intermediate_size", default=-(-int(hidden * ratio) // 32) * 32)
+    mlp = config.size("intermediate_size", default=-(-config.scaled(hidden, "hidden_ratio", default=4.0) // 32) * 32)
     bias = config.flag("norm_bias", default=True)
     block = _vectors("attn.", "x_r x_w x_k x_v x_a x_g", hidden) + _state(hidden, hidden, size) + DENSE
     block += parameter("attn.k_k", hidden, role=Role.SSM) + parameter("attn.k_a", hidden, role=Role.SSM)

@@ -184,7 +184,7 @@ def qwen_v1(config: Config) -> Parts:
         return parts
     visual = config.sub("visual")
     size, out, patch = visual.size("width"), visual.size("output_dim"), visual.size("patch_size")
-    inner = int(size * visual.number("mlp_ratio", default=4.0))
+    inner = visual.scaled(size, "mlp_ratio", default=4.0)
     tower = Tree("transformer.visual.")
     tower.conv("conv1", size, 3, patch, patch)
     tower.parameter("positional_embedding", 256, size, role=Role.POSITION)

@@ -221,9 +221,11 @@ def _m3_attention(config: Config, count: int) -> Sequence[Block]:
     }
     given = {name: old[legacy] for name, legacy in names.items() if legacy in old}
     index = Config({**config.fields, **given}, config.class_defaults, config.path)
+    index.written |= {name: f"sparse_attention_config.{names[name]}" for name in given}
     types = config.layer_types(count)
     if types is None:
-        flags = _listed(config, "sparse_attention_config", count, old.get("sparse_attention_freq", (0,) * count))
+        within = config.sub("sparse_attention_config")
+        flags = _listed(within, "sparse_attention_freq", count, old.get("sparse_attention_freq", (0,) * count))
         types = tuple("minimax_m3_sparse" if sparse else "full_attention" for sparse in flags)
     if set(types) - {"minimax_m3_sparse", "full_attention"}:
         raise config.error("layer_types", "Each must be full_attention or minimax_m3_sparse.")
