@@ -32,6 +32,7 @@ PER_LAYER = (
     "mlp_layer_types",
     "per_layer_config",
     "no_rope_layers",
+    "kv_source_layers",
     "moe_layers",
     "vision_feature_layer",
 )
@@ -54,7 +55,7 @@ def vary(fields: Mapping[str, Any], draw: Random) -> dict[str, Any]:
             continue
         if isinstance(value, dict) and name.endswith("_config"):
             varied[name] = vary(value, draw)
-        elif name in DEPTHS and isinstance(value, int):
+        elif name in DEPTHS and isinstance(value, int) and "depths" not in fields:
             varied[name] = draw.choice([1, 2, 3])
         elif name in WIDTHS and isinstance(value, int):
             varied[name] = draw.choice([64, 96, 128])
@@ -72,6 +73,38 @@ TOWER = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "i
 
 # Files as people write them: other text models and towers than the class's own, partial and flat configs.
 WRITTEN: list[tuple[str, str, dict[str, Any]]] = [
+    (
+        "mistral_large4",
+        "MistralLarge4ForConditionalGeneration",
+        {
+            "text_config": {"hidden_size": 64, "num_hidden_layers": 6, "num_attention_heads": 4, "n_routed_experts": 4}
+            | {"num_experts_per_tok": 2, "moe_intermediate_size": 24, "intermediate_size": 96, "vocab_size": 100}
+            | {"no_rope_layers": [1, 0, 1, 0, 1, 0], "kv_source_layers": [0, 1, 0, 1, 4, 4], "attention_bias": True}
+            | {"indexer_types": ["full", "full", "shared", "full", "shared", "full"]},
+            "vision_config": {"model_type": "pixtral"} | TOWER,
+        },
+    ),
+    (
+        "muse_spark",
+        "MuseSparkForConditionalGeneration",
+        {
+            "text_config": SMALL
+            | {"hidden_size": 64, "mlp_layer_types": ["dense", "sparse"], "num_local_experts": 4}
+            | {"moe_hidden_size": 32, "moe_intermediate_size": 24, "num_experts_per_tok": 2},
+            "vision_config": TOWER,
+            "audio_config": {"patch_sizes": [16, 6], "hidden_sizes": [24, 40], "depths": [1, 3], "num_hidden_layers": 2}
+            | {"out_hidden_size": 64},
+        },
+    ),
+    (
+        "inkling_mm_model",
+        "InklingForConditionalGeneration",
+        {
+            "text_config": {"hidden_size": 64, "num_hidden_layers": 2, "n_routed_experts": 4},
+            "vision_config": {"num_hidden_layers": 3, "patch_size": 12, "text_hidden_size": 99},
+            "audio_config": {"n_mel_bins": 8},
+        },
+    ),
     (
         "llava",
         "LlavaForConditionalGeneration",

@@ -54,6 +54,7 @@ def nothing(_pieces: Pieces, _tree: Tree) -> None:
 def tower_of(field: str, config: Config) -> TowerMaker:
     """The function that describes a tower, by the model_type of its config."""
     from sizer.model.blocks.audio import AUDIO_TOWERS
+    from sizer.model.blocks.towers_folded import FOLDED_TOWERS
     from sizer.model.blocks.vision import VISION_TOWERS
     from sizer.model.blocks.vision_documents import DOCUMENT_TOWERS
     from sizer.model.blocks.vision_more import MORE_TOWERS
@@ -61,7 +62,8 @@ def tower_of(field: str, config: Config) -> TowerMaker:
     from sizer.model.blocks.vision_recent import RECENT_TOWERS
 
     model_type = config.class_defaults.model_type
-    for towers in (VISION_TOWERS, QWEN_TOWERS, MORE_TOWERS, RECENT_TOWERS, DOCUMENT_TOWERS, AUDIO_TOWERS):
+    known = (VISION_TOWERS, QWEN_TOWERS, MORE_TOWERS, RECENT_TOWERS, DOCUMENT_TOWERS, FOLDED_TOWERS, AUDIO_TOWERS)
+    for towers in known:
         if model_type in towers:
             return towers[model_type]
     raise UnsupportedArchitecture(
