@@ -132,10 +132,19 @@ def _with_host(target: Target, asked: DeviceAsked) -> Target:
         host_device = replace(host_device, bandwidth_bytes_per_s=asked.ram_bandwidth_bytes_per_s)
         target = replace(target, host=host_device)
     elif asked.ram_bytes is not None and target.host is None and not is_cpu(target.device):
-        usual = find("consumer-cpu")
-        note = f"The host's bandwidth is taken as that of {usual.device.name}: --host or --ram-bandwidth says it."
-        target = replace(target, host=usual.device, notes=(*target.notes, note))
+        target = _with_usual_host(target)
     return target
+
+
+def _with_usual_host(target: Target) -> Target:
+    """The target with the host that most have, and a note that it was assumed."""
+    from sizer.device.catalogue import find
+
+    usual = find("consumer-cpu").device
+    note = f"The host's bandwidth is taken as that of {usual.name}: --host or --ram-bandwidth says it."
+    if target.host_memory_bytes is None:
+        note += " Its memory is not known: --ram says it."
+    return replace(target, host=usual, notes=(*target.notes, note))
 
 
 def precisions_of(resolved: Resolved, work: WorkAsked) -> tuple[str, ...]:
@@ -159,10 +168,14 @@ def precisions_of(resolved: Resolved, work: WorkAsked) -> tuple[str, ...]:
 
 def estimates(resolved: Resolved, target: Target, work: WorkAsked) -> Iterator[Estimate]:
     """One estimate a precision of one model on one target."""
+    from sizer.estimate.engines import is_cpu
     from sizer.estimate.estimate import Question
     from sizer.estimate.estimate import estimate as estimate_one
 
     workload = work.workload()
+    layers = resolved.architecture.num_layers
+    if work.gpu_layers is not None and work.gpu_layers < layers and target.host is None and not is_cpu(target.device):
+        target = _with_usual_host(target)
     for precision in precisions_of(resolved, work):
         stored = resolved.stored if resolved.stored and resolved.stored.precision == precision else None
         yield estimate_one(

@@ -66,6 +66,12 @@ def test_memory_alone_describes_a_machine(run: Run, args: tuple[str, ...], avail
     assert document["estimate"]["memory"]["fits"]
 
 
+def test_vram_overrides_a_named_device(run: Run) -> None:
+    """--vram says what a named card has left; it is never ignored."""
+    document = json.loads(run("recommend", QWEN, "-d", "a100", "--vram", "12GiB", "--offline", "--json").out)
+    assert document["estimate"]["device"]["memory_bytes"] == 12 * 2**30
+
+
 def test_vram_and_ram_together_split(run: Run) -> None:
     """A model too large for the card uses the memory beside it, and says how fast or why not."""
     document = json.loads(
@@ -134,6 +140,63 @@ def test_fit_for_scripts(run: Run, style: str) -> None:
     assert sizes == sorted(sizes, reverse=True)
 
 
+def test_fit_lists_what_runs_split_with_the_host(run: Run) -> None:
+    """With --ram a mixture too large for the card is listed with its layers, at reading speed; --whole drops it."""
+    args = ("fit", "-d", "rtx-4060", "--family", "qwen3 30b", "--json")
+    assert run(*args).code == 4
+    rows = json.loads(run(*args, "--ram", "32GiB").out)
+    assert rows
+    for row in rows:
+        assert row["fits"] is False
+        assert row["host_bytes"] > 0
+        assert row["decode_tokens_per_s"] >= 5.3
+    assert run(*args, "--ram", "32GiB", "--whole").code == 4
+    assert run(*args, "--ram", "32GiB", "--min-speed", "1000").code == 4
+    lines = run("fit", "-d", "rtx-4060", "--family", "qwen3 30b", "--ram", "32GiB").out.splitlines()
+    assert " layers " in lines[0]
+    assert max(map(len, lines)) <= 100
+
+
+def test_fit_keeps_only_the_licences_asked_for(run: Run) -> None:
+    """Every row has a licence that begins as asked; what is not known is left out and said; a typo is told."""
+    args = ("fit", "-d", "rtx-4060", "--license")
+    rows = json.loads(run(*args, "apache,mit", "--json").out)
+    assert {row["license"].split("-")[0] for row in rows} == {"apache", "mit"}
+    everything = json.loads(run(*args[:-1], "--json").out)
+    assert len(rows) < len(everything)
+    assert any(row["license"] is None for row in everything)
+    assert "not known are left out" in run(*args, "mit").out
+    typo = run(*args, "apach-2.0")
+    assert typo.code == 2
+    assert "apache-2.0" in typo.err
+
+
+@pytest.mark.parametrize("order", ["memory", "price", "speed"])
+def test_hardware_sorts_as_asked(run: Run, order: str) -> None:
+    """Least memory, lowest launch price (unpriced last) or most tokens/s first."""
+    rows = json.loads(run("hardware", QWEN, "--device", "rtx", "--sort", order, "--offline", "--json").out)
+    keys = {
+        "memory": [row["memory_bytes"] for row in rows],
+        "price": [row["price_usd_launch"] or float("inf") for row in rows],
+        "speed": [-row["decode_tokens_per_s"] for row in rows],
+    }
+    assert keys[order] == sorted(keys[order])
+
+
+def test_engines_are_offered_only_where_they_run(run: Run) -> None:
+    """No llama.cpp on a TPU, nothing on a chip that no engine is listed for, vLLM on no Apple chip."""
+    rows = json.loads(run("hardware", QWEN, "--device", "tpu", "--offline", "--json").out)
+    assert {row["engine"] for row in rows} == {"vllm"}
+    assert json.loads(run("hardware", QWEN, "-e", "vllm", "--device", "rtx", "--offline", "--json").out)
+    unlisted = run("recommend", QWEN, "-d", "trainium2", "--offline")
+    assert unlisted.code == 2
+    assert "Trainium2" in unlisted.err
+    apple = run("recommend", QWEN, "-d", "m2-ultra", "-e", "vllm", "--offline")
+    assert apple.code == 2
+    assert "mlx-lm" in apple.err
+    assert "sglang" not in apple.err
+
+
 def test_fit_says_what_it_leaves_out(run: Run) -> None:
     """The table names the floor of quality and where answers are ranked; no line is wider than a terminal."""
     out = run("fit", "-d", "rtx-3060", "--family", "qwen3", "--limit", "5").out
@@ -163,6 +226,10 @@ def test_hardware_for_people_and_scripts(run: Run) -> None:
         (("recommend", QWEN, "-d", "rtx-4090", "-e", "lama.cpp", "--offline"), 2, "lama.cpp"),
         (("recommend", QWEN, "-d", "rtx-4090", "-e", "mlx-lm", "--offline"), 2, "mlx-lm"),
         (("recommend", QWEN, "--vram", "lots", "--offline"), 2, "lots"),
+        (("recommend", QWEN, "--vram", "12", "--offline"), 2, "12GiB"),
+        (("recommend", QWEN, "--vram", "12GiB", "--memory", "8GiB", "--offline"), 2, "--memory"),
+        (("recommend", QWEN, "-d", "rtx-4090", "--max-loss", "nan", "--offline"), 2, "nan"),
+        (("fit", "-d", "rtx-4090", "--family", "zzzz"), 3, "zzzz"),
         (("fit", "-d", "rtx-4090", "--prefer", "beauty"), 2, "beauty"),
         (("hardware", QWEN, "-p", "q4_k_n", "--offline"), 2, "q4_k_n"),
         (("recommend", "nobody/nothing-at-all", "-d", "rtx-4090", "--offline"), 3, "nothing-at-all"),

@@ -172,6 +172,10 @@ ERRORS = [
     (("estimate", LLAMA, "-d", "a100", "--context", "100", "--offline"), 2, "100"),
     (("estimate", LLAMA, "-d", "a100", "--kv-precision", "q9", "--offline"), 2, "q9"),
     (("estimate", LLAMA, "-d", "a100", "--gpu-layers", "some", "--offline"), 2, "some"),
+    (("estimate", LLAMA, "-d", "a100", "--prompt", "-5", "--offline"), 2, "--prompt '-5'"),
+    (("estimate", LLAMA, "-d", "a100", "--memory", "24", "--offline"), 2, "24GiB"),
+    (("estimate", LLAMA, "-d", "a100", "--acceptance", "nan", "--offline"), 2, "nan"),
+    (("estimate", LLAMA, "-d", "a100", "--json", "--format", "csv"), 2, "--format csv"),
     (("estimate",), 2, "MODEL"),
     (("estimat", LLAMA), 2, "estimate"),
     (("models", "zzzzqqq"), 3, "zzzzqqq"),
@@ -194,6 +198,35 @@ def test_every_command_has_help_with_an_example(run: Run, name: str) -> None:
     result = run(name, "--help")
     assert result.code == 0
     assert f"sizer {name}" in result.out
+
+
+def test_no_command_shows_the_help(run: Run) -> None:
+    """`sizer` alone is no error: it shows what there is, on stdout."""
+    result = run()
+    assert (result.code, result.err) == (0, "")
+    assert result.out == run("--help").out
+
+
+def test_layers_on_the_host_need_no_described_host(run: Run) -> None:
+    """--gpu-layers is never dropped silently: a usual host is assumed and said, an engine that cannot split says so."""
+    split = ("estimate", LLAMA, "-d", "rtx-3060", "-p", "q4_k_m", "--gpu-layers")
+    document = estimates(run, *split[1:], "10")
+    assert document["estimates"][0]["memory"]["gpu_layers"] == 10
+    assert any("--ram" in note for note in document["estimates"][0]["assumptions"])
+    everything = estimates(run, *split[1:], "99")
+    assert everything["estimates"][0]["memory"]["gpu_layers"] == 32
+    assert everything["estimates"][0]["memory"]["host_bytes"] < document["estimates"][0]["memory"]["host_bytes"]
+    whole = estimates(run, LLAMA, "-d", "a100", "-e", "vllm", "-p", "bf16", "--gpu-layers", "10", "--ram", "64GiB")
+    assert whole["estimates"][0]["memory"]["gpu_layers"] == 32
+    assert any("--gpu-layers is not used" in note for note in whole["estimates"][0]["assumptions"])
+
+
+def test_a_context_beyond_the_model_s_own_is_said(run: Run) -> None:
+    """A cache longer than the model was made for is counted, and a note names the model's own length."""
+    (found,) = estimates(run, LLAMA, "-d", "a100", "-p", "bf16", "--context", "100k")["estimates"]
+    assert any("8,192" in note for note in found["assumptions"])
+    (within,) = estimates(run, LLAMA, "-d", "a100", "-p", "bf16", "--context", "8192")["estimates"]
+    assert not any("made for" in note for note in within["assumptions"])
 
 
 def test_help_is_a_table_of_contents(run: Run) -> None:

@@ -8,9 +8,10 @@ from fnmatch import fnmatchcase
 from functools import cache
 
 from sizer.advise.advice import questions_for, usual_workload
+from sizer.advise.licenses import ANY_LICENSE, Licenses
 from sizer.advise.loss import layer_params, least_bits
 from sizer.advise.recommend import Wanted
-from sizer.advise.screen import best_of, room
+from sizer.advise.screen import best_of, best_split, host_room, room
 from sizer.device.records import Target
 from sizer.errors import ModelError
 from sizer.estimate.records import Estimate
@@ -24,28 +25,38 @@ from sizer.tables import read_rows
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which catalogued models to look at: words of the name or type, sparse ones only, and the licence is not known."""
+    """Which catalogued models to look at: words of the name or type, sparse ones only, licences, and split ones too.
+
+    A model whose licence is not known has none of `licenses`. `splits` adds what runs only with a part on the host.
+    """
 
     family: str = ""
     moe_only: bool = False
+    licenses: Licenses = ANY_LICENSE
+    splits: bool = False
 
 
 def fitting(
     target: Target, workload: Workload, wanted: Wanted, *, engine: str | None, keep: Filter, context_asked: bool
 ) -> list[Estimate]:
-    """The best estimate of each catalogued model that the target holds whole, largest model first.
+    """The best estimate of each catalogued model that the target runs whole, or split where asked, largest model first.
 
     A context that was not asked for is the usual one, or the model's own where that is shorter; a model whose own
     context is shorter than the one asked for is left out.
     """
     found = []
-    for architecture in _candidates(room(target), wanted, keep):
+    room_bytes = room(target)
+    if room_bytes is not None and keep.splits:
+        room_bytes += host_room(target)
+    for architecture in _candidates(room_bytes, wanted, keep):
         longest = architecture.max_context_tokens
         if context_asked and longest is not None and longest < workload.context_tokens:
             continue
         asked = usual_workload(architecture, workload, context_asked)
         questions = questions_for(architecture, target, asked, engine)
         chosen = best_of(questions, wanted)
+        if chosen is None and keep.splits:
+            chosen = best_split(questions, wanted)
         if chosen is not None:
             found.append(chosen)
     return sorted(found, key=lambda item: (-item.architecture.total_params, item.architecture.model_id))
@@ -83,7 +94,9 @@ def _listing(model_id: str) -> str:
 
 def _entries(keep: Filter) -> Iterator[CatalogueEntry]:
     entries = catalogue.search(keep.family) if keep.family else catalogue.entries()
-    yield from (entry for entry in entries if _listing(entry.model_id) != "never")
+    yield from (
+        entry for entry in entries if _listing(entry.model_id) != "never" and keep.licenses.allow(entry.model_id)
+    )
 
 
 def _built(entry: CatalogueEntry) -> Architecture | None:

@@ -1,8 +1,8 @@
-"""Which devices, counts of them and cloud instances run a model as asked, cheapest memory first."""
+"""Which devices, counts of them and cloud instances run a model as asked, cheapest first."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -12,7 +12,8 @@ from sizer.advise.screen import best_of
 from sizer.device import catalogue
 from sizer.device.named import instances
 from sizer.device.records import Target
-from sizer.errors import SizerError
+from sizer.errors import SizerError, UnknownEngine
+from sizer.estimate.engines import find_engine
 from sizer.estimate.records import Estimate
 from sizer.estimate.workload import Workload
 from sizer.model.architecture import Architecture
@@ -43,24 +44,46 @@ def hardware(
     engine: str | None = None,
     precision: str | None = None,
     text: str = "",
+    order: str = "memory",
 ) -> list[Fitting]:
-    """Devices (the fewest of each that suffice) and instances that run the model as asked, least memory first."""
+    """Devices (the fewest of each that suffice) and instances that run the model as asked, in an order of `ORDERS`.
+
+    Devices that the engine does not run on are left out; UnknownEngine is raised for an engine that nobody knows.
+    """
+    if engine is not None:
+        find_engine(engine)
     found = []
     sufficient: set[str] = set()
     for target, rented in _targets(text):
         if not rented and target.device.key in sufficient:
             continue
-        questions = questions_for(architecture, target, workload, engine)
+        try:
+            questions = questions_for(architecture, target, workload, engine)
+        except UnknownEngine:
+            continue
         asked = [item for item in questions if precision in {None, item.precision}]
         chosen = best_of(asked, wanted)
         if chosen is not None:
             found.append(_fitting(chosen, target, rented))
             sufficient.add(target.device.key)
-    return sorted(found, key=lambda item: (item.memory_bytes, item.price_usd_launch or float("inf"), _rate(item)))
+    return sorted(found, key=ORDERS[order])
 
 
-def _rate(item: Fitting) -> float:
+def _price(item: Fitting) -> float:
+    """The launch price; what has none comes after all that have one."""
+    return item.price_usd_launch or float("inf")
+
+
+def _slowness(item: Fitting) -> float:
     return -(item.estimate.speed.decode.tokens_per_s if item.estimate.speed else 0.0)
+
+
+ORDERS: Mapping[str, Callable[[Fitting], tuple[float, float, float]]] = {
+    "memory": lambda item: (item.memory_bytes, _price(item), _slowness(item)),
+    "price": lambda item: (_price(item), item.memory_bytes, _slowness(item)),
+    "speed": lambda item: (_slowness(item), item.memory_bytes, _price(item)),
+}
+"""Ways to sort: cheapest memory first, by launch price where the table knows one, or fastest first."""
 
 
 def _targets(text: str) -> Iterator[tuple[Target, str]]:

@@ -14,6 +14,8 @@ from sizer.precision.configured import configured_precision
 from sizer.precision.names import engines_of
 from sizer.tables import read_rows
 
+OWN_LADDERS_ONLY = frozenset({"npu", "tpu"})
+"""Kinds of device that an engine runs on only where its row names them: a row for every kind does not mean these."""
 CONFIGURED_AS_GGUF = {"mxfp4": "mxfp4_moe"}
 """A model published in a 4-bit format of its own is converted to GGUF in that very format."""
 
@@ -41,6 +43,8 @@ def _matches(row: dict[str, str], device: Device) -> bool:
     wanted = (row["kind"], row["vendor"])
     has = (device.kind, device.vendor)
     if any(want not in {"", got} for want, got in zip(wanted, has, strict=True)):
+        return False
+    if not row["kind"] and device.kind in OWN_LADDERS_ONLY:
         return False
     if row["devices"] and device.key not in row["devices"].split():
         return False
@@ -72,14 +76,16 @@ def ladders(architecture: Architecture, device: Device, engine: str | None = Non
     The checkpoint's own quantization comes first where the engine runs it. Raises UnknownEngine without a ladder.
     """
     name = find_engine(engine).name if engine else None
-    rows = [
-        row
-        for row in _ladders()
-        if _matches(row, device) and (row["engine"] == name if name else row["default"] == "yes")
-    ]
+    for_device = [row for row in _ladders() if _matches(row, device)]
+    rows = [row for row in for_device if (row["engine"] == name if name else row["default"] == "yes")]
     if not rows:
-        known = ", ".join(dict.fromkeys(row["engine"] for row in _ladders()))
-        raise UnknownEngine(f"no precisions are listed for {engine!r} on {device.name}.", f"There are for {known}.")
+        known = ", ".join(dict.fromkeys(row["engine"] for row in for_device))
+        what = (
+            f"no precisions are listed for {engine!r} on {device.name}."
+            if engine
+            else f"nothing is listed for {device.name}."
+        )
+        raise UnknownEngine(what, f"There are for {known}." if known else "'sizer estimate' takes it with --engine.")
     return [_rungs(row, architecture, device) for row in rows]
 
 

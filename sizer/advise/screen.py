@@ -6,7 +6,15 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from sizer.advise.loss import layer_params, least_bits, loss_at
-from sizer.advise.recommend import NEGLIGIBLE_LOSS, Wanted, choose, eligible
+from sizer.advise.recommend import (
+    NEGLIGIBLE_LOSS,
+    READING_TOKENS_PER_S,
+    WORTHWHILE_GAIN,
+    Wanted,
+    choose,
+    eligible,
+    reaches,
+)
 from sizer.device.records import Target
 from sizer.estimate.estimate import Question, estimate
 from sizer.estimate.records import Estimate
@@ -46,6 +54,27 @@ def best_of(questions: Iterable[Question], wanted: Wanted) -> Estimate | None:
     return choose(seen, wanted)
 
 
+def best_split(questions: Iterable[Question], wanted: Wanted) -> Estimate | None:
+    """The allowed precision to split with the host, where that holds it at the wanted speed, reading's by default.
+
+    What is on the host decides the speed: of those within a tenth of the smallest, the one that loses least.
+    """
+    limit = float("inf") if wanted.max_loss is None else wanted.max_loss
+    allowed = [
+        (loss, _stored(question).weights_bytes, question)
+        for question in questions
+        if (loss := loss_at(question.architecture, question.precision, question.engine or "")) <= limit
+    ]
+    if not allowed:
+        return None
+    most_bytes = WORTHWHILE_GAIN * min(size_bytes for _, size_bytes, _ in allowed)
+    question = min((item for item in allowed if item[1] <= most_bytes), key=lambda item: item[:2])[2]
+    item = estimate(replace(question, stored=_stored(question)))
+    least = READING_TOKENS_PER_S if wanted.min_tokens_per_s is None else wanted.min_tokens_per_s
+    runs = item.placement.fits and item.placement.host is not None
+    return item if runs and reaches(item, replace(wanted, min_tokens_per_s=least)) else None
+
+
 def _least_bytes(architecture: Architecture, loss: float) -> float:
     """Bytes that a rung of this loss takes at least, without storing it; 0 for a model published in fewer bits.
 
@@ -68,3 +97,8 @@ def room(target: Target) -> int | None:
     sizes = [usable_memory_bytes(target, device) for device in (*(target.device,) * target.count, *target.others)]
     known = [size_bytes for size_bytes in sizes if size_bytes is not None]
     return sum(known) if len(known) == len(sizes) else None
+
+
+def host_room(target: Target) -> int:
+    """Bytes that a target's host has for what the devices do not hold; 0 where there is none or it is not known."""
+    return 0 if target.host is None or target.host_memory_bytes is None else target.host_memory_bytes

@@ -79,8 +79,9 @@ def cli(debug: bool) -> None:
 
 def main(args: list[str] | None = None) -> NoReturn:
     """Run the command line and exit with the documented code: stdout is data, stderr is talk."""
+    asked = sys.argv[1:] if args is None else args
     try:
-        result = cli.main(args=args, prog_name="sizer", standalone_mode=False)
+        result = cli.main(args=asked or ["--help"], prog_name="sizer", standalone_mode=False)
         sys.stdout.flush()
         sys.exit(result if isinstance(result, int) else 0)
     except SizerError as error:

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sizer.cli.common import echo, output_options
-from sizer.units import parse_count
+from sizer.cli.common import TOKENS, Threshold, echo, output_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,8 +23,8 @@ if TYPE_CHECKING:
 @click.option("--device", "-d", default="auto", show_default=True, metavar="D", help="cpu, cuda, cuda:1, mps or auto.")
 @click.option("--devices", "device_count", type=click.IntRange(1, 1024), default=1, help="Ranks of --parallel tensor.")
 @click.option("--parallel", "parallelism", type=click.Choice(["tensor"]), help="Several devices, by torchrun.")
-@click.option("--prompt", "prompt_tokens", type=parse_count, metavar="TOKENS", default="512", show_default=True)
-@click.option("--output", "output_tokens", type=parse_count, metavar="TOKENS", default="128", show_default=True)
+@click.option("--prompt", "prompt_tokens", type=TOKENS, metavar="TOKENS", default="512", show_default=True)
+@click.option("--output", "output_tokens", type=TOKENS, metavar="TOKENS", default="128", show_default=True)
 @click.option("--batch", "batch_size", type=click.IntRange(1, 65536), default=1, show_default=True)
 @click.option("--repeats", type=click.IntRange(1, 1000), default=3, show_default=True, help="Measured runs.")
 @click.option("--warmups", type=click.IntRange(0, 100), default=1, show_default=True, help="Runs before, not counted.")
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
 @click.option("--server", "server_url", default="", metavar="URL", help="Measure an OpenAI-compatible server.")
 @click.option("--concurrency", type=click.IntRange(1, 4096), default=1, show_default=True, help="--server: users.")
 @click.option("--force", is_flag=True, help="Run also what the estimate says cannot fit.")
-@click.option("--timeout", "timeout_s", type=click.FloatRange(min=1), default=3600, show_default=True, help="Seconds.")
+@click.option("--timeout", "timeout_s", type=Threshold(min=1), default=3600, show_default=True, help="Seconds.")
 @click.option("--save", "save_to", type=click.Path(dir_okay=False, path_type=Path), help="Append a row to this CSV.")
 @click.option("--trust-remote-code", is_flag=True, help="Run code from the model's repository. Read it first.")
 @click.option("--offline", is_flag=True, help="Never touch the network.")

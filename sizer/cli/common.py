@@ -2,17 +2,63 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
 
 from sizer.errors import UsageError
-from sizer.units import parse_bytes, parse_count, parse_flops, parse_rate
+from sizer.units import MIB, parse_bytes, parse_count, parse_flops, parse_rate
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 FORMATS = ("table", "json", "csv", "markdown")
+JSON_ASKED = "sizer.json"
+
+
+class Quantity(click.ParamType):  # type: ignore[type-arg, unused-ignore]
+    """An option's text read by a function of `sizer.units`: what it cannot read is refused under the option's name."""
+
+    def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
+        self.name = name
+        self.parse = parse
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The value of a text; a default that is no text stays. Raises UsageError with the option and the text."""
+        if not isinstance(value, str):
+            return value
+        try:
+            return self.parse(value)
+        except UsageError as error:
+            option = f"{max(param.opts, key=len)} " if param is not None else ""
+            raise type(error)(f"{option}{error.message}", error.hint) from None
+
+
+def _memory(text: str) -> int:
+    """Bytes of a memory; a bare `24` is 24 bytes, which nobody means."""
+    size_bytes = parse_bytes(text)
+    if size_bytes < MIB:
+        raise UsageError(f"{text!r} is {size_bytes:,} bytes.", f"Did you mean {text.strip()}GiB?")
+    return size_bytes
+
+
+class Threshold(click.FloatRange):
+    """A range of numbers; `nan`, which compares with nothing, lies in none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number, within the range."""
+        number: float = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value!r} is not a number.", param, ctx)
+        return number
+
+
+SIZE = Quantity("size", _memory)
+RATE = Quantity("rate", parse_rate)
+TOKENS = Quantity("tokens", parse_count)
+PROBABILITY = Threshold(0, 1)
+NOT_NEGATIVE = Threshold(min=0)
 
 
 def _context(text: str) -> int | str:
@@ -23,7 +69,7 @@ def _gpu_layers(text: str) -> int | None:
     if text.strip().lower() == "auto":
         return None
     if not text.strip().isdigit():
-        raise UsageError(f"--gpu-layers {text!r} is no number of layers.", "Write a whole number, or auto.")
+        raise UsageError(f"{text!r} is no number of layers.", "Write a whole number, or auto.")
     return int(text)
 
 
@@ -39,16 +85,17 @@ def device_options(function: Command) -> Command:
         click.option(
             "--device", "-d", "devices", multiple=True, metavar="D", help="Repeatable; default: this machine."
         ),
+        click.option("--bandwidth", type=RATE, metavar="RATE", help="Memory bandwidth of the device, as 936GB/s."),
+        click.option("--memory", type=SIZE, metavar="SIZE", help="Memory of the device, as 24GiB."),
         click.option(
-            "--bandwidth", type=parse_rate, metavar="RATE", help="Memory bandwidth of the device, as 936GB/s."
-        ),
-        click.option("--memory", type=parse_bytes, metavar="SIZE", help="Memory of the device, as 24GiB."),
-        click.option(
-            "--flops", type=parse_flops, metavar="RATE", help="Dense 16-bit compute of the device, as 71TFLOPS."
+            "--flops",
+            type=Quantity("rate", parse_flops),
+            metavar="RATE",
+            help="Dense 16-bit compute of the device, as 71TFLOPS.",
         ),
         click.option("--host", metavar="D", help="CPU that holds what does not fit on the device."),
-        click.option("--ram", type=parse_bytes, metavar="SIZE", help="The host's memory, as 64GiB."),
-        click.option("--ram-bandwidth", type=parse_rate, metavar="RATE", help="The host's memory bandwidth."),
+        click.option("--ram", type=SIZE, metavar="SIZE", help="The host's memory, as 64GiB."),
+        click.option("--ram-bandwidth", type=RATE, metavar="RATE", help="The host's memory bandwidth."),
     ]
     return _apply(options, function)
 
@@ -57,14 +104,14 @@ def workload_options(function: Command) -> Command:
     """Tokens, batch, cache and ways to split."""
     options = [
         click.option(
-            "--prompt", type=parse_count, metavar="TOKENS", default="512", show_default=True, help="Prompt tokens."
+            "--prompt", type=TOKENS, metavar="TOKENS", default="512", show_default=True, help="Prompt tokens."
         ),
         click.option(
-            "--output", type=parse_count, metavar="TOKENS", default="128", show_default=True, help="Generated tokens."
+            "--output", type=TOKENS, metavar="TOKENS", default="128", show_default=True, help="Generated tokens."
         ),
         click.option(
             "--context",
-            type=_context,
+            type=Quantity("tokens", _context),
             metavar="TOKENS|max",
             help="Cache length in tokens, or max.  [default: prompt + output]",
         ),
@@ -73,7 +120,7 @@ def workload_options(function: Command) -> Command:
         click.option("--parallel", type=click.Choice(["tensor", "pipeline", "layer"]), help="Several devices."),
         click.option(
             "--gpu-layers",
-            type=_gpu_layers,
+            type=Quantity("layers", _gpu_layers),
             metavar="N|auto",
             help="Layers on the device, the rest on the host, or auto.",
         ),
@@ -85,10 +132,32 @@ def workload_options(function: Command) -> Command:
 def output_options(function: Command) -> Command:
     """--format and its short form."""
     options = [
-        click.option("--format", "style", type=click.Choice(FORMATS), default="table", show_default=True),
-        click.option("--json", "style", flag_value="json", help="Short for --format json."),
+        click.option(
+            "--format", "style", type=click.Choice(FORMATS), default="table", show_default=True, callback=_style
+        ),
+        click.option(
+            "--json",
+            is_flag=True,
+            is_eager=True,
+            expose_value=False,
+            callback=_ask_json,
+            help="Short for --format json.",
+        ),
     ]
     return _apply(options, function)
+
+
+def _ask_json(ctx: click.Context, _param: click.Parameter, asked: bool) -> None:
+    ctx.meta[JSON_ASKED] = asked
+
+
+def _style(ctx: click.Context, _param: click.Parameter, style: str) -> str:
+    """The style of --format, or JSON for --json. Raises UsageError where both are given and differ."""
+    if not ctx.meta.get(JSON_ASKED):
+        return style
+    if style not in {"table", "json"}:
+        raise UsageError(f"--json and --format {style} contradict each other.", "Leave one of them out.")
+    return "json"
 
 
 def echo(text: str) -> None:

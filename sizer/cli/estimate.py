@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sizer.api import DeviceAsked, WorkAsked, estimates, targets
-from sizer.cli.common import device_options, echo, output_options, talk, workload_options
+from sizer.cli.common import PROBABILITY, device_options, echo, output_options, talk, workload_options
 
 if TYPE_CHECKING:
     from sizer.estimate.estimate import Drafting
@@ -27,7 +27,7 @@ PLOT_KINDS = ("memory", "speed", "batch", "roofline", "frontier")
 @output_options
 @click.option("--draft", metavar="MODEL", help="A draft model for speculative decoding.")
 @click.option("--draft-tokens", type=click.IntRange(1, 64), default=4, show_default=True, help="Drafted a step.")
-@click.option("--acceptance", type=click.FloatRange(0, 1), metavar="P", help="Of each drafted token.  [default: 0.7]")
+@click.option("--acceptance", type=PROBABILITY, metavar="P", help="Of each drafted token.  [default: 0.7]")
 @click.option("--explain", is_flag=True, help="Write out the arithmetic, number by number.")
 @click.option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="Draw them: .png, .svg or .pdf.")
 @click.option(

@@ -7,12 +7,13 @@ from typing import Any
 import click
 
 from sizer.api import targets
-from sizer.cli.common import device_options, echo, output_options, talk, workload_options
+from sizer.cli.common import NOT_NEGATIVE, device_options, echo, output_options, talk, workload_options
 from sizer.cli.estimate import devices_asked, work_asked
-from sizer.cli.recommend import LOSS, PREFER, offered
+from sizer.cli.recommend import PREFER, offered
 from sizer.errors import DoesNotFit
 
 FLOOR = "Precisions that lose more than a KL divergence of {:g} are left out (--max-loss)."
+UNKNOWN_LICENSES = "Models whose licence is not known are left out; the tags are the hub's: read the licence itself."
 LEADERBOARDS = "sizer does not rank answers: see lmarena.ai and the model cards' own benchmarks for quality."
 
 
@@ -20,23 +21,33 @@ LEADERBOARDS = "sizer does not rank answers: see lmarena.ai and the model cards'
 @device_options
 @workload_options
 @click.option("--engine", "-e", metavar="E", help="transformers, llama.cpp, vllm ...  [default: the usual one]")
-@click.option("--min-speed", type=click.FloatRange(min=0), metavar="N", help="Decode tokens/s to reach.")
-@click.option("--max-loss", type=LOSS, metavar="KL", help="Highest KL divergence to offer.  [default: 0.08, four bits]")
+@click.option("--min-speed", type=NOT_NEGATIVE, metavar="N", help="Decode tokens/s to reach.")
+@click.option(
+    "--max-loss", type=NOT_NEGATIVE, metavar="KL", help="Highest KL divergence to offer.  [default: 0.08, four bits]"
+)
 @click.option("--prefer", type=PREFER, default="balanced", show_default=True, help="Which way to lean.")
 @click.option("--family", default="", metavar="TEXT", help="Only models whose name or type holds these words.")
 @click.option("--moe", is_flag=True, help="Only mixtures of experts.")
+@click.option(
+    "--license", "licenses", multiple=True, metavar="L", help="Only licences that begin so: apache, mit, llama."
+)
+@click.option("--whole", is_flag=True, help="Leave out what runs only with a part on the host (--ram).")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Show the N largest.")
 @output_options
-def command(style: str, family: str, moe: bool, limit: int | None, **options: Any) -> None:
+def command(style: str, family: str, licenses: tuple[str, ...], limit: int | None, **options: Any) -> None:
     """Which catalogued models this machine (or --device) runs, at which precision, how fast, with how much room left.
 
     \b
     sizer fit
     sizer fit --device rtx-4090 --min-speed 20 --context 32k
     sizer fit --device m3-max --family qwen --moe
+    sizer fit --device rtx-4060 --ram 32GiB --license apache
     """
     from sizer.advise.fit import Filter, fitting
+    from sizer.advise.licenses import Licenses
 
+    _check_family(family)
+    keep = Filter(family, options["moe"], Licenses.of(licenses), splits=not options["whole"])
     target = targets(devices_asked(options), talk)[0]
     work, wanted = work_asked(options), offered(options)
     found = fitting(
@@ -44,15 +55,36 @@ def command(style: str, family: str, moe: bool, limit: int | None, **options: An
         work.workload(),
         wanted,
         engine=work.engine,
-        keep=Filter(family, moe),
+        keep=keep,
         context_asked=work.context_tokens is not None,
     )
     if not found:
-        raise DoesNotFit(f"no catalogued model runs on {target.device.name} as asked.", "Ask for less, or give --ram.")
+        words = f" of {family!r}" if family else ""
+        raise DoesNotFit(
+            f"no catalogued model{words} runs on {target.device.name} as asked.", "Ask for less, or give --ram."
+        )
     from sizer.report.advice import fit_rows, render_found
 
     rows = fit_rows(found[:limit], human=style in {"table", "markdown"})
     echo(render_found(rows, style))
     if style == "table":
-        echo(f"\n{len(found)} of the catalogue's models fit {target.device.name}.")
+        split = sum(1 for item in found if not item.placement.whole)
+        echo(f"\n{len(found)} of the catalogue's models run on {target.device.name}.")
+        if split:
+            echo(f"{split} of them need the host's memory for the other layers or experts; --whole leaves them out.")
+        if licenses:
+            echo(UNKNOWN_LICENSES)
         echo(f"{FLOOR.format(wanted.max_loss)}\n{LEADERBOARDS}")
+
+
+def _check_family(text: str) -> None:
+    """UnknownModel where the catalogue has nothing of the words."""
+    from sizer.errors import UnknownModel
+    from sizer.model import catalogue
+
+    if text and not catalogue.search(text):
+        near = ", ".join(catalogue.nearest(text))
+        raise UnknownModel(
+            f"no catalogued model matches --family {text!r}.",
+            f"Nearest: {near}." if near else "'sizer models' lists them.",
+        )

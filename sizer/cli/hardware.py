@@ -7,23 +7,29 @@ from typing import Any
 
 import click
 
-from sizer.cli.common import echo, output_options, workload_options
+from sizer.cli.common import NOT_NEGATIVE, echo, output_options, workload_options
 from sizer.cli.estimate import work_asked
-from sizer.cli.recommend import LOSS, PREFER, offered
+from sizer.cli.recommend import PREFER, offered
 from sizer.errors import DoesNotFit
+
+ORDER = click.Choice(["memory", "price", "speed"])
+PRICES = "USD is the launch price, where the table knows one; --sort price puts the cheapest first."
 
 
 @click.command()
 @click.argument("model")
 @workload_options
 @click.option("--users", type=click.IntRange(min=1), metavar="N", help="Sequences at once; the same as --batch.")
-@click.option("--min-speed", type=click.FloatRange(min=0), metavar="N", help="Decode tokens/s of each sequence.")
+@click.option("--min-speed", type=NOT_NEGATIVE, metavar="N", help="Decode tokens/s of each sequence.")
 @click.option("--precision", "-p", metavar="P", help="Only this precision.  [default: the best that fits]")
 @click.option("--engine", "-e", metavar="E", help="transformers, llama.cpp, vllm ...  [default: the usual one]")
-@click.option("--max-loss", type=LOSS, metavar="KL", help="Highest KL divergence to offer.  [default: 0.08, four bits]")
+@click.option(
+    "--max-loss", type=NOT_NEGATIVE, metavar="KL", help="Highest KL divergence to offer.  [default: 0.08, four bits]"
+)
 @click.option("--prefer", type=PREFER, default="memory", show_default=True, help="Which way to lean.")
 @click.option("--device", "text", default="", metavar="TEXT", help="Only devices or instances with these words.")
-@click.option("--limit", type=click.IntRange(min=1), default=30, show_default=True, help="Show the N cheapest.")
+@click.option("--sort", "order", type=ORDER, default="memory", show_default=True, help="What comes first.")
+@click.option("--limit", type=click.IntRange(min=1), default=30, show_default=True, help="Show the first N.")
 @output_options
 @click.option("--offline", is_flag=True, help="Never touch the network.")
 def command(model: str, style: str, users: int | None, offline: bool, **options: Any) -> None:
@@ -32,6 +38,7 @@ def command(model: str, style: str, users: int | None, offline: bool, **options:
     \b
     sizer hardware meta-llama/Llama-3.1-70B --min-speed 20 --context 16k
     sizer hardware Qwen/Qwen3-30B-A3B --users 16 --device aws
+    sizer hardware Qwen/Qwen3-8B --min-speed 30 --sort price
     """
     from sizer.advise.advice import usual_workload
     from sizer.advise.hardware import hardware
@@ -48,6 +55,7 @@ def command(model: str, style: str, users: int | None, offline: bool, **options:
         engine=work.engine,
         precision=canonical(options["precision"]) if options["precision"] else None,
         text=options["text"],
+        order=options["order"],
     )
     if not found:
         raise DoesNotFit(f"no device in the table runs {model!r} as asked.", "Lower --min-speed, --context or --users.")
@@ -55,5 +63,7 @@ def command(model: str, style: str, users: int | None, offline: bool, **options:
 
     rows = hardware_rows(found[: options["limit"]], human=style in {"table", "markdown"})
     echo(render_found(rows, style))
-    if style == "table" and len(found) > len(rows):
-        echo(f"\n{len(found) - len(rows)} more; --limit shows them.")
+    if style == "table":
+        more = f" {len(found) - len(rows)} more; --limit shows them." if len(found) > len(rows) else ""
+        sequences = f"each of {workload.batch_size} sequences" if workload.batch_size > 1 else "one sequence"
+        echo(f"\nFor {sequences} at a context of {workload.context_tokens:,} tokens.{more}\n{PRICES}")

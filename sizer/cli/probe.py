@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from sizer.cli.common import echo
+from sizer.cli.common import Threshold, echo
 from sizer.device import measured
 from sizer.device.detect import detect, this_target
 from sizer.device.machine import Machine
@@ -22,7 +22,7 @@ from sizer.units import format_bandwidth, format_flops, format_gib
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--fresh", is_flag=True, help="Measure again, even if a measurement is stored.")
 @click.option("--flops", is_flag=True, help="Measure FLOP rates too.")
-@click.option("--seconds", type=click.FloatRange(0.1, 600), default=4.0, show_default=True, help="Time for the CPUs.")
+@click.option("--seconds", type=Threshold(0.1, 600), default=4.0, show_default=True, help="Time for the CPUs.")
 @click.option("--backend", type=click.Choice(["numpy", "torch", "memcpy"]), help="What moves the bytes.")
 def command(as_json: bool, fresh: bool, flops: bool, seconds: float, backend: str | None) -> None:
     """Show this machine, and measure its memory bandwidth as STREAM does, once; later estimates here use it.

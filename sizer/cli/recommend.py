@@ -8,10 +8,18 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sizer.api import DeviceAsked, targets
-from sizer.cli.common import device_options, echo, output_options, talk, workload_options
+from sizer.cli.common import (
+    NOT_NEGATIVE,
+    PROBABILITY,
+    SIZE,
+    device_options,
+    echo,
+    output_options,
+    talk,
+    workload_options,
+)
 from sizer.cli.estimate import devices_asked, work_asked
 from sizer.errors import DoesNotFit, UsageError
-from sizer.units import parse_bytes
 
 if TYPE_CHECKING:
     from sizer.advise.advice import Advice
@@ -20,24 +28,21 @@ if TYPE_CHECKING:
     from sizer.device.records import Target
     from sizer.estimate.records import Estimate
 
-LOSS = click.FloatRange(min=0)
 PREFER = click.Choice(["balanced", "quality", "speed", "memory"])
 
 
 @click.command()
 @click.argument("model")
 @device_options
-@click.option("--vram", type=parse_bytes, metavar="SIZE", help="A GPU with this memory, whichever it is.")
+@click.option("--vram", type=SIZE, metavar="SIZE", help="A GPU with this memory, whichever it is.")
 @workload_options
 @click.option("--engine", "-e", metavar="E", help="transformers, llama.cpp, vllm ...  [default: the usual one]")
-@click.option("--min-speed", type=click.FloatRange(min=0), metavar="N", help="Decode tokens/s to reach.")
+@click.option("--min-speed", type=NOT_NEGATIVE, metavar="N", help="Decode tokens/s to reach.")
 @click.option("--prefer", type=PREFER, default="balanced", show_default=True, help="Which way to lean.")
-@click.option("--max-loss", type=LOSS, metavar="KL", help="Highest KL divergence to take.")
+@click.option("--max-loss", type=NOT_NEGATIVE, metavar="KL", help="Highest KL divergence to take.")
 @click.option("--draft", metavar="MODEL|auto", help="A draft for speculative decoding: what it would gain.")
 @click.option("--draft-tokens", type=click.IntRange(1, 64), metavar="N", help="Drafted at once.  [default: the best]")
-@click.option(
-    "--acceptance", type=click.FloatRange(0, 1), metavar="P", help="Share of drafts accepted.  [default: 0.7]"
-)
+@click.option("--acceptance", type=PROBABILITY, metavar="P", help="Share of drafts accepted.  [default: 0.7]")
 @click.option("--emit", is_flag=True, help="Print only the code or command that runs it.")
 @output_options
 @click.option("--offline", is_flag=True, help="Never touch the network.")
@@ -64,7 +69,7 @@ def command(model: str, style: str, offline: bool, emit: bool, **options: Any) -
     wanted = Wanted(options["prefer"], options["min_speed"], options["max_loss"])
     advice = advise(questions, wanted, relatives(architecture), engine=work.engine, context_asked=asked)
     if advice.chosen is None:
-        raise DoesNotFit(f"{model!r} does not run here: {advice.reason}", _hint(advice))
+        raise DoesNotFit(f"{model!r} does not run here: {advice.reason}", _hint(advice, wanted))
     echo(_render(advice, _draft(advice.chosen, options, offline), style, emit, bool(options["draft"])))
 
 
@@ -101,16 +106,20 @@ def offered(options: dict[str, Any]) -> Wanted:
 def _target(options: dict[str, Any]) -> Target:
     """The first target asked for; --vram or --ram alone describe a machine."""
     asked = devices_asked(options)
-    if options["vram"] is not None and not asked.names:
+    if options["vram"] is not None:
+        if asked.memory_bytes is not None:
+            raise UsageError("--vram and --memory say the same thing.", "Leave one of them out.")
         asked = replace(asked, memory_bytes=options["vram"])
     elif asked.ram_bytes is not None and not asked.names and asked.memory_bytes is None:
         asked = DeviceAsked(names=("consumer-cpu",), ram_bytes=asked.ram_bytes)
     return targets(asked, talk)[0]
 
 
-def _hint(advice: Advice) -> str:
+def _hint(advice: Advice, wanted: Wanted) -> str:
     if advice.alternatives:
         return advice.alternatives[0].text
+    if wanted.min_tokens_per_s is not None and any(item.placement.whole for item in advice.tried):
+        return "Lower --min-speed, or take a smaller model or a faster device."
     return "A smaller model, more memory, or --ram for layers on the host would help."
 
 

@@ -160,6 +160,11 @@ def _assumptions(question: Question, case: Case, needed: Footprint, speed: Speed
     """What a reader must know to trust the figures, most general first."""
     model, device = question.architecture, case.target.device
     notes = [*model.notes, *case.target.notes, *case.stored.notes]
+    longest = model.max_context_tokens
+    if longest is not None and case.workload.context_tokens > longest:
+        notes.append(f"The context asked for is longer than the {longest:,} tokens that the model was made for.")
+    if case.workload.gpu_layers is not None and not case.can_offload:
+        notes.append(f"{case.engine.engine} does not split layers with the host: --gpu-layers is not used.")
     if not needed.kv_known:
         notes.append("Cache and context are not known: the name alone tells no layers.")
     if any(tensor.tower in {Tower.VISION, Tower.AUDIO} and not tensor.checkpoint_only for tensor in model.tensors):

@@ -8,6 +8,7 @@ from typing import Any
 from sizer.advise.advice import Advice
 from sizer.advise.draft import Draft
 from sizer.advise.hardware import Fitting
+from sizer.advise.licenses import license_of
 from sizer.advise.loss import loss_of
 from sizer.advise.recipes import DRAFT_FLAGS, RECIPES, recipe
 from sizer.estimate.answer import answer, model_estimate
@@ -135,17 +136,22 @@ def _speed_cell(estimate: Estimate) -> str:
 
 def fit_rows(found: Sequence[Estimate], *, human: bool) -> list[dict[str, Any]]:
     """One row a model that fits: for people with rounded cells, for scripts with raw figures."""
-    return [_fit_cells(item) if human else _fit_figures(item) for item in found]
+    if not human:
+        return [{**_fit_figures(item), "license": license_of(item.architecture.model_id)} for item in found]
+    with_splits = any(not item.placement.whole for item in found)
+    return [_fit_cells(item, with_splits) for item in found]
 
 
-def _fit_cells(item: Estimate) -> dict[str, Any]:
+def _fit_cells(item: Estimate, with_splits: bool) -> dict[str, Any]:
     left = (item.placement.available_bytes or 0) - sum(share.total_bytes for share in item.placement.shares)
+    held = "all" if item.placement.whole else f"{item.placement.gpu_layers}/{item.architecture.num_layers}"
     return {
         "model": item.architecture.model_id[:36],
         "params": _params_text(item),
         "precision": item.precision,
         "GiB": gib(item.footprint.total_bytes),
         "left": gib(left),
+        **({"layers": held} if with_splits else {}),
         "ctx": tokens_text(item.max_context_tokens),
         "decode tok/s": _speed_cell(item),
     }
@@ -168,6 +174,9 @@ def _fit_figures(item: Estimate) -> dict[str, Any]:
         "precision": item.precision,
         "total_bytes": public.memory.total_bytes,
         "available_bytes": public.memory.available_bytes,
+        "fits": public.memory.fits,
+        "gpu_layers": public.memory.gpu_layers,
+        "host_bytes": public.memory.host_bytes,
         "max_context_tokens": public.memory.max_context_tokens,
         "decode_tokens_per_s": public.decode.tokens_per_s,
         "low_tokens_per_s": public.decode.low_tokens_per_s,
