@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from sizer.device.records import Device, Target
 from sizer.errors import UnknownPrecision
-from sizer.estimate.footprint import activation_values_per_token, engine_memory
+from sizer.estimate.activations import LAYER_CODES, activation_values_per_token
+from sizer.estimate.footprint import engine_memory
 from sizer.estimate.kv_cache import cache_format, cache_formats, sequence_cache_bytes
 from sizer.estimate.placement import max_context_tokens, place
 from sizer.estimate.shares import Case
@@ -219,5 +220,7 @@ def test_unified_memory_is_not_all_the_models() -> None:
 
 
 def test_activations_count_the_widest_layer() -> None:
-    """Llama-3-8B: the residual twice, and gate, up and product of the MLP."""
-    assert activation_values_per_token(build(LLAMA_8B, "model")) == 2 * 4096 + 3 * 14336
+    """Llama-3-8B: the residual twice, and gate, up and product of the MLP, which tensor-parallel ranks share."""
+    architecture, code = build(LLAMA_8B, "model"), LAYER_CODES["kernels"]
+    assert activation_values_per_token(architecture, code) == 2 * 4096 + 3 * 14336
+    assert activation_values_per_token(architecture, code, 4) == 2 * 4096 + 3 * 14336 // 4

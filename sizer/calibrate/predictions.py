@@ -12,7 +12,7 @@ from sizer.calibrate.resolve import Resolved, resolve_measurement
 from sizer.errors import SizerError
 from sizer.estimate.estimate import parallelism_of
 from sizer.estimate.footprint import engine_memory
-from sizer.estimate.placement import place
+from sizer.estimate.placement import counted_bytes, place
 from sizer.estimate.records import Decode, Prefill
 from sizer.estimate.shares import Case
 from sizer.estimate.speed import decode_of, prefill_of
@@ -124,7 +124,7 @@ def _request(resolved: Resolved, decode: Decode, prefill: Prefill) -> tuple[floa
 
 
 def _memory_bytes(resolved: Resolved) -> int | None:
-    """Memory as sources count it: what the engine reserves, what its allocator took, or what the driver shows."""
+    """Memory as those who measure the engine count it."""
     row = resolved.measurement
     memory = engine_memory(resolved.engine, row.engine_version, str(row.row.get("source_date") or ""))
     if memory is None or resolved.target.device.memory_bytes is None:
@@ -139,11 +139,7 @@ def _memory_bytes(resolved: Resolved) -> int | None:
         can_offload=False,
         experts_first=False,
     )
-    needed, placement = place(case)
-    if placement.reserved_bytes is not None:
-        return placement.reserved_bytes
-    hidden = needed.overhead.size_bytes if memory.usual_counter == "allocated" else 0
-    return placement.device_bytes - hidden
+    return counted_bytes(*place(case), memory)
 
 
 def parallelism_of_row(resolved: Resolved) -> str:

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache, lru_cache
 
-from sizer.estimate.kv_cache import cache_format, mixer_cache_bytes, sequence_cache_bytes
-from sizer.estimate.records import Footprint, Part, tree
+from sizer.estimate.activations import LAYER_CODES, LayerCode, activation_values_per_token, rotary_table_bytes
+from sizer.estimate.kv_cache import cache_format, mixer_cache_bytes, sequence_cache_bytes, while_reading
+from sizer.estimate.records import Footprint, Part, times, tree
 from sizer.estimate.workload import Workload
-from sizer.model.architecture import Architecture, Role, Tower
+from sizer.model.architecture import Architecture, Tower
 from sizer.precision.stored import Stored
 from sizer.tables import read_rows
-
-GATE_ROLES = frozenset({Role.GATE, Role.GATE_UP, Role.SHARED_GATE, Role.SHARED_GATE_UP})
-EXPERT_GATE_ROLES = frozenset({Role.EXPERT_GATE, Role.EXPERT_GATE_UP})
-DOWN_ROLES = frozenset({Role.DOWN, Role.SHARED_DOWN})
-QKV_ROLES = frozenset({Role.Q, Role.Q_B, Role.K, Role.V, Role.QKV, Role.KV_B, Role.SSM_IN})
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +21,14 @@ class EngineMemory:
 
     `allocates` is as_needed, fraction_of_device, fraction_of_free (of what is free once the weights are loaded) or
     fraction_of_device_for_cache, and `device_fraction` that fraction. Prompts are read in chunks of
-    `prefill_chunk_tokens` (None: whole). `logits_rows` is last (one row a sequence), chunk (one a token of the chunk),
-    prompt (one a token of the prompt) or a fixed number. `cache_grows` says that the cache grows token by token instead
-    of being reserved, `embedding_on_host` that the input table stays in the host's memory beside a GPU.
-    `usual_counter` is what people report: allocated (the framework's allocator) or device (what the driver shows,
-    context included).
+    `prefill_chunk_tokens` (None: whole). `layer_code` says what is alive while a layer runs. `logits_rows` is last (one
+    row a sequence), chunk (one a token of the chunk), prompt (one a token of the prompt) or a fixed number.
+    `cache_grows` says that the cache grows token by token instead of being reserved, and that layers with a
+    window hold the last chunk besides while the prompt is read; `cache_copies` is 2 where a step makes a new cache
+    beside the old one. `rotary_tables` says that each layer holds cosines and sines for every position,
+    `embedding_on_host` that the input table stays in the host's memory beside a GPU. `usual_counter` is what people
+    report: allocated (the framework's allocator), device (what the driver shows, context included) or each device
+    (that of one device).
     """
 
     engine: str
@@ -39,12 +38,15 @@ class EngineMemory:
     context_overhead_bytes: int
     host_runtime_bytes: int
     prefill_chunk_tokens: int | None
+    layer_code: LayerCode
     activation_bytes_per_value: int
     logits_rows: str
     logits_bytes_per_value: int
     kv_block_tokens: int
     state_bytes_per_value: int
     cache_grows: bool
+    cache_copies: int
+    rotary_tables: bool
     workspace_bytes: int
     embedding_on_host: bool
     usual_counter: str
@@ -64,12 +66,14 @@ def engine_memory(engine: str, version: str = "", date: str = "") -> EngineMemor
     """The memory row of an engine (of the one that it allocates like, where the table says so), or None.
 
     A row with `before_version` holds for older versions, and where the version is not known for runs before that
-    version's release (`date`, ISO); without either the newest rule holds.
+    version's release (`date`, ISO); without either the newest rule holds. The versions are those of the engine that
+    the row describes: one that allocates like it has its own.
     """
     rows = _engine_rows()
     if engine not in rows:
         return None
     like = rows[engine][0]["like"]
+    version = "" if like else version
     candidates = rows[like or engine]
     older = [row for row in candidates if row["before_version"] and _is_older(row, _version(version), date)]
     row = min(older, key=lambda old: _version(old["before_version"])) if older else candidates[0]
@@ -81,12 +85,15 @@ def engine_memory(engine: str, version: str = "", date: str = "") -> EngineMemor
         context_overhead_bytes=int(row["context_overhead_bytes"]),
         host_runtime_bytes=int(row["host_runtime_bytes"]),
         prefill_chunk_tokens=int(row["prefill_chunk_tokens"]) if row["prefill_chunk_tokens"] else None,
+        layer_code=LAYER_CODES[row["layer_code"]],
         activation_bytes_per_value=int(row["activation_bytes_per_value"]),
         logits_rows=row["logits_rows"],
         logits_bytes_per_value=int(row["logits_bytes_per_value"]),
         kv_block_tokens=int(row["kv_block_tokens"]),
         state_bytes_per_value=int(row["state_bytes_per_value"]),
         cache_grows=row["cache_grows"] == "yes",
+        cache_copies=int(row["cache_copies"]),
+        rotary_tables=row["rotary_tables"] == "yes",
         workspace_bytes=int(row["workspace_bytes"]),
         embedding_on_host=row["embedding_on_host"] == "yes",
         usual_counter=row["usual_counter"],
@@ -109,38 +116,8 @@ def _version(text: str) -> tuple[int, ...]:
     return tuple(numbers)
 
 
-@lru_cache(maxsize=256)
-def activation_values_per_token(architecture: Architecture) -> int:
-    """Values alive at once for one token in the widest layer.
-
-    The residual and its normed copy (2 x hidden), and the wider of the MLP (gate, up and their product, or the two
-    sides of a plain activation; routed experts at their active number) and attention (queries, keys, values and the
-    rotated copies of the first two).
-    """
-    mlp_values: dict[int, int] = defaultdict(int)
-    attention_values: dict[int, int] = defaultdict(int)
-    gated = _gated_layers(architecture)
-    for tensor in architecture.tensors:
-        if tensor.tower is not Tower.TEXT or len(tensor.shape) < 2:
-            continue
-        for layer in tensor.layers[:1] + tensor.layers[-1:]:
-            if tensor.role in DOWN_ROLES or tensor.role is Role.EXPERT_DOWN:
-                width = tensor.active_elements // tensor.copies // architecture.hidden_size
-                mlp_values[layer] += width * (3 if layer in gated else 2)
-            elif tensor.role in QKV_ROLES:
-                rotated = tensor.role not in {Role.V, Role.SSM_IN}
-                attention_values[layer] += tensor.elements // architecture.hidden_size * (2 if rotated else 1)
-    widest = max([*mlp_values.values(), *attention_values.values()], default=0)
-    return 2 * architecture.hidden_size + widest
-
-
-def _gated_layers(architecture: Architecture) -> set[int]:
-    gates = GATE_ROLES | EXPERT_GATE_ROLES
-    return {layer for tensor in architecture.tensors if tensor.role in gates for layer in tensor.layers}
-
-
-def activations_part(architecture: Architecture, workload: Workload, engine: EngineMemory) -> Part:
-    """Working memory above weights and cache at the high-water mark.
+def activations_part(architecture: Architecture, workload: Workload, engine: EngineMemory, ranks: int = 1) -> Part:
+    """Working memory of one device above weights and cache at the high-water mark; `ranks` share each layer's work.
 
     While the prompt is read: the widest layer over the tokens of a chunk, or the logits, whichever is larger (the
     layer's buffers are freed before the logits are computed). Where the cache grows token by token it is not yet full
@@ -148,22 +125,40 @@ def activations_part(architecture: Architecture, workload: Workload, engine: Eng
     """
     prompt_tokens = workload.prompt_tokens * workload.batch_size
     chunk_tokens = min(prompt_tokens, engine.prefill_chunk_tokens or prompt_tokens)
-    reading_bytes = _working_bytes(architecture, workload, engine, chunk_tokens)
+    reading_bytes = _working_bytes(architecture, workload, engine, chunk_tokens, ranks)
     if engine.cache_grows:
         full_bytes = kv_cache_bytes(architecture, workload, engine)
-        prompt_context = replace(workload, context_tokens=min(workload.prompt_tokens, workload.context_tokens))
-        reading_bytes -= full_bytes - kv_cache_bytes(architecture, prompt_context, engine)
-    decoding_bytes = _working_bytes(architecture, workload, engine, workload.batch_size)
-    return Part("activations", max(reading_bytes, decoding_bytes) + engine.workspace_bytes)
+        reading_bytes -= (full_bytes - _prompt_cache_bytes(architecture, workload, engine)) // ranks
+    decoding_bytes = _working_bytes(architecture, workload, engine, workload.batch_size, ranks)
+    parts = [Part("working memory", max(reading_bytes, decoding_bytes)), Part("workspaces", engine.workspace_bytes)]
+    if engine.rotary_tables:
+        parts.append(Part("rotary tables", rotary_table_bytes(architecture, engine.activation_bytes_per_value)))
+    return tree("activations", (part for part in parts if part.size_bytes))
 
 
-def _working_bytes(architecture: Architecture, workload: Workload, engine: EngineMemory, tokens: int) -> int:
+def _working_bytes(
+    architecture: Architecture, workload: Workload, engine: EngineMemory, tokens: int, ranks: int
+) -> int:
     """Bytes alive while `tokens` tokens go through one step: the widest layer, or the logits and the residual."""
-    layer_bytes = tokens * activation_values_per_token(architecture) * engine.activation_bytes_per_value
+    values = activation_values_per_token(architecture, engine.layer_code, ranks)
+    layer_bytes = tokens * values * engine.activation_bytes_per_value
     by_rule = {"last": workload.batch_size, "chunk": tokens, "prompt": tokens}
     rows = by_rule[engine.logits_rows] if engine.logits_rows in by_rule else int(engine.logits_rows)
     logits_bytes = rows * architecture.vocab_size * engine.logits_bytes_per_value
     return max(layer_bytes, logits_bytes + tokens * architecture.hidden_size * engine.activation_bytes_per_value)
+
+
+def _prompt_cache_bytes(architecture: Architecture, workload: Workload, engine: EngineMemory) -> int:
+    """Bytes of a growing cache once the prompt is read: one copy, layers with a window still holding the last chunk."""
+    kv_format = cache_format(workload.kv_precision)
+    prompt_tokens = min(workload.prompt_tokens, workload.context_tokens)
+    context_tokens = whole_blocks(prompt_tokens, engine)
+    chunk_tokens = min(prompt_tokens, engine.prefill_chunk_tokens or prompt_tokens)
+    return workload.batch_size * sum(
+        count
+        * mixer_cache_bytes(while_reading(mixer, chunk_tokens), context_tokens, kv_format, engine.state_bytes_per_value)
+        for mixer, count in architecture.mixer_counts.items()
+    )
 
 
 def whole_blocks(context_tokens: int, engine: EngineMemory) -> int:
@@ -176,7 +171,7 @@ def kv_cache_bytes(architecture: Architecture, workload: Workload, engine: Engin
     kv_format = cache_format(workload.kv_precision)
     context_tokens = whole_blocks(workload.context_tokens, engine)
     one = sequence_cache_bytes(architecture, context_tokens, kv_format, engine.state_bytes_per_value)
-    return one * workload.batch_size
+    return one * workload.batch_size * engine.cache_copies
 
 
 def kv_cache_part(architecture: Architecture, workload: Workload, engine: EngineMemory) -> Part:
@@ -186,7 +181,7 @@ def kv_cache_part(architecture: Architecture, workload: Workload, engine: Engine
     by_kind: dict[str, int] = defaultdict(int)
     for mixer, count in architecture.mixer_counts.items():
         size_bytes = mixer_cache_bytes(mixer, context_tokens, kv_format, engine.state_bytes_per_value)
-        by_kind[mixer.kind.value] += count * size_bytes * workload.batch_size
+        by_kind[mixer.kind.value] += count * size_bytes * workload.batch_size * engine.cache_copies
     return tree("kv_cache", (Part(kind, size_bytes) for kind, size_bytes in by_kind.items()))
 
 
@@ -216,12 +211,13 @@ def footprint(
     *,
     on_cpu: bool = False,
     device_count: int = 1,
+    ranks: int = 1,
 ) -> Footprint:
-    """The tree of what one run takes, all devices together, in bytes."""
+    """The tree of what one run takes, all devices together, in bytes; `ranks` of them share each layer's work."""
     return Footprint(
         weights=weights_part(stored),
         kv_cache=kv_cache_part(architecture, workload, engine),
-        activations=activations_part(architecture, workload, engine),
+        activations=times(activations_part(architecture, workload, engine, ranks), device_count),
         overhead=overhead_part(engine, on_cpu, device_count),
         kv_known=bool(architecture.layers),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from sizer.errors import UnknownPrecision, did_you_mean
@@ -57,6 +57,11 @@ def mixer_cache_bytes(mixer: Mixer, context_tokens: int, kv_format: CacheFormat,
     kept_bytes = 0 if mixer.shares_kv else token_bytes * mixer.cached_tokens(context_tokens)
     indexer_bytes = kv_format.row_bytes(mixer.indexer_elements) * context_tokens if mixer.indexer_elements else 0
     return kept_bytes + indexer_bytes + mixer.state_elements * state_bytes_per_value
+
+
+def while_reading(mixer: Mixer, chunk_tokens: int) -> Mixer:
+    """The mixer while a chunk is read: beside its window it holds the chunk, until the next step cuts it off."""
+    return mixer if mixer.window_tokens is None else replace(mixer, window_tokens=mixer.window_tokens + chunk_tokens)
 
 
 def layer_cache_bytes(layer: Layer, context_tokens: int, kv_format: CacheFormat, state_bytes_per_value: int) -> int:

@@ -59,7 +59,7 @@ def _room(case: Case, needed: Footprint) -> int | None:
     known = [size_bytes for size_bytes in sizes if size_bytes is not None]
     if len(known) < len(sizes):
         return None
-    return sum(known) - needed.overhead.size_bytes - needed.activations.size_bytes * len(case.devices)
+    return sum(known) - needed.overhead.size_bytes - needed.activations.size_bytes
 
 
 def _split(case: Case, needed: Footprint, held: Held, *, host_experts: bool) -> Placement:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from sizer.estimate.footprint import footprint, kv_cache_bytes
+from sizer.estimate.footprint import EngineMemory, footprint, kv_cache_bytes
 from sizer.estimate.offload import best_split, split_at
 from sizer.estimate.records import Footprint, Placement, Share
 from sizer.estimate.shares import Case, Held, host_tables_bytes, kv_by_layer, share_of, usable_bytes, weights_by_layer
@@ -32,12 +32,14 @@ def place(case: Case) -> tuple[Footprint, Placement]:
         case.engine,
         on_cpu=case.on_cpu,
         device_count=len(case.devices),
+        ranks=len(case.devices) if case.parallelism == "tensor" else 1,
     )
     shares = _device_shares(case, needed)
     placed = _whole(case, shares)
-    if case.workload.gpu_layers is not None and not case.on_cpu and case.target.host is not None:
+    can_split = case.can_offload and not case.on_cpu and case.target.host is not None
+    if case.workload.gpu_layers is not None and can_split:
         return needed, split_at(case, needed, case.workload.gpu_layers)
-    if placed.fits or case.on_cpu or case.target.host is None or not case.can_offload:
+    if placed.fits or not can_split:
         return needed, placed
     split = best_split(case, needed)
     return needed, split if split is not None else placed
@@ -62,7 +64,6 @@ def _whole(case: Case, shares: Sequence[Share]) -> Placement:
         reserved_bytes=reserved_bytes,
         kv_capacity_tokens=capacity_tokens,
         host_tables_bytes=host_tables_bytes(case),
-        notes=() if available_bytes is not None else ("The device's memory is not known: give --ram or --memory.",),
     )
 
 
@@ -104,6 +105,7 @@ def _tensor_shard(case: Case, needed: Footprint, ranks: int) -> Held:
             continue
         sharded = tensor.module in SHARDED_MODULES and tensor.role not in REPLICATED_ROLES and len(tensor.shape) > 1
         weights_bytes += -(-entry.size_bytes // ranks) if sharded else entry.size_bytes
+    weights_bytes -= host_tables_bytes(case) // ranks
     kv_bytes = needed.kv_cache.size_bytes
     mixers = {mixer for layer in case.architecture.layers for mixer in layer.mixers}
     if any(mixer.kind is MixerKind.MLA for mixer in mixers):
@@ -138,6 +140,17 @@ def _layer_shares(case: Case, needed: Footprint) -> list[Share]:
     weights[0] += needed.weights.size_bytes - sum(weights) - host_tables_bytes(case)
     held = [Held(*sizes) for sizes in zip(weights, kv, layers, strict=True)]
     return [share_of(case, device, part, needed) for device, part in zip(devices, held, strict=True)]
+
+
+def counted_bytes(needed: Footprint, placement: Placement, engine: EngineMemory) -> int:
+    """What people who measure this engine report: its reservation, what its allocator took, or what a driver shows."""
+    if placement.reserved_bytes is not None:
+        total_bytes = placement.reserved_bytes
+    else:
+        total_bytes = placement.device_bytes - (
+            needed.overhead.size_bytes if engine.usual_counter == "allocated" else 0
+        )
+    return total_bytes // len(placement.shares) if engine.usual_counter == "each device" else total_bytes
 
 
 def max_context_tokens(case: Case, placement: Placement) -> int | None:

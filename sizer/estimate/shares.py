@@ -123,7 +123,7 @@ def kv_by_layer(case: Case) -> list[int]:
     for layer in case.architecture.layers:
         if layer.mixers not in by_mixers:
             one = layer_cache_bytes(layer, context_tokens, kv_format, case.engine.state_bytes_per_value)
-            by_mixers[layer.mixers] = one * case.workload.batch_size
+            by_mixers[layer.mixers] = one * case.workload.batch_size * case.engine.cache_copies
         sizes.append(by_mixers[layer.mixers])
     return sizes
 
@@ -134,7 +134,7 @@ def share_of(case: Case, device: Device, held: Held, needed: Footprint) -> Share
         place=device.key,
         weights_bytes=held.weights_bytes,
         kv_cache_bytes=held.kv_cache_bytes,
-        activations_bytes=needed.activations.size_bytes,
+        activations_bytes=needed.activations.size_bytes // len(case.devices),
         overhead_bytes=needed.overhead.size_bytes // len(case.devices),
         available_bytes=usable_bytes(case.target, device, case.engine),
         layers=held.layers,
