@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from sizer.bench.llama_cpp_backend import arguments, parse, run
+from sizer.bench.observe import physical_cores
 from sizer.bench.records import Outcome, Spec
 from sizer.errors import BenchmarkFailed
 
@@ -103,6 +104,14 @@ def test_unreadable_answers_are_told(text: str):
         parse(text)
 
 
+def test_a_real_program_s_answer_is_read():
+    """What llama-bench 0.5.0 (commit 0c1e570, x86-64 without a GPU) printed for a 207 M Q4_K_M model."""
+    text = (Path(__file__).parent / "data" / "bench" / "llama_bench.json").read_text(encoding="utf-8")
+    test = parse(text)
+    assert (test["model_size"], test["n_threads"], test["backends"]) == (130312192, 2, "CPU")
+    assert test["samples_ns"] == [351059986, 268398390]
+
+
 def test_samples_are_kept():
     """The raw nanoseconds come through."""
     assert parse(json.dumps([{**FIELDS, "samples_ns": [3, 4]}]))["samples_ns"] == [3, 4]
@@ -120,7 +129,7 @@ def test_without_llama_cpp_the_way_is_told(gguf: Path, tmp_path: Path, monkeypat
 class Binding:
     """What the backend uses of llama_cpp.Llama, counting evaluations."""
 
-    n_threads = 2
+    model = object()
 
     def __init__(self, **options: object) -> None:
         self.options = options
@@ -144,15 +153,27 @@ class Binding:
         return 1
 
 
-def test_binding_evaluates_prompt_then_tokens(gguf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Without the program, the binding reads the prompt at once and then decodes token by token."""
+@pytest.mark.parametrize("case", [("cpu", True, "cpu"), ("auto", False, "cpu"), ("auto", True, "gpu")])
+def test_binding_evaluates_prompt_then_tokens(
+    gguf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: tuple[str, bool, str]
+):
+    """Without the program, the binding reads the prompt at once and then decodes token by token, a thread a core.
+
+    Memory is the process's own only where the layers are: a build without GPU support leaves them in it.
+    """
+    device, gpu, place = case
     made: list[Binding] = []
     module = types.ModuleType("llama_cpp")
     module.__spec__ = types.SimpleNamespace()  # type: ignore[assignment]
+    module.llama_supports_gpu_offload = lambda: gpu  # type: ignore[attr-defined]
+    module.llama_model_size = lambda model: 123 if model is Binding.model else 0  # type: ignore[attr-defined]
     module.Llama = lambda **options: made.append(Binding(**options)) or made[-1]  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "llama_cpp", module)
     monkeypatch.setenv("PATH", str(tmp_path))
-    outcome = _run(gguf, device="cpu")
+    outcome = _run(gguf, device=device)
     assert made[0].evaluated == [100] + [1] * 10
-    assert made[0].options["n_gpu_layers"] == 0
+    assert made[0].options["n_gpu_layers"] == (0 if device == "cpu" else -1)
+    assert made[0].options["n_threads"] == outcome.threads == physical_cores()
+    assert (outcome.device, outcome.weights_bytes) == (place, 123)
+    assert (outcome.peak_memory_bytes is None) == (place == "gpu")
     assert (len(outcome.runs), outcome.warmup_runs, outcome.decode_steps) == (3, 1, 10)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 from benchserver import fake_server
 
-from sizer.bench.records import Outcome, Spec
+from sizer.bench.records import Outcome, Run, Spec
 from sizer.bench.server_backend import run
 from sizer.bench.sse import Server
+from sizer.bench.summary import measurement
 from sizer.errors import BenchmarkFailed, UsageError
 
 
@@ -96,6 +97,23 @@ def test_several_models_must_be_chosen_from():
         assert "a, b" in caught.value.hint
         with pytest.raises(BenchmarkFailed, match="no model 'c'"):
             run(Spec("server", "c", server_url=server.url, output_tokens=8), lambda _stage: None)
+
+
+def test_the_only_model_is_asked_under_the_server_s_name():
+    """What the user names is for the prediction: a server with one model may call it what it likes."""
+    with fake_server(models=("qwen3:8b",)) as server:
+        spec = Spec("server", "Qwen/Qwen3-8B", server_url=server.url, output_tokens=8)
+        outcome = run(spec, lambda _stage: None)
+    assert outcome.model == "qwen3:8b"
+    assert measurement(spec, outcome, {}, "").model == "qwen3:8b"
+
+
+def test_a_server_s_first_token_counts_whatever_its_engine():
+    """llama-server counts as llama-bench does not: its output is one token more than the steps after the first."""
+    runs = (Run(0.1, 0.7),)
+    outcome = Outcome("llama.cpp", runs, 1, 8, 7)
+    assert measurement(Spec("server", "m", server_url="http://x"), outcome, {}, "").output_tokens == 8
+    assert measurement(Spec("llama.cpp", "m"), outcome, {}, "").output_tokens == 7
 
 
 @pytest.mark.parametrize("url", ["ftp://x", "http://", "file:///etc/passwd"])

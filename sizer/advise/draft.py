@@ -17,7 +17,7 @@ USUAL_ACCEPTANCE = 0.7
 """Acceptance where none is given: LaMDA 137B accepts 0.61, 0.71 and 0.75 of what models of 0.1, 2 and 8 B draft
 (Leviathan et al. 2023, table 3, dialogue at temperature 0). Real text decides: code is higher, free prose lower."""
 MOST_DRAFT_TOKENS = 16
-"""llama.cpp's own default for the longest draft."""
+"""The longest draft that is tried: llama.cpp's default for as long as it had --draft-max (it drafts 3 now)."""
 VOCABULARY_DIFFERENCE = 128
 """llama.cpp takes a draft whose vocabulary differs by at most this many entries (common/speculative.cpp)."""
 

@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sizer.bench.observe import judge_machine, process_peak_bytes, resource_peak_bytes, snapshot
+from sizer.bench.obituary import describe_death, oom_kills
+from sizer.bench.observe import judge_machine, physical_cores, process_peak_bytes, resource_peak_bytes, snapshot
 from sizer.bench.records import Outcome, Run, Spec
 from sizer.errors import BenchmarkFailed
 
@@ -75,9 +76,13 @@ def arguments(spec: Spec, test: Sequence[str]) -> list[str]:
 
 
 def _bench(program: str, spec: Spec, test: Sequence[str]) -> Mapping[str, Any]:
+    kills_before = oom_kills()
     finished = subprocess.run(  # noqa: S603 - the user's own llama-bench
         [program, *arguments(spec, test)], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
     )
+    if finished.returncode < 0:
+        killed = oom_kills() > kills_before
+        raise describe_death(finished.returncode, "running llama-bench", killed, finished.stderr.splitlines())
     if finished.returncode != 0:
         said = [line.strip() for line in finished.stderr.splitlines() if line.strip()]
         last = said[-1][:300] if said else "nothing"
@@ -110,13 +115,17 @@ def run_binding(spec: Spec, stage: Callable[[str], None]) -> Outcome:
     if not Path(spec.model).is_file():
         raise BenchmarkFailed(f"{spec.model!r} is no local GGUF file.", "Download it first, or install llama-bench.")
     stage(f"loading {spec.model}")
+    layers = 0 if spec.device == "cpu" else -1 if spec.gpu_layers is None else spec.gpu_layers
+    on_cpu = not layers or not llama_cpp.llama_supports_gpu_offload()
+    threads = spec.threads or physical_cores()
     start = time.perf_counter()
     model = llama_cpp.Llama(
         model_path=spec.model,
         n_ctx=spec.prompt_tokens + spec.output_tokens,
         n_batch=min(spec.prompt_tokens, 2048),
-        n_threads=spec.threads,
-        n_gpu_layers=0 if spec.device == "cpu" else -1 if spec.gpu_layers is None else spec.gpu_layers,
+        n_threads=threads,
+        n_threads_batch=threads,
+        n_gpu_layers=layers,
         verbose=False,
     )
     load_s = time.perf_counter() - start
@@ -136,10 +145,11 @@ def run_binding(spec: Spec, stage: Callable[[str], None]) -> Outcome:
         prompt_tokens=spec.prompt_tokens,
         decode_steps=spec.output_tokens,
         load_s=load_s,
-        peak_memory_bytes=peak_bytes if spec.device == "cpu" else None,
+        weights_bytes=int(llama_cpp.llama_model_size(model.model)),
+        peak_memory_bytes=peak_bytes if on_cpu else None,  # nor does the binding tell what it took on a GPU
         memory={"process_peak_bytes": peak_bytes},
-        threads=getattr(model, "n_threads", None),
-        device="cpu" if spec.device == "cpu" else "",
+        threads=threads,
+        device="cpu" if on_cpu else "gpu",
         precision=spec.precision,
         versions={"llama-cpp-python": str(getattr(llama_cpp, "__version__", ""))},
         cautions=tuple(judge_machine(before, snapshot())),

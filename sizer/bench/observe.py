@@ -80,6 +80,14 @@ def judge_machine(before: Snapshot, after: Snapshot) -> list[Caution]:
     return found
 
 
+def physical_cores() -> int:
+    """Cores that this process may use, two threads of one core counted once: what engines take without --threads."""
+    import psutil
+
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(psutil.cpu_count(logical=False) or allowed, allowed))
+
+
 def process_peak_bytes() -> int | None:
     """The largest resident set of this process so far: VmHWM, else ru_maxrss (which older kernels carry over exec)."""
     try:

@@ -79,8 +79,8 @@ class Outcome:
     """What a backend hands back from the child process.
 
     `decode_steps` is how many tokens one `decode_s` covers (per sequence), `prompt_tokens` the true count where the
-    engine tells it. `wall_s` is the time of all measured runs together, where they overlap (a server at a
-    concurrency). Bytes are None where the engine does not tell them.
+    engine tells it, `model` the name that a server gives it. `wall_s` is the time of all measured runs together, where
+    they overlap (a server at a concurrency). Bytes are None where the engine does not tell them.
     """
 
     engine: str
@@ -97,6 +97,7 @@ class Outcome:
     device_name: str = ""
     device_count: int = 1
     precision: str = ""
+    model: str = ""
     wall_s: float | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
     cautions: tuple[Caution, ...] = ()

@@ -6,7 +6,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from secrets import token_hex
 from statistics import median
 from typing import Any
@@ -58,17 +58,18 @@ def run(spec: Spec, stage: Callable[[str], None]) -> Outcome:
         wall_s = time.perf_counter() - start
     except ServerGone as error:
         raise BenchmarkFailed(f"The server at {spec.server_url!r} went away: {error}.", "Look at its log.") from error
-    return _outcome(spec, engine, replies, warmups, wall_s)
+    return replace(_outcome(spec, engine, replies, warmups, wall_s), model=model)
 
 
 def choose_model(models: list[Mapping[str, Any]], asked: str) -> tuple[str, str]:
-    """The server's model to ask (the only one, or the one named) and its engine, `openai-server` where untold."""
+    """The server's model to ask (the only one, else the one named) and its engine, `openai-server` where untold."""
     by_id = {str(model.get("id")): model for model in models}
-    if asked and asked not in by_id and by_id:
+    if asked and asked not in by_id and len(by_id) > 1:
         raise BenchmarkFailed(f"The server has no model {asked!r}.", f"It has {', '.join(sorted(by_id))}.")
     if not asked and len(by_id) != 1:
         raise BenchmarkFailed(f"The server has {len(by_id)} models.", f"Name one: {', '.join(sorted(by_id)) or '?'}.")
-    chosen = asked or next(iter(by_id))
+    # A server with one model serves it under whatever name it likes: what was named is then for the prediction.
+    chosen = next(iter(by_id)) if len(by_id) == 1 else asked
     owner = str(by_id.get(chosen, {}).get("owned_by", ""))
     return chosen, ENGINES.get(owner, "openai-server")
 

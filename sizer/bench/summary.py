@@ -20,7 +20,8 @@ def measurement(spec: Spec, outcome: Outcome, machine: Mapping[str, Any], measur
     decode_s = median(run.decode_s for run in outcome.runs)
     tpot_s = decode_s / outcome.decode_steps
     sequences = spec.batch_size * spec.concurrency
-    output_tokens = outcome.decode_steps if outcome.engine == "llama.cpp" else outcome.decode_steps + 1
+    # llama.cpp's own timing starts after the prompt, with no token made; elsewhere the first token ends the prefill.
+    output_tokens = outcome.decode_steps if spec.backend == "llama.cpp" else outcome.decode_steps + 1
     return Measurement(
         engine=outcome.engine,
         precision=outcome.precision,
@@ -40,7 +41,7 @@ def measurement(spec: Spec, outcome: Outcome, machine: Mapping[str, Any], measur
         machine=machine,
         versions=outcome.versions,
         warnings=(*judge_runs(outcome.runs), *outcome.cautions),
-        model=spec.model,
+        model=outcome.model or spec.model,
         backend=spec.backend,
         device=outcome.device,
         device_name=outcome.device_name,
