@@ -13,11 +13,11 @@ from typing import Any
 from sizer.model.architecture import MlpKind, Role
 from sizer.model.blocks.attention import attention, fused_attention
 from sizer.model.blocks.core import Block, Parts, linear, norm
-from sizer.model.blocks.mlp import gated_mlp
+from sizer.model.blocks.mlp import experts, gated_mlp, router
 from sizer.model.config import ClassDefaults, Config
 from sizer.model.families.decoder import PRE_NORMS, SANDWICH_NORMS, Decoder, causal_lm
-from sizer.model.families.experts import Mtp
-from sizer.model.families.rules import Attention, FusedAttention, Heads, Mlp, heads
+from sizer.model.families.experts import Moe, Mtp
+from sizer.model.families.rules import Attention, FusedAttention, Heads, Mlp, head_size, heads
 from sizer.model.families.windows import max_window_layers, one_window
 
 Family = Callable[[Config], Parts]
@@ -202,6 +202,28 @@ def _lf_gate(config: Config, sizes: Heads) -> Block:
     return block + norm("self_attn.lf_gate.output_layernorm", sizes.hidden)
 
 
+def yuan(config: Config) -> Parts:
+    """Yuan 2: localized filtering before queries and keys; with `moe_config`, the experts of Yuan 2.0-M32."""
+    width = config.optional_size("attention_projection_size")
+    if width is not None:
+        size = {"head_dim": head_size(config, width, config.size("num_attention_heads"))}
+        config = Config({**config.fields, **size}, config.class_defaults, config.path)
+    moe = config.sub("moe_config")
+    sparse = moe.optional_size("moe_num_experts", minimum=0)
+    mlp = (lambda whole, count: (_yuan_experts(whole, moe),) * count) if sparse else Mlp(bias=False)
+    return Decoder(Attention(bias=False, plus=_lf_gate), mlp)(config)
+
+
+def _yuan_experts(config: Config, moe: Config) -> Block:
+    """Experts behind a router that attends over the experts' scores: three projections to a score an expert."""
+    hidden, (count, active) = config.size("hidden_size"), Moe("moe_num_experts", "moe_top_k").counts(moe)
+    wide = 3 if moe.text("router_type", default="attn_router") == "attn_router" else 1
+    name = "mlp.router.query_key_value" if wide > 1 else "mlp.router"
+    inner = config.first("ffn_hidden_size")[1]
+    inner = moe.size("ffn_hidden_size") if inner is None else config.size("ffn_hidden_size")
+    return router(hidden, wide * count, name=name, linear_module=True) + experts(hidden, inner, count, active)
+
+
 def _exit_gate(config: Config) -> Block:
     """Ouro runs its layers several times; this decides when to stop."""
     return linear("model.early_exit_gate", 1, config.size("hidden_size"), Role.OTHER, True)
@@ -225,7 +247,7 @@ FAMILIES: dict[str, Family] = {
     "internlm2": internlm2,
     "exaone": with_names(exaone, {"num_hidden_layers": "num_layers"}),
     "orion": ORION,
-    "yuan": Decoder(Attention(bias=False, plus=_lf_gate), Mlp(bias=False)),
+    "yuan": yuan,
     "mimo": Decoder(QWEN2.attention, QWEN2.mlp, beyond=_mimo_mtp),
     "PanguEmbedded": Decoder(Attention(bias="bias"), Mlp(bias=False)),
     "xverse": Decoder(Attention(bias=False), Mlp(bias=False)),

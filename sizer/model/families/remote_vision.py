@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from sizer.model.architecture import Role, Tower
-from sizer.model.blocks.core import Parts, embedding, norm
+from sizer.model.blocks.core import Parts
 from sizer.model.blocks.tree import Tree
 from sizer.model.blocks.vision import clip, patches
 from sizer.model.config import Config
 from sizer.model.families import describe
-from sizer.model.families.decoder import PRE_NORMS, causal_lm
+from sizer.model.families.decoder import PRE_NORMS
 from sizer.model.families.remote import Family, chatglm, qwen
-from sizer.model.families.rules import FusedAttention, Mlp
 
 
 def with_towers(parts: Parts, *trees: Tree, prefix: str = "", notes: tuple[str, ...] = ()) -> Parts:
@@ -119,44 +118,6 @@ def phi3_v(config: Config) -> Parts:
     return with_towers(parts, tower, joint)
 
 
-# Molmo's own code fixes the tower (OpenAI's CLIP ViT-L/14 at 336 pixels, 23 of its layers) and 128 added tokens.
-MOLMO_TOWER_LAYERS, MOLMO_ADDED_TOKENS = 23, 128
-
-
-def molmo(config: Config) -> Parts:
-    """Molmo: a decoder with fused projections under OLMo's names, CLIP features of two layers, pooled by attention."""
-    hidden, inner = config.size("hidden_size"), config.size("intermediate_size")
-    if inner % 2:
-        raise config.error("intermediate_size", "It counts both halves of the gated MLP and must be even.")
-    block = FusedAttention(("att_proj", "attn_out"), prefix="", bias="qkv_bias", o_bias=False)(config, 1)[0]
-    block += Mlp("fused", False, ("ff_proj", "ff_out"), prefix="").block(config, inner // 2)
-    block += norm("attn_norm", hidden) + norm("ff_norm", hidden)
-    sizes = config.size("embedding_size", "vocab_size")
-    added = embedding("model.transformer.wte.new_embedding", MOLMO_ADDED_TOKENS, hidden)
-    parts = causal_lm(
-        config, [block] * config.layers(), prefix="model.transformer.", layers="blocks.{layer}.", embed="wte.embedding",
-        final_norm="ln_f", head="model.transformer.ff_out", extra=added, vocab=sizes, tied=config.flag("weight_tying"),
-    )  # fmt: skip
-    tower = Tree("model.vision_backbone.image_vit.")
-    joint = Tree("model.vision_backbone.", tower=Tower.PROJECTOR)
-    size = CLIP_L_336["hidden_size"]
-    side = CLIP_L_336["image_size"] // CLIP_L_336["patch_size"]
-    tower.parameter("class_embedding", size)
-    tower.parameter("positional_embedding", side * side + 1, size, role=Role.POSITION)
-    tower.linear("patch_embedding", size, 3 * CLIP_L_336["patch_size"] ** 2)
-    tower.layer_norm("pre_ln", size=size)
-    layer = tower.stack("transformer.resblocks", MOLMO_TOWER_LAYERS)
-    layer.at("attention").attention(size, "wq wk wv wo")
-    layer.at("feed_forward").mlp(size, CLIP_L_336["intermediate_size"], "w1 w2")
-    layer.layer_norm("attention_norm", "ffn_norm", size=size)
-    joint.parameter("pad_embed", 2, 2 * size)
-    for name in ("wq", "wk", "wv"):
-        joint.linear(f"image_pooling_2d.{name}", size, 2 * size, bias=True)
-    joint.linear("image_pooling_2d.wo", size, size, bias=True)
-    joint.at("image_projector").gated_mlp(size, inner // 2, "w1 w3 w2", out=hidden)
-    return with_towers(parts, tower, joint)
-
-
 def kimi_vl(config: Config) -> Parts:
     """Kimi-VL: MoonViT, a 2 x 2 merge and two linear layers beside DeepSeek-V3's shape."""
     text, vision = config.sub("text_config"), config.sub("vision_config")
@@ -175,6 +136,25 @@ def kimi_vl(config: Config) -> Parts:
     joint.linear("linear_1", 4 * size, 4 * size, bias=True)
     joint.linear("linear_2", parts.hidden_size, 4 * size, bias=True)
     return with_towers(parts, tower, joint, prefix="language_model.")
+
+
+def step3_vl(config: Config) -> Parts:
+    """Step-3: a CLIP-like ViT behind its norms, two strided convolutions and a matrix beside the text model."""
+    parts, vision = describe(config.sub("text_config"), "step3_text"), config.sub("vision_config")
+    tower, joint = Tree("vision_model."), Tree("", tower=Tower.PROJECTOR)
+    size, patch, out = vision.size("hidden_size"), vision.size("patch_size"), vision.size("output_hidden_size")
+    embeddings = tower.at("embeddings")
+    embeddings.parameter("class_embedding", 1, size)
+    embeddings.conv("patch_embedding", size, vision.size("num_channels", default=3), patch, patch, bias=True)
+    embeddings.positions("position_embedding", patches(vision) + 1, size)
+    layer = tower.stack("transformer.layers", vision.layers())
+    layer.layer_norm("layer_norm1", "layer_norm2", size=size)
+    layer.at("self_attn").fused_attention(size, "qkv_proj out_proj")
+    layer.at("mlp").mlp(size, vision.size("intermediate_size"))
+    joint.conv("vit_downsampler", out, size, 2, 2, bias=True)
+    joint.conv("vit_downsampler2", 2 * out, out, 3, 3, bias=True)
+    joint.linear("vit_large_projector", parts.hidden_size, 2 * out, bias=config.flag("projector_bias"))
+    return with_towers(parts, tower, joint)
 
 
 def qwen_v1(config: Config) -> Parts:
@@ -246,7 +226,7 @@ FAMILIES: dict[str, Family] = {
     "internvl_chat": internvl_chat,
     "minicpmv": minicpmv,
     "phi3_v": phi3_v,
-    "molmo": molmo,
+    "step3_vl": step3_vl,
     "kimi_vl": kimi_vl,
     "minimax_vl_01": minimax_vl,
     "qwen": qwen_v1,
