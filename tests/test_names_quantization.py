@@ -28,6 +28,8 @@ from sizer.model.names import parse_name
         ("Meta-Llama-3-70B-Instruct-AWQ", "awq-int4"),
         ("Qwen2.5-Coder-32B-Instruct-exl2-4.25bpw", "exl2-4.25bpw"),
         ("Yi-34B-6.0bpw-h6-exl2", "exl2-6.00bpw"),
+        ("bartowski/Qwen2.5-32B-Instruct-exl2-4_25", "exl2-4.25bpw"),
+        ("RedHatAI/Llama-3.3-70B-Instruct-NVFP4A16", "nvfp4"),
         ("unsloth/Meta-Llama-3.1-8B-Instruct-bnb-4bit", "nf4"),
         ("x-bnb-8bit", "int8"),
         ("mlx-community/Qwen3-4B-4bit", "mlx-4bit"),
@@ -89,3 +91,9 @@ def test_the_sieve_before_the_patterns_loses_nothing(text: str) -> None:
         patch.setattr(name_quantization, "may_tell", lambda _whole: True)
         assert quantization_in(text) == expected
     assert may_tell(text) or expected[:2] == (None, ())
+
+
+def test_a_word_of_a_name_is_no_scheme() -> None:
+    """`ov` is OpenVINO behind a format only: elsewhere it is a part of the name."""
+    assert parse_name("llava-hf/llava-onevision-qwen2-72b-ov-hf").notes == ()
+    assert "ov" in parse_name("OpenVINO/Qwen3-8B-int4-ov").notes[0]

@@ -33,11 +33,13 @@ _BITS = (
 )
 _GROUP = r"gs?-?([0-9]{2,4})|([0-9]{2,4})g"
 _GROUP_LAST = r"[0-9]{2,4}g"
+# Branches of EXL repositories are called by their bits alone: `exl2-4_25`.
+_EXL_BITS = r"(exl[23])[-_]([2-8])[._]([0-9]{1,2})"
 _BPW = r"([0-9]{1,2}(?:\.[0-9]{1,2})?)-?bpw"
 
 # Names that say one precision outright, most telling first; each is also removed, so that no digit of it is a size.
 _OUTRIGHT = (
-    ("nvfp4", "nvfp4"),
+    ("nvfp4(?:a16)?", "nvfp4"),
     ("mxfp4", "mxfp4"),
     ("nf4-dq", "nf4-dq"),
     ("nf4", "nf4"),
@@ -50,7 +52,9 @@ _OUTRIGHT = (
     ("fp32|f32|float32", "fp32"),
 )
 _FP4 = "fp4"
-_OTHER_SCHEME = "aqlm|hqq|eetq|autoround|quip|squeezellm|spqr|vptq|openvino|ov|onnx|ggml"
+_OTHER_SCHEME = (
+    "aqlm|hqq|eetq|autoround|quip|squeezellm|spqr|vptq|openvino|(?<=int[48][-_])ov|(?<=fp16[-_])ov|onnx|ggml"
+)
 _NOISE = (_GGUF, _BITS, _GROUP, _BPW, _GPTQ, _AWQ, _EXL, *(pattern for pattern, _ in _OUTRIGHT))
 
 _AFTER_G = frozenset("0123456789s-")
@@ -137,6 +141,8 @@ def _exllama(_bits: int | None, name: str) -> tuple[str | None, tuple[str, ...]]
     scheme, bpw = _word(_EXL).search(name), _word(_BPW).search(name)
     if scheme and bpw:
         return f"{scheme[1].lower()}-{float(bpw[1]):.2f}bpw", ()
+    if branch := _word(_EXL_BITS).search(name):
+        return f"{branch[1].lower()}-{float(f'{branch[2]}.{branch[3]}'):.2f}bpw", ()
     return None, ("EXL without its bits per weight",)
 
 
