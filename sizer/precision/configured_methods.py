@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sizer.errors import InvalidConfig, UnknownPrecision
+from sizer.precision.formats import ORDER_SUFFIX, ZERO_SUFFIX
 from sizer.precision.names import precision_of
 from sizer.precision.patterns import Names, bare
 
@@ -174,22 +175,37 @@ def _torchao(settings: Settings) -> Method:
     return _simple(found, "modules_to_not_convert")(settings)
 
 
-def weight_format(weights: Settings, packing: str) -> tuple[str, str]:
-    """Precision and format of a compressed-tensors or modelopt weight scheme (bits, type, strategy, group)."""
+def weight_format(weights: Settings, packing: str, activations: Settings | None = None) -> tuple[str, str]:
+    """Precision and format of a compressed-tensors weight scheme (bits, type, strategy, group).
+
+    `packing` is the checkpoint's format: integers that it does not pack take a byte whatever their width. Activations
+    quantized by a fixed scale (`activations`, not dynamic) store it beside the weights.
+    """
     bits, kind = _whole(weights, "num_bits", 0), str(weights.get("type", "int"))
-    group, strategy = _whole(weights, "group_size", 0), str(weights.get("strategy") or "")
-    if kind == "float" and bits == 4:
-        return ("mxfp4", "mxfp4") if group == 32 else ("nvfp4", "nvfp4-linear")
-    if kind == "float" and bits == 8:
-        block = {"block": "fp8-block", "group": "fp8-block", "channel": "fp8-channel"}.get(strategy, "fp8-tensor")
-        return ("mxfp8", "mxfp8") if strategy == "group" and group == 32 else ("fp8", block)
-    if kind == "int" and bits == 8 and "pack" in packing:
-        return ("w8a16-int8", "w8a16-int8") if group <= 0 else _grouped("w8a16-int8", group)
-    if kind == "int" and bits == 8:
-        return "w8a8-int8", "w8a8-int8"
-    if kind == "int" and bits == 4:
-        return _grouped("w4a16-int4", group)
-    raise UnknownPrecision(f"a {bits}-bit {kind} weight scheme is not known.", "Name a --precision instead.")
+    group = _whole(weights, "group_size", 0)
+    if kind == "float" and bits in (4, 8):
+        return _float_format(weights, bits, group, activations)
+    if kind != "int" or bits not in (4, 8):
+        raise UnknownPrecision(f"a {bits}-bit {kind} weight scheme is not known.", "Name a --precision instead.")
+    if "pack" not in packing and (bits == 8 or packing):
+        return _grouped("w8a8-int8", group) if group > 0 else ("w8a8-int8", "w8a8-int8")
+    precision, key = _grouped(f"w{bits}a16-int{bits}", group)
+    key += ZERO_SUFFIX if weights.get("symmetric") is False else ""
+    return precision, key + (ORDER_SUFFIX if weights.get("actorder") == "group" else "")
+
+
+def _float_format(weights: Settings, bits: int, group: int, activations: Settings | None) -> tuple[str, str]:
+    """Precision and format of 4- and 8-bit floats. The global scales of NVFP4 are 32-bit, fp8's have the model's type."""
+    fixed = activations is not None and activations.get("dynamic") in (False, "local")
+    strategy = str(weights.get("strategy") or "")
+    if bits == 4:
+        return ("mxfp4", "mxfp4") if group == 32 else ("nvfp4", "nvfp4-linear" if fixed else "nvfp4-linear-weight")
+    if strategy == "group" and group == 32:
+        return "mxfp8", "mxfp8"
+    of_tensor = "fp8-tensor-16bit" if fixed else "fp8-tensor-16bit-weight"
+    return "fp8", {"block": "fp8-block-16bit", "group": "fp8-block-16bit", "channel": "fp8-channel"}.get(
+        strategy, of_tensor
+    )
 
 
 def _compressed_tensors(settings: Settings) -> Method:
@@ -201,7 +217,10 @@ def _compressed_tensors(settings: Settings) -> Method:
     found: list[tuple[Names, str, str]] = []
     for group in groups.values():
         if isinstance(group, Mapping) and isinstance(group.get("weights"), Mapping):
-            precision, key = weight_format(group["weights"], str(group.get("format") or packing))
+            inputs = group.get("input_activations")
+            precision, key = weight_format(
+                group["weights"], str(group.get("format") or packing), inputs if isinstance(inputs, Mapping) else None
+            )
             found.append((Names.of(group.get("targets") or ["Linear"], "targets"), precision, key))
     if not found:
         raise UnknownPrecision("the config quantizes no weights.", "Name a --precision instead.")

@@ -2,10 +2,11 @@
 
 A row of `data/formats.csv` describes a format by integers. A matrix W [rows, columns] (`columns` is the input
 dimension) is cut into blocks of `block_elements` values in `block_bytes` bytes, along `axis`: each row on its own
-(`row`), each column (`column`), or all values in one run (`flat`); a part of a block takes a whole block. Beside them:
+(`row`), each column (`column`), all values in one run (`flat`), or the same value of as many groups (`groups`); a part
+of a block takes a whole block. Beside them:
 
-* `group_elements` values along the axis share `group_bytes` of scales (a group never crosses a row unless `flat`; for
-  `column` blocks the groups still run along the row), and `zero_bits` of zero point a group, packed in 32-bit words
+* `group_elements` values along the axis share `group_bytes` of scales (a group never crosses a row unless `flat` or
+  `groups`; for `column` blocks the groups still run along the row), and `zero_bits` of zero point a group, packed in 32-bit words
   over the rows;
 * `nested_elements` groups share `nested_bytes` (double quantization: the scales of the scales);
 * each `tile` x `tile` square has `tile_bytes`;
@@ -22,6 +23,8 @@ from sizer.errors import UnknownPrecision, did_you_mean
 
 WORD_BITS = 32
 BIAS_SUFFIX = "+bias"
+ZERO_SUFFIX = "+zero"
+ORDER_SUFFIX = "+order"
 
 # Other names of the same plain types: GGUF's and safetensors' own.
 SAME_FORMAT = {"f32": "fp32", "f16": "fp16", "f64": "fp64", "float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
@@ -64,12 +67,15 @@ class Format:
             return rows * ceil_div(columns, self.block_elements) * self.block_bytes
         if self.axis == "column":
             return columns * ceil_div(rows, self.block_elements) * self.block_bytes
+        if self.axis == "groups":
+            groups = ceil_div(rows * columns, self.group_elements)
+            return ceil_div(groups, self.block_elements) * self.group_elements * self.block_bytes
         return ceil_div(rows * columns, self.block_elements) * self.block_bytes
 
     def _group_bytes(self, rows: int, columns: int) -> int:
         if not self.group_elements:
             return 0
-        if self.axis == "flat":
+        if self.axis in ("flat", "groups"):
             groups = ceil_div(rows * columns, self.group_elements)
             size = groups * self.group_bytes
             if self.nested_elements:
@@ -95,6 +101,14 @@ class Format:
     def with_bias(self) -> Format:
         """The same format with a 16-bit bias a row that the model does not have (AutoGPTQ of 2023)."""
         return replace(self, key=self.key + BIAS_SUFFIX, out_bytes=self.out_bytes + 2)
+
+    def with_zero(self) -> Format:
+        """The same format with a zero point of its own width for each group (asymmetric compressed-tensors)."""
+        return replace(self, key=self.key + ZERO_SUFFIX, zero_bits=self.block_bytes * 8 // self.block_elements)
+
+    def with_order(self) -> Format:
+        """The same format with a 32-bit group index a column (compressed-tensors with actorder group)."""
+        return replace(self, key=self.key + ORDER_SUFFIX, in_bytes=self.in_bytes + 4)
 
     def with_bits(self, hundredths: int) -> Format:
         """The same format at a stated number of hundredths of a bit per weight (EXL2, EXL3)."""
@@ -135,8 +149,13 @@ def format_of(key: str) -> Format:
     key = SAME_FORMAT.get(key, key)
     if key in table:
         return table[key]
-    if key.endswith(BIAS_SUFFIX):
-        return format_of(key.removesuffix(BIAS_SUFFIX)).with_bias()
+    for suffix, add in (
+        (BIAS_SUFFIX, Format.with_bias),
+        (ZERO_SUFFIX, Format.with_zero),
+        (ORDER_SUFFIX, Format.with_order),
+    ):
+        if key.endswith(suffix):
+            return add(format_of(key.removesuffix(suffix)))
     base, _, group = key.rpartition("-g")
     if base in table and group.lstrip("-").isdecimal():
         return table[base].with_group(int(group))

@@ -15,13 +15,10 @@ from sizer.precision.stored import Stored, StoredTensor
 
 # Kinds whose bytes are read in code or documents only, never compared with a file.
 UNCHECKED_KINDS = {
-    "exl3": "EXL3 sizes follow its documents and were not compared with files.",
+    "exl3": "EXL3 sizes follow the layout of its tensors and were not compared with files.",
     "exl2": "EXL2 files are up to 0.4 % larger.",
-    "hqq": "HQQ sizes follow its code and were not compared with files.",
-    "aqlm": "AQLM sizes follow its code and were not compared with files.",
     "quip": "QuIP# sizes follow its code and were not compared with files.",
     "calm": "calm sizes follow its code and were not compared with files.",
-    "bitnet": "BitNet sizes follow transformers' code and were not compared with files.",
 }
 
 
