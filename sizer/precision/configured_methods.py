@@ -195,7 +195,7 @@ def weight_format(weights: Settings, packing: str, activations: Settings | None 
 
 
 def _float_format(weights: Settings, bits: int, group: int, activations: Settings | None) -> tuple[str, str]:
-    """Precision and format of 4- and 8-bit floats. The global scales of NVFP4 are 32-bit, fp8's have the model's type."""
+    """Precision and format of 4- and 8-bit floats: NVFP4's global scales are 32-bit, those of fp8 the model's type."""
     fixed = activations is not None and activations.get("dynamic") in (False, "local")
     strategy = str(weights.get("strategy") or "")
     if bits == 4:

@@ -6,8 +6,8 @@ dimension) is cut into blocks of `block_elements` values in `block_bytes` bytes,
 of a block takes a whole block. Beside them:
 
 * `group_elements` values along the axis share `group_bytes` of scales (a group never crosses a row unless `flat` or
-  `groups`; for `column` blocks the groups still run along the row), and `zero_bits` of zero point a group, packed in 32-bit words
-  over the rows;
+  `groups`; for `column` blocks the groups still run along the row), and `zero_bits` of zero point a group, packed in
+  32-bit words over the rows;
 * `nested_elements` groups share `nested_bytes` (double quantization: the scales of the scales);
 * each `tile` x `tile` square has `tile_bytes`;
 * `out_bytes` a row, `in_bytes` a column and `fixed_bytes` a matrix.
