@@ -8,7 +8,7 @@ from functools import cache, lru_cache
 
 from sizer.estimate.activations import LAYER_CODES, LayerCode, activation_values_per_token, rotary_table_bytes
 from sizer.estimate.kv_cache import cache_format, mixer_cache_bytes, sequence_cache_bytes, while_reading
-from sizer.estimate.records import Footprint, Part, times, tree
+from sizer.estimate.records import Footprint, Part, tree
 from sizer.estimate.workload import Workload
 from sizer.model.architecture import Architecture, Tower
 from sizer.precision.stored import Stored
@@ -26,9 +26,9 @@ class EngineMemory:
     `cache_grows` says that the cache grows token by token instead of being reserved, and that layers with a
     window hold the last chunk besides while the prompt is read; `cache_copies` is 2 where a step makes a new cache
     beside the old one. `rotary_tables` says that each layer holds cosines and sines for every position,
-    `embedding_on_host` that the input table stays in the host's memory beside a GPU. `usual_counter` is what people
-    report: allocated (the framework's allocator), device (what the driver shows, context included) or each device
-    (that of one device).
+    `embedding_on_host` that the input table stays in the host's memory beside a GPU. Layers that go to the
+    host leave `split_margin_bytes` free on each device. `usual_counter` is what people report: allocated (the
+    framework's allocator), device (what the driver shows, context included) or each device (that of one device).
     """
 
     engine: str
@@ -49,6 +49,7 @@ class EngineMemory:
     rotary_tables: bool
     workspace_bytes: int
     embedding_on_host: bool
+    split_margin_bytes: int
     usual_counter: str
     source: str
 
@@ -96,6 +97,7 @@ def engine_memory(engine: str, version: str = "", date: str = "") -> EngineMemor
         rotary_tables=row["rotary_tables"] == "yes",
         workspace_bytes=int(row["workspace_bytes"]),
         embedding_on_host=row["embedding_on_host"] == "yes",
+        split_margin_bytes=int(row["split_margin_bytes"]),
         usual_counter=row["usual_counter"],
         source=row["source"],
     )
@@ -116,24 +118,28 @@ def _version(text: str) -> tuple[int, ...]:
     return tuple(numbers)
 
 
-def activations_part(architecture: Architecture, workload: Workload, engine: EngineMemory, ranks: int = 1) -> Part:
-    """Working memory of one device above weights and cache at the high-water mark; `ranks` share each layer's work.
+def activations_part(
+    architecture: Architecture, workload: Workload, engine: EngineMemory, device_count: int = 1, ranks: int = 1
+) -> Part:
+    """Working memory above weights and cache at the high-water mark, the same on each of `device_count` devices.
 
     While the prompt is read: the widest layer over the tokens of a chunk, or the logits, whichever is larger (the
     layer's buffers are freed before the logits are computed). Where the cache grows token by token it is not yet full
-    then, so only what exceeds the full cache counts. While decoding: one token of each sequence.
+    then, so only what exceeds the full cache counts. While decoding: one token of each sequence. `ranks` devices share
+    each layer's work.
     """
     prompt_tokens = workload.prompt_tokens * workload.batch_size
     chunk_tokens = min(prompt_tokens, engine.prefill_chunk_tokens or prompt_tokens)
-    reading_bytes = _working_bytes(architecture, workload, engine, chunk_tokens, ranks)
+    reading_bytes = device_count * _working_bytes(architecture, workload, engine, chunk_tokens, ranks)
     if engine.cache_grows:
         full_bytes = kv_cache_bytes(architecture, workload, engine)
-        reading_bytes -= (full_bytes - _prompt_cache_bytes(architecture, workload, engine)) // ranks
-    decoding_bytes = _working_bytes(architecture, workload, engine, workload.batch_size, ranks)
-    parts = [Part("working memory", max(reading_bytes, decoding_bytes)), Part("workspaces", engine.workspace_bytes)]
+        reading_bytes -= full_bytes - _prompt_cache_bytes(architecture, workload, engine)
+    decoding_bytes = device_count * _working_bytes(architecture, workload, engine, workload.batch_size, ranks)
+    on_each = {"working memory": -(-max(reading_bytes, decoding_bytes) // device_count)}
+    on_each["workspaces"] = engine.workspace_bytes
     if engine.rotary_tables:
-        parts.append(Part("rotary tables", rotary_table_bytes(architecture, engine.activation_bytes_per_value)))
-    return tree("activations", (part for part in parts if part.size_bytes))
+        on_each["rotary tables"] = rotary_table_bytes(architecture, engine.activation_bytes_per_value)
+    return tree("activations", (Part(name, device_count * size) for name, size in on_each.items() if size))
 
 
 def _working_bytes(
@@ -217,7 +223,7 @@ def footprint(
     return Footprint(
         weights=weights_part(stored),
         kv_cache=kv_cache_part(architecture, workload, engine),
-        activations=times(activations_part(architecture, workload, engine, ranks), device_count),
+        activations=activations_part(architecture, workload, engine, device_count, ranks),
         overhead=overhead_part(engine, on_cpu, device_count),
         kv_known=bool(architecture.layers),
     )

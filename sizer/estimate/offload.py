@@ -7,21 +7,29 @@ from sizer.estimate.shares import Case, Held, kv_by_layer, share_of, usable_byte
 
 
 def best_split(case: Case, needed: Footprint) -> Placement | None:
-    """The split with the host that keeps most on the devices; None where host and devices together are too small."""
+    """The split with the host that keeps most on the devices, less the margin that the engine leaves free on each.
+
+    None where host and devices together are too small.
+    """
+    margin_bytes = case.engine.split_margin_bytes
     if case.experts_first and case.architecture.experts:
-        split = _split_experts(case, needed)
+        split = _split_experts(case, needed, margin_bytes)
         if split is not None and split.fits:
             return split
     low, high = 0, case.architecture.num_layers
     while low < high:
         middle = (low + high + 1) // 2
-        low, high = (middle, high) if split_at(case, needed, middle).fits else (low, middle - 1)
-    split = split_at(case, needed, low)
+        fits = split_at(case, needed, middle, margin_bytes).fits
+        low, high = (middle, high) if fits else (low, middle - 1)
+    split = split_at(case, needed, low, margin_bytes)
     return split if split.fits else None
 
 
-def split_at(case: Case, needed: Footprint, gpu_layers: int) -> Placement:
-    """The last `gpu_layers` layers (and the output, when all are) on the devices, the rest on the host."""
+def split_at(case: Case, needed: Footprint, gpu_layers: int, margin_bytes: int = 0) -> Placement:
+    """The last `gpu_layers` layers (and the output, when all are) on the devices, the rest on the host.
+
+    It fits where each device keeps `margin_bytes` free besides.
+    """
     layer_bytes, _, _, output_bytes = weights_by_layer(case.stored)
     kv_sizes = kv_by_layer(case)
     count = case.architecture.num_layers
@@ -30,17 +38,17 @@ def split_at(case: Case, needed: Footprint, gpu_layers: int) -> Placement:
     device_weights = sum(layer_bytes.get(index, 0) for index in on_device)
     device_weights += output_bytes if gpu_layers == count else 0
     device_kv = sum(kv_sizes[index] for index in on_device)
-    return _split(case, needed, Held(device_weights, device_kv, gpu_layers), host_experts=False)
+    return _split(case, needed, Held(device_weights, device_kv, gpu_layers), margin_bytes)
 
 
-def _split_experts(case: Case, needed: Footprint) -> Placement | None:
+def _split_experts(case: Case, needed: Footprint, margin_bytes: int) -> Placement | None:
     """Everything but experts on the devices, and the experts of as many layers as fit."""
     _, expert_bytes, input_bytes, _ = weights_by_layer(case.stored)
-    room_bytes = _room(case, needed)
-    if room_bytes is None:
+    rooms = _rooms(case, needed, margin_bytes)
+    if rooms is None:
         return None
     always_bytes = needed.weights.size_bytes - input_bytes - sum(expert_bytes.values())
-    left_bytes = room_bytes - always_bytes - needed.kv_cache.size_bytes
+    left_bytes = sum(rooms) - always_bytes - needed.kv_cache.size_bytes
     if left_bytes < 0:
         return None
     device_weights, gpu_layers = always_bytes, 0
@@ -50,23 +58,27 @@ def _split_experts(case: Case, needed: Footprint) -> Placement | None:
             device_weights += size_bytes
             gpu_layers += 1
     held = Held(device_weights, needed.kv_cache.size_bytes, gpu_layers)
-    return _split(case, needed, held, host_experts=True)
+    return _split(case, needed, held, margin_bytes, host_experts=True)
 
 
-def _room(case: Case, needed: Footprint) -> int | None:
-    """Bytes that the devices have for weights and cache, once activations and overhead are taken."""
+def _rooms(case: Case, needed: Footprint, margin_bytes: int) -> list[int] | None:
+    """Bytes that each device has for weights and cache, once activations, overhead and a margin are taken.
+
+    None where a device's memory is not known.
+    """
     sizes = [usable_bytes(case.target, device, case.engine) for device in case.devices]
     known = [size_bytes for size_bytes in sizes if size_bytes is not None]
     if len(known) < len(sizes):
         return None
-    return sum(known) - needed.overhead.size_bytes - needed.activations.size_bytes
+    taken_bytes = (needed.overhead.size_bytes + needed.activations.size_bytes) // len(sizes) + margin_bytes
+    return [max(0, size_bytes - taken_bytes) for size_bytes in known]
 
 
-def _split(case: Case, needed: Footprint, held: Held, *, host_experts: bool) -> Placement:
-    """The placement that has `held` on the devices and the rest on the host."""
-    count = len(case.devices)
-    each = Held(held.weights_bytes // count, held.kv_cache_bytes // count, held.layers // count)
-    shares = tuple(share_of(case, device, each, needed) for device in case.devices)
+def _split(case: Case, needed: Footprint, held: Held, margin_bytes: int, *, host_experts: bool = False) -> Placement:
+    """The placement that has `held` on the devices, by the room that each has, and the rest on the host."""
+    rooms = _rooms(case, needed, margin_bytes)
+    parts = _portions(held, rooms or [1] * len(case.devices))
+    shares = tuple(share_of(case, device, part, needed) for device, part in zip(case.devices, parts, strict=True))
     host = Share(
         place="host",
         weights_bytes=needed.weights.size_bytes - held.weights_bytes,
@@ -76,16 +88,27 @@ def _split(case: Case, needed: Footprint, held: Held, *, host_experts: bool) -> 
         available_bytes=case.target.host_memory_bytes,
         layers=case.architecture.num_layers - held.layers,
     )
-    device_room = _room(case, needed)
-    device_short = max(0, held.weights_bytes + held.kv_cache_bytes - (device_room or 0))
+    device_short = max(0, held.weights_bytes + held.kv_cache_bytes - sum(rooms or [0]))
     host_short = 0 if host.available_bytes is None else max(0, host.total_bytes - host.available_bytes)
     return Placement(
         kind="offload",
         shares=shares,
         host=host,
-        fits=device_room is not None and device_short == 0 and host_short == 0,
+        fits=rooms is not None and device_short == 0 and host_short == 0,
         shortfall_bytes=device_short + host_short,
         gpu_layers=held.layers,
-        available_bytes=None if device_room is None else sum(share.available_bytes or 0 for share in shares),
+        available_bytes=None if rooms is None else sum(share.available_bytes or 0 for share in shares),
         host_experts=host_experts,
     )
+
+
+def _portions(held: Held, rooms: list[int]) -> list[Held]:
+    """What the devices hold together, divided in proportion to their room; the last takes what rounding leaves."""
+    total = sum(rooms) or 1
+
+    def portions(amount: int) -> list[int]:
+        first = [amount * room // total for room in rooms[:-1]]
+        return [*first, amount - sum(first)]
+
+    sizes = (portions(held.weights_bytes), portions(held.kv_cache_bytes), portions(held.layers))
+    return [Held(*part) for part in zip(*sizes, strict=True)]

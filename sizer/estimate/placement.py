@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from sizer.estimate.footprint import EngineMemory, footprint, kv_cache_bytes
@@ -25,7 +25,20 @@ def place(case: Case) -> tuple[Footprint, Placement]:
     One device, or several by `parallelism` (tensor or layer); where they cannot hold it, split with the host if the
     engine can and a host is known; else nothing fits, and the shortfall says by how much.
     """
-    needed = footprint(
+    can_split = case.can_offload and not case.on_cpu and case.target.host is not None
+    needed = _needed(case)
+    if case.workload.gpu_layers is not None and can_split:
+        return needed, split_at(case, needed, case.workload.gpu_layers)
+    placed = _whole(case, _device_shares(case, needed))
+    if placed.fits or not can_split:
+        return needed, placed
+    split = best_split(case, needed)
+    return needed, split if split is not None else placed
+
+
+def _needed(case: Case) -> Footprint:
+    """The footprint of a case on its devices."""
+    return footprint(
         case.architecture,
         case.stored,
         case.workload,
@@ -34,15 +47,11 @@ def place(case: Case) -> tuple[Footprint, Placement]:
         device_count=len(case.devices),
         ranks=len(case.devices) if case.parallelism == "tensor" else 1,
     )
-    shares = _device_shares(case, needed)
-    placed = _whole(case, shares)
-    can_split = case.can_offload and not case.on_cpu and case.target.host is not None
-    if case.workload.gpu_layers is not None and can_split:
-        return needed, split_at(case, needed, case.workload.gpu_layers)
-    if placed.fits or not can_split:
-        return needed, placed
-    split = best_split(case, needed)
-    return needed, split if split is not None else placed
+
+
+def _missing_bytes(shares: Sequence[Share]) -> int:
+    """By how much the devices are too small, together."""
+    return sum(max(0, share.total_bytes - (share.available_bytes or 0)) for share in shares)
 
 
 def _whole(case: Case, shares: Sequence[Share]) -> Placement:
@@ -50,8 +59,7 @@ def _whole(case: Case, shares: Sequence[Share]) -> Placement:
     kind = "single" if len(shares) == 1 else case.parallelism
     known = [share.available_bytes for share in shares if share.available_bytes is not None]
     available_bytes = sum(known) if len(known) == len(shares) else None
-    missing = [max(0, share.total_bytes - (share.available_bytes or 0)) for share in shares]
-    shortfall_bytes = sum(missing) if available_bytes is not None else 0
+    shortfall_bytes = _missing_bytes(shares) if available_bytes is not None else 0
     reserved_bytes, capacity_tokens = _reserved(case, shares, available_bytes)
     return Placement(
         kind=kind,
@@ -156,38 +164,52 @@ def counted_bytes(needed: Footprint, placement: Placement, engine: EngineMemory)
 def max_context_tokens(case: Case, placement: Placement) -> int | None:
     """The longest context that this placement holds at this batch, at most the model's own; None if it cannot be told.
 
-    The cache is the only part that grows with the context, so what the rest leaves free bounds it: on the fullest
-    device, or over devices and host together where layers may move to the host.
+    For a model that the devices hold whole, the longest that they hold without the host; for one that is split, the
+    longest that devices and host hold. 0 where not even the shortest fits.
     """
-    if placement.available_bytes is None or not case.architecture.layers:
+    places = (*placement.shares, *([placement.host] if placement.host else []))
+    if any(share.available_bytes is None for share in places) or not case.architecture.layers:
         return None
     ceiling = case.architecture.max_context_tokens or LONGEST_CONTEXT_TOKENS
-    if placement.host is not None:
-        places = (*placement.shares, placement.host)
-        if any(share.available_bytes is None for share in places):
-            return None
-        free_bytes = sum((share.available_bytes or 0) - share.total_bytes + share.kv_cache_bytes for share in places)
-        return _longest(case, free_bytes, ceiling) if free_bytes > 0 else 0
-    total_kv = sum(share.kv_cache_bytes for share in placement.shares)
-    whole_kv = kv_cache_bytes(case.architecture, case.workload, case.engine)
-    rooms = []
-    for share in placement.shares:
-        free_bytes = (share.available_bytes or 0) - (share.total_bytes - share.kv_cache_bytes)
-        fraction = share.kv_cache_bytes / whole_kv if total_kv else 1.0
-        rooms.append(free_bytes / fraction if fraction else float("inf"))
-    room_bytes = min(rooms)
-    return _longest(case, int(min(room_bytes, 2**62)), ceiling) if room_bytes > 0 else 0
+    guess = _guess(case, placement, ceiling)
+
+    def holds(context_tokens: int) -> bool:
+        longer = replace(case, workload=replace(case.workload, context_tokens=context_tokens))
+        return place(longer)[1].fits if placement.host else _missing_bytes(_device_shares(longer, _needed(longer))) == 0
+
+    low, high = 0, ceiling
+    for known in (guess, guess + 1):
+        if low <= known <= high:
+            low, high = (known, high) if holds(known) else (low, known - 1)
+    return _last(holds, low, high)
+
+
+def _guess(case: Case, placement: Placement, ceiling: int) -> int:
+    """About the longest context: as if the cache alone grew with it, in the proportions of this placement."""
+    places = (*placement.shares, *([placement.host] if placement.host else []))
+    whole_kv = sum(share.kv_cache_bytes for share in places)
+    rooms = [(share.available_bytes or 0) - (share.total_bytes - share.kv_cache_bytes) for share in places]
+    if placement.host is not None or not whole_kv:
+        return _longest(case, max(0, sum(rooms)), ceiling)
+    held_kv = kv_cache_bytes(case.architecture, case.workload, case.engine)
+    fractions = [share.kv_cache_bytes / held_kv for share in places]
+    room_bytes = min(room / fraction for room, fraction in zip(rooms, fractions, strict=True) if fraction)
+    return _longest(case, int(min(max(0.0, room_bytes), 2**62)), ceiling)
 
 
 def _longest(case: Case, room_bytes: int, ceiling_tokens: int) -> int:
-    """The longest context whose cache fits into `room_bytes`, found by bisection (the cache never shrinks with it)."""
+    """The longest context whose cache fits into `room_bytes`."""
 
     def fits(context_tokens: int) -> bool:
         workload = replace(case.workload, context_tokens=context_tokens)
         return kv_cache_bytes(case.architecture, workload, case.engine) <= room_bytes
 
-    low, high = 0, ceiling_tokens
+    return _last(fits, 0, ceiling_tokens)
+
+
+def _last(holds: Callable[[int], bool], low: int, high: int) -> int:
+    """The last number from `low` to `high` that holds, where all before it do (`low` is taken to), by bisection."""
     while low < high:
         middle = (low + high + 1) // 2
-        low, high = (middle, high) if fits(middle) else (low, middle - 1)
+        low, high = (middle, high) if holds(middle) else (low, middle - 1)
     return low

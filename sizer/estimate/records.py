@@ -26,11 +26,6 @@ def tree(name: str, parts: Iterable[Part]) -> Part:
     return Part(name, sum(part.size_bytes for part in held), held)
 
 
-def times(part: Part, count: int) -> Part:
-    """The same part on `count` devices."""
-    return Part(part.name, part.size_bytes * count, tuple(times(inner, count) for inner in part.parts))
-
-
 @dataclass(frozen=True, slots=True)
 class Footprint:
     """Memory that a run takes, all devices together, as a tree of named parts that sum.
