@@ -151,7 +151,7 @@ HOSTILE_SAFETENSORS = [
     (with_header('{"a":' * 200 + "0" * 30000 + "}" * 200, 0), "Expecting|JSON"),
     (with_header('{"t": {"dtype":"F16","shape":[NaN],"data_offsets":[0,0]}}', 0), "NaN is no JSON"),
     (with_header('{"t": {"dtype":"F16","shape":[1e999],"data_offsets":[0,2]}}', 2), "shape"),
-    (with_header('{"t": {"dtype":"F16","shape":[' + "9" * 5000 + '],"data_offsets":[0,2]}}', 2), "digits|shape"),
+    (with_header('{"t": {"dtype":"F16","shape":[' + "9" * 5000 + '],"data_offsets":[0,2]}}', 2), "a number has 5000 digits"),
     (with_header('{"t": 1, "t": 2}', 0), "twice"),
     (with_header(json.dumps(entry())[:-2] + ', "dtype": "F16"}}', 24), "twice"),
     (with_header({"t": [1]}, 0), "no JSON object"),

@@ -221,10 +221,10 @@ def read_split(shards: Sequence[str], open_file: Callable[[str], ByteSource], na
     headers = []
     for number, shard in enumerate(shards):
         header = parse(open_shard(open_file, shard, name))
-        count = header.metadata.get("split.count", 1)
-        if count not in (len(shards), 0) or header.metadata.get("split.no", number) != number:
+        count, part = header.metadata.get("split.count", 1), header.metadata.get("split.no", number)
+        if count not in (len(shards), 0) or part != number:
             raise invalid(
-                shard, f"it is part {header.metadata.get('split.no')} of {count}, not {number} of {len(shards)}"
+                shard, f"its split.no is {part} of {count} by its header, {number} of {len(shards)} by its name"
             )
         headers.append(header)
     merged = merge(headers, name)

@@ -26,6 +26,8 @@ MAX_HEADER_BYTES = 25_000_000
 # DeepSeek-V3 ships 163 shards; a thousand is a mistake or an attack.
 MAX_SHARDS = 1000
 MAX_DIMENSIONS = 16
+MAX_DIGITS = 20
+"""Of a number in a header: 2^64 has as many, and reading longer ones takes time that grows with their square."""
 # The shortest tensor entry that can be written takes 48 bytes and 3 brackets: more brackets than one in 12 bytes are no
 # tensor table, and would cost many times the header's size in memory.
 BYTES_PER_BRACKET = 12
@@ -79,8 +81,13 @@ def _load(source: ByteSource, raw: bytes) -> dict[str, Any]:
     def refuse(text: str) -> Any:
         raise ValueError(f"{text[:40]} is no JSON")
 
+    def whole(text: str) -> int:
+        if len(text) > MAX_DIGITS:
+            raise ValueError(f"a number has {len(text)} digits")
+        return int(text)
+
     try:
-        fields = json.loads(raw.decode("utf-8"), object_pairs_hook=unique, parse_constant=refuse)
+        fields = json.loads(raw.decode("utf-8"), object_pairs_hook=unique, parse_constant=refuse, parse_int=whole)
     except UnicodeDecodeError:
         raise invalid(source, "it is not UTF-8") from None
     except RecursionError:
