@@ -393,7 +393,7 @@ def test_split_gguf() -> None:
     header = read_split(["1", "2"], folder({"1": one, "2": two}), "set")
     whole = read(gguf_bytes(LLAMA, tensors))
     assert (header.tensors, header.files) == (whole.tensors, 2)
-    with pytest.raises(InvalidHeader, match="part 1 of 2"):
+    with pytest.raises(InvalidHeader, match="split.no is 1 of 2 by its header, 0 of 2 by its name"):
         read_split(["2", "1"], folder({"1": one, "2": two}), "set")
     short = gguf_bytes(split | {"split.no": 1}, {name: tensors[name] for name in names[6:]})
     with pytest.raises(InvalidHeader, match="are declared"):
