@@ -153,10 +153,10 @@ def test_unknown_architecture_offers_a_way() -> None:
 
 
 def test_encoder_decoder_is_not_taken_for_its_decoder() -> None:
-    """BART's conditional class has an encoder that its causal class lacks: it is refused, not halved."""
-    fields = {**class_defaults("bart").fields, "model_type": "bart"}
+    """A conditional class that no family describes has an encoder that its causal class lacks: refused, not halved."""
+    fields = {**class_defaults("bigbird_pegasus").fields, "model_type": "bigbird_pegasus"}
     with pytest.raises(UnsupportedArchitecture):
-        build({**fields, "architectures": ["BartForConditionalGeneration"]}, "x")
+        build({**fields, "architectures": ["BigBirdPegasusForConditionalGeneration"]}, "x")
 
 
 def flat_defaults() -> list[dict[str, Any]]:

@@ -82,6 +82,7 @@ def reached() -> dict[str, Any]:
         *auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
         *auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
         *auto.MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES,
+        *auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES,
     ]
     found: dict[str, Any] = {}
     waiting = [(name, CONFIG_MAPPING[name]) for name in dict.fromkeys(names)]

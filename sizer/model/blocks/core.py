@@ -42,6 +42,10 @@ class Parts:
     max_context_tokens: int | None = None
     notes: tuple[str, ...] = ()
 
+    def with_notes(self, *notes: str) -> Parts:
+        """These parts with more notes."""
+        return replace(self, notes=self.notes + notes)
+
 
 def linear(name: str, out: int, into: int, role: Role, bias: bool = False, *, module: Module = Module.LINEAR) -> Block:
     """A projection: weight [out, in] (transformers' Conv1D stores [in, out]) and, with `bias`, a bias [out]."""

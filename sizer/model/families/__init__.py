@@ -113,19 +113,16 @@ def identify(config: Mapping[str, Any]) -> tuple[Row, str, tuple[str, ...]]:
         return by_class, architecture or by_class.architecture, notes
     if by_type is None:
         raise _unsupported(model_type, architecture, (*types, *classes))
-    if architecture is None or architecture == by_type.architecture or _described_together(by_type, by_class):
-        return by_type, architecture or by_type.architecture, ()
+    if by_class and by_class.model_type == by_type.model_type:
+        return by_class, by_class.architecture, ()
+    if architecture is None:
+        return by_type, by_type.architecture, ()
     if by_class:
         note = f"architectures names {architecture}, model_type is {model_type!r}: model_type decides."
         return by_type, by_type.architecture, (note,)
     if architecture.endswith(ENCODER_DECODER) and not by_type.architecture.endswith(ENCODER_DECODER):
         raise _unsupported(model_type, architecture, (*types, *classes))
     return by_type, architecture, (f"class {architecture} is described as {by_type.architecture}, its model_type's.",)
-
-
-def _described_together(by_type: Row, by_class: Row | None) -> bool:
-    """Whether the class belongs to the model_type's own family (a text class beside its wrapper's)."""
-    return by_class is not None and by_class.model_type == by_type.model_type
 
 
 def _architecture_name(config: Mapping[str, Any]) -> str | None:
