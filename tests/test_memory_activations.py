@@ -8,9 +8,13 @@ from typing import Any
 import pytest
 
 from sizer.estimate.activations import LAYER_CODES, activation_values_per_token
-from sizer.estimate.footprint import engine_memory, kv_cache_bytes
+from sizer.estimate.footprint import engine_memory, footprint, kv_cache_bytes
 from sizer.estimate.workload import Workload
+from sizer.model import catalogue
+from sizer.model.architecture import Architecture, Basis
 from sizer.model.families import build
+from sizer.precision.store import store
+from sizer.units import GIB
 
 SMALL: dict[str, Any] = {
     "hidden_size": 512,
@@ -95,6 +99,13 @@ def forward_bytes(config: dict[str, Any], prompt_tokens: int) -> tuple[int, int]
     return live.peak_bytes, left_bytes
 
 
+def catalogued(model_id: str) -> Architecture:
+    """A model of the catalogue."""
+    entry = catalogue.find(model_id)
+    assert entry is not None
+    return build(catalogue.load(entry), model_id, Basis.CATALOGUE)
+
+
 @pytest.mark.oracle
 @pytest.mark.parametrize("model_type", MODELS)
 def test_a_layer_holds_what_transformers_holds(model_type: str) -> None:
@@ -118,3 +129,34 @@ def test_a_window_holds_the_whole_prompt_until_the_next_step() -> None:
     assert memory is not None
     sizes = [kv_cache_bytes(full, Workload(context_tokens=tokens), memory) for tokens in (SHORT, LONG)]
     assert left_bytes == sizes[1] - sizes[0]
+
+
+@pytest.mark.parametrize(
+    ("model_id", "version", "prompt_tokens", "measured_gib"),
+    [
+        ("Qwen/Qwen1.5-0.5B-Chat", "4.37.2", 1, 1.46),
+        ("Qwen/Qwen1.5-0.5B-Chat", "4.37.2", 30720, 30.04),
+        ("Qwen/Qwen2-7B-Instruct", "4.38.2", 1, 14.92),
+        ("Qwen/Qwen2-7B-Instruct", "4.38.2", 14336, 27.71),
+        ("Qwen/Qwen2.5-7B-Instruct", "4.46.0", 14336, 16.91),
+    ],
+)
+def test_published_peaks_by_version(model_id: str, version: str, prompt_tokens: int, measured_gib: float) -> None:
+    """Qwen's own tables (docs/source/benchmark of QwenLM/Qwen3), bf16, 2048 new tokens, allocator's peak: within 2 %.
+
+    Before 4.45 each layer held cosines and sines for 32768 positions and the prompt's logits stood in memory; before
+    4.42 the cache was there twice while a step ran.
+    """
+    architecture = catalogued(model_id)
+    memory = engine_memory("transformers", version)
+    assert memory is not None
+    asked = Workload(prompt_tokens, 2048, prompt_tokens + 2048)
+    needed = footprint(architecture, store(architecture, "bf16"), asked, memory)
+    allocated = needed.total_bytes - needed.overhead.size_bytes
+    assert allocated == pytest.approx(measured_gib * GIB, rel=0.02)
+
+
+def test_an_engine_of_its_own_numbers_its_own_versions() -> None:
+    """Version 0.8 of an engine that allocates like another is not the other's version 0.8."""
+    assert engine_memory("candle", "0.8") == engine_memory("candle")
+    assert engine_memory("transformers", "4.30") != engine_memory("transformers")

@@ -138,7 +138,8 @@ def activations_part(
     on_each = {"working memory": -(-max(reading_bytes, decoding_bytes) // device_count)}
     on_each["workspaces"] = engine.workspace_bytes
     if engine.rotary_tables:
-        on_each["rotary tables"] = rotary_table_bytes(architecture, engine.activation_bytes_per_value)
+        table_bytes = rotary_table_bytes(architecture, engine.activation_bytes_per_value)
+        on_each["rotary tables"] = -(-table_bytes // device_count)
     return tree("activations", (Part(name, device_count * size) for name, size in on_each.items() if size))
 
 
