@@ -85,6 +85,19 @@ WRITTEN: list[tuple[str, str, dict[str, Any]]] = [
         },
     ),
     (
+        "deepseek_ocr2",
+        "DeepseekOcr2ForConditionalGeneration",
+        {
+            "text_config": {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "n_routed_experts": 4}
+            | {"num_experts_per_tok": 2, "moe_intermediate_size": 24, "mlp_layer_types": ["dense", "sparse"]}
+            | {"attention_bias": True, "mlp_bias": True, "intermediate_size": 40, "n_group": 1, "topk_group": 1},
+            "vision_config": {
+                "sam_config": {"num_hidden_layers": 3, "hidden_size": 48, "num_attention_heads": 4},
+                "encoder_config": TOWER | {"num_key_value_heads": 2},
+            },
+        },
+    ),
+    (
         "muse_spark",
         "MuseSparkForConditionalGeneration",
         {

@@ -10,8 +10,8 @@ from sizer.errors import UnsupportedArchitecture
 from sizer.model.architecture import Basis, Role
 from sizer.model.meta_device import describe
 
-T5 = {
-    "model_type": "t5", "architectures": ["T5ForConditionalGeneration"], "d_model": 64, "d_ff": 128, "d_kv": 16,
+LONG_T5 = {
+    "model_type": "longt5", "architectures": ["LongT5ForConditionalGeneration"], "d_model": 64, "d_ff": 128, "d_kv": 16,
     "num_heads": 4, "num_layers": 2, "num_decoder_layers": 3, "vocab_size": 96, "tie_word_embeddings": True,
 }  # fmt: skip
 
@@ -20,11 +20,11 @@ T5 = {
 def test_an_unknown_family_is_built_on_the_meta_device() -> None:
     """The count is the one of the module that transformers builds, and the basis says where it came from."""
     import torch
-    from transformers import T5Config, T5ForConditionalGeneration
+    from transformers import LongT5Config, LongT5ForConditionalGeneration
 
-    model = describe(T5, "tiny-t5", Basis.CONFIG)
+    model = describe(LONG_T5, "tiny-long-t5", Basis.CONFIG)
     with torch.device("meta"):
-        built = T5ForConditionalGeneration(T5Config.from_dict(T5))
+        built = LongT5ForConditionalGeneration(LongT5Config.from_dict(LONG_T5))
     assert model.total_params == sum(parameter.numel() for parameter in built.parameters())
     assert model.basis is Basis.META_DEVICE
     assert any(tensor.role is Role.EMBEDDING for tensor in model.tensors)
@@ -49,5 +49,5 @@ def test_without_torch_the_answer_is_the_remedy(monkeypatch: pytest.MonkeyPatch)
     """Where torch is not installed, an unknown family is refused, and the error names the extra that helps."""
     monkeypatch.setitem(sys.modules, "torch", None)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(UnsupportedArchitecture, match="T5"):
-        describe(T5, "tiny-t5", Basis.CONFIG)
+    with pytest.raises(UnsupportedArchitecture, match="LongT5"):
+        describe(LONG_T5, "tiny-long-t5", Basis.CONFIG)

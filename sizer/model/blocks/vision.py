@@ -50,16 +50,18 @@ def _clip_layers(config: Config, tree: Tree, name: str = "encoder.layers", count
     layer.at("mlp").mlp(size, config.size("intermediate_size"))
 
 
-def clip(config: Config, tree: Tree) -> None:
-    """CLIP's vision tower (`clip_vision_model`)."""
+def clip(config: Config, tree: Tree, *, embeds: bool = True, last_norm: bool = True) -> None:
+    """CLIP's vision tower (`clip_vision_model`); without `embeds` its patches come from elsewhere."""
     size = config.size("hidden_size")
     embeddings = tree.at("embeddings")
     embeddings.parameter("class_embedding", size)
-    embeddings.conv("patch_embedding", size, channels(config), *pair(config, "patch_size"))
+    if embeds:
+        embeddings.conv("patch_embedding", size, channels(config), *pair(config, "patch_size"))
     embeddings.positions("position_embedding", patches(config) + 1, size)
     tree.layer_norm("pre_layrnorm", size=size)
     _clip_layers(config, tree)
-    tree.layer_norm("post_layernorm", size=size)
+    if last_norm:
+        tree.layer_norm("post_layernorm", size=size)
 
 
 def pooling_head(tree: Tree, size: int, inner: int) -> None:

@@ -105,11 +105,11 @@ def identify(config: Mapping[str, Any]) -> tuple[Row, str, tuple[str, ...]]:
         )
     types, classes = _rows()
     by_type, by_class = types.get(model_type or ""), classes.get(architecture or "")
-    # A class that ships its own code beside the weights (auto_map) is what its repository runs.
-    if by_class and (by_type is None or ("auto_map" in config and by_class.module.startswith("remote"))):
-        notes = () if not model_type or by_class.model_type == model_type else (
-            f"model_type {model_type!r} is not known; described by its class {architecture}.",
-        )  # fmt: skip
+    # A class that ships its own code beside the weights is what its repository runs, whatever the model_type.
+    if by_class and (by_type is None or by_class.module.startswith("remote")):
+        why = "is not known" if by_type is None else "has no code for this class"
+        same = not model_type or by_class.model_type == model_type
+        notes = () if same else (f"model_type {model_type!r} {why}; described by its class {architecture}.",)
         return by_class, architecture or by_class.architecture, notes
     if by_type is None:
         raise _unsupported(model_type, architecture, (*types, *classes))
@@ -219,15 +219,20 @@ def _absurd(config: Config, result: Architecture) -> InvalidConfig:
     )
 
 
+def _text_field(config: Mapping[str, Any]) -> str | None:
+    """The field of a wrapper's file that holds its text model."""
+    names = ("text_config", "llm_config", "language_config", "decoder", "thinker_config")
+    return next((name for name in names if isinstance(config.get(name), Mapping)), None)
+
+
 def _text(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    for name in ("text_config", "llm_config", "language_config"):
-        if isinstance(config.get(name), Mapping):
-            return config[name]  # type: ignore[no-any-return]
-    return {}
+    name = _text_field(config)
+    return {} if name is None else config[name]
 
 
 def _context(config: Config) -> int | None:
-    for source in (config, config.sub("text_config") if _text(config.fields) else None):
+    name = _text_field(config.fields)
+    for source in (config, None if name is None else config.sub(name)):
         if source is None:
             continue
         for name in CONTEXT_FIELDS:

@@ -252,6 +252,7 @@ FAMILIES: dict[str, Family] = {
     "PanguEmbedded": Decoder(Attention(bias="bias"), Mlp(bias=False)),
     "xverse": Decoder(Attention(bias=False), Mlp(bias=False)),
     "skywork": PLAIN,
+    "mobilellm": with_names(PLAIN, {"tie_word_embeddings": "share_embedding"}),
     "aquila": PLAIN,
     "telechat": with_names(telechat, GPT_NAMES),
     "telechat3": Decoder(),

@@ -17,7 +17,7 @@ from sizer.model.families.hybrid_linear import minimax as lightning_minimax
 from sizer.model.families.latent import FAMILIES as LATENT
 from sizer.model.families.multimodal_more import step3p5
 from sizer.model.families.remote import Family, named
-from sizer.model.families.rules import Mlp, heads
+from sizer.model.families.rules import Attention, Mlp, heads
 
 DEEPSEEK_MOE = Moe(
     "n_routed_experts",
@@ -176,6 +176,20 @@ def step3(config: Config) -> Parts:
     return causal_lm(config, [block + (moe if index in sparse else dense) for index in range(count)])
 
 
+def _residual_mlp(config: Config, _experts: int) -> Block:
+    """Grok-2's dense MLP beside the experts, where `residual_moe` says so."""
+    if not config.flag("residual_moe"):
+        return Block()
+    return shared_mlp(config, config.size("intermediate_size"), "mlp.")
+
+
+def grok2(config: Config) -> Parts:
+    """Grok-2: experts beside a dense MLP on every layer, a norm before and after each half of it."""
+    moe = Moe("num_local_experts", prefix="block_sparse_moe.", names=("w1", "w3", "w2"), plus=_residual_mlp)
+    norms = ("pre_attn_norm", "post_attn_norm", "pre_moe_norm", "post_moe_norm")
+    return Decoder(Attention(bias=False), moe, norms)(config)
+
+
 KIMI_K2 = replace(LATENT["deepseek_v3"], beyond=Mtp())  # type: ignore[type-var]
 
 FAMILIES: dict[str, Family] = {
@@ -190,6 +204,7 @@ FAMILIES: dict[str, Family] = {
     "minimax_m1": minimax01,
     "minimax_m3": minimax_m3,
     "grok-1": grok1,
+    "grok-2": grok2,
     "arctic": arctic,
     "step3_text": step3,
     "step3p5": step3p5,

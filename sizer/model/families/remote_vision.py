@@ -213,8 +213,7 @@ def minimax_vl(config: Config) -> Parts:
     parts = describe(config.sub("text_config"), "minimax_text_01")
     vision = config.sub("vision_config")
     tower, joint = Tree("vision_tower.vision_model."), Tree("", tower=Tower.PROJECTOR)
-    clip(vision, tower)
-    tower.tensors = [tensor for tensor in tower.tensors if "post_layernorm" not in tensor.name]
+    clip(vision, tower, last_norm=False)
     joint.parameter("image_newline", parts.hidden_size)
     joint.at("multi_modal_projector").mlp(
         vision.size("hidden_size"), parts.hidden_size, "linear_1 linear_2", out=parts.hidden_size
