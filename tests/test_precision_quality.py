@@ -11,7 +11,7 @@ from sizer.cli import cli
 from sizer.errors import UnknownPrecision
 from sizer.precision.listing import listing
 from sizer.precision.names import all_precisions
-from sizer.precision.quality import expected_kl_divergence, kl_divergence, quality, rows
+from sizer.precision.quality import kl_divergence, on_curve, quality, rows
 
 # llama.cpp's table for Llama-3-8B, rounded as it is usually quoted: KL divergence and change of perplexity.
 QUOTED = {
@@ -53,12 +53,14 @@ def test_unmeasured_is_none_and_unknown_is_an_error() -> None:
         kl_divergence("q4_k_n")
 
 
-def test_the_expected_loss_falls_with_bits() -> None:
-    """Between measured types the estimate is monotone, and a measured type keeps its own figure."""
-    losses = [expected_kl_divergence("awq-int4", bits / 10) for bits in range(10, 170)]
+def test_the_loss_falls_with_bits_along_a_curve() -> None:
+    """Between the points of a curve the loss is monotone, at them it is theirs, from 16 bits on there is none."""
+    curve = [(8.5, 0.0014), (4.9, 0.031), (2.1, 0.81)]
+    losses = [on_curve(curve, bits / 10) for bits in range(10, 170)]
     assert losses == sorted(losses, reverse=True)
     assert losses[-1] == 0
-    assert expected_kl_divergence("q4_0", 16) == kl_divergence("q4_0")
+    assert [on_curve(curve, bits) for bits, _ in curve] == pytest.approx([loss for _, loss in curve])
+    assert on_curve(curve, 1) == 0.81
 
 
 def test_every_precision_is_listed_with_its_bits() -> None:

@@ -14,10 +14,6 @@ from math import exp, log
 
 from sizer.precision.names import Precision, precision_of
 
-# Parameters of the model that the sizes of the table are of (Llama-3-8B).
-TABLE_PARAMS = 8_030_261_248
-GIB = 2**30
-
 # Blocks of 32 without k-quants' two-level scales: worse than others of their size, so no guide for other schemes.
 LEGACY = frozenset({"q4_0", "q4_1", "q5_0", "q5_1"})
 SIXTEEN_BITS = 16.0
@@ -80,34 +76,6 @@ def kl_divergence(precision: str) -> float | None:
     """Mean KL divergence from the 16-bit model, or None where no source measured it. Raises UnknownPrecision."""
     found = quality(precision)
     return None if found is None else found.kl_divergence
-
-
-@lru_cache(maxsize=1)
-def _curve() -> tuple[tuple[float, float], ...]:
-    """(bits per weight, KL divergence) of the usual k-quants and codebook types, most bits first, never falling."""
-    points = sorted(
-        (
-            (row.size_gib * GIB * 8 / TABLE_PARAMS, row.kl_divergence)
-            for row in rows()
-            if row.usual and row.size_gib is not None and row.precision not in LEGACY
-        ),
-        reverse=True,
-    )
-    curve: list[tuple[float, float]] = []
-    for bits, loss in points:
-        curve.append((bits, max(loss, curve[-1][1]) if curve else loss))
-    return tuple(curve)
-
-
-def expected_kl_divergence(precision: str, bits_per_weight: float) -> float:
-    """The measured divergence, else that of GGUF types at these bits per weight (log-linear between them).
-
-    An estimate for schemes that no source compares; never of the precision's own method. Raises UnknownPrecision.
-    """
-    known = kl_divergence(precision)
-    if known is not None:
-        return known
-    return on_curve(_curve(), bits_per_weight)
 
 
 def on_curve(curve: Sequence[tuple[float, float]], bits_per_weight: float) -> float:
