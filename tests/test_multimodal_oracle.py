@@ -98,6 +98,13 @@ WRITTEN: list[tuple[str, str, dict[str, Any]]] = [
         },
     ),
     (
+        "chameleon",
+        "ChameleonForConditionalGeneration",
+        SMALL
+        | {"vocab_size": 100, "attention_bias": True, "mlp_bias": True, "vocabulary_map": {"<image>": 5}}
+        | {"vq_config": {"attn_resolutions": [32, 64], "base_channels": 32, "double_latent": True}},
+    ),
+    (
         "muse_spark",
         "MuseSparkForConditionalGeneration",
         {

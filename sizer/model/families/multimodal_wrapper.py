@@ -60,10 +60,11 @@ def tower_of(field: str, config: Config) -> TowerMaker:
     from sizer.model.blocks.vision_more import MORE_TOWERS
     from sizer.model.blocks.vision_qwen import QWEN_TOWERS
     from sizer.model.blocks.vision_recent import RECENT_TOWERS
+    from sizer.model.blocks.vision_vq import VQ_TOWERS
 
     model_type = config.class_defaults.model_type
-    known = (VISION_TOWERS, QWEN_TOWERS, MORE_TOWERS, RECENT_TOWERS, DOCUMENT_TOWERS, FOLDED_TOWERS, AUDIO_TOWERS)
-    for towers in known:
+    seeing = (VISION_TOWERS, QWEN_TOWERS, MORE_TOWERS, RECENT_TOWERS, DOCUMENT_TOWERS, FOLDED_TOWERS, VQ_TOWERS)
+    for towers in (*seeing, AUDIO_TOWERS):
         if model_type in towers:
             return towers[model_type]
     raise UnsupportedArchitecture(
@@ -115,6 +116,8 @@ class Wrapper:
                 tower = Tower.AUDIO if field in HEARING else Tower.VISION
                 tower_of(field, sub)(sub, tree.at(name, tower=tower))
         self.connect(Pieces(config, subs, parts.hidden_size), tree)
+        if self.text and not self.flat and config.fields.get(self.text) is None and "text_config" not in config.fields:
+            parts = parts.with_notes(f"The file has no {self.text}: the sizes are the class's own defaults.")
         return self._joined(config, text, parts, tuple(tree.tensors))
 
     def _text(self, config: Config) -> Config:
