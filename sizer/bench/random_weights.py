@@ -11,9 +11,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from sizer.bench.torch_memory import trim_heap
 from sizer.errors import BenchmarkFailed, UnsupportedArchitecture
-from sizer.units import MIB
 
 # A prime number of values is drawn once and repeated: much faster than drawing all, and because no matrix width
 # divides it, no two rows are alike (equal rows would send every token to the same experts).
@@ -21,7 +19,6 @@ TILE_ELEMENTS = 1_048_573
 SEED = 0
 SCALE = 0.02 * math.sqrt(3)  # uniform on +-SCALE has the standard deviation 0.02 of the usual initializer
 MINIMUM_TRANSFORMERS = 5
-TRIM_EVERY_BYTES = 256 * MIB
 
 
 class MadeTensor:
@@ -60,7 +57,6 @@ def made_values(name: str, shape: tuple[int, ...], dtype: Any) -> Any:
     import torch
 
     values = torch.empty(shape, dtype=dtype)
-    _tidy(values.numel() * values.element_size())
     if len(shape) <= 1 and dtype.is_floating_point:
         return values.fill_(0.0 if name.endswith("bias") else 1.0)
     flat = values.view(-1)
@@ -69,22 +65,6 @@ def made_values(name: str, shape: tuple[int, ...], dtype: Any) -> Any:
     flat[: whole * TILE_ELEMENTS].view(whole, TILE_ELEMENTS).copy_(tile.expand(whole, TILE_ELEMENTS))
     flat[whole * TILE_ELEMENTS :].copy_(tile[: flat.numel() - whole * TILE_ELEMENTS])
     return values
-
-
-_made_since_trim_bytes = 0
-
-
-def _tidy(made_bytes: int) -> None:
-    """Return freed memory to the system now and then.
-
-    Quantizing frees a tensor for each that it makes; glibc keeps those holes, and the peak would be its, not the
-    model's.
-    """
-    global _made_since_trim_bytes  # noqa: PLW0603 - one counter a process, as is the heap
-    _made_since_trim_bytes += made_bytes
-    if _made_since_trim_bytes > TRIM_EVERY_BYTES:
-        _made_since_trim_bytes = 0
-        trim_heap()
 
 
 def _tile(dtype: Any) -> Any:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from sizer.bench.launch import over_ranks
 from sizer.bench.observe import process_peak_bytes
 from sizer.bench.observe_gpu import used_bytes
+from sizer.units import MIB
+
+# glibc's malloc.h and mallopt(3): parameters, and where the threshold that grows with freed blocks ends (64 bits).
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+LARGEST_THRESHOLD_BYTES = 32 * MIB
 
 
 def resident_weight_bytes(model: Any) -> int:
@@ -38,15 +44,28 @@ def _is_bitsandbytes(model: Any) -> bool:
     return bool(getattr(model, "is_loaded_in_4bit", False) or getattr(model, "is_loaded_in_8bit", False))
 
 
-def trim_heap() -> None:
-    """Give freed memory back to the system, where the C library can (glibc)."""
+@contextlib.contextmanager
+def without_holes() -> Iterator[None]:
+    """Keep a load from leaving holes in the heap, where the C library can be told to (glibc).
+
+    Quantizing frees a large tensor for each small one that it makes. In the heap the small one takes a part of the
+    large one's place, and the rest is lost: half as much as the model again. So each has pages of its own while
+    loading; afterwards the heap behaves as glibc's own does once it has met large blocks.
+    """
     import ctypes
     import sys
 
-    if sys.platform.startswith("linux"):
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-        if trim is not None:
-            trim(0)
+    library: Any = ctypes.CDLL(None) if sys.platform.startswith("linux") else None
+    if not hasattr(library, "mallopt") or not hasattr(library, "malloc_trim"):
+        yield
+        return
+    library.mallopt(_MMAP_THRESHOLD, MIB)
+    try:
+        yield
+    finally:
+        library.mallopt(_MMAP_THRESHOLD, LARGEST_THRESHOLD_BYTES)
+        library.mallopt(_TRIM_THRESHOLD, 2 * LARGEST_THRESHOLD_BYTES)
+        library.malloc_trim(0)
 
 
 def memory_peaks(foreign_bytes: Mapping[int, int]) -> dict[str, int]:

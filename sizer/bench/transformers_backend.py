@@ -18,9 +18,9 @@ from sizer.bench.torch_memory import (
     memory_peaks,
     resident_weight_bytes,
     synchronize,
-    trim_heap,
     used_by_now,
     uuids,
+    without_holes,
 )
 from sizer.errors import BenchmarkFailed, UsageError
 
@@ -38,10 +38,10 @@ def run(spec: Spec, stage: Callable[[str], None]) -> Outcome:
     foreign_bytes = used_by_now(gpus_of(device))
     stage(f"loading {spec.model}")
     start = time.perf_counter()
-    model = load(spec, device)
-    synchronize(device)
-    load_s = time.perf_counter() - start
-    trim_heap()
+    with without_holes():
+        model = load(spec, device)
+        synchronize(device)
+        load_s = time.perf_counter() - start
     load_peak_bytes = process_peak_bytes()
     (weights_bytes,) = over_ranks([resident_weight_bytes(model)])
     generate = Generation(model, spec, device)
