@@ -12,10 +12,10 @@ import time
 import tracemalloc
 from pathlib import Path
 
-from headerfiles import LLAMA, gguf_bytes, llama_tensors, mutate, safetensors_bytes
+from headerfiles import LLAMA, BytesSource, data_bytes, gguf_bytes, llama_tensors, mutate, safetensors_bytes
 
 from sizer.errors import SizerError
-from sizer.model.headers import BytesSource, Header
+from sizer.model.headers import Header
 from sizer.model.headers_gguf import parse as parse_gguf
 from sizer.model.headers_gguf_model import gguf_model
 from sizer.model.headers_safetensors import parse as parse_safetensors
@@ -66,7 +66,7 @@ def run(kind: str, data: bytes) -> bool:
 
 def check(header: Header, data: bytes) -> None:
     """What an accepted header promises: its tensors fit into the file, under one name each."""
-    if header.tensor_bytes > len(data) or any(tensor.size_bytes < 0 for tensor in header.tensors):
+    if data_bytes(header) > len(data) or any(tensor.size_bytes < 0 for tensor in header.tensors):
         raise AssertionError("tensors are larger than their file")
     if len({tensor.name for tensor in header.tensors}) != len(header.tensors):
         raise AssertionError("two tensors have one name")

@@ -8,6 +8,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sizer.model.headers import Header
 from sizer.model.headers_gguf import GGML_TYPES
 from sizer.precision.formats import format_of
 
@@ -152,3 +153,25 @@ def mutate(data: bytes, chance: random.Random) -> bytes:
         else:
             del raw[chance.randrange(len(raw)) :]
     return bytes(raw)
+
+
+class BytesSource:
+    """A file in memory."""
+
+    def __init__(self, name: str, data: bytes) -> None:
+        self.name = name
+        self.data = data
+
+    @property
+    def size_bytes(self) -> int:
+        """Number of bytes."""
+        return len(self.data)
+
+    def read(self, offset: int, length: int) -> bytes:
+        """`length` bytes from `offset`; fewer only where the data ends."""
+        return self.data[offset : offset + length]
+
+
+def data_bytes(header: Header) -> int:
+    """Data of all tensors of a header, padding between them left out."""
+    return sum(tensor.size_bytes for tensor in header.tensors)

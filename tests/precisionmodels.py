@@ -10,6 +10,7 @@ from typing import Any
 
 from sizer.model import families
 from sizer.model.architecture import Architecture
+from sizer.precision.gguf_tensors import GgufModel
 
 DATA = Path(__file__).parent / "data" / "precision"
 
@@ -47,3 +48,8 @@ def published_model(model_id: str) -> Architecture | None:
         return None
     fields = config("gguf_configs", known[model_id]["config"]) | known[model_id]["change"]
     return families.build(fields, model_id)
+
+
+def file_elements(model: GgufModel) -> int:
+    """Elements of all tensors of a GGUF file (what llama-quantize prints as its parameters)."""
+    return sum(part.ne0 * part.rows * (len(part.layers) or 1) for part in model.tensors)

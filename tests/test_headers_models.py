@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from headerfiles import BITS, LLAMA, gguf_bytes, llama_tensors, tensor_bytes
+from headerfiles import BITS, LLAMA, BytesSource, gguf_bytes, llama_tensors, tensor_bytes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,7 +14,7 @@ from sizer.errors import InvalidHeader, UnsupportedArchitecture
 from sizer.model.architecture import Architecture, Basis, MixerKind, MlpKind, Module, Role
 from sizer.model.catalogue import entries, load
 from sizer.model.families import build
-from sizer.model.headers import BytesSource, Header, HeaderTensor
+from sizer.model.headers import Header, HeaderTensor
 from sizer.model.headers_gguf import parse
 from sizer.model.headers_gguf_model import gguf_model
 from sizer.model.headers_torch_model import torch_model
@@ -62,8 +62,8 @@ def test_experts_of_a_gguf() -> None:
     routed = 2 * 4 * 3 * 512 * 256
     assert model.total_params - model.active_params == routed * 3 // 4
     assert (model.experts, model.active_experts, model.layers[0].mlp) == (4, 1, MlpKind.MOE)
-    down = next(part for part in stored.tensors if part.tensor.role is Role.EXPERT_DOWN)
-    assert down.active_bytes * 4 == down.size_bytes
+    down = next(part.tensor for part in stored.tensors if part.tensor.role is Role.EXPERT_DOWN)
+    assert down.active_elements * 4 == down.total_elements
     unknown, _ = gguf(LLAMA | {"llama.expert_count": 4}, llama_tensors(4))
     assert unknown.active_params == unknown.total_params
     assert any("experts" in note for note in unknown.notes)
@@ -458,4 +458,3 @@ def test_any_mixture_of_tensors_is_sized_or_refused(
         return
     assert sum(part.size_bytes for part in stored.tensors) == stored.download_bytes - 100  # type: ignore[operator]
     assert 0 <= model.active_params <= model.total_params <= model.checkpoint_params
-    assert all(0 <= part.active_bytes <= part.size_bytes for part in stored.tensors)

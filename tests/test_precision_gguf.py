@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from precisionmodels import DATA, config, gguf_model, published_model, rows
+from precisionmodels import DATA, config, file_elements, gguf_model, published_model, rows
 
 from sizer.errors import UsageError
 from sizer.model import families
@@ -18,7 +18,6 @@ from sizer.model.architecture import Architecture, Role
 from sizer.precision.formats import SAME_FORMAT, format_of
 from sizer.precision.gguf_header import header_bytes
 from sizer.precision.gguf_mixtures import category, default_types
-from sizer.precision.gguf_tensors import file_elements
 from sizer.precision.gguf_tensors import gguf_model as converted
 from sizer.precision.names import all_precisions, precision_of
 from sizer.precision.reference import reference_architecture

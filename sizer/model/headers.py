@@ -52,23 +52,6 @@ class FileSource:
             return file.read(length)
 
 
-class BytesSource:
-    """Bytes in memory, for tests and for a file that was fetched whole."""
-
-    def __init__(self, name: str, data: bytes) -> None:
-        self.name = name
-        self.data = data
-
-    @property
-    def size_bytes(self) -> int:
-        """Number of bytes."""
-        return len(self.data)
-
-    def read(self, offset: int, length: int) -> bytes:
-        """`length` bytes from `offset`; fewer only where the data ends."""
-        return self.data[offset : offset + length]
-
-
 @dataclass(frozen=True, slots=True)
 class HeaderTensor:
     """One tensor of a file: its name, the file's own name of its type, its shape as PyTorch writes it ([out, in],
@@ -93,11 +76,6 @@ class Header:
     file_bytes: int
     files: int = 1
     metadata: Mapping[str, Any] = field(default_factory=dict, repr=False)
-
-    @property
-    def tensor_bytes(self) -> int:
-        """Data of all tensors, padding between them left out."""
-        return sum(tensor.size_bytes for tensor in self.tensors)
 
 
 def invalid(source: ByteSource | str, problem: str) -> InvalidHeader:

@@ -10,7 +10,6 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from math import prod
 from typing import Any
 
 from sizer.model.architecture import Architecture, MixerKind, Module, Role, Tensor, Tower
@@ -331,8 +330,3 @@ def _is_70b(architecture: Architecture, arch: str) -> bool:
         mixers = [mixer for layer in architecture.layers[:1] for mixer in layer.mixers]
         return layers == 80 and any(mixer.heads != mixer.kv_heads for mixer in mixers)
     return (arch, layers) in {("qwen2", 80), ("deci", 80), ("olmo", 80), ("jais2", 68)}
-
-
-def file_elements(model: GgufModel) -> int:
-    """Elements of all tensors of the file (what the header calls its parameters)."""
-    return sum(prod((part.ne0, part.rows)) * (len(part.layers) or 1) for part in model.tensors)

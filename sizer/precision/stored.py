@@ -19,14 +19,6 @@ class StoredTensor:
     format: str
     size_bytes: int
 
-    @property
-    def active_bytes(self) -> int:
-        """Bytes that one token touches: of an expert stack, the routed experts' share."""
-        experts = self.tensor.experts
-        if experts is None or self.tensor.active_experts is None:
-            return self.size_bytes
-        return self.size_bytes * min(self.tensor.active_experts, experts) // experts
-
 
 @dataclass(frozen=True, eq=False)
 class Stored:
