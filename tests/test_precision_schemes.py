@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from precisionmodels import gguf_model, published_model, quantized_model, rows
 
 from sizer.model.architecture import Architecture, Basis, Module, Role, Tensor
-from sizer.precision.bitsandbytes import cpu_repacked_bytes
+from sizer.precision.bitsandbytes import cpu_repacked_bytes, repacking_notes
 from sizer.precision.names import all_precisions, precision_of
 from sizer.precision.reference import reference_architecture
 from sizer.precision.schemes import linears
@@ -227,3 +227,16 @@ def test_a_name_alone_is_sized_by_usual_bits() -> None:
     assert not stored.exact
     assert "name" in stored.notes[0]
     assert stored.weights_bytes * 8 / 8e9 == pytest.approx(4.89, abs=0.01)
+
+
+def test_four_bit_on_a_cpu_says_what_the_cpu_makes_of_it() -> None:
+    """A note tells the repacked bytes, or that rows are no multiple of 32; other formats have none."""
+    model = reference_architecture()
+    repacked = cpu_repacked_bytes(store(model, "nf4"))
+    assert repacking_notes(store(model, "nf4"))[0].endswith(f"{repacked:,} bytes then.")
+    assert repacking_notes(store(model, "int8")) == ()
+    odd = tuple(
+        replace(tensor, shape=(200, *tensor.shape[1:])) if tensor.role is Role.UP else tensor
+        for tensor in model.tensors
+    )
+    assert "multiples of 32" in repacking_notes(store(replace(model, tensors=odd), "nf4"))[0]

@@ -16,6 +16,7 @@ from sizer.estimate.speed import predict
 from sizer.estimate.speed_local import as_measured_here
 from sizer.estimate.workload import Workload
 from sizer.model.architecture import Architecture, Tower
+from sizer.precision.bitsandbytes import repacking_notes
 from sizer.precision.names import canonical
 from sizer.precision.quality import kl_divergence
 from sizer.precision.store import store
@@ -165,6 +166,8 @@ def _assumptions(question: Question, case: Case, needed: Footprint, speed: Speed
         notes.append(f"The context asked for is longer than the {longest:,} tokens that the model was made for.")
     if case.workload.gpu_layers is not None and not case.can_offload:
         notes.append(f"{case.engine.engine} does not split layers with the host: --gpu-layers is not used.")
+    if case.on_cpu:
+        notes += repacking_notes(case.stored)
     if not needed.kv_known:
         notes.append("Cache and context are not known: the name alone tells no layers.")
     if any(tensor.tower in {Tower.VISION, Tower.AUDIO} and not tensor.checkpoint_only for tensor in model.tensors):

@@ -38,6 +38,16 @@ def cpu_repacked_bytes(stored: Stored) -> int | None:
     return total
 
 
+def repacking_notes(stored: Stored) -> tuple[str, ...]:
+    """What a reader must know who runs 4-bit weights on a CPU; nothing for other formats."""
+    if all(part.format not in FOUR_BIT for part in stored.tensors):
+        return ()
+    repacked_bytes = cpu_repacked_bytes(stored)
+    if repacked_bytes is None:
+        return (f"CPUs with AVX512-BF16 cannot run it: bitsandbytes needs rows in multiples of {TILE_ROWS}.",)
+    return (f"CPUs with AVX512-BF16 repack the weights at the first forward: {repacked_bytes:,} bytes then.",)
+
+
 def _matrix_bytes(part: StoredTensor) -> int | None:
     """One repacked matrix, or None where its rows fill no whole tiles."""
     _, rows, columns = matrix_shape(part.tensor)
