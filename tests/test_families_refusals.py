@@ -72,7 +72,6 @@ WITHOUT = object()
         (MAMBA, "expand", -1),
         (LFM2, "block_ffn_dim_multiplier", -1),
         (LFM2, "full_attn_idxs", ["a"]),
-        (LFM2, "full_attn_idxs", [99]),
         (LLAMA | {"model_type": "qwen3"}, "layer_types", ["full_attention"] * 31),
         (LLAMA | {"model_type": "qwen3"}, "layer_types", ["half_attention"] * 32),
         (LLAMA | {"model_type": "deepseek_v3", "n_routed_experts": 4}, "num_experts_per_tok", 8),

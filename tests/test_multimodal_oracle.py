@@ -105,6 +105,17 @@ WRITTEN: list[tuple[str, str, dict[str, Any]]] = [
         | {"vq_config": {"attn_resolutions": [32, 64], "base_channels": 32, "double_latent": True}},
     ),
     (
+        "granite4_vision",
+        "Granite4VisionForConditionalGeneration",
+        {
+            "text_config": SMALL,
+            "vision_config": {"model_type": "siglip_vision_model"} | TOWER | {"hidden_size": 128},
+            "qformer_config": {"model_type": "blip_2_qformer", "num_hidden_layers": 2, "intermediate_size": 48},
+            "downsample_rate": "3/8",
+            "deepstack_layer_map": [[-4, 0], [-2, 1]],
+        },
+    ),
+    (
         "muse_spark",
         "MuseSparkForConditionalGeneration",
         {

@@ -139,13 +139,6 @@ class Config(Mapping[str, Any]):
             raise self.error(names[0], f"Times {size} it must give a size from 1 to {MAX_DIMENSION}.")
         return product
 
-    def indices(self, name: str, count: int) -> tuple[int, ...] | None:
-        """A list of layers, each from nought to below `count`; None where the field is missing or null."""
-        listed = self.sequence(name, int)
-        if listed is not None and not all(not isinstance(index, bool) and 0 <= index < count for index in listed):
-            raise self.error(name, f"It must list layers from 0 to {count - 1}.")
-        return listed
-
     def flag(self, *names: str, default: bool = False) -> bool:
         """A boolean under any of `names`."""
         name, value = self.first(*names)

@@ -16,7 +16,7 @@ def granite_docling_vision(config: Config, tree: Tree) -> None:
     """Granite Docling's tower: SigLIP's encoder and a coarse and a fine connector with DeepStack mergers."""
     siglip_headless(config, tree)
     size, out, factor = config.size("hidden_size"), config.size("out_hidden_size"), config.size("scale_factor")
-    depth = len(config.indices("deepstack_visual_indexes", config.layers()) or (3, 7, 10))
+    depth = len(config.sequence("deepstack_visual_indexes", int) or (3, 7, 10))
     connector = tree.at("connector")
     routes = (("coarse", factor), ("fine", factor // 2))[: 2 if config.flag("use_fine_route", default=True) else 1]
     for name, scale in routes:

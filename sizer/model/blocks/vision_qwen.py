@@ -69,7 +69,7 @@ def _qwen3(config: Config, tree: Tree) -> tuple[int, int, int]:
 def qwen3_vl(config: Config, tree: Tree) -> None:
     """Qwen3-VL: learned positions, and a merger for each layer whose features go straight to the text model."""
     size, merged, out = _qwen3(config, tree)
-    deep = len(config.indices("deepstack_visual_indexes", config.layers("depth", "num_hidden_layers")) or ())
+    deep = len(config.sequence("deepstack_visual_indexes", int) or ())
     for scope, width in ((tree.at("merger"), size), (tree.stack("deepstack_merger_list", deep), merged)):
         scope.layer_norm("norm", size=width)
         scope.mlp(merged, merged, "linear_fc1 linear_fc2", out=out)
@@ -85,7 +85,7 @@ def qwen3_5(config: Config, tree: Tree) -> None:
 def qwen3_omni(config: Config, tree: Tree) -> None:
     """Qwen3-Omni: Qwen3-VL's tower with its mergers by other names."""
     size, merged, out = _qwen3(config, tree)
-    deep = len(config.indices("deepstack_visual_indexes", config.layers("depth", "num_hidden_layers")) or ())
+    deep = len(config.sequence("deepstack_visual_indexes", int) or ())
     for scope, width in ((tree.at("merger"), size), (tree.stack("merger_list", deep), merged)):
         scope.layer_norm("ln_q", size=width)
         scope.mlp(merged, merged, "mlp.0 mlp.2", out=out)

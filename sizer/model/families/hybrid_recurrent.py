@@ -138,7 +138,7 @@ def lfm2_types(config: Config, count: int) -> Sequence[str]:
     """`layer_types`, else attention on `full_attn_idxs`, else on every layer."""
     types = config.layer_types(count)
     if types is None:
-        listed = config.indices("full_attn_idxs", count)
+        listed = config.sequence("full_attn_idxs", int)
         types = tuple("full_attention" if listed is None or i in listed else "conv" for i in range(count))
     return mixer_types(config, "layer_types", types, ("full_attention", "conv"))
 

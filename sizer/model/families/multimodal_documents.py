@@ -1,4 +1,4 @@
-"""Models that read pages: DeepSeek-VL with SAM beside SigLIP, Granite Docling, HunyuanOCR."""
+"""Models that read pages: DeepSeek-VL with SAM beside SigLIP, Granite Docling, Granite 4 Vision, HunyuanOCR."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 from sizer.model.blocks.core import Parts
 from sizer.model.blocks.tree import Tree
-from sizer.model.config import Config
+from sizer.model.config import MAX_COUNT, Config
 from sizer.model.families.multimodal import VISION_MODEL
+from sizer.model.families.multimodal_rest import qformer
 from sizer.model.families.multimodal_wrapper import Pieces, Wrapper
 
 
@@ -65,10 +66,35 @@ def hunyuan_family(config: Config) -> Parts:
     return HUNYUAN(config)
 
 
+def granite4(pieces: Pieces, tree: Tree) -> None:
+    """Granite 4 Vision: querying transformers over windows, one for each layer it feeds and four offsets in space."""
+    config, size = pieces.config, pieces.vision.size("hidden_size")
+    rate = config.text("downsample_rate").split("/")
+    if len(rate) != 2 or not all(part.isdecimal() and 0 < int(part) <= MAX_COUNT for part in rate):
+        raise config.error("downsample_rate", "It must be two window sides, such as '1/4'.")
+    queries, window = int(rate[0]), int(rate[1])
+    pairs = config.sequence("deepstack_layer_map")
+    if pairs is None:
+        raise config.error("deepstack_layer_map", "It must list pairs of layers, one for each projector.")
+    read = {"hidden_size": size, "num_attention_heads": size // 64, "encoder_hidden_size": size}
+    former = pieces.sub("qformer_config")
+    former = Config({**former.fields, **read}, former.class_defaults, former.path)
+    tree.parameter("image_newline", pieces.text_size)
+    for name, count in (("layerwise_projectors", len(pairs)), ("spatial_projectors", 4)):
+        projector = tree.stack(name, count)
+        for index in range(count):
+            qformer(former, tree.at(f"{name}.{index}.qformer"), reads_text=former.flag("use_qformer_text_input"))
+        projector.layer_norm("norm", size=size)
+        projector.parameter("query", 1, queries**2, size)
+        projector.parameter("image_positions", 1, window**2, size)
+        projector.linear("out_linear", pieces.text_size, size, bias=True)
+
+
 BOTH = (("high_res_vision_model", "high_res_vision_config"), *VISION_MODEL)
 
 FAMILIES: dict[str, Callable[[Config], Parts]] = {
     "deepseek_vl_hybrid": Wrapper(hybrid_aligner, BOTH),
+    "granite4_vision": Wrapper(granite4, text_as="granite"),
     "granite_docling": Wrapper(density_router, VISION_MODEL, text_as="granite", text_name="text_model"),
     "hunyuan_vl": hunyuan_family,
 }

@@ -72,11 +72,11 @@ def mistral_large4(config: Config) -> Parts:
     if rope is None:
         every = config.size("no_rope_layer_interval", default=4)
         rope = tuple(int((index + 1) % every != 0) for index in range(count))
-    sources = config.indices("kv_source_layers", count) or tuple(range(count))
+    sources = config.sequence("kv_source_layers", int) or tuple(range(count))
     if len(rope) < count:
         raise config.error("no_rope_layers", f"It must have an entry for each of {count} layers.")
     if len(sources) != count or any(
-        source > index or sources[source] != source for index, source in enumerate(sources)
+        not 0 <= source <= index or sources[source] != source for index, source in enumerate(sources)
     ):
         raise config.error("kv_source_layers", "Each layer must name itself or an earlier layer that names itself.")
     shared = shared_selections(config, count)

@@ -38,7 +38,7 @@ omni_moe_text = Decoder(Attention(qk_norm="head", floor_heads=True), Moe(sparse=
 def mllama_text(config: Config) -> Parts:
     """Llama 3.2 Vision's text model: cross-attention layers with gates stand among Llama's; eight spare tokens."""
     sizes, count = heads(config, head_dim_field=False), config.layers()
-    listed = config.indices("cross_attention_layers", count)
+    listed = config.sequence("cross_attention_layers", int)
     cross = set(range(3, 40, 5) if listed is None else listed)
     mlp = gated_mlp(sizes.hidden, config.size("intermediate_size"))
     mlp += norm(PRE_NORMS[0], sizes.hidden) + norm(PRE_NORMS[1], sizes.hidden)

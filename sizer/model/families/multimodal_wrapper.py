@@ -57,6 +57,7 @@ def tower_of(field: str, config: Config) -> TowerMaker:
     from sizer.model.blocks.towers_folded import FOLDED_TOWERS
     from sizer.model.blocks.vision import VISION_TOWERS
     from sizer.model.blocks.vision_documents import DOCUMENT_TOWERS
+    from sizer.model.blocks.vision_earlier import EARLIER_TOWERS
     from sizer.model.blocks.vision_more import MORE_TOWERS
     from sizer.model.blocks.vision_qwen import QWEN_TOWERS
     from sizer.model.blocks.vision_recent import RECENT_TOWERS
@@ -64,7 +65,7 @@ def tower_of(field: str, config: Config) -> TowerMaker:
 
     model_type = config.class_defaults.model_type
     seeing = (VISION_TOWERS, QWEN_TOWERS, MORE_TOWERS, RECENT_TOWERS, DOCUMENT_TOWERS, FOLDED_TOWERS, VQ_TOWERS)
-    for towers in (*seeing, AUDIO_TOWERS):
+    for towers in (*seeing, EARLIER_TOWERS, AUDIO_TOWERS):
         if model_type in towers:
             return towers[model_type]
     raise UnsupportedArchitecture(

@@ -1,0 +1,78 @@
+"""Vision towers of earlier readers: Pix2Struct's and Kosmos-2.5's patches with rows and columns, DaViT, BLIP's ViT."""
+
+from __future__ import annotations
+
+from sizer.model.architecture import Role
+from sizer.model.blocks.tree import Tree
+from sizer.model.blocks.vision import VisionTower, channels, clip, pair, patches
+from sizer.model.config import MAX_COUNT, Config
+
+
+def pix2struct(config: Config, tree: Tree) -> None:
+    """Flattened patches with learned rows and columns; layers without biases, gated, behind RMS norms."""
+    size = config.size("hidden_size")
+    head = config.size("d_kv", "head_dim")
+    embeddings = tree.at("embeddings")
+    embeddings.linear("patch_projection", size, config.size("patch_embed_hidden_size"), bias=True)
+    rows = config.size("seq_len", "max_num_patches")
+    embeddings.positions("row_embedder", rows, size)
+    embeddings.positions("column_embedder", rows, size)
+    layer = tree.stack("encoder.layer", config.layers())
+    inner = config.size("num_attention_heads") * head
+    layer.at("attention").attention(size, "query key value output", bias="", inner=inner)
+    layer.at("mlp").gated_mlp(size, config.size("d_ff", "intermediate_size"), "wi_0 wi_1 wo")
+    layer.rms_norm("pre_mlp_layer_norm", "pre_attention_layer_norm", size=size)
+    tree.rms_norm("layernorm", size=size)
+
+
+def _stage(tree: Tree, kind: str, size: int, inner: int, *, bias: str) -> None:
+    """Half of a DaViT block: depthwise convolutions, attention over windows or channels, an MLP."""
+    for index in (1, 2):
+        tree.conv(f"conv{index}", size, 1, 3, 3, bias=True)
+        tree.layer_norm(f"norm{index}", size=size)
+    tree.at(f"{kind}_attn").fused_attention(size, bias=bias)
+    tree.at("ffn").mlp(size, inner)
+
+
+def florence(config: Config, tree: Tree) -> None:
+    """DaViT (arXiv:2204.03645) as Florence-2 has it: stages of paired spatial and channel attention."""
+    names = ("embed_dim", "patch_size", "depths")
+    sizes, kernels, depths = (config.sequence(name, int) or () for name in names)
+    norms_first = config.sequence("patch_prenorm") or ()
+    for name, listed in (*zip(names, (sizes, kernels, depths), strict=True), ("patch_prenorm", norms_first)):
+        if len(listed) != len(sizes) or not all(0 <= int(item) <= MAX_COUNT for item in listed):
+            raise config.error(name, f"It must have an entry for each of {len(sizes)} stages (embed_dim).")
+    into = channels(config)
+    bias = "qo" if config.flag("qkv_bias", default=True) else "o"
+    for index, (size, kernel, depth) in enumerate(zip(sizes, kernels, depths, strict=True)):
+        conv = tree.at(f"convs.{index}")
+        conv.conv("conv", size, into, kernel, kernel, bias=True)
+        conv.layer_norm("norm", size=into if norms_first[index] else size)
+        block = tree.stack(f"blocks.{index}", depth)
+        inner = config.scaled(size, "mlp_ratio", default=4.0)
+        _stage(block.at("spatial_block"), "window", size, inner, bias=bias)
+        _stage(block.at("channel_block"), "channel", size, inner, bias=bias)
+        into = size
+
+
+def blip(config: Config, tree: Tree) -> None:
+    """BLIP's ViT: one projection for q, k and v, and positions for the class token too."""
+    size = config.size("hidden_size")
+    embeddings = tree.at("embeddings")
+    embeddings.parameter("class_embedding", 1, 1, size)
+    embeddings.parameter("position_embedding", 1, patches(config) + 1, size, role=Role.POSITION)
+    embeddings.conv("patch_embedding", size, 3, *pair(config, "patch_size"), bias=True)
+    layer = tree.stack("encoder.layers", config.layers())
+    layer.at("self_attn").fused_attention(size, "qkv projection")
+    layer.layer_norm("layer_norm1", "layer_norm2", size=size)
+    layer.at("mlp").mlp(size, config.size("intermediate_size"))
+    tree.layer_norm("post_layernorm", size=size)
+
+
+EARLIER_TOWERS: dict[str, VisionTower] = {
+    "kosmos_2_vision_model": clip,
+    "kosmos_2_5_vision_model": pix2struct,
+    "pix2struct_vision_model": pix2struct,
+    "florence_vision": florence,
+    "blip_vision_model": blip,
+}
