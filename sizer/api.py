@@ -149,11 +149,13 @@ def _with_usual_host(target: Target) -> Target:
 
 def precisions_of(resolved: Resolved, work: WorkAsked) -> tuple[str, ...]:
     """The precisions to estimate: as asked, `all` that the engine has, or what the model is stored in and the usual."""
+    from sizer.estimate.engines import find_engine
     from sizer.precision.configured import configured_precision
     from sizer.precision.names import all_precisions, engines_of
 
+    engine = None if work.engine is None else find_engine(work.engine).name
     if any(name.lower() == "all" for name in work.precisions):
-        return tuple(name for name in all_precisions() if work.engine is None or work.engine in engines_of(name))
+        return tuple(name for name in all_precisions() if engine is None or engine in engines_of(name))
     if work.precisions:
         return work.precisions
     if resolved.stored is not None:
@@ -161,8 +163,8 @@ def precisions_of(resolved: Resolved, work: WorkAsked) -> tuple[str, ...]:
     # A copy's name tells its precision (`X-GGUF:Q4_K_M`, `X-GPTQ`) where the config found is the base model's.
     own = configured_precision(resolved.architecture) or resolved.hints.quantization
     usual: tuple[str, ...] = DEFAULT_PRECISIONS
-    if work.engine is not None:
-        usual = tuple(name for name in usual if work.engine in engines_of(name)) or usual
+    if engine is not None:
+        usual = tuple(name for name in usual if engine in engines_of(name)) or usual
     return tuple(dict.fromkeys(((own,) if own else ()) + usual))
 
 

@@ -241,3 +241,11 @@ def test_errors_quote_the_text_and_exit_with_their_code(run: Run, args: tuple[st
     assert result.code == code, result.err
     assert words in result.err
     assert result.out == ""
+
+
+@pytest.mark.parametrize("args", [("fit", "-d", "rtx-4060", "--ram", "32GiB"), ("fit", "-d", "b200"), ("devices",)])
+def test_lists_fit_a_terminal_and_cut_no_figure(run: Run, args: tuple[str, ...]) -> None:
+    """Names give way where a table would be wider than 100 columns; figures are whole."""
+    lines = run(*args).out.splitlines()
+    assert max(map(len, lines)) <= 100
+    assert not any(".." in cell and cell.strip(".")[:1].isdigit() for line in lines for cell in line.split("  "))

@@ -194,3 +194,26 @@ def test_one_lookup_loads_nothing_heavy() -> None:
         "sys.exit(str(bad) if bad else 0)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "count"),
+    [
+        ("lambda:gpu_1x_a10", "a10", 1),
+        ("gpu_8x_h100_sxm5", "h100-80gb-sxm", 8),
+        ("gpu_8x_a100_80gb_sxm4", "a100-80gb-sxm", 8),
+        ("runpod:RTX 4090", "rtx-4090", 1),
+        ("vast.ai: 2x RTX 3090", "rtx-3090", 2),
+    ],
+)
+def test_clouds_that_rent_by_the_card_name_the_card(text: str, key: str, count: int) -> None:
+    """Their instance types are the card's name with a count; a note says what was taken."""
+    target = find(text)
+    assert (target.device.key, target.count) == (key, count)
+    assert any(text in note for note in target.notes)
+
+
+def test_an_unknown_card_of_such_a_cloud_is_refused() -> None:
+    """The error quotes the whole name."""
+    with pytest.raises(UnknownDevice, match="runpod:foo 9"):
+        find("runpod:foo 9")

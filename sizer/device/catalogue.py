@@ -11,7 +11,7 @@ from sizer.device import rows
 from sizer.device.families import family_keys, find_family
 from sizer.device.interconnect import between_devices, to_host
 from sizer.device.lookup import Found, find_row
-from sizer.device.named import find_alias, find_class, find_instance, instances, named_classes
+from sizer.device.named import card_of_rental, find_alias, find_class, find_instance, instances, named_classes
 from sizer.device.records import Device, Instance, Target
 from sizer.device.slices import is_bare_slice, take_slice
 from sizer.device.spelling import squash
@@ -86,6 +86,10 @@ def _single(text: str) -> Target | None:
     instance = find_instance(text)
     if instance:
         return _rented(instance)
+    card = card_of_rental(text)
+    if card:
+        target = _parse(card)
+        return replace(target, notes=(f"{text!r} is taken as {card}", *target.notes)) if target else None
     named = find_class(text)
     if named:
         found = Found(rows.device(rows.by_key()[named.key]))

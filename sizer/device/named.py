@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 
 from sizer.device.records import DeviceClass, Instance
 from sizer.device.spelling import squash
 from sizer.tables import read_rows
 from sizer.units import GIB
+
+# Lambda's instance types, with or without the cloud's name; on RunPod and Vast.ai the card's own name is the type.
+_RENTAL = re.compile(
+    r"(?:lambda(?:labs)?\s*:\s*)?gpu_(?P<count>\d+)x_(?P<counted>\w+)|(?:lambda(?:labs)?|runpod|vast(?:\.ai)?)\s*:\s*(?P<card>.+)",
+    re.IGNORECASE,
+)
 
 
 @cache
@@ -51,6 +58,19 @@ def find_instance(text: str) -> Instance | None:
         if cloud in ("", instance.cloud) and name in _instance_names(instance):
             return instance
     return None
+
+
+def card_of_rental(text: str) -> str | None:
+    """The cards that a name of a cloud which rents by the card tells, with their count; None for other text.
+
+    `lambda:gpu_8x_h100_sxm5` is `8x h100 sxm5`, `runpod:RTX 4090` is `RTX 4090`.
+    """
+    match = _RENTAL.fullmatch(text.strip())
+    if match is None:
+        return None
+    count, name = match["count"], match["counted"] or match["card"]
+    card = name.replace("_", " ")
+    return f"{count}x {card}" if count else card
 
 
 def _instance_names(instance: Instance) -> tuple[str, ...]:

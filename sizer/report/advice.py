@@ -13,7 +13,6 @@ from sizer.advise.loss import loss_of
 from sizer.advise.recipes import DRAFT_FLAGS, RECIPES, recipe
 from sizer.estimate.answer import answer, model_estimate
 from sizer.estimate.records import Estimate
-from sizer.report.columns import columns
 from sizer.report.rows import TABLE_STYLES, render_rows
 from sizer.report.table import device_line, fits_text, gib, model_line, rate_text, tokens_text, workload_line
 from sizer.units import format_count, format_gib, format_rate
@@ -146,7 +145,7 @@ def _fit_cells(item: Estimate, with_splits: bool) -> dict[str, Any]:
     left = (item.placement.available_bytes or 0) - sum(share.total_bytes for share in item.placement.shares)
     held = "all" if item.placement.whole else f"{item.placement.gpu_layers}/{item.architecture.num_layers}"
     return {
-        "model": item.architecture.model_id[:36],
+        "model": item.architecture.model_id,
         "params": _params_text(item),
         "precision": item.precision,
         "GiB": gib(item.footprint.total_bytes),
@@ -186,8 +185,6 @@ def _fit_figures(item: Estimate) -> dict[str, Any]:
 
 def render_found(rows: Sequence[dict[str, Any]], style: str) -> str:
     """Rows of `fit_rows` or `hardware_rows` in the style asked for."""
-    if style == "table":
-        return columns(list(rows[0]), [list(row.values()) for row in rows])
     return render_rows(rows, style)
 
 
@@ -200,7 +197,7 @@ def _hardware_cells(item: Fitting) -> dict[str, Any]:
     estimate, target = item.estimate, item.estimate.target
     name = item.rented or f"{f'{target.count} x ' if target.count > 1 else ''}{target.device.key}"
     return {
-        "device": name[:28],
+        "device": name,
         "memory": gib(item.memory_bytes),
         "link": target.link or "-",
         "precision": estimate.precision,

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sizer.report.columns import GAP, columns
+
 WIDEST_TABLE = 100
 NARROWEST = 12
-COLUMN_GAP, HEADER_PADDING = 2, 2
-"""How tabulate sets its simple table: two spaces between columns, two beside a header."""
+_WORDS = re.compile(r"[A-Za-z]{4}")
 
 TABLE_STYLES = {"table": "simple", "markdown": "github"}
 
@@ -21,21 +23,26 @@ def render_rows(rows: Sequence[Mapping[str, Any]], style: str) -> str:
         return dumps(list(rows))
     if style == "csv":
         return _csv(rows)
-    from tabulate import tabulate
-
     cells = [["-" if value is None else str(value) for value in row.values()] for row in rows]
     if style == "table":
-        cells = _within(cells, list(rows[0]))
+        return columns(list(rows[0]), _within(cells, list(rows[0])))
+    from tabulate import tabulate
+
     return tabulate(cells, headers=list(rows[0]), tablefmt=TABLE_STYLES[style], disable_numparse=True)
 
 
 def _within(cells: list[list[str]], headers: Sequence[str]) -> list[list[str]]:
-    """The cells cut so that the table fits a terminal: the widest column gives way, the first (a name) last."""
-    widths = [
-        max(len(header) + HEADER_PADDING, *map(len, column)) for header, *column in zip(headers, *cells, strict=True)
+    """The cells cut so that the table fits a terminal: the widest column of words gives way, the first (a name) last.
+
+    Figures are never cut.
+    """
+    table = list(zip(headers, *cells, strict=True))
+    widths = [max(map(len, column)) for column in table]
+    narrowest = [
+        max(len(header), NARROWEST) if any(map(_WORDS.search, column)) else width
+        for (header, *column), width in zip(table, widths, strict=True)
     ]
-    narrowest = [max(len(header) + HEADER_PADDING, NARROWEST) for header in headers]
-    while sum(widths) + COLUMN_GAP * (len(widths) - 1) > WIDEST_TABLE:
+    while sum(widths) + len(GAP) * (len(widths) - 1) > WIDEST_TABLE:
         room = [index for index in range(len(widths)) if widths[index] > narrowest[index]]
         if not room:
             break

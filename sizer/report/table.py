@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from sizer.estimate.placement import LONGEST_CONTEXT_TOKENS
 from sizer.estimate.records import Estimate, Placement
 from sizer.report.columns import columns
 from sizer.units import format_bandwidth, format_count, format_gib, format_rate, format_seconds
@@ -28,9 +29,11 @@ def fits_text(placement: Placement, layers: int) -> str:
 
 
 def tokens_text(tokens: int | None) -> str:
-    """`8192` as it is, from 10,000 in thousands (`131k`), `-` where unknown."""
+    """`8192` as it is, from 10,000 in thousands (`131k`), `any` where no length is too long, `-` where unknown."""
     if tokens is None:
         return "-"
+    if tokens >= LONGEST_CONTEXT_TOKENS:
+        return "any"
     return str(tokens) if tokens < 10_000 else f"{tokens / 1000:.0f}k"
 
 
