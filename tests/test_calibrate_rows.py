@@ -154,7 +154,8 @@ def _synthetic(path: Path) -> Path:
     from sizer.device.catalogue import find
 
     rows = []
-    for number, device in enumerate(("rtx-3090", "rtx-4090", "rtx-3060-12gb", "rtx-a6000", "rtx-4070")):
+    names = "rtx-3090 rtx-4090 rtx-3060-12gb rtx-a6000 rtx-4070 rtx-3070 rtx-4070-ti rtx-6000-ada rtx-5000-ada rtx-4080"
+    for number, device in enumerate(names.split()):
         rate = find(device).device.bandwidth_bytes_per_s or 0
         for model, size in (("meta-llama/Llama-2-7b-hf", 3.82e9), ("meta-llama/Llama-2-13b-hf", 7.37e9)):
             speed = str(0.8 * rate / size)

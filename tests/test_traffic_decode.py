@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from sizer.estimate.traffic import (
     attended_tokens,
     causal_attended_tokens,
+    copied_cache_bytes,
     decode_traffic,
     distinct_experts,
     prefill_traffic,
@@ -66,6 +67,15 @@ def test_tied_table_is_read_once_as_the_head() -> None:
     traffic = decode_traffic(model, stored, Workload(1, 0, 1))
     assert traffic.weight_bytes == stored.weights_bytes + 64 * 2
     assert traffic.stage("lm_head").weight_bytes == 100 * 64 * 2
+
+
+@pytest.mark.parametrize(("kv_heads", "repeats"), [(4, 0), (2, 2), (1, 4)])
+def test_concatenated_cache_is_copied_and_repeated_for_every_head(kv_heads: int, repeats: int) -> None:
+    """Concatenation reads and writes the cache; heads that share it are written out, and read, once each."""
+    workload = Workload(prompt_tokens=700, output_tokens=1)
+    model = _model(num_key_value_heads=kv_heads)
+    cached = decode_traffic(model, store(model, "bf16"), workload).cache_bytes
+    assert copied_cache_bytes(model, workload) == 2 * cached + 2 * repeats * cached
 
 
 def test_quantized_cache_reads_fewer_bytes() -> None:

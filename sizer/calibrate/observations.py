@@ -15,10 +15,10 @@ from sizer.estimate.footprint import engine_memory
 from sizer.estimate.placement import place
 from sizer.estimate.records import Placement
 from sizer.estimate.shares import Case
-from sizer.estimate.speed_case import SpeedCase, covariates, device_family, groups, memory_class, speed_case
+from sizer.estimate.speed_case import SpeedCase, device_family, groups, memory_class, speed_case
 from sizer.estimate.speed_law import Amount
-from sizer.estimate.speed_terms import decode_amounts, parallelism, prefill_amounts
-from sizer.estimate.traffic import decode_traffic, prefill_traffic
+from sizer.estimate.speed_terms import decode_amounts, parallelism, prefill_amounts, prompt_traffic
+from sizer.estimate.traffic import decode_traffic
 
 NOISY_FLAGS = frozenset({"rounded", "derived", "power_limited"})
 NOISY_WEIGHT = 0.5
@@ -47,7 +47,6 @@ class Observation:
     seconds: float
     amounts: tuple[Amount, ...]
     groups: Mapping[str, str]
-    covariates: Mapping[str, float]
     weight: float = 1.0
     scored: bool = True
     before: tuple[Amount, ...] = ()
@@ -129,17 +128,8 @@ def observe_row(row: Measurement) -> list[Observation]:
     """The observations of one row: its decode step or request, its prefill. SizerError where it does not resolve."""
     resolved = resolve_measurement(row)
     decoding, prefilling = placed(resolved)
-    tokens = prefilling.workload.prompt_tokens * prefilling.workload.batch_size
-    memory = engine_memory(resolved.engine, row.engine_version)
-    chunk = min(tokens, (memory.prefill_chunk_tokens if memory else None) or tokens)
-    read = prefill_traffic(
-        prefilling.architecture,
-        prefilling.stored,
-        prefilling.workload,
-        chunk_tokens=chunk,
-        cached_tokens=resolved.prefill_depth_tokens,
-    )
-    before = prefill_amounts(prefilling, read, -(-tokens // chunk))
+    read, chunks = prompt_traffic(prefilling, resolved.prefill_depth_tokens)
+    before = prefill_amounts(prefilling, read, chunks)
     found = []
     if row.decode_tokens_per_s:
         step_s = max(1, row.batch) / row.decode_tokens_per_s
@@ -149,7 +139,7 @@ def observe_row(row: Measurement) -> list[Observation]:
             seen = replace(seen, quantity="request", before=before, outputs=max(1, decoding.workload.output_tokens))
         found.append(seen)
     if row.prefill_tokens_per_s and row.prompt_tokens:
-        found.append(_observation(resolved, prefilling, "prefill", tokens / row.prefill_tokens_per_s, before))
+        found.append(_observation(resolved, prefilling, "prefill", read.tokens / row.prefill_tokens_per_s, before))
     return found
 
 
@@ -169,7 +159,6 @@ def _observation(
         seconds=seconds,
         amounts=amounts,
         groups=groups(case),
-        covariates=covariates(case),
         weight=NOISY_WEIGHT if row.flags & NOISY_FLAGS else 1.0,
     )
 

@@ -20,6 +20,8 @@ class Engine:
     `backends` maps a vendor (or `cpu`, or `any`) to the backend used there. `parallelism` and `offload` are the ways
     it splits a model over devices and with the host. `preferred_on` are the vendors whose owners take it first.
     `accumulates` is the width that its 16-bit products are summed in: cards may do fp16 sums at twice the fp32 rate.
+    `cache_growth` is `concatenated` where each step copies the cache to append to it, and repeats grouped heads.
+    `latent_prefill` is `absorbed` where a prompt's latent attention (MLA) works on the latent itself, as in decoding.
     """
 
     name: str
@@ -30,6 +32,8 @@ class Engine:
     aliases: tuple[str, ...]
     preferred_on: tuple[str, ...]
     accumulates: str
+    cache_growth: str
+    latent_prefill: str
     source: str
 
     def backend(self, device: Device) -> str | None:
@@ -64,6 +68,8 @@ def _engine(row: dict[str, str]) -> Engine:
         aliases=tuple(row["aliases"].split()),
         preferred_on=tuple(row["preferred_on"].split()),
         accumulates=row["accumulates"],
+        cache_growth=row["cache_growth"],
+        latent_prefill=row["latent_prefill"],
         source=row["source"],
     )
 

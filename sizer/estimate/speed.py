@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from math import exp
 
 from sizer.device.records import Target
-from sizer.estimate.footprint import engine_memory
 from sizer.estimate.records import Decode, Placement, Prefill, Request, Speed, StageTime
-from sizer.estimate.speed_case import SpeedCase, covariates, groups, speed_case
+from sizer.estimate.speed_case import SpeedCase, groups, speed_case
 from sizer.estimate.speed_law import COMPUTE, MEMORY, OVERHEAD, Amount, Constants, combine, constants, parts_of
-from sizer.estimate.speed_terms import decode_amounts, parallelism, prefill_amounts
-from sizer.estimate.traffic import Traffic, decode_traffic, prefill_traffic
+from sizer.estimate.speed_terms import decode_amounts, parallelism, prefill_amounts, prompt_traffic
+from sizer.estimate.traffic import Traffic, decode_traffic
 from sizer.estimate.workload import Workload
 from sizer.model.architecture import Architecture, Basis
 from sizer.precision.stored import Stored
@@ -44,8 +43,8 @@ class Timed:
 
 def timed(amounts: Sequence[Amount], case: SpeedCase, fitted: Constants) -> Timed:
     """The time of a step out of its amounts."""
-    names, varying = tuple(groups(case).values()), covariates(case)
-    terms = tuple((amount, amount.nominal_s * fitted.factor(amount.term, names, varying)) for amount in amounts)
+    names = tuple(groups(case).values())
+    terms = tuple((amount, amount.nominal_s * fitted.factor(amount.term, names)) for amount in amounts)
     return Timed(combine(parts_of(terms)), terms)
 
 
@@ -113,14 +112,9 @@ def decode_of(case: SpeedCase, fitted: Constants) -> tuple[Decode, tuple[StageTi
 
 def prefill_of(case: SpeedCase, fitted: Constants, cached_tokens: int = 0) -> tuple[Prefill, tuple[StageTime, ...]]:
     """Prefill speed of all sequences behind `cached_tokens` tokens in the cache, and its time by stage."""
-    tokens = max(1, case.workload.prompt_tokens) * case.workload.batch_size
-    memory = engine_memory(case.engine.name, case.engine_version)
-    chunk = min(tokens, (memory.prefill_chunk_tokens if memory else None) or tokens)
-    traffic = prefill_traffic(
-        case.architecture, case.stored, case.workload, chunk_tokens=chunk, cached_tokens=cached_tokens
-    )
-    step = timed(prefill_amounts(case, traffic, -(-tokens // chunk)), case, fitted)
-    rate = tokens / step.total_s
+    traffic, chunks = prompt_traffic(case, cached_tokens)
+    step = timed(prefill_amounts(case, traffic, chunks), case, fitted)
+    rate = traffic.tokens / step.total_s
     low, high = _interval(rate, case, fitted, "prefill")
     return Prefill(rate, low, high, step.total_s, step.bound), _stages(traffic, step)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cache
-from math import log
 
 from sizer.device.records import Device, Target
 from sizer.estimate.engines import Engine, find_engine, is_cpu
@@ -14,7 +13,6 @@ from sizer.estimate.workload import Workload
 from sizer.model.architecture import Architecture
 from sizer.precision.stored import Stored
 
-REFERENCE_BANDWIDTH_BYTES_PER_S = 5e11
 REFERENCE_FLOPS_PER_BYTE = 100.0
 FIRST_YEAR, LATEST_YEAR = 2023, 2026
 
@@ -120,7 +118,6 @@ def groups(case: SpeedCase) -> dict[str, str]:
         "engine": engine,
         "runtime": runtime,
         "backend": f"{runtime} {case.backend}",
-        "memory": f"{runtime} {case.backend} {'hbm' if memory_class(device) == 'hbm' else 'plain'}",
         "family": family,
         "generation": generation(device),
         "backend family": f"{runtime} {case.backend} {family}",
@@ -152,13 +149,6 @@ def _link(case: SpeedCase) -> str:
     if len(case.devices) == 1:
         return "none"
     return "nvlink" if (case.device.interconnect_bytes_per_s or 0) > 1e11 else "pcie"
-
-
-def covariates(case: SpeedCase) -> dict[str, float]:
-    """What varies within a family: the logarithm of the bandwidth, about a usual card's and beyond 1 TB/s."""
-    bandwidth = case.device.bandwidth_bytes_per_s or REFERENCE_BANDWIDTH_BYTES_PER_S
-    log_bandwidth = log(bandwidth / REFERENCE_BANDWIDTH_BYTES_PER_S)
-    return {"log bandwidth": log_bandwidth, "log bandwidth beyond 1 TB/s": max(0.0, log_bandwidth - log(2))}
 
 
 def nominal_flops_per_s(device: Device, accumulates: str = "fp32") -> float:

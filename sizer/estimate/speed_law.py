@@ -38,7 +38,7 @@ class Amount:
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """The fitted constants of one term: log-factors of its base and of each group or covariate, by name."""
+    """The fitted constants of one term: log-factors of its base and of each group, by name."""
 
     base: float
     effects: Mapping[str, float]
@@ -57,17 +57,16 @@ class Constants:
     counts: Mapping[str, int]
     spreads: Mapping[str, Mapping[str, tuple[float, float]]]
 
-    def factor(self, name: str, groups: Iterable[str], covariates: Mapping[str, float]) -> float:
+    def factor(self, name: str, groups: Iterable[str]) -> float:
         """The factor of a term; 0 where it was never fitted (the amount is then not counted)."""
         term = self.terms.get(name)
-        return exp(self._log_factor(term, tuple(groups), covariates)) if term else 0.0
+        return exp(self._log_factor(term, tuple(groups))) if term else 0.0
 
-    def _log_factor(self, term: Term, groups: tuple[str, ...], covariates: Mapping[str, float]) -> float:
+    def _log_factor(self, term: Term, groups: tuple[str, ...]) -> float:
         effects = term.effects
         total = term.base + sum(effects.get(group, 0.0) for group in groups)
-        total += sum(effects[name] * value for name, value in covariates.items() if name in effects)
         parent = self.terms.get(term.parent)
-        return total + (self._log_factor(parent, groups, covariates) if parent else 0.0)
+        return total + (self._log_factor(parent, groups) if parent else 0.0)
 
 
 @cache

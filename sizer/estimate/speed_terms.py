@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from sizer.errors import SizerError
 from sizer.estimate.engines import is_cpu
+from sizer.estimate.footprint import engine_memory
 from sizer.estimate.speed_case import SpeedCase, nominal_flops_per_s
 from sizer.estimate.speed_law import COMPUTE, LAUNCH, MEMORY, OVERHEAD, Amount
-from sizer.estimate.traffic import Traffic
+from sizer.estimate.traffic import Traffic, copied_cache_bytes, prefill_traffic
 from sizer.model.architecture import Architecture, MlpKind
 
 LAYER_S, STEP_S, SEQUENCE_S, HOP_S, EXPERT_S = 1e-4, 1e-3, 1e-4, 1e-4, 1e-5
@@ -133,12 +134,31 @@ def decode_amounts(case: SpeedCase, traffic: Traffic) -> tuple[Amount, ...]:
         Amount("moe_layers", OVERHEAD, moe_layer_count(case.architecture) * LAYER_S),
         Amount("step", OVERHEAD, STEP_S),
     ]
+    if case.engine.cache_growth == "concatenated":
+        copied = copied_cache_bytes(case.architecture, case.workload)
+        amounts.append(Amount("cache_copies", MEMORY, copied / bandwidth))
     if case.workload.batch_size > 1:
         amounts.append(Amount("sequences", OVERHEAD, (case.workload.batch_size - 1) * SEQUENCE_S))
     if case.workload.threads and is_cpu(case.device):
         elements = sum(stage.weight_elements for stage in traffic.stages)
         amounts.append(Amount("threads", COMPUTE, elements / (case.workload.threads * CORE_OPS_PER_S)))
     return tuple(amounts + _communication(case, layers, case.workload.batch_size, ranks))
+
+
+def prompt_traffic(case: SpeedCase, cached_tokens: int = 0) -> tuple[Traffic, int]:
+    """The traffic of reading all sequences' prompts in the engine's chunks, and how many chunks those are."""
+    tokens = max(1, case.workload.prompt_tokens) * case.workload.batch_size
+    memory = engine_memory(case.engine.name, case.engine_version)
+    chunk = min(tokens, (memory.prefill_chunk_tokens if memory else None) or tokens)
+    traffic = prefill_traffic(
+        case.architecture,
+        case.stored,
+        case.workload,
+        chunk_tokens=chunk,
+        cached_tokens=cached_tokens,
+        latent_absorbed=case.engine.latent_prefill == "absorbed",
+    )
+    return traffic, -(-tokens // chunk)
 
 
 def prefill_amounts(case: SpeedCase, traffic: Traffic, chunks: int) -> tuple[Amount, ...]:

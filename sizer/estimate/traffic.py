@@ -161,11 +161,13 @@ def prefill_traffic(
     *,
     chunk_tokens: int | None = None,
     cached_tokens: int = 0,
+    latent_absorbed: bool = False,
 ) -> Traffic:
     """Bytes and FLOPs of reading the prompts of all sequences, behind `cached_tokens` tokens already in the cache.
 
     The prompt runs in chunks of `chunk_tokens` tokens (None: at once); each chunk reads the weights once. Attention is
-    causal: token i attends to i tokens, a sliding window at most. The output head runs for the last token only.
+    causal: token i attends to i tokens, a sliding window at most. The output head runs for the last token only. Latent
+    attention rebuilds keys and values unless it is `latent_absorbed`.
     """
     prompt, sequences = max(1, workload.prompt_tokens), workload.batch_size
     chunk = min(prompt * sequences, chunk_tokens or prompt * sequences)
@@ -179,7 +181,7 @@ def prefill_traffic(
     kv_format = cache_format(workload.kv_precision)
     for mixer, layers in architecture.mixer_counts.items():
         attended = causal_attended_tokens(mixer, prompt, cached_tokens)
-        flops = layers * sequences * attention_flops(mixer, attended, expanded=True)
+        flops = layers * sequences * attention_flops(mixer, attended, expanded=not latent_absorbed)
         cache = (
             layers
             * sequences
@@ -190,6 +192,23 @@ def prefill_traffic(
         _add(totals, StageTraffic("kv", cache_bytes=cache * max(1, chunks // (2 * sequences)), flops=flops))
         _add(totals, _state_traffic(mixer, layers, sequences, prompt))
     return Traffic(_ordered(totals), prompt * sequences)
+
+
+def copied_cache_bytes(architecture: Architecture, workload: Workload) -> int:
+    """Bytes that a decode step moves beyond reading the cache once, where an engine concatenates it with the new token.
+
+    transformers' dynamic cache is read and written whole by each `torch.cat`; heads that share keys and values are
+    then repeated for every query head (written, and read by the attention instead of the cache).
+    """
+    kv_format = cache_format(workload.kv_precision)
+    moved = 0
+    for mixer, layers in architecture.mixer_counts.items():
+        kept = mixer.cached_tokens(workload.decode_context_tokens)
+        width = mixer.qk_head_dim + mixer.v_head_dim
+        cached = mixer.kv_elements_per_token
+        repeated = mixer.heads * width if mixer.heads > mixer.kv_heads > 0 and not mixer.latent_elements else 0
+        moved += layers * kept * 2 * (cached + repeated)
+    return -(-moved * workload.batch_size * kv_format.block_bytes // kv_format.block_values)
 
 
 def attended_tokens(mixer: Mixer, context_tokens: int) -> int:
