@@ -204,7 +204,7 @@ def granite(config: Config, tree: Tree) -> None:
     tree.linear("out_mid", size, out, bias=True)
 
 
-AUDIO_TOWERS = {
+TOWERS = {
     "granite_speech_encoder": granite,
     "granite_speech_plus_encoder": granite,
     "voxtral_realtime_encoder": voxtral_realtime,

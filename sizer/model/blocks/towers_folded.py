@@ -127,7 +127,7 @@ def _prime_factors(number: int) -> list[int]:
     return [*([number] if number > 1 else []), *reversed(factors)]
 
 
-FOLDED_TOWERS: dict[str, VisionTower] = {
+TOWERS: dict[str, VisionTower] = {
     "inkling_vision": inkling_vision,
     "inkling_audio": inkling_audio,
     "muse_glimmer_vision": muse_vision,

@@ -1,6 +1,6 @@
 """Vision towers: what a `vision_config` of each model_type builds, tensor by tensor.
 
-Each function writes one tower's tensors into a scope, from the checked fields of its config; `VISION_TOWERS` maps the
+Each function writes one tower's tensors into a scope, from the checked fields of its config; `TOWERS` maps the
 `model_type` of a vision config to its function. Shapes follow transformers' modeling files of the same names.
 """
 
@@ -298,7 +298,7 @@ def sam(config: Config, tree: Tree) -> None:
     neck.layer_norm("layer_norm1", "layer_norm2", size=out)
 
 
-VISION_TOWERS: dict[str, VisionTower] = {
+TOWERS: dict[str, VisionTower] = {
     "clip_vision_model": clip,
     "siglip_vision_model": siglip,
     "siglip2_vision_model": siglip2,

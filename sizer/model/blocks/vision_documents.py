@@ -42,7 +42,7 @@ def hunyuan_vision(config: Config, tree: Tree) -> None:
     layer.at("mlp").mlp(size, config.size("intermediate_size"))
 
 
-DOCUMENT_TOWERS: dict[str, VisionTower] = {
+TOWERS: dict[str, VisionTower] = {
     "sam_vision_model": sam_model,
     "granite_docling_vision": granite_docling_vision,
     "hunyuan_vl_vision": hunyuan_vision,

@@ -69,7 +69,7 @@ def blip(config: Config, tree: Tree) -> None:
     tree.layer_norm("post_layernorm", size=size)
 
 
-EARLIER_TOWERS: dict[str, VisionTower] = {
+TOWERS: dict[str, VisionTower] = {
     "kosmos_2_vision_model": clip,
     "kosmos_2_5_vision_model": pix2struct,
     "pix2struct_vision_model": pix2struct,

@@ -196,7 +196,7 @@ def _dots3_experts(config: Config, count: int) -> tuple[int, ...]:
     )
 
 
-MORE_TOWERS: dict[str, VisionTower] = {
+TOWERS: dict[str, VisionTower] = {
     "glm_ocr_vision": glm_ocr,
     "glm5_next_vision": glm5_next,
     "ovis2_vision": ovis2,

@@ -91,7 +91,7 @@ def qwen3_omni(config: Config, tree: Tree) -> None:
         scope.mlp(merged, merged, "mlp.0 mlp.2", out=out)
 
 
-QWEN_TOWERS = {
+TOWERS = {
     "qwen2_vl_vision": qwen2_vl,
     "qwen2_5_vl_vision": qwen2_5_vl,
     "qwen2_5_omni_vision_encoder": qwen2_5_omni,

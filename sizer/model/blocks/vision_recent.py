@@ -100,7 +100,7 @@ def cosmos3_edge(config: Config, tree: Tree) -> None:
     siglip2(config, tree, head=False)
 
 
-RECENT_TOWERS: dict[str, VisionTower] = {
+TOWERS: dict[str, VisionTower] = {
     "gemma3n_vision": gemma3n.vision,
     "molmo2_vision": molmo2,
     "lfm3_vl_vision": lfm3,

@@ -109,4 +109,4 @@ def chameleon_vq(config: Config, tree: Tree) -> None:
     _codes(config, tree)
 
 
-VQ_TOWERS: dict[str, VisionTower] = {"janus_vqgan": janus_vq, "chameleon_vqgan": chameleon_vq}
+TOWERS: dict[str, VisionTower] = {"janus_vqgan": janus_vq, "chameleon_vqgan": chameleon_vq}

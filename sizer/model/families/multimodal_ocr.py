@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from sizer.model.architecture import Tower
 from sizer.model.blocks.core import Parts
@@ -35,6 +36,16 @@ def _windows(config: Config, count: int) -> Sequence[Window]:
 
 
 TEXT = Decoder(Attention(windows=_windows), MOE)
+
+
+def _stated_sparse(config: Config, count: int) -> Sequence[bool]:
+    """DeepSeek-OCR 2 has no default for which layers are dense: the file must say."""
+    if config.sequence("mlp_layer_types") is None and config.fields.get("first_k_dense_replace") is None:
+        raise config.error("mlp_layer_types", f"It must be a list of {count} names, dense or sparse.")
+    return FirstDense(first=1)(config, count)
+
+
+OCR2_TEXT = Decoder(TEXT.attention, replace(MOE, sparse=_stated_sparse))
 
 # The towers that DeepSeek-OCR's code builds whatever the file says: SAM ViT-B at 1024 pixels, CLIP ViT-L/14 at 224.
 SAM_B = {
@@ -134,7 +145,7 @@ def dots_ocr(config: Config) -> Parts:
 
 FAMILIES: dict[str, Callable[[Config], Parts]] = {
     "unlimited_ocr": Wrapper(unlimited, (("", "vision_config"),), text_as=TEXT),
-    "deepseek_ocr2": Wrapper(deepseek_ocr2, (("", "vision_config"),), text_as=TEXT),
+    "deepseek_ocr2": Wrapper(deepseek_ocr2, (("", "vision_config"),), text_as=OCR2_TEXT),
     "DeepseekOCR": deepseek_ocr,
     "dots_ocr": dots_ocr,
 }

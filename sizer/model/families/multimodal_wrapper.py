@@ -17,6 +17,11 @@ from sizer.model.config import Config
 from sizer.model.families import describe
 
 LM_HEAD = "lm_head"
+# Modules of sizer.model.blocks that describe towers, the commonest first: only those up to the hit are imported.
+TOWER_MODULES = (
+    "vision", "vision_qwen", "vision_more", "vision_recent", "vision_documents", "audio", "towers_folded", "vision_vq",
+    "vision_earlier",
+)  # fmt: skip
 HEARING = ("audio_config", "encoder_config")
 
 
@@ -53,19 +58,11 @@ def nothing(_pieces: Pieces, _tree: Tree) -> None:
 
 def tower_of(field: str, config: Config) -> TowerMaker:
     """The function that describes a tower, by the model_type of its config."""
-    from sizer.model.blocks.audio import AUDIO_TOWERS
-    from sizer.model.blocks.towers_folded import FOLDED_TOWERS
-    from sizer.model.blocks.vision import VISION_TOWERS
-    from sizer.model.blocks.vision_documents import DOCUMENT_TOWERS
-    from sizer.model.blocks.vision_earlier import EARLIER_TOWERS
-    from sizer.model.blocks.vision_more import MORE_TOWERS
-    from sizer.model.blocks.vision_qwen import QWEN_TOWERS
-    from sizer.model.blocks.vision_recent import RECENT_TOWERS
-    from sizer.model.blocks.vision_vq import VQ_TOWERS
+    from importlib import import_module
 
     model_type = config.class_defaults.model_type
-    seeing = (VISION_TOWERS, QWEN_TOWERS, MORE_TOWERS, RECENT_TOWERS, DOCUMENT_TOWERS, FOLDED_TOWERS, VQ_TOWERS)
-    for towers in (*seeing, EARLIER_TOWERS, AUDIO_TOWERS):
+    for module in TOWER_MODULES:
+        towers: Mapping[str, TowerMaker] = import_module(f"sizer.model.blocks.{module}").TOWERS
         if model_type in towers:
             return towers[model_type]
     raise UnsupportedArchitecture(
