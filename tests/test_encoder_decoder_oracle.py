@@ -16,12 +16,50 @@ ROWS = [row for row in supported() if row.module in ("encoder_decoder", "t5gemma
 DEPTHS = ("num_layers", "num_decoder_layers", "encoder_layers", "decoder_layers", "num_hidden_layers")
 WIDTHS = ("d_ff", "encoder_ffn_dim", "decoder_ffn_dim", "intermediate_size")
 
-# As google/flan-t5-xl states it.
-FLAN_T5_XL = {
-    "architectures": ["T5ForConditionalGeneration"], "model_type": "t5", "d_ff": 5120, "d_kv": 64, "d_model": 2048,
-    "feed_forward_proj": "gated-gelu", "num_decoder_layers": 24, "num_heads": 32, "num_layers": 24,
-    "relative_attention_num_buckets": 32, "tie_word_embeddings": False, "vocab_size": 32128,
-}  # fmt: skip
+
+def flan_t5(width: int, inner: int, layers: int, heads: int) -> dict[str, Any]:
+    """A Flan-T5 file."""
+    return {
+        "architectures": ["T5ForConditionalGeneration"], "model_type": "t5", "d_ff": inner, "d_kv": 64,
+        "d_model": width, "feed_forward_proj": "gated-gelu", "num_decoder_layers": layers, "num_heads": heads,
+        "num_layers": layers, "relative_attention_num_buckets": 32, "tie_word_embeddings": False, "vocab_size": 32128,
+    }  # fmt: skip
+
+
+def whisper(width: int, layers: int, decoder_layers: int, bins: int, vocab: int) -> dict[str, Any]:
+    """A Whisper file."""
+    return {
+        "architectures": ["WhisperForConditionalGeneration"], "model_type": "whisper", "d_model": width,
+        "encoder_layers": layers, "decoder_layers": decoder_layers, "encoder_attention_heads": width // 64,
+        "decoder_attention_heads": width // 64, "encoder_ffn_dim": 4 * width, "decoder_ffn_dim": 4 * width,
+        "num_mel_bins": bins, "vocab_size": vocab, "max_source_positions": 1500, "max_target_positions": 448,
+    }  # fmt: skip
+
+
+def bart(vocab: int = 100, width: int = 32, layers: int = 2) -> dict[str, Any]:
+    """A BART file."""
+    return {
+        "architectures": ["BartForConditionalGeneration"], "model_type": "bart", "d_model": width,
+        "encoder_layers": layers, "decoder_layers": layers, "encoder_attention_heads": width // 16,
+        "decoder_attention_heads": width // 16, "encoder_ffn_dim": 4 * width, "decoder_ffn_dim": 4 * width,
+        "vocab_size": vocab, "max_position_embeddings": 1024,
+    }  # fmt: skip
+
+
+FLAN_T5_XL = flan_t5(2048, 5120, 24, 32)
+
+# Safetensors totals of the hub API; T5 1.1 files store the head that transformers ties.
+PUBLISHED = [
+    ("google/flan-t5-small", flan_t5(512, 1024, 8, 6), 76_961_152),
+    ("google/flan-t5-base", flan_t5(768, 2048, 12, 12), 247_577_856),
+    ("google/flan-t5-large", flan_t5(1024, 2816, 24, 16), 783_150_080),
+    ("google/flan-t5-xl", FLAN_T5_XL, 2_849_757_184),
+    ("google/flan-t5-xxl", flan_t5(4096, 10240, 24, 64), 11_135_332_352),
+    ("facebook/bart-large-cnn", bart(50264, 1024, 12), 406_290_432),
+    ("openai/whisper-small", whisper(768, 12, 12, 80, 51865), 241_734_912),
+    ("openai/whisper-large-v3", whisper(1280, 32, 32, 128, 51866), 1_543_490_560),
+    ("openai/whisper-large-v3-turbo", whisper(1280, 32, 4, 128, 51866), 808_878_080),
+]
 
 
 def vary(fields: Mapping[str, Any], draw: Random) -> dict[str, Any]:
@@ -54,11 +92,16 @@ def test_class_lists_every_parameter(row: Any) -> None:
         assert inventory(build(saved, row.model_type).tensors) == oracle(config, row.architecture)
 
 
-def test_flan_t5_has_the_published_count() -> None:
-    """google/flan-t5-xl stores 2,849,757,184 parameters (hub API), its head among them, which transformers ties."""
+@pytest.mark.parametrize(("model", "config", "published"), PUBLISHED, ids=[row[0] for row in PUBLISHED])
+def test_published_counts(model: str, config: dict[str, Any], published: int) -> None:
+    """What the hub counts, to the parameter."""
+    assert build(config, model).checkpoint_params == published
+
+
+def test_a_stored_head_that_transformers_ties_is_counted_beside() -> None:
+    """Flan-T5 stores its head; transformers ties it whatever the file says, so the total has it once."""
     model = build(FLAN_T5_XL, "google/flan-t5-xl")
-    assert model.checkpoint_params == 2_849_757_184
-    assert model.total_params == 2_849_757_184 - 32128 * 2048
+    assert model.checkpoint_params - model.total_params == 32128 * 2048
 
 
 def test_the_encoder_stands_apart_from_what_decoding_reads() -> None:
@@ -72,16 +115,6 @@ def test_the_encoder_stands_apart_from_what_decoding_reads() -> None:
 
 def test_the_class_named_decides_between_the_decoder_and_the_whole() -> None:
     """A BART file that names the causal class is its decoder alone; without a class too."""
-    default = {**as_bart(), "architectures": ["BartForConditionalGeneration"]}
-    whole, decoder = build(default, "x"), build({**default, "architectures": ["BartForCausalLM"]}, "x")
-    bare = build({name: value for name, value in default.items() if name != "architectures"}, "x")
+    whole, decoder = build(bart(), "x"), build(bart() | {"architectures": ["BartForCausalLM"]}, "x")
+    bare = build({name: value for name, value in bart().items() if name != "architectures"}, "x")
     assert whole.total_params > decoder.total_params == bare.total_params
-
-
-def as_bart() -> dict[str, Any]:
-    """A small BART file."""
-    return {
-        "model_type": "bart", "d_model": 32, "encoder_layers": 2, "decoder_layers": 2, "encoder_attention_heads": 2,
-        "decoder_attention_heads": 2, "encoder_ffn_dim": 48, "decoder_ffn_dim": 48, "vocab_size": 100,
-        "max_position_embeddings": 64,
-    }  # fmt: skip
