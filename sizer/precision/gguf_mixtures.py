@@ -8,6 +8,7 @@ files follow.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
@@ -68,6 +69,9 @@ class Position(NamedTuple):
     early_running: bool = False
 
 
+ANYWHERE = Position()
+
+
 class Traits(NamedTuple):
     """What the rules ask of a model."""
 
@@ -116,27 +120,31 @@ def base_type(name: str, dims: int, half: str) -> str | None:
 
 def positions(model: GgufModel) -> dict[str, Sequence[tuple[Position, tuple[int, ...]]]]:
     """For each tensor name, the layers at each position. One pass over the tensors in llama.cpp's order."""
-    order = sorted(
-        ((layer, part.name) for part in model.tensors for layer in part.layers if category(part.name) != "other"),
-    )
-    values = sum(category(name) in V_LIKE for _, name in order)
+    kinds = {part.name: kind for part in model.tensors if (kind := category(part.name)) != "other"}
+    by_layer: dict[int, list[str]] = defaultdict(list)
+    for part in sorted(model.tensors, key=lambda part: part.name):
+        if part.name in kinds:
+            for layer in part.layers:
+                by_layer[layer].append(part.name)
+    values = sum(kinds[name] in V_LIKE for names in by_layer.values() for name in names)
     seen = {"v": 0, "down": 0, "gate": 0, "up": 0}
-    found: dict[str, dict[Position, list[int]]] = {}
-    for layer, name in order:
-        kind = category(name)
-        counter = "v" if kind in V_LIKE else kind
-        index = seen.get(counter, 0)
-        place = Position()
-        if counter == "v":
-            place = Position(more=more_bits(index, values), first_two=index < 2, first_four=index < 4)
-        elif counter in seen:
-            place = _ffn_position(layer if model.experts > 1 else index, index, model.layers)
-        if counter in seen:
-            seen[counter] = index + 1
-        found.setdefault(name, {}).setdefault(place, []).append(layer)
+    found: dict[str, dict[Position, list[int]]] = defaultdict(lambda: defaultdict(list))
+    for layer in sorted(by_layer):
+        for name in by_layer[layer]:
+            counter = "v" if kinds[name] in V_LIKE else kinds[name]
+            index = seen.get(counter, 0)
+            place = ANYWHERE
+            if counter == "v":
+                place = Position(more=more_bits(index, values), first_two=index < 2, first_four=index < 4)
+            elif counter in seen:
+                place = _ffn_position(layer if model.experts > 1 else index, index, model.layers)
+            if counter in seen:
+                seen[counter] = index + 1
+            found[name][place].append(layer)
     return {name: [(place, tuple(layers)) for place, layers in places.items()] for name, places in found.items()}
 
 
+@lru_cache(maxsize=4096)
 def _ffn_position(index: int, running: int, count: int) -> Position:
     return Position(
         early=index < count // 8,

@@ -46,11 +46,17 @@ class _Prepared:
 
 
 _CACHE: IdentityCache[Architecture, _Prepared] = IdentityCache(32)
+_MODELS: IdentityCache[Architecture, GgufModel] = IdentityCache(32)
 _FUSED: IdentityCache[Architecture, bool] = IdentityCache(32)
 
 
+def _model(architecture: Architecture, rule: str) -> GgufModel:
+    """The tensors of the model's file, kept: what is fused and what is prepared both ask."""
+    return _MODELS.get(architecture, rule, lambda: gguf_model(architecture, rule))
+
+
 def _prepare(architecture: Architecture, rule: str) -> _Prepared:
-    model = gguf_model(architecture, rule)
+    model = _model(architecture, rule)
     places = positions(model)
     parts = []
     for part in model.tensors:
@@ -109,7 +115,7 @@ def _fused(architecture: Architecture, rule: str) -> bool:
     """Whether the rules may differ: the file has fused attention matrices."""
 
     def look() -> bool:
-        return any(category(part.name) in ("qkv", "kv_b") for part in gguf_model(architecture, rule).tensors)
+        return any(category(part.name) in ("qkv", "kv_b") for part in _model(architecture, rule).tensors)
 
     return _FUSED.get(architecture, rule, look)
 
