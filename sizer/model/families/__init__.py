@@ -51,7 +51,7 @@ DTYPES = {
 ENCODER_DECODER = "ForConditionalGeneration"
 
 # Families that read `per_layer_config`.
-HETEROGENEOUS = ("dots3_note", "dots3_note_text", "gemma4_text", "gemma4_unified_text")
+HETEROGENEOUS = ("dots3_note", "dots3_note_text", "gemma4_text", "gemma4_unified_text", "step3p5")
 
 CONTEXT_FIELDS = (
     "max_position_embeddings", "n_positions", "max_sequence_length", "max_seq_len", "seq_length", "n_ctx",
