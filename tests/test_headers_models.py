@@ -458,3 +458,12 @@ def test_any_mixture_of_tensors_is_sized_or_refused(
         return
     assert sum(part.size_bytes for part in stored.tensors) == stored.download_bytes - 100  # type: ignore[operator]
     assert 0 <= model.active_params <= model.total_params <= model.checkpoint_params
+
+
+def test_a_file_without_an_embedding_table_has_its_width_from_its_layers() -> None:
+    """A shard of layers alone is sized: down projections write to the residual, queries read from it."""
+    down: Shapes = {"model.layers.0.mlp.down_proj.weight": ("F16", (48, 128))}
+    query: Shapes = {"model.layers.0.self_attn.q_proj.weight": ("F16", (64, 48))}
+    norm: Shapes = {"model.norm.weight": ("F16", (48,))}
+    sizes = [torch(shapes, None)[0].hidden_size for shapes in (down | query, down, query, norm)]
+    assert sizes == [48, 48, 48, 0]

@@ -48,8 +48,11 @@ def activation_values_per_token(architecture: Architecture, code: LayerCode, ran
     """Values alive at once for one token in the widest layer, on one of `ranks` tensor-parallel devices.
 
     Some copies of the hidden vector, and the wider of the MLP (gate, up and their product, or the two sides of a plain
-    activation) and attention (queries, keys, values and the rotated copies of the first two).
+    activation) and attention (queries, keys, values and the rotated copies of the first two). None are known of a model
+    whose hidden size is not.
     """
+    if not architecture.hidden_size:
+        return 0
     mlp_values: dict[int, int] = defaultdict(int)
     attention_values: dict[int, int] = defaultdict(int)
     copies = _intermediate_copies(architecture, code)

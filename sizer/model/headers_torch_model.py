@@ -181,7 +181,7 @@ def _from_inventory(
         basis=Basis.HEADER,
         tensors=tensors,
         layers=layers,
-        hidden_size=table.shape[-1] if table else 0,
+        hidden_size=table.shape[-1] if table else _hidden_size(tensors),
         vocab_size=table.shape[0] if table else 0,
         max_context_tokens=None,
         tied_embeddings=all(tensor.role is not Role.LM_HEAD for tensor in tensors),
@@ -192,6 +192,15 @@ def _from_inventory(
         notes=notes + unsure,
         config=config,
     )
+
+
+def _hidden_size(tensors: Iterable[Tensor]) -> int:
+    """The residual's width where no table tells it: what down projections write to, or queries read from; else 0."""
+    sizes = [
+        tensor.shape[-2] for tensor in tensors if tensor.role in {Role.DOWN, Role.EXPERT_DOWN} and tensor.shape[1:]
+    ]
+    sizes += [tensor.shape[-1] for tensor in tensors if tensor.role is Role.Q and tensor.shape[1:]]
+    return sizes[0] if sizes else 0
 
 
 def inventory(
