@@ -16,6 +16,7 @@ from sizer.advise.loss import expected_loss, layer_bits, loss_at, loss_of
 from sizer.advise.recommend import (
     NEGLIGIBLE_LOSS,
     PREFERENCES,
+    READING_TOKENS_PER_S,
     TOLERABLE_LOSS,
     USABLE_LOSS,
     Wanted,
@@ -240,3 +241,12 @@ def test_a_better_preferred_speed_changes_nothing_else() -> None:
     assert chosen is not None
     assert (decode_rate(chosen) or 0) >= fastest * 0.99
     assert choose(tried, replace(wanted, max_loss=0.0)) is None
+
+
+def test_a_slow_machine_gives_up_more_for_speed() -> None:
+    """Below the speed of reading, balanced steps down to a tolerable loss; above it, to a negligible one only."""
+    slow, fast = (choose(ladder_of(16, device), Wanted()) for device in ("raspberry-pi-5", "apple-m4-max"))
+    assert slow is not None
+    assert fast is not None
+    assert (decode_rate(slow) or 0) < READING_TOKENS_PER_S <= (decode_rate(fast) or 0)
+    assert loss_of(fast) <= NEGLIGIBLE_LOSS < loss_of(slow) <= TOLERABLE_LOSS

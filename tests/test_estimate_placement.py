@@ -10,16 +10,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sizer.api import DeviceAsked, WorkAsked, estimates, targets
 from sizer.device.records import Device, Target
 from sizer.errors import UnknownPrecision
 from sizer.estimate.activations import LAYER_CODES, activation_values_per_token
 from sizer.estimate.footprint import engine_memory
 from sizer.estimate.kv_cache import cache_format, cache_formats, sequence_cache_bytes
 from sizer.estimate.placement import max_context_tokens, place
+from sizer.estimate.records import Estimate
 from sizer.estimate.shares import Case
 from sizer.estimate.workload import Workload
 from sizer.model.architecture import Architecture
 from sizer.model.families import build
+from sizer.model.resolve import resolve
 from sizer.precision.stored import Stored, StoredTensor
 
 GIB = 2**30
@@ -224,3 +227,36 @@ def test_activations_count_the_widest_layer() -> None:
     architecture, code = build(LLAMA_8B, "model"), LAYER_CODES["kernels"]
     assert activation_values_per_token(architecture, code) == 2 * 4096 + 3 * 14336
     assert activation_values_per_token(architecture, code, 4) == 2 * 4096 + 3 * 14336 // 4
+
+
+@pytest.mark.parametrize(("engine", "precision"), [("vllm", "bf16"), ("llama.cpp", "q8_0")])
+def test_a_model_known_by_name_is_spread_over_devices(engine: str, precision: str) -> None:
+    """Without layers every device takes an even part: four cards that hold a quarter each hold it."""
+    item = _by_name("70B", "4xa100", engine, precision)
+    assert item.placement.fits
+    held = [share.weights_bytes for share in item.placement.shares]
+    assert max(held) - min(held) <= len(held)
+    assert sum(held) >= item.footprint.weights.size_bytes > sum(held) - len(held)
+    unlike = _by_name("70B", "rtx-4090+rtx-3060", "llama.cpp", "q3_k_m").placement.shares
+    assert unlike[0].weights_bytes > 1.5 * unlike[1].weights_bytes
+
+
+def test_a_model_known_by_name_fills_the_card_before_the_host() -> None:
+    """What the card holds lies there, the rest on the host, and it is faster than all on the host."""
+    small, large = (_by_name("70B", card, "llama.cpp", "q4_k_m", 64) for card in ("rtx-4060", "rtx-4090"))
+    for item in (small, large):
+        (share,) = item.placement.shares
+        assert item.placement.fits
+        assert item.placement.host is not None
+        assert share.weights_bytes + item.placement.host.weights_bytes == item.footprint.weights.size_bytes
+        assert 0.8 * (share.available_bytes or 0) < share.total_bytes <= (share.available_bytes or 0)
+    assert small.speed is not None
+    assert large.speed is not None
+    assert large.speed.decode.tokens_per_s > small.speed.decode.tokens_per_s
+
+
+def _by_name(name: str, device: str, engine: str, precision: str, ram_gib: float | None = None) -> Estimate:
+    ram_bytes = None if ram_gib is None else int(ram_gib * 2**30)
+    (target,) = targets(DeviceAsked(names=(device,), ram_bytes=ram_bytes))
+    (item,) = estimates(resolve(name, offline=True), target, WorkAsked(precisions=(precision,), engine=engine))
+    return item

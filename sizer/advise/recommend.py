@@ -98,7 +98,8 @@ def _beats(one: tuple[float, int, float], other: tuple[float, int, float]) -> bo
 def choose(estimates: Sequence[Estimate], wanted: Wanted) -> Estimate | None:
     """The estimate to run among those that fit, None where none does.
 
-    balanced: from the best quality down, as long as the loss stays negligible and each step buys a tenth of speed.
+    balanced: from the best quality down, as long as each step buys a tenth of speed and the loss stays negligible, or
+    tolerable while decoding is slower than reading.
     quality: the lowest loss. speed: the fastest with a tolerable loss. memory: the smallest with a tolerable loss.
     Where even the best has more than a tolerable loss, the best is taken.
     """
@@ -116,11 +117,17 @@ def choose(estimates: Sequence[Estimate], wanted: Wanted) -> Estimate | None:
 def _step_down(points: Sequence[Estimate]) -> Estimate:
     chosen = points[0]
     for point in points[1:]:
-        if loss_of(point) > NEGLIGIBLE_LOSS:
+        if loss_of(point) > worth_losing(chosen):
             break
         if (decode_rate(point) or 0) >= WORTHWHILE_GAIN * (decode_rate(chosen) or 0):
             chosen = point
     return chosen
+
+
+def worth_losing(chosen: Estimate) -> float:
+    """What a faster precision than this one may lose: nothing to notice, more where this one is slower than reading."""
+    rate = decode_rate(chosen)
+    return NEGLIGIBLE_LOSS if rate is None or rate >= READING_TOKENS_PER_S else TOLERABLE_LOSS
 
 
 def neighbours(
@@ -195,4 +202,6 @@ def split_text(estimate: Estimate) -> str:
     rate = decode_rate(estimate)
     speed = f", {format_rate(rate)} tokens/s" if rate is not None else ""
     held = f"{placement.gpu_layers} of {estimate.architecture.num_layers} layers on the device"
+    if not estimate.architecture.num_layers:
+        held, what = f"{format_gib(placement.device_bytes)} on the device", "the rest"
     return f"{estimate.precision} runs with {held}, {what} on the host ({format_gib(placement.host_bytes)}){speed}"

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from sizer.advise.loss import layer_params, least_bits, loss_at
 from sizer.advise.recommend import (
-    NEGLIGIBLE_LOSS,
     READING_TOKENS_PER_S,
     WORTHWHILE_GAIN,
     Wanted,
     choose,
     eligible,
     reaches,
+    worth_losing,
 )
 from sizer.device.records import Target
 from sizer.estimate.estimate import Question, estimate
@@ -26,20 +26,20 @@ from sizer.precision.stored import Stored
 
 _STORED: IdentityCache[Architecture, Stored] = IdentityCache(64)
 
-WORTH_LOOKING = {"balanced": NEGLIGIBLE_LOSS, "quality": 0.0}
+WORTH_LOOKING: Mapping[str, Callable[[Estimate], float]] = {"balanced": worth_losing, "quality": lambda _found: 0.0}
 """Once something is eligible, `choose` takes what loses more only up to this; speed and memory look at all."""
 
 
 def best_of(questions: Iterable[Question], wanted: Wanted) -> Estimate | None:
     """What `choose` takes of a ladder's estimates, in rising order of loss (equal losses: less memory first)."""
     seen: list[Estimate] = []
-    found = False
+    found: Estimate | None = None
     limit = WORTH_LOOKING.get(wanted.prefer)
     for question in questions:
         loss = loss_at(question.architecture, question.precision, question.engine or "")
         if wanted.max_loss is not None and loss > wanted.max_loss:
             continue
-        if found and limit is not None and loss > limit:
+        if found is not None and limit is not None and loss > limit(found):
             break
         room_bytes = room(question.target)
         if room_bytes is not None and _least_bytes(question.architecture, loss) > room_bytes:
@@ -50,7 +50,7 @@ def best_of(questions: Iterable[Question], wanted: Wanted) -> Estimate | None:
             continue
         item = estimate(replace(question, stored=stored))
         seen.append(item)
-        found = found or bool(eligible([item], wanted))
+        found = item if eligible([item], wanted) else found
     return choose(seen, wanted)
 
 

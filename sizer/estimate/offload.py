@@ -16,12 +16,21 @@ def best_split(case: Case, needed: Footprint) -> Placement | None:
         split = _split_experts(case, needed, margin_bytes)
         if split is not None and split.fits:
             return split
+    if not case.architecture.layers:
+        return _split_unknown(case, needed, margin_bytes)
     low, high = 0, case.architecture.num_layers
     while low < high:
         middle = (low + high + 1) // 2
         fits = split_at(case, needed, middle, margin_bytes).fits
         low, high = (middle, high) if fits else (low, middle - 1)
     split = split_at(case, needed, low, margin_bytes)
+    return split if split.fits else None
+
+
+def _split_unknown(case: Case, needed: Footprint, margin_bytes: int) -> Placement | None:
+    """The split of a model known by its name alone, whose layers nobody knows: as much on the devices as they hold."""
+    room_bytes = min(sum(_rooms(case, needed, margin_bytes) or [0]), needed.weights.size_bytes)
+    split = _split(case, needed, Held(room_bytes, 0, 0), margin_bytes)
     return split if split.fits else None
 
 

@@ -98,10 +98,22 @@ def _device_shares(case: Case, needed: Footprint) -> list[Share]:
         weights_bytes = needed.weights.size_bytes - host_tables_bytes(case)
         held = Held(weights_bytes, needed.kv_cache.size_bytes, case.architecture.num_layers)
         return [share_of(case, devices[0], held, needed)]
+    if not case.architecture.layers:
+        return _even_shares(case, needed)
     if case.parallelism == "tensor":
         held = _tensor_shard(case, needed, len(devices))
         return [share_of(case, device, held, needed) for device in devices]
     return _layer_shares(case, needed)
+
+
+def _even_shares(case: Case, needed: Footprint) -> list[Share]:
+    """The shares of a model known by its name alone, whose layers nobody knows: all even, or by each card's room."""
+    rooms = [usable_bytes(case.target, device, case.engine) or 0 for device in case.devices]
+    if case.parallelism == "tensor" or not sum(rooms):
+        rooms = [1] * len(case.devices)
+    sizes = [-(-needed.weights.size_bytes * room // sum(rooms)) for room in rooms]
+    held = [Held(size_bytes, needed.kv_cache.size_bytes // len(sizes), 0) for size_bytes in sizes]
+    return [share_of(case, device, part, needed) for device, part in zip(case.devices, held, strict=True)]
 
 
 def _tensor_shard(case: Case, needed: Footprint, ranks: int) -> Held:

@@ -18,11 +18,17 @@ def gib(size_bytes: float | None) -> str:
 
 
 def fits_text(placement: Placement, layers: int) -> str:
-    """`yes`, `-3.10 GiB`, `20/48 layers` or `20/48 experts` (on the device, the rest on the host), `?` if unknown."""
+    """`yes`, `-3.10 GiB`, `20/48 layers` or `20/48 experts` (on the device, the rest on the host), `?` if unknown.
+
+    A model known by its name alone has no layers to count: `57% on it`.
+    """
     if placement.available_bytes is None:
         return "?"
     if placement.whole:
         return "yes"
+    if placement.host is not None and placement.fits and not layers:
+        held = sum(share.weights_bytes for share in placement.shares)
+        return f"{held / (held + placement.host.weights_bytes):.0%} on it"
     if placement.host is not None and placement.fits:
         return f"{placement.gpu_layers}/{layers} {'experts' if placement.host_experts else 'layers'}"
     return f"-{format_gib(placement.shortfall_bytes)}"
