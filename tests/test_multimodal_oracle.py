@@ -116,6 +116,20 @@ WRITTEN: list[tuple[str, str, dict[str, Any]]] = [
         },
     ),
     (
+        "idefics",
+        "IdeficsForVisionText2Text",
+        {
+            "hidden_size": 64,
+            "num_hidden_layers": 5,
+            "num_attention_heads": 4,
+            "intermediate_size": 96,
+            "vocab_size": 100,
+        }
+        | {"use_resampler": True, "cross_layer_interval": 2, "qk_layer_norms": True, "additional_vocab_size": 2}
+        | {"perceiver_config": {"qk_layer_norms_perceiver": True, "resampler_depth": 2}}
+        | {"vision_config": {"embed_dim": 32, "num_hidden_layers": 2, "num_attention_heads": 4}},
+    ),
+    (
         "muse_spark",
         "MuseSparkForConditionalGeneration",
         {

@@ -1,4 +1,4 @@
-"""Earlier readers of images: Kosmos-2 and 2.5, Florence-2, BLIP, Pix2Struct."""
+"""Earlier readers of images: Kosmos-2 and 2.5, Florence-2, BLIP, IDEFICS, Pix2Struct."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from dataclasses import replace
 
 from sizer.model.architecture import Mixer, MixerKind, Role, Tower
 from sizer.model.blocks.attention import attention, attention_mixer
-from sizer.model.blocks.core import Block, Parts, embedding, linear, norm, prefixed
+from sizer.model.blocks.core import Block, Parts, embedding, linear, norm, on_layers, parameter, prefixed
 from sizer.model.blocks.mlp import gated_mlp, plain_mlp
 from sizer.model.blocks.tree import Tree
+from sizer.model.blocks.vision import clip
 from sizer.model.config import ClassDefaults, Config
-from sizer.model.families.decoder import causal_lm
+from sizer.model.families.decoder import PRE_NORMS, causal_lm
 from sizer.model.families.encoder import BERT
 from sizer.model.families.encoder_decoder import ENCODER_NOTE, Whole
 from sizer.model.families.multimodal_wrapper import Pieces, Wrapper, tower_of
-from sizer.model.families.rules import head_size
+from sizer.model.families.rules import head_size, heads
 
 OUT_NAMES = ("q_proj", "k_proj", "v_proj", "out_proj")
 
@@ -119,6 +120,66 @@ def pix2struct(config: Config) -> Parts:
     return parts.with_notes(ENCODER_NOTE)
 
 
+def idefics(config: Config) -> Parts:
+    """IDEFICS: Llama's layers, and before every few of them gated attention over the image and an MLP of its own."""
+    vision, count, hidden, sizes = (
+        config.sub("vision_config"),
+        config.layers(),
+        config.size("hidden_size"),
+        heads(config),
+    )
+    every, spare = config.size("cross_layer_interval", default=1), config.size("additional_vocab_size", minimum=0)
+    rest = gated_mlp(hidden, config.size("intermediate_size")) + norm(PRE_NORMS[0], hidden) + norm(PRE_NORMS[1], hidden)
+    layer = attention(hidden, sizes.heads, sizes.kv_heads, sizes.head_dim) + rest
+    crossed = layer + Block(mixers=(Mixer(MixerKind.CROSS, sizes.heads, sizes.heads, sizes.head_dim, sizes.head_dim),))
+    width, gated = vision.size("hidden_size"), count // every
+    own = _gated_attention(config, width, sizes.head_dim) + rest
+    added = on_layers("model.gated_cross_attn_layers.{layer}.", own, range(gated)) if gated else ()
+    if spare:
+        added += embedding("model.embed_tokens.additional_embedding", spare, hidden).tensors
+        if not config.flag("tie_word_embeddings"):
+            added += linear("lm_head.additional_fc", spare, hidden, Role.LM_HEAD).tensors
+    blocks = [layer if index % every else crossed for index in range(count)]
+    tree = Tree("model.vision_model.", tower=Tower.VISION)
+    clip(vision, tree)
+    joint = Tree("model.perceiver_resampler.", tower=Tower.PROJECTOR)
+    if config.flag("use_resampler"):
+        _perceiver(config.sub("perceiver_config"), joint, width)
+    return causal_lm(config, blocks, extra_tensors=(*added, *tree.tensors, *joint.tensors))
+
+
+def _gated_attention(config: Config, width: int, head_dim: int) -> Block:
+    """Attention over the image's features, `width` wide, with a gate on it and one on the MLP behind."""
+    hidden = config.size("hidden_size")
+    block = parameter("alpha_cross_attn", *_alpha(config, hidden)) + parameter("alpha_dense", *_alpha(config, hidden))
+    for name, into, role in (("q", hidden, Role.Q), ("k", width, Role.K), ("v", width, Role.V), ("o", hidden, Role.O)):
+        block += linear(f"cross_attn.{name}_proj", hidden, into, role)
+    if config.flag("qk_layer_norms"):
+        block += norm("cross_attn.q_layer_norm", head_dim) + norm("cross_attn.k_layer_norm", head_dim)
+    return block
+
+
+def _alpha(config: Config, hidden: int) -> tuple[int, ...]:
+    """The gates' shape: one number, or one for each dimension."""
+    return (1,) if config.text("alpha_type", default="float") == "float" else (1, 1, hidden)
+
+
+def _perceiver(config: Config, tree: Tree, size: int) -> None:
+    """IDEFICS's resampler: latents attend to the patches, an MLP follows."""
+    head = config.size("resampler_head_dim")
+    tree.parameter("latents", config.size("resampler_n_latents"), size)
+    block = tree.stack("blocks", config.layers("resampler_depth"))
+    reading, feeding = block.at("0"), block.at("1")
+    reading.layer_norm("context_layer_norm", "latents_layer_norm", size=size)
+    if config.flag("qk_layer_norms_perceiver"):
+        reading.layer_norm("q_layer_norm", "k_layer_norm", size=head)
+    inner = config.size("resampler_n_heads") * head
+    reading.attention(size, "q_proj k_proj v_proj output_proj", bias="", inner=inner)
+    feeding.layer_norm("ln", size=size)
+    feeding.mlp(size, 4 * size, "fc c_proj", bias=False)
+    tree.layer_norm("layer_norm", size=size)
+
+
 KOSMOS2 = (("vision_model.model", "vision_config"),)
 KOSMOS2_5 = (("vision_model", "vision_config"),)
 
@@ -131,5 +192,6 @@ FAMILIES: dict[str, Callable[[Config], Parts]] = {
     ),
     "florence2": Wrapper(florence2, text_as=Whole()),
     "blip": blip,
+    "idefics": idefics,
     "pix2struct": pix2struct,
 }
