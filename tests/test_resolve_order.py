@@ -150,7 +150,7 @@ def test_paths(tmp_path: Path, form: str) -> None:
         ({"config.json": b"{}"}, "config.json", InvalidConfig, "model_type"),
         ({"m.gguf": b"GGUF"}, "m.gguf", InvalidHeader, "ends inside|beyond"),
         ({"m.safetensors": b""}, "m.safetensors", InvalidHeader, "0 bytes"),
-        ({"m-00001-of-00002.gguf": LLAMA_GGUF}, "m-00001-of-00002.gguf", InvalidHeader, "which is missing|part"),
+        ({"m-00001-of-00002.gguf": LLAMA_GGUF}, "m-00001-of-00002.gguf", InvalidHeader, "0 of 2 by its name"),
         ({"a-Q4_0.gguf": LLAMA_GGUF, "a-Q8_0.gguf": LLAMA_GGUF}, "", UnknownModel, "2 GGUF files.*Q4_0, Q8_0"),
     ],
 )
