@@ -68,18 +68,20 @@ def tower_of(name: str) -> Tower:
 
 
 def role_of(name: str, shape: tuple[int, ...]) -> tuple[Role, Module]:
-    """Role and module of a templated name; OTHER where the name says nothing."""
+    """Role and module of a templated name; OTHER where the name says nothing, or its shape is not that of the role."""
     module_name = name.removesuffix(".weight").removesuffix(".bias")
     leaf = module_name.rsplit(".", 1)[-1]
     if "experts" in module_name.split(".") or ".switch_mlp." in name:
         biased = name.endswith((".bias", "_bias"))
+        if len(shape) < 3 and not biased and "{expert}" not in name:
+            return Role.OTHER, Module.PARAMETER
         role = Role.EXPERT_BIAS if biased else _EXPERT_ROLES.get(leaf.removesuffix("_bias"), Role.OTHER)
         return role, Module.EXPERT_STACK
     if name.endswith(".bias"):
         return Role.BIAS, Module.LINEAR
     if "norm" in leaf or "ln_" in leaf or leaf.startswith("ln") or leaf in ("layernorm", "ln_f"):
         return Role.NORM, Module.NORM
-    if leaf in _EMBEDDINGS or leaf in _POSITIONS:
+    if len(shape) >= 2 and (leaf in _EMBEDDINGS or leaf in _POSITIONS):
         return Role.POSITION if leaf in _POSITIONS else Role.EMBEDDING, Module.EMBEDDING
     return _matrix_role(module_name, leaf, shape)
 
