@@ -5,6 +5,7 @@ from __future__ import annotations
 from sizer.model.architecture import Role
 from sizer.model.blocks import gemma3n
 from sizer.model.blocks.tree import SPLIT_O, Tree
+from sizer.model.blocks.vision import pair
 from sizer.model.config import Config
 
 
@@ -62,7 +63,7 @@ def qwen3_omni(config: Config, tree: Tree) -> None:
 def gemma4(config: Config, tree: Tree) -> None:
     """Gemma 4's audio tower: a conformer with clipped linears (their limits are buffers) and no biases."""
     size = config.size("hidden_size")
-    first, second = config.sequence("subsampling_conv_channels") or (128, 32)
+    first, second = pair(config, "subsampling_conv_channels")
     subsample = tree.at("subsample_conv_projection")
     for name, out, into in (("layer0", first, 1), ("layer1", second, first)):
         subsample.conv(f"{name}.conv", out, into, 3, 3)

@@ -36,7 +36,11 @@ def shared_selections(config: Config, count: int) -> list[bool]:
     if kinds is None:
         pattern = config.first("index_topk_pattern")[1]
         if pattern is not None:
-            if len(pattern) != count or any(letter not in ("F", "S", "full", "shared") for letter in pattern):
+            if (
+                not isinstance(pattern, (str, list, tuple))
+                or len(pattern) != count
+                or any(letter not in ("F", "S", "full", "shared") for letter in pattern)
+            ):
                 raise config.error("index_topk_pattern", f"It must have an F or S for each of {count} layers.")
             kinds = ["shared" if letter in ("S", "shared") else "full" for letter in pattern]
         else:

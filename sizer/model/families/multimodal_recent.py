@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 
 from sizer.model.architecture import Role
@@ -45,7 +45,7 @@ def molmo2(pieces: Pieces, tree: Tree) -> None:
     """Molmo 2: attention pools two layers' patches, then a gated MLP."""
     adapter = pieces.sub("adapter_config")
     size, head = adapter.size("hidden_size"), adapter.size("head_dim")
-    layers = adapter.sequence("vit_layers") or adapter.sequence("vision_feature_layer") or (24, 18)
+    layers = adapter.sequence("vit_layers", int) or adapter.sequence("vision_feature_layer", int) or (24, 18)
     width, bias = size * len(layers), adapter.flag("attention_bias", default=True)
     queries, keys = adapter.size("num_attention_heads") * head, adapter.size("num_key_value_heads") * head
     pooling = tree.at("multi_modal_projector.image_pooling_2d")
@@ -64,11 +64,11 @@ MOLMO2 = Wrapper(molmo2, ties="never", text_as=molmo2_text)
 
 def molmo2_family(config: Config) -> Parts:
     """Molmo 2; its first files name the tower `vit_config` and keep no more of its layers than the adapter reads."""
-    legacy, adapter = config.fields.get("vit_config"), config.sub("adapter_config")
-    if config.fields.get("vision_config") is None and isinstance(legacy, Mapping):
+    legacy, adapter = config.mapping("vit_config"), config.sub("adapter_config")
+    if config.fields.get("vision_config") is None and legacy:
         vision = Config(legacy, config.sub("vision_config").class_defaults, "vit_config.")
         depth = vision.layers()
-        read = adapter.sequence("vit_layers") or adapter.sequence("vision_feature_layer") or (24, 18)
+        read = adapter.sequence("vit_layers", int) or adapter.sequence("vision_feature_layer", int) or (24, 18)
         kept = max(int(layer) % depth for layer in read) + 1
         fields = {**config.fields, "vision_config": {**legacy, "num_hidden_layers": kept}}
         return MOLMO2(Config(fields, config.class_defaults, config.path))
