@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-from pathlib import Path
+from copy import deepcopy
+from functools import lru_cache
 from typing import Any
 
 import pytest
@@ -13,8 +13,6 @@ from hypothesis import strategies as st
 from sizer.errors import InvalidConfig, ModelError, UnsupportedArchitecture
 from sizer.model.config import class_defaults
 from sizer.model.families import build, supported
-
-DATA = Path(__file__).parent / "data" / "families"
 
 LLAMA: dict[str, Any] = {
     "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 4096, "intermediate_size": 14336,
@@ -158,15 +156,24 @@ def test_encoder_decoder_is_not_taken_for_its_decoder() -> None:
         build({**fields, "architectures": ["BigBirdPegasusForConditionalGeneration"]}, "x")
 
 
-def flat_defaults() -> list[dict[str, Any]]:
-    """A whole default config of each class of the mapping that a family describes."""
-    with (DATA / "default_params.csv").open(encoding="utf-8", newline="") as lines:
-        mapped = {row["model_type"] for row in csv.DictReader(lines)}
-    return [
-        {**class_defaults(row.model_type).fields, "model_type": row.model_type, "architectures": [row.architecture]}
+def whole_default(model_type: str, depth: int = 0) -> dict[str, Any]:
+    """A class's default fields, its sub-configs written out."""
+    defaults = class_defaults(model_type)
+    nested = {
+        name: whole_default(spec["model_type"], depth + 1) | spec["init"] | {"model_type": spec["model_type"]}
+        for name, spec in defaults.sub_configs.items()
+        if depth < 3
+    }
+    return {**defaults.fields, **nested}
+
+
+@lru_cache(maxsize=1)
+def whole_defaults() -> tuple[dict[str, Any], ...]:
+    """A whole default config of each family."""
+    return tuple(
+        whole_default(row.model_type) | {"model_type": row.model_type, "architectures": [row.architecture]}
         for row in supported()
-        if row.model_type in mapped
-    ]
+    )
 
 
 BAD = st.one_of(
@@ -184,10 +191,15 @@ BAD = st.one_of(
 @settings(max_examples=600, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(st.data())
 def test_corrupt_config_never_crashes(data: st.DataObject) -> None:
-    """Any field of any class replaced by anything is a model or a ModelError, never another exception."""
-    fields = dict(data.draw(st.sampled_from(flat_defaults())))
-    for name in data.draw(st.lists(st.sampled_from(sorted(fields)), min_size=1, max_size=2)):
-        fields[name] = data.draw(BAD)
+    """Any field of any class, or of a sub-config, replaced by anything is a model or a ModelError, nothing else."""
+    fields = deepcopy(data.draw(st.sampled_from(whole_defaults())))
+    for _ in range(data.draw(st.integers(1, 2))):
+        place: dict[str, Any] = fields
+        name = data.draw(st.sampled_from(sorted(place)))
+        while isinstance(place[name], dict) and place[name] and data.draw(st.booleans()):
+            place = place[name]
+            name = data.draw(st.sampled_from(sorted(place)))
+        place[name] = data.draw(BAD)
     try:
         built = build(fields, "x")
     except ModelError:
