@@ -51,6 +51,14 @@ def test_a_width_that_no_row_has_is_an_error(bits: int) -> None:
         store_as_configured(build(compressed_model(384, quantization), "model"))
 
 
+@pytest.mark.parametrize("block", [64, True, "128", [64, 64], {"a": 1}])
+def test_an_unknown_block_of_fp8_is_an_error(block: object) -> None:
+    """Blocks of fp8 are [128, 128]; anything else, lists or not, is refused with its text."""
+    quantization = {"quant_method": "fp8", "weight_block_size": block}
+    with pytest.raises(UnknownPrecision, match="weight_block_size"):
+        store_as_configured(build(compressed_model(384, quantization), "model"))
+
+
 @pytest.mark.parametrize(
     "row",
     RECORDED["hqq"]["matrices"],

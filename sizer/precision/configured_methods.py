@@ -117,7 +117,7 @@ def _bitsandbytes(settings: Settings) -> Method:
 def _fp8(settings: Settings) -> Method:
     """DeepSeek-V3's layout: a scale for each 128 x 128 where `weight_block_size` is set, else one a tensor."""
     block = settings.get("weight_block_size")
-    if block is not None and list(block) != [128, 128]:
+    if block is not None and block != [128, 128]:
         raise UnknownPrecision(f"weight_block_size {block!r} is not known.", "fp8 blocks are [128, 128].")
     key = "fp8-block" if block is not None else "fp8-tensor"
     return Method("fp8", key, _ignored(settings, "modules_to_not_convert", "ignored_layers"))

@@ -62,7 +62,7 @@ def matrix_shape(tensor: Tensor) -> tuple[int, int, int]:
         return 1, shape[1], shape[0]
     if tensor.module is Module.EXPERT_STACK and len(shape) == 3:
         return shape[0], shape[1], shape[2]
-    return 1, tensor.elements // shape[-1], shape[-1]
+    return 1, tensor.elements // max(1, shape[-1]), shape[-1]
 
 
 def copy_bytes(tensor: Tensor, key: str) -> int:
