@@ -129,6 +129,7 @@ def _skeleton(config: Any, dtype: Any) -> Any:
         from transformers.quantizers import AutoHfQuantizer
 
         quantizer = AutoHfQuantizer.from_config(own, pre_quantized=True)
+        quantizer.validate_environment(device_map=None, dtype=dtype)  # where it also chooses its kernels
         quantizer.preprocess_model(model=skeleton, dtype=dtype, device_map=None, checkpoint_files=None)
     return skeleton
 

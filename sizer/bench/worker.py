@@ -20,6 +20,9 @@ BACKENDS = {
     "server": "sizer.bench.server_backend",
 }
 
+EXTRA = frozenset({"torch", "transformers", "accelerate", "bitsandbytes", "numpy"})
+"""What the `bench` extra installs; anything else that is missing is the package of a stored format."""
+
 Stage = Callable[[str], None]
 
 
@@ -93,7 +96,9 @@ def name_error(error: BaseException, stage: str) -> SizerError:
     if is_disk_talk(text):
         return disk_full(stage)
     if isinstance(error, ModuleNotFoundError):
-        return BenchmarkFailed(f"{error.name!r} is not installed.", "Install it with: pip install 'sizer[bench]'")
+        package = (error.name or "").partition(".")[0]
+        wanted = "'sizer[bench]'" if package in EXTRA else package
+        return BenchmarkFailed(f"{package!r} is not installed.", f"Install it with: pip install {wanted}")
     first_line = next((line.strip() for line in text.splitlines() if line.strip()), text)
     return BenchmarkFailed(f"The benchmark failed while {stage}: {first_line[:400]}.", _hint(error))
 
