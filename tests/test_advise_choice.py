@@ -27,6 +27,7 @@ from sizer.advise.recommend import (
     recommendation,
 )
 from sizer.advise.screen import best_of
+from sizer.errors import UnknownEngine
 from sizer.estimate.estimate import estimate
 from sizer.estimate.records import Estimate
 from sizer.estimate.workload import Workload
@@ -250,3 +251,34 @@ def test_a_slow_machine_gives_up_more_for_speed() -> None:
     assert fast is not None
     assert (decode_rate(slow) or 0) < READING_TOKENS_PER_S <= (decode_rate(fast) or 0)
     assert loss_of(fast) <= NEGLIGIBLE_LOSS < loss_of(slow) <= TOLERABLE_LOSS
+
+
+@pytest.mark.parametrize(
+    ("device", "engine", "precisions"),
+    [
+        ("gtx-1080-ti", "vllm", None),
+        ("v100", "vllm", ["fp16", "gptq-int8"]),
+        ("t4", "vllm", ["fp16", "gptq-int8", "awq-int4"]),
+        ("p40", "transformers", ["fp32", "fp16", "nf4"]),
+        ("rtx-2080-ti", "exllamav3", None),
+        ("rx-7900-xtx", "vllm", ["bf16", "gptq-int8", "awq-int4"]),
+    ],
+)
+def test_old_cards_get_only_what_has_kernels_for_them(device: str, engine: str, precisions: list[str] | None) -> None:
+    """vLLM begins with Volta, its AWQ with Turing, exllamav3 with Ampere, LLM.int8() with Turing."""
+    card = target(device).device
+    if precisions is None:
+        with pytest.raises(UnknownEngine, match=engine) as caught:
+            ladders(LLAMA, card, engine)
+        assert engine not in caught.value.hint
+        assert "llama.cpp" in caught.value.hint
+    else:
+        (rungs,) = ladders(LLAMA, card, engine)
+        assert [rung.precision for rung in rungs] == precisions
+
+
+def test_a_checkpoint_s_own_bits_run_without_matrix_units_for_them() -> None:
+    """vLLM unpacks fp8 weights on Ampere: a repository in fp8 is offered as it is, other models are not made so."""
+    published = model("deepseek-ai/DeepSeek-V3")
+    assert ladders(published, target("a100").device, "vllm")[0][0].precision == "fp8"
+    assert "fp8" not in [rung.precision for rung in ladders(LLAMA, target("a100").device, "vllm")[0]]

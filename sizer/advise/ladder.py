@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import cache
 
 from sizer.device.records import Device
@@ -34,8 +35,24 @@ def _ladders() -> tuple[dict[str, str], ...]:
 
 
 @cache
-def _needs() -> dict[tuple[str, str], str]:
-    return {(row["precision"], row["engine"]): row["peak"] for row in read_rows("precision_needs.csv")}
+def _needs() -> dict[tuple[str, str], tuple[str, float]]:
+    """By precision and engine (either may be empty: any): the matrix units and the CUDA capability that it takes."""
+    return {
+        (row["precision"], row["engine"]): (row["peak"], float(row["capability"] or 0))
+        for row in read_rows("precision_needs.csv")
+    }
+
+
+@cache
+def _capabilities() -> tuple[tuple[str, float], ...]:
+    return tuple((row["device"], float(row["capability"])) for row in read_rows("cuda_capability.csv"))
+
+
+def _capability(device: Device) -> float:
+    """The CUDA compute capability of an NVIDIA device that is older than Ampere; of all others, more than any need."""
+    if device.vendor != "nvidia":
+        return float("inf")
+    return next((found for pattern, found in _capabilities() if fnmatchcase(device.key, pattern)), float("inf"))
 
 
 def _matches(row: dict[str, str], device: Device) -> bool:
@@ -54,9 +71,19 @@ def _matches(row: dict[str, str], device: Device) -> bool:
 
 
 def runs_fast(precision: str, engine: str, device: Device) -> bool:
-    """Whether the device has the matrix units that the engine wants for a precision; unknown peaks do not forbid it."""
-    peak = _needs().get((precision, engine)) or _needs().get((precision, ""))
-    return not peak or not device.peak_flops_per_s or peak in device.peak_flops_per_s
+    """Whether a precision runs on the device and has the matrix units that the engine wants; unknown ones do not forbid."""
+    peaks = {peak for peak, _ in _needs_of(precision, engine) if peak}
+    has_units = not device.peak_flops_per_s or peaks <= device.peak_flops_per_s.keys()
+    return has_units and runs(precision, engine, device)
+
+
+def runs(precision: str, engine: str, device: Device) -> bool:
+    """Whether the device is new enough for the kernels that the engine has for a precision, fast or not."""
+    return _capability(device) >= max(capability for _, capability in _needs_of(precision, engine))
+
+
+def _needs_of(precision: str, engine: str) -> list[tuple[str, float]]:
+    return [_needs().get(key, ("", 0.0)) for key in ((precision, engine), (precision, ""), ("", engine))]
 
 
 def own_precision(architecture: Architecture, engine: str) -> str | None:
@@ -78,15 +105,13 @@ def ladders(architecture: Architecture, device: Device, engine: str | None = Non
     name = find_engine(engine).name if engine else None
     for_device = [row for row in _ladders() if _matches(row, device)]
     rows = [row for row in for_device if (row["engine"] == name if name else row["default"] == "yes")]
-    if not rows:
-        known = ", ".join(dict.fromkeys(row["engine"] for row in for_device))
-        what = (
-            f"no precisions are listed for {engine!r} on {device.name}."
-            if engine
-            else f"nothing is listed for {device.name}."
-        )
-        raise UnknownEngine(what, f"There are for {known}." if known else "'sizer estimate' takes it with --engine.")
-    return [_rungs(row, architecture, device) for row in rows]
+    found = [rungs for rungs in (_rungs(row, architecture, device) for row in rows) if rungs]
+    if not found:
+        known = dict.fromkeys(row["engine"] for row in for_device if _rungs(row, architecture, device))
+        asked = f"no precisions are listed for {engine!r} on" if engine else "nothing is listed for"
+        hint = f"There are for {', '.join(known)}." if known else "'sizer estimate' takes it with --engine."
+        raise UnknownEngine(f"{asked} {device.name}.", hint)
+    return found
 
 
 def _rungs(row: dict[str, str], architecture: Architecture, device: Device) -> list[Rung]:
@@ -96,6 +121,6 @@ def _rungs(row: dict[str, str], architecture: Architecture, device: Device) -> l
         running = [name for name in names.split("|") if runs_fast(name, row["engine"], device)]
         precisions += running[:1]
     own = own_precision(architecture, row["engine"])
-    if own:
+    if own and runs(own, row["engine"], device):
         precisions = [own, *(precision for precision in precisions if precision != own)]
     return [Rung(row["engine"], precision) for precision in precisions]

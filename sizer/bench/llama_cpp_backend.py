@@ -119,15 +119,7 @@ def run_binding(spec: Spec, stage: Callable[[str], None]) -> Outcome:
     on_cpu = not layers or not llama_cpp.llama_supports_gpu_offload()
     threads = spec.threads or physical_cores()
     start = time.perf_counter()
-    model = llama_cpp.Llama(
-        model_path=spec.model,
-        n_ctx=spec.prompt_tokens + spec.output_tokens,
-        n_batch=min(spec.prompt_tokens, 2048),
-        n_threads=threads,
-        n_threads_batch=threads,
-        n_gpu_layers=layers,
-        verbose=False,
-    )
+    model = _load_binding(llama_cpp, spec, layers, threads)
     load_s = time.perf_counter() - start
     for index in range(spec.warmups):
         stage(f"warming up ({index + 1} of {spec.warmups})")
@@ -153,6 +145,18 @@ def run_binding(spec: Spec, stage: Callable[[str], None]) -> Outcome:
         precision=spec.precision,
         versions={"llama-cpp-python": str(getattr(llama_cpp, "__version__", ""))},
         cautions=tuple(judge_machine(before, snapshot())),
+    )
+
+
+def _load_binding(llama_cpp: Any, spec: Spec, layers: int, threads: int) -> Any:
+    return llama_cpp.Llama(
+        model_path=spec.model,
+        n_ctx=spec.prompt_tokens + spec.output_tokens,
+        n_batch=min(spec.prompt_tokens, 2048),
+        n_threads=threads,
+        n_threads_batch=threads,
+        n_gpu_layers=layers,
+        verbose=False,
     )
 
 
