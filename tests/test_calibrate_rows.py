@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
-from sizer.calibrate.heldout import conformal_bounds, errors, quantile
+from sizer.calibrate.heldout import Residual, errors, quantile
+from sizer.calibrate.intervals import conformal_bounds, held_in_bounds
 from sizer.calibrate.measurements import Measurement, measurement, read_measurements
+from sizer.calibrate.observations import Observation
 from sizer.calibrate.resolve import resolve_measurement, workloads
 from sizer.cli.calibrate import command as calibrate_command
 from sizer.cli.sweep import command as sweep_command
@@ -142,6 +145,16 @@ def test_conformal_bounds_hold_their_share() -> None:
     assert 0.9 <= inside <= 0.91
 
 
+def test_rows_do_not_set_the_bounds_that_hold_them() -> None:
+    """A fold that errs unlike all others lies outside its interval, however large; most others lie inside."""
+    base = Observation("0", "decode", "s", "d", "m", "vllm", "nvidia-hbm", False, 1.0, (), {})
+    ordinary = [Residual(replace(base, id=str(n)), n % 100 / 1000, "engine", n % 5) for n in range(300)]
+    strange = [Residual(replace(base, id=f"x{n}"), 2.0, "engine", 5) for n in range(300)]
+    inside = held_in_bounds({"device": [*ordinary, *strange]}, 0.9)["device"]
+    assert not any(inside[300:])
+    assert sum(inside[:300]) > 250
+
+
 def test_errors_are_symmetric_in_nothing_but_their_definition() -> None:
     """Twice too fast is an error of 1, twice too slow one of one half."""
     assert errors([-0.6931471805599453]).median_ape == pytest.approx(1.0)
@@ -181,7 +194,8 @@ def test_fit_recovers_a_law_and_is_the_same_twice(tmp_path: Path) -> None:
 
 
 def test_committed_constants_name_their_command() -> None:
-    """Constants carry the command that writes them, and the number of rows behind each effect."""
+    """Constants carry the command that writes them, and each effect the rows behind it and how far they scatter."""
     document = json.loads(data_path("constants.json").read_text(encoding="utf-8"))
     assert document["command"].startswith("sizer calibrate data/measurements.csv")
-    assert all(len(row) == 3 and row[2] > 0 for term in document["terms"].values() for row in term["effects"])
+    effects = [row for term in document["terms"].values() for row in term["effects"]]
+    assert all(rows > 0 and 0 < spread < 3 for _group, _value, rows, spread in effects)

@@ -54,9 +54,9 @@ def test_step_is_never_faster_than_its_slowest_part_nor_slower_than_their_sum(
 def test_factor_of_unmeasured_groups_is_the_base() -> None:
     """A group without an effect changes nothing; a parent's effects count; a term without constants costs nothing."""
     fitted = Constants({"a": Term(0.0, {"engine: x": 1.0}), "b": Term(0.0, {}, "a")}, {}, {})
-    assert fitted.factor("a", ["engine: y"], {}) == 1.0
-    assert fitted.factor("b", ["engine: x"], {}) == pytest.approx(2.718281828)
-    assert fitted.factor("c", ["engine: x"], {}) == 0.0
+    assert fitted.factor("a", ["engine: y"]) == 1.0
+    assert fitted.factor("b", ["engine: x"]) == pytest.approx(2.718281828)
+    assert fitted.factor("c", ["engine: x"]) == 0.0
 
 
 def test_more_bandwidth_is_faster() -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import log
 from typing import Any
 
 from sizer.calibrate.fit import Fitter, fit_terms, predicted_seconds
-from sizer.calibrate.heldout import SCHEMES, Residual, conformal_bounds, counts, held_out
+from sizer.calibrate.heldout import SCHEMES, Residual, counts, held_out, quantile
+from sizer.calibrate.intervals import bounds_by_group, widening_share
 from sizer.calibrate.measurements import Measurement
 from sizer.calibrate.observations import Observation, observe
 from sizer.calibrate.terms import TERMS
@@ -17,8 +19,8 @@ from sizer.estimate.speed_law import Constants
 COMMAND = "sizer calibrate data/measurements.csv --serving data/serving.csv"
 LEAST_DECODE_SHARE = 0.6
 SERVING_WEIGHT = 0.1
-ENOUGH_ROWS = 40
-"""Held-out rows that a level of evidence needs for bounds of its own; with fewer it takes those of all rows."""
+NORMAL_DEVIATIONS = 1.4826
+"""Standard deviations of a normal distribution in its median absolute deviation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,22 +43,21 @@ def calibrate(rows: Sequence[Measurement], serving: Sequence[Measurement] = ()) 
     observations += under_load
     terms: dict[str, Any] = {}
     spreads: dict[str, Any] = {}
+    shares: dict[str, float] = {}
     residuals: dict[str, dict[str, list[Residual]]] = {}
     for quantity, priors in TERMS.items():
-        chosen = [row for row in observations if row.quantity == quantity]
-        seen = counts(chosen)
-        fitter = Fitter(chosen, priors)
-        theta = fitter.solve()
-        for name, term in fitter.terms(theta).items():
-            effects = [[group, round(value, 5), seen.get(group, len(chosen))] for group, value in term.effects.items()]
-            terms[name] = {"base": round(term.base, 5), "parent": term.parent, "effects": sorted(effects)}
-        residuals[quantity] = {scheme: held_out(fitter, theta, scheme) for scheme in SCHEMES}
-        spreads[quantity] = _spreads([one for scheme in residuals[quantity].values() for one in scheme])
+        fitter = Fitter([row for row in observations if row.quantity == quantity], priors)
+        terms.update(_fitted_terms(fitter))
+        residuals[quantity] = {scheme: held_out(fitter, scheme) for scheme in SCHEMES}
+        shares[quantity] = widening_share(residuals[quantity])
+        bounds = bounds_by_group((one for found in residuals[quantity].values() for one in found), shares[quantity])
+        spreads[quantity] = [[name, round(low, 4), round(high, 4), n] for name, (low, high, n) in bounds.items()]
     document = {
         "schema_version": 1,
         "command": COMMAND,
         "rows": len(observations),
         "counts": {name: n for name, n in sorted(counts(observations).items()) if _is_evidence(name)},
+        "spread_shares": shares,
         "spreads": spreads,
         "terms": terms,
     }
@@ -77,21 +78,34 @@ def requests_as_decode(rows: Sequence[Observation], fitted: Constants) -> list[O
     return found
 
 
+def _fitted_terms(fitter: Fitter) -> dict[str, Any]:
+    """Each term as the document has it: its base, and each group's effect with its rows and their spread."""
+    theta = fitter.solve()
+    evidence = _evidence_by_group(fitter.rows, fitter.seconds(theta))
+    return {
+        name: {
+            "base": round(term.base, 5),
+            "parent": term.parent,
+            "effects": sorted([group, round(value, 5), *evidence[group]] for group, value in term.effects.items()),
+        }
+        for name, term in fitter.terms(theta).items()
+    }
+
+
+def _evidence_by_group(rows: Sequence[Observation], predicted_s: Sequence[float]) -> dict[str, tuple[int, float]]:
+    """The rows of each group, and how far they lie from the fit: their median |log(predicted / measured)| times 1.4826.
+
+    That is the standard deviation of normal residuals, and bad rows hardly move it.
+    """
+    distances: dict[str, list[float]] = {}
+    for row, seconds in zip(rows, predicted_s, strict=True):
+        for group in row.groups.values():
+            distances.setdefault(group, []).append(abs(log(seconds / row.seconds)))
+    return {
+        group: (len(found), round(NORMAL_DEVIATIONS * quantile(sorted(found), 0.5), 4))
+        for group, found in distances.items()
+    }
+
+
 def _is_evidence(group: str) -> bool:
     return group.partition(": ")[0] in EVIDENCE_LEVELS
-
-
-def _spreads(residuals: Sequence[Residual]) -> list[list[Any]]:
-    """Conformal bounds by evidence, and by evidence and engine where rows suffice, with the rows behind them."""
-    everything = [one.log_ratio for one in residuals]
-    groups: dict[str, list[float]] = {level: [] for level in EVIDENCE_LEVELS}
-    for one in residuals:
-        groups[one.evidence].append(one.log_ratio)
-        groups.setdefault(f"{one.evidence}: {one.row.engine}", []).append(one.log_ratio)
-    rows = []
-    for name, found in groups.items():
-        if len(found) < ENOUGH_ROWS and name not in EVIDENCE_LEVELS:
-            continue
-        low, high = conformal_bounds(found if len(found) >= ENOUGH_ROWS else everything)
-        rows.append([name, round(low, 4), round(high, 4), len(found)])
-    return rows

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from math import ceil, exp, log
-from typing import Any
+from math import exp, log
 
 from sizer.calibrate.fit import Fitter
 from sizer.calibrate.observations import Observation
@@ -22,11 +21,12 @@ SCHEMES: dict[str, Callable[[Observation], str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Residual:
-    """A held-out row: the logarithm of measured over predicted speed, and how much of it the fit knew."""
+    """A held-out row: the logarithm of measured over predicted speed, how much of it the fit knew, and its fold."""
 
     row: Observation
     log_ratio: float
     evidence: str
+    fold: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,32 +49,22 @@ def folds(rows: Sequence[Observation], key: Callable[[Observation], str], count:
     return [names for _, names in bins]
 
 
-def held_out(fitter: Fitter, theta: Any, scheme: str) -> list[Residual]:
-    """Each scored row predicted by constants fitted without its group; `theta` is the fit to all rows."""
+def held_out(fitter: Fitter, scheme: str) -> list[Residual]:
+    """Each scored row predicted by constants fitted without its group."""
     import numpy as np
 
     rows, key = fitter.rows, SCHEMES[scheme]
     found: list[Residual] = []
-    for names in folds(rows, key):
+    for fold, names in enumerate(folds(rows, key)):
         held = np.array([key(row) in names for row in rows])
-        predicted = fitter.seconds(fitter.solve(held, start=np.where(_only(fitter, held), fitter.center, theta)))
+        predicted = fitter.seconds(fitter.solve(held))
         seen = counts([row for row, out in zip(rows, held, strict=True) if not out])
         found += [
-            Residual(row, log(seconds / row.seconds), evidence_of(row, seen))
+            Residual(row, log(seconds / row.seconds), evidence_of(row, seen), fold)
             for row, out, seconds in zip(rows, held, predicted, strict=True)
             if out and row.scored
         ]
     return found
-
-
-def _only(fitter: Fitter, held: Any) -> Any:
-    """Parameters of groups that only held-out rows have: they start, and stay, at their prior."""
-    import numpy as np
-
-    kept = np.zeros(len(fitter.design.index))
-    for matrix in fitter.design.matrices.values():
-        kept += np.asarray(abs(matrix[~held]).sum(axis=0)).ravel()
-    return np.concatenate([kept == 0, np.zeros(fitter.offsets.shape[1], dtype=bool)])
 
 
 def evidence_of(row: Observation, seen: Mapping[str, int]) -> str:
@@ -102,12 +92,3 @@ def quantile(ordered: Sequence[float], share: float) -> float:
     low = int(position)
     high = min(low + 1, len(ordered) - 1)
     return ordered[low] + (ordered[high] - ordered[low]) * (position - low)
-
-
-def conformal_bounds(log_ratios: Sequence[float], share: float = 0.9) -> tuple[float, float]:
-    """Bounds that hold `share` of rows like these: split conformal, the ranks of each tail rounded outward."""
-    ordered = sorted(log_ratios)
-    tail = (1 - share) / 2 * (len(ordered) + 1)
-    low = max(0, int(tail) - 1)
-    high = min(len(ordered) - 1, ceil(len(ordered) + 1 - tail) - 1)
-    return ordered[low], ordered[high]

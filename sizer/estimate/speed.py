@@ -17,7 +17,7 @@ from sizer.model.architecture import Architecture, Basis
 from sizer.precision.stored import Stored
 
 LINK_TERMS = frozenset({"ranks", "moved", "hops", "prefill_ranks", "prefill_moved", "prefill_host"})
-EVIDENCE_LEVELS = ("engine device", "backend generation", "backend", "engine", "none")
+EVIDENCE_LEVELS = ("engine device", "backend generation", "backend family", "backend", "engine", "none")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +89,14 @@ def evidence(case: SpeedCase, fitted: Constants) -> str:
     return next((level for level in EVIDENCE_LEVELS[:-1] if fitted.counts.get(found[level], 0)), "none")
 
 
+def interval_keys(level: str, engine: str) -> tuple[str, ...]:
+    """The groups whose spread an interval may follow, the narrowest first; the last one always has a spread."""
+    return f"{level}: {engine}", level
+
+
 def _interval(rate: float, case: SpeedCase, fitted: Constants, quantity: str) -> tuple[float, float]:
-    level, spreads = evidence(case, fitted), fitted.spreads[quantity]
-    low, high = spreads.get(f"{level}: {case.engine.name}") or spreads[level]
+    keys = interval_keys(evidence(case, fitted), case.engine.name)
+    low, high = next(fitted.spreads[quantity][key] for key in keys if key in fitted.spreads[quantity])
     return rate * exp(low), rate * exp(high)
 
 
