@@ -71,7 +71,7 @@ def _matches(row: dict[str, str], device: Device) -> bool:
 
 
 def runs_fast(precision: str, engine: str, device: Device) -> bool:
-    """Whether a precision runs on the device and has the matrix units that the engine wants; unknown ones do not forbid."""
+    """Whether a precision runs on the device with the matrix units that the engine wants; unknown ones pass."""
     peaks = {peak for peak, _ in _needs_of(precision, engine) if peak}
     has_units = not device.peak_flops_per_s or peaks <= device.peak_flops_per_s.keys()
     return has_units and runs(precision, engine, device)
