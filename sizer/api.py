@@ -28,6 +28,7 @@ class DeviceAsked:
     bandwidth_bytes_per_s: float | None = None
     memory_bytes: int | None = None
     flops_per_s: float | None = None
+    power_limit_w: float | None = None
     host: str | None = None
     ram_bytes: int | None = None
     ram_bandwidth_bytes_per_s: float | None = None
@@ -76,7 +77,7 @@ def targets(asked: DeviceAsked, say: Callable[[str], None] | None = None) -> lis
     This machine's CPU, where nobody has measured it, is measured once (two seconds, stored); `say` is told so.
     Raises UnknownDevice with the nearest names, UsageError where figures contradict.
     """
-    from sizer.device.catalogue import described, find, override
+    from sizer.device.catalogue import described, find, override, power_limited
 
     figures = (asked.bandwidth_bytes_per_s, asked.memory_bytes, asked.flops_per_s)
     if not any(figure is not None for figure in figures):
@@ -87,6 +88,8 @@ def targets(asked: DeviceAsked, say: Callable[[str], None] | None = None) -> lis
         found = [described(*figures)]
     else:
         found = [find("this")]
+    if asked.power_limit_w is not None:
+        found = [power_limited(target, asked.power_limit_w) for target in found]
     return [_with_host(target, asked) for target in found]
 
 
@@ -211,6 +214,7 @@ def estimate(
     bandwidth_bytes_per_s: float | None = None,
     memory_bytes: int | None = None,
     flops_per_s: float | None = None,
+    power_limit_w: float | None = None,
     host: str | None = None,
     ram_bytes: int | None = None,
     ram_bandwidth_bytes_per_s: float | None = None,
@@ -247,6 +251,7 @@ def estimate(
         bandwidth_bytes_per_s=bandwidth_bytes_per_s,
         memory_bytes=memory_bytes,
         flops_per_s=flops_per_s,
+        power_limit_w=power_limit_w,
         host=host,
         ram_bytes=ram_bytes,
         ram_bandwidth_bytes_per_s=ram_bandwidth_bytes_per_s,

@@ -21,6 +21,7 @@ _NUMBER = r"\s*([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*"
 _BYTES = re.compile(_NUMBER + r"([kmgtp]?)(i?)(b?)", re.IGNORECASE)
 _RATE = re.compile(_NUMBER + r"([kmgtp]?)(i?)b\s*(?:/\s*s|ps)", re.IGNORECASE)
 _FLOPS = re.compile(_NUMBER + r"([kmgtp]?)\s*(?:fl)?ops?(?:/s)?", re.IGNORECASE)
+_WATTS = re.compile(_NUMBER + r"\s*(?:w|watts?)?", re.IGNORECASE)
 _COUNT = re.compile(_NUMBER + r"([kmbgt]?)", re.IGNORECASE)
 
 
@@ -68,6 +69,14 @@ def parse_flops(text: str) -> float:
         raise InvalidQuantity(f"{text!r} is not a compute rate.", "Write it as 71TFLOPS.")
     number, prefix = match.groups()
     return _scaled(text, number, _SCALES[prefix.lower()])
+
+
+def parse_watts(text: str) -> float:
+    """Watts of `250W` or `250`."""
+    match = _WATTS.fullmatch(text)
+    if not match or float(match[1]) <= 0:
+        raise InvalidQuantity(f"{text!r} is not a power.", "Write it as 250W.")
+    return float(match[1])
 
 
 def parse_count(text: str) -> int:

@@ -13,7 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sizer.device import rows
-from sizer.device.catalogue import THIS_MACHINE, THIS_PART, described, find, override, search
+from sizer.device.catalogue import THIS_MACHINE, THIS_PART, described, find, override, power_limited, search
 from sizer.device.lookup import find_row
 from sizer.device.spelling import spell, squash
 from sizer.errors import SizerError, UnknownDevice, UsageError
@@ -144,6 +144,18 @@ def test_override_and_described_take_the_users_figures() -> None:
     assert target.device.key == "rtx-4090"
     blank = described(bandwidth_bytes_per_s=100e9).device
     assert (blank.bandwidth_bytes_per_s, blank.memory_bytes) == (100e9, None)
+
+
+def test_power_limit_cuts_compute_and_leaves_bandwidth() -> None:
+    """Peaks fall in proportion, bandwidth stays; a limit above the own one changes nothing; unknown power is told."""
+    card = find("rtx-3090")
+    held = power_limited(card, 175.0)
+    assert held.device.peak_flops_per_s["fp16"] == card.device.peak_flops_per_s["fp16"] / 2
+    assert held.device.bandwidth_bytes_per_s == card.device.bandwidth_bytes_per_s
+    assert "nobody has measured" in held.notes[-1]
+    assert power_limited(card, 400.0).device == card.device
+    with pytest.raises(UsageError, match="20W"):
+        power_limited(find("snapdragon-x-elite"), 20.0)
 
 
 def test_search_finds_by_every_word() -> None:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from sizer.errors import UsageError
-from sizer.units import MIB, parse_bytes, parse_count, parse_flops, parse_rate
+from sizer.units import MIB, parse_bytes, parse_count, parse_flops, parse_rate, parse_watts
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -92,6 +92,12 @@ def device_options(function: Command) -> Command:
             type=Quantity("rate", parse_flops),
             metavar="RATE",
             help="Dense 16-bit compute of the device, as 71TFLOPS.",
+        ),
+        click.option(
+            "--power-limit",
+            type=Quantity("power", parse_watts),
+            metavar="WATTS",
+            help="Power that the device is held to, as 250W.",
         ),
         click.option("--host", metavar="D", help="CPU that holds what does not fit on the device."),
         click.option("--ram", type=SIZE, metavar="SIZE", help="The host's memory, as 64GiB."),

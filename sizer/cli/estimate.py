@@ -96,6 +96,7 @@ def devices_asked(options: dict[str, Any]) -> DeviceAsked:
         bandwidth_bytes_per_s=options["bandwidth"],
         memory_bytes=options["memory"],
         flops_per_s=options["flops"],
+        power_limit_w=options["power_limit"],
         host=options["host"],
         ram_bytes=options["ram"],
         ram_bandwidth_bytes_per_s=options["ram_bandwidth"],

@@ -18,6 +18,7 @@ from sizer.device.spelling import squash
 from sizer.errors import UnknownDevice, UsageError, nearest
 
 LONGEST_NAME = 300
+LEAST_MEASURED_POWER_SHARE = 0.6
 MOST_DEVICES = 100_000
 # Unlike devices that one machine is taken to hold.
 MOST_PARTS = 16
@@ -229,6 +230,30 @@ def override(
         device = replace(device, peak_flops_per_s=peaks)
         notes.append("fp16 and bf16 peak as given")
     return replace(target, device=device, notes=tuple(notes))
+
+
+def power_limited(target: Target, limit_w: float) -> Target:
+    """The target with each device's compute cut in proportion to a power limit; its memory bandwidth stays.
+
+    On an RTX 3090 (350 W) held to 220 to 300 W, one sequence decodes within 2.5 % of its speed, and 32 sequences a card
+    lose 14 to 20 % at 220 W; peaks in proportion predict 14 % (data/measurements.csv, lotto3090). Raises UsageError
+    where the device's own power is not known.
+    """
+    device = target.device
+    if device.tdp_w is None:
+        raise UsageError(
+            f"--power-limit {limit_w:g}W: the power of {device.name!r} is not known.",
+            "Give its compute at that limit with --flops.",
+        )
+    if limit_w >= device.tdp_w:
+        note = f"the power limit of {limit_w:g} W is no lower than the card's own {device.tdp_w:g} W: nothing changes"
+        return replace(target, notes=(*target.notes, note))
+    share = limit_w / device.tdp_w
+    peaks = {name: peak * share for name, peak in device.peak_flops_per_s.items()}
+    note = f"compute cut to {share:.0%} by the power limit of {limit_w:g} W, bandwidth as it is"
+    if share < LEAST_MEASURED_POWER_SHARE:
+        note += f"; below {LEAST_MEASURED_POWER_SHARE:.0%} of a card's power nobody has measured"
+    return replace(target, device=replace(device, peak_flops_per_s=peaks), notes=(*target.notes, note))
 
 
 def described(

@@ -14,6 +14,7 @@ from sizer.model.architecture import Architecture
 from sizer.precision.stored import Stored
 
 REFERENCE_FLOPS_PER_BYTE = 100.0
+CPU_REFERENCE_FLOPS_PER_S, CPU_POWER = 2e12, 0.5
 FIRST_YEAR, LATEST_YEAR = 2023, 2026
 
 
@@ -152,10 +153,16 @@ def _link(case: SpeedCase) -> str:
 
 
 def nominal_flops_per_s(device: Device, accumulates: str = "fp32") -> float:
-    """The dense peak that compute terms are relative to: 16-bit, else 32-bit, else a guess from the bandwidth."""
+    """The dense peak that compute terms are relative to: 16-bit, else 32-bit, else what the bandwidth lets expect.
+
+    Tables rarely tell a CPU's peak. Wide memory has fewer FLOPs for each of its bytes (cores x clock x FLOPs a cycle:
+    about 20 a byte on two channels, 6 on GB10, 2 on Apple's Max), so the guess grows with the root of the bandwidth;
+    of the exponents 0.25, 0.5 and 1 that has the lowest held-out error.
+    """
     peaks = device.peak_flops_per_s
     if is_cpu(device):
-        return peaks.get("fp32", 0) or (device.bandwidth_bytes_per_s or 5e10) * 20
+        bandwidth = device.bandwidth_bytes_per_s or 5e10
+        return peaks.get("fp32", 0) or CPU_REFERENCE_FLOPS_PER_S * (bandwidth / 1e11) ** CPU_POWER
     faster = peaks.get("fp16_acc16") if accumulates == "fp16" else None
     known = faster or peaks.get("bf16") or peaks.get("fp16") or 2 * peaks.get("fp32", 0)
     return known or (device.bandwidth_bytes_per_s or 5e10) * REFERENCE_FLOPS_PER_BYTE
