@@ -31,7 +31,8 @@ LARGE_TYPE = "q8_0"
 
 DYNAMIC_NOTE = (
     "The publisher chose each tensor's type by hand: no config tells them. "
-    "These are the bytes of {base}, the type that the name starts from; eleven known files are 6 % smaller to 9 % larger."
+    "These are the bytes of {base}, the type that the name starts from; eleven known files are 6 % smaller "
+    "to 9 % larger."
 )
 
 
