@@ -59,6 +59,15 @@ def test_factor_of_unmeasured_groups_is_the_base() -> None:
     assert fitted.factor("c", ["engine: x"]) == 0.0
 
 
+@pytest.mark.parametrize("device", ["rtx-4090", "ryzen-5-5600x", "raspberry-pi-5", "a100"])
+def test_interval_stays_below_the_nominal_bandwidth(device: str) -> None:
+    """However wide an interval is, reading the step's bytes at the nominal bandwidth is faster than its upper end."""
+    target = find(device)
+    decode = _speed(target).decode
+    fastest = (target.device.bandwidth_bytes_per_s or 0) / decode.bytes_per_token
+    assert decode.tokens_per_s <= (decode.high_tokens_per_s or 0) <= fastest * (1 + 1e-6)
+
+
 def test_more_bandwidth_is_faster() -> None:
     """The same card with twice the bandwidth decodes faster, but never more than twice as fast."""
     target = find("rtx-4090")

@@ -28,7 +28,7 @@ def conformal_bounds(log_ratios: Sequence[float], share: float = COVERAGE) -> tu
 
 
 def bounds_by_group(residuals: Iterable[Residual], share: float) -> Bounds:
-    """Bounds that hold `share` of these residuals, by evidence, and by evidence and engine where rows suffice."""
+    """Bounds that hold `share` of these residuals: by evidence, and by what `interval_keys` adds where rows suffice."""
     groups: dict[str, list[float]] = {level: [] for level in EVIDENCE_LEVELS}
     everything = []
     for one in residuals:
@@ -74,4 +74,4 @@ def _holds(bounds: Bounds, one: Residual) -> bool:
 
 
 def _keys(one: Residual) -> tuple[str, ...]:
-    return interval_keys(one.evidence, one.row.engine)
+    return interval_keys(one.evidence, one.row.engine, one.row.family, one.row.moe)

@@ -8,7 +8,7 @@ from math import exp
 
 from sizer.device.records import Target
 from sizer.estimate.records import Decode, Placement, Prefill, Request, Speed, StageTime
-from sizer.estimate.speed_case import SpeedCase, groups, speed_case
+from sizer.estimate.speed_case import SpeedCase, device_family, groups, speed_case
 from sizer.estimate.speed_law import COMPUTE, MEMORY, OVERHEAD, Amount, Constants, combine, constants, parts_of
 from sizer.estimate.speed_terms import decode_amounts, parallelism, prefill_amounts, prompt_traffic
 from sizer.estimate.traffic import Traffic, decode_traffic
@@ -89,15 +89,27 @@ def evidence(case: SpeedCase, fitted: Constants) -> str:
     return next((level for level in EVIDENCE_LEVELS[:-1] if fitted.counts.get(found[level], 0)), "none")
 
 
-def interval_keys(level: str, engine: str) -> tuple[str, ...]:
-    """The groups whose spread an interval may follow, the narrowest first; the last one always has a spread."""
-    return f"{level}: {engine}", level
+def interval_keys(level: str, engine: str, family: str, moe: bool) -> tuple[str, ...]:
+    """The groups whose spread an interval may follow, the narrowest first; the last one always has a spread.
+
+    CPUs have one of their own, whatever the engine: how many cores and channels a row had is rarely told. Elsewhere
+    mixtures of experts are told from dense models.
+    """
+    narrowest = "cpu" if family.startswith("cpu") else f"{engine}, {'mixture of experts' if moe else 'dense'}"
+    return f"{level}: {narrowest}", f"{level}: {engine}", level
 
 
 def _interval(rate: float, case: SpeedCase, fitted: Constants, quantity: str) -> tuple[float, float]:
-    keys = interval_keys(evidence(case, fitted), case.engine.name)
+    moe = case.architecture.experts is not None
+    keys = interval_keys(evidence(case, fitted), case.engine.name, device_family(case.device), moe)
     low, high = next(fitted.spreads[quantity][key] for key in keys if key in fitted.spreads[quantity])
     return rate * exp(low), rate * exp(high)
+
+
+def _bandwidth_limit(step: Timed) -> float:
+    """Steps a second at which the weights and the cache alone would take the nominal bandwidth: nothing is faster."""
+    nominal_s = sum(amount.nominal_s for amount, _ in step.terms if amount.part == MEMORY)
+    return 1 / nominal_s if nominal_s > 0 else float("inf")
 
 
 def replicas(case: SpeedCase) -> int:
@@ -111,6 +123,7 @@ def decode_of(case: SpeedCase, fitted: Constants) -> tuple[Decode, tuple[StageTi
     step = timed(decode_amounts(case, traffic), case, fitted)
     rate = 1 / step.total_s
     low, high = _interval(rate, case, fitted, "decode")
+    high = max(rate, min(high, _bandwidth_limit(step)))
     bytes_per_token = round(traffic.bytes_read / max(1, case.workload.batch_size))
     return Decode(rate, low, high, bytes_per_token, step.bound), _stages(traffic, step)
 

@@ -127,7 +127,7 @@ def decode_amounts(case: SpeedCase, traffic: Traffic) -> tuple[Amount, ...]:
         Amount("experts", MEMORY, experts * (1 - experts_away) / bandwidth),
         Amount("cache", MEMORY, traffic.cache_bytes / bandwidth),
         Amount("host", MEMORY, hosted / host_bandwidth_bytes_per_s(case)),
-        Amount("compute", COMPUTE, traffic.flops / peak),
+        Amount("cpu_compute" if is_cpu(case.device) else "compute", COMPUTE, traffic.flops / peak),
         Amount("launch", LAUNCH, layers * LAYER_S),
         Amount("expert_launch", LAUNCH, moe_layer_count(case.architecture) * expert_count(case) * EXPERT_S),
         Amount("layers", OVERHEAD, layers * LAYER_S),
