@@ -144,10 +144,6 @@ def _request(case: SpeedCase, decode: Decode, prefill: Prefill) -> Request:
     return Request(output / latency_s, latency_s, together * output / latency_s)
 
 
-_STAGE_TERMS = {"experts": ("experts", "prefill_experts"), "kv": ("cache", "prefill_attention")}
-_WEIGHT_TERMS = ("weights", "prefill_weights", "prefill_compute")
-
-
 def _stages(traffic: Traffic, step: Timed) -> tuple[StageTime, ...]:
     """The step's time by stage: memory and compute by the stages' bytes and FLOPs, then each overhead by its name.
 
