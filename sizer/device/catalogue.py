@@ -95,7 +95,7 @@ def _single(text: str) -> Target | None:
     if named:
         found = Found(rows.device(rows.by_key()[named.key]))
         note = f"{named.name} is represented by {found.device.name}: {named.source}"
-        return _target(replace(found, notes=(note,)))
+        return _target(found._replace(notes=(note,)))
     found = take_slice(text, find_row)
     return _target(found) if found else None
 

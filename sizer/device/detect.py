@@ -200,7 +200,7 @@ def _cpu_row(machine: Machine) -> Found | None:
     found = find_row(machine.cpu) or find_row(machine.product) or find_family(machine.cpu)
     if found and found.device.kind not in {"gpu", "npu", "tpu"}:
         notes = tuple(note for note in found.notes if "the largest is assumed" not in note)
-        return replace(found, notes=notes)
+        return found._replace(notes=notes)
     for row in read_rows("cpu_models.csv"):
         same = (row["vendor"], row["family"]) == (machine.cpu_vendor, str(machine.cpu_family))
         if same and int(row["first_model"]) <= (machine.cpu_model or 0) <= int(row["last_model"]):

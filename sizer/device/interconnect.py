@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import cache
+from typing import NamedTuple
 
 from sizer.device.records import Device
 from sizer.tables import read_rows
@@ -18,8 +18,7 @@ SLOT_LANES = 16
 _PCIE = re.compile(r"(\d)\.0(?: x(\d+))?")
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
+class Link(NamedTuple):
     """A link by name, its rate in one direction, and where that was read."""
 
     name: str

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
+from typing import NamedTuple
 
 from sizer.device import rows
 from sizer.device.records import Device
@@ -23,8 +24,7 @@ _GPU_BIN = re.compile(r"\s*\(?\d+-core GPU\)?")
 _DIGITS = re.compile(r"[a-z]*\d+[a-z0-9]*")
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """A device, and what was assumed to find it."""
 
     device: Device

@@ -8,8 +8,8 @@ states (memory, form factor, GPU cores) contradicts the other. Words are never m
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import cache
+from typing import NamedTuple
 
 
 def _set(words: str) -> frozenset[str]:
@@ -84,8 +84,7 @@ _WORD = re.compile(r"[a-z0-9]+(?:\.[0-9]+)?")
 _SQUASH = re.compile(r"[^a-z0-9+]+")
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(NamedTuple):
     """The figures that a spelling states."""
 
     memory_gib: float | None = None
@@ -97,8 +96,7 @@ class Facts:
     cores: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Spelling:
+class Spelling(NamedTuple):
     """One spelling taken apart: `core` identifies, `form` is sxm… or pcie, `part` is cpu or npu."""
 
     core: frozenset[str]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
+from typing import NamedTuple
 
 from sizer.device.records import Device
 from sizer.errors import UnknownEngine, did_you_mean
@@ -12,8 +12,7 @@ from sizer.tables import read_rows
 CPU_KINDS = frozenset({"cpu", "sbc"})
 
 
-@dataclass(frozen=True, slots=True)
-class Engine:
+class Engine(NamedTuple):
     """One inference engine.
 
     `runtime` is the engine whose kernels it shares: the constants of an engine shrink toward its runtime's.

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
 from functools import cache, lru_cache
+from typing import NamedTuple
 
 from sizer.estimate.activations import LAYER_CODES, LayerCode, activation_values_per_token, rotary_table_bytes
 from sizer.estimate.kv_cache import cache_format, mixer_cache_bytes, sequence_cache_bytes, while_reading
@@ -15,8 +15,7 @@ from sizer.precision.stored import Stored
 from sizer.tables import read_rows
 
 
-@dataclass(frozen=True, slots=True)
-class EngineMemory:
+class EngineMemory(NamedTuple):
     """How an engine takes memory: one row of `data/engine_memory.csv`.
 
     `allocates` is as_needed, fraction_of_device, fraction_of_free (of what is free once the weights are loaded) or

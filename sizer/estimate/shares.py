@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 from functools import cache, lru_cache
+from typing import NamedTuple
 
 from sizer.device.records import Device, Target
 from sizer.estimate.engines import is_cpu
@@ -41,8 +42,7 @@ class Case:
         return is_cpu(self.target.device)
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
+class Held(NamedTuple):
     """Weights, cache and layers that one place holds."""
 
     weights_bytes: int

@@ -14,10 +14,9 @@ lowest held-out error of 2, 3, 4 and 8: stages overlap, but not wholly.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from functools import cache
 from math import exp
-from typing import Any
+from typing import Any, NamedTuple
 
 from sizer.tables import read_json
 
@@ -27,8 +26,7 @@ OVERLAPPING = (MEMORY, COMPUTE, LAUNCH)
 CONSTANTS_FILE = "constants.json"
 
 
-@dataclass(frozen=True, slots=True)
-class Amount:
+class Amount(NamedTuple):
     """One term of a step: its name, which part of the step it belongs to, and its nominal seconds."""
 
     term: str
@@ -36,8 +34,7 @@ class Amount:
     nominal_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class Term:
+class Term(NamedTuple):
     """The fitted constants of one term: log-factors of its base and of each group, by name."""
 
     base: float
@@ -45,8 +42,7 @@ class Term:
     parent: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Constants:
+class Constants(NamedTuple):
     """All fitted constants: terms by name, how many fitted rows each group has, and held-out spreads.
 
     `spreads` are by quantity and evidence level: the logarithms of measured over predicted speed of rows that were held

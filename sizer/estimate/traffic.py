@@ -9,7 +9,7 @@ not run while text is decoded.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from sizer.estimate.kv_cache import cache_format
 from sizer.estimate.workload import Workload
@@ -38,8 +38,7 @@ _NOT_MULTIPLIED = {Role.NORM, Role.BIAS, Role.EXPERT_BIAS, Role.EMBEDDING, Role.
 _RUNNING_TOWERS = {Tower.TEXT}
 
 
-@dataclass(frozen=True, slots=True)
-class StageTraffic:
+class StageTraffic(NamedTuple):
     """One stage of a step: bytes of weights and of cache it moves, FLOPs it does, weights (elements) it unpacks."""
 
     stage: str
@@ -64,8 +63,7 @@ class StageTraffic:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Traffic:
+class Traffic(NamedTuple):
     """The traffic of one step (or of a whole prefill), by stage. `tokens` is how many tokens the step processes."""
 
     stages: tuple[StageTraffic, ...]
@@ -244,8 +242,7 @@ def expansion_flops(mixer: Mixer, attended: int) -> int:
     return 2 * mixer.latent_elements * mixer.heads * (mixer.qk_head_dim + mixer.v_head_dim) * attended
 
 
-@dataclass(frozen=True, slots=True)
-class _RoutedTokens:
+class _RoutedTokens(NamedTuple):
     """How many sequences route tokens in a step, and how many tokens each."""
 
     sequences: int

@@ -172,7 +172,7 @@ def _joined(part: GgufTensor, same: list[GgufTensor]) -> GgufTensor:
 
 def _with_layers(part: GgufTensor, layers: tuple[int, ...]) -> GgufTensor:
     """The tensor of these layers alone."""
-    return part if layers == part.layers else replace(part, tensor=replace(part.tensor, layers=layers))
+    return part if layers == part.layers else part._replace(tensor=replace(part.tensor, layers=layers))
 
 
 def _notes(row: Precision, prepared: _Prepared) -> tuple[tuple[str, ...], bool]:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from sizer.model.architecture import Architecture, MixerKind, Module, Role, Tensor, Tower
 from sizer.precision.schemes import matrix_shape
@@ -40,8 +40,7 @@ OTHER_FILE = frozenset({Tower.VISION, Tower.AUDIO, Tower.PROJECTOR})
 BUFFER = Role.OTHER
 
 
-@dataclass(frozen=True, slots=True)
-class GgufTensor:
+class GgufTensor(NamedTuple):
     """One tensor of the file, or the same one of several layers (`blk.{layer}.attn_q.weight`).
 
     `ne0` is the row length, `rows` how many there are in all, `stacked` whether there is a third dimension, `dims` the
@@ -61,8 +60,7 @@ class GgufTensor:
         return self.tensor.layers
 
 
-@dataclass(frozen=True)
-class GgufModel:
+class GgufModel(NamedTuple):
     """What `llama-quantize` knows of a model. `kv_groups` is its n_gqa, `layers` its block count, draft layers too.
 
     `native_experts` is the type of experts that the checkpoint already stores in a ggml type (MXFP4): files of every
