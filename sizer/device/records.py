@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +45,7 @@ class Device:
     memory_limit_bytes: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class LocalRatio:
+class LocalRatio(NamedTuple):
     """What benchmarks on this machine showed: measured over predicted decode and prefill speed, and when (ISO)."""
 
     engine: str
@@ -98,8 +98,7 @@ class Instance:
     source: str
 
 
-@dataclass(frozen=True, slots=True)
-class DeviceClass:
+class DeviceClass(NamedTuple):
     """A class of devices (`consumer-cpu`) and the row that stands for it: the median bandwidth of its members."""
 
     name: str

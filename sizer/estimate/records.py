@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from sizer.device.records import Target
 from sizer.estimate.workload import Workload
@@ -11,8 +12,7 @@ from sizer.model.architecture import Architecture
 from sizer.precision.stored import Stored
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(NamedTuple):
     """A named share of memory and what it is made of; `tree` makes one whose size is the sum of its parts."""
 
     name: str
@@ -50,8 +50,7 @@ class Footprint:
         return self.weights, self.kv_cache, self.activations, self.overhead
 
 
-@dataclass(frozen=True, slots=True)
-class Share:
+class Share(NamedTuple):
     """What one place (a device or the host) holds of the model."""
 
     place: str
@@ -107,8 +106,7 @@ class Placement:
         return sum(share.total_bytes for share in self.shares)
 
 
-@dataclass(frozen=True, slots=True)
-class Decode:
+class Decode(NamedTuple):
     """Speed of decoding: one sequence's tokens/s with its 90 % interval, None where it is not known."""
 
     tokens_per_s: float
@@ -123,8 +121,7 @@ class Decode:
         return 1 / self.tokens_per_s
 
 
-@dataclass(frozen=True, slots=True)
-class Prefill:
+class Prefill(NamedTuple):
     """Speed of reading the prompt: all sequences' tokens/s with its 90 % interval, and the time to the first token."""
 
     tokens_per_s: float
@@ -134,8 +131,7 @@ class Prefill:
     bound: str
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """A whole request: generated tokens over total time, prefill included; throughput is all sequences together."""
 
     tokens_per_s: float
@@ -143,8 +139,7 @@ class Request:
     throughput_tokens_per_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class StageTime:
+class StageTime(NamedTuple):
     """One stage of a step: what it reads, what it computes, how long it takes and what binds it."""
 
     stage: str
@@ -154,8 +149,7 @@ class StageTime:
     bound: str
 
 
-@dataclass(frozen=True, slots=True)
-class Speed:
+class Speed(NamedTuple):
     """Decode, prefill and request speeds of one placement, with the decode step's time by stage."""
 
     decode: Decode
@@ -166,8 +160,7 @@ class Speed:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Speculation:
+class Speculation(NamedTuple):
     """What a draft model gains. `tokens_per_s` is one sequence's; `speedup` below 1 says that it does not pay."""
 
     tokens_per_step: float

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from sizer.device.records import LocalRatio, Target
 from sizer.estimate.records import Request, Speed
@@ -27,14 +26,12 @@ def as_measured_here(speed: Speed, target: Target, workload: Workload, engine: s
     ratio = ratio_for(target.local_ratios, engine, precision)
     if ratio is None:
         return speed
-    decode = replace(
-        speed.decode,
+    decode = speed.decode._replace(
         tokens_per_s=speed.decode.tokens_per_s * ratio.decode,
         low_tokens_per_s=_times(speed.decode.low_tokens_per_s, ratio.decode),
         high_tokens_per_s=_times(speed.decode.high_tokens_per_s, ratio.decode),
     )
-    prefill = replace(
-        speed.prefill,
+    prefill = speed.prefill._replace(
         tokens_per_s=speed.prefill.tokens_per_s * ratio.prefill,
         low_tokens_per_s=_times(speed.prefill.low_tokens_per_s, ratio.prefill),
         high_tokens_per_s=_times(speed.prefill.high_tokens_per_s, ratio.prefill),
@@ -51,8 +48,8 @@ def as_measured_here(speed: Speed, target: Target, workload: Workload, engine: s
         decode=decode,
         prefill=prefill,
         request=Request(rate, latency_s, rate * workload.batch_size),
-        decode_stages=tuple(replace(one, time_s=one.time_s / ratio.decode) for one in speed.decode_stages),
-        prefill_stages=tuple(replace(one, time_s=one.time_s / ratio.prefill) for one in speed.prefill_stages),
+        decode_stages=tuple(one._replace(time_s=one.time_s / ratio.decode) for one in speed.decode_stages),
+        prefill_stages=tuple(one._replace(time_s=one.time_s / ratio.prefill) for one in speed.prefill_stages),
         notes=(*speed.notes, note),
     )
 
