@@ -1,13 +1,29 @@
-"""What every test gets: a user data folder of its own, so that no test reads or writes the user's measurements."""
+"""What tests share: a user data folder of its own, so that none touches the user's measurements, and the command."""
 
 from __future__ import annotations
 
 import os
 
 import pytest
+from clirun import Result, Run
+
+from sizer.cli import main
 
 
 @pytest.fixture(autouse=True, scope="session")
 def own_data_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Point the user's data folder at a temporary one, for child processes too."""
     os.environ["XDG_DATA_HOME"] = str(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs `sizer ARGS` in this process."""
+
+    def call(*args: str) -> Result:
+        with pytest.raises(SystemExit) as stopped:
+            main(list(args))
+        captured = capsys.readouterr()
+        return Result(int(stopped.value.code or 0), captured.out, captured.err)
+
+    return call

@@ -6,9 +6,10 @@ import json
 import random
 import struct
 from collections.abc import Mapping, Sequence
+from math import prod
 from typing import Any
 
-from sizer.model.headers import Header
+from sizer.model.headers import Header, HeaderTensor
 from sizer.model.headers_gguf import GGML_TYPES
 from sizer.precision.formats import format_of
 
@@ -21,12 +22,18 @@ def safetensors_header(tensors: Mapping[str, tuple[str, Sequence[int]]]) -> tupl
     fields: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     offset = 0
     for name, (dtype, shape) in tensors.items():
-        size = BITS[dtype] // 8
-        for dimension in shape:
-            size *= dimension
+        size = BITS[dtype] // 8 * prod(shape)
         fields[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [offset, offset + size]}
         offset += size
     return fields, offset
+
+
+def torch_header(tensors: Mapping[str, tuple[str, tuple[int, ...]]]) -> Header:
+    """The header that a reader would make of a checkpoint of these tensors."""
+    found = tuple(
+        HeaderTensor(name, dtype, shape, BITS[dtype] // 8 * prod(shape)) for name, (dtype, shape) in tensors.items()
+    )
+    return Header("safetensors", found, sum(tensor.size_bytes for tensor in found) + 100)
 
 
 def safetensors_bytes(tensors: Mapping[str, tuple[str, Sequence[int]]]) -> bytes:

@@ -6,37 +6,11 @@ import csv
 import io
 import json
 import shlex
-from collections.abc import Callable
-from typing import NamedTuple
 
 import pytest
+from clirun import Run
 
-from sizer.cli import main
-
-
-class Result(NamedTuple):
-    """What a command left: exit code, stdout, stderr."""
-
-    code: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Result]
 QWEN = "Qwen/Qwen3-8B"
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs `sizer ARGS` in this process."""
-
-    def call(*args: str) -> Result:
-        with pytest.raises(SystemExit) as stopped:
-            main(list(args))
-        captured = capsys.readouterr()
-        return Result(int(stopped.value.code or 0), captured.out, captured.err)
-
-    return call
 
 
 def test_recommend_json_has_the_choice_and_what_it_gives_up(run: Run) -> None:

@@ -5,40 +5,16 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
+from clirun import Run
 
 import sizer
-from sizer.cli import COMMANDS, main
+from sizer.cli import COMMANDS
 
 LLAMA = "meta-llama/Meta-Llama-3-8B-Instruct"
-
-
-class Result(NamedTuple):
-    """What a command left: exit code, stdout, stderr."""
-
-    code: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Result]
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs `sizer ARGS` in this process."""
-
-    def call(*args: str) -> Result:
-        with pytest.raises(SystemExit) as stopped:
-            main(list(args))
-        captured = capsys.readouterr()
-        return Result(int(stopped.value.code or 0), captured.out, captured.err)
-
-    return call
 
 
 def estimates(run: Run, *args: str) -> dict[str, Any]:

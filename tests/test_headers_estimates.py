@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from headerfiles import BITS
+from headerfiles import torch_header
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,7 +13,6 @@ from sizer.errors import SizerError
 from sizer.estimate.answer import model_estimate
 from sizer.estimate.estimate import Question, estimate
 from sizer.estimate.workload import Workload
-from sizer.model.headers import Header, HeaderTensor
 from sizer.model.headers_torch_model import torch_model
 from sizer.units import GIB
 
@@ -41,16 +40,9 @@ def test_what_a_header_holds_is_estimated_or_refused(
     tensors: dict[str, tuple[str, tuple[int, ...]]], engine: str, precision: str
 ) -> None:
     """Any tensors under the usual names, in any shape: an answer with finite bytes, or a SizerError."""
-    found = []
-    for name, (dtype, shape) in tensors.items():
-        size = BITS[dtype] // 8
-        for dimension in shape:
-            size *= dimension
-        found.append(HeaderTensor(name, dtype, shape, size))
     target = Target(Device("card", "Card", "nvidia", "gpu", GIB, 1e12, {"fp16": 1e13}))
     with suppress(SizerError):
-        whole = sum(tensor.size_bytes for tensor in found)
-        architecture, stored = torch_model(Header("safetensors", tuple(found), whole + 100), "m", None)
+        architecture, stored = torch_model(torch_header(tensors), "m", None)
         kept = None if precision else stored
         asked = Question(architecture, target, precision or "bf16", Workload(), engine=engine, stored=kept)
         memory = model_estimate(estimate(asked)).memory

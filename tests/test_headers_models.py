@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from headerfiles import BITS, LLAMA, BytesSource, gguf_bytes, llama_tensors, tensor_bytes
+from headerfiles import BITS, LLAMA, BytesSource, gguf_bytes, llama_tensors, tensor_bytes, torch_header
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,7 +14,6 @@ from sizer.errors import InvalidHeader, UnsupportedArchitecture
 from sizer.model.architecture import Architecture, Basis, MixerKind, MlpKind, Module, Role
 from sizer.model.catalogue import entries, load
 from sizer.model.families import build
-from sizer.model.headers import Header, HeaderTensor
 from sizer.model.headers_gguf import parse
 from sizer.model.headers_gguf_model import gguf_model
 from sizer.model.headers_torch_model import torch_model
@@ -208,13 +207,7 @@ def test_projectors_and_adapters_are_no_models() -> None:
 
 def torch(tensors: Shapes, config: dict[str, Any] | None = None) -> tuple[Architecture, Stored]:
     """The model of a safetensors checkpoint made of these."""
-    found = []
-    for name, (dtype, shape) in tensors.items():
-        size = BITS[dtype] // 8
-        for dimension in shape:
-            size *= dimension
-        found.append(HeaderTensor(name, dtype, shape, size))
-    return torch_model(Header("safetensors", tuple(found), sum(t.size_bytes for t in found) + 100), "m", config)
+    return torch_model(torch_header(tensors), "m", config)
 
 
 M = "model.layers.0.self_attn.q_proj"

@@ -50,6 +50,20 @@ def _clip_layers(config: Config, tree: Tree, name: str = "encoder.layers", count
     layer.at("mlp").mlp(size, config.size("intermediate_size"))
 
 
+def joined_vit(config: Config, tree: Tree, *, bias: str) -> None:
+    """A ViT with one projection for q, k and v (`q` in `bias`), and a class token with a position of its own."""
+    size = config.size("hidden_size")
+    embeddings = tree.at("embeddings")
+    embeddings.parameter("class_embedding", 1, 1, size)
+    embeddings.parameter("position_embedding", 1, patches(config) + 1, size, role=Role.POSITION)
+    embeddings.conv("patch_embedding", size, 3, *pair(config, "patch_size"), bias=True)
+    layer = tree.stack("encoder.layers", config.layers())
+    layer.at("self_attn").fused_attention(size, "qkv projection", bias=bias)
+    layer.layer_norm("layer_norm1", "layer_norm2", size=size)
+    layer.at("mlp").mlp(size, config.size("intermediate_size"))
+    tree.layer_norm("post_layernorm", size=size)
+
+
 def clip(config: Config, tree: Tree, *, embeds: bool = True, last_norm: bool = True) -> None:
     """CLIP's vision tower (`clip_vision_model`); without `embeds` its patches come from elsewhere."""
     size = config.size("hidden_size")

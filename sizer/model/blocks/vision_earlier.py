@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from sizer.model.architecture import Role
 from sizer.model.blocks.tree import Tree
-from sizer.model.blocks.vision import VisionTower, channels, clip, pair, patches
+from sizer.model.blocks.vision import VisionTower, channels, clip, joined_vit
 from sizer.model.config import MAX_COUNT, Config
 
 
@@ -56,17 +55,8 @@ def florence(config: Config, tree: Tree) -> None:
 
 
 def blip(config: Config, tree: Tree) -> None:
-    """BLIP's ViT: one projection for q, k and v, and positions for the class token too."""
-    size = config.size("hidden_size")
-    embeddings = tree.at("embeddings")
-    embeddings.parameter("class_embedding", 1, 1, size)
-    embeddings.parameter("position_embedding", 1, patches(config) + 1, size, role=Role.POSITION)
-    embeddings.conv("patch_embedding", size, 3, *pair(config, "patch_size"), bias=True)
-    layer = tree.stack("encoder.layers", config.layers())
-    layer.at("self_attn").fused_attention(size, "qkv projection")
-    layer.layer_norm("layer_norm1", "layer_norm2", size=size)
-    layer.at("mlp").mlp(size, config.size("intermediate_size"))
-    tree.layer_norm("post_layernorm", size=size)
+    """BLIP's ViT, always with biases."""
+    joined_vit(config, tree, bias="qo")
 
 
 TOWERS: dict[str, VisionTower] = {

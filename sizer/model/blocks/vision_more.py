@@ -7,7 +7,7 @@ from dataclasses import replace
 from sizer.model.architecture import Role
 from sizer.model.blocks.mlp import experts, router
 from sizer.model.blocks.tree import GATED, Tree
-from sizer.model.blocks.vision import VisionTower, channels, internvl, pair, patches, sam, siglip, temporal
+from sizer.model.blocks.vision import VisionTower, channels, internvl, joined_vit, pair, patches, sam, siglip, temporal
 from sizer.model.config import Config
 
 
@@ -101,19 +101,8 @@ def phi4(config: Config, tree: Tree) -> None:
 
 
 def blip2(config: Config, tree: Tree) -> None:
-    """BLIP-2's ViT: one projection for q, k and v, a class token with a position of its own."""
-    size = config.size("hidden_size")
-    embeddings = tree.at("embeddings")
-    embeddings.parameter("class_embedding", 1, 1, size)
-    embeddings.parameter("position_embedding", 1, patches(config) + 1, size, role=Role.POSITION)
-    embeddings.conv("patch_embedding", size, 3, *pair(config, "patch_size"), bias=True)
-    layer = tree.stack("encoder.layers", config.layers())
-    # The three biases come as one where `qkv_bias` says so, and not at all otherwise.
-    names = "qkv projection"
-    layer.at("self_attn").fused_attention(size, names, bias="qo" if config.flag("qkv_bias", default=True) else "o")
-    layer.layer_norm("layer_norm1", "layer_norm2", size=size)
-    layer.at("mlp").mlp(size, config.size("intermediate_size"))
-    tree.layer_norm("post_layernorm", size=size)
+    """BLIP-2's ViT. The three biases come as one where `qkv_bias` says so, and not at all otherwise."""
+    joined_vit(config, tree, bias="qo" if config.flag("qkv_bias", default=True) else "o")
 
 
 def ernie_vl(config: Config, tree: Tree) -> None:
