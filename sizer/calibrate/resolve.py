@@ -71,13 +71,17 @@ def prefill_depth(row: Measurement) -> int:
 
 
 def workloads(row: Measurement) -> tuple[Workload, Workload]:
-    """The workload of a row's decode, whose cache holds `context_tokens` when it starts, and that of its prompt."""
+    """The workload of a row's decode, whose cache holds `context_tokens` when it starts, and that of its prompt.
+
+    `threads` are those of the decode: the sources that vary them read prompts with all cores.
+    """
     output = row.output_tokens or DEFAULT_OUTPUT_TOKENS
     prompt = row.prompt_tokens or row.context_tokens or 0
     start = prompt if row.metric == "request" or row.context_tokens is None else row.context_tokens
     split = "" if row.parallelism in {"offload", "unstated"} else row.parallelism
     decoding = Workload(start, output, start + output, row.batch, parallelism=split, threads=row.threads)
-    return decoding, replace(decoding, prompt_tokens=max(1, prompt), context_tokens=max(1, prompt) + output)
+    prompt = max(1, prompt)
+    return decoding, replace(decoding, prompt_tokens=prompt, context_tokens=prompt + output, threads=None)
 
 
 @lru_cache(maxsize=1024)

@@ -91,7 +91,7 @@ def _host_link(device: Device, machine: Machine) -> Link | None:
 
 
 def _on_cpu(host: Found, machine: Machine) -> Target:
-    device = replace(host.device, memory_bytes=machine.memory_bytes)
+    device = replace(host.device, memory_bytes=machine.memory_bytes, cores=_usable_cores(machine))
     return Target(
         device=device,
         count=1,
@@ -100,7 +100,6 @@ def _on_cpu(host: Found, machine: Machine) -> Target:
         host_count=machine.sockets,
         host_memory_bytes=machine.memory_bytes,
         notes=host.notes,
-        cpu_cores=_usable_cores(machine),
         local_ratios=recall(machine),
     )
 

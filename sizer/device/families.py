@@ -56,6 +56,7 @@ def _unlisted(like: Device, row: dict[str, str], name: str) -> Device:
         name=name,
         kind="cpu" if like.kind == "cpu" else like.kind,
         peak_flops_per_s={},
+        cores=None,
         tdp_w=None,
         release_year=None,
         price_usd_launch=None,

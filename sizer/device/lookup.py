@@ -163,7 +163,7 @@ def _qualified(spelling: Spelling) -> bool:
 
 
 def with_facts(found: Found, asked: Spelling) -> Found:
-    """The device with what the text states of it: memory bought, DIMMs installed, bandwidth measured, the CPU alone."""
+    """The device with what the text states of it: memory bought, DIMMs installed, bandwidth measured, cores."""
     device, notes = found.device, list(found.notes)
     facts = asked.facts
     if facts.memory_gib is not None and (device.memory_options_bytes or device.kind == "cpu"):
@@ -179,6 +179,8 @@ def with_facts(found: Found, asked: Spelling) -> Found:
     elif asked.part == "npu" and device.kind in UNIFIED_KINDS:
         device = replace(device, kind="npu", name=f"{_GPU_BIN.sub('', device.name)} NPU", peak_flops_per_s={})
         notes.append("the NPU alone: the chip's memory bandwidth; its compute is not known")
+    if facts.cores and device.kind == "cpu":
+        device = replace(device, cores=facts.cores)
     rate, note = _stated_bandwidth(device, facts)
     if rate:
         device = replace(device, bandwidth_bytes_per_s=rate, bandwidth_basis="stated")

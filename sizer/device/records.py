@@ -17,7 +17,8 @@ class Device:
     format (`fp32`, `fp16`, `bf16`, `int8`, `fp8`, `fp4`; `fp16_acc16` accumulates in fp16). `interconnect_bytes_per_s`
     is both directions added. CPUs have no memory of their own in the table: it is the system's. `kind` is gpu, cpu,
     apple, apu, sbc, npu or tpu: the CPU cores of a chip with unified memory are kind `cpu` under the chip's key.
-    `mem_channels` and `mem_mts` (million transfers a second) make up the bandwidth of a CPU. `bandwidth_basis` is empty
+    `mem_channels` and `mem_mts` (million transfers a second) make up the bandwidth of a CPU; `cores` are its physical
+    ones, fast and slow together, on this machine those that may be used. `bandwidth_basis` is empty
     for the specification of the table, else `measured` (by the probe, here), `modules` (the memory that is installed),
     `clock` (bus width times memory clock, as the driver says) or `stated` by the user. `source` is where the figures
     were read. `memory_limit_bytes` is what the owner of a machine set as the GPU's share of unified memory, None for
@@ -41,6 +42,7 @@ class Device:
     memory_options_bytes: tuple[int, ...] = ()
     mem_channels: int | None = None
     mem_mts: int | None = None
+    cores: int | None = None
     bandwidth_basis: str = ""
     memory_limit_bytes: int | None = None
 
@@ -63,8 +65,7 @@ class Target:
     none is known; `link_bytes_per_s` is its rate in one direction. `host_link` and `host_link_bytes_per_s` are the same
     for the way to the host's memory. `asked` is the user's own text; `notes` say what was assumed (which variant of an
     ambiguous name). `others` are further, unlike devices of the same machine. A host's figures are those of one socket,
-    of which there are `host_count`. `cpu_cores` are the cores that a CPU target may use, where they are known;
-    `local_ratios` what benchmarks showed on this very machine.
+    of which there are `host_count`. `local_ratios` are what benchmarks showed on this very machine.
     """
 
     device: Device
@@ -79,7 +80,6 @@ class Target:
     host_count: int = 1
     host_link: str = ""
     host_link_bytes_per_s: float | None = None
-    cpu_cores: int | None = None
     local_ratios: tuple[LocalRatio, ...] = ()
 
 

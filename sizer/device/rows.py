@@ -66,6 +66,7 @@ def device(number: int) -> Device:
         memory_options_bytes=options if len(options) > 1 else (),
         mem_channels=int(row["mem_channels"]) if row["mem_channels"] else None,
         mem_mts=int(row["mem_mts"]) if row["mem_mts"] else None,
+        cores=int(row["cores"]) if row["cores"] else None,
     )
 
 

@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from sizer.device.records import Target
 from sizer.errors import UnknownEngine
-from sizer.estimate.engines import Engine, default_engine, find_engine, is_cpu
+from sizer.estimate.engines import Engine, default_engine, find_engine
 from sizer.estimate.footprint import engine_memory
 from sizer.estimate.placement import max_context_tokens, place
 from sizer.estimate.records import Estimate, Footprint, Placement, Speculation, Speed
@@ -98,20 +98,13 @@ def _case(question: Question, engine: Engine, stored: Stored) -> Case:
     return Case(
         architecture=question.architecture,
         stored=stored,
-        workload=_with_threads(question.workload, question.target),
+        workload=question.workload,
         target=question.target,
         engine=memory,
         parallelism=parallelism_of(engine, question.workload),
         can_offload=bool(engine.offload),
         experts_first="experts" in engine.offload,
     )
-
-
-def _with_threads(workload: Workload, target: Target) -> Workload:
-    """The workload with a thread a core, as engines do by default, where the cores are known and none were asked."""
-    if workload.threads is None and target.cpu_cores and is_cpu(target.device):
-        return replace(workload, threads=target.cpu_cores)
-    return workload
 
 
 def parallelism_of(engine: Engine, workload: Workload) -> str:

@@ -14,7 +14,9 @@ from sizer.model.architecture import Architecture
 from sizer.precision.stored import Stored
 
 REFERENCE_FLOPS_PER_BYTE = 100.0
-CPU_REFERENCE_FLOPS_PER_S, CPU_POWER = 2e12, 0.5
+CORE_FLOPS_PER_S = 1e11
+"""A CPU core's nominal peak: 3 GHz times 32 fp32 FLOPs a cycle (two 256-bit fused multiply-adds)."""
+USUAL_CORES, USUAL_BANDWIDTH_BYTES_PER_S = 8, 8e10
 FIRST_YEAR, LATEST_YEAR = 2023, 2026
 
 
@@ -153,16 +155,21 @@ def _link(case: SpeedCase) -> str:
 
 
 def nominal_flops_per_s(device: Device, accumulates: str = "fp32") -> float:
-    """The dense peak that compute terms are relative to: 16-bit, else 32-bit, else what the bandwidth lets expect.
-
-    Tables rarely tell a CPU's peak. Wide memory has fewer FLOPs for each of its bytes (cores x clock x FLOPs a cycle:
-    about 20 a byte on two channels, 6 on GB10, 2 on Apple's Max), so the guess grows with the root of the bandwidth;
-    of the exponents 0.25, 0.5 and 1 that has the lowest held-out error.
-    """
+    """An accelerator's nominal dense peak: 16-bit, else twice the 32-bit, else what the bandwidth lets expect."""
     peaks = device.peak_flops_per_s
-    if is_cpu(device):
-        bandwidth = device.bandwidth_bytes_per_s or 5e10
-        return peaks.get("fp32", 0) or CPU_REFERENCE_FLOPS_PER_S * (bandwidth / 1e11) ** CPU_POWER
     faster = peaks.get("fp16_acc16") if accumulates == "fp16" else None
     known = faster or peaks.get("bf16") or peaks.get("fp16") or 2 * peaks.get("fp32", 0)
     return known or (device.bandwidth_bytes_per_s or 5e10) * REFERENCE_FLOPS_PER_BYTE
+
+
+def cpu_cores(device: Device, threads: int | None = None) -> float:
+    """Cores of a CPU that compute: one a thread at most; where the table tells none, what the bandwidth lets expect.
+
+    The guess is 8 cores at 80 GB/s, growing with the root of the bandwidth: 4 on 20 GB/s, 16 on 300 GB/s.
+    """
+    usual = (
+        USUAL_CORES
+        * ((device.bandwidth_bytes_per_s or USUAL_BANDWIDTH_BYTES_PER_S) / USUAL_BANDWIDTH_BYTES_PER_S) ** 0.5
+    )
+    cores = device.cores or threads or max(1.0, usual)
+    return min(threads or cores, cores)

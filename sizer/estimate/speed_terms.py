@@ -9,14 +9,12 @@ from __future__ import annotations
 from sizer.errors import SizerError
 from sizer.estimate.engines import is_cpu
 from sizer.estimate.footprint import engine_memory
-from sizer.estimate.speed_case import SpeedCase, nominal_flops_per_s
+from sizer.estimate.speed_case import CORE_FLOPS_PER_S, SpeedCase, cpu_cores, nominal_flops_per_s
 from sizer.estimate.speed_law import COMPUTE, LAUNCH, MEMORY, OVERHEAD, Amount
 from sizer.estimate.traffic import Traffic, copied_cache_bytes, prefill_traffic
 from sizer.model.architecture import Architecture, MlpKind
 
 LAYER_S, STEP_S, SEQUENCE_S, HOP_S, EXPERT_S = 1e-4, 1e-3, 1e-4, 1e-4, 1e-5
-CORE_OPS_PER_S = 1e10
-"""Weights that one CPU core unpacks and multiplies a second, nominally."""
 DEFAULT_HOST_BANDWIDTH_BYTES_PER_S = 6e10
 LARGEST_TENSOR_GROUP = 8
 CHUNKS_IN_FLIGHT = 4
@@ -83,7 +81,9 @@ def bandwidth_bytes_per_s(case: SpeedCase) -> float:
 
 
 def peak_flops_per_s(case: SpeedCase) -> float:
-    """Nominal dense peak that a step sees."""
+    """Nominal dense peak that a step sees; a CPU's is that of the cores that work on it."""
+    if is_cpu(case.device):
+        return cpu_cores(case.device, case.workload.threads) * CORE_FLOPS_PER_S * tensor_ranks(case)
     return nominal_flops_per_s(case.device, case.engine.accumulates) * tensor_ranks(case)
 
 
@@ -123,11 +123,11 @@ def decode_amounts(case: SpeedCase, traffic: Traffic) -> tuple[Amount, ...]:
     hosted = experts * experts_away + (total - experts) * rest_away
     layers = layer_count(case.architecture)
     amounts = [
-        Amount("weights", MEMORY, (total - experts) * (1 - rest_away) / bandwidth),
-        Amount("experts", MEMORY, experts * (1 - experts_away) / bandwidth),
-        Amount("cache", MEMORY, traffic.cache_bytes / bandwidth),
+        Amount(_own("weights", case), MEMORY, (total - experts) * (1 - rest_away) / bandwidth),
+        Amount(_own("experts", case), MEMORY, experts * (1 - experts_away) / bandwidth),
+        Amount(_own("cache", case), MEMORY, traffic.cache_bytes / bandwidth),
         Amount("host", MEMORY, hosted / host_bandwidth_bytes_per_s(case)),
-        Amount(_arithmetic("compute", case), COMPUTE, traffic.flops / peak),
+        Amount(_own("compute", case), COMPUTE, traffic.flops / peak),
         Amount("launch", LAUNCH, layers * LAYER_S),
         Amount("expert_launch", LAUNCH, moe_layer_count(case.architecture) * expert_count(case) * EXPERT_S),
         Amount("layers", OVERHEAD, layers * LAYER_S),
@@ -139,9 +139,6 @@ def decode_amounts(case: SpeedCase, traffic: Traffic) -> tuple[Amount, ...]:
         amounts.append(Amount("cache_copies", MEMORY, copied / bandwidth))
     if case.workload.batch_size > 1:
         amounts.append(Amount("sequences", OVERHEAD, (case.workload.batch_size - 1) * SEQUENCE_S))
-    if case.workload.threads and is_cpu(case.device):
-        elements = sum(stage.weight_elements for stage in traffic.stages)
-        amounts.append(Amount("threads", COMPUTE, elements / (case.workload.threads * CORE_OPS_PER_S)))
     return tuple(amounts + _communication(case, layers, case.workload.batch_size, ranks))
 
 
@@ -171,9 +168,9 @@ def prefill_amounts(case: SpeedCase, traffic: Traffic, chunks: int) -> tuple[Amo
     link = case.target.host_link_bytes_per_s or host_bandwidth_bytes_per_s(case)
     experts = traffic.stage("experts").flops
     amounts = [
-        Amount(_arithmetic("prefill_compute", case), COMPUTE, (traffic.flops - attention - experts) / peak),
-        Amount(_arithmetic("prefill_experts", case), COMPUTE, experts / peak),
-        Amount(_arithmetic("prefill_attention", case), COMPUTE, attention / peak),
+        Amount(_own("prefill_compute", case), COMPUTE, (traffic.flops - attention - experts) / peak),
+        Amount(_own("prefill_experts", case), COMPUTE, experts / peak),
+        Amount(_own("prefill_attention", case), COMPUTE, attention / peak),
         Amount("prefill_weights", MEMORY, (traffic.bytes_read - hosted) / bandwidth),
         Amount("prefill_host", MEMORY, hosted / link),
         Amount("prefill_launch", LAUNCH, layers * chunks / speedup * LAYER_S),
@@ -187,8 +184,8 @@ def prefill_amounts(case: SpeedCase, traffic: Traffic, chunks: int) -> tuple[Amo
     return tuple(amounts)
 
 
-def _arithmetic(term: str, case: SpeedCase) -> str:
-    """The term's name: CPUs have arithmetic constants of their own, as their nominal peak is a guess of its own."""
+def _own(term: str, case: SpeedCase) -> str:
+    """The term's name: CPUs have constants of their own for memory and arithmetic, which other devices' do not tell."""
     return f"cpu_{term}" if is_cpu(case.device) else term
 
 

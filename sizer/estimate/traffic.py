@@ -39,13 +39,12 @@ _RUNNING_TOWERS = {Tower.TEXT}
 
 
 class StageTraffic(NamedTuple):
-    """One stage of a step: bytes of weights and of cache it moves, FLOPs it does, weights (elements) it unpacks."""
+    """One stage of a step: bytes of weights and of cache it moves, FLOPs it does."""
 
     stage: str
     weight_bytes: int = 0
     cache_bytes: int = 0
     flops: int = 0
-    weight_elements: int = 0
 
     @property
     def bytes_read(self) -> int:
@@ -59,7 +58,6 @@ class StageTraffic(NamedTuple):
             self.weight_bytes + other.weight_bytes,
             self.cache_bytes + other.cache_bytes,
             self.flops + other.flops,
-            self.weight_elements + other.weight_elements,
         )
 
 
@@ -288,7 +286,6 @@ def _matrix(part: StoredTensor, routed: _RoutedTokens) -> StageTraffic:
         stage,
         weight_bytes=round(part.size_bytes * share),
         flops=2 * multiplied * routed.tokens,
-        weight_elements=round(tensor.total_elements * share),
     )
 
 
@@ -296,7 +293,7 @@ def _head(part: StoredTensor, tokens: int) -> StageTraffic:
     if not tokens:
         return StageTraffic("lm_head")
     elements = part.tensor.total_elements
-    return StageTraffic("lm_head", part.size_bytes, 0, 2 * elements * tokens, elements)
+    return StageTraffic("lm_head", part.size_bytes, 0, 2 * elements * tokens)
 
 
 def _row_lookup(part: StoredTensor, tokens: int) -> StageTraffic:
@@ -324,7 +321,6 @@ def _times(stage: StageTraffic, chunks: int, tokens: int, chunk_tokens: int) -> 
         stage.weight_bytes * chunks,
         stage.cache_bytes * chunks,
         stage.flops * tokens // chunk_tokens,
-        stage.weight_elements * chunks,
     )
 
 
