@@ -14,7 +14,16 @@ from typing import Any, NamedTuple
 
 from sizer.calibrate.observations import Observation
 from sizer.calibrate.terms import TermPrior
-from sizer.estimate.speed_law import OVERHEAD, OVERLAPPING, ROOFLINE_POWER, Constants, Term, combine, parts_of
+from sizer.estimate.speed_law import (
+    OVERHEAD,
+    OVERLAPPING,
+    ROOFLINE_POWER,
+    Constants,
+    Term,
+    combine,
+    constants_name,
+    parts_of,
+)
 
 RESIDUAL_SPREADS = {"decode": 0.3, "prefill": 0.15}
 """How far a good row lies from the law: the larger, the more effects shrink. Chosen by held-out error."""
@@ -52,13 +61,14 @@ class Design:
         self.part = dict.fromkeys(priors, OVERHEAD)
         for number, row in enumerate(rows):
             for amount in row.amounts:
-                if amount.term not in priors or amount.nominal_s <= 0:
+                term = constants_name(amount.term, row.owners, priors)
+                if term not in priors or amount.nominal_s <= 0:
                     continue
-                self.amounts[amount.term][number] += amount.nominal_s
-                self.part[amount.term] = amount.part
-                for parameter in self._parameters(amount.term, row):
+                self.amounts[term][number] += amount.nominal_s
+                self.part[term] = amount.part
+                for parameter in self._parameters(term, row):
                     at = self.index.setdefault(parameter, len(self.index))
-                    numbers, columns, values = entries[amount.term]
+                    numbers, columns, values = entries[term]
                     numbers.append(number)
                     columns.append(at)
                     values.append(1.0)
@@ -219,5 +229,5 @@ def _prior_arrays(design: Design, sources: int, residual_spread: float) -> tuple
 def predicted_seconds(row: Observation, fitted: Constants) -> float:
     """The time that constants predict for a row."""
     names = tuple(row.groups.values())
-    terms = [(amount, amount.nominal_s * fitted.factor(amount.term, names)) for amount in row.amounts]
+    terms = [(amount, amount.nominal_s * fitted.factor(amount.term, names, row.owners)) for amount in row.amounts]
     return combine(parts_of(terms))

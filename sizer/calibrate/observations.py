@@ -15,7 +15,7 @@ from sizer.estimate.footprint import engine_memory
 from sizer.estimate.placement import place
 from sizer.estimate.records import Placement
 from sizer.estimate.shares import Case
-from sizer.estimate.speed_case import SpeedCase, device_family, groups, memory_class, speed_case
+from sizer.estimate.speed_case import SpeedCase, device_family, groups, memory_class, owners, speed_case
 from sizer.estimate.speed_law import Amount
 from sizer.estimate.speed_terms import decode_amounts, parallelism, prefill_amounts, prompt_traffic
 from sizer.estimate.traffic import decode_traffic
@@ -47,6 +47,7 @@ class Observation:
     seconds: float
     amounts: tuple[Amount, ...]
     groups: Mapping[str, str]
+    owners: tuple[str, ...] = ()
     weight: float = 1.0
     scored: bool = True
     before: tuple[Amount, ...] = ()
@@ -159,6 +160,7 @@ def _observation(
         seconds=seconds,
         amounts=amounts,
         groups=groups(case),
+        owners=owners(case),
         weight=NOISY_WEIGHT if row.flags & NOISY_FLAGS else 1.0,
     )
 

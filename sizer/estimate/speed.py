@@ -8,7 +8,7 @@ from math import exp
 
 from sizer.device.records import Target
 from sizer.estimate.records import Decode, Placement, Prefill, Request, Speed, StageTime
-from sizer.estimate.speed_case import SpeedCase, device_family, groups, speed_case
+from sizer.estimate.speed_case import SpeedCase, device_family, groups, owners, speed_case
 from sizer.estimate.speed_law import COMPUTE, MEMORY, OVERHEAD, Amount, Constants, combine, constants, parts_of
 from sizer.estimate.speed_terms import decode_amounts, parallelism, prefill_amounts, prompt_traffic
 from sizer.estimate.traffic import Traffic, decode_traffic
@@ -43,8 +43,8 @@ class Timed:
 
 def timed(amounts: Sequence[Amount], case: SpeedCase, fitted: Constants) -> Timed:
     """The time of a step out of its amounts."""
-    names = tuple(groups(case).values())
-    terms = tuple((amount, amount.nominal_s * fitted.factor(amount.term, names)) for amount in amounts)
+    names, own = tuple(groups(case).values()), owners(case)
+    terms = tuple((amount, amount.nominal_s * fitted.factor(amount.term, names, own)) for amount in amounts)
     return Timed(combine(parts_of(terms)), terms)
 
 

@@ -142,6 +142,11 @@ def groups(case: SpeedCase) -> dict[str, str]:
     return {level: f"{level}: {group}" for level, group in found.items()}
 
 
+def owners(case: SpeedCase) -> tuple[str, ...]:
+    """Who may own constants of a term, the first first: CPUs, the engine's runtime, the class of memory."""
+    return (*(("cpu",) if is_cpu(case.device) else ()), case.engine.runtime, memory_class(case.device))
+
+
 def _release(version: str) -> str:
     """A version up to its minor number (`0.6` of `0.6.3.post1`); empty for dates, hashes and build numbers."""
     numbers = re.match(r"v?(\d{1,2}\.\d{1,3})(?=\D|$)", version)

@@ -7,13 +7,14 @@ nothing hides) are each a sum of terms. A term is an amount (seconds that a stag
 device's nominal bandwidth or peak, or a count of layers times a unit of time) times a fitted factor,
 exp(base + the effects of the groups that the case belongs to): an engine, a device family, a precision's kernel, or
 pairs of them. A group that nobody measured has no effect, so the factor falls back to the wider groups. A term may have
-a parent, whose effects it shares: experts are read like other weights, but for an effect of their own. p = 2 has the
-lowest held-out error of 2, 3, 4 and 8: stages overlap, but not wholly.
+a parent, whose effects it shares: experts are read like other weights, but for an effect of their own. Some cases own
+constants of a term, which other rows do not move (`llama.cpp weights` beside `weights`): the constants' names tell
+which. p = 2 has the lowest held-out error of 2, 3, 4 and 8: stages overlap, but not wholly.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from functools import cache
 from math import exp
 from typing import Any, NamedTuple
@@ -53,9 +54,9 @@ class Constants(NamedTuple):
     counts: Mapping[str, int]
     spreads: Mapping[str, Mapping[str, tuple[float, float]]]
 
-    def factor(self, name: str, groups: Iterable[str]) -> float:
+    def factor(self, name: str, groups: Iterable[str], owners: Sequence[str] = ()) -> float:
         """The factor of a term; 0 where it was never fitted (the amount is then not counted)."""
-        term = self.terms.get(name)
+        term = self.terms.get(constants_name(name, owners, self.terms))
         return exp(self._log_factor(term, tuple(groups))) if term else 0.0
 
     def _log_factor(self, term: Term, groups: tuple[str, ...]) -> float:
@@ -63,6 +64,11 @@ class Constants(NamedTuple):
         total = term.base + sum(effects.get(group, 0.0) for group in groups)
         parent = self.terms.get(term.parent)
         return total + (self._log_factor(parent, groups) if parent else 0.0)
+
+
+def constants_name(term: str, owners: Sequence[str], known: Container[str]) -> str:
+    """The constants that weigh a term: those of the first owner that has its own, else those of all."""
+    return next((name for owner in owners if (name := f"{owner} {term}") in known), term)
 
 
 @cache

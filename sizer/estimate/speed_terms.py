@@ -123,11 +123,11 @@ def decode_amounts(case: SpeedCase, traffic: Traffic) -> tuple[Amount, ...]:
     hosted = experts * experts_away + (total - experts) * rest_away
     layers = layer_count(case.architecture)
     amounts = [
-        Amount(_own("weights", case), MEMORY, (total - experts) * (1 - rest_away) / bandwidth),
-        Amount(_own("experts", case), MEMORY, experts * (1 - experts_away) / bandwidth),
-        Amount(_own("cache", case), MEMORY, traffic.cache_bytes / bandwidth),
+        Amount("weights", MEMORY, (total - experts) * (1 - rest_away) / bandwidth),
+        Amount("experts", MEMORY, experts * (1 - experts_away) / bandwidth),
+        Amount("cache", MEMORY, traffic.cache_bytes / bandwidth),
         Amount("host", MEMORY, hosted / host_bandwidth_bytes_per_s(case)),
-        Amount(_own("compute", case), COMPUTE, traffic.flops / peak),
+        Amount("compute", COMPUTE, traffic.flops / peak),
         Amount("launch", LAUNCH, layers * LAYER_S),
         Amount("expert_launch", LAUNCH, moe_layer_count(case.architecture) * expert_count(case) * EXPERT_S),
         Amount("layers", OVERHEAD, layers * LAYER_S),
@@ -168,9 +168,9 @@ def prefill_amounts(case: SpeedCase, traffic: Traffic, chunks: int) -> tuple[Amo
     link = case.target.host_link_bytes_per_s or host_bandwidth_bytes_per_s(case)
     experts = traffic.stage("experts").flops
     amounts = [
-        Amount(_own("prefill_compute", case), COMPUTE, (traffic.flops - attention - experts) / peak),
-        Amount(_own("prefill_experts", case), COMPUTE, experts / peak),
-        Amount(_own("prefill_attention", case), COMPUTE, attention / peak),
+        Amount("prefill_compute", COMPUTE, (traffic.flops - attention - experts) / peak),
+        Amount("prefill_experts", COMPUTE, experts / peak),
+        Amount("prefill_attention", COMPUTE, attention / peak),
         Amount("prefill_weights", MEMORY, (traffic.bytes_read - hosted) / bandwidth),
         Amount("prefill_host", MEMORY, hosted / link),
         Amount("prefill_launch", LAUNCH, layers * chunks / speedup * LAYER_S),
@@ -182,11 +182,6 @@ def prefill_amounts(case: SpeedCase, traffic: Traffic, chunks: int) -> tuple[Amo
         moved = 2 * layers * case.architecture.hidden_size * 2 * traffic.tokens * 2 * (ranks - 1) / ranks
         amounts.append(Amount("prefill_moved", OVERHEAD, moved / (case.target.link_bytes_per_s or 3e10)))
     return tuple(amounts)
-
-
-def _own(term: str, case: SpeedCase) -> str:
-    """The term's name: CPUs have constants of their own for memory and arithmetic, which other devices' do not tell."""
-    return f"cpu_{term}" if is_cpu(case.device) else term
 
 
 def _away(case: SpeedCase, share: float) -> tuple[float, float]:
