@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sizer.calibrate.terms import TERMS
 from sizer.device.catalogue import find
 from sizer.device.records import Target
 from sizer.errors import SizerError, UnknownEngine, UsageError
@@ -57,6 +58,35 @@ def test_factor_of_unmeasured_groups_is_the_base() -> None:
     assert fitted.factor("a", ["engine: y"]) == 1.0
     assert fitted.factor("b", ["engine: x"]) == pytest.approx(2.718281828)
     assert fitted.factor("c", ["engine: x"]) == 0.0
+
+
+def test_owner_of_constants_is_not_moved_by_the_shared_ones() -> None:
+    """The first owner that has a term of its own is weighed by it; others, and a term that it does not own, share."""
+    fitted = Constants({"a": Term(0.0, {}), "cpu a": Term(1.0, {"engine: x": 1.0}), "b": Term(0.0, {})}, {}, {})
+    assert fitted.factor("a", ["engine: x"], ("cpu", "llama.cpp")) == pytest.approx(7.389056099)
+    assert fitted.factor("a", ["engine: x"], ("llama.cpp",)) == 1.0
+    assert fitted.factor("b", ["engine: x"], ("cpu",)) == 1.0
+
+
+def test_every_prior_is_fitted() -> None:
+    """The terms of `data/fit_priors.csv` and of `data/constants.json` are the same: no owner is misspelt."""
+    assert {term for terms in TERMS.values() for term in terms} == set(constants().terms)
+
+
+@pytest.mark.parametrize("device", ["ryzen-9-7950x", "epyc-9654", "raspberry-pi-5", "i9-14900hx"])
+def test_fewer_threads_are_not_faster(device: str) -> None:
+    """A CPU's speed falls with its threads, in decode and in the prompt, and not below one thread's share."""
+    whole, half, one = (_speed(device, work=replace(WORK, threads=count)) for count in (None, 2, 1))
+    assert one.decode.tokens_per_s < half.decode.tokens_per_s <= whole.decode.tokens_per_s
+    assert one.prefill.tokens_per_s < half.prefill.tokens_per_s <= whole.prefill.tokens_per_s
+    assert _speed(device, work=replace(WORK, threads=4096)) == whole
+
+
+def test_cores_of_a_name_count() -> None:
+    """A CPU that is named with fewer cores than its relatives computes slower."""
+    few, many = _speed("Intel Xeon Platinum 8488C 8-core"), _speed("Intel Xeon Platinum 8488C 48-core")
+    assert few.prefill.tokens_per_s < many.prefill.tokens_per_s
+    assert few.decode.tokens_per_s < many.decode.tokens_per_s
 
 
 @pytest.mark.parametrize("device", ["rtx-4090", "ryzen-5-5600x", "raspberry-pi-5", "a100"])

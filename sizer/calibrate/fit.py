@@ -1,10 +1,9 @@
 """Fits the constants of the law of speed: robust, shrunk, and the same for the same rows.
 
 The residual is the logarithm of predicted over measured time. The loss is Huber's, so that a bad row pulls no more
-than linearly. Effects of groups are penalised by the spread expected of them (`terms`), and each source of rows has an
-offset of its own that is fitted and then dropped: it is how that source measures, not how the device runs. The steps
-are Gauss-Newton's on the exact Jacobian, damped by Levenberg's rule. A row of weight 0 is held out: groups that only
-such rows have stay at their prior, as they would for a case that nobody measured.
+than linearly. Effects of groups are penalised by the spread expected of them (`terms`). The steps are Gauss-Newton's on
+the exact Jacobian, damped by Levenberg's rule. A row of weight 0 is held out: groups that only such rows have
+stay at their prior, as they would for a case that nobody measured.
 """
 
 from __future__ import annotations
@@ -29,7 +28,6 @@ RESIDUAL_SPREADS = {"decode": 0.3, "prefill": 0.15}
 """How far a good row lies from the law: the larger, the more effects shrink. Chosen by held-out error."""
 HUBER_BOUND = 0.1
 BASE_SPREAD = 0.7
-SOURCE_SPREAD = 0.03
 STEPS = 60
 LARGEST_STEP = 0.7
 SOLVER_TOLERANCE = 5e-4
@@ -118,18 +116,13 @@ class Fitter:
 
     def __init__(self, rows: Sequence[Observation], priors: Mapping[str, TermPrior]) -> None:
         import numpy as np
-        from scipy import sparse
 
         self.rows = rows
         self.priors = priors
         self.design = Design(rows, priors)
         self.weights = np.array([row.weight for row in rows])
         self.measured = np.log([row.seconds for row in rows])
-        sources = {name: number for number, name in enumerate(sorted({_source(row) for row in rows}))}
-        columns = [sources[_source(row)] for row in rows]
-        ones = np.ones(len(rows))
-        self.offsets = sparse.csr_matrix((ones, (np.arange(len(rows)), columns)), shape=(len(rows), len(sources)))
-        self.center, self.penalty = _prior_arrays(self.design, len(sources), RESIDUAL_SPREADS[rows[0].quantity])
+        self.center, self.penalty = _prior_arrays(self.design, RESIDUAL_SPREADS[rows[0].quantity])
 
     def solve(self, held_out: Any = None) -> Any:
         """All parameters, fitted to the rows that are not held out.
@@ -137,13 +130,12 @@ class Fitter:
         The steps start at the prior, never at another fit: a start that knew the rows held out would not forget them.
         """
         import numpy as np
-        from scipy import sparse
 
         weights = self.weights if held_out is None else np.where(held_out, 0.0, self.weights)
         theta, damping = self.center.copy(), 1e-3
         value, times, residual = self._evaluate(theta, weights)
         for _ in range(STEPS):
-            jacobian = sparse.hstack([self.design.jacobian(*times), self.offsets]).tocsr()
+            jacobian = self.design.jacobian(*times).tocsr()
             robust = weights * np.minimum(1, HUBER_BOUND / np.maximum(np.abs(residual), 1e-9))
             slope = jacobian.T @ (robust * residual) + self.penalty * (theta - self.center)
             for _attempt in range(6):
@@ -166,17 +158,16 @@ class Fitter:
         """The objective, the times by term and the residuals."""
         import numpy as np
 
-        split = len(self.design.index)
-        times = self.design.times(theta[:split])
-        residual = np.log(times[3]) + self.offsets @ theta[split:] - self.measured
+        times = self.design.times(theta)
+        residual = np.log(times[3]) - self.measured
         size = np.abs(residual)
         loss = np.where(size < HUBER_BOUND, residual**2, 2 * HUBER_BOUND * size - HUBER_BOUND**2)
         objective = (weights * loss).sum() + (self.penalty * (theta - self.center) ** 2).sum()
         return float(objective), times, residual
 
     def seconds(self, theta: Any) -> Any:
-        """The predicted time of every row, without its source's offset."""
-        return self.design.times(theta[: len(self.design.index)])[3]
+        """The predicted time of every row."""
+        return self.design.times(theta)[3]
 
     def terms(self, theta: Any) -> dict[str, Term]:
         """The fitted constants by term."""
@@ -209,15 +200,10 @@ def _newton_step(jacobian: Any, robust: Any, penalty: Any, slope: Any, damping: 
     return cg(curvature, slope, rtol=SOLVER_TOLERANCE, maxiter=300, M=inverse)[0]
 
 
-def _source(row: Observation) -> str:
-    return f"{row.source} {row.engine}"
-
-
-def _prior_arrays(design: Design, sources: int, residual_spread: float) -> tuple[Any, Any]:
+def _prior_arrays(design: Design, residual_spread: float) -> tuple[Any, Any]:
     import numpy as np
 
-    center = np.zeros(len(design.index) + sources)
-    penalty = np.full(len(center), (residual_spread / SOURCE_SPREAD) ** 2)
+    center, penalty = np.zeros(len(design.index)), np.zeros(len(design.index))
     for parameter, at in design.index.items():
         prior = design.priors[parameter.term]
         if not parameter.name:

@@ -24,6 +24,8 @@ NOISY_FLAGS = frozenset({"rounded", "derived", "power_limited"})
 NOISY_WEIGHT = 0.5
 TEACHING_FLAGS = frozenset({"aggregate", "offload", "few_threads"})
 """Flagged rows that still teach: how batches, host memory and threads cost time."""
+EXACT_FLAGS = frozenset({"few_threads"})
+"""Flagged rows that are measured as well as others: only their question is unusual."""
 CROWD_POWER = 0.2
 """Rows of one source, engine and device count as their number to the power 0.8: they repeat each other."""
 
@@ -121,7 +123,8 @@ def observe(rows: Iterable[Measurement]) -> list[Observation]:
             seen = observe_row(row)
         except SizerError:
             continue
-        found += [replace(one, scored=False, weight=one.weight * NOISY_WEIGHT) for one in seen] if excluding else seen
+        trust = NOISY_WEIGHT if excluding - EXACT_FLAGS else 1.0
+        found += [replace(one, scored=False, weight=one.weight * trust) for one in seen] if excluding else seen
     return _weighed(found)
 
 

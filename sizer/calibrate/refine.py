@@ -20,7 +20,7 @@ def refined(fitter: Fitter, theta: Any, priors: Mapping[str, TermPrior]) -> dict
     """
     import numpy as np
 
-    times = fitter.design.times(theta[: len(fitter.design.index)])
+    times = fitter.design.times(theta)
     jacobian = fitter.design.jacobian(*times)
     residual = np.abs(np.log(times[3]) - fitter.measured)
     weights = fitter.weights * np.minimum(1, HUBER_BOUND / np.maximum(residual, 1e-9))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from sizer.errors import SizerError
 from sizer.estimate.engines import is_cpu
 from sizer.estimate.footprint import engine_memory
-from sizer.estimate.speed_case import CORE_FLOPS_PER_S, SpeedCase, cpu_cores, nominal_flops_per_s
+from sizer.estimate.speed_case import CORE_FLOPS_PER_S, SpeedCase, cpu_cores, nominal_flops_per_s, prompt_flops_per_s
 from sizer.estimate.speed_law import COMPUTE, LAUNCH, MEMORY, OVERHEAD, Amount
 from sizer.estimate.traffic import Traffic, copied_cache_bytes, prefill_traffic
 from sizer.model.architecture import Architecture, MlpKind
@@ -87,6 +87,13 @@ def peak_flops_per_s(case: SpeedCase) -> float:
     return nominal_flops_per_s(case.device, case.engine.accumulates) * tensor_ranks(case)
 
 
+def prompt_peak_flops_per_s(case: SpeedCase) -> float:
+    """The same for a prompt."""
+    if is_cpu(case.device):
+        return peak_flops_per_s(case)
+    return prompt_flops_per_s(case.device, case.engine.accumulates) * tensor_ranks(case)
+
+
 def pipeline_speedup(case: SpeedCase, chunks: int) -> float:
     """How much faster n devices of a layer split read a prompt than one: c n / (c + n - 1) with c chunks in flight."""
     count = len(case.devices)
@@ -161,7 +168,7 @@ def prompt_traffic(case: SpeedCase, cached_tokens: int = 0) -> tuple[Traffic, in
 def prefill_amounts(case: SpeedCase, traffic: Traffic, chunks: int) -> tuple[Amount, ...]:
     """The amounts of reading the prompts in `chunks` passes over the weights."""
     speedup, ranks = pipeline_speedup(case, chunks), tensor_ranks(case)
-    bandwidth, peak = bandwidth_bytes_per_s(case) * speedup, peak_flops_per_s(case) * speedup
+    bandwidth, peak = bandwidth_bytes_per_s(case) * speedup, prompt_peak_flops_per_s(case) * speedup
     attention = traffic.stage("kv").flops
     layers = layer_count(case.architecture)
     hosted = traffic.weight_bytes * host_share(case)
