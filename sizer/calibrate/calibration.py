@@ -25,19 +25,25 @@ NORMAL_DEVIATIONS = 1.4826
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """The constants document, and the held-out residuals of each quantity and scheme behind it."""
+    """The constants document, and the held-out residuals of each quantity and scheme behind it.
+
+    `apart` are the residuals of rows that teach the fit but are not scored: they set no interval.
+    """
 
     document: Mapping[str, Any]
     residuals: Mapping[str, Mapping[str, Sequence[Residual]]]
+    apart: Mapping[str, Mapping[str, Sequence[Residual]]]
 
 
 def calibrate(rows: Sequence[Measurement], serving: Sequence[Measurement] = ()) -> Calibration:
     """Fits the constants of decode and prefill, and measures them on held-out rows. The same rows give the same.
 
-    `serving` are rows of engines under load: they teach what batches and ranks cost, and are not scored.
+    `serving` are rows of engines under load: they teach what batches and ranks cost, and are scored apart.
     """
     observations = observe(rows)
-    under_load = [replace(row, weight=SERVING_WEIGHT) for row in observe(serving) if row.quantity == "decode"]
+    under_load = [
+        replace(row, weight=SERVING_WEIGHT, apart="under load") for row in observe(serving) if row.quantity == "decode"
+    ]
     prefill = [row for row in observations if row.quantity == "prefill"]
     observations = requests_as_decode(observations, Constants(fit_terms(prefill, TERMS["prefill"]), {}, {}))
     observations += under_load
@@ -45,12 +51,15 @@ def calibrate(rows: Sequence[Measurement], serving: Sequence[Measurement] = ()) 
     spreads: dict[str, Any] = {}
     shares: dict[str, float] = {}
     residuals: dict[str, dict[str, list[Residual]]] = {}
+    apart: dict[str, dict[str, list[Residual]]] = {}
     for quantity, priors in TERMS.items():
         fitter = Fitter([row for row in observations if row.quantity == quantity], priors)
         terms.update(_fitted_terms(fitter))
-        residuals[quantity] = {scheme: held_out(fitter, scheme) for scheme in SCHEMES}
+        found = {scheme: held_out(fitter, scheme) for scheme in SCHEMES}
+        residuals[quantity] = {scheme: [one for one in rest if one.row.scored] for scheme, rest in found.items()}
+        apart[quantity] = {scheme: [one for one in rest if not one.row.scored] for scheme, rest in found.items()}
         shares[quantity] = widening_share(residuals[quantity])
-        bounds = bounds_by_group((one for found in residuals[quantity].values() for one in found), shares[quantity])
+        bounds = bounds_by_group((one for rest in residuals[quantity].values() for one in rest), shares[quantity])
         spreads[quantity] = [[name, round(low, 4), round(high, 4), n] for name, (low, high, n) in bounds.items()]
     document = {
         "schema_version": 1,
@@ -61,7 +70,7 @@ def calibrate(rows: Sequence[Measurement], serving: Sequence[Measurement] = ()) 
         "spreads": spreads,
         "terms": terms,
     }
-    return Calibration(document, residuals)
+    return Calibration(document, residuals, apart)
 
 
 def requests_as_decode(rows: Sequence[Observation], fitted: Constants) -> list[Observation]:

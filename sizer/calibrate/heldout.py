@@ -50,7 +50,7 @@ def folds(rows: Sequence[Observation], key: Callable[[Observation], str], count:
 
 
 def held_out(fitter: Fitter, scheme: str) -> list[Residual]:
-    """Each scored row predicted by constants fitted without its group."""
+    """Each row predicted by constants fitted without its group: those that are scored, and those apart."""
     import numpy as np
 
     rows, key = fitter.rows, SCHEMES[scheme]
@@ -62,7 +62,7 @@ def held_out(fitter: Fitter, scheme: str) -> list[Residual]:
         found += [
             Residual(row, log(seconds / row.seconds), evidence_of(row, seen), fold)
             for row, out, seconds in zip(rows, held, predicted, strict=True)
-            if out and row.scored
+            if out
         ]
     return found
 

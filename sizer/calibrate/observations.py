@@ -35,7 +35,8 @@ class Observation:
     """One measured time with the amounts that make it up.
 
     `quantity` is decode (a step), prefill (a whole prompt) or request (a whole request, by output token; `before` are
-    then its prompt's amounts, and `outputs` its tokens). Rows that are not `scored` teach the fit alone.
+    then its prompt's amounts, and `outputs` its tokens). Rows that stand `apart` (it says why: `offload`, `aggregate`,
+    `under load` …) teach the fit, and their errors are told apart.
     """
 
     id: str
@@ -51,9 +52,14 @@ class Observation:
     groups: Mapping[str, str]
     owners: tuple[str, ...] = ()
     weight: float = 1.0
-    scored: bool = True
+    apart: str = ""
     before: tuple[Amount, ...] = ()
     outputs: int = 1
+
+    @property
+    def scored(self) -> bool:
+        """Whether its error counts among the others."""
+        return not self.apart
 
 
 def with_default_host(target: Target) -> Target:
@@ -124,7 +130,8 @@ def observe(rows: Iterable[Measurement]) -> list[Observation]:
         except SizerError:
             continue
         trust = NOISY_WEIGHT if excluding - EXACT_FLAGS else 1.0
-        found += [replace(one, scored=False, weight=one.weight * trust) for one in seen] if excluding else seen
+        apart = ", ".join(sorted(excluding))
+        found += [replace(one, apart=apart, weight=one.weight * trust) for one in seen] if excluding else seen
     return _weighed(found)
 
 

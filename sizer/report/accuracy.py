@@ -31,6 +31,9 @@ The spreads that the fit shrinks by (`data/fit_priors.csv`) and the law's expone
 
 Leaving a device out also takes away an engine that was measured on that device alone, and the other way round: such
 rows are predicted from engines or devices like them, and are the tail of these tables.
+
+Rows that stand apart (a part of the model on the host, several sequences together, few threads, requests under load)
+teach the constants, but are not in the other tables, and set no interval.
 """
 
 
@@ -66,7 +69,24 @@ def _tables(found: Calibration, style: str) -> list[str]:
                 ]
                 deeper = f"{mark and '### '}{quantity.capitalize()} by {title}, one {scheme} left out"
                 parts.append(f"{deeper}\n\n{render_rows(rows, style)}")
+        parts.append(
+            f"{mark and '### '}{quantity.capitalize()} of rows apart\n\n{_apart(found.apart[quantity], style)}"
+        )
     return parts
+
+
+def _apart(schemes: Mapping[str, Sequence[Residual]], style: str) -> str:
+    """A row for each kind of rows and each scheme: the errors alone, as these rows have no interval."""
+    rows = []
+    for scheme, residuals in schemes.items():
+        kinds: dict[str, list[tuple[Residual, bool]]] = defaultdict(list)
+        for one in residuals:
+            kinds[one.row.apart].append((one, True))
+        for kind, members in sorted(kinds.items()):
+            if len(members) >= FEWEST_ROWS:
+                row = _row(f"{kind}, one {scheme} left out", members)
+                rows.append({name: text for name, text in row.items() if name != "in interval"})
+    return render_rows(rows, style)
 
 
 def _row(name: str, residuals: Sequence[tuple[Residual, bool]]) -> dict[str, str]:
