@@ -69,13 +69,14 @@ def _tables(found: Calibration, style: str) -> list[str]:
                 ]
                 deeper = f"{mark and '### '}{quantity.capitalize()} by {title}, one {scheme} left out"
                 parts.append(f"{deeper}\n\n{render_rows(rows, style)}")
-        parts.append(
-            f"{mark and '### '}{quantity.capitalize()} of rows apart\n\n{_apart(found.apart[quantity], style)}"
-        )
+        apart = _apart(found.apart[quantity])
+        if apart:
+            deeper = f"{mark and '### '}{quantity.capitalize()} of rows apart"
+            parts.append(f"{deeper}\n\n{render_rows(apart, style)}")
     return parts
 
 
-def _apart(schemes: Mapping[str, Sequence[Residual]], style: str) -> str:
+def _apart(schemes: Mapping[str, Sequence[Residual]]) -> list[dict[str, str]]:
     """A row for each kind of rows and each scheme: the errors alone, as these rows have no interval."""
     rows = []
     for scheme, residuals in schemes.items():
@@ -86,7 +87,7 @@ def _apart(schemes: Mapping[str, Sequence[Residual]], style: str) -> str:
             if len(members) >= FEWEST_ROWS:
                 row = _row(f"{kind}, one {scheme} left out", members)
                 rows.append({name: text for name, text in row.items() if name != "in interval"})
-    return render_rows(rows, style)
+    return rows
 
 
 def _row(name: str, residuals: Sequence[tuple[Residual, bool]]) -> dict[str, str]:
