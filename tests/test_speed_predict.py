@@ -54,7 +54,7 @@ def test_step_is_never_faster_than_its_slowest_part_nor_slower_than_their_sum(
 
 def test_factor_of_unmeasured_groups_is_the_base() -> None:
     """A group without an effect changes nothing; a parent's effects count; a term without constants costs nothing."""
-    fitted = Constants({"a": Term(0.0, {"engine: x": 1.0}), "b": Term(0.0, {}, "a")}, {}, {})
+    fitted = Constants({"a": Term(0.0, {"engine: x": 1.0}), "b": Term(0.0, {}, "a")}, {}, {}, {})
     assert fitted.factor("a", ["engine: y"]) == 1.0
     assert fitted.factor("b", ["engine: x"]) == pytest.approx(2.718281828)
     assert fitted.factor("c", ["engine: x"]) == 0.0
@@ -62,7 +62,7 @@ def test_factor_of_unmeasured_groups_is_the_base() -> None:
 
 def test_owner_of_constants_is_not_moved_by_the_shared_ones() -> None:
     """The first owner that has a term of its own is weighed by it; others, and a term that it does not own, share."""
-    fitted = Constants({"a": Term(0.0, {}), "cpu a": Term(1.0, {"engine: x": 1.0}), "b": Term(0.0, {})}, {}, {})
+    fitted = Constants({"a": Term(0.0, {}), "cpu a": Term(1.0, {"engine: x": 1.0}), "b": Term(0.0, {})}, {}, {}, {})
     assert fitted.factor("a", ["engine: x"], ("cpu", "llama.cpp")) == pytest.approx(7.389056099)
     assert fitted.factor("a", ["engine: x"], ("llama.cpp",)) == 1.0
     assert fitted.factor("b", ["engine: x"], ("cpu",)) == 1.0

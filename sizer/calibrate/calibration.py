@@ -9,7 +9,7 @@ from typing import Any
 
 from sizer.calibrate.fit import Fitter, fit_terms, predicted_seconds
 from sizer.calibrate.heldout import SCHEMES, Residual, counts, held_out, quantile
-from sizer.calibrate.intervals import bounds_by_group, widening_share
+from sizer.calibrate.intervals import bounds_by_group, stretch_by_engine
 from sizer.calibrate.measurements import Measurement
 from sizer.calibrate.observations import Observation, observe
 from sizer.calibrate.terms import TERMS
@@ -45,11 +45,11 @@ def calibrate(rows: Sequence[Measurement], serving: Sequence[Measurement] = ()) 
         replace(row, weight=SERVING_WEIGHT, apart="under load") for row in observe(serving) if row.quantity == "decode"
     ]
     prefill = [row for row in observations if row.quantity == "prefill"]
-    observations = requests_as_decode(observations, Constants(fit_terms(prefill, TERMS["prefill"]), {}, {}))
+    observations = requests_as_decode(observations, Constants(fit_terms(prefill, TERMS["prefill"]), {}, {}, {}))
     observations += under_load
     terms: dict[str, Any] = {}
     spreads: dict[str, Any] = {}
-    shares: dict[str, float] = {}
+    stretches: dict[str, Any] = {}
     residuals: dict[str, dict[str, list[Residual]]] = {}
     apart: dict[str, dict[str, list[Residual]]] = {}
     for quantity, priors in TERMS.items():
@@ -58,15 +58,17 @@ def calibrate(rows: Sequence[Measurement], serving: Sequence[Measurement] = ()) 
         found = {scheme: held_out(fitter, scheme) for scheme in SCHEMES}
         residuals[quantity] = {scheme: [one for one in rest if one.row.scored] for scheme, rest in found.items()}
         apart[quantity] = {scheme: [one for one in rest if not one.row.scored] for scheme, rest in found.items()}
-        shares[quantity] = widening_share(residuals[quantity])
-        bounds = bounds_by_group((one for rest in residuals[quantity].values() for one in rest), shares[quantity])
+        stretches[quantity] = {
+            engine: [round(stretch, 3), n] for engine, (stretch, n) in stretch_by_engine(residuals[quantity]).items()
+        }
+        bounds = bounds_by_group(one for rest in residuals[quantity].values() for one in rest)
         spreads[quantity] = [[name, round(low, 4), round(high, 4), n] for name, (low, high, n) in bounds.items()]
     document = {
         "schema_version": 1,
         "command": COMMAND,
         "rows": len(observations),
         "counts": {name: n for name, n in sorted(counts(observations).items()) if _is_evidence(name)},
-        "spread_shares": shares,
+        "stretches": stretches,
         "spreads": spreads,
         "terms": terms,
     }

@@ -1,4 +1,4 @@
-"""The widths of intervals: conformal bounds of held-out residuals, and whether they hold rows that did not set them."""
+"""The widths of intervals: conformal bounds of held-out residuals, stretched until they hold rows that set none."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from math import ceil
 
 from sizer.calibrate.heldout import Residual
-from sizer.estimate.speed import EVIDENCE_LEVELS, interval_keys
+from sizer.estimate.speed import EVIDENCE_LEVELS, OTHER_ENGINES, interval_keys
 
 ENOUGH_ROWS = 40
-"""Held-out rows that a group needs for bounds of its own; with fewer it takes those of the next wider one."""
+"""Held-out residuals that a group needs for bounds of its own; with fewer it takes those of the next wider one."""
+
+ENOUGH_TO_STRETCH = 90
+"""Held-out residuals (30 rows, each left out in three ways) that an engine needs for a stretch of its own."""
 
 COVERAGE = 0.9
-SHARES = tuple(share / 100 for share in range(90, 100))
+LEAST_BOUND = 0.01
 
 Bounds = Mapping[str, tuple[float, float, int]]
 """By group: the low and the high logarithm of measured over predicted speed, and the rows behind them."""
@@ -27,50 +30,75 @@ def conformal_bounds(log_ratios: Sequence[float], share: float = COVERAGE) -> tu
     return ordered[low], ordered[high]
 
 
-def bounds_by_group(residuals: Iterable[Residual], share: float) -> Bounds:
-    """Bounds that hold `share` of these residuals: by evidence, and by what `interval_keys` adds where rows suffice."""
+def bounds_by_group(residuals: Iterable[Residual]) -> Bounds:
+    """Bounds that hold `COVERAGE` of these residuals, by evidence and by what `interval_keys` adds where rows suffice.
+
+    They always hold an error of 1 %, so that stretching can widen them on both sides.
+    """
     groups: dict[str, list[float]] = {level: [] for level in EVIDENCE_LEVELS}
     everything = []
     for one in residuals:
         everything.append(one.log_ratio)
         for key in _keys(one):
             groups.setdefault(key, []).append(one.log_ratio)
-    return {
-        name: (*conformal_bounds(found if len(found) >= ENOUGH_ROWS else everything, share), len(found))
-        for name, found in groups.items()
-        if len(found) >= ENOUGH_ROWS or name in EVIDENCE_LEVELS
-    }
+    bounds = {}
+    for name, found in groups.items():
+        if len(found) >= ENOUGH_ROWS or name in EVIDENCE_LEVELS:
+            low, high = conformal_bounds(found if len(found) >= ENOUGH_ROWS else everything)
+            bounds[name] = (min(low, -LEAST_BOUND), max(high, LEAST_BOUND), len(found))
+    return bounds
 
 
-def widening_share(by_scheme: Mapping[str, Sequence[Residual]]) -> float:
-    """The share that bounds must hold of the rows that set them, to hold `COVERAGE` of folds that did not."""
-    for share in SHARES:
-        inside = [held for held_by_scheme in held_in_bounds(by_scheme, share).values() for held in held_by_scheme]
-        if sum(inside) >= COVERAGE * len(inside):
-            return share
-    return SHARES[-1]
-
-
-def held_in_bounds(by_scheme: Mapping[str, Sequence[Residual]], share: float) -> dict[str, list[bool]]:
-    """Whether each residual lies in bounds that its own fold had no part in: neither it nor the rows beside it.
+def needed_stretches(by_scheme: Mapping[str, Sequence[Residual]]) -> dict[str, list[float]]:
+    """How many times the bounds that its own fold had no part in must be stretched to hold each residual.
 
     Rows that are left out together share a device, a model or a source, and err alike: bounds that they had helped to
     set would hold them too easily. A row's residuals in the other schemes are left out of its bounds as well.
     """
     everything = [one for residuals in by_scheme.values() for one in residuals]
-    inside: dict[str, list[bool]] = {}
+    needed: dict[str, list[float]] = {}
     for scheme, residuals in by_scheme.items():
         bounds = {}
         for fold in {one.fold for one in residuals}:
             ids = {one.row.id for one in residuals if one.fold == fold}
-            bounds[fold] = bounds_by_group((one for one in everything if one.row.id not in ids), share)
-        inside[scheme] = [_holds(bounds[one.fold], one) for one in residuals]
-    return inside
+            bounds[fold] = bounds_by_group(one for one in everything if one.row.id not in ids)
+        needed[scheme] = [_needed(bounds[one.fold], one) for one in residuals]
+    return needed
 
 
-def _holds(bounds: Bounds, one: Residual) -> bool:
+def stretch_by_engine(by_scheme: Mapping[str, Sequence[Residual]]) -> dict[str, tuple[float, int]]:
+    """The stretch that holds `COVERAGE` of each engine's residuals, and their number; engines with few share one."""
+    engines: dict[str, list[float]] = {}
+    for scheme, needed in needed_stretches(by_scheme).items():
+        for one, stretch in zip(by_scheme[scheme], needed, strict=True):
+            engines.setdefault(one.row.engine, []).append(stretch)
+    groups: dict[str, list[float]] = {OTHER_ENGINES: []}
+    for engine, found in sorted(engines.items()):
+        groups.setdefault(engine if len(found) >= ENOUGH_TO_STRETCH else OTHER_ENGINES, []).extend(found)
+    return {name: (_holding(found), len(found)) for name, found in groups.items()}
+
+
+def held_in_bounds(by_scheme: Mapping[str, Sequence[Residual]]) -> dict[str, list[bool]]:
+    """Whether each residual lies in the bounds of the other folds, stretched as its engine's are."""
+    stretches = stretch_by_engine(by_scheme)
+    return {
+        scheme: [
+            stretch <= stretches.get(one.row.engine, stretches[OTHER_ENGINES])[0]
+            for one, stretch in zip(by_scheme[scheme], needed, strict=True)
+        ]
+        for scheme, needed in needed_stretches(by_scheme).items()
+    }
+
+
+def _holding(needed: Sequence[float]) -> float:
+    """The smallest stretch that holds `COVERAGE` of the residuals, by the conformal rank; 1 for none."""
+    ordered = sorted(needed)
+    return ordered[min(len(ordered), ceil(COVERAGE * (len(ordered) + 1))) - 1] if ordered else 1.0
+
+
+def _needed(bounds: Bounds, one: Residual) -> float:
     low, high, _ = next(bounds[key] for key in _keys(one) if key in bounds)
-    return low <= one.log_ratio <= high
+    return max(one.log_ratio / high, one.log_ratio / low)
 
 
 def _keys(one: Residual) -> tuple[str, ...]:

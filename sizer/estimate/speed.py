@@ -17,6 +17,7 @@ from sizer.model.architecture import Architecture, Basis
 from sizer.precision.stored import Stored
 
 LINK_TERMS = frozenset({"ranks", "moved", "hops", "prefill_ranks", "prefill_moved", "prefill_host"})
+OTHER_ENGINES = "other engines"
 EVIDENCE_LEVELS = ("engine device", "backend generation", "backend family", "backend", "engine", "none")
 
 
@@ -103,7 +104,9 @@ def _interval(rate: float, case: SpeedCase, fitted: Constants, quantity: str) ->
     moe = case.architecture.experts is not None
     keys = interval_keys(evidence(case, fitted), case.engine.name, device_family(case.device), moe)
     low, high = next(fitted.spreads[quantity][key] for key in keys if key in fitted.spreads[quantity])
-    return rate * exp(low), rate * exp(high)
+    stretches = fitted.stretches[quantity]
+    stretch = stretches.get(case.engine.name, stretches[OTHER_ENGINES])
+    return rate * exp(stretch * low), rate * exp(stretch * high)
 
 
 def _bandwidth_limit(step: Timed) -> float:

@@ -47,12 +47,14 @@ class Constants(NamedTuple):
     """All fitted constants: terms by name, how many fitted rows each group has, and held-out spreads.
 
     `spreads` are by quantity and evidence level: the logarithms of measured over predicted speed of rows that were held
-    out, as low and high bounds of the middle 90 %.
+    out, as low and high bounds of the middle 90 %; `stretches`, by quantity and engine, how many times these must be
+    wider to hold 90 % of the engine's rows where other rows set them.
     """
 
     terms: Mapping[str, Term]
     counts: Mapping[str, int]
     spreads: Mapping[str, Mapping[str, tuple[float, float]]]
+    stretches: Mapping[str, Mapping[str, float]]
 
     def factor(self, name: str, groups: Iterable[str], owners: Sequence[str] = ()) -> float:
         """The factor of a term; 0 where it was never fitted (the amount is then not counted)."""
@@ -86,7 +88,11 @@ def constants_of(document: Mapping[str, Any]) -> Constants:
     spreads = {
         quantity: {level: (low, high) for level, low, high, _ in rows} for quantity, rows in document["spreads"].items()
     }
-    return Constants(terms, document["counts"], spreads)
+    stretches = {
+        quantity: {engine: stretch for engine, (stretch, _) in rows.items()}
+        for quantity, rows in document["stretches"].items()
+    }
+    return Constants(terms, document["counts"], spreads, stretches)
 
 
 def combine(parts: Mapping[str, float]) -> float:

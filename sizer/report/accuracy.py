@@ -51,7 +51,7 @@ def _tables(found: Calibration, style: str) -> list[str]:
     parts = []
     mark = "## " if style == "markdown" else ""
     for quantity, schemes in found.residuals.items():
-        inside = held_in_bounds(schemes, found.document["spread_shares"][quantity])
+        inside = held_in_bounds(schemes)
         rows = [
             _row(f"one {scheme} left out", list(zip(residuals, inside[scheme], strict=True)))
             for scheme, residuals in schemes.items()
