@@ -157,19 +157,20 @@ def test_rows_do_not_set_the_bounds_that_hold_them() -> None:
 
 
 def test_stretches_hold_their_share_of_each_engine() -> None:
-    """An engine whose rows scatter more is stretched more, until at least nine of ten of its rows lie inside."""
+    """An engine whose folds err alike is stretched more, until at least nine of ten of its rows lie inside."""
     base = Observation("0", "decode", "s", "d", "m", "vllm", "nvidia-hbm", False, 1.0, (), {})
-    engines = {"vllm": 0.05, "sglang": 0.5, "rare": 0.1}
-    rows = [
-        Residual(replace(base, id=f"{engine}{n}", engine=engine), (n % 100 - 50) / 50 * spread, "none", n % 6)
-        for engine, spread in engines.items()
-        for n in range(60 if engine == "rare" else 300)
+    scatter = [(number * 37 % 101 - 50) / 1000 for number in range(300)]
+    rows = [Residual(replace(base, id=f"v{n}"), error, "none", n % 6) for n, error in enumerate(scatter)]
+    rows += [
+        Residual(replace(base, id=f"s{n}", engine="sglang"), error + (n % 6 - 2.5) / 10, "none", n % 6)
+        for n, error in enumerate(scatter)
     ]
+    rows += [Residual(replace(base, id=f"r{n}", engine="rare"), scatter[n], "none", n % 6) for n in range(60)]
     stretches = stretch_by_engine({"device": rows})
     assert set(stretches) == {"vllm", "sglang", OTHER_ENGINES}
     assert stretches["sglang"][0] > stretches["vllm"][0]
     inside = held_in_bounds({"device": rows})["device"]
-    for engine in engines:
+    for engine in ("vllm", "sglang", "rare"):
         held = [one for row, one in zip(rows, inside, strict=True) if row.row.engine == engine]
         assert 0.9 <= sum(held) / len(held) <= 0.95
 
