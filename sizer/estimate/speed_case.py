@@ -188,14 +188,15 @@ def _fed_flops_per_s(device: Device) -> float:
     return (device.bandwidth_bytes_per_s or 5e10) * REFERENCE_FLOPS_PER_BYTE
 
 
-def cpu_cores(device: Device, threads: int | None = None) -> float:
-    """Cores of a CPU that compute: one a thread at most; where the table tells none, what the bandwidth lets expect.
+def cpu_flops_per_s(device: Device, threads: int | None = None) -> float:
+    """Nominal fp32 peak of those cores of a CPU that compute: one a thread at most.
 
-    The guess is 8 cores at 80 GB/s, growing with the root of the bandwidth: 4 on 20 GB/s, 16 on 300 GB/s.
+    A core's peak is the table's, else 100 GFLOP/s. Where the table tells no cores, they are what the bandwidth lets
+    expect: 8 at 80 GB/s, growing with its root (4 at 20 GB/s, 16 at 320 GB/s).
     """
-    usual = (
-        USUAL_CORES
-        * ((device.bandwidth_bytes_per_s or USUAL_BANDWIDTH_BYTES_PER_S) / USUAL_BANDWIDTH_BYTES_PER_S) ** 0.5
-    )
-    cores = device.cores or threads or max(1.0, usual)
-    return min(threads or cores, cores)
+    bandwidth = device.bandwidth_bytes_per_s or USUAL_BANDWIDTH_BYTES_PER_S
+    usual = max(1.0, USUAL_CORES * (bandwidth / USUAL_BANDWIDTH_BYTES_PER_S) ** 0.5)
+    cores = device.cores or threads or usual
+    whole = device.peak_flops_per_s.get("fp32")
+    each = whole / device.cores if whole and device.cores else CORE_FLOPS_PER_S
+    return min(threads or cores, cores) * each

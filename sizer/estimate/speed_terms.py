@@ -9,7 +9,7 @@ from __future__ import annotations
 from sizer.errors import SizerError
 from sizer.estimate.engines import is_cpu
 from sizer.estimate.footprint import engine_memory
-from sizer.estimate.speed_case import CORE_FLOPS_PER_S, SpeedCase, cpu_cores, nominal_flops_per_s, prompt_flops_per_s
+from sizer.estimate.speed_case import SpeedCase, cpu_flops_per_s, nominal_flops_per_s, prompt_flops_per_s
 from sizer.estimate.speed_law import COMPUTE, LAUNCH, MEMORY, OVERHEAD, Amount
 from sizer.estimate.traffic import Traffic, copied_cache_bytes, prefill_traffic
 from sizer.model.architecture import Architecture, MlpKind
@@ -83,7 +83,7 @@ def bandwidth_bytes_per_s(case: SpeedCase) -> float:
 def peak_flops_per_s(case: SpeedCase) -> float:
     """Nominal dense peak that a step sees; a CPU's is that of the cores that work on it."""
     if is_cpu(case.device):
-        return cpu_cores(case.device, case.workload.threads) * CORE_FLOPS_PER_S * tensor_ranks(case)
+        return cpu_flops_per_s(case.device, case.workload.threads) * tensor_ranks(case)
     return nominal_flops_per_s(case.device, case.engine.accumulates) * tensor_ranks(case)
 
 
