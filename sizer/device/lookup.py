@@ -183,7 +183,7 @@ def with_facts(found: Found, asked: Spelling) -> Found:
         device = replace(device, cores=facts.cores)
     rate, note = _stated_bandwidth(device, facts)
     if rate:
-        device = replace(device, bandwidth_bytes_per_s=rate, bandwidth_basis="stated")
+        device = replace(device, bandwidth_bytes_per_s=rate, bandwidth_basis="measured" if facts.measured else "stated")
         notes.append(note)
     return Found(device, tuple(notes))
 

@@ -73,7 +73,7 @@ _REWRITES = (
     (r"\bmi[ -](\d{2,3}[ax]?)\b", r" mi\1 "),
     (r"\+", " plus "),
 )  # fmt: skip
-_RATE = re.compile(r"~?(\d+(?:\.\d+)?)\s*gb/s(?:\s*triad)?")
+_RATE = re.compile(r"~?(\d+(?:\.\d+)?)\s*gb/s(\s*triad)?")
 _GPU_CORES = re.compile(r"\b(\d+)[ -]core gpu\b|(?<=[ -])(\d{1,2})c\b")
 _CORES = re.compile(r"\b(\d+)[ -]cores?(?: processor)?s?\b(?: cpu\b)?|\b\d+x cortex[ -]\w+")
 _MEMORY = re.compile(r"(?<![\w.])(\d{1,4}(?:\.\d+)?)\s*gi?b\b|(?<![\w.])(\d{1,3})g\b")
@@ -92,6 +92,7 @@ class Facts(NamedTuple):
     memory_mts: int | None = None
     channels: int | None = None
     bandwidth_gbs: float | None = None
+    measured: bool = False
     gpu_cores: int | None = None
     cores: int | None = None
 
@@ -168,6 +169,7 @@ def _facts(text: str) -> tuple[str, Facts]:
         memory_mts=int(kind[2]) if kind and kind[2] else None,
         channels=int(channels[1]) if channels else None,
         bandwidth_gbs=float(rate[1]) if rate else None,
+        measured=bool(rate and rate[2]),
         gpu_cores=int(gpu_cores[1] or gpu_cores[2]) if gpu_cores else None,
         cores=int(cores[1]) if cores and cores[1] else None,
     )

@@ -76,8 +76,11 @@ def speed_case(
 def memory_class(device: Device) -> str:
     """hbm, gddr, a chip's shared memory, or a CPU's: `narrow` (two channels, which a few cores use up) or `wide`.
 
-    Bandwidth tells it where the table does not name the type.
+    Bandwidth tells it where the table does not name the type. A CPU whose bandwidth was measured is a class of its own:
+    engines reach most of what a triad does, and less of what a specification says.
     """
+    if is_cpu(device) and device.bandwidth_basis == "measured":
+        return "measured"
     if is_cpu(device):
         return "wide" if (device.bandwidth_bytes_per_s or 0) > NARROW_BYTES_PER_S else "narrow"
     if device.kind != "gpu":
