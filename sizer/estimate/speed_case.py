@@ -194,12 +194,11 @@ def _fed_flops_per_s(device: Device) -> float:
 def cpu_flops_per_s(device: Device, threads: int | None = None) -> float:
     """Nominal fp32 peak of those cores of a CPU that compute: one a thread at most.
 
-    A core's peak is the table's, else 100 GFLOP/s. Where the table tells no cores, they are what the bandwidth lets
-    expect: 8 at 80 GB/s, growing with its root (4 at 20 GB/s, 16 at 320 GB/s).
+    The whole peak is the table's or the user's, else 100 GFLOP/s a core. Where the table tells no cores, they are what
+    the bandwidth lets expect: 8 at 80 GB/s, growing with its root (4 at 20 GB/s, 16 at 320 GB/s).
     """
     bandwidth = device.bandwidth_bytes_per_s or USUAL_BANDWIDTH_BYTES_PER_S
     usual = max(1.0, USUAL_CORES * (bandwidth / USUAL_BANDWIDTH_BYTES_PER_S) ** 0.5)
-    cores = device.cores or threads or usual
-    whole = device.peak_flops_per_s.get("fp32")
-    each = whole / device.cores if whole and device.cores else CORE_FLOPS_PER_S
-    return min(threads or cores, cores) * each
+    cores = device.cores or max(usual, threads or 0)
+    whole = device.peak_flops_per_s.get("fp32") or cores * CORE_FLOPS_PER_S
+    return whole * min(threads or cores, cores) / cores
