@@ -8,6 +8,7 @@ from functools import cache
 from typing import NamedTuple
 
 from sizer.device import rows
+from sizer.device.parts import UNIFIED_KINDS, cpu_part, npu_part
 from sizer.device.records import Device
 from sizer.device.spelling import NOTHING_STATED, Facts, Spelling, spell, squash
 from sizer.units import GB, GIB
@@ -16,11 +17,8 @@ from sizer.units import GB, GIB
 MEMORY_TOLERANCE = 0.07
 # Between two memory variants of a card lie at least 7 %; between a label and its clock at most 3 %.
 CLOCK_TOLERANCE = 0.03
-# Kinds whose CPU and accelerator share one memory: "Apple M2 Max CPU" is the chip's row with the CPU computing.
-UNIFIED_KINDS = frozenset({"apple", "apu", "sbc"})
 BYTES_PER_TRANSFER = 8
 
-_GPU_BIN = re.compile(r"\s*\(?\d+-core GPU\)?")
 _DIGITS = re.compile(r"[a-z]*\d+[a-z0-9]*")
 
 
@@ -173,11 +171,10 @@ def with_facts(found: Found, asked: Spelling) -> Found:
         example = f"'{device.key} {sizes[0]}GB'"
         notes.append(f"{device.name} is sold with {'/'.join(sizes)} GB: the largest is assumed (name one: {example})")
     if asked.part == "cpu" and device.kind in UNIFIED_KINDS:
-        # The table's peaks are the GPU's; the CPU's own are not known.
-        device = replace(device, kind="cpu", name=f"{_GPU_BIN.sub('', device.name)} CPU", peak_flops_per_s={})
+        device = cpu_part(device)
         notes.append("the CPU alone: the chip's memory bandwidth, of which its CPU may reach less")
     elif asked.part == "npu" and device.kind in UNIFIED_KINDS:
-        device = replace(device, kind="npu", name=f"{_GPU_BIN.sub('', device.name)} NPU", peak_flops_per_s={})
+        device = npu_part(device)
         notes.append("the NPU alone: the chip's memory bandwidth; its compute is not known")
     if facts.cores and device.kind == "cpu":
         device = replace(device, cores=facts.cores)

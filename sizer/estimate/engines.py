@@ -16,10 +16,13 @@ class Engine(NamedTuple):
     """One inference engine.
 
     `runtime` is the engine whose kernels it shares: the constants of an engine shrink toward its runtime's.
-    `backends` maps a vendor (or `cpu`, or `any`) to the backend used there. `parallelism` and `offload` are the ways
+    `backends` maps a vendor (or `cpu`, `any`, or a vendor's kind: `intel-apu`) to the backend used there; `cpu` on a
+    chip with a GPU means that the engine leaves the GPU alone. `parallelism` and `offload` are the ways
     it splits a model over devices and with the host. `preferred_on` are the vendors whose owners take it first.
     `accumulates` is the width that its 16-bit products are summed in: cards may do fp16 sums at twice the fp32 rate.
     `cache_growth` is `concatenated` where each step copies the cache to append to it, and repeats grouped heads.
+    `layer_operations` says how it runs a layer (`data/layer_operations.csv`): `eager`, `kernels`, or empty where the
+    fusing of its kernels makes the layers of all models alike.
     `latent_prefill` is `absorbed` where a prompt's latent attention (MLA) works on the latent itself, as in decoding.
     """
 
@@ -32,6 +35,7 @@ class Engine(NamedTuple):
     preferred_on: tuple[str, ...]
     accumulates: str
     cache_growth: str
+    layer_operations: str
     latent_prefill: str
     source: str
 
@@ -42,7 +46,8 @@ class Engine(NamedTuple):
             return by_vendor.get("cpu")
         if device.kind == "npu" and "npu" in by_vendor.values():
             return "npu"
-        return by_vendor.get(device.vendor) or by_vendor.get("any")
+        own = by_vendor.get(f"{device.vendor}-{device.kind}") or by_vendor.get(device.vendor)
+        return own or by_vendor.get("any")
 
 
 def is_cpu(device: Device) -> bool:
@@ -68,6 +73,7 @@ def _engine(row: dict[str, str]) -> Engine:
         preferred_on=tuple(row["preferred_on"].split()),
         accumulates=row["accumulates"],
         cache_growth=row["cache_growth"],
+        layer_operations=row["layer_operations"],
         latent_prefill=row["latent_prefill"],
         source=row["source"],
     )

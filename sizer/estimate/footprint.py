@@ -9,6 +9,7 @@ from typing import NamedTuple
 from sizer.estimate.activations import LAYER_CODES, LayerCode, activation_values_per_token, rotary_table_bytes
 from sizer.estimate.kv_cache import cache_format, mixer_cache_bytes, sequence_cache_bytes, while_reading
 from sizer.estimate.records import Footprint, Part, tree
+from sizer.estimate.releases import rule_in_force
 from sizer.estimate.workload import Workload
 from sizer.model.architecture import Architecture, Tower
 from sizer.precision.stored import Stored
@@ -74,9 +75,7 @@ def engine_memory(engine: str, version: str = "", date: str = "") -> EngineMemor
         return None
     like = rows[engine][0]["like"]
     version = "" if like else version
-    candidates = rows[like or engine]
-    older = [row for row in candidates if row["before_version"] and _is_older(row, _version(version), date)]
-    row = min(older, key=lambda old: _version(old["before_version"])) if older else candidates[0]
+    row = rule_in_force(rows[like or engine], version, date)
     return EngineMemory(
         engine=engine,
         like=like,
@@ -100,21 +99,6 @@ def engine_memory(engine: str, version: str = "", date: str = "") -> EngineMemor
         usual_counter=row["usual_counter"],
         source=row["source"],
     )
-
-
-def _is_older(row: dict[str, str], version: tuple[int, ...], date: str) -> bool:
-    return version < _version(row["before_version"]) if version else bool(date) and date < row["before_date"]
-
-
-def _version(text: str) -> tuple[int, ...]:
-    """The numbers at the start of `4.37.2 (torch 2.1)`, none where the text does not start with any."""
-    numbers: list[int] = []
-    for piece in text.split()[:1]:
-        for number in piece.lstrip("v").split("."):
-            if not number.isdigit():
-                break
-            numbers.append(int(number))
-    return tuple(numbers)
 
 
 def activations_part(

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import exp
 
-from sizer.device.records import Target
+from sizer.device.records import Device, Target
 from sizer.estimate.records import Decode, Placement, Prefill, Request, Speed, StageTime
-from sizer.estimate.speed_case import SpeedCase, device_family, groups, owners, speed_case
+from sizer.estimate.speed_case import SpeedCase, device_family, groups, owners, reachable_bytes_per_s, speed_case
 from sizer.estimate.speed_law import COMPUTE, MEMORY, OVERHEAD, Amount, Constants, combine, constants, parts_of
 from sizer.estimate.speed_terms import decode_amounts, parallelism, prefill_amounts, prompt_traffic
 from sizer.estimate.traffic import Traffic, decode_traffic
@@ -16,7 +16,7 @@ from sizer.estimate.workload import Workload
 from sizer.model.architecture import Architecture, Basis
 from sizer.precision.stored import Stored
 
-LINK_TERMS = frozenset({"ranks", "moved", "hops", "prefill_ranks", "prefill_moved", "prefill_host"})
+LINK_TERMS = frozenset({"ranks", "rows", "moved", "hops", "prefill_ranks", "prefill_moved", "prefill_host"})
 OTHER_ENGINES = "other engines"
 EVIDENCE_LEVELS = ("engine device", "backend generation", "backend family", "backend", "engine", "none")
 
@@ -109,9 +109,10 @@ def _interval(rate: float, case: SpeedCase, fitted: Constants, quantity: str) ->
     return rate * exp(stretch * low), rate * exp(stretch * high)
 
 
-def _bandwidth_limit(step: Timed) -> float:
+def _bandwidth_limit(step: Timed, device: Device) -> float:
     """Steps a second at which the weights and the cache alone would take the nominal bandwidth: nothing is faster."""
     nominal_s = sum(amount.nominal_s for amount, _ in step.terms if amount.part == MEMORY)
+    nominal_s *= (reachable_bytes_per_s(device) or 1) / (device.bandwidth_bytes_per_s or 1)
     return 1 / nominal_s if nominal_s > 0 else float("inf")
 
 
@@ -126,7 +127,7 @@ def decode_of(case: SpeedCase, fitted: Constants) -> tuple[Decode, tuple[StageTi
     step = timed(decode_amounts(case, traffic), case, fitted)
     rate = 1 / step.total_s
     low, high = _interval(rate, case, fitted, "decode")
-    high = max(rate, min(high, _bandwidth_limit(step)))
+    high = max(rate, min(high, _bandwidth_limit(step, case.device)))
     bytes_per_token = round(traffic.bytes_read / max(1, case.workload.batch_size))
     return Decode(rate, low, high, bytes_per_token, step.bound), _stages(traffic, step)
 

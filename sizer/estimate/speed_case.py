@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
+from sizer.device.parts import cpu_part
 from sizer.device.records import Device, Target
 from sizer.estimate.engines import Engine, find_engine, is_cpu
 from sizer.estimate.records import Placement
@@ -16,8 +17,7 @@ from sizer.precision.stored import Stored
 REFERENCE_FLOPS_PER_BYTE, PEAK_POWER = 100.0, 0.7
 CORE_FLOPS_PER_S = 1e11
 """A CPU core's nominal peak: 3 GHz times 32 fp32 FLOPs a cycle (two 256-bit fused multiply-adds)."""
-NARROW_BYTES_PER_S = 1.25e11
-"""What two channels of memory give at most: above it, cores and their fabric decide how much of it a CPU reaches."""
+CPU_REFERENCE_BYTES_PER_S, CPU_BANDWIDTH_POWER = 6e10, 0.8
 USUAL_CORES, USUAL_BANDWIDTH_BYTES_PER_S = 8, 8e10
 FIRST_YEAR, LATEST_YEAR = 2023, 2026
 
@@ -65,6 +65,8 @@ def speed_case(
     """The case of these records. Raises UnknownEngine."""
     found = find_engine(engine)
     own = found.backend(target.device)
+    if own == "cpu" and not is_cpu(target.device):
+        target = replace(target, device=cpu_part(target.device))
     if backend == "cpu" and not is_cpu(target.device):
         backend = own  # a GPU's row that says `cpu` names the place of some layers: `placement` tells which
     version = engine_version or ""
@@ -74,15 +76,13 @@ def speed_case(
 
 
 def memory_class(device: Device) -> str:
-    """hbm, gddr, a chip's shared memory, or a CPU's: `narrow` (two channels, which a few cores use up) or `wide`.
+    """hbm, gddr, a chip's shared memory, or a CPU's.
 
     Bandwidth tells it where the table does not name the type. A CPU whose bandwidth was measured is a class of its own:
     engines reach most of what a triad does, and less of what a specification says.
     """
-    if is_cpu(device) and device.bandwidth_basis == "measured":
-        return "measured"
     if is_cpu(device):
-        return "wide" if (device.bandwidth_bytes_per_s or 0) > NARROW_BYTES_PER_S else "narrow"
+        return "measured" if device.bandwidth_basis == "measured" else "cpu"
     if device.kind != "gpu":
         return "shared"
     if device.memory_type:
@@ -110,12 +110,15 @@ def generation(device: Device) -> str:
 
 @cache
 def precision_class(name: str) -> tuple[str, str]:
-    """A precision's kernel (`q4_k` of `ud-q4_k_xl`) and its wider class (`k-quant`, `4bit` …)."""
-    kernel = re.sub(r"_(xs|s|m|l|xl|p|moe)$", "", name.removeprefix("ud-"))
+    """A precision's kernel (`q4_k` of `ud-q4_k_xl`, `exl3` of `exl3-4.25bpw`) and its wider class (`4bit`, `low` …)."""
+    kernel = re.sub(r"_(xxs|xs|s|m|l|xl|p|moe)$", "", name.removeprefix("ud-"))
     kernel = re.sub(r"-g\d+$", "", kernel)
-    kernel = {"fp16": "half", "bf16": "half"}.get(kernel, kernel)
+    kernel = {"fp16": "half", "bf16": "half", "q8_k": "q8_0"}.get(kernel, kernel)
     if kernel in {"half", "fp32"}:
         return kernel, "float"
+    trellis = re.match(r"exl\d", kernel)
+    if trellis:
+        return trellis[0], trellis[0]  # one kernel unpacks every width, at a cost of its own
     bits = re.search(r"\d+(?:\.\d+)?", kernel.replace("w4a16", "4").replace("w8a8", "8").replace("mxfp4", "4"))
     width = round(float(bits[0])) if bits else 4
     return kernel, "8bit" if width >= 7 else "4bit" if width >= 4 else "low"
@@ -189,6 +192,19 @@ def prompt_flops_per_s(device: Device, accumulates: str = "fp32") -> float:
 
 def _fed_flops_per_s(device: Device) -> float:
     return (device.bandwidth_bytes_per_s or 5e10) * REFERENCE_FLOPS_PER_BYTE
+
+
+def reachable_bytes_per_s(device: Device) -> float | None:
+    """The bandwidth that a step's memory traffic is relative to: the nominal one, less of it on wide CPUs.
+
+    The more bandwidth a CPU's specification tells, the less of it its cores and their fabric reach: it counts to the
+    power 0.8, equal at 60 GB/s. Of the powers 1, 0.8, 0.65 and 0.5, 1 and 0.8 have the lowest held-out error, and 0.8
+    the lowest on x86. A measured bandwidth counts whole.
+    """
+    nominal = device.bandwidth_bytes_per_s
+    if not nominal or memory_class(device) != "cpu":
+        return nominal
+    return float(nominal**CPU_BANDWIDTH_POWER * CPU_REFERENCE_BYTES_PER_S ** (1 - CPU_BANDWIDTH_POWER))
 
 
 def cpu_flops_per_s(device: Device, threads: int | None = None) -> float:

@@ -9,42 +9,23 @@ from __future__ import annotations
 from sizer.errors import SizerError
 from sizer.estimate.engines import is_cpu
 from sizer.estimate.footprint import engine_memory
-from sizer.estimate.speed_case import SpeedCase, cpu_flops_per_s, nominal_flops_per_s, prompt_flops_per_s
+from sizer.estimate.operations import LAYER_S, expert_amounts, layer_count, llama_layers
+from sizer.estimate.speed_case import (
+    SpeedCase,
+    cpu_flops_per_s,
+    nominal_flops_per_s,
+    prompt_flops_per_s,
+    reachable_bytes_per_s,
+)
 from sizer.estimate.speed_law import COMPUTE, LAUNCH, MEMORY, OVERHEAD, Amount
 from sizer.estimate.traffic import Traffic, copied_cache_bytes, prefill_traffic
-from sizer.model.architecture import Architecture, MlpKind
 
-LAYER_S, STEP_S, SEQUENCE_S, HOP_S, EXPERT_S = 1e-4, 1e-3, 1e-4, 1e-4, 1e-5
+STEP_S, SEQUENCE_S, HOP_S = 1e-3, 1e-4, 1e-4
 DEFAULT_HOST_BANDWIDTH_BYTES_PER_S = 6e10
 LARGEST_TENSOR_GROUP = 8
 CHUNKS_IN_FLIGHT = 4
 """llama.cpp submits a logical batch of 2048 tokens as 4 physical ones of 512, which follow each other through the
 devices of a layer split (llama.cpp n_batch and n_ubatch)."""
-
-
-def layer_count(architecture: Architecture) -> float:
-    """Decoder layers; for a model known by its name alone, those that models of its size usually have.
-
-    The guess is 32 layers at 7 B, growing with the 0.36th power of the parameters (24 at 0.5 B to 80 at 70 B), of the
-    geometric mean of total and active parameters for a mixture of experts.
-    """
-    if architecture.layers:
-        return float(architecture.num_layers)
-    size: float = (architecture.total_params * architecture.active_params) ** 0.5
-    layers: float = 32 * (size / 7e9) ** 0.36
-    return min(128.0, max(8.0, layers))
-
-
-def moe_layer_count(architecture: Architecture) -> float:
-    """Layers with routed experts."""
-    if architecture.layers:
-        return float(sum(layer.mlp is MlpKind.MOE for layer in architecture.layers))
-    return layer_count(architecture) if architecture.active_params < architecture.total_params else 0.0
-
-
-def expert_count(case: SpeedCase) -> int:
-    """Experts of a layer: what an engine that calls them one by one goes through."""
-    return case.architecture.experts or 0
 
 
 def parallelism(case: SpeedCase) -> str:
@@ -65,8 +46,8 @@ def tensor_ranks(case: SpeedCase) -> int:
 
 
 def bandwidth_bytes_per_s(case: SpeedCase) -> float:
-    """Nominal bandwidth that a step sees: all ranks of a tensor group together, the harmonic mean of layer splits."""
-    rates = [device.bandwidth_bytes_per_s for device in case.devices]
+    """Bandwidth that a step sees: of all ranks of a tensor group together, the harmonic mean of layer splits."""
+    rates = [reachable_bytes_per_s(device) for device in case.devices]
     known = [rate for rate in rates if rate]
     if len(known) < len(rates):
         raise SizerError(
@@ -128,7 +109,7 @@ def decode_amounts(case: SpeedCase, traffic: Traffic) -> tuple[Amount, ...]:
     experts_away, rest_away = _away(case, away)
     experts, total = traffic.stage("experts").weight_bytes, traffic.weight_bytes
     hosted = experts * experts_away + (total - experts) * rest_away
-    layers = layer_count(case.architecture)
+    layers = llama_layers(case.architecture, case.engine.layer_operations)
     amounts = [
         Amount("weights", MEMORY, (total - experts) * (1 - rest_away) / bandwidth),
         Amount("experts", MEMORY, experts * (1 - experts_away) / bandwidth),
@@ -136,17 +117,16 @@ def decode_amounts(case: SpeedCase, traffic: Traffic) -> tuple[Amount, ...]:
         Amount("host", MEMORY, hosted / host_bandwidth_bytes_per_s(case)),
         Amount("compute", COMPUTE, traffic.flops / peak),
         Amount("launch", LAUNCH, layers * LAYER_S),
-        Amount("expert_launch", LAUNCH, moe_layer_count(case.architecture) * expert_count(case) * EXPERT_S),
         Amount("layers", OVERHEAD, layers * LAYER_S),
-        Amount("moe_layers", OVERHEAD, moe_layer_count(case.architecture) * LAYER_S),
         Amount("step", OVERHEAD, STEP_S),
+        *expert_amounts(case),
     ]
     if case.engine.cache_growth == "concatenated":
         copied = copied_cache_bytes(case.architecture, case.workload)
         amounts.append(Amount("cache_copies", MEMORY, copied / bandwidth))
     if case.workload.batch_size > 1:
         amounts.append(Amount("sequences", OVERHEAD, (case.workload.batch_size - 1) * SEQUENCE_S))
-    return tuple(amounts + _communication(case, layers, case.workload.batch_size, ranks))
+    return tuple(amounts + _communication(case, case.workload.batch_size, ranks))
 
 
 def prompt_traffic(case: SpeedCase, cached_tokens: int = 0) -> tuple[Traffic, int]:
@@ -170,7 +150,7 @@ def prefill_amounts(case: SpeedCase, traffic: Traffic, chunks: int) -> tuple[Amo
     speedup, ranks = pipeline_speedup(case, chunks), tensor_ranks(case)
     bandwidth, peak = bandwidth_bytes_per_s(case) * speedup, prompt_peak_flops_per_s(case) * speedup
     attention = traffic.stage("kv").flops
-    layers = layer_count(case.architecture)
+    layers = llama_layers(case.architecture, case.engine.layer_operations)
     hosted = traffic.weight_bytes * host_share(case)
     link = case.target.host_link_bytes_per_s or host_bandwidth_bytes_per_s(case)
     experts = traffic.stage("experts").flops
@@ -199,8 +179,11 @@ def _away(case: SpeedCase, share: float) -> tuple[float, float]:
     return min(1.0, share * case.stored.weights_bytes / max(1, expert_bytes)), 0.0
 
 
-def _communication(case: SpeedCase, layers: float, tokens: int, ranks: int) -> list[Amount]:
+def _communication(case: SpeedCase, tokens: int, ranks: int) -> list[Amount]:
     """Two all-reduces a layer in a tensor group; a hop between neighbours of a layer split."""
+    layers = layer_count(case.architecture)
+    if ranks > 1 and case.workload.parallelism == "row":
+        return [Amount("rows", OVERHEAD, layers * (ranks - 1) * LAYER_S)]
     if ranks > 1:
         moved = 2 * layers * case.architecture.hidden_size * 2 * tokens * 2 * (ranks - 1) / ranks
         link = case.target.link_bytes_per_s or 3e10

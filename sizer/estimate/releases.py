@@ -1,0 +1,31 @@
+"""Rules of an engine that changed with its releases: which row holds for a version or a date."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def rule_in_force(rows: Sequence[dict[str, str]], version: str = "", date: str = "") -> dict[str, str]:
+    """The row that holds for an engine's version, or where that is not known for a run of a date (ISO).
+
+    A row with `before_version` holds for older versions, and for runs before that version's release (`before_date`);
+    without version and date the newest rule holds, which is the first row.
+    """
+    numbers = version_numbers(version)
+    older = [row for row in rows if row["before_version"] and _is_older(row, numbers, date)]
+    return min(older, key=lambda row: version_numbers(row["before_version"])) if older else rows[0]
+
+
+def version_numbers(text: str) -> tuple[int, ...]:
+    """The numbers at the start of `4.37.2 (torch 2.1)`, none where the text does not start with any."""
+    numbers: list[int] = []
+    for piece in text.split()[:1]:
+        for number in piece.lstrip("v").split("."):
+            if not number.isdigit():
+                break
+            numbers.append(int(number))
+    return tuple(numbers)
+
+
+def _is_older(row: dict[str, str], version: tuple[int, ...], date: str) -> bool:
+    return version < version_numbers(row["before_version"]) if version else bool(date) and date < row["before_date"]
