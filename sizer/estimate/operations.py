@@ -12,7 +12,7 @@ from sizer.estimate.traffic import distinct_experts
 from sizer.model.architecture import Architecture, MlpKind, Module, Role, Tensor, Tower
 from sizer.tables import read_rows
 
-LAYER_S, EXPERT_S, LAUNCH_S = 1e-4, 1e-5, 1e-5
+LAYER_S, LAUNCH_S = 1e-4, 1e-5
 LLAMA_LAYER = {"base": 1, "linear": 7, "rms_norm": 2}
 """The layer that others are measured in: seven matrices and two norms."""
 _MULTIPLYING = frozenset({Module.LINEAR, Module.LINEAR_SUBCLASS, Module.CONV1D})
@@ -86,16 +86,12 @@ def expert_amounts(case: SpeedCase) -> list[Amount]:
     """What routed experts cost beside their bytes and FLOPs: launches where an engine's code calls them one by one.
 
     `data/expert_calls.csv` tells how many experts a release of such an engine calls, and its device operations for each
-    and for a layer beyond those of a dense one. Elsewhere the cost grows with the layers and with their experts, which
-    are routed and sorted.
+    and for a layer beyond those of a dense one. Elsewhere a layer with experts costs what routing and sorting take.
     """
     layers, experts = moe_layer_count(case.architecture), case.architecture.experts or 0
     rule = _expert_calls_rule(case)
     if rule is None:
-        return [
-            Amount("expert_launch", LAUNCH, layers * experts * EXPERT_S),
-            Amount("moe_layers", OVERHEAD, layers * LAYER_S),
-        ]
+        return [Amount("moe_layers", OVERHEAD, layers * LAYER_S)]
     chosen = distinct_experts(experts, case.architecture.active_experts or 0, case.workload.batch_size)
     calls = {"every": experts, "chosen": chosen, "none": 0}[rule["calls"]]
     launches = int(rule["launches_per_layer"]) + int(rule["launches_per_call"]) * calls

@@ -76,13 +76,15 @@ def speed_case(
 
 
 def memory_class(device: Device) -> str:
-    """hbm, gddr, a chip's shared memory, or a CPU's.
+    """hbm, gddr, a chip's shared memory, or a CPU's: `dimm`, or `lpddr`, which is wide for the GPU beside the cores.
 
     Bandwidth tells it where the table does not name the type. A CPU whose bandwidth was measured is a class of its own:
     engines reach most of what a triad does, and less of what a specification says.
     """
+    if is_cpu(device) and device.bandwidth_basis == "measured":
+        return "measured"
     if is_cpu(device):
-        return "measured" if device.bandwidth_basis == "measured" else "cpu"
+        return "lpddr" if "LPDDR" in device.memory_type else "dimm"
     if device.kind != "gpu":
         return "shared"
     if device.memory_type:
@@ -198,11 +200,11 @@ def reachable_bytes_per_s(device: Device) -> float | None:
     """The bandwidth that a step's memory traffic is relative to: the nominal one, less of it on wide CPUs.
 
     The more bandwidth a CPU's specification tells, the less of it its cores and their fabric reach: it counts to the
-    power 0.8, equal at 60 GB/s. Of the powers 1, 0.8, 0.65 and 0.5, 1 and 0.8 have the lowest held-out error, and 0.8
-    the lowest on x86. A measured bandwidth counts whole.
+    power 0.8, equal at 60 GB/s. Of the powers 1, 0.9, 0.8 and 0.65, 0.9 and 0.8 have the lowest held-out error, and 0.8
+    the lowest 90th percentile on CPUs. A measured bandwidth counts whole.
     """
     nominal = device.bandwidth_bytes_per_s
-    if not nominal or memory_class(device) != "cpu":
+    if not nominal or not is_cpu(device) or device.bandwidth_basis == "measured":
         return nominal
     return float(nominal**CPU_BANDWIDTH_POWER * CPU_REFERENCE_BYTES_PER_S ** (1 - CPU_BANDWIDTH_POWER))
 
