@@ -28,6 +28,20 @@ def test_keys_are_unique_and_rows_are_sourced() -> None:
         assert device.source, device.key
 
 
+def test_cores_are_sourced_and_agree_with_names() -> None:
+    """Cores have a basis, lie within what was built, sum up, and are those of a name that tells them."""
+    told = [row for row in read_rows("devices.csv") if row["cores"]]
+    assert len(told) > 100
+    for row in told:
+        cores, basis = int(row["cores"]), row["cores_basis"]
+        assert basis, row["key"]
+        assert 2 <= cores <= 256, row["key"]
+        parts = re.search(r"\d+(?: \+ \d+)+", basis)
+        assert parts is None or sum(int(part) for part in parts[0].split(" + ")) == cores, row["key"]
+        named = re.search(r"(\d+)-Core", row["name"] + row["aliases"]) if row["kind"] == "cpu" else None
+        assert named is None or int(named[1]) == cores, row["key"]
+
+
 def test_figures_are_plausible() -> None:
     """Memory, bandwidth and peaks lie within what was ever built: a slipped unit cannot hide."""
     for device in rows.all_devices():
