@@ -19,6 +19,12 @@ SPELLINGS = [
     ("qwen3:8b", "Qwen/Qwen3-8B"),
     ("gpt_oss_20b", "openai/gpt-oss-20b"),
     ("zhipuai/GLM-5", "zai-org/GLM-5"),
+    ("qwen3:30b", "Qwen/Qwen3-30B-A3B"),
+    ("deepseek-r1:671b", "deepseek-ai/DeepSeek-R1"),
+    ("deepseek-r1:14b", "deepseek-ai/DeepSeek-R1-Distill-Qwen-14B"),
+    ("ollama.com/library/gemma3:12b", "google/gemma-3-12b-it"),
+    ("llama4:scout", "meta-llama/Llama-4-Scout-17B-16E-Instruct"),
+    ("gemma3", "google/gemma-3-4b-it"),
     ("mistralai/Mixtral-8x7B-Instruct-v0.1", "mistralai/Mixtral-8x7B-v0.1"),
 ]
 

@@ -9,7 +9,18 @@ from math import exp
 from sizer.device.records import Device, Target
 from sizer.estimate.records import Decode, Placement, Prefill, Request, Speed, StageTime
 from sizer.estimate.speed_case import SpeedCase, device_family, groups, owners, reachable_bytes_per_s, speed_case
-from sizer.estimate.speed_law import COMPUTE, MEMORY, OVERHEAD, Amount, Constants, combine, constants, parts_of
+from sizer.estimate.speed_law import (
+    COMPUTE,
+    LAUNCH,
+    MEMORY,
+    OVERHEAD,
+    ROOFLINE_POWER,
+    Amount,
+    Constants,
+    combine,
+    constants,
+    parts_of,
+)
 from sizer.estimate.speed_terms import decode_amounts, parallelism, prefill_amounts, prompt_traffic
 from sizer.estimate.traffic import Traffic, decode_traffic
 from sizer.estimate.workload import Workload
@@ -149,13 +160,22 @@ def _request(case: SpeedCase, decode: Decode, prefill: Prefill) -> Request:
 
 
 def _stages(traffic: Traffic, step: Timed) -> tuple[StageTime, ...]:
-    """The step's time by stage: memory and compute by the stages' bytes and FLOPs, then each overhead by its name.
+    """The step's time by stage: memory and compute by the stages' bytes and FLOPs, then launches and overheads by name.
 
-    Where memory and compute overlap, the stages share the time that the step takes for both.
+    Memory, compute and launches overlap: each has its square's share of the time that the step takes for the three, as
+    the law adds squares. The stages share that of memory and compute.
     """
-    memory_s, compute_s = step.part_s(MEMORY), step.part_s(COMPUTE)
+    memory_s, compute_s, launch_s = step.part_s(MEMORY), step.part_s(COMPUTE), step.part_s(LAUNCH)
     overhead = [(amount.term, time_s) for amount, time_s in step.terms if amount.part == OVERHEAD]
-    moving_s = step.total_s - sum(time_s for _, time_s in overhead)
+    overlapping_s = step.total_s - sum(time_s for _, time_s in overhead)
+    squares = memory_s**ROOFLINE_POWER + compute_s**ROOFLINE_POWER + launch_s**ROOFLINE_POWER
+    launching_s = overlapping_s * launch_s**ROOFLINE_POWER / squares if squares else 0.0
+    moving_s = overlapping_s - launching_s
+    overhead += [
+        (amount.term, launching_s * time_s / launch_s)
+        for amount, time_s in step.terms
+        if amount.part == LAUNCH and time_s
+    ]
     nominal_bytes = traffic.bytes_read or 1
     nominal_flops = traffic.flops or 1
     stages = []
