@@ -130,6 +130,8 @@ def groups(case: SpeedCase) -> dict[str, str]:
     """Group names by level, from the widest (`runtime`) to the narrowest (`engine device`)."""
     device = case.device
     family, kernel, bits = device_family(device), *precision_class(case.stored.precision)
+    if kernel == "half" and is_cpu(device):
+        kernel = case.stored.precision  # matrix units of CPUs multiply bf16, few of them fp16
     runtime, engine = case.engine.runtime, case.engine.name
     built = case.year or LATEST_YEAR
     found = {
