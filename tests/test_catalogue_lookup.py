@@ -44,7 +44,8 @@ COPIES = [
 
 UNKNOWN = [
     "", " ", "/", "///", "nobody/my-llama-3-8b-finetune", "nobody/Meta-Llama-3-8B-Instruct-abliterated", "8B", "8x7B",
-    "Qwen3-9000B", "gguf", "-GGUF", "meta-llama", "meta-llama/", "x" * 500,
+    "Qwen3-9000B", "nobody/qwen3", "nobody/mistral-GGUF", "nobody/gemma3:Q4_K_M",
+    "gguf", "-GGUF", "meta-llama", "meta-llama/", "x" * 500,
 ]  # fmt: skip
 
 

@@ -51,6 +51,7 @@ _FORMAT_SUFFIX = (
 )
 _EXTENSIONS = (".gguf", ".safetensors", ".bin", ".json")
 _HUB_ADDRESSES = ("https://huggingface.co/", "http://huggingface.co/", "huggingface.co/", "https://hf.co/", "hf.co/")
+_TAG_LIBRARY = "ollama.com/library/"
 
 
 def find(text: str) -> CatalogueEntry | None:
@@ -70,8 +71,9 @@ def find(text: str) -> CatalogueEntry | None:
         if aliased is not None:
             return _entry(*aliased)
         base = base.split(":", 1)[0]
+    tags = {} if "/" in name else _by_alias()[2]
     for candidate in _without_formats(base) if base else ():
-        found = _by_alias()[1].get(_key(candidate))
+        found = _by_alias()[1].get(_key(candidate)) or tags.get(_key(candidate))
         if found is not None:
             return _entry(*found, copy=candidate != base or "/" in name)
     return None
@@ -169,15 +171,20 @@ def _aliases() -> tuple[tuple[str, str], ...]:
 
 
 @lru_cache(maxsize=1)
-def _by_alias() -> tuple[dict[str, _Named], dict[str, _Named]]:
-    """Aliases by key, and all names by the key of their last part (a model's own name before an alias of another)."""
+def _by_alias() -> tuple[dict[str, _Named], dict[str, _Named], dict[str, _Named]]:
+    """Aliases by key; all names by the key of their last part (a model's own name before an alias of another); tags.
+
+    The tags of the Ollama library (`qwen3`, `gemma3:4b`) name a model alone: in an organisation they tell no size.
+    """
     rows = _models()[0]
     whole: dict[str, _Named] = {}
     by_name: dict[str, _Named] = {}
+    tags: dict[str, _Named] = {}
     for model_id, row in rows.items():
         by_name.setdefault(_key(model_id.rsplit("/", 1)[-1]), (row, None))
     for alias, model_id in _aliases():
         named = rows[model_id], alias
         whole.setdefault(_key(alias), named)
-        by_name.setdefault(_key(alias.rsplit("/", 1)[-1]), named)
-    return whole, by_name
+        names = tags if alias.startswith(_TAG_LIBRARY) else by_name
+        names.setdefault(_key(alias.rsplit("/", 1)[-1]), named)
+    return whole, by_name, tags
