@@ -68,9 +68,15 @@ def needed_stretches(by_scheme: Mapping[str, Sequence[Residual]]) -> dict[str, l
 
 def stretch_by_engine(by_scheme: Mapping[str, Sequence[Residual]]) -> dict[str, tuple[float, int]]:
     """The stretch that holds `COVERAGE` of each engine's residuals, and their number; engines with few share one."""
+    return _stretches(by_scheme, needed_stretches(by_scheme))
+
+
+def _stretches(
+    by_scheme: Mapping[str, Sequence[Residual]], needed: Mapping[str, Sequence[float]]
+) -> dict[str, tuple[float, int]]:
     engines: dict[str, list[float]] = {}
-    for scheme, needed in needed_stretches(by_scheme).items():
-        for one, stretch in zip(by_scheme[scheme], needed, strict=True):
+    for scheme, residuals in by_scheme.items():
+        for one, stretch in zip(residuals, needed[scheme], strict=True):
             engines.setdefault(one.row.engine, []).append(stretch)
     groups: dict[str, list[float]] = {OTHER_ENGINES: []}
     for engine, found in sorted(engines.items()):
@@ -80,13 +86,14 @@ def stretch_by_engine(by_scheme: Mapping[str, Sequence[Residual]]) -> dict[str, 
 
 def held_in_bounds(by_scheme: Mapping[str, Sequence[Residual]]) -> dict[str, list[bool]]:
     """Whether each residual lies in the bounds of the other folds, stretched as its engine's are."""
-    stretches = stretch_by_engine(by_scheme)
+    needed = needed_stretches(by_scheme)
+    stretches = _stretches(by_scheme, needed)
     return {
         scheme: [
             stretch <= stretches.get(one.row.engine, stretches[OTHER_ENGINES])[0]
-            for one, stretch in zip(by_scheme[scheme], needed, strict=True)
+            for one, stretch in zip(residuals, needed[scheme], strict=True)
         ]
-        for scheme, needed in needed_stretches(by_scheme).items()
+        for scheme, residuals in by_scheme.items()
     }
 
 

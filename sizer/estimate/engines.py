@@ -49,6 +49,10 @@ class Engine(NamedTuple):
         own = by_vendor.get(f"{device.vendor}-{device.kind}") or by_vendor.get(device.vendor)
         return own or by_vendor.get("any")
 
+    def leaves_gpu(self, device: Device) -> bool:
+        """True of a chip whose GPU the engine leaves alone: its CPU computes."""
+        return not is_cpu(device) and self.backend(device) == "cpu"
+
 
 def is_cpu(device: Device) -> bool:
     """True of a device whose cores are a CPU's: boards with an NVIDIA GPU are not."""

@@ -159,7 +159,7 @@ def _assumptions(question: Question, case: Case, needed: Footprint, speed: Speed
         notes.append(f"The context asked for is longer than the {longest:,} tokens that the model was made for.")
     if case.workload.gpu_layers is not None and not case.can_offload:
         notes.append(f"{case.engine.engine} does not split layers with the host: --gpu-layers is not used.")
-    if not case.on_cpu and find_engine(case.engine.engine).backend(device) == "cpu":
+    if find_engine(case.engine.engine).leaves_gpu(device):
         notes.append(f"{case.engine.engine} leaves the GPU of {device.name} alone: its CPU computes.")
     if case.on_cpu:
         notes += repacking_notes(case.stored)

@@ -9,11 +9,10 @@ from typing import NamedTuple
 from sizer.estimate.activations import LAYER_CODES, LayerCode, activation_values_per_token, rotary_table_bytes
 from sizer.estimate.kv_cache import cache_format, mixer_cache_bytes, sequence_cache_bytes, while_reading
 from sizer.estimate.records import Footprint, Part, tree
-from sizer.estimate.releases import rule_in_force
+from sizer.estimate.releases import rule_in_force, rules
 from sizer.estimate.workload import Workload
 from sizer.model.architecture import Architecture, Tower
 from sizer.precision.stored import Stored
-from sizer.tables import read_rows
 
 
 class EngineMemory(NamedTuple):
@@ -55,14 +54,6 @@ class EngineMemory(NamedTuple):
 
 
 @cache
-def _engine_rows() -> dict[str, list[dict[str, str]]]:
-    rows: dict[str, list[dict[str, str]]] = defaultdict(list)
-    for row in read_rows("engine_memory.csv"):
-        rows[row["engine"]].append(row)
-    return rows
-
-
-@cache
 def engine_memory(engine: str, version: str = "", date: str = "") -> EngineMemory | None:
     """The memory row of an engine (of the one that it allocates like, where the table says so), or None.
 
@@ -70,7 +61,7 @@ def engine_memory(engine: str, version: str = "", date: str = "") -> EngineMemor
     version's release (`date`, ISO); without either the newest rule holds. The versions are those of the engine that
     the row describes: one that allocates like it has its own.
     """
-    rows = _engine_rows()
+    rows = rules("engine_memory.csv", "engine")
     if engine not in rows:
         return None
     like = rows[engine][0]["like"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from functools import cache, lru_cache
 
-from sizer.estimate.releases import rule_in_force
+from sizer.estimate.releases import rule_in_force, rules
 from sizer.estimate.speed_case import SpeedCase
 from sizer.estimate.speed_law import LAUNCH, OVERHEAD, Amount
 from sizer.estimate.traffic import distinct_experts
@@ -43,7 +43,8 @@ def llama_layers(architecture: Architecture, code: str) -> float:
     """The layers of a model in layers of Llama: as many of these launch as many operations.
 
     `code` says how the engine runs a layer (a row of `data/layer_operations.csv`): `eager` takes eight operations for
-    an RMS norm, `kernels` one. Without a code, and where only the model's name is known, all layers count alike.
+    an RMS norm, `kernels` half a one. Expert stacks are not among them: `expert_amounts` counts those. Without a code,
+    and where only the model's name is known, all layers count alike.
     """
     layers = layer_count(architecture)
     costs = _operation_costs().get(code)
@@ -59,17 +60,19 @@ def _operations(costs: dict[str, float], parts: dict[str, int]) -> float:
 
 @cache
 def _operation_costs() -> dict[str, dict[str, float]]:
-    rows = read_rows("layer_operations.csv")
-    return {row.pop("code"): {part: float(cost) for part, cost in row.items() if part != "source"} for row in rows}
+    return {
+        row["code"]: {part: float(cost) for part, cost in row.items() if part not in {"code", "source"}}
+        for row in read_rows("layer_operations.csv")
+    }
 
 
 def _layer_parts(architecture: Architecture) -> dict[str, int]:
-    """What the decoder's layers are made of: matrices, norms by kind, expert stacks, and what else they hold."""
+    """What the decoder's layers are made of beside expert stacks: matrices, norms by kind, and what else they hold."""
     running = [tensor for tensor in architecture.tensors if tensor.tower is Tower.TEXT and not tensor.checkpoint_only]
     biases = {tensor.name for tensor in running if tensor.role is Role.BIAS or tensor.name.endswith(".bias")}
     parts: Counter[str] = Counter(base=architecture.num_layers)
     for tensor in running:
-        if tensor.name not in biases:
+        if tensor.name not in biases and tensor.module is not Module.EXPERT_STACK:
             parts[_part(tensor, biases)] += len(tensor.layers)
     return parts
 
@@ -77,8 +80,6 @@ def _layer_parts(architecture: Architecture) -> dict[str, int]:
 def _part(tensor: Tensor, biases: set[str]) -> str:
     if tensor.module is Module.NORM:
         return "layer_norm" if tensor.name.removesuffix("weight") + "bias" in biases else "rms_norm"
-    if tensor.module is Module.EXPERT_STACK:
-        return "expert_stack"
     return "linear" if tensor.module in _MULTIPLYING else "other"
 
 
@@ -101,14 +102,6 @@ def expert_amounts(case: SpeedCase) -> list[Amount]:
 def _expert_calls_rule(case: SpeedCase) -> dict[str, str] | None:
     """The rule of an engine's version; where it is not known or another runtime's, that of the end of its year."""
     runtime = case.engine.runtime
-    rows = _expert_call_rows().get(runtime)
+    rows = rules("expert_calls.csv", "runtime").get(runtime)
     version = case.engine_version if case.engine.name == runtime else ""
     return rule_in_force(rows, version, f"{case.year}-12-31" if case.year else "") if rows else None
-
-
-@cache
-def _expert_call_rows() -> dict[str, list[dict[str, str]]]:
-    rows: dict[str, list[dict[str, str]]] = {}
-    for row in read_rows("expert_calls.csv"):
-        rows.setdefault(row["runtime"], []).append(row)
-    return rows

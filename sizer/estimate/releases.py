@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from functools import cache
+
+from sizer.tables import read_rows
+
+
+@cache
+def rules(table: str, column: str) -> Mapping[str, list[dict[str, str]]]:
+    """The rows of a table of the data folder by the engine or runtime that a column names, in their order."""
+    found: dict[str, list[dict[str, str]]] = defaultdict(list)
+    for row in read_rows(table):
+        found[row[column]].append(row)
+    return dict(found)
 
 
 def rule_in_force(rows: Sequence[dict[str, str]], version: str = "", date: str = "") -> dict[str, str]:

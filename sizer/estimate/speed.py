@@ -168,14 +168,9 @@ def _stages(traffic: Traffic, step: Timed) -> tuple[StageTime, ...]:
     memory_s, compute_s, launch_s = step.part_s(MEMORY), step.part_s(COMPUTE), step.part_s(LAUNCH)
     overhead = [(amount.term, time_s) for amount, time_s in step.terms if amount.part == OVERHEAD]
     overlapping_s = step.total_s - sum(time_s for _, time_s in overhead)
-    squares = memory_s**ROOFLINE_POWER + compute_s**ROOFLINE_POWER + launch_s**ROOFLINE_POWER
-    launching_s = overlapping_s * launch_s**ROOFLINE_POWER / squares if squares else 0.0
-    moving_s = overlapping_s - launching_s
-    overhead += [
-        (amount.term, launching_s * time_s / launch_s)
-        for amount, time_s in step.terms
-        if amount.part == LAUNCH and time_s
-    ]
+    seen = (launch_s / overlapping_s) ** (ROOFLINE_POWER - 1) if launch_s else 0.0
+    moving_s = overlapping_s - launch_s * seen
+    overhead += [(amount.term, time_s * seen) for amount, time_s in step.terms if amount.part == LAUNCH]
     nominal_bytes = traffic.bytes_read or 1
     nominal_flops = traffic.flops or 1
     stages = []

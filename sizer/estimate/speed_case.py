@@ -65,7 +65,7 @@ def speed_case(
     """The case of these records. Raises UnknownEngine."""
     found = find_engine(engine)
     own = found.backend(target.device)
-    if own == "cpu" and not is_cpu(target.device):
+    if found.leaves_gpu(target.device):
         target = replace(target, device=cpu_part(target.device))
     if backend == "cpu" and not is_cpu(target.device):
         backend = own  # a GPU's row that says `cpu` names the place of some layers: `placement` tells which
