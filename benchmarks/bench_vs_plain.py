@@ -19,7 +19,7 @@ from sizer.bench.child import measure
 from sizer.bench.plan import DEFAULT_MODEL, Asked, spec_of
 from sizer.bench.predict import predict
 from sizer.bench.records import Spec
-from sizer.model.resolve import resolve
+from sizer.model.read.resolve import resolve
 
 MAX_DIFFERENCE = 0.10
 

@@ -5,9 +5,6 @@
 True
 """
 
-# The package `sizer.estimate` is bound first: the function takes its name in this namespace afterwards, and importing
-# its modules later does not bind it again.
-import sizer.estimate  # noqa: F401
 from sizer.api import estimate
 from sizer.errors import SizerError
 

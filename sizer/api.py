@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from sizer.errors import UsageError
-from sizer.estimate.workload import Workload
+from sizer.workload import Workload
 
 if TYPE_CHECKING:
+    from sizer.answer.estimate import Drafting
+    from sizer.answer.public import Answer
+    from sizer.answer.records import Estimate
     from sizer.device.records import Target
-    from sizer.estimate.answer import Answer
-    from sizer.estimate.estimate import Drafting
-    from sizer.estimate.records import Estimate
-    from sizer.model.resolve import Resolved
+    from sizer.model.read.resolve import Resolved
 
 DEFAULT_PRECISIONS = ("fp32", "bf16", "fp16", "fp8", "int8", "nf4", "q8_0", "q4_k_m")
 """What a table shows when no precision is asked for: the plain ones, bitsandbytes' and the two common GGUF types."""
@@ -101,7 +101,7 @@ def _measure_here(names: Sequence[str], say: Callable[[str], None] | None) -> No
         return
     from sizer.device.detect import detect, this_target
     from sizer.device.probe import measure_once
-    from sizer.estimate.engines import is_cpu
+    from sizer.device.records import is_cpu
 
     machine = detect()
     device = this_target(machine=machine).device
@@ -120,7 +120,7 @@ def _measure_here(names: Sequence[str], say: Callable[[str], None] | None) -> No
 def _with_host(target: Target, asked: DeviceAsked) -> Target:
     """The target with the host that --host, --ram and --ram-bandwidth describe."""
     from sizer.device.catalogue import described, find
-    from sizer.estimate.engines import is_cpu
+    from sizer.device.records import is_cpu
 
     if asked.host is not None:
         host = find(asked.host)
@@ -152,7 +152,7 @@ def _with_usual_host(target: Target) -> Target:
 
 def precisions_of(resolved: Resolved, work: WorkAsked) -> tuple[str, ...]:
     """The precisions to estimate: as asked, `all` that the engine has, or what the model is stored in and the usual."""
-    from sizer.estimate.engines import find_engine
+    from sizer.engine.engines import find_engine
     from sizer.precision.configured import configured_precision
     from sizer.precision.names import all_precisions, engines_of
 
@@ -173,9 +173,9 @@ def precisions_of(resolved: Resolved, work: WorkAsked) -> tuple[str, ...]:
 
 def estimates(resolved: Resolved, target: Target, work: WorkAsked) -> Iterator[Estimate]:
     """One estimate a precision of one model on one target."""
-    from sizer.estimate.engines import is_cpu
-    from sizer.estimate.estimate import Question
-    from sizer.estimate.estimate import estimate as estimate_one
+    from sizer.answer.estimate import Question
+    from sizer.answer.estimate import estimate as estimate_one
+    from sizer.device.records import is_cpu
 
     workload = work.workload()
     layers = resolved.architecture.num_layers
@@ -231,8 +231,8 @@ def estimate(
     Raises the errors of `sizer.errors`, each with what to do next.
     """
     from sizer.advise.recommend import recommendation
-    from sizer.estimate.answer import answer
-    from sizer.model.resolve import resolve
+    from sizer.answer.public import answer
+    from sizer.model.read.resolve import resolve
 
     work = WorkAsked(
         precisions=_names(precision),

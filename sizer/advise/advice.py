@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from sizer.advise.alternatives import Alternative, alternatives, smaller_model
-from sizer.advise.ladder import ladders
 from sizer.advise.loss import loss_of
 from sizer.advise.recommend import (
     READING_TOKENS_PER_S,
@@ -18,12 +17,13 @@ from sizer.advise.recommend import (
     neighbours,
     reason,
 )
-from sizer.advise.screen import best_of
+from sizer.advise.search import best_of
+from sizer.answer.estimate import Question, estimate
+from sizer.answer.records import Estimate
 from sizer.device.records import Target
-from sizer.estimate.estimate import Question, estimate
-from sizer.estimate.records import Estimate
-from sizer.estimate.workload import Workload
+from sizer.engine.ladders import ladders
 from sizer.model.architecture import Architecture
+from sizer.workload import Workload
 
 USUAL_CONTEXT_TOKENS = 8192
 """The context that a recommendation leaves room for unless asked otherwise, at most the model's own."""

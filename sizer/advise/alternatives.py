@@ -21,10 +21,9 @@ from sizer.advise.recommend import (
     with_margin,
     within_loss,
 )
-from sizer.device.records import Device, Target
-from sizer.estimate.engines import is_cpu
-from sizer.estimate.estimate import Question, estimate
-from sizer.estimate.records import Estimate
+from sizer.answer.estimate import Question, estimate
+from sizer.answer.records import Estimate
+from sizer.device.records import Device, Target, is_cpu
 from sizer.model.architecture import Architecture
 
 SMALLER_CACHES = {"llama.cpp": ("q8_0", "q4_0"), "ollama": ("q8_0", "q4_0"), "vllm": ("fp8",), "sglang": ("fp8",)}

@@ -1,4 +1,4 @@
-"""Which draft model would speed a large one up by speculative decoding (estimate/speed_speculative), by how much."""
+"""Which draft model would speed a large one up by speculative decoding (speed/speculative), by how much."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from itertools import takewhile
 
 from sizer.advise.advice import questions_for
 from sizer.advise.recommend import WORTHWHILE_GAIN, with_margin
-from sizer.estimate.estimate import estimate
-from sizer.estimate.records import Estimate, Speculation
-from sizer.estimate.speed_speculative import expected_tokens, speculate
+from sizer.answer.estimate import estimate
+from sizer.answer.records import Estimate
 from sizer.model.architecture import Architecture
+from sizer.speed.records import Speculation
+from sizer.speed.speculative import expected_tokens, speculate
 
 USUAL_ACCEPTANCE = 0.7
 """Acceptance where none is given: LaMDA 137B accepts 0.61, 0.71 and 0.75 of what models of 0.1, 2 and 8 B draft

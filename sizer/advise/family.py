@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 from sizer.errors import ModelError
-from sizer.model import catalogue
 from sizer.model.architecture import Architecture, Basis
 from sizer.model.families import build
+from sizer.model.read import catalogue
 
 
 def relatives(architecture: Architecture) -> Iterator[Architecture]:

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 
 from sizer.advise.advice import questions_for
 from sizer.advise.recommend import Wanted
-from sizer.advise.screen import best_of
+from sizer.advise.search import best_of
+from sizer.answer.records import Estimate
 from sizer.device import catalogue
-from sizer.device.named import instances
+from sizer.device.clouds import instances
 from sizer.device.records import Target
+from sizer.engine.engines import find_engine
 from sizer.errors import SizerError, UnknownEngine
-from sizer.estimate.engines import find_engine
-from sizer.estimate.records import Estimate
-from sizer.estimate.workload import Workload
 from sizer.model.architecture import Architecture
+from sizer.workload import Workload
 
 COUNTS = (1, 2, 4, 8)
 """How many equal cards a machine usually holds."""

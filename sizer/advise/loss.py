@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from sizer.advise.ladder import own_precision
-from sizer.estimate.records import Estimate
-from sizer.model import catalogue
+from sizer.answer.records import Estimate
+from sizer.engine.ladders import own_precision
 from sizer.model.architecture import Architecture, Basis, Tower
 from sizer.model.families import build
+from sizer.model.read import catalogue
+from sizer.model.stored import Stored
 from sizer.precision.quality import LEGACY, kl_divergence, on_curve, rows
 from sizer.precision.store import store
-from sizer.precision.stored import Stored
 
 REFERENCE_MODEL = "meta-llama/Meta-Llama-3-8B-Instruct"
 """The shape that the rows of `data/quality.csv` were measured with."""

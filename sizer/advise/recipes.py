@@ -8,8 +8,8 @@ import shlex
 from collections.abc import Callable
 
 from sizer.advise.draft import Draft
+from sizer.answer.records import Estimate
 from sizer.errors import UsageError
-from sizer.estimate.records import Estimate
 
 BITSANDBYTES_CONFIGS = {
     "int8": "BitsAndBytesConfig(load_in_8bit=True)",

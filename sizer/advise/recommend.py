@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from sizer.advise.loss import loss_of
-from sizer.estimate.answer import Recommendation
-from sizer.estimate.records import Estimate
+from sizer.answer.public import Recommendation
+from sizer.answer.records import Estimate
 from sizer.units import format_gib, format_rate
 
 NEGLIGIBLE_LOSS = 0.01

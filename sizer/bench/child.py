@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sizer.bench.obituary import describe_death, oom_kills
+from sizer.bench.death import describe_death, oom_kills
 from sizer.bench.records import Outcome, Spec
 from sizer.bench.scratch import scratch_folder
 from sizer.errors import BenchmarkFailed, DoesNotFit, ModelError, SizerError, UsageError

@@ -7,8 +7,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from sizer.bench.cautions import MAX_FOREIGN_CPU_SHARE, Warn
 from sizer.bench.records import Caution
+from sizer.bench.run_warnings import MAX_FOREIGN_CPU_SHARE, Warn
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ from sizer.errors import BenchmarkFailed, DoesNotFit, UsageError, did_you_mean
 from sizer.units import format_gib
 
 if TYPE_CHECKING:
-    from sizer.estimate.records import Estimate
-    from sizer.model.resolve import Resolved
+    from sizer.answer.records import Estimate
+    from sizer.model.read.resolve import Resolved
 
 DEFAULT_MODEL = "Qwen/Qwen3-0.6B"
 """What runs without MODEL: small, catalogued, with random weights."""

@@ -8,8 +8,8 @@ from sizer.bench.plan import Asked
 from sizer.bench.records import Spec
 
 if TYPE_CHECKING:
-    from sizer.estimate.records import Estimate
-    from sizer.model.resolve import Resolved
+    from sizer.answer.records import Estimate
+    from sizer.model.read.resolve import Resolved
 
 
 def predict(asked: Asked, spec: Spec, resolved: Resolved | None, engine: str) -> Estimate | None:

@@ -16,8 +16,8 @@ from sizer.bench.summary import measurement
 from sizer.errors import ModelError
 
 if TYPE_CHECKING:
-    from sizer.estimate.records import Estimate
-    from sizer.model.resolve import Resolved
+    from sizer.answer.records import Estimate
+    from sizer.model.read.resolve import Resolved
 
 
 @dataclass(frozen=True)
@@ -65,9 +65,9 @@ def learn(result: Result) -> bool:
     A prediction that was itself scaled by earlier benchmarks is taken back to what it was before.
     """
     from sizer.device.detect import detect
-    from sizer.device.local import remember
+    from sizer.device.local_ratios import remember
     from sizer.device.records import LocalRatio
-    from sizer.estimate.speed_local import ratio_for
+    from sizer.speed.measured_here import ratio_for
 
     measured, predicted = result.measured, result.predicted
     here = predicted is not None and predicted.target.asked in {"this", "cpu", "cuda", "mps"}
@@ -97,7 +97,7 @@ def machine() -> dict[str, Any]:
     """This machine as JSON values, with a fingerprint that tells it from others."""
     from sizer.device.detect import detect
     from sizer.device.measured import fingerprint
-    from sizer.report.json import to_json
+    from sizer.plain_json import to_json
 
     seen = detect()
     return {**to_json(seen), "fingerprint": fingerprint(seen)}
@@ -105,7 +105,7 @@ def machine() -> dict[str, Any]:
 
 def _resolve(asked: Asked) -> Resolved | None:
     """The model; a server may call it what it likes, so an unknown name there is no error."""
-    from sizer.model.resolve import resolve
+    from sizer.model.read.resolve import resolve
 
     if not asked.server_url:
         return resolve(asked.model or DEFAULT_MODEL, offline=asked.offline or not asked.model)

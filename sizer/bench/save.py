@@ -11,9 +11,9 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from sizer.answer.records import Estimate
 from sizer.bench.records import Measurement
 from sizer.errors import BenchmarkFailed, InvalidInputFile
-from sizer.estimate.records import Estimate
 from sizer.units import GIB
 
 ROW_FORMAT = 1

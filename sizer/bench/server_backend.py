@@ -11,8 +11,8 @@ from secrets import token_hex
 from statistics import median
 from typing import Any
 
-from sizer.bench.cautions import Warn
 from sizer.bench.records import Caution, Outcome, Run, Spec
+from sizer.bench.run_warnings import Warn
 from sizer.bench.sse import Server, ServerGone, Token
 from sizer.errors import BenchmarkFailed
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from statistics import median
 from typing import Any
 
-from sizer.bench.cautions import judge_runs, spread
+from sizer.answer.records import Estimate
 from sizer.bench.records import Measurement, Outcome, Spec
+from sizer.bench.run_warnings import judge_runs, spread
 from sizer.errors import BenchmarkFailed
-from sizer.estimate.records import Estimate
 
 
 def measurement(spec: Spec, outcome: Outcome, machine: Mapping[str, Any], measured_on: str) -> Measurement:

@@ -6,12 +6,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from sizer.bench.cautions import Warn
 from sizer.bench.launch import over_ranks
 from sizer.bench.observe import judge_machine, process_peak_bytes, snapshot
 from sizer.bench.observe_gpu import held_down_ns, judge_gpus
 from sizer.bench.recipes_transformers import DTYPES, Recipe, is_bitsandbytes, recipe
 from sizer.bench.records import Caution, Outcome, Run, Spec
+from sizer.bench.run_warnings import Warn
 from sizer.bench.torch_memory import (
     gpus_in_use,
     gpus_of,

@@ -8,8 +8,8 @@ import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from sizer.bench.lifeline import hold
-from sizer.bench.obituary import disk_full, is_disk_talk, is_memory_talk, out_of_memory
+from sizer.bench.death import disk_full, is_disk_talk, is_memory_talk, out_of_memory
+from sizer.bench.parent_watch import hold
 from sizer.bench.records import Outcome, Spec
 from sizer.errors import BenchmarkFailed, DoesNotFit, ModelError, SizerError, UsageError
 

@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 from math import log
 from typing import Any
 
-from sizer.calibrate.fit import Fitter, fit_terms, predicted_seconds
+from sizer.calibrate.fit_constants import Fitter, fit_terms, predicted_seconds
 from sizer.calibrate.heldout import SCHEMES, Residual, counts, held_out, quantile
 from sizer.calibrate.intervals import bounds_by_group, stretch_by_engine
 from sizer.calibrate.measurements import Measurement
 from sizer.calibrate.observations import Observation, observe
 from sizer.calibrate.terms import TERMS
-from sizer.estimate.speed import EVIDENCE_LEVELS
-from sizer.estimate.speed_law import Constants
+from sizer.speed.law import Constants
+from sizer.speed.predict import EVIDENCE_LEVELS
 
 COMMAND = "sizer calibrate data/measurements.csv --serving data/serving.csv"
 LEAST_DECODE_SHARE = 0.6

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import exp, log
 
-from sizer.calibrate.fit import Fitter
+from sizer.calibrate.fit_constants import Fitter
 from sizer.calibrate.observations import Observation
-from sizer.estimate.speed import EVIDENCE_LEVELS
+from sizer.speed.predict import EVIDENCE_LEVELS
 
 FOLDS = 24
 SCHEMES: dict[str, Callable[[Observation], str]] = {

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from math import ceil
 
 from sizer.calibrate.heldout import Residual
-from sizer.estimate.speed import EVIDENCE_LEVELS, OTHER_ENGINES, interval_keys
+from sizer.speed.predict import EVIDENCE_LEVELS, OTHER_ENGINES, interval_keys
 
 ENOUGH_ROWS = 40
 """Held-out residuals that a group needs for bounds of its own; with fewer it takes those of the next wider one."""

@@ -8,17 +8,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from sizer.calibrate.measurements import EXCLUDING_FLAGS, Measurement
-from sizer.calibrate.resolve import Resolved, resolve_measurement
+from sizer.calibrate.rows import Resolved, resolve_measurement
+from sizer.device.kinds import device_family, memory_class
 from sizer.device.records import Target
+from sizer.engine.memory_rules import engine_memory
 from sizer.errors import SizerError
-from sizer.estimate.footprint import engine_memory
-from sizer.estimate.placement import place
-from sizer.estimate.records import Placement
-from sizer.estimate.shares import Case
-from sizer.estimate.speed_case import SpeedCase, device_family, groups, memory_class, owners, speed_case
-from sizer.estimate.speed_law import Amount
-from sizer.estimate.speed_terms import decode_amounts, parallelism, prefill_amounts, prompt_traffic
-from sizer.estimate.traffic import decode_traffic
+from sizer.memory.placement import place
+from sizer.memory.records import Placement
+from sizer.memory.shares import Case
+from sizer.speed.case import SpeedCase, groups, owners, speed_case
+from sizer.speed.law import Amount
+from sizer.speed.terms import decode_amounts, parallelism, prefill_amounts, prompt_traffic
+from sizer.speed.traffic import decode_traffic
 
 NOISY_FLAGS = frozenset({"rounded", "derived", "power_limited"})
 NOISY_WEIGHT = 0.5

@@ -6,17 +6,17 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from math import sqrt
 
+from sizer.answer.estimate import parallelism_of
 from sizer.calibrate.measurements import EXCLUDING_FLAGS, Measurement
 from sizer.calibrate.observations import placed
-from sizer.calibrate.resolve import Resolved, resolve_measurement
+from sizer.calibrate.rows import Resolved, resolve_measurement
+from sizer.engine.memory_rules import engine_memory
 from sizer.errors import SizerError
-from sizer.estimate.estimate import parallelism_of
-from sizer.estimate.footprint import engine_memory
-from sizer.estimate.placement import counted_bytes, place
-from sizer.estimate.records import Decode, Prefill
-from sizer.estimate.shares import Case
-from sizer.estimate.speed import decode_of, prefill_of
-from sizer.estimate.speed_law import constants
+from sizer.memory.placement import counted_bytes, place
+from sizer.memory.shares import Case
+from sizer.speed.law import constants
+from sizer.speed.predict import decode_of, prefill_of
+from sizer.speed.records import Decode, Prefill
 from sizer.units import GIB
 
 
@@ -144,6 +144,6 @@ def _memory_bytes(resolved: Resolved) -> int | None:
 
 def parallelism_of_row(resolved: Resolved) -> str:
     """Tensor or layer: as the row says, else the engine's first way."""
-    from sizer.estimate.engines import find_engine
+    from sizer.engine.engines import find_engine
 
     return parallelism_of(find_engine(resolved.engine), resolved.decoding)

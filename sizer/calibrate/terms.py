@@ -2,7 +2,7 @@
 
 A spread is the standard deviation (of the logarithm) that is expected among groups of that level: ridge penalties are
 its inverse square, so an effect of few rows stays near zero and the factor near that of the wider groups. The spreads
-lie in `data/fit_priors.csv`; `sizer.calibrate.refine` estimates them.
+lie in `data/fit_priors.csv`; `sizer.calibrate.tune_priors` estimates them.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from typing import Any
 
 from sizer.calibrate.heldout import quantile
 from sizer.calibrate.predictions import PredictedRow, Prediction
-from sizer.calibrate.resolve import Resolved
+from sizer.calibrate.rows import Resolved
 
 QUANTITIES = ("decode", "prefill", "memory")
 SCHEMA_VERSION = 1

@@ -10,9 +10,9 @@ from sizer.bench.recipes_transformers import precisions
 from sizer.errors import DoesNotFit
 
 if TYPE_CHECKING:
+    from sizer.answer.records import Estimate
     from sizer.bench.records import Spec
-    from sizer.estimate.records import Estimate
-    from sizer.model.resolve import Resolved
+    from sizer.model.read.resolve import Resolved
 
 # Loaded from plain weights; the other precisions are those of repositories stored so.
 FROM_PLAIN_WEIGHTS = ("fp32", "bf16", "fp16", "int8", "nf4")

@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from sizer.bench.obituary import is_memory_talk
+from sizer.bench.death import is_memory_talk
 from sizer.bench.records import Spec
 from sizer.chat.session import Answer, Message, Predicted
 from sizer.errors import ModelError, SizerError, UsageError
 
 if TYPE_CHECKING:
-    from sizer.estimate.records import Estimate
+    from sizer.answer.records import Estimate
 
 DEFAULT_NEW_TOKENS = 1024
 

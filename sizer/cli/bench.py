@@ -89,8 +89,8 @@ def _print(text: str) -> None:
 def render(results: list[Result], style: str) -> str:
     """The results in the style asked for: JSON is one object, or a list for several precisions."""
     if style == "json":
+        from sizer.plain_json import dumps
         from sizer.report.bench import document
-        from sizer.report.json import dumps
 
         documents = [document(item.measured, item.predicted) for item in results]
         return dumps(documents[0] if len(documents) == 1 else documents)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from sizer.estimate.records import Estimate
+    from sizer.answer.records import Estimate
 
 
 @click.command()
@@ -36,7 +36,7 @@ def command(model: str, flags: tuple[str, ...], system: str, **options: Any) -> 
     from sizer.chat.flags import parse_flags
     from sizer.chat.session import Session
     from sizer.errors import UsageError
-    from sizer.model.resolve import resolve
+    from sizer.model.read.resolve import resolve
 
     if is_gguf(model):
         raise UsageError(f"sizer chat runs transformers, not {model!r}.", f"Use: llama-cli -m {model}")

@@ -6,7 +6,7 @@ import click
 
 from sizer.cli.common import echo, output_options
 from sizer.device.catalogue import find, search
-from sizer.device.named import instances, named_classes
+from sizer.device.clouds import instances, named_classes
 from sizer.device.records import Device, Instance
 from sizer.device.spelling import squash
 from sizer.errors import UnknownDevice

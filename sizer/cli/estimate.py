@@ -12,8 +12,8 @@ from sizer.api import DeviceAsked, WorkAsked, estimates, targets
 from sizer.cli.common import PROBABILITY, device_options, echo, output_options, talk, workload_options
 
 if TYPE_CHECKING:
-    from sizer.estimate.estimate import Drafting
-    from sizer.estimate.records import Estimate
+    from sizer.answer.estimate import Drafting
+    from sizer.answer.records import Estimate
 
 PLOT_KINDS = ("memory", "speed", "batch", "roofline", "frontier")
 
@@ -46,7 +46,7 @@ def command(models: tuple[str, ...], explain: bool, offline: bool, style: str, *
     sizer estimate ./model.gguf --device rtx-3060 --ram 32GiB --explain
     sizer estimate 8x7B --bandwidth 936GB/s --memory 24GiB --json
     """
-    from sizer.model.resolve import resolve
+    from sizer.model.read.resolve import resolve
 
     work = replace(work_asked(options), drafting=drafting_asked(options, offline))
     found_targets = targets(devices_asked(options), talk)
@@ -82,8 +82,8 @@ def drafting_asked(options: dict[str, Any], offline: bool) -> Drafting | None:
     if options["draft"] is None:
         return None
     from sizer.advise.draft import USUAL_ACCEPTANCE
-    from sizer.estimate.estimate import Drafting
-    from sizer.model.resolve import resolve
+    from sizer.answer.estimate import Drafting
+    from sizer.model.read.resolve import resolve
 
     acceptance = USUAL_ACCEPTANCE if options["acceptance"] is None else options["acceptance"]
     return Drafting(resolve(options["draft"], offline=offline).architecture, options["draft_tokens"], acceptance)
@@ -122,8 +122,8 @@ def render(answers: list[list[list[Estimate]]], style: str, explain: bool) -> st
 
 def _json(answers: list[list[list[Estimate]]]) -> str:
     from sizer.advise.recommend import recommendation
-    from sizer.estimate.answer import answer
-    from sizer.report.json import dumps
+    from sizer.answer.public import answer
+    from sizer.plain_json import dumps
 
     flat = [[item for items in by_device for item in items] for by_device in answers]
     documents = [answer(items, recommendation(items)) for items in flat]

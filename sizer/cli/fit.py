@@ -43,7 +43,7 @@ def command(style: str, family: str, licenses: tuple[str, ...], limit: int | Non
     sizer fit --device m3-max --family qwen --moe
     sizer fit --device rtx-4060 --ram 32GiB --license apache
     """
-    from sizer.advise.fit import Filter, fitting
+    from sizer.advise.fitting_models import Filter, fitting
     from sizer.advise.licenses import Licenses
 
     _check_family(family)
@@ -80,7 +80,7 @@ def command(style: str, family: str, licenses: tuple[str, ...], limit: int | Non
 def _check_family(text: str) -> None:
     """UnknownModel where the catalogue has nothing of the words."""
     from sizer.errors import UnknownModel
-    from sizer.model import catalogue
+    from sizer.model.read import catalogue
 
     if text and not catalogue.search(text):
         near = ", ".join(catalogue.nearest(text))

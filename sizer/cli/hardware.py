@@ -42,7 +42,7 @@ def command(model: str, style: str, users: int | None, offline: bool, **options:
     """
     from sizer.advise.advice import usual_workload
     from sizer.advise.hardware import hardware
-    from sizer.model.resolve import resolve
+    from sizer.model.read.resolve import resolve
     from sizer.precision.names import canonical
 
     architecture = resolve(model, offline=offline).architecture

@@ -6,7 +6,7 @@ import click
 
 from sizer.cli.common import echo, output_options
 from sizer.errors import UnknownModel
-from sizer.model import catalogue
+from sizer.model.read import catalogue
 from sizer.units import format_count
 
 

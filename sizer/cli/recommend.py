@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from sizer.advise.advice import Advice
     from sizer.advise.draft import Draft
     from sizer.advise.recommend import Wanted
+    from sizer.answer.records import Estimate
     from sizer.device.records import Target
-    from sizer.estimate.records import Estimate
 
 PREFER = click.Choice(["balanced", "quality", "speed", "memory"])
 
@@ -59,7 +59,7 @@ def command(model: str, style: str, offline: bool, emit: bool, **options: Any) -
     from sizer.advise.advice import advise, ladder_questions, usual_workload
     from sizer.advise.family import relatives
     from sizer.advise.recommend import Wanted
-    from sizer.model.resolve import resolve
+    from sizer.model.read.resolve import resolve
 
     architecture = resolve(model, offline=offline).architecture
     work = work_asked(options)
@@ -77,7 +77,7 @@ def _draft(chosen: Estimate, options: dict[str, Any], offline: bool) -> Draft | 
     """The draft asked for, or the best of the catalogue."""
     from sizer.advise.draft import USUAL_ACCEPTANCE, best_draft, compatible, draft
     from sizer.advise.family import relatives
-    from sizer.model.resolve import resolve
+    from sizer.model.read.resolve import resolve
 
     if not options["draft"]:
         return None
@@ -132,7 +132,7 @@ def _render(advice: Advice, draft: Draft | None, style: str, emit: bool, draft_a
             raise UsageError("there is no recipe for this engine.", "--engine takes one that has a recipe.")
         return command.rstrip("\n")
     if style == "json":
-        from sizer.report.json import dumps
+        from sizer.plain_json import dumps
 
         return dumps(advice_json(advice, draft))
     if style == "csv":

@@ -39,7 +39,7 @@ def command(file: Path, as_json: bool, plot: Path | None) -> None:
 
         save_plot(result, plot)
     if as_json:
-        from sizer.report.json import dumps
+        from sizer.plain_json import dumps
 
         echo(dumps(comparison.as_json(result)))
     else:

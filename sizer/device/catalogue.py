@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from dataclasses import replace
 from itertools import takewhile
 
-from sizer.device import rows
-from sizer.device.families import family_keys, find_family
+from sizer.device import table as rows
+from sizer.device.clouds import card_of_rental, find_alias, find_class, find_instance, instances, named_classes
+from sizer.device.cpu_generations import family_keys, find_family
 from sizer.device.interconnect import between_devices, to_host
 from sizer.device.lookup import Found, find_row
-from sizer.device.named import card_of_rental, find_alias, find_class, find_instance, instances, named_classes
 from sizer.device.records import Device, Instance, Target
 from sizer.device.slices import is_bare_slice, take_slice
 from sizer.device.spelling import squash

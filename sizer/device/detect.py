@@ -6,13 +6,13 @@ from collections import Counter
 from dataclasses import replace
 
 from sizer.device import detect_cpu, detect_gpu, measured
-from sizer.device.families import find_family
+from sizer.device.chip_parts import UNIFIED_KINDS
+from sizer.device.clouds import find_alias
+from sizer.device.cpu_generations import find_family
 from sizer.device.interconnect import Link, between_devices, pcie, to_host
-from sizer.device.local import recall
+from sizer.device.local_ratios import recall
 from sizer.device.lookup import BYTES_PER_TRANSFER, MEMORY_TOLERANCE, Found, find_row
 from sizer.device.machine import Edge, Gpu, Machine
-from sizer.device.named import find_alias
-from sizer.device.parts import UNIFIED_KINDS
 from sizer.device.records import Device, Target
 from sizer.device.slices import take_slice
 from sizer.errors import UnknownDevice

@@ -7,8 +7,8 @@ from dataclasses import replace
 from functools import cache
 from typing import NamedTuple
 
-from sizer.device import rows
-from sizer.device.parts import UNIFIED_KINDS, cpu_part, npu_part
+from sizer.device import table as rows
+from sizer.device.chip_parts import UNIFIED_KINDS, cpu_part, npu_part
 from sizer.device.records import Device
 from sizer.device.spelling import NOTHING_STATED, Facts, Spelling, spell, squash
 from sizer.units import GB, GIB

@@ -14,9 +14,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from sizer.device import probe_gpu
-from sizer.device.kernels import Kernel, Memory, make_memory
+from sizer.device.bandwidth_loops import Kernel, Memory, make_memory
 from sizer.device.machine import Machine
-from sizer.device.team import Team
+from sizer.device.pinned_threads import Team
 from sizer.units import GIB, MIB
 
 # STREAM's run rules: each array at least four times the last cache, and the best of at least ten passes.

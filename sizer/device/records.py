@@ -107,3 +107,8 @@ class DeviceClass(NamedTuple):
     members: str
     since_year: int
     source: str
+
+
+def is_cpu(device: Device) -> bool:
+    """True of a device whose cores are a CPU's: boards with an NVIDIA GPU are not."""
+    return device.kind == "cpu" or (device.kind == "sbc" and device.vendor != "nvidia")

@@ -7,8 +7,8 @@ double quantization larger.
 
 from __future__ import annotations
 
+from sizer.model.stored import Stored, StoredTensor
 from sizer.precision.schemes import matrix_shape
-from sizer.precision.stored import Stored, StoredTensor
 
 TILE_ROWS = 32
 GROUP_ELEMENTS, SCALE_BYTES, CODE_BYTES = 64, 2, 64

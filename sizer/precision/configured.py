@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from sizer.errors import UnknownPrecision
 from sizer.model.architecture import Architecture, Tensor, Tower
-from sizer.precision.memory import IdentityCache
+from sizer.precision.identity_cache import IdentityCache
 from sizer.precision.names import precision_of
 from sizer.precision.schemes import (
     EXPERT_ROLES,

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sizer.errors import InvalidConfig, UnknownPrecision
-from sizer.precision.formats import ORDER_SUFFIX, ZERO_SUFFIX
+from sizer.formats import ORDER_SUFFIX, ZERO_SUFFIX
 from sizer.precision.names import precision_of
 from sizer.precision.patterns import Names, bare
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from sizer.precision.formats import format_of
+from sizer.formats import format_of
 from sizer.precision.gguf_tensors import GgufModel, GgufTensor
 
 RULES = ("old", "new")

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from sizer.errors import UsageError
+from sizer.formats import format_of
 from sizer.model.architecture import Architecture
-from sizer.precision.formats import format_of
+from sizer.model.stored import Stored, StoredTensor
 from sizer.precision.gguf_header import header_bytes
 from sizer.precision.gguf_mixtures import LOW_BIT, RULES, Position, Traits, base_type, category, positions, tensor_type
 from sizer.precision.gguf_tensors import GgufModel, GgufTensor, gguf_model
-from sizer.precision.memory import IdentityCache
+from sizer.precision.identity_cache import IdentityCache
 from sizer.precision.names import Precision
 from sizer.precision.schemes import EXPERT_ROLES, half_format
-from sizer.precision.stored import Stored, StoredTensor
 
 ALIGNMENT = 32
 

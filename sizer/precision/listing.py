@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sizer.precision.formats import bits_hundredths, format_of
+from sizer.formats import bits_hundredths, format_of
 from sizer.precision.names import Precision, all_precisions, engines_of, precision_of
 from sizer.precision.quality import quality
 from sizer.precision.reference import bits_per_weight

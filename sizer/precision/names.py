@@ -154,7 +154,7 @@ def _with_bits(row: Precision, bits: float) -> Precision | None:
 
 def _with_group(row: Precision, elements: int) -> Precision | None:
     """A scheme at another group size than its own; -1 is one group a row."""
-    from sizer.precision.formats import format_of
+    from sizer.formats import format_of
 
     if row.kind not in GROUPED_KINDS or not (elements == -1 or 8 <= elements <= MAX_GROUP_ELEMENTS):
         return None

@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterable
 from functools import lru_cache
 
+from sizer.model.stored import StoredTensor
 from sizer.precision.schemes import matrix_shape
-from sizer.precision.stored import StoredTensor
 
 # safetensors: `"NAME":{"dtype":"BF16","shape":[4096,4096],"data_offsets":[1234567890,1234567890]},`
 HEADER_ENTRY_BYTES = 78

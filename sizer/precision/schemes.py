@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from sizer.formats import bits_hundredths, format_of
 from sizer.model.architecture import Architecture, Module, Role, Tensor, Tower
-from sizer.precision.formats import bits_hundredths, format_of
 
 TensorFormat = Callable[[Tensor], str]
 """The key of the format that a tensor is stored in."""

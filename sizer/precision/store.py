@@ -6,12 +6,12 @@ from dataclasses import replace
 from functools import lru_cache
 
 from sizer.errors import UnknownPrecision
+from sizer.formats import format_of
 from sizer.model.architecture import Architecture, Tensor
+from sizer.model.stored import Stored, StoredTensor
 from sizer.precision import configured, saved
-from sizer.precision.formats import format_of
 from sizer.precision.names import Precision, precision_of
 from sizer.precision.schemes import SCHEMES, TensorFormat, copy_bytes, dtype_format
-from sizer.precision.stored import Stored, StoredTensor
 
 # Kinds whose bytes are read in code or documents only, never compared with a file.
 UNCHECKED_KINDS = {

@@ -11,8 +11,8 @@ from sizer.advise.hardware import Fitting
 from sizer.advise.licenses import license_of
 from sizer.advise.loss import loss_of
 from sizer.advise.recipes import DRAFT_FLAGS, RECIPES, recipe
-from sizer.estimate.answer import answer, model_estimate
-from sizer.estimate.records import Estimate
+from sizer.answer.public import answer, model_estimate
+from sizer.answer.records import Estimate
 from sizer.report.rows import TABLE_STYLES, render_rows
 from sizer.report.table import device_line, fits_text, gib, model_line, rate_text, tokens_text, workload_line
 from sizer.units import format_count, format_gib, format_rate

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from sizer.answer.records import Estimate
 from sizer.bench.records import SCHEMA_VERSION, Measurement
 from sizer.bench.summary import residual
-from sizer.estimate.records import Estimate
 from sizer.report.rows import TABLE_STYLES
 from sizer.units import format_gib, format_rate, format_seconds
 
@@ -15,8 +15,8 @@ HEADERS = ("", "measured", "predicted", "measured/predicted - 1")
 
 def document(measured: Measurement, predicted: Estimate | None) -> dict[str, Any]:
     """The JSON of one benchmark: measurement, estimate (an empty object where none could be made), residual."""
-    from sizer.estimate.answer import answer
-    from sizer.report.json import to_json
+    from sizer.answer.public import answer
+    from sizer.plain_json import to_json
 
     return {
         "schema_version": SCHEMA_VERSION,

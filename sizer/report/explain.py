@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 
-from sizer.estimate.records import Estimate, Part, Speed, StageTime
+from sizer.answer.records import Estimate
+from sizer.memory.records import Part
 from sizer.model.architecture import Mixer
 from sizer.report.table import device_line, fits_text, model_line, rate_text
+from sizer.speed.records import Speed, StageTime
 from sizer.units import format_bandwidth, format_gib, format_rate, format_seconds
 
 

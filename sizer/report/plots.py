@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from sizer.advise import series
+from sizer.answer.records import Estimate
 from sizer.errors import UsageError
-from sizer.estimate.records import Estimate
+from sizer.report import series
 
 ENDINGS = (".png", ".svg", ".pdf")
 DOTS_PER_INCH = 100

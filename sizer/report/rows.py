@@ -18,7 +18,7 @@ TABLE_STYLES = {"table": "simple", "markdown": "github"}
 def render_rows(rows: Sequence[Mapping[str, Any]], style: str) -> str:
     """Rows with the same keys as a table, Markdown, CSV or JSON (a list of objects)."""
     if style == "json":
-        from sizer.report.json import dumps
+        from sizer.plain_json import dumps
 
         return dumps(list(rows))
     if style == "csv":

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sizer.estimate.placement import LONGEST_CONTEXT_TOKENS
-from sizer.estimate.records import Estimate, Placement
+from sizer.answer.records import Estimate
+from sizer.memory.placement import LONGEST_CONTEXT_TOKENS
+from sizer.memory.records import Placement
 from sizer.report.columns import columns
 from sizer.units import format_bandwidth, format_count, format_gib, format_rate, format_seconds
 
@@ -143,8 +144,8 @@ def render_csv(estimates: Sequence[Estimate]) -> str:
     import csv
     import io
 
-    from sizer.estimate.answer import model_estimate
-    from sizer.report.json import to_json
+    from sizer.answer.public import model_estimate
+    from sizer.plain_json import to_json
 
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")

@@ -1,0 +1,104 @@
+"""`choose` over a ladder without estimating what cannot be chosen: for searches over many models or devices."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+
+from sizer.advise.loss import layer_params, least_bits, loss_at
+from sizer.advise.recommend import (
+    READING_TOKENS_PER_S,
+    WORTHWHILE_GAIN,
+    Wanted,
+    choose,
+    eligible,
+    reaches,
+    worth_losing,
+)
+from sizer.answer.estimate import Question, estimate
+from sizer.answer.records import Estimate
+from sizer.device.records import Target
+from sizer.memory.shares import usable_memory_bytes, weights_by_layer
+from sizer.model.architecture import Architecture
+from sizer.model.stored import Stored
+from sizer.precision.identity_cache import IdentityCache
+from sizer.precision.store import store
+
+_STORED: IdentityCache[Architecture, Stored] = IdentityCache(64)
+
+WORTH_LOOKING: Mapping[str, Callable[[Estimate], float]] = {"balanced": worth_losing, "quality": lambda _found: 0.0}
+"""Once something is eligible, `choose` takes what loses more only up to this; speed and memory look at all."""
+
+
+def best_of(questions: Iterable[Question], wanted: Wanted) -> Estimate | None:
+    """What `choose` takes of a ladder's estimates, in rising order of loss (equal losses: less memory first)."""
+    seen: list[Estimate] = []
+    found: Estimate | None = None
+    limit = WORTH_LOOKING.get(wanted.prefer)
+    for question in questions:
+        loss = loss_at(question.architecture, question.precision, question.engine or "")
+        if wanted.max_loss is not None and loss > wanted.max_loss:
+            continue
+        if found is not None and limit is not None and loss > limit(found):
+            break
+        room_bytes = room(question.target)
+        if room_bytes is not None and _least_bytes(question.architecture, loss) > room_bytes:
+            continue
+        stored = _stored(question)
+        # The input's tables may stay on the host.
+        if room_bytes is not None and stored.weights_bytes - weights_by_layer(stored)[2] > room_bytes:
+            continue
+        item = estimate(replace(question, stored=stored))
+        seen.append(item)
+        found = item if eligible([item], wanted) else found
+    return choose(seen, wanted)
+
+
+def best_split(questions: Iterable[Question], wanted: Wanted) -> Estimate | None:
+    """The allowed precision to split with the host, where that holds it at the wanted speed, reading's by default.
+
+    What is on the host decides the speed: of those within a tenth of the smallest, the one that loses least.
+    """
+    limit = float("inf") if wanted.max_loss is None else wanted.max_loss
+    allowed = [
+        (loss, _stored(question).weights_bytes, question)
+        for question in questions
+        if (loss := loss_at(question.architecture, question.precision, question.engine or "")) <= limit
+    ]
+    if not allowed:
+        return None
+    most_bytes = WORTHWHILE_GAIN * min(size_bytes for _, size_bytes, _ in allowed)
+    question = min((item for item in allowed if item[1] <= most_bytes), key=lambda item: item[:2])[2]
+    item = estimate(replace(question, stored=_stored(question)))
+    least = READING_TOKENS_PER_S if wanted.min_tokens_per_s is None else wanted.min_tokens_per_s
+    runs = item.placement.fits and item.placement.host is not None
+    return item if runs and reaches(item, replace(wanted, min_tokens_per_s=least)) else None
+
+
+def _least_bytes(architecture: Architecture, loss: float) -> float:
+    """Bytes that a rung of this loss takes at least, without storing it; 0 for a model published in fewer bits.
+
+    Mixtures of types differ a little from one model to the next: a tenth less than the table's model would take.
+    """
+    return 0.0 if architecture.quantization is not None else 0.9 * least_bits(loss) / 8 * layer_params(architecture)
+
+
+def _stored(question: Question) -> Stored:
+    """The model as stored, kept: a search over devices asks for the same again and again."""
+
+    def make() -> Stored:
+        return store(question.architecture, question.precision, engine=question.engine)
+
+    return _STORED.get(question.architecture, (question.precision, question.engine), make)
+
+
+def room(target: Target) -> int | None:
+    """Bytes that all devices of a target have together; None where one of them is not known."""
+    sizes = [usable_memory_bytes(target, device) for device in (*(target.device,) * target.count, *target.others)]
+    known = [size_bytes for size_bytes in sizes if size_bytes is not None]
+    return sum(known) if len(known) == len(sizes) else None
+
+
+def host_room(target: Target) -> int:
+    """Bytes that a target's host has for what the devices do not hold; 0 where there is none or it is not known."""
+    return 0 if target.host is None or target.host_memory_bytes is None else target.host_memory_bytes

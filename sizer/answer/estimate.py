@@ -1,0 +1,185 @@
+"""Composes an estimate: stored bytes, footprint, placement, speed, and what was assumed for them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+from sizer.answer.records import Estimate
+from sizer.device.records import Target
+from sizer.engine.engines import Engine, default_engine, find_engine
+from sizer.engine.memory_rules import engine_memory
+from sizer.errors import UnknownEngine
+from sizer.memory.placement import max_context_tokens, place
+from sizer.memory.records import Footprint, Placement
+from sizer.memory.shares import Case
+from sizer.model.architecture import Architecture, Tower
+from sizer.model.stored import Stored
+from sizer.precision.bitsandbytes import repacking_notes
+from sizer.precision.names import canonical
+from sizer.precision.quality import kl_divergence
+from sizer.precision.store import store
+from sizer.speed.measured_here import as_measured_here
+from sizer.speed.predict import predict
+from sizer.speed.records import Speculation, Speed
+from sizer.workload import Workload
+
+LAYER_SPLITS = frozenset({"layer", "pipeline", "row"})
+
+
+@dataclass(frozen=True, slots=True)
+class Drafting:
+    """A draft model: how many tokens it drafts a step, and with which probability each is accepted."""
+
+    architecture: Architecture
+    draft_tokens: int
+    acceptance: float
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What an estimate is asked for: a model, where it runs, at which precision and engine, for which work.
+
+    `stored` is given where a file's header told the exact bytes. `context_max` asks for the longest context that fits.
+    """
+
+    architecture: Architecture
+    target: Target
+    precision: str
+    workload: Workload
+    engine: str | None = None
+    stored: Stored | None = None
+    engine_version: str = ""
+    engine_date: str = ""
+    context_max: bool = False
+    drafting: Drafting | None = None
+
+
+def estimate(question: Question) -> Estimate:
+    """The estimate of one question.
+
+    Raises UnknownPrecision and UnknownEngine with the nearest names.
+    """
+    precision = canonical(question.precision)
+    engine = find_engine(question.engine or default_engine(precision, question.target.device))
+    stored = question.stored or _stored(question.architecture, precision, engine.name)
+    case = _case(question, engine, stored)
+    needed, placement = place(case)
+    longest = max_context_tokens(case, placement)
+    if question.context_max and longest:
+        case = replace(case, workload=replace(case.workload, context_tokens=longest))
+        needed, placement = place(case)
+    speed = _speed(question, case, engine, placement)
+    return Estimate(
+        architecture=question.architecture,
+        target=case.target,
+        engine=engine.name,
+        precision=precision,
+        workload=case.workload,
+        stored=stored,
+        footprint=needed,
+        placement=placement,
+        speed=speed,
+        max_context_tokens=longest,
+        quality_kl_divergence=kl_divergence(precision),
+        speculation=_speculation(question, case, engine, placement) if speed is not None else None,
+        assumptions=_assumptions(question, case, needed, speed),
+    )
+
+
+@lru_cache(maxsize=256)
+def _stored(architecture: Architecture, precision: str, engine: str) -> Stored:
+    """The model at a precision; kept, because a search over devices asks for the same again and again."""
+    return store(architecture, precision, engine=engine)
+
+
+def _case(question: Question, engine: Engine, stored: Stored) -> Case:
+    memory = engine_memory(engine.name, question.engine_version, question.engine_date)
+    if memory is None:
+        raise UnknownEngine(f"how {engine.name!r} takes memory is not known.", "Add its row to data/engine_memory.csv.")
+    return Case(
+        architecture=question.architecture,
+        stored=stored,
+        workload=question.workload,
+        target=question.target,
+        engine=memory,
+        parallelism=parallelism_of(engine, question.workload),
+        can_offload=bool(engine.offload),
+        experts_first="experts" in engine.offload,
+    )
+
+
+def parallelism_of(engine: Engine, workload: Workload) -> str:
+    """How an engine splits a model over several devices: as asked, else its own first way (`layer` or `tensor`)."""
+    asked = workload.parallelism or (engine.parallelism[0] if engine.parallelism else "layer")
+    return "layer" if asked in LAYER_SPLITS else "tensor"
+
+
+def _speed(question: Question, case: Case, engine: Engine, placement: Placement) -> Speed | None:
+    """The predicted speed, or None where the device's bandwidth is unknown or no place holds the model."""
+    if case.target.device.bandwidth_bytes_per_s is None:
+        return None
+    if placement.available_bytes is not None and not placement.fits:
+        return None
+    speed = predict(
+        question.architecture,
+        case.stored,
+        case.target,
+        case.workload,
+        engine.name,
+        engine_version=question.engine_version or None,
+        placement=placement,
+    )
+    return as_measured_here(speed, case.target, case.workload, engine.name, canonical(question.precision))
+
+
+def _speculation(question: Question, case: Case, engine: Engine, placement: Placement) -> Speculation | None:
+    """What the draft gains, at the model's own precision; None where no draft is asked for."""
+    drafting = question.drafting
+    if drafting is None:
+        return None
+    from sizer.speed.speculative import speculate
+
+    return speculate(
+        (question.architecture, case.stored),
+        (drafting.architecture, _stored(drafting.architecture, case.stored.precision, engine.name)),
+        case.target,
+        case.workload,
+        engine.name,
+        draft_tokens=drafting.draft_tokens,
+        acceptance=drafting.acceptance,
+        placement=placement,
+    )
+
+
+def _assumptions(question: Question, case: Case, needed: Footprint, speed: Speed | None) -> tuple[str, ...]:
+    """What a reader must know to trust the figures, most general first."""
+    model, device = question.architecture, case.target.device
+    notes = [*model.notes, *case.target.notes, *case.stored.notes]
+    longest = model.max_context_tokens
+    if longest is not None and case.workload.context_tokens > longest:
+        notes.append(f"The context asked for is longer than the {longest:,} tokens that the model was made for.")
+    if case.workload.gpu_layers is not None and not case.can_offload:
+        notes.append(f"{case.engine.engine} does not split layers with the host: --gpu-layers is not used.")
+    if find_engine(case.engine.engine).leaves_gpu(device):
+        notes.append(f"{case.engine.engine} leaves the GPU of {device.name} alone: its CPU computes.")
+    if case.on_cpu:
+        notes += repacking_notes(case.stored)
+    if not needed.kv_known:
+        notes.append("Cache and context are not known: the name alone tells no layers.")
+    if any(tensor.tower in {Tower.VISION, Tower.AUDIO} and not tensor.checkpoint_only for tensor in model.tensors):
+        notes.append("Vision and audio towers are loaded; they do not run while text is decoded.")
+    if device.memory_bytes is None and case.target.host_memory_bytes is None:
+        notes.append(f"The memory beside {device.name} is not known: --ram says it.")
+    if speed is None and device.bandwidth_bytes_per_s is None:
+        notes.append(f"The bandwidth of {device.name} is not known: --bandwidth says it, 'sizer probe' measures it.")
+    elif speed is None:
+        notes.append("No speed where the model does not fit: --ram or --host let layers go to the host.")
+    if speed is not None:
+        notes += speed.notes
+    if question.drafting is not None:
+        notes.append(
+            f"{question.drafting.architecture.model_id} drafts {question.drafting.draft_tokens} tokens a step, each "
+            f"accepted with probability {question.drafting.acceptance:g}; its own memory is not counted."
+        )
+    return tuple(dict.fromkeys(notes))

@@ -1,0 +1,268 @@
+"""What a user gets: the estimates of one model as typed records whose fields are the names of the JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sizer.answer.records import Estimate
+from sizer.memory.records import Part
+from sizer.speed.records import Speculation
+from sizer.workload import Workload
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """What the model is, and where that was read (`basis`)."""
+
+    id: str
+    basis: str
+    architecture: str
+    total_params: int
+    active_params: int
+    checkpoint_params: int
+    num_layers: int | None
+    max_context_tokens: int | None
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WorkloadAsked:
+    """What was asked of it."""
+
+    prompt_tokens: int
+    output_tokens: int
+    context_tokens: int
+    batch_size: int
+    kv_precision: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceUsed:
+    """What it runs on; None where the table does not know."""
+
+    key: str
+    name: str
+    count: int
+    memory_bytes: int | None
+    bandwidth_bytes_per_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class PartSize:
+    """One part of the memory, with its own parts."""
+
+    name: str
+    size_bytes: int
+    parts: tuple[PartSize, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What it takes, what there is, and where it lies. `fits` says that the devices hold it without the host."""
+
+    weights_bytes: int
+    kv_cache_bytes: int | None
+    activations_bytes: int
+    overhead_bytes: int
+    total_bytes: int
+    available_bytes: int | None
+    fits: bool | None
+    shortfall_bytes: int
+    max_context_tokens: int | None
+    download_bytes: int | None
+    gpu_layers: int
+    host_bytes: int
+    placement: str
+    reserved_bytes: int | None
+    kv_capacity_tokens: int | None
+    parts: tuple[PartSize, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeSpeed:
+    """One sequence's decode speed, its 90 % interval, and what binds it; all None where it cannot be known."""
+
+    tokens_per_s: float | None
+    low_tokens_per_s: float | None
+    high_tokens_per_s: float | None
+    tpot_s: float | None
+    bytes_per_token: int | None
+    bound: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class PrefillSpeed:
+    """Speed of reading the prompts and the time to the first token; all None where it cannot be known."""
+
+    tokens_per_s: float | None
+    low_tokens_per_s: float | None
+    high_tokens_per_s: float | None
+    ttft_s: float | None
+    bound: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RequestSpeed:
+    """Generated tokens over total time, prefill included; throughput is all sequences together."""
+
+    tokens_per_s: float | None
+    latency_s: float | None
+    throughput_tokens_per_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """What the precision costs in quality; None where no source tells."""
+
+    kl_divergence: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelEstimate:
+    """One device, engine and precision."""
+
+    device: DeviceUsed
+    engine: str
+    precision: str
+    memory: Memory
+    decode: DecodeSpeed
+    prefill: PrefillSpeed
+    request: RequestSpeed
+    quality: Quality
+    speculation: Speculation | None
+    assumptions: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Recommendation:
+    """Which of the precisions to run, and why; precision None where nothing fits."""
+
+    precision: str | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """All estimates of one model."""
+
+    schema_version: int
+    model: Model
+    workload: WorkloadAsked
+    estimates: tuple[ModelEstimate, ...]
+    recommendation: Recommendation | None
+
+
+def answer(estimates: Sequence[Estimate], recommendation: Recommendation | None = None) -> Answer:
+    """The public records of one model's estimates (at least one)."""
+    first = estimates[0]
+    model = first.architecture
+    return Answer(
+        schema_version=SCHEMA_VERSION,
+        model=Model(
+            id=model.model_id,
+            basis=model.basis.value,
+            architecture=model.architecture,
+            total_params=model.total_params,
+            active_params=model.active_params,
+            checkpoint_params=model.checkpoint_params,
+            num_layers=model.num_layers or None,
+            max_context_tokens=model.max_context_tokens,
+            notes=model.notes,
+        ),
+        workload=_workload(first.workload),
+        estimates=tuple(model_estimate(estimate) for estimate in estimates),
+        recommendation=recommendation,
+    )
+
+
+def _workload(workload: Workload) -> WorkloadAsked:
+    return WorkloadAsked(
+        workload.prompt_tokens,
+        workload.output_tokens,
+        workload.context_tokens,
+        workload.batch_size,
+        workload.kv_precision,
+    )
+
+
+def model_estimate(estimate: Estimate) -> ModelEstimate:
+    """One estimate's public record."""
+    target = estimate.target
+    device = target.device
+    return ModelEstimate(
+        device=DeviceUsed(device.key, device.name, target.count, device.memory_bytes, device.bandwidth_bytes_per_s),
+        engine=estimate.engine,
+        precision=estimate.precision,
+        memory=_memory(estimate),
+        decode=_decode(estimate),
+        prefill=_prefill(estimate),
+        request=_request(estimate),
+        quality=Quality(estimate.quality_kl_divergence),
+        speculation=estimate.speculation,
+        assumptions=estimate.assumptions,
+    )
+
+
+def _memory(estimate: Estimate) -> Memory:
+    footprint, placement = estimate.footprint, estimate.placement
+    asked_split = estimate.workload.gpu_layers is not None
+    fits = placement.fits if asked_split else placement.whole
+    return Memory(
+        weights_bytes=footprint.weights.size_bytes,
+        kv_cache_bytes=footprint.kv_cache.size_bytes if footprint.kv_known else None,
+        activations_bytes=footprint.activations.size_bytes,
+        overhead_bytes=footprint.overhead.size_bytes,
+        total_bytes=footprint.total_bytes,
+        available_bytes=placement.available_bytes,
+        fits=None if placement.available_bytes is None else fits,
+        shortfall_bytes=placement.shortfall_bytes,
+        max_context_tokens=estimate.max_context_tokens,
+        download_bytes=estimate.stored.download_bytes,
+        gpu_layers=placement.gpu_layers,
+        host_bytes=placement.host_bytes,
+        placement=placement.kind,
+        reserved_bytes=placement.reserved_bytes,
+        kv_capacity_tokens=placement.kv_capacity_tokens,
+        parts=tuple(_part(part) for part in footprint.parts),
+    )
+
+
+def _part(part: Part) -> PartSize:
+    return PartSize(part.name, part.size_bytes, tuple(_part(child) for child in part.parts))
+
+
+def _decode(estimate: Estimate) -> DecodeSpeed:
+    if estimate.speed is None:
+        return DecodeSpeed(None, None, None, None, None, None)
+    decode = estimate.speed.decode
+    return DecodeSpeed(
+        decode.tokens_per_s,
+        decode.low_tokens_per_s,
+        decode.high_tokens_per_s,
+        decode.tpot_s,
+        decode.bytes_per_token,
+        decode.bound,
+    )
+
+
+def _prefill(estimate: Estimate) -> PrefillSpeed:
+    if estimate.speed is None:
+        return PrefillSpeed(None, None, None, None, None)
+    prefill = estimate.speed.prefill
+    return PrefillSpeed(
+        prefill.tokens_per_s,
+        prefill.low_tokens_per_s,
+        prefill.high_tokens_per_s,
+        prefill.ttft_s,
+        prefill.bound,
+    )
+
+
+def _request(estimate: Estimate) -> RequestSpeed:
+    if estimate.speed is None:
+        return RequestSpeed(None, None, None)
+    request = estimate.speed.request
+    return RequestSpeed(request.tokens_per_s, request.latency_s, request.throughput_tokens_per_s)

@@ -1,0 +1,204 @@
+"""From a measured row to the records that a prediction needs; what is not known is the reason why a row is skipped."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+from sizer.calibrate.measurements import Measurement
+from sizer.device.records import Target
+from sizer.engine.engines import default_engine, find_engine
+from sizer.errors import InvalidInputFile, SizerError, UnknownModel, UnknownPrecision
+from sizer.model.architecture import Architecture, Basis, Module, Role, Tensor
+from sizer.model.stored import Stored
+from sizer.units import GIB
+from sizer.workload import Workload
+
+DEFAULT_OUTPUT_TOKENS = 128
+SHARED_SHARE_OF_ACTIVE = 0.3
+"""Of a mixture's active parameters, the share outside routed experts, where only its name is known."""
+LUMP_EXPERTS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """A measurement with its records.
+
+    `decoding` is the workload whose decode was timed, `prefilling` its prompt, read behind `prefill_depth_tokens`.
+    """
+
+    measurement: Measurement
+    architecture: Architecture
+    stored: Stored
+    target: Target
+    engine: str
+    precision: str
+    decoding: Workload
+    prefilling: Workload
+    prefill_depth_tokens: int = 0
+
+
+def resolve_measurement(row: Measurement) -> Resolved:
+    """The records of a row. Raises SizerError naming what is not known."""
+    if row.bad:
+        raise InvalidInputFile(f"{row.bad}.")
+    if not row.model or not row.device:
+        raise InvalidInputFile("the model or the device is empty.")
+    target = _target(row.device)
+    if row.device_count > 1 and target.count == 1 and not target.others:
+        target = _counted(row.device, row.device_count)
+    precision = row_precision(row)
+    engine = find_engine(row.engine).name if row.engine else default_engine(precision, target.device)
+    architecture = row_architecture(row.model, row.total_params_b, row.active_params_b)
+    stored = _stored(
+        row.model,
+        row.total_params_b,
+        row.active_params_b,
+        precision=precision,
+        engine=engine,
+        file_gib=row.model_file_gib,
+    )
+    decoding, prefilling = workloads(row)
+    return Resolved(row, architecture, stored, target, engine, precision, decoding, prefilling, prefill_depth(row))
+
+
+def prefill_depth(row: Measurement) -> int:
+    """Tokens in the cache before a row's prompt: its context where that is longer (llama-bench's depth), else none."""
+    deeper = row.metric == "decode" and (row.context_tokens or 0) > (row.prompt_tokens or 0)
+    return row.context_tokens or 0 if deeper else 0
+
+
+def workloads(row: Measurement) -> tuple[Workload, Workload]:
+    """The workload of a row's decode, whose cache holds `context_tokens` when it starts, and that of its prompt.
+
+    `threads` are those of the decode: the sources that vary them read prompts with all cores.
+    """
+    output = row.output_tokens or DEFAULT_OUTPUT_TOKENS
+    prompt = row.prompt_tokens or row.context_tokens or 0
+    start = prompt if row.metric == "request" or row.context_tokens is None else row.context_tokens
+    split = "" if row.parallelism in {"offload", "unstated"} else row.parallelism
+    decoding = Workload(start, output, start + output, row.batch, parallelism=split, threads=row.threads)
+    prompt = max(1, prompt)
+    return decoding, replace(decoding, prompt_tokens=prompt, context_tokens=prompt + output, threads=None)
+
+
+@lru_cache(maxsize=1024)
+def _target(text: str) -> Target:
+    from sizer.device.catalogue import find
+
+    return find(text)
+
+
+@lru_cache(maxsize=1024)
+def _counted(text: str, count: int) -> Target:
+    from sizer.device.catalogue import find
+
+    one = _target(text)
+    return replace(find(f"{count}x{one.device.key}"), host=one.host, host_count=one.host_count)
+
+
+@lru_cache(maxsize=1024)
+def row_architecture(model: str, total_b: float | None, active_b: float | None) -> Architecture:
+    """The model of a row: catalogued, else told by the row's parameter counts, else by the sizes in its name."""
+    from sizer.model.families import build
+    from sizer.model.read import catalogue
+
+    entry = catalogue.find(model)
+    if entry is not None:
+        try:
+            return build(catalogue.load(entry), entry.model_id, Basis.CATALOGUE)
+        except SizerError:
+            if not total_b:
+                raise
+    if total_b:
+        return lump_architecture(model, total_b * 1e9, (active_b or total_b) * 1e9)
+    from sizer.model.read.resolve import resolve
+
+    return resolve(model, offline=True).architecture
+
+
+def lump_architecture(model: str, total_params: float, active_params: float) -> Architecture:
+    """A model known by its counts alone: one lump that every token uses, and one stack of experts for a mixture."""
+    if not 0 < active_params <= total_params:
+        raise UnknownModel(f"{model!r} has {total_params:g} parameters, of which {active_params:g} active.")
+    tensors = [Tensor("weights", (round(total_params),), Role.OTHER, Module.LINEAR)]
+    if active_params < total_params:
+        shared = SHARED_SHARE_OF_ACTIVE * active_params
+        stack = (total_params - shared) / LUMP_EXPERTS
+        active = max(1, round((active_params - shared) / stack))
+        experts = Tensor(
+            "experts", (LUMP_EXPERTS, round(stack)), Role.EXPERT_UP, Module.EXPERT_STACK, active_experts=active
+        )
+        tensors = [Tensor("weights", (round(shared),), Role.OTHER, Module.LINEAR), experts]
+    moe = len(tensors) > 1
+    return Architecture(
+        model, "", "unknown", Basis.NAME, tuple(tensors), (), 0, 0, None, False, "bfloat16",
+        experts=LUMP_EXPERTS if moe else None, active_experts=tensors[-1].active_experts,
+        notes=("Known by its parameter counts alone: layers and cache are not.",),
+    )  # fmt: skip
+
+
+@lru_cache(maxsize=1024)
+def _stored(
+    model: str, total_b: float | None, active_b: float | None, *, precision: str, engine: str, file_gib: float | None
+) -> Stored:
+    from sizer.precision.store import store
+
+    architecture = row_architecture(model, total_b, active_b)
+    return scaled_to_file(store(architecture, precision, engine=engine), file_gib)
+
+
+def scaled_to_file(stored: Stored, file_gib: float | None) -> Stored:
+    """The stored model with its bytes scaled to a stated file size, where the two are within a factor of three."""
+    if not file_gib:
+        return stored
+    ratio = file_gib * GIB / max(1, stored.weights_bytes)
+    if not 0.3 < ratio < 3 or abs(ratio - 1) < 0.01:
+        return stored
+    tensors = tuple(replace(part, size_bytes=round(part.size_bytes * ratio)) for part in stored.tensors)
+    return replace(stored, tensors=tensors, download_bytes=round(file_gib * GIB), exact=False)
+
+
+@lru_cache(maxsize=4096)
+def _canonical(text: str) -> str | None:
+    from sizer.precision.names import canonical
+
+    try:
+        return canonical(text)
+    except UnknownPrecision:
+        return None
+
+
+_WIDTH = re.compile(r"(?:^|[^0-9])(?:[qw]|mlx[ -]q?)?([2-8])(?:[-_ ]?bits?)?(?:$|[^0-9.])", re.IGNORECASE)
+_USUAL_GGUF = {"2": "q2_k", "3": "q3_k_m", "4": "q4_k_m", "5": "q5_k_m", "6": "q6_k", "8": "q8_0"}
+_FLOAT_RUNTIMES = frozenset({"transformers", "vllm", "tensorrt-llm", "gpt-fast"})
+_GGUF_RUNTIMES = frozenset({"llama.cpp", "t-mac", "ktransformers", "rknn-llm"})
+
+
+def row_precision(row: Measurement) -> str:
+    """The row's precision; where the column is empty, what its source printed, else its engine's usual one."""
+    from sizer.precision.names import canonical
+
+    if row.precision:
+        return canonical(row.precision)
+    printed = row.precision_as_printed
+    runtime = find_engine(row.engine).runtime if row.engine else ""
+    by_runtime: tuple[tuple[bool, Callable[[str], str | None]], ...] = (
+        (runtime == "mlx-lm", lambda width: f"mlx-{width}bit"),
+        (runtime in _GGUF_RUNTIMES, _USUAL_GGUF.get),
+        (runtime == "transformers", {"4": "nf4", "8": "int8"}.get),
+    )
+    if printed and (known := _canonical(printed)):
+        return known
+    width = _WIDTH.search(printed)
+    if width:
+        for applies, name in by_runtime:
+            if applies and (usual := name(width[1])):
+                return usual
+    if not printed and runtime == "llama.cpp":
+        return _USUAL_GGUF["4"]
+    if not printed and runtime in _FLOAT_RUNTIMES:
+        return "bf16"
+    raise UnknownPrecision(f"the precision is empty, and {printed!r} as printed names none.")

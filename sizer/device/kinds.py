@@ -1,0 +1,40 @@
+"""Classes that devices fall into: by memory, by maker, by generation."""
+
+from __future__ import annotations
+
+from sizer.device.records import Device, is_cpu
+
+
+def memory_class(device: Device) -> str:
+    """hbm, gddr, a chip's shared memory, or a CPU's: `dimm`, or `lpddr`, which is wide for the GPU beside the cores.
+
+    Bandwidth tells it where the table does not name the type. A CPU whose bandwidth was measured is a class of its own:
+    engines reach most of what a triad does, and less of what a specification says.
+    """
+    if is_cpu(device) and device.bandwidth_basis == "measured":
+        return "measured"
+    if is_cpu(device):
+        return "lpddr" if "LPDDR" in device.memory_type else "dimm"
+    if device.kind != "gpu":
+        return "shared"
+    if device.memory_type:
+        return "hbm" if "HBM" in device.memory_type.upper() else "gddr"
+    return "hbm" if (device.bandwidth_bytes_per_s or 0) > 1.3e12 else "gddr"
+
+
+def device_family(device: Device) -> str:
+    """Devices that share a memory system and a maker: `nvidia-gddr`, `nvidia-hbm`, `apple`, `amd-apu`, `cpu-x86` …"""
+    if is_cpu(device):
+        return (
+            "cpu-apple" if device.vendor == "apple" else "cpu-x86" if device.vendor in {"intel", "amd"} else "cpu-arm"
+        )
+    if device.kind == "gpu":
+        return f"{device.vendor}-{memory_class(device)}"
+    return f"{device.vendor}-{device.kind}" if device.kind != device.vendor else device.vendor
+
+
+def generation(device: Device) -> str:
+    """The family with the years of its architecture: kernels change with it."""
+    year = device.release_year or 2021
+    bounds = (2018, 2020, 2022, 2025) if device.vendor == "nvidia" else (2021, 2023, 2025)
+    return f"{device_family(device)}-{sum(year >= bound for bound in bounds)}"

@@ -1,0 +1,1 @@
+"""What an engine is: its backends, splits, ladders, releases and how it takes memory."""

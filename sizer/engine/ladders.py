@@ -1,0 +1,126 @@
+"""Which precisions are worth considering on a device with an engine: rows of `data/ladders.csv`, best quality first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import cache
+
+from sizer.device.kinds import memory_class
+from sizer.device.records import Device
+from sizer.engine.engines import find_engine
+from sizer.errors import UnknownEngine
+from sizer.model.architecture import Architecture
+from sizer.precision.configured import configured_precision
+from sizer.precision.names import engines_of
+from sizer.tables import read_rows
+
+OWN_LADDERS_ONLY = frozenset({"npu", "tpu"})
+"""Kinds of device that an engine runs on only where its row names them: a row for every kind does not mean these."""
+CONFIGURED_AS_GGUF = {"mxfp4": "mxfp4_moe"}
+"""A model published in a 4-bit format of its own is converted to GGUF in that very format."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """One engine and precision to consider."""
+
+    engine: str
+    precision: str
+
+
+@cache
+def _ladders() -> tuple[dict[str, str], ...]:
+    return tuple(read_rows("ladders.csv"))
+
+
+@cache
+def _needs() -> dict[tuple[str, str], tuple[str, float]]:
+    """By precision and engine (either may be empty: any): the matrix units and the CUDA capability that it takes."""
+    return {
+        (row["precision"], row["engine"]): (row["peak"], float(row["capability"] or 0))
+        for row in read_rows("precision_needs.csv")
+    }
+
+
+@cache
+def _capabilities() -> tuple[tuple[str, float], ...]:
+    return tuple((row["device"], float(row["capability"])) for row in read_rows("cuda_capability.csv"))
+
+
+def _capability(device: Device) -> float:
+    """The CUDA compute capability of an NVIDIA device that is older than Ampere; of all others, more than any need."""
+    if device.vendor != "nvidia":
+        return float("inf")
+    return next((found for pattern, found in _capabilities() if fnmatchcase(device.key, pattern)), float("inf"))
+
+
+def _matches(row: dict[str, str], device: Device) -> bool:
+    """Whether a row is for a device: its kind, vendor, memory, key, and the matrix units that an engine needs."""
+    wanted = (row["kind"], row["vendor"])
+    has = (device.kind, device.vendor)
+    if any(want not in {"", got} for want, got in zip(wanted, has, strict=True)):
+        return False
+    if not row["kind"] and device.kind in OWN_LADDERS_ONLY:
+        return False
+    if row["devices"] and device.key not in row["devices"].split():
+        return False
+    if row["peak"] and device.peak_flops_per_s and row["peak"] not in device.peak_flops_per_s:
+        return False
+    return row["memory"] in {"", memory_class(device)}
+
+
+def runs_fast(precision: str, engine: str, device: Device) -> bool:
+    """Whether a precision runs on the device with the matrix units that the engine wants; unknown ones pass."""
+    peaks = {peak for peak, _ in _needs_of(precision, engine) if peak}
+    has_units = not device.peak_flops_per_s or peaks <= device.peak_flops_per_s.keys()
+    return has_units and runs(precision, engine, device)
+
+
+def runs(precision: str, engine: str, device: Device) -> bool:
+    """Whether the device is new enough for the kernels that the engine has for a precision, fast or not."""
+    return _capability(device) >= max(capability for _, capability in _needs_of(precision, engine))
+
+
+def _needs_of(precision: str, engine: str) -> list[tuple[str, float]]:
+    return [_needs().get(key, ("", 0.0)) for key in ((precision, engine), (precision, ""), ("", engine))]
+
+
+def own_precision(architecture: Architecture, engine: str) -> str | None:
+    """The precision that a quantized checkpoint is published in, as the engine runs it; None where it does not."""
+    own = configured_precision(architecture)
+    if own is None:
+        return None
+    if engine not in engines_of(own):
+        own = CONFIGURED_AS_GGUF.get(own, own)
+    return own if engine in engines_of(own) else None
+
+
+def ladders(architecture: Architecture, device: Device, engine: str | None = None) -> list[list[Rung]]:
+    """The ladders for a model on a device: with the engine asked for, else with those that people run there, the usual
+    one first. A ladder's rungs are in rising order of loss.
+
+    The checkpoint's own quantization comes first where the engine runs it. Raises UnknownEngine without a ladder.
+    """
+    name = find_engine(engine).name if engine else None
+    for_device = [row for row in _ladders() if _matches(row, device)]
+    rows = [row for row in for_device if (row["engine"] == name if name else row["default"] == "yes")]
+    found = [rungs for rungs in (_rungs(row, architecture, device) for row in rows) if rungs]
+    if not found:
+        known = dict.fromkeys(row["engine"] for row in for_device if _rungs(row, architecture, device))
+        asked = f"no precisions are listed for {engine!r} on" if engine else "nothing is listed for"
+        hint = f"There are for {', '.join(known)}." if known else "'sizer estimate' takes it with --engine."
+        raise UnknownEngine(f"{asked} {device.name}.", hint)
+    return found
+
+
+def _rungs(row: dict[str, str], architecture: Architecture, device: Device) -> list[Rung]:
+    """The row's precisions that the device runs; of `bf16|fp16` the first that it has matrix units for."""
+    precisions = []
+    for names in row["precisions"].split():
+        running = [name for name in names.split("|") if runs_fast(name, row["engine"], device)]
+        precisions += running[:1]
+    own = own_precision(architecture, row["engine"])
+    if own and runs(own, row["engine"], device):
+        precisions = [own, *(precision for precision in precisions if precision != own)]
+    return [Rung(row["engine"], precision) for precision in precisions]

@@ -1,0 +1,115 @@
+"""How each engine takes memory, release by release: rows of `data/engine_memory.csv`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import NamedTuple
+
+from sizer.engine.releases import rule_in_force, rules
+
+
+@dataclass(frozen=True, slots=True)
+class LayerCode:
+    """How an engine runs a layer, as far as it decides what is alive at once.
+
+    `hidden_copies` are hidden vectors beside the widest step: 2 (the residual and its normed copy), 4 where a model of
+    Python modules also holds the embeddings and the layer's own input. Such modules hold the rotary cosines and sines
+    too (`holds_rotary`), and a fused gate and up projection while their product is made (`fused_gate_copies` 4 instead
+    of 3 intermediate vectors). `experts` is active (each token at its own experts), loop (one expert after another) or
+    stacked (every token repeated for each of its experts, input, output and weighted output).
+    """
+
+    name: str
+    hidden_copies: int
+    holds_rotary: bool
+    fused_gate_copies: int
+    experts: str
+
+
+LAYER_CODES = {
+    code.name: code
+    for code in (
+        LayerCode("kernels", 2, holds_rotary=False, fused_gate_copies=3, experts="active"),
+        LayerCode("modules", 4, holds_rotary=True, fused_gate_copies=4, experts="loop"),
+        LayerCode("stacked modules", 4, holds_rotary=True, fused_gate_copies=4, experts="stacked"),
+    )
+}
+"""By the name that `data/engine_memory.csv` uses: fused kernels, transformers before 5, transformers."""
+
+
+class EngineMemory(NamedTuple):
+    """How an engine takes memory: one row of `data/engine_memory.csv`.
+
+    `allocates` is as_needed, fraction_of_device, fraction_of_free (of what is free once the weights are loaded) or
+    fraction_of_device_for_cache, and `device_fraction` that fraction. Prompts are read in chunks of
+    `prefill_chunk_tokens` (None: whole). `layer_code` says what is alive while a layer runs. `logits_rows` is last (one
+    row a sequence), chunk (one a token of the chunk), prompt (one a token of the prompt) or a fixed number.
+    `cache_grows` says that the cache grows token by token instead of being reserved, and that layers with a
+    window hold the last chunk besides while the prompt is read; `cache_copies` is 2 where a step makes a new cache
+    beside the old one. `rotary_tables` says that each layer holds cosines and sines for every position,
+    `embedding_on_host` that the input table stays in the host's memory beside a GPU. Layers that go to the
+    host leave `split_margin_bytes` free on each device. `usual_counter` is what people report: allocated (the
+    framework's allocator), device (what the driver shows, context included) or each device (that of one device).
+    """
+
+    engine: str
+    like: str
+    allocates: str
+    device_fraction: float | None
+    context_overhead_bytes: int
+    host_runtime_bytes: int
+    prefill_chunk_tokens: int | None
+    layer_code: LayerCode
+    activation_bytes_per_value: int
+    logits_rows: str
+    logits_bytes_per_value: int
+    kv_block_tokens: int
+    state_bytes_per_value: int
+    cache_grows: bool
+    cache_copies: int
+    rotary_tables: bool
+    workspace_bytes: int
+    embedding_on_host: bool
+    split_margin_bytes: int
+    usual_counter: str
+    source: str
+
+
+@cache
+def engine_memory(engine: str, version: str = "", date: str = "") -> EngineMemory | None:
+    """The memory row of an engine (of the one that it allocates like, where the table says so), or None.
+
+    A row with `before_version` holds for older versions, and where the version is not known for runs before that
+    version's release (`date`, ISO); without either the newest rule holds. The versions are those of the engine that
+    the row describes: one that allocates like it has its own.
+    """
+    rows = rules("engine_memory.csv", "engine")
+    if engine not in rows:
+        return None
+    like = rows[engine][0]["like"]
+    version = "" if like else version
+    row = rule_in_force(rows[like or engine], version, date)
+    return EngineMemory(
+        engine=engine,
+        like=like,
+        allocates=row["allocates"],
+        device_fraction=float(row["device_fraction"]) if row["device_fraction"] else None,
+        context_overhead_bytes=int(row["context_overhead_bytes"]),
+        host_runtime_bytes=int(row["host_runtime_bytes"]),
+        prefill_chunk_tokens=int(row["prefill_chunk_tokens"]) if row["prefill_chunk_tokens"] else None,
+        layer_code=LAYER_CODES[row["layer_code"]],
+        activation_bytes_per_value=int(row["activation_bytes_per_value"]),
+        logits_rows=row["logits_rows"],
+        logits_bytes_per_value=int(row["logits_bytes_per_value"]),
+        kv_block_tokens=int(row["kv_block_tokens"]),
+        state_bytes_per_value=int(row["state_bytes_per_value"]),
+        cache_grows=row["cache_grows"] == "yes",
+        cache_copies=int(row["cache_copies"]),
+        rotary_tables=row["rotary_tables"] == "yes",
+        workspace_bytes=int(row["workspace_bytes"]),
+        embedding_on_host=row["embedding_on_host"] == "yes",
+        split_margin_bytes=int(row["split_margin_bytes"]),
+        usual_counter=row["usual_counter"],
+        source=row["source"],
+    )

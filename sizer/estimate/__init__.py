@@ -1,1 +1,0 @@
-"""From an architecture, a precision and a device to memory and speed. Pure arithmetic."""

@@ -1,0 +1,101 @@
+"""What memory is made of: a footprint, and where it lies. Frozen; bytes are int."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class Part(NamedTuple):
+    """A named share of memory and what it is made of; `tree` makes one whose size is the sum of its parts."""
+
+    name: str
+    size_bytes: int
+    parts: tuple[Part, ...] = ()
+
+
+def tree(name: str, parts: Iterable[Part]) -> Part:
+    """A part that is the sum of others."""
+    held = tuple(parts)
+    return Part(name, sum(part.size_bytes for part in held), held)
+
+
+@dataclass(frozen=True, slots=True)
+class Footprint:
+    """Memory that a run takes, all devices together, as a tree of named parts that sum.
+
+    `kv_known` is False for a model known by its name alone: its cache is then left out, and a note says so.
+    """
+
+    weights: Part
+    kv_cache: Part
+    activations: Part
+    overhead: Part
+    kv_known: bool = True
+
+    @property
+    def total_bytes(self) -> int:
+        """Everything together."""
+        return sum(part.size_bytes for part in self.parts)
+
+    @property
+    def parts(self) -> tuple[Part, Part, Part, Part]:
+        """The four top parts."""
+        return self.weights, self.kv_cache, self.activations, self.overhead
+
+
+class Share(NamedTuple):
+    """What one place (a device or the host) holds of the model."""
+
+    place: str
+    weights_bytes: int
+    kv_cache_bytes: int
+    activations_bytes: int
+    overhead_bytes: int
+    available_bytes: int | None
+    layers: int
+
+    @property
+    def total_bytes(self) -> int:
+        """Bytes taken in this place."""
+        return self.weights_bytes + self.kv_cache_bytes + self.activations_bytes + self.overhead_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where the model lies: whole on one device, over several, or split with the host.
+
+    `kind` is single, tensor, layer (whole layers over several devices) or offload (part on the host). `fits` says that
+    every place holds its share, `whole` that the devices need no host for it. `gpu_layers` counts the layers on
+    the devices; `host_bytes` is what lies on the host; `host_experts` says that the host holds experts only.
+    `reserved_bytes` is what an engine that allocates ahead takes; `kv_capacity_tokens` what that leaves for the cache.
+    `host_tables_bytes` is an input embedding that the engine keeps on the host although the model fits the devices.
+    """
+
+    kind: str
+    shares: tuple[Share, ...]
+    host: Share | None
+    fits: bool
+    shortfall_bytes: int
+    gpu_layers: int
+    available_bytes: int | None
+    host_experts: bool = False
+    reserved_bytes: int | None = None
+    kv_capacity_tokens: int | None = None
+    host_tables_bytes: int = 0
+
+    @property
+    def whole(self) -> bool:
+        """Whether the devices alone hold everything."""
+        return self.fits and self.host is None
+
+    @property
+    def host_bytes(self) -> int:
+        """Bytes of weights and cache that lie on the host."""
+        return self.host.total_bytes if self.host else self.host_tables_bytes
+
+    @property
+    def device_bytes(self) -> int:
+        """Bytes that all devices together hold: what their drivers show."""
+        return sum(share.total_bytes for share in self.shares)

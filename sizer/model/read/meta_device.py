@@ -1,0 +1,118 @@
+"""A config that no family describes, built by transformers on the meta device: shapes without memory, no code of a
+repository run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from sizer.errors import UnsupportedArchitecture
+from sizer.model.architecture import Architecture, Basis, Module, Role, Tensor
+
+_MODULES = {"Linear": Module.LINEAR, "Embedding": Module.EMBEDDING, "Conv1D": Module.CONV1D}
+_ROUTED = ("num_experts_per_tok", "num_experts_per_token", "moe_topk", "moe_k", "top_k_experts", "experts_per_token")
+
+
+def describe(config: Mapping[str, Any], model_id: str, basis: Basis) -> Architecture:
+    """The architecture of a config: by its family, else on the meta device where torch and transformers are installed.
+
+    Raises: InvalidConfig; UnsupportedArchitecture where neither knows it.
+    """
+    from sizer.model.families import build
+
+    try:
+        return build(config, model_id, basis)
+    except UnsupportedArchitecture as error:
+        built = on_meta_device(config, model_id)
+        if built is None:
+            raise error from None
+        return built
+
+
+def on_meta_device(config: Mapping[str, Any], model_id: str) -> Architecture | None:
+    """The inventory of what transformers builds for the config; None where it is not installed or does not know it."""
+    from importlib.util import find_spec
+
+    if not (find_spec("torch") and find_spec("transformers")):
+        return None
+    from transformers import CONFIG_MAPPING
+
+    if config.get("model_type") not in CONFIG_MAPPING:
+        return None
+    try:
+        model = _build(config)
+    except Exception as error:
+        raise UnsupportedArchitecture(
+            f"no family describes {config.get('model_type')!r}, and transformers cannot build it: {error!s:.200}.",
+            "Give the .safetensors or .gguf file itself, whose header lists every tensor.",
+        ) from None
+    return None if model is None else _inventory(model, config, model_id)
+
+
+def _build(config: Mapping[str, Any]) -> Any:
+    """The generating class of the model_type (causal, image-text or sequence-to-sequence), or None where none is."""
+    import torch
+    from transformers import (
+        CONFIG_MAPPING,
+        AutoModelForCausalLM,
+        AutoModelForImageTextToText,
+        AutoModelForSeq2SeqLM,
+    )
+
+    fields = {name: value for name, value in config.items() if name not in ("auto_map", "quantization_config")}
+    known = CONFIG_MAPPING[config["model_type"]].from_dict(fields)
+    for auto in (AutoModelForCausalLM, AutoModelForImageTextToText, AutoModelForSeq2SeqLM):
+        if type(known) in auto._model_mapping:
+            with torch.device("meta"):
+                return auto.from_config(known, trust_remote_code=False)
+    return None
+
+
+def _inventory(model: Any, config: Mapping[str, Any], model_id: str) -> Architecture:
+    from sizer.model.families import DTYPES
+    from sizer.model.read.headers import HeaderTensor
+    from sizer.model.read.headers_torch_model import inventory
+
+    classes = {name: type(module).__name__ for name, module in model.named_modules()}
+    tensors = [
+        HeaderTensor(name, "BF16", tuple(parameter.shape), 2 * parameter.numel())
+        for name, parameter in model.named_parameters()
+    ]
+    text = config.get("text_config")
+    sources = [config, text] if isinstance(text, Mapping) else [config]
+    routed = next((source[name] for source in sources for name in _ROUTED if isinstance(source.get(name), int)), None)
+    found = inventory(tensors, model_id, config, ("built by transformers on the meta device",))
+    context = next((source[field] for source in sources if (field := "max_position_embeddings") in source), None)
+    vocab = _first_size(sources, "vocab_size")
+    stated = str(config.get("dtype") or config.get("torch_dtype")).removeprefix("torch.")
+    return replace(
+        found,
+        basis=Basis.META_DEVICE,
+        dtype=DTYPES.get(stated, "float32"),  # as transformers: where a file names none
+        vocab_size=found.vocab_size or vocab,
+        hidden_size=found.hidden_size or _first_size(sources, "hidden_size", "d_model", "n_embd"),
+        architecture=type(model).__name__,
+        tensors=tuple(_with_module(tensor, classes, routed, vocab) for tensor in found.tensors),
+        active_experts=routed if found.experts else None,
+        max_context_tokens=context if isinstance(context, int) and context > 0 else None,
+        notes=tuple(note for note in found.notes if routed is None or "active" not in note),
+    )
+
+
+def _first_size(sources: list[Mapping[str, Any]], *names: str) -> int:
+    """The first whole number under any of the names, else 0."""
+    found = (source.get(name) for source in sources for name in names)
+    return next((size for size in found if isinstance(size, int) and size > 0), 0)
+
+
+def _with_module(tensor: Tensor, classes: Mapping[str, str], routed: int | None, vocab: int) -> Tensor:
+    """The tensor with the class of its own torch module, and the experts that the config routes to."""
+    owner = tensor.name.replace("{layer}", str(tensor.layers[0]) if tensor.layers else "").rsplit(".", 1)[0]
+    module = _MODULES.get(classes.get(owner, ""), tensor.module)
+    role = tensor.role
+    if role is Role.OTHER and module is Module.EMBEDDING and tensor.shape[0] == vocab:
+        role = Role.EMBEDDING
+    active = tensor.active_experts
+    active = active if active is None or routed is None else routed
+    return replace(tensor, role=role, module=module, active_experts=active)

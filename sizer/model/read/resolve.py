@@ -1,0 +1,203 @@
+"""From the text that a user types to a model: path, then catalogue, then hub, then the name alone.
+
+A catalogued model imports neither the hub's client nor the header parsers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from math import gcd
+from pathlib import Path
+from typing import Any
+
+from sizer.errors import HubUnreachable, UnknownModel, did_you_mean
+from sizer.model.architecture import Architecture, Basis, Module, Role, Tensor
+from sizer.model.read.catalogue import find, load, nearest
+from sizer.model.read.names import Confidence, NameHints, parse_name
+from sizer.model.stored import Stored
+
+_FILE_SUFFIXES = (".gguf", ".safetensors", ".json")
+_PATH_STARTS = ("/", "./", "../", "~", "\\")
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A model and how it was found.
+
+    `stored` holds the exact bytes where a header told them, else None. `hints` is what the name says (its quantization
+    is the precision that the text asks for). `notes` say how the model was found and how far that can be trusted; the
+    architecture's notes begin with them.
+    """
+
+    text: str
+    architecture: Architecture
+    stored: Stored | None
+    hints: NameHints
+    notes: tuple[str, ...] = ()
+
+    @property
+    def basis(self) -> Basis:
+        """Where the figures come from."""
+        return self.architecture.basis
+
+
+def resolve(text: str, *, offline: bool = False, revision: str | None = None) -> Resolved:
+    """The model that `text` names: a path, a catalogued name, a hub id (`org/name`, `org/name@revision`,
+    `org/repo-GGUF:Q4_K_M`) or a bare size (`8B`, `8x7B`, `141B-A35B`).
+
+    `offline` keeps it from the network; the hub's cache still answers. A revision (`@main`) asks the hub before the
+    catalogue, which knows the newest of each model, and copies in other formats by the model that they copy.
+
+    Raises: UnknownModel, GatedModel, HubUnreachable, InvalidConfig, InvalidHeader, UnsupportedArchitecture.
+    """
+    text = text.strip()
+    hints = parse_name(text)
+    path = _existing(text)
+    if path is not None:
+        from sizer.model.read.resolve_files import from_path
+
+        architecture, stored, notes = from_path(path, text)
+        return _resolved(text, architecture, stored, hints, notes)
+    name, at = _without_address(text)
+    revision = revision or at
+    entry = None if revision and not offline else find(name)
+    if entry is not None:
+        notes = _catalogue_notes(entry.alias, entry.copy, entry.model_id, revision)
+        model_id = name if entry.copy else entry.alias or entry.model_id
+        architecture = _described(load(entry), model_id)
+        if entry.copy and hints.quantization and architecture.quantization:
+            # The name tells what the copy is stored in, which the original's config cannot.
+            architecture = replace(architecture, quantization=None)
+        return _resolved(text, architecture, None, hints, notes)
+    if not name or name.startswith(_PATH_STARTS) or (name.lower().endswith(_FILE_SUFFIXES) and name.count("/") < 2):
+        raise UnknownModel(f"there is no file {text!r}.", "Check the path.")
+    return _beyond_the_catalogue(text, name, revision, hints, offline)
+
+
+def _resolved(
+    text: str, architecture: Architecture, stored: Stored | None, hints: NameHints, notes: tuple[str, ...]
+) -> Resolved:
+    if notes:
+        architecture = replace(architecture, notes=notes + architecture.notes)
+    return Resolved(text, architecture, stored, hints, notes)
+
+
+def _without_address(text: str) -> tuple[str, str | None]:
+    """The hub id (with the file in it) and the revision of an id, or of a page's address on the hub."""
+    import re
+
+    match = re.fullmatch(
+        r"(?:https?://)?(?:huggingface\.co|hf\.co)/(?P<id>[^/]+/[^/]+)(?:/(?:tree|blob|resolve)/(?P<at>[^/]+))?(?P<file>/.+)?/?",
+        text.split("?", maxsplit=1)[0],
+    )
+    if match:
+        return match["id"] + (match["file"] or "").rstrip("/"), match["at"] if match["at"] != "main" else None
+    name, _, at = text.partition("@")
+    at, colon, wanted = at.partition(":")
+    return name + colon + wanted, at or None
+
+
+def _beyond_the_catalogue(text: str, name: str, revision: str | None, hints: NameHints, offline: bool) -> Resolved:
+    """The hub, for what may be a repository; the name, where it tells a size and the hub does not answer."""
+    sized = hints.total_params is not None
+    if "/" not in name and sized:
+        return _resolved(text, named(text, hints), None, hints, _name_notes(hints))
+    from sizer.model.read.resolve_hub import from_hub
+
+    try:
+        architecture, stored, notes = from_hub(name, revision, offline=offline)
+    except HubUnreachable as error:
+        if not sized:
+            raise UnknownModel(
+                f"{text!r} is not in the catalogue, and its name tells no size. {error.message}", _offer(name, error)
+            ) from None
+        near = f"the nearest in the catalogue: {', '.join(nearest(name))}" if nearest(name) else ""
+        notes = (f"{error.message} The name alone was used", *_name_notes(hints), *([near] if near else []))
+        return _resolved(text, named(text, hints), None, hints, notes)
+    except UnknownModel as error:
+        raise type(error)(error.message, f"{error.hint} {did_you_mean(name, nearest(name))}".strip()) from None
+    return _resolved(text, architecture, stored, hints, notes)
+
+
+def _offer(name: str, error: HubUnreachable) -> str:
+    return f"{did_you_mean(name, nearest(name))} {error.hint} `sizer models` lists the catalogue.".strip()
+
+
+def _existing(text: str) -> Path | None:
+    """The file or folder that the text names, if it is there."""
+    if not text or len(text) > 4096 or "\0" in text:
+        return None
+    try:
+        path = Path(text).expanduser()
+        return path if path.exists() else None
+    except (OSError, RuntimeError, ValueError):  # no such user, a name that the file system refuses
+        return None
+
+
+def _described(config: Mapping[str, Any], model_id: str) -> Architecture:
+    """A catalogued config by its family, else on the meta device where transformers is installed."""
+    from sizer.model.read.meta_device import describe
+
+    return describe(config, model_id, Basis.CATALOGUE)
+
+
+def _catalogue_notes(alias: str | None, copy: bool, model_id: str, revision: str | None) -> tuple[str, ...]:
+    notes = []
+    if copy:
+        notes.append(f"a copy of {model_id}: its shape is the catalogue's; with @main its own files are read")
+    elif alias:
+        notes.append(f"of the same shape as {model_id}, whose config the catalogue holds")
+    if revision:
+        notes.append(f"revision {revision!r} was not looked at: the catalogue holds the newest")
+    return tuple(notes)
+
+
+def _name_notes(hints: NameHints) -> tuple[str, ...]:
+    """How far a name alone can be trusted."""
+    trust = {
+        Confidence.HIGH: "sizes in such names are mostly within 15 % of the true count",
+        Confidence.MEDIUM: "the size has a second reading",
+        Confidence.LOW: "the size is rough",
+    }.get(hints.confidence, "")
+    notes = [f"known by its name alone: {trust}; layers, KV cache and vocabulary are unknown", *hints.notes]
+    if hints.experts and hints.active_params is None:
+        notes.append("the name does not tell the active parameters: all are counted as read")
+    return tuple(notes)
+
+
+def named(text: str, hints: NameHints) -> Architecture:
+    """A model of which the name tells the size: a lump of parameters, without layers.
+
+    Where active parameters are told, the lump is a stack of equal parts of which a token uses as many as give exactly
+    the active count. Raises UnknownModel where the name tells no total.
+    """
+    total, active = hints.total_params, hints.active_params
+    if total is None:
+        raise UnknownModel(f"the name {text!r} tells no size.", "Write one as 8B, 8x7B or 30B-A3B.")
+    return lump(text, total, active if active is not None and active < total else None, hints)
+
+
+def lump(model_id: str, total: int, active: int | None, hints: NameHints, basis: Basis = Basis.NAME) -> Architecture:
+    """A model of `total` parameters of which only the count is known."""
+    if active is None:
+        tensor = Tensor("model", (total,), Role.OTHER, Module.LINEAR)
+    else:
+        part = gcd(total, active)
+        tensor = Tensor(
+            "model", (total // part, part), Role.EXPERT_UP, Module.EXPERT_STACK, active_experts=active // part
+        )
+    return Architecture(
+        model_id=model_id,
+        architecture="unknown",
+        model_type="",
+        basis=basis,
+        tensors=(tensor,),
+        layers=(),
+        hidden_size=0,
+        vocab_size=0,
+        max_context_tokens=hints.context_tokens,
+        tied_embeddings=False,
+        dtype="bfloat16",
+        experts=hints.experts,
+    )

@@ -1,0 +1,1 @@
+"""Seconds: traffic, the law and its terms, launches, speculation."""

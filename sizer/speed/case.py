@@ -1,0 +1,190 @@
+"""What speed looks at: one model on one target with one engine, and the groups that its constants are fitted for."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from functools import cache
+
+from sizer.device.chip_parts import cpu_part
+from sizer.device.kinds import device_family, generation, memory_class
+from sizer.device.records import Device, Target, is_cpu
+from sizer.engine.engines import Engine, find_engine
+from sizer.memory.records import Placement
+from sizer.model.architecture import Architecture
+from sizer.model.stored import Stored
+from sizer.workload import Workload
+
+REFERENCE_FLOPS_PER_BYTE, PEAK_POWER = 100.0, 0.7
+CORE_FLOPS_PER_S = 1e11
+"""A CPU core's nominal peak: 3 GHz times 32 fp32 FLOPs a cycle (two 256-bit fused multiply-adds)."""
+CPU_REFERENCE_BYTES_PER_S, CPU_BANDWIDTH_POWER = 6e10, 0.8
+USUAL_CORES, USUAL_BANDWIDTH_BYTES_PER_S = 8, 8e10
+FIRST_YEAR, LATEST_YEAR = 2023, 2026
+
+
+@dataclass(frozen=True, slots=True)
+class SpeedCase:
+    """One question to the law of speed.
+
+    `backend` is the engine's on the device unless the asker names one; `year` is when the engine was built (None: now).
+    """
+
+    architecture: Architecture
+    stored: Stored
+    target: Target
+    workload: Workload
+    engine: Engine
+    backend: str
+    engine_version: str = ""
+    year: int | None = None
+    placement: Placement | None = None
+
+    @property
+    def device(self) -> Device:
+        """The first device."""
+        return self.target.device
+
+    @property
+    def devices(self) -> tuple[Device, ...]:
+        """All devices, equal ones repeated, unlike ones after them."""
+        return (self.target.device,) * self.target.count + self.target.others
+
+
+def speed_case(
+    architecture: Architecture,
+    stored: Stored,
+    target: Target,
+    workload: Workload,
+    engine: str,
+    *,
+    backend: str | None = None,
+    engine_version: str | None = None,
+    year: int | None = None,
+    placement: Placement | None = None,
+) -> SpeedCase:
+    """The case of these records. Raises UnknownEngine."""
+    found = find_engine(engine)
+    own = found.backend(target.device)
+    if found.leaves_gpu(target.device):
+        target = replace(target, device=cpu_part(target.device))
+    if backend == "cpu" and not is_cpu(target.device):
+        backend = own  # a GPU's row that says `cpu` names the place of some layers: `placement` tells which
+    version = engine_version or ""
+    return SpeedCase(
+        architecture, stored, target, workload, found, backend or own or "unknown", version, year, placement
+    )
+
+
+@cache
+def precision_class(name: str) -> tuple[str, str]:
+    """A precision's kernel (`q4_k` of `ud-q4_k_xl`, `exl3` of `exl3-4.25bpw`) and its wider class (`4bit`, `low` …)."""
+    kernel = re.sub(r"_(xxs|xs|s|m|l|xl|p|moe)$", "", name.removeprefix("ud-"))
+    kernel = re.sub(r"-g\d+$", "", kernel)
+    kernel = {"fp16": "half", "bf16": "half", "q8_k": "q8_0"}.get(kernel, kernel)
+    if kernel in {"half", "fp32"}:
+        return kernel, "float"
+    trellis = re.match(r"exl\d", kernel)
+    if trellis:
+        return trellis[0], trellis[0]  # one kernel unpacks every width, at a cost of its own
+    bits = re.search(r"\d+(?:\.\d+)?", kernel.replace("w4a16", "4").replace("w8a8", "8").replace("mxfp4", "4"))
+    width = round(float(bits[0])) if bits else 4
+    return kernel, "8bit" if width >= 7 else "4bit" if width >= 4 else "low"
+
+
+def groups(case: SpeedCase) -> dict[str, str]:
+    """Group names by level, from the widest (`runtime`) to the narrowest (`engine device`)."""
+    device = case.device
+    family, kernel, bits = device_family(device), *precision_class(case.stored.precision)
+    if kernel == "half" and is_cpu(device):
+        kernel = case.stored.precision  # matrix units of CPUs multiply bf16, few of them fp16
+    runtime, engine = case.engine.runtime, case.engine.name
+    built = case.year or LATEST_YEAR
+    found = {
+        "engine": engine,
+        "runtime": runtime,
+        "backend": f"{runtime} {case.backend}",
+        "family": family,
+        "generation": generation(device),
+        "memory": memory_class(device),
+        "backend family": f"{runtime} {case.backend} {family}",
+        "backend generation": f"{runtime} {case.backend} {generation(device)}",
+        "kernel": kernel,
+        "bits": bits,
+        "runtime kernel": f"{runtime} {kernel}",
+        "engine kernel": f"{engine} {kernel}",
+        "backend kernel": f"{runtime} {case.backend} {kernel}",
+        "backend family kernel": f"{runtime} {case.backend} {family} {kernel}",
+        "device": f"{device.key} {case.backend}",
+        "engine device": f"{engine} {case.backend} {device.key}",
+        "era": f"{runtime} {min(max(built, FIRST_YEAR), LATEST_YEAR)}",
+        "link": _link(case),
+    }
+    release = _release(case.engine_version)
+    if release:
+        found["version"] = f"{engine} {release}"
+    return {level: f"{level}: {group}" for level, group in found.items()}
+
+
+def owners(case: SpeedCase) -> tuple[str, ...]:
+    """Who may own constants of a term, the first first: CPUs, the engine's runtime, the class of memory."""
+    return (*(("cpu",) if is_cpu(case.device) else ()), case.engine.runtime, memory_class(case.device))
+
+
+def _release(version: str) -> str:
+    """A version up to its minor number (`0.6` of `0.6.3.post1`); empty for dates, hashes and build numbers."""
+    numbers = re.match(r"v?(\d{1,2}\.\d{1,3})(?=\D|$)", version)
+    return numbers[1] if numbers else ""
+
+
+def _link(case: SpeedCase) -> str:
+    if len(case.devices) == 1:
+        return "none"
+    return "nvlink" if (case.device.interconnect_bytes_per_s or 0) > 1e11 else "pcie"
+
+
+def nominal_flops_per_s(device: Device, accumulates: str = "fp32") -> float:
+    """An accelerator's nominal dense peak: 16-bit, else twice the 32-bit, else what the bandwidth lets expect."""
+    peaks = device.peak_flops_per_s
+    faster = peaks.get("fp16_acc16") if accumulates == "fp16" else None
+    known = faster or peaks.get("bf16") or peaks.get("fp16") or 2 * peaks.get("fp32", 0)
+    return known or _fed_flops_per_s(device)
+
+
+def prompt_flops_per_s(device: Device, accumulates: str = "fp32") -> float:
+    """What a prompt's arithmetic is relative to: the geometric mean of the peak (0.7) and what memory feeds (0.3).
+
+    The more a peak outruns the memory that feeds it, the less of it engines reach: of the weights 0.55, 0.7, 0.85
+    and 1, 0.7 has the lowest held-out error for prompts. A decode step's error is lowest with the peak alone.
+    """
+    return float(nominal_flops_per_s(device, accumulates) ** PEAK_POWER * _fed_flops_per_s(device) ** (1 - PEAK_POWER))
+
+
+def _fed_flops_per_s(device: Device) -> float:
+    return (device.bandwidth_bytes_per_s or 5e10) * REFERENCE_FLOPS_PER_BYTE
+
+
+def reachable_bytes_per_s(device: Device) -> float | None:
+    """The bandwidth that a step's memory traffic is relative to: the nominal one, less of it on wide CPUs.
+
+    The more bandwidth a CPU's specification tells, the less of it its cores and their fabric reach: it counts to the
+    power 0.8, equal at 60 GB/s. Of the powers 1, 0.9, 0.8 and 0.65, 0.9 and 0.8 have the lowest held-out error, and 0.8
+    the lowest 90th percentile on CPUs. A measured bandwidth counts whole.
+    """
+    nominal = device.bandwidth_bytes_per_s
+    if not nominal or not is_cpu(device) or device.bandwidth_basis == "measured":
+        return nominal
+    return float(nominal**CPU_BANDWIDTH_POWER * CPU_REFERENCE_BYTES_PER_S ** (1 - CPU_BANDWIDTH_POWER))
+
+
+def cpu_flops_per_s(device: Device, threads: int | None = None) -> float:
+    """Nominal fp32 peak of those cores of a CPU that compute: one a thread at most.
+
+    The whole peak is the table's or the user's, else 100 GFLOP/s a core. Where the table tells no cores, they are what
+    the bandwidth lets expect: 8 at 80 GB/s, growing with its root (4 at 20 GB/s, 16 at 320 GB/s).
+    """
+    bandwidth = device.bandwidth_bytes_per_s or USUAL_BANDWIDTH_BYTES_PER_S
+    usual = max(1.0, USUAL_CORES * (bandwidth / USUAL_BANDWIDTH_BYTES_PER_S) ** 0.5)
+    cores = device.cores or max(usual, threads or 0)
+    whole = device.peak_flops_per_s.get("fp32") or cores * CORE_FLOPS_PER_S
+    return whole * min(threads or cores, cores) / cores

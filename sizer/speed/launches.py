@@ -1,0 +1,107 @@
+"""How many device operations a step launches: layers differ in them, and what engines spend on a layer with them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from functools import cache, lru_cache
+
+from sizer.engine.releases import rule_in_force, rules
+from sizer.model.architecture import Architecture, MlpKind, Module, Role, Tensor, Tower
+from sizer.speed.case import SpeedCase
+from sizer.speed.law import LAUNCH, OVERHEAD, Amount
+from sizer.speed.traffic import distinct_experts
+from sizer.tables import read_rows
+
+LAYER_S, LAUNCH_S = 1e-4, 1e-5
+LLAMA_LAYER = {"base": 1, "linear": 7, "rms_norm": 2}
+"""The layer that others are measured in: seven matrices and two norms."""
+_MULTIPLYING = frozenset({Module.LINEAR, Module.LINEAR_SUBCLASS, Module.CONV1D})
+
+
+def layer_count(architecture: Architecture) -> float:
+    """Decoder layers; for a model known by its name alone, those that models of its size usually have.
+
+    The guess is 32 layers at 7 B, growing with the 0.36th power of the parameters (24 at 0.5 B to 80 at 70 B), of the
+    geometric mean of total and active parameters for a mixture of experts.
+    """
+    if architecture.layers:
+        return float(architecture.num_layers)
+    size: float = (architecture.total_params * architecture.active_params) ** 0.5
+    layers: float = 32 * (size / 7e9) ** 0.36
+    return min(128.0, max(8.0, layers))
+
+
+def moe_layer_count(architecture: Architecture) -> float:
+    """Layers with routed experts."""
+    if architecture.layers:
+        return float(sum(layer.mlp is MlpKind.MOE for layer in architecture.layers))
+    return layer_count(architecture) if architecture.active_params < architecture.total_params else 0.0
+
+
+@lru_cache(maxsize=256)
+def llama_layers(architecture: Architecture, code: str) -> float:
+    """The layers of a model in layers of Llama: as many of these launch as many operations.
+
+    `code` says how the engine runs a layer (a row of `data/layer_operations.csv`): `eager` takes eight operations for
+    an RMS norm, `kernels` half a one. Expert stacks are not among them: `expert_amounts` counts those. Without a code,
+    and where only the model's name is known, all layers count alike.
+    """
+    layers = layer_count(architecture)
+    costs = _operation_costs().get(code)
+    if costs is None or not architecture.layers:
+        return layers
+    parts = _layer_parts(architecture)
+    return _operations(costs, parts) / _operations(costs, LLAMA_LAYER)
+
+
+def _operations(costs: dict[str, float], parts: dict[str, int]) -> float:
+    return sum(costs[part] * count for part, count in parts.items())
+
+
+@cache
+def _operation_costs() -> dict[str, dict[str, float]]:
+    return {
+        row["code"]: {part: float(cost) for part, cost in row.items() if part not in {"code", "source"}}
+        for row in read_rows("layer_operations.csv")
+    }
+
+
+def _layer_parts(architecture: Architecture) -> dict[str, int]:
+    """What the decoder's layers are made of beside expert stacks: matrices, norms by kind, and what else they hold."""
+    running = [tensor for tensor in architecture.tensors if tensor.tower is Tower.TEXT and not tensor.checkpoint_only]
+    biases = {tensor.name for tensor in running if tensor.role is Role.BIAS or tensor.name.endswith(".bias")}
+    parts: Counter[str] = Counter(base=architecture.num_layers)
+    for tensor in running:
+        if tensor.name not in biases and tensor.module is not Module.EXPERT_STACK:
+            parts[_part(tensor, biases)] += len(tensor.layers)
+    return parts
+
+
+def _part(tensor: Tensor, biases: set[str]) -> str:
+    if tensor.module is Module.NORM:
+        return "layer_norm" if tensor.name.removesuffix("weight") + "bias" in biases else "rms_norm"
+    return "linear" if tensor.module in _MULTIPLYING else "other"
+
+
+def expert_amounts(case: SpeedCase) -> list[Amount]:
+    """What routed experts cost beside their bytes and FLOPs: launches where an engine's code calls them one by one.
+
+    `data/expert_calls.csv` tells how many experts a release of such an engine calls, and its device operations for each
+    and for a layer beyond those of a dense one. Elsewhere a layer with experts costs what routing and sorting take.
+    """
+    layers, experts = moe_layer_count(case.architecture), case.architecture.experts or 0
+    rule = _expert_calls_rule(case)
+    if rule is None:
+        return [Amount("moe_layers", OVERHEAD, layers * LAYER_S)]
+    chosen = distinct_experts(experts, case.architecture.active_experts or 0, case.workload.batch_size)
+    calls = {"every": experts, "chosen": chosen, "none": 0}[rule["calls"]]
+    launches = int(rule["launches_per_layer"]) + int(rule["launches_per_call"]) * calls
+    return [Amount("expert_calls", LAUNCH, layers * launches * LAUNCH_S)]
+
+
+def _expert_calls_rule(case: SpeedCase) -> dict[str, str] | None:
+    """The rule of an engine's version; where it is not known or another runtime's, that of the end of its year."""
+    runtime = case.engine.runtime
+    rows = rules("expert_calls.csv", "runtime").get(runtime)
+    version = case.engine_version if case.engine.name == runtime else ""
+    return rule_in_force(rows, version, f"{case.year}-12-31" if case.year else "") if rows else None

@@ -1,0 +1,207 @@
+"""Decode, prefill and request speed of a placed model. Pure arithmetic on records and fitted constants."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import exp
+
+from sizer.device.kinds import device_family
+from sizer.device.records import Device, Target
+from sizer.memory.records import Placement
+from sizer.model.architecture import Architecture, Basis
+from sizer.model.stored import Stored
+from sizer.speed.case import SpeedCase, groups, owners, reachable_bytes_per_s, speed_case
+from sizer.speed.law import (
+    COMPUTE,
+    LAUNCH,
+    MEMORY,
+    OVERHEAD,
+    ROOFLINE_POWER,
+    Amount,
+    Constants,
+    combine,
+    constants,
+    parts_of,
+)
+from sizer.speed.records import Decode, Prefill, Request, Speed, StageTime
+from sizer.speed.terms import decode_amounts, parallelism, prefill_amounts, prompt_traffic
+from sizer.speed.traffic import Traffic, decode_traffic
+from sizer.workload import Workload
+
+LINK_TERMS = frozenset({"ranks", "rows", "moved", "hops", "prefill_ranks", "prefill_moved", "prefill_host"})
+OTHER_ENGINES = "other engines"
+EVIDENCE_LEVELS = ("engine device", "backend generation", "backend family", "backend", "engine", "none")
+
+
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """A step's time, and the weighed seconds of each of its terms."""
+
+    total_s: float
+    terms: tuple[tuple[Amount, float], ...]
+
+    def part_s(self, part: str) -> float:
+        """Seconds of the terms of one part."""
+        return sum(time_s for amount, time_s in self.terms if amount.part == part)
+
+    @property
+    def bound(self) -> str:
+        """What takes most of the step: bandwidth, compute, link or overhead."""
+        link_s = sum(time_s for amount, time_s in self.terms if amount.term in LINK_TERMS)
+        memory_s, compute_s = self.part_s(MEMORY), self.part_s(COMPUTE)
+        overhead_s = sum(time_s for _, time_s in self.terms) - memory_s - compute_s - link_s
+        sizes = {"bandwidth": memory_s, "compute": compute_s, "link": link_s, "overhead": overhead_s}
+        return max(sizes, key=lambda name: sizes[name])
+
+
+def timed(amounts: Sequence[Amount], case: SpeedCase, fitted: Constants) -> Timed:
+    """The time of a step out of its amounts."""
+    names, own = tuple(groups(case).values()), owners(case)
+    terms = tuple((amount, amount.nominal_s * fitted.factor(amount.term, names, own)) for amount in amounts)
+    return Timed(combine(parts_of(terms)), terms)
+
+
+def predict(
+    architecture: Architecture,
+    stored: Stored,
+    target: Target,
+    workload: Workload,
+    engine: str,
+    *,
+    backend: str | None = None,
+    engine_version: str | None = None,
+    year: int | None = None,
+    placement: Placement | None = None,
+    fitted: Constants | None = None,
+) -> Speed:
+    """The speed of a model on a target with an engine, with 90 % intervals.
+
+    `placement` says what lies on the host; without it everything is on the devices. Raises UnknownEngine, and
+    SizerError where the device's bandwidth is not known.
+    """
+    case = speed_case(
+        architecture,
+        stored,
+        target,
+        workload,
+        engine,
+        backend=backend,
+        engine_version=engine_version,
+        year=year,
+        placement=placement,
+    )
+    fitted = fitted or constants()
+    decode, decode_stages = decode_of(case, fitted)
+    prefill, prefill_stages = prefill_of(case, fitted)
+    return Speed(decode, prefill, _request(case, decode, prefill), decode_stages, prefill_stages, _notes(case, fitted))
+
+
+def evidence(case: SpeedCase, fitted: Constants) -> str:
+    """The narrowest group of the case that was measured: what the width of the interval follows."""
+    found = groups(case)
+    return next((level for level in EVIDENCE_LEVELS[:-1] if fitted.counts.get(found[level], 0)), "none")
+
+
+def interval_keys(level: str, engine: str, family: str, moe: bool) -> tuple[str, ...]:
+    """The groups whose spread an interval may follow, the narrowest first; the last one always has a spread.
+
+    CPUs have one of their own, whatever the engine: how many cores and channels a row had is rarely told. Elsewhere
+    mixtures of experts are told from dense models.
+    """
+    narrowest = "cpu" if family.startswith("cpu") else f"{engine}, {'mixture of experts' if moe else 'dense'}"
+    return f"{level}: {narrowest}", f"{level}: {engine}", level
+
+
+def _interval(rate: float, case: SpeedCase, fitted: Constants, quantity: str) -> tuple[float, float]:
+    moe = case.architecture.experts is not None
+    keys = interval_keys(evidence(case, fitted), case.engine.name, device_family(case.device), moe)
+    low, high = next(fitted.spreads[quantity][key] for key in keys if key in fitted.spreads[quantity])
+    stretches = fitted.stretches[quantity]
+    stretch = stretches.get(case.engine.name, stretches[OTHER_ENGINES])
+    return rate * exp(stretch * low), rate * exp(stretch * high)
+
+
+def _bandwidth_limit(step: Timed, device: Device) -> float:
+    """Steps a second at which the weights and the cache alone would take the nominal bandwidth: nothing is faster."""
+    nominal_s = sum(amount.nominal_s for amount, _ in step.terms if amount.part == MEMORY)
+    nominal_s *= (reachable_bytes_per_s(device) or 1) / (device.bandwidth_bytes_per_s or 1)
+    return 1 / nominal_s if nominal_s > 0 else float("inf")
+
+
+def replicas(case: SpeedCase) -> int:
+    """Copies of the model that serve requests side by side."""
+    return len(case.devices) if parallelism(case) == "data" else 1
+
+
+def decode_of(case: SpeedCase, fitted: Constants) -> tuple[Decode, tuple[StageTime, ...]]:
+    """Decode speed of one sequence, and its step's time by stage."""
+    traffic = decode_traffic(case.architecture, case.stored, case.workload)
+    step = timed(decode_amounts(case, traffic), case, fitted)
+    rate = 1 / step.total_s
+    low, high = _interval(rate, case, fitted, "decode")
+    high = max(rate, min(high, _bandwidth_limit(step, case.device)))
+    bytes_per_token = round(traffic.bytes_read / max(1, case.workload.batch_size))
+    return Decode(rate, low, high, bytes_per_token, step.bound), _stages(traffic, step)
+
+
+def prefill_of(case: SpeedCase, fitted: Constants, cached_tokens: int = 0) -> tuple[Prefill, tuple[StageTime, ...]]:
+    """Prefill speed of all sequences behind `cached_tokens` tokens in the cache, and its time by stage."""
+    traffic, chunks = prompt_traffic(case, cached_tokens)
+    step = timed(prefill_amounts(case, traffic, chunks), case, fitted)
+    rate = traffic.tokens / step.total_s
+    low, high = _interval(rate, case, fitted, "prefill")
+    return Prefill(rate, low, high, step.total_s, step.bound), _stages(traffic, step)
+
+
+def _request(case: SpeedCase, decode: Decode, prefill: Prefill) -> Request:
+    output = max(1, case.workload.output_tokens)
+    latency_s = prefill.ttft_s + output / decode.tokens_per_s
+    together = case.workload.batch_size
+    return Request(output / latency_s, latency_s, together * output / latency_s)
+
+
+def _stages(traffic: Traffic, step: Timed) -> tuple[StageTime, ...]:
+    """The step's time by stage: memory and compute by the stages' bytes and FLOPs, then launches and overheads by name.
+
+    Memory, compute and launches overlap: each has its square's share of the time that the step takes for the three, as
+    the law adds squares. The stages share that of memory and compute.
+    """
+    memory_s, compute_s, launch_s = step.part_s(MEMORY), step.part_s(COMPUTE), step.part_s(LAUNCH)
+    overhead = [(amount.term, time_s) for amount, time_s in step.terms if amount.part == OVERHEAD]
+    overlapping_s = step.total_s - sum(time_s for _, time_s in overhead)
+    seen = (launch_s / overlapping_s) ** (ROOFLINE_POWER - 1) if launch_s else 0.0
+    moving_s = overlapping_s - launch_s * seen
+    overhead += [(amount.term, time_s * seen) for amount, time_s in step.terms if amount.part == LAUNCH]
+    nominal_bytes = traffic.bytes_read or 1
+    nominal_flops = traffic.flops or 1
+    stages = []
+    for stage in traffic.stages:
+        by_bytes, by_flops = memory_s * stage.bytes_read / nominal_bytes, compute_s * stage.flops / nominal_flops
+        bound = "bandwidth" if by_bytes >= by_flops else "compute"
+        stages.append((stage, max(by_bytes, by_flops), bound))
+    whole_s = sum(time_s for _, time_s, _ in stages) or 1.0
+    found = [
+        StageTime(stage.stage, stage.bytes_read, stage.flops, time_s * moving_s / whole_s, bound)
+        for stage, time_s, bound in stages
+    ]
+    found += [
+        StageTime(name, 0, 0, time_s, "link" if name in LINK_TERMS else "overhead")
+        for name, time_s in overhead
+        if time_s
+    ]
+    return tuple(found)
+
+
+def _notes(case: SpeedCase, fitted: Constants) -> tuple[str, ...]:
+    notes = []
+    level = evidence(case, fitted)
+    if level == "none":
+        notes.append(f"No measured row of {case.engine.name} on {case.backend}: its speed is that of engines like it.")
+    elif level != "engine device":
+        notes.append(
+            f"{case.device.name} was not measured with {case.engine.name}: its speed is that of devices like it."
+        )
+    if case.architecture.basis is Basis.NAME:
+        notes.append("Layers and cache are not known from the name: per-layer costs are those of models of its size.")
+    return tuple(notes)

@@ -1,0 +1,187 @@
+"""The amounts of a step: what each stage would take at the device's nominal rates, and the counts that cost time.
+
+`memory` amounts are bytes over nominal bandwidth, `compute` amounts are FLOPs over the nominal peak, `overhead` amounts
+are counts times a unit of time (so that fitted factors are near one). The law of `speed_law` weighs and adds them.
+"""
+
+from __future__ import annotations
+
+from sizer.device.records import is_cpu
+from sizer.engine.memory_rules import engine_memory
+from sizer.errors import SizerError
+from sizer.speed.case import SpeedCase, cpu_flops_per_s, nominal_flops_per_s, prompt_flops_per_s, reachable_bytes_per_s
+from sizer.speed.launches import LAYER_S, expert_amounts, layer_count, llama_layers
+from sizer.speed.law import COMPUTE, LAUNCH, MEMORY, OVERHEAD, Amount
+from sizer.speed.traffic import Traffic, copied_cache_bytes, prefill_traffic
+
+STEP_S, SEQUENCE_S, HOP_S = 1e-3, 1e-4, 1e-4
+DEFAULT_HOST_BANDWIDTH_BYTES_PER_S = 6e10
+LARGEST_TENSOR_GROUP = 8
+CHUNKS_IN_FLIGHT = 4
+"""llama.cpp submits a logical batch of 2048 tokens as 4 physical ones of 512, which follow each other through the
+devices of a layer split (llama.cpp n_batch and n_ubatch)."""
+
+
+def parallelism(case: SpeedCase) -> str:
+    """How several devices share the work: as asked, else the engine's first way."""
+    if len(case.devices) == 1:
+        return "single"
+    asked = case.workload.parallelism
+    if asked in {"", "unstated"}:
+        return case.engine.parallelism[0] if case.engine.parallelism else "layer"
+    return "tensor" if asked in {"row", "expert", "tensor+pipeline"} else "layer" if asked == "pipeline" else asked
+
+
+def tensor_ranks(case: SpeedCase) -> int:
+    """Devices that work on one layer at once: a node's worth at most."""
+    if parallelism(case) != "tensor":
+        return 1
+    return min(len(case.devices), LARGEST_TENSOR_GROUP)
+
+
+def bandwidth_bytes_per_s(case: SpeedCase) -> float:
+    """Bandwidth that a step sees: of all ranks of a tensor group together, the harmonic mean of layer splits."""
+    rates = [reachable_bytes_per_s(device) for device in case.devices]
+    known = [rate for rate in rates if rate]
+    if len(known) < len(rates):
+        raise SizerError(
+            f"the memory bandwidth of {case.device.name!r} is not known.", "Give --bandwidth, or run 'sizer probe'."
+        )
+    if parallelism(case) == "tensor":
+        return min(known) * tensor_ranks(case)
+    if parallelism(case) == "data":
+        return known[0]
+    sizes = [device.memory_bytes or 1 for device in case.devices]
+    return sum(sizes) / sum(size / rate for size, rate in zip(sizes, known, strict=True))
+
+
+def peak_flops_per_s(case: SpeedCase) -> float:
+    """Nominal dense peak that a step sees; a CPU's is that of the cores that work on it."""
+    if is_cpu(case.device):
+        return cpu_flops_per_s(case.device, case.workload.threads) * tensor_ranks(case)
+    return nominal_flops_per_s(case.device, case.engine.accumulates) * tensor_ranks(case)
+
+
+def prompt_peak_flops_per_s(case: SpeedCase) -> float:
+    """The same for a prompt."""
+    if is_cpu(case.device):
+        return peak_flops_per_s(case)
+    return prompt_flops_per_s(case.device, case.engine.accumulates) * tensor_ranks(case)
+
+
+def pipeline_speedup(case: SpeedCase, chunks: int) -> float:
+    """How much faster n devices of a layer split read a prompt than one: c n / (c + n - 1) with c chunks in flight."""
+    count = len(case.devices)
+    if count == 1 or case.engine.runtime != "llama.cpp" or parallelism(case) != "layer":
+        return 1.0
+    flying = min(chunks, CHUNKS_IN_FLIGHT)
+    return flying * count / (flying + count - 1)
+
+
+def host_share(case: SpeedCase) -> float:
+    """Share of the weights' traffic that the host's memory serves."""
+    placement = case.placement
+    if placement is None or placement.host is None:
+        return 0.0
+    held = placement.host.weights_bytes
+    total = held + sum(share.weights_bytes for share in placement.shares)
+    return held / total if total else 0.0
+
+
+def host_bandwidth_bytes_per_s(case: SpeedCase) -> float:
+    """Bandwidth of the host's memory, a desktop's where no host is known."""
+    host = case.target.host
+    if host is None or not host.bandwidth_bytes_per_s:
+        return DEFAULT_HOST_BANDWIDTH_BYTES_PER_S
+    return host.bandwidth_bytes_per_s * case.target.host_count
+
+
+def decode_amounts(case: SpeedCase, traffic: Traffic) -> tuple[Amount, ...]:
+    """The amounts of one decode step."""
+    bandwidth, peak, ranks = bandwidth_bytes_per_s(case), peak_flops_per_s(case), tensor_ranks(case)
+    away = host_share(case)
+    experts_away, rest_away = _away(case, away)
+    experts, total = traffic.stage("experts").weight_bytes, traffic.weight_bytes
+    hosted = experts * experts_away + (total - experts) * rest_away
+    layers = llama_layers(case.architecture, case.engine.layer_operations)
+    amounts = [
+        Amount("weights", MEMORY, (total - experts) * (1 - rest_away) / bandwidth),
+        Amount("experts", MEMORY, experts * (1 - experts_away) / bandwidth),
+        Amount("cache", MEMORY, traffic.cache_bytes / bandwidth),
+        Amount("host", MEMORY, hosted / host_bandwidth_bytes_per_s(case)),
+        Amount("compute", COMPUTE, traffic.flops / peak),
+        Amount("launch", LAUNCH, layers * LAYER_S),
+        Amount("layers", OVERHEAD, layers * LAYER_S),
+        Amount("step", OVERHEAD, STEP_S),
+        *expert_amounts(case),
+    ]
+    if case.engine.cache_growth == "concatenated":
+        copied = copied_cache_bytes(case.architecture, case.workload)
+        amounts.append(Amount("cache_copies", MEMORY, copied / bandwidth))
+    if case.workload.batch_size > 1:
+        amounts.append(Amount("sequences", OVERHEAD, (case.workload.batch_size - 1) * SEQUENCE_S))
+    return tuple(amounts + _communication(case, case.workload.batch_size, ranks))
+
+
+def prompt_traffic(case: SpeedCase, cached_tokens: int = 0) -> tuple[Traffic, int]:
+    """The traffic of reading all sequences' prompts in the engine's chunks, and how many chunks those are."""
+    tokens = max(1, case.workload.prompt_tokens) * case.workload.batch_size
+    memory = engine_memory(case.engine.name, case.engine_version)
+    chunk = min(tokens, (memory.prefill_chunk_tokens if memory else None) or tokens)
+    traffic = prefill_traffic(
+        case.architecture,
+        case.stored,
+        case.workload,
+        chunk_tokens=chunk,
+        cached_tokens=cached_tokens,
+        latent_absorbed=case.engine.latent_prefill == "absorbed",
+    )
+    return traffic, -(-tokens // chunk)
+
+
+def prefill_amounts(case: SpeedCase, traffic: Traffic, chunks: int) -> tuple[Amount, ...]:
+    """The amounts of reading the prompts in `chunks` passes over the weights."""
+    speedup, ranks = pipeline_speedup(case, chunks), tensor_ranks(case)
+    bandwidth, peak = bandwidth_bytes_per_s(case) * speedup, prompt_peak_flops_per_s(case) * speedup
+    attention = traffic.stage("kv").flops
+    layers = llama_layers(case.architecture, case.engine.layer_operations)
+    hosted = traffic.weight_bytes * host_share(case)
+    link = case.target.host_link_bytes_per_s or host_bandwidth_bytes_per_s(case)
+    experts = traffic.stage("experts").flops
+    amounts = [
+        Amount("prefill_compute", COMPUTE, (traffic.flops - attention - experts) / peak),
+        Amount("prefill_experts", COMPUTE, experts / peak),
+        Amount("prefill_attention", COMPUTE, attention / peak),
+        Amount("prefill_weights", MEMORY, (traffic.bytes_read - hosted) / bandwidth),
+        Amount("prefill_host", MEMORY, hosted / link),
+        Amount("prefill_launch", LAUNCH, layers * chunks / speedup * LAYER_S),
+        Amount("prefill_layers", OVERHEAD, layers * chunks / speedup * LAYER_S),
+        Amount("prefill_step", OVERHEAD, chunks * STEP_S),
+    ]
+    if ranks > 1:
+        amounts.append(Amount("prefill_ranks", OVERHEAD, layers * chunks * LAYER_S))
+        moved = 2 * layers * case.architecture.hidden_size * 2 * traffic.tokens * 2 * (ranks - 1) / ranks
+        amounts.append(Amount("prefill_moved", OVERHEAD, moved / (case.target.link_bytes_per_s or 3e10)))
+    return tuple(amounts)
+
+
+def _away(case: SpeedCase, share: float) -> tuple[float, float]:
+    """Shares of the experts' and of the other weights' traffic on the host."""
+    if not share or case.placement is None or not case.placement.host_experts:
+        return share, share
+    expert_bytes = sum(part.size_bytes for part in case.stored.tensors if part.tensor.active_experts is not None)
+    return min(1.0, share * case.stored.weights_bytes / max(1, expert_bytes)), 0.0
+
+
+def _communication(case: SpeedCase, tokens: int, ranks: int) -> list[Amount]:
+    """Two all-reduces a layer in a tensor group; a hop between neighbours of a layer split."""
+    layers = layer_count(case.architecture)
+    if ranks > 1 and case.workload.parallelism == "row":
+        return [Amount("rows", OVERHEAD, layers * (ranks - 1) * LAYER_S)]
+    if ranks > 1:
+        moved = 2 * layers * case.architecture.hidden_size * 2 * tokens * 2 * (ranks - 1) / ranks
+        link = case.target.link_bytes_per_s or 3e10
+        return [Amount("ranks", OVERHEAD, layers * LAYER_S), Amount("moved", OVERHEAD, moved / link)]
+    if parallelism(case) == "layer":
+        return [Amount("hops", OVERHEAD, (len(case.devices) - 1) * HOP_S)]
+    return []

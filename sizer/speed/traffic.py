@@ -1,0 +1,334 @@
+"""What one step moves and computes by stage: a decode step, a verification or a prefill.
+
+Counting rules. A multiply-add is 2 FLOPs. The input embedding is a table of which each token reads one row; a tied
+table is read once, as the output head. Of an expert stack only the experts that the tokens are routed to are read.
+Norms and biases count as bytes, not as FLOPs. Vision, audio and encoder towers and multi-token-prediction layers do
+not run while text is decoded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from sizer.memory.kv_cache import cache_format
+from sizer.model.architecture import Architecture, Mixer, Module, Role, Tensor, Tower
+from sizer.model.stored import Stored, StoredTensor
+from sizer.workload import Workload
+
+STAGES = ("attention", "kv", "dense_mlp", "experts", "router", "lm_head", "state", "embedding", "other")
+
+ROUTING_CORRELATION = 0.7
+"""Tokens of one sequence share experts: of the further experts that independent routing would touch, about 0.7 are."""
+
+STATE_BYTES_PER_VALUE = 2
+
+_STAGE_BY_ROLE = {
+    **dict.fromkeys((Role.Q, Role.K, Role.V, Role.QKV, Role.O), "attention"),
+    **dict.fromkeys((Role.Q_A, Role.Q_B, Role.KV_A, Role.KV_B, Role.INDEXER), "attention"),
+    **dict.fromkeys((Role.GATE, Role.UP, Role.GATE_UP, Role.DOWN), "dense_mlp"),
+    **dict.fromkeys((Role.SHARED_GATE, Role.SHARED_UP, Role.SHARED_GATE_UP, Role.SHARED_DOWN), "dense_mlp"),
+    **dict.fromkeys((Role.EXPERT_GATE, Role.EXPERT_UP, Role.EXPERT_GATE_UP), "experts"),
+    **dict.fromkeys((Role.EXPERT_DOWN, Role.EXPERT_BIAS), "experts"),
+    **dict.fromkeys((Role.SSM_IN, Role.SSM_OUT, Role.SSM, Role.CONV), "state"),
+    Role.ROUTER: "router",
+    Role.LM_HEAD: "lm_head",
+}
+_NOT_MULTIPLIED = {Role.NORM, Role.BIAS, Role.EXPERT_BIAS, Role.EMBEDDING, Role.POSITION}
+_RUNNING_TOWERS = {Tower.TEXT}
+
+
+class StageTraffic(NamedTuple):
+    """One stage of a step: bytes of weights and of cache it moves, FLOPs it does."""
+
+    stage: str
+    weight_bytes: int = 0
+    cache_bytes: int = 0
+    flops: int = 0
+
+    @property
+    def bytes_read(self) -> int:
+        """Weights and cache together."""
+        return self.weight_bytes + self.cache_bytes
+
+    def plus(self, other: StageTraffic) -> StageTraffic:
+        """The same stage with another's traffic added."""
+        return StageTraffic(
+            self.stage,
+            self.weight_bytes + other.weight_bytes,
+            self.cache_bytes + other.cache_bytes,
+            self.flops + other.flops,
+        )
+
+
+class Traffic(NamedTuple):
+    """The traffic of one step (or of a whole prefill), by stage. `tokens` is how many tokens the step processes."""
+
+    stages: tuple[StageTraffic, ...]
+    tokens: int
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of weights read."""
+        return sum(stage.weight_bytes for stage in self.stages)
+
+    @property
+    def cache_bytes(self) -> int:
+        """Bytes of cache and state read and written."""
+        return sum(stage.cache_bytes for stage in self.stages)
+
+    @property
+    def bytes_read(self) -> int:
+        """All bytes moved."""
+        return sum(stage.bytes_read for stage in self.stages)
+
+    @property
+    def flops(self) -> int:
+        """All FLOPs done."""
+        return sum(stage.flops for stage in self.stages)
+
+    def stage(self, name: str) -> StageTraffic:
+        """The traffic of one stage, empty where the model has none of it."""
+        return next((stage for stage in self.stages if stage.stage == name), StageTraffic(name))
+
+
+def distinct_experts(experts: int, active_experts: int, tokens: int, correlation: float = 1.0) -> float:
+    """Expected experts of one layer that `tokens` tokens touch.
+
+    Independent routing touches E (1 - (1 - k/E)^tokens). Tokens of one sequence are routed alike: of the experts beyond
+    one token's k, the share `correlation` is touched. Never fewer than k, never more than E.
+    """
+    active = min(active_experts, experts)
+    if tokens <= 1 or active == experts:
+        return float(active)
+    independent: float = experts * (1 - (1 - active / experts) ** tokens)
+    return active + correlation * (independent - active)
+
+
+def is_tied_head(architecture: Architecture, tensor: Tensor) -> bool:
+    """True of the embedding table that a tied model multiplies with as its output head."""
+    if tensor.role is not Role.EMBEDDING or not architecture.tied_embeddings or tensor.tower is not Tower.TEXT:
+        return False
+    return not tensor.layers and tensor.shape[-1] == architecture.hidden_size
+
+
+def runs_in_text(tensor: Tensor) -> bool:
+    """True of a tensor that runs while text is decoded."""
+    return tensor.tower in _RUNNING_TOWERS and not tensor.checkpoint_only
+
+
+def decode_traffic(
+    architecture: Architecture,
+    stored: Stored,
+    workload: Workload,
+    *,
+    tokens_per_sequence: int = 1,
+    mla_expanded: bool = False,
+) -> Traffic:
+    """Bytes and FLOPs of one decode step of `workload.batch_size` sequences, each with its cache of
+    `workload.decode_context_tokens` tokens.
+
+    `tokens_per_sequence` above 1 is a verification step of speculative decoding: weights are read once, experts are
+    those that the tokens of all sequences touch. `mla_expanded` says that the engine rebuilds keys and values of the
+    whole context from the latent in every step instead of absorbing the projection.
+    """
+    sequences = workload.batch_size
+    context = workload.decode_context_tokens
+    routed = _RoutedTokens(sequences, tokens_per_sequence)
+    totals = _weight_traffic(architecture, stored, routed, head_tokens=sequences * tokens_per_sequence)
+    kv_format = cache_format(workload.kv_precision)
+    for mixer, layers in architecture.mixer_counts.items():
+        kept = attended_tokens(mixer, context)
+        cache_bytes = (
+            layers * sequences * _read_cache_bytes(mixer, context, kept, kv_format.block_bytes, kv_format.block_values)
+        )
+        flops = layers * sequences * tokens_per_sequence * attention_flops(mixer, kept, mla_expanded)
+        if mla_expanded and mixer.latent_elements:
+            flops += layers * sequences * expansion_flops(mixer, kept)
+        _add(totals, StageTraffic("kv", cache_bytes=cache_bytes, flops=flops))
+        _add(totals, _state_traffic(mixer, layers, sequences, tokens_per_sequence))
+    return Traffic(_ordered(totals), sequences * tokens_per_sequence)
+
+
+def prefill_traffic(
+    architecture: Architecture,
+    stored: Stored,
+    workload: Workload,
+    *,
+    chunk_tokens: int | None = None,
+    cached_tokens: int = 0,
+    latent_absorbed: bool = False,
+) -> Traffic:
+    """Bytes and FLOPs of reading the prompts of all sequences, behind `cached_tokens` tokens already in the cache.
+
+    The prompt runs in chunks of `chunk_tokens` tokens (None: at once); each chunk reads the weights once. Attention is
+    causal: token i attends to i tokens, a sliding window at most. The output head runs for the last token only. Latent
+    attention rebuilds keys and values unless it is `latent_absorbed`.
+    """
+    prompt, sequences = max(1, workload.prompt_tokens), workload.batch_size
+    chunk = min(prompt * sequences, chunk_tokens or prompt * sequences)
+    chunks = -(-prompt * sequences // chunk)
+    routed = _RoutedTokens(max(1, chunk // prompt), min(chunk, prompt))
+    once = _weight_traffic(architecture, stored, routed, head_tokens=0)
+    totals = {name: _times(stage, chunks, prompt * sequences, routed.tokens) for name, stage in once.items()}
+    head = _weight_traffic(architecture, stored, _RoutedTokens(1, 1), head_tokens=sequences).get("lm_head")
+    if head:
+        totals["lm_head"] = head
+    kv_format = cache_format(workload.kv_precision)
+    for mixer, layers in architecture.mixer_counts.items():
+        attended = causal_attended_tokens(mixer, prompt, cached_tokens)
+        flops = layers * sequences * attention_flops(mixer, attended, expanded=not latent_absorbed)
+        cache = (
+            layers
+            * sequences
+            * _read_cache_bytes(
+                mixer, prompt, attended_tokens(mixer, prompt), kv_format.block_bytes, kv_format.block_values
+            )
+        )
+        _add(totals, StageTraffic("kv", cache_bytes=cache * max(1, chunks // (2 * sequences)), flops=flops))
+        _add(totals, _state_traffic(mixer, layers, sequences, prompt))
+    return Traffic(_ordered(totals), prompt * sequences)
+
+
+def copied_cache_bytes(architecture: Architecture, workload: Workload) -> int:
+    """Bytes that a decode step moves beyond reading the cache once, where an engine concatenates it with the new token.
+
+    transformers' dynamic cache is read and written whole by each `torch.cat`; heads that share keys and values are
+    then repeated for every query head (written, and read by the attention instead of the cache).
+    """
+    kv_format = cache_format(workload.kv_precision)
+    moved = 0
+    for mixer, layers in architecture.mixer_counts.items():
+        kept = mixer.cached_tokens(workload.decode_context_tokens)
+        width = mixer.qk_head_dim + mixer.v_head_dim
+        cached = mixer.kv_elements_per_token
+        repeated = mixer.heads * width if mixer.heads > mixer.kv_heads > 0 and not mixer.latent_elements else 0
+        moved += layers * kept * 2 * (cached + repeated)
+    return -(-moved * workload.batch_size * kv_format.block_bytes // kv_format.block_values)
+
+
+def attended_tokens(mixer: Mixer, context_tokens: int) -> int:
+    """Cached entries that one new token attends to: the window's or the indexer's selection at most."""
+    kept = mixer.cached_tokens(context_tokens)
+    return kept if mixer.selected_tokens is None else min(kept, mixer.selected_tokens)
+
+
+def causal_attended_tokens(mixer: Mixer, prompt_tokens: int, cached_tokens: int = 0) -> int:
+    """Sum over the prompt's tokens of how many entries each attends to (itself included)."""
+    limits = [limit for limit in (mixer.window_tokens, mixer.selected_tokens) if limit is not None]
+    last = cached_tokens + prompt_tokens
+    limit = min([last, *limits])
+    rising = max(0, limit - cached_tokens)
+    attended = rising * cached_tokens + rising * (rising + 1) // 2 + (prompt_tokens - rising) * limit
+    return attended // mixer.compression_tokens
+
+
+def attention_flops(mixer: Mixer, attended: int, expanded: bool = False) -> int:
+    """FLOPs of scores and weighted values over `attended` entries, all heads of one layer.
+
+    MLA with absorbed projections works on the latent (twice its width a head); expanded, on the heads' own widths.
+    """
+    if not mixer.heads:
+        return 0
+    if mixer.latent_elements and not expanded:
+        return 2 * mixer.heads * 2 * mixer.latent_elements * attended
+    return 2 * mixer.heads * (mixer.qk_head_dim + mixer.v_head_dim) * attended
+
+
+def expansion_flops(mixer: Mixer, attended: int) -> int:
+    """FLOPs of rebuilding every head's keys and values from the latent over `attended` entries."""
+    return 2 * mixer.latent_elements * mixer.heads * (mixer.qk_head_dim + mixer.v_head_dim) * attended
+
+
+class _RoutedTokens(NamedTuple):
+    """How many sequences route tokens in a step, and how many tokens each."""
+
+    sequences: int
+    per_sequence: int
+
+    @property
+    def tokens(self) -> int:
+        return self.sequences * self.per_sequence
+
+    def touched_share(self, tensor: Tensor) -> float:
+        """Share of a stack's experts that the step touches; 1 for what every token uses."""
+        if tensor.experts is None or tensor.active_experts is None:
+            return 1.0
+        of_one = distinct_experts(tensor.experts, tensor.active_experts, self.per_sequence, ROUTING_CORRELATION)
+        share_missed = (1 - of_one / tensor.experts) ** self.sequences
+        return 1 - share_missed
+
+
+def _weight_traffic(
+    architecture: Architecture, stored: Stored, routed: _RoutedTokens, head_tokens: int
+) -> dict[str, StageTraffic]:
+    """Weights read and multiplied once by the step's tokens, by stage."""
+    totals: dict[str, StageTraffic] = {}
+    for part in stored.tensors:
+        if not runs_in_text(part.tensor):
+            continue
+        tied = is_tied_head(architecture, part.tensor)
+        if part.tensor.role in (Role.EMBEDDING, Role.POSITION):
+            _add(totals, _row_lookup(part, routed.tokens))
+        if tied or part.tensor.role is Role.LM_HEAD:
+            _add(totals, _head(part, head_tokens))
+        elif part.tensor.role not in (Role.EMBEDDING, Role.POSITION):
+            _add(totals, _matrix(part, routed))
+    return totals
+
+
+def _matrix(part: StoredTensor, routed: _RoutedTokens) -> StageTraffic:
+    tensor = part.tensor
+    share = routed.touched_share(tensor)
+    multiplied = 0 if tensor.role in _NOT_MULTIPLIED or tensor.module is Module.NORM else tensor.active_elements
+    stage = _STAGE_BY_ROLE.get(tensor.role) or ("attention" if tensor.role in (Role.NORM, Role.BIAS) else "other")
+    return StageTraffic(
+        stage,
+        weight_bytes=round(part.size_bytes * share),
+        flops=2 * multiplied * routed.tokens,
+    )
+
+
+def _head(part: StoredTensor, tokens: int) -> StageTraffic:
+    if not tokens:
+        return StageTraffic("lm_head")
+    elements = part.tensor.total_elements
+    return StageTraffic("lm_head", part.size_bytes, 0, 2 * elements * tokens)
+
+
+def _row_lookup(part: StoredTensor, tokens: int) -> StageTraffic:
+    rows = part.tensor.shape[0] or 1
+    return StageTraffic("embedding", weight_bytes=part.size_bytes * min(tokens, rows) // rows)
+
+
+def _state_traffic(mixer: Mixer, layers: int, sequences: int, tokens: int) -> StageTraffic:
+    """A state is read and written once a step; a token updates it with about 2 multiply-adds a value."""
+    values = layers * sequences * mixer.state_elements
+    return StageTraffic("state", cache_bytes=2 * STATE_BYTES_PER_VALUE * values, flops=4 * values * tokens)
+
+
+def _read_cache_bytes(mixer: Mixer, context: int, kept: int, block_bytes: int, block_values: int) -> int:
+    """Bytes of cache that one sequence's new token reads in one layer, a shared cache included."""
+    values = mixer.latent_elements or mixer.kv_heads * (mixer.qk_head_dim + mixer.v_head_dim)
+    read = values * kept + mixer.indexer_elements * context
+    return -(-read * block_bytes // block_values)
+
+
+def _times(stage: StageTraffic, chunks: int, tokens: int, chunk_tokens: int) -> StageTraffic:
+    """A stage of one chunk over the whole prompt: weights once a chunk, FLOPs by tokens."""
+    return StageTraffic(
+        stage.stage,
+        stage.weight_bytes * chunks,
+        stage.cache_bytes * chunks,
+        stage.flops * tokens // chunk_tokens,
+    )
+
+
+def _add(totals: dict[str, StageTraffic], traffic: StageTraffic) -> None:
+    before = totals.get(traffic.stage)
+    totals[traffic.stage] = before.plus(traffic) if before else traffic
+
+
+def _ordered(totals: dict[str, StageTraffic]) -> tuple[StageTraffic, ...]:
+    ordered: Iterable[StageTraffic] = (totals[name] for name in STAGES if name in totals)
+    return tuple(stage for stage in ordered if stage.bytes_read or stage.flops)

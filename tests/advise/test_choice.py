@@ -1,0 +1,284 @@
+"""The rule that picks a precision: the frontier, what may be chosen from it, and the ladders it looks at."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+
+import pytest
+from advice import model, target
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sizer.advise.advice import questions_for
+from sizer.advise.loss import expected_loss, layer_bits, loss_at, loss_of
+from sizer.advise.recommend import (
+    NEGLIGIBLE_LOSS,
+    PREFERENCES,
+    READING_TOKENS_PER_S,
+    TOLERABLE_LOSS,
+    USABLE_LOSS,
+    Wanted,
+    choose,
+    decode_rate,
+    frontier,
+    neighbours,
+    recommendation,
+)
+from sizer.advise.search import best_of
+from sizer.answer.estimate import estimate
+from sizer.answer.records import Estimate
+from sizer.engine.ladders import ladders, own_precision
+from sizer.errors import UnknownEngine
+from sizer.precision.quality import kl_divergence
+from sizer.precision.store import store
+from sizer.tables import read_rows
+from sizer.workload import Workload
+
+LLAMA = model("meta-llama/Meta-Llama-3-8B-Instruct")
+WORK = Workload(context_tokens=8192)
+
+
+def costs(item: Estimate) -> tuple[float, int, float]:
+    """Loss, memory, slowness."""
+    return loss_of(item), item.footprint.total_bytes, -(decode_rate(item) or 0.0)
+
+
+def ladder_of(memory_gib: float, device: str = "rtx-4090", engine: str | None = None) -> list[Estimate]:
+    """The estimates of the Llama 8B's ladder on a device with this memory."""
+    questions = questions_for(LLAMA, target(device, memory_gib), WORK, engine)
+    return [estimate(question) for question in questions]
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    memory_gib=st.floats(3, 30),
+    prefer=st.sampled_from(PREFERENCES),
+    min_speed=st.one_of(st.none(), st.floats(1, 400)),
+    max_loss=st.one_of(st.none(), st.floats(0, 1)),
+)
+def test_the_choice_fits_and_nothing_eligible_beats_it(
+    memory_gib: float, prefer: str, min_speed: float | None, max_loss: float | None
+) -> None:
+    """What is chosen lies on the devices with the margin, fast enough, lossy no more than allowed, and undominated."""
+    wanted = Wanted(prefer, min_speed, max_loss)
+    tried = ladder_of(memory_gib)
+    chosen = choose(tried, wanted)
+    allowed = [
+        item
+        for item in tried
+        if item.placement.whole
+        and item.placement.shares[0].total_bytes <= min(0.95 * memory_gib, memory_gib - 1) * 2**30
+        and (min_speed is None or (decode_rate(item) or 0) >= min_speed)
+        and (max_loss is None or loss_of(item) <= max_loss)
+    ]
+    if chosen is None:
+        assert not allowed
+        return
+    assert chosen in allowed
+    for other in allowed:
+        better = all(a <= b for a, b in zip(costs(other), costs(chosen), strict=True)) and costs(other) != costs(chosen)
+        assert not better, (other.precision, chosen.precision)
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    memory_gib=st.floats(3, 30),
+    prefer=st.sampled_from(PREFERENCES),
+    max_loss=st.sampled_from([None, 0.0, 0.02, TOLERABLE_LOSS, 0.4]),
+    min_speed=st.sampled_from([None, 60.0, 150.0]),
+)
+def test_the_screened_search_answers_as_the_whole_ladder(
+    memory_gib: float, prefer: str, max_loss: float | None, min_speed: float | None
+) -> None:
+    """Skipping what cannot be chosen does not change what is chosen."""
+    wanted = Wanted(prefer, min_speed, max_loss)
+    questions = questions_for(LLAMA, target("rtx-4090", memory_gib), WORK)
+    whole = choose([estimate(question) for question in questions], wanted)
+    screened = best_of(questions, wanted)
+    assert (whole and whole.precision) == (screened and screened.precision)
+
+
+def test_more_memory_never_costs_quality() -> None:
+    """With quality preferred, a larger card loses no more than a smaller one."""
+    losses = []
+    for memory_gib in (6, 8, 10, 12, 16, 24):
+        chosen = choose(ladder_of(memory_gib), Wanted("quality"))
+        assert chosen is not None
+        losses.append(loss_of(chosen))
+    assert losses == sorted(losses, reverse=True)
+    assert losses[0] > 0 == losses[-1]
+
+
+def test_preferences_pull_their_way() -> None:
+    """Quality takes the least loss, memory the least bytes and speed the most tokens/s of a tolerable loss."""
+    tried = ladder_of(24)
+    picked = {prefer: choose(tried, Wanted(prefer)) for prefer in PREFERENCES}
+    quality, speed, memory, balanced = (picked[name] for name in ("quality", "speed", "memory", "balanced"))
+    assert quality is not None
+    assert speed is not None
+    assert memory is not None
+    assert balanced is not None
+    assert loss_of(quality) == min(map(loss_of, tried))
+    tolerable = [item for item in tried if loss_of(item) <= TOLERABLE_LOSS]
+    assert decode_rate(speed) == max(decode_rate(item) or 0 for item in tolerable)
+    assert memory.footprint.total_bytes == min(item.footprint.total_bytes for item in tolerable)
+    assert loss_of(balanced) <= NEGLIGIBLE_LOSS
+
+
+def test_neighbours_are_the_next_points() -> None:
+    """The better neighbour loses less, the cheaper one takes less; both lie on the frontier."""
+    tried = ladder_of(12)
+    chosen = choose(tried, Wanted())
+    assert chosen is not None
+    better, cheaper = neighbours(tried, chosen, Wanted())
+    assert better is not None
+    assert loss_of(better) < loss_of(chosen)
+    assert cheaper is not None
+    assert cheaper.footprint.total_bytes < chosen.footprint.total_bytes
+    assert {better.precision, cheaper.precision} <= {item.precision for item in frontier(tried)}
+
+
+def test_recommendation_says_by_how_much_nothing_fits() -> None:
+    """Where no precision fits there is none recommended, and the shortfall of the nearest is named."""
+    found = recommendation(ladder_of(1))
+    assert found.precision is None
+    assert "short" in found.reason
+
+
+@pytest.mark.parametrize("engine", sorted({row["engine"] for row in read_rows("ladders.csv")}))
+def test_ladders_rise_in_loss(engine: str) -> None:
+    """The screened search relies on it: each rung loses at least as much as the one above it (within rounding)."""
+    device = "m2-ultra" if engine == "mlx-lm" else "h100"
+    for rungs in ladders(LLAMA, target(device).device, engine):
+        losses = [loss_at(LLAMA, rung.precision, rung.engine) for rung in rungs]
+        assert all(low <= high * 1.1 for low, high in itertools.pairwise(losses)), (rungs, losses)
+
+
+@pytest.mark.parametrize(
+    ("device", "engine", "first", "absent"),
+    [
+        ("a100", "vllm", "bf16", "fp8"),  # Ampere has no fp8 matrix units
+        ("h100", "vllm", "bf16", "nvfp4"),
+        ("l40s", "vllm", "bf16", "nvfp4"),
+        ("rtx-2080-ti", "transformers", "fp32", "bf16"),  # Turing has no bf16 ones
+        ("rtx-2080-ti", "vllm", "fp16", "fp8"),
+        ("m2-ultra", "mlx-lm", "bf16", "fp8"),
+        ("rtx-4090", "tensorrt-llm", "bf16", "nvfp4"),  # fp4 since Blackwell
+    ],
+)
+def test_only_what_the_card_runs_is_considered(device: str, engine: str, first: str, absent: str) -> None:
+    """A precision whose matrix units the card lacks is no rung; fp16 stands in for bf16."""
+    names = [rung.precision for rung in ladders(LLAMA, target(device).device, engine)[0]]
+    assert names[0] == first or first in names
+    assert absent not in names
+    if absent == "bf16":
+        assert "fp16" in names
+
+
+@pytest.mark.parametrize(
+    ("device", "engine"),
+    [
+        ("a100", "vllm"),
+        ("mi300x", "vllm"),
+        ("l4", "vllm"),
+        ("v100", "llama.cpp"),  # vLLM's quantized kernels start at Turing, its bf16 at Ampere
+        ("rtx-4090", "llama.cpp"),
+        ("m4-max", "llama.cpp"),
+        ("gb10", "llama.cpp"),
+        ("epyc-7742", "llama.cpp"),
+    ],
+)
+def test_the_engine_is_what_people_run_there(device: str, engine: str) -> None:
+    """Without an engine asked for: vLLM on cards for servers, llama.cpp elsewhere."""
+    assert ladders(LLAMA, target(device).device)[0][0].engine == engine
+
+
+def test_blackwell_runs_fp4() -> None:
+    """NVFP4 is a rung where the card has fp4 matrix units."""
+    names = [rung.precision for rung in ladders(LLAMA, target("b200").device, "tensorrt-llm")[0]]
+    assert "nvfp4" in names
+
+
+@pytest.mark.parametrize(("name", "own"), [("openai/gpt-oss-20b", "mxfp4"), ("deepseek-ai/DeepSeek-V3", "fp8")])
+def test_a_checkpoint_s_own_precision_comes_first_and_loses_nothing(name: str, own: str) -> None:
+    """A model published in fewer bits is compared with what was published."""
+    published = model(name)
+    rungs = ladders(published, target("h100").device, "vllm")[0]
+    assert rungs[0].precision.startswith(own)
+    assert own_precision(published, "vllm") == rungs[0].precision
+    assert loss_at(published, rungs[0].precision, "vllm") == 0.0
+
+
+def test_measured_losses_are_taken_as_they_are() -> None:
+    """What the table has is not estimated; what it lacks falls between the types around it."""
+    assert loss_at(LLAMA, "q4_k_m", "llama.cpp") == kl_divergence("q4_k_m")
+    assert loss_at(LLAMA, "bf16", "vllm") == 0.0
+    awq, q8, q4 = (loss_at(LLAMA, name, engine) for name, engine in
+                   (("awq-int4", "vllm"), ("q8_0", "llama.cpp"), ("q4_k_m", "llama.cpp")))  # fmt: skip
+    assert q8 < q4 < awq <= TOLERABLE_LOSS < USABLE_LOSS
+
+
+@given(st.floats(0.5, 32), st.floats(0.5, 32))
+def test_fewer_bits_never_lose_less(one: float, other: float) -> None:
+    """The estimated loss falls with the bits a weight."""
+    low, high = sorted((one, other))
+    assert expected_loss(low) >= expected_loss(high)
+
+
+def test_unquantized_embeddings_buy_no_quality() -> None:
+    """The bits that count are the layers': AWQ's 4-bit layers are not helped by its 16-bit embeddings."""
+    stored = store(LLAMA, "awq-int4", engine="vllm")
+    assert layer_bits(stored) < 4.3 < 8 * stored.weights_bytes / LLAMA.total_params
+
+
+def test_a_better_preferred_speed_changes_nothing_else() -> None:
+    """A wanted speed only removes precisions: those left are the ones that reach it."""
+    tried = ladder_of(24)
+    fastest = max(decode_rate(item) or 0 for item in tried)
+    assert choose(tried, Wanted(min_tokens_per_s=fastest * 1.01)) is None
+    wanted = Wanted(min_tokens_per_s=fastest * 0.99)
+    chosen = choose(tried, wanted)
+    assert chosen is not None
+    assert (decode_rate(chosen) or 0) >= fastest * 0.99
+    assert choose(tried, replace(wanted, max_loss=0.0)) is None
+
+
+def test_a_slow_machine_gives_up_more_for_speed() -> None:
+    """Below the speed of reading, balanced steps down to a tolerable loss; above it, to a negligible one only."""
+    slow, fast = (choose(ladder_of(16, device), Wanted()) for device in ("raspberry-pi-5", "apple-m4-max"))
+    assert slow is not None
+    assert fast is not None
+    assert (decode_rate(slow) or 0) < READING_TOKENS_PER_S <= (decode_rate(fast) or 0)
+    assert loss_of(fast) <= NEGLIGIBLE_LOSS < loss_of(slow) <= TOLERABLE_LOSS
+
+
+@pytest.mark.parametrize(
+    ("device", "engine", "precisions"),
+    [
+        ("gtx-1080-ti", "vllm", None),
+        ("v100", "vllm", ["fp16", "gptq-int8"]),
+        ("t4", "vllm", ["fp16", "gptq-int8", "awq-int4"]),
+        ("p40", "transformers", ["fp32", "fp16", "nf4"]),
+        ("rtx-2080-ti", "exllamav3", None),
+        ("rx-7900-xtx", "vllm", ["bf16", "gptq-int8", "awq-int4"]),
+    ],
+)
+def test_old_cards_get_only_what_has_kernels_for_them(device: str, engine: str, precisions: list[str] | None) -> None:
+    """vLLM begins with Volta, its AWQ with Turing, exllamav3 with Ampere, LLM.int8() with Turing."""
+    card = target(device).device
+    if precisions is None:
+        with pytest.raises(UnknownEngine, match=engine) as caught:
+            ladders(LLAMA, card, engine)
+        assert engine not in caught.value.hint
+        assert "llama.cpp" in caught.value.hint
+    else:
+        (rungs,) = ladders(LLAMA, card, engine)
+        assert [rung.precision for rung in rungs] == precisions
+
+
+def test_a_checkpoint_s_own_bits_run_without_matrix_units_for_them() -> None:
+    """vLLM unpacks fp8 weights on Ampere: a repository in fp8 is offered as it is, other models are not made so."""
+    published = model("deepseek-ai/DeepSeek-V3")
+    assert ladders(published, target("a100").device, "vllm")[0][0].precision == "fp8"
+    assert "fp8" not in [rung.precision for rung in ladders(LLAMA, target("a100").device, "vllm")[0]]

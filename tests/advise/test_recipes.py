@@ -1,0 +1,224 @@
+"""Recipes: every flag exists in the engine's current version, and no model's name breaks out of one."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from advice import model, target
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sizer.advise.draft import Draft, draft
+from sizer.advise.recipes import RECIPES, recipe
+from sizer.answer.estimate import Question, estimate
+from sizer.answer.records import Estimate
+from sizer.errors import UsageError
+from sizer.workload import Workload
+
+FLAGS = json.loads((Path(__file__).parent.parent / "data" / "recipes" / "flags.json").read_text(encoding="utf-8"))
+HOSTILE = "x/y'; rm -rf ~ #\"\n$(id) `id` \\"
+
+
+def run_of(
+    engine: str, precision: str, device: str = "rtx-4090", name: str = "Qwen/Qwen3-8B", ram_gib: float | None = None,
+    **work: Any,
+) -> Estimate:  # fmt: skip
+    """One estimate of a catalogued model."""
+    asked = Workload(**{"context_tokens": 4096, **work})
+    return estimate(Question(model(name), target(device, None, ram_gib), precision, asked, engine=engine))
+
+
+def drafted() -> Draft:
+    """A small draft for the large model."""
+    found = draft(run_of("llama.cpp", "q4_k_m", name="Qwen/Qwen3-32B"), model("Qwen/Qwen3-0.6B"))
+    assert found is not None
+    return found
+
+
+def commands(text: str) -> Iterator[list[str]]:
+    """The commands of a shell text, comments left out; each line is one command."""
+    for line in text.splitlines():
+        words = shlex.split(line, comments=True)
+        if words:
+            yield words
+
+
+def check(words: list[str]) -> dict[str, str]:
+    """Parse a command by the flag table of its program; the values by flag."""
+    program = " ".join(words[:2]) if " ".join(words[:2]) in FLAGS else words[0]
+    table, rest, found = FLAGS[program], words[len(program.split()) :], {}
+    positional = table["positional"]
+    while rest:
+        word = rest.pop(0)
+        if not word.startswith("-"):
+            assert positional > 0, f"{program} takes no argument {word!r}"
+            positional -= 1
+            continue
+        assert word in table["flags"], f"{program} has no {word}"
+        kind = table["flags"][word]
+        if kind == "switch":
+            found[word] = ""
+            continue
+        value = rest.pop(0)
+        if kind == "int":
+            assert re.fullmatch(r"-?\d+", value), (word, value)
+        elif kind == "json":
+            json.loads(value)
+        elif isinstance(kind, list):
+            assert value in kind, (word, value)
+        found[word] = value
+    assert positional == 0, f"{program} lacks an argument"
+    return found
+
+
+CASES = [
+    run_of("llama.cpp", "q4_k_m"),
+    run_of("llama.cpp", "q4_k_m", kv_precision="q8_0", batch_size=4, threads=8),
+    run_of("llama.cpp", "q4_k_m", "2xrtx-3090", "meta-llama/Llama-3.1-70B"),
+    run_of("llama.cpp", "q4_k_m", "rtx-4090", "meta-llama/Llama-3.1-70B", 64),
+    run_of("llama.cpp", "q4_k_m", "rtx-4060", "Qwen/Qwen3-30B-A3B", 64),
+    run_of("llama.cpp", "q4_k_m", "epyc-7742", ram_gib=64),
+    run_of("vllm", "bf16", "a100", batch_size=16),
+    run_of("vllm", "fp8", "2xh100", "Qwen/Qwen3-32B", kv_precision="fp8"),
+    run_of("vllm", "awq-int4", "a100"),
+    run_of("vllm", "nf4", "a100"),
+    run_of("vllm", "bf16", "2xa100", parallelism="pipeline"),
+    run_of("vllm", "mxfp4", "h100", "openai/gpt-oss-120b"),
+    run_of("mlx-lm", "mlx-4bit", "m2-ultra"),
+    run_of("mlx-lm", "bf16", "m2-ultra"),
+]
+
+
+@pytest.mark.parametrize("item", CASES, ids=lambda item: f"{item.engine}-{item.precision}-{item.target.device.key}")
+def test_every_flag_is_the_engine_s(item: Estimate) -> None:
+    """Commands split into words as a shell does, and each flag and value is in the program's table."""
+    found = list(commands(recipe(item)))
+    assert found
+    for words in found:
+        check(words)
+
+
+@pytest.mark.parametrize("engine", ["llama.cpp", "vllm", "mlx-lm"])
+def test_a_draft_s_flags_are_the_engine_s(engine: str) -> None:
+    """A draft adds known flags to the commands that run the model and to no others."""
+    precision = {"llama.cpp": "q4_k_m", "vllm": "bf16", "mlx-lm": "mlx-4bit"}[engine]
+    device = "m2-ultra" if engine == "mlx-lm" else "a100"
+    plain, with_draft = (recipe(run_of(engine, precision, device), draft=one) for one in (None, drafted()))
+    for before, after in zip(commands(plain), commands(with_draft), strict=True):
+        added = set(check(after)) - set(check(before))
+        assert bool(added) == (after[0] != "mlx_lm.convert")
+
+
+def test_the_figures_of_the_estimate_are_in_the_command() -> None:
+    """Context times sequences, layers on the device, cache types and cards are those that were estimated."""
+    server = check(next(commands(recipe(CASES[1]))))
+    assert (server["-c"], server["-np"], server["-t"]) == ("16384", "4", "8")
+    assert (server["-ctk"], server["-ctv"], server["-fa"]) == ("q8_0", "q8_0", "on")
+    split = CASES[3]
+    assert check(next(commands(recipe(split))))["-ngl"] == str(split.placement.gpu_layers)
+    experts = CASES[4]
+    assert experts.placement.host_experts
+    on_host = experts.architecture.num_layers - experts.placement.gpu_layers
+    assert check(next(commands(recipe(experts))))["--n-cpu-moe"] == str(on_host)
+    assert check(next(commands(recipe(CASES[7]))))["--tensor-parallel-size"] == "2"
+    assert check(next(commands(recipe(CASES[10]))))["--pipeline-parallel-size"] == "2"
+
+
+def test_a_quantized_copy_is_named_as_such() -> None:
+    """AWQ weights are another repository's: the base is not served in its stead, and a comment says so."""
+    text = recipe(CASES[8])
+    assert text.startswith("# a copy of 'Qwen/Qwen3-8B' in awq-int4")
+    assert next(commands(text))[2] == "Qwen/Qwen3-8B-AWQ"
+
+
+def modelfile(text: str) -> list[tuple[str, str]]:
+    """Instructions and arguments of an ollama Modelfile."""
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    return [(line.split(" ", 1)[0], line.split(" ", 1)[1]) for line in lines]
+
+
+@pytest.mark.parametrize("ram_gib", [None, 64.0])
+def test_the_modelfile_has_known_instructions(ram_gib: float | None) -> None:
+    """FROM comes first, every PARAMETER is one of ollama's, and its value is a number."""
+    name = "meta-llama/Llama-3.1-70B" if ram_gib else "Qwen/Qwen3-8B"
+    lines = modelfile(recipe(run_of("ollama", "q4_k_m", name=name, ram_gib=ram_gib, threads=8)))
+    assert lines[0][0] == "FROM"
+    assert lines[0][1].startswith("./")
+    assert {instruction for instruction, _ in lines[1:]} == {"PARAMETER"}
+    parameters = dict(argument.split(" ") for _, argument in lines[1:])
+    assert set(parameters) <= set(FLAGS["ollama"]["parameters"])
+    assert all(value.isdigit() for value in parameters.values())
+    assert ("num_gpu" in parameters) == (ram_gib is not None)
+
+
+def test_transformers_recipes_are_python() -> None:
+    """The code parses, and asks for the model, the dtype and the quantization that were estimated."""
+    for precision in ("fp32", "fp16", "bf16", "int8", "nf4", "nf4-dq", "fp4"):
+        tree = ast.parse(recipe(run_of("transformers", precision)))
+        calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+        names = {call.func.id for call in calls if isinstance(call.func, ast.Name)}
+        assert "pipeline" in names
+        assert ("BitsAndBytesConfig" in names) == (precision in {"int8", "nf4", "nf4-dq", "fp4"})
+
+
+def test_no_recipe_is_an_error_that_says_which_there_are() -> None:
+    """An engine or precision without a recipe is named, with those that have one."""
+    with pytest.raises(UsageError, match="exllamav2"):
+        recipe(run_of("exllamav2", "exl2-4.00bpw"))
+    with pytest.raises(UsageError, match="fp8"):
+        recipe(run_of("transformers", "fp8"))
+    with pytest.raises(UsageError, match="ollama"):
+        recipe(run_of("ollama", "q4_k_m"), draft=drafted())
+
+
+def renamed(item: Estimate, name: str) -> Estimate:
+    """The estimate of a model with another name."""
+    return replace(item, architecture=replace(item.architecture, model_id=name))
+
+
+def words_of(text: str) -> list[list[str]]:
+    return list(commands(text))
+
+
+@settings(max_examples=60, deadline=None)
+@given(name=st.one_of(st.just(HOSTILE), st.text(min_size=1, max_size=40)), which=st.sampled_from(range(len(CASES))))
+def test_no_name_breaks_out_of_a_command(name: str, which: int) -> None:
+    """Whatever a model is called, its commands have the same flags, in as many words."""
+    item = CASES[which]
+    plain, hostile = recipe(item), recipe(renamed(item, name))
+    body = "".join(line for line in hostile.splitlines(keepends=True) if not line.startswith("# "))
+    found = shlex.split(body)
+    expected = [word for words in words_of(plain) for word in words]
+    assert len(found) == len(expected)
+    flags = [[word for word in words if word.startswith("-")] for words in (found, expected)]
+    assert flags[0] == flags[1]
+
+
+@settings(max_examples=60, deadline=None)
+@given(name=st.one_of(st.just(HOSTILE), st.text(min_size=1, max_size=40)))
+def test_no_name_breaks_out_of_a_modelfile_or_of_python(name: str) -> None:
+    """A name stays one string of the code, and adds no instruction to a Modelfile."""
+    code = ast.parse(recipe(renamed(run_of("transformers", "bf16"), name)))
+    strings = [node.value for node in ast.walk(code) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    assert {name, f"./{name}"} & set(strings)
+    assert len(code.body) == 6
+    plain = modelfile(recipe(run_of("ollama", "q4_k_m")))
+    hostile = recipe(renamed(run_of("ollama", "q4_k_m"), name))
+    assert [line[0] for line in modelfile(hostile)] == [line[0] for line in plain]
+    last = hostile.rstrip("\n").splitlines()[-1].removeprefix("# ")
+    assert len(shlex.split(last)) == 9
+
+
+def test_every_engine_of_the_ladders_default_has_a_recipe() -> None:
+    """What is recommended without an engine asked for can be run by a command."""
+    from sizer.tables import read_rows
+
+    assert {row["engine"] for row in read_rows("ladders.csv") if row["default"] == "yes"} <= set(RECIPES)

@@ -1,0 +1,182 @@
+"""The ways out where no precision of four bits or more fits whole: each of them really fits."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from advice import model, target
+
+from sizer.advise.advice import Advice, advise, ladder_questions
+from sizer.advise.family import relatives
+from sizer.advise.loss import loss_of
+from sizer.advise.recommend import (
+    READING_TOKENS_PER_S,
+    TOLERABLE_LOSS,
+    USABLE_LOSS,
+    Wanted,
+    decode_rate,
+    has_margin,
+)
+from sizer.answer.estimate import Question, estimate
+from sizer.device.catalogue import find
+from sizer.workload import Workload
+
+
+def advice(
+    name: str, device: str, memory_gib: float | None, ram_gib: float | None = None, *, context: int = 8192,
+    asked: bool = False, wanted: Wanted | None = None,
+) -> Advice:  # fmt: skip
+    """The advice for a catalogued model, with its smaller relatives to fall back to."""
+    large = model(name)
+    questions = ladder_questions(large, target(device, memory_gib, ram_gib), Workload(context_tokens=context))
+    return advise(questions, wanted or Wanted(), relatives(large), context_asked=asked)
+
+
+CASES = [
+    ("Qwen/Qwen3-14B", "rtx-4090", 9.25, 64.0, 8192),
+    ("Qwen/Qwen3-32B", "rtx-4090", None, 64.0, 32768),
+    ("Qwen/Qwen3-30B-A3B", "rtx-4060", None, 32.0, 8192),
+    ("meta-llama/Llama-3.1-70B", "rtx-4090", None, 64.0, 8192),
+    ("meta-llama/Llama-3.1-70B", "rtx-4090", None, None, 8192),
+    ("openai/gpt-oss-120b", "rtx-3090", None, 96.0, 8192),
+    ("Qwen/Qwen3-32B", "apple-m2", 24.0, None, 8192),
+]
+
+
+@pytest.mark.parametrize(("name", "device", "memory_gib", "ram_gib", "context"), CASES)
+def test_every_way_out_fits(
+    name: str, device: str, memory_gib: float | None, ram_gib: float | None, context: int
+) -> None:
+    """Each way out holds in its places, whole ones with the margin, and the one chosen is among them."""
+    found = advice(name, device, memory_gib, ram_gib, context=context)
+    assert found.chosen is not None
+    assert found.alternatives, "the case has no ways out"
+    assert found.chosen in [way.estimate for way in found.alternatives]
+    for way in found.alternatives:
+        placement = way.estimate.placement
+        assert placement.fits, way.text
+        for share in (*placement.shares, *((placement.host,) if placement.host else ())):
+            assert share.available_bytes is None or share.total_bytes <= share.available_bytes, way.text
+        if way.kind == "split":
+            assert placement.host is not None
+            assert placement.host_bytes > 0
+        else:
+            assert has_margin(way.estimate), way.text
+            for share in placement.shares:
+                assert share.total_bytes <= min(
+                    0.95 * (share.available_bytes or 0), (share.available_bytes or 0) - 2**30
+                )
+
+
+@pytest.mark.parametrize(("name", "device", "memory_gib", "ram_gib", "context"), CASES)
+def test_each_way_changes_what_it_says(
+    name: str, device: str, memory_gib: float | None, ram_gib: float | None, context: int
+) -> None:
+    """A smaller cache has fewer bits, a shorter context fewer tokens, a smaller model fewer parameters, and all three
+    keep a tolerable loss."""
+    found = advice(name, device, memory_gib, ram_gib, context=context)
+    large = model(name)
+    for way in found.alternatives:
+        work = way.estimate.workload
+        assert (work.kv_precision != "fp16") == (way.kind == "smaller cache")
+        assert (work.context_tokens < context) == (way.kind == "shorter context")
+        assert (way.estimate.architecture.total_params < large.total_params) == (way.kind == "smaller model")
+        if way.kind in {"smaller cache", "shorter context", "smaller model"}:
+            assert loss_of(way.estimate) <= TOLERABLE_LOSS
+        assert way.estimate.precision in way.text
+
+
+def test_what_fits_well_needs_no_way_out() -> None:
+    """Where a tolerable precision fits whole, it is taken and nothing else is offered."""
+    found = advice("Qwen/Qwen3-8B", "rtx-4090", None, 64)
+    assert found.alternatives == ()
+    assert found.chosen is not None
+    assert found.chosen.placement.whole
+    assert loss_of(found.chosen) <= TOLERABLE_LOSS
+
+
+def test_a_default_context_is_shortened_before_splitting_and_an_asked_one_after() -> None:
+    """Nobody asked for the default context; whoever asks for one keeps it if a split can."""
+    default = advice("Qwen/Qwen3-14B", "rtx-4090", 9.25, 64)
+    asked = advice("Qwen/Qwen3-14B", "rtx-4090", 9.25, 64, asked=True)
+    kinds = [[way.kind for way in found.alternatives if way.kind in {"shorter context", "split"}]
+             for found in (default, asked)]  # fmt: skip
+    assert kinds == [["shorter context", "split"], ["split", "shorter context"]]
+
+
+def test_experts_go_to_the_host() -> None:
+    """A mixture of experts too large for the card keeps everything but experts there, and is faster than reading."""
+    found = advice("openai/gpt-oss-120b", "rtx-3090", None, 96)
+    assert found.chosen is not None
+    assert found.chosen.placement.host_experts
+    assert found.chosen.precision == "mxfp4"
+    assert (decode_rate(found.chosen) or 0) > READING_TOKENS_PER_S
+
+
+@pytest.mark.parametrize("host_gb_per_s", [40, 80, 120, 200, 400, 800])
+def test_a_split_loses_more_only_to_be_as_fast_as_reading(host_gb_per_s: int) -> None:
+    """A dense 70B beside the host: four bits where they are read in time, three where only those are."""
+    large, small_card = model("meta-llama/Llama-3.1-70B"), target("rtx-4090", None, 64)
+    assert small_card.host is not None
+    host = replace(small_card.host, bandwidth_bytes_per_s=host_gb_per_s * 1e9)
+    questions = ladder_questions(large, replace(small_card, host=host), Workload(context_tokens=8192))
+    found = advise(questions, Wanted())
+    split = next(way.estimate for way in found.alternatives if way.kind == "split")
+    splits = [item for item in found.tried if item.placement.host]
+    rates = {
+        limit: max(decode_rate(item) or 0 for item in splits if loss_of(item) <= limit)
+        for limit in (TOLERABLE_LOSS, USABLE_LOSS)
+    }
+    if rates[TOLERABLE_LOSS] >= READING_TOKENS_PER_S or rates[USABLE_LOSS] < READING_TOKENS_PER_S:
+        assert loss_of(split) <= TOLERABLE_LOSS
+    else:
+        assert TOLERABLE_LOSS < loss_of(split) <= USABLE_LOSS
+        assert split is found.chosen
+
+
+def test_nothing_at_all_is_said_so() -> None:
+    """A model that no way out brings onto the machine has no choice, and the reason names the context."""
+    large = model("deepseek-ai/DeepSeek-V3")
+    questions = ladder_questions(large, target("rtx-4060"), Workload(context_tokens=8192))
+    found = advise(questions, Wanted())
+    assert found.chosen is None
+    assert found.alternatives == ()
+    with_relatives = advise(questions, Wanted(), relatives(large))
+    assert with_relatives.chosen is None
+    assert [way.kind for way in with_relatives.alternatives] == ["smaller model"]
+    assert "8,192" in found.reason
+
+
+def test_a_wanted_speed_holds_for_every_way() -> None:
+    """No way out is slower than what was asked for."""
+    found = advice("Qwen/Qwen3-32B", "rtx-4090", 16, 64, wanted=Wanted(min_tokens_per_s=25))
+    assert all((decode_rate(way.estimate) or 0) >= 25 for way in found.alternatives)
+
+
+def test_the_second_ladder_helps_where_the_first_cannot() -> None:
+    """A card for servers that vLLM cannot hold a model on runs it with llama.cpp beside the host's memory."""
+    found = advice("Qwen/Qwen3-235B-A22B", "h100", None, 256)
+    assert found.chosen is not None
+    assert found.chosen.engine == "llama.cpp"
+    assert found.chosen.placement.host is not None
+
+
+def test_relatives_are_smaller_and_largest_first() -> None:
+    """What to fall back to is of the same organisation, smaller, and in falling size."""
+    large = model("Qwen/Qwen3-32B")
+    sizes = [item.total_params for item in relatives(large)]
+    assert sizes
+    assert all(size < large.total_params for size in sizes)
+    assert sizes == sorted(sizes, reverse=True)
+
+
+def test_an_unknown_memory_is_named() -> None:
+    """Without a memory nothing can be recommended, and the reason says what to give."""
+    large = model("Qwen/Qwen3-8B")
+    unknown = find("epyc-7742")
+    question = Question(large, unknown, "q4_k_m", Workload(), engine="llama.cpp")
+    assert estimate(question).placement.available_bytes is None
+    found = advise(ladder_questions(large, unknown, Workload()), Wanted())
+    assert found.chosen is None
+    assert "--ram" in found.reason

@@ -1,0 +1,179 @@
+"""The llama.cpp backend, with a llama-bench and a binding that stand in for the real ones at their edge."""
+
+from __future__ import annotations
+
+import json
+import sys
+import types
+from pathlib import Path
+
+import pytest
+
+from sizer.bench.llama_cpp_backend import arguments, parse, run
+from sizer.bench.observe import physical_cores
+from sizer.bench.records import Outcome, Spec
+from sizer.errors import BenchmarkFailed
+
+# The fields of one test in the JSON of llama-bench (build 5000 and later), as its `-o json` prints them.
+FIELDS = {
+    "build_commit": "abc1234",
+    "build_number": 6000,
+    "cpu_info": "Some CPU",
+    "gpu_info": "",
+    "backends": "CPU",
+    "model_type": "llama 8B Q4_K - Medium",
+    "model_size": 4912898048,
+    "model_n_params": 8030261248,
+    "n_threads": 4,
+    "n_gpu_layers": 0,
+}
+PROGRAM = """#!{python}
+import json, sys
+arguments = sys.argv[1:]
+value = lambda name: int(arguments[arguments.index(name) + 1])
+if "--fail" in {mode!r}:
+    sys.stderr.write("main: error: failed to load model\\n")
+    sys.exit(1)
+repeats, prompt, output = value("-r"), value("-p"), value("-n")
+nanoseconds = prompt * 1_000_000 + output * 50_000_000
+fields = {fields!r}
+print(json.dumps([dict(fields, n_prompt=prompt, n_gen=output, n_depth=value("-d") if "-d" in arguments else 0,
+                       samples_ns=[nanoseconds] * repeats)]))
+"""
+
+
+@pytest.fixture
+def gguf(tmp_path: Path) -> Path:
+    """A file by the name of a model; nothing reads it here."""
+    path = tmp_path / "model-Q4_K_M.gguf"
+    path.write_bytes(b"GGUF")
+    return path
+
+
+def _install(folder: Path, monkeypatch: pytest.MonkeyPatch, mode: str = "", **fields: object) -> None:
+    program = folder / "bin" / "llama-bench"
+    program.parent.mkdir()
+    text = PROGRAM.format(python=sys.executable, mode=mode, fields={**FIELDS, **fields})
+    program.write_text(text, encoding="utf-8")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent))
+
+
+def _run(model: Path, **options: object) -> Outcome:
+    fields = {"prompt_tokens": 100, "output_tokens": 10, "repeats": 3, **options}
+    return run(Spec("llama.cpp", str(model), "q4_k_m", **fields), lambda _stage: None)  # type: ignore[arg-type]
+
+
+def test_program_is_run_and_read(gguf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Prefill and decode come from two tests, decode with the prompt already in the cache."""
+    _install(tmp_path, monkeypatch)
+    outcome = _run(gguf)
+    assert [(one.prefill_s, one.decode_s) for one in outcome.runs] == [(0.1, 0.5)] * 3
+    assert outcome.decode_steps == 10
+    assert outcome.weights_bytes == 4912898048
+    assert (outcome.threads, outcome.device, outcome.device_name) == (4, "cpu", "Some CPU")
+    assert outcome.warmup_runs == 1
+
+
+def test_gpu_run_does_not_claim_host_memory(gguf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """On a GPU the process's memory is not the device's: the peak stays unknown."""
+    _install(tmp_path, monkeypatch, n_gpu_layers=99, gpu_info="NVIDIA X", backends="CUDA,CPU")
+    outcome = _run(gguf)
+    assert (outcome.device, outcome.device_name, outcome.peak_memory_bytes) == ("cuda", "NVIDIA X", None)
+
+
+def test_failing_program_is_told(gguf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The last line that llama-bench wrote is in the error."""
+    _install(tmp_path, monkeypatch, mode="--fail")
+    with pytest.raises(BenchmarkFailed, match="failed to load model"):
+        _run(gguf)
+
+
+def test_arguments_follow_the_spec(gguf: Path):
+    """Threads, layers and the CPU alone are passed on; a hub GGUF goes by -hf."""
+    spec = Spec("llama.cpp", str(gguf), threads=8, gpu_layers=20)
+    assert arguments(spec, ["-p", "1"])[-4:] == ["-t", "8", "-ngl", "20"]
+    assert arguments(Spec("llama.cpp", "org/x-GGUF:Q8_0", device="cpu"), [])[:2] == ["-hf", "org/x-GGUF:Q8_0"]
+    assert arguments(Spec("llama.cpp", str(gguf), device="cpu"), [])[-2:] == ["-ngl", "0"]
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", "[{}]", '[{"samples_ns": []}]', '[{"samples_ns": [0]}]', "null"])
+def test_unreadable_answers_are_told(text: str):
+    """Anything but a list of tests with samples is an error, never a figure."""
+    with pytest.raises(BenchmarkFailed, match="cannot be read"):
+        parse(text)
+
+
+def test_a_real_program_s_answer_is_read():
+    """What llama-bench 0.5.0 (commit 0c1e570, x86-64 without a GPU) printed for a 207 M Q4_K_M model."""
+    text = (Path(__file__).parent.parent / "data" / "bench" / "llama_bench.json").read_text(encoding="utf-8")
+    test = parse(text)
+    assert (test["model_size"], test["n_threads"], test["backends"]) == (130312192, 2, "CPU")
+    assert test["samples_ns"] == [351059986, 268398390]
+
+
+def test_samples_are_kept():
+    """The raw nanoseconds come through."""
+    assert parse(json.dumps([{**FIELDS, "samples_ns": [3, 4]}]))["samples_ns"] == [3, 4]
+
+
+def test_without_llama_cpp_the_way_is_told(gguf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """With neither program nor binding, the error says what to install."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setitem(sys.modules, "llama_cpp", None)
+    with pytest.raises(BenchmarkFailed, match="not here") as caught:
+        _run(gguf)
+    assert "llama-bench" in caught.value.hint
+
+
+class Binding:
+    """What the backend uses of llama_cpp.Llama, counting evaluations."""
+
+    model = object()
+
+    def __init__(self, **options: object) -> None:
+        self.options = options
+        self.evaluated: list[int] = []
+
+    def n_vocab(self) -> int:
+        """Vocabulary size."""
+        return 100
+
+    def reset(self) -> None:
+        """Forget the cache."""
+        self.evaluated = []
+
+    def eval(self, tokens: list[int]) -> None:
+        """Take tokens."""
+        self.evaluated.append(len(tokens))
+
+    def sample(self, temp: float) -> int:
+        """Choose the next."""
+        assert temp == 0.0
+        return 1
+
+
+@pytest.mark.parametrize("case", [("cpu", True, "cpu"), ("auto", False, "cpu"), ("auto", True, "gpu")])
+def test_binding_evaluates_prompt_then_tokens(
+    gguf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: tuple[str, bool, str]
+):
+    """Without the program, the binding reads the prompt at once and then decodes token by token, a thread a core.
+
+    Memory is the process's own only where the layers are: a build without GPU support leaves them in it.
+    """
+    device, gpu, place = case
+    made: list[Binding] = []
+    module = types.ModuleType("llama_cpp")
+    module.__spec__ = types.SimpleNamespace()  # type: ignore[assignment]
+    module.llama_supports_gpu_offload = lambda: gpu  # type: ignore[attr-defined]
+    module.llama_model_size = lambda model: 123 if model is Binding.model else 0  # type: ignore[attr-defined]
+    module.Llama = lambda **options: made.append(Binding(**options)) or made[-1]  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "llama_cpp", module)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    outcome = _run(gguf, device=device)
+    assert made[0].evaluated == [100] + [1] * 10
+    assert made[0].options["n_gpu_layers"] == (0 if device == "cpu" else -1)
+    assert made[0].options["n_threads"] == outcome.threads == physical_cores()
+    assert (outcome.device, outcome.weights_bytes) == (place, 123)
+    assert (outcome.peak_memory_bytes is None) == (place == "gpu")
+    assert (len(outcome.runs), outcome.warmup_runs, outcome.decode_steps) == (3, 1, 10)

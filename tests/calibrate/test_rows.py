@@ -1,0 +1,221 @@
+"""Files of measurements: how they are read, resolved, predicted, compared and fitted."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from sizer.calibrate.heldout import Residual, errors, quantile
+from sizer.calibrate.intervals import conformal_bounds, held_in_bounds, needed_stretches, stretch_by_engine
+from sizer.calibrate.measurements import Measurement, measurement, read_measurements
+from sizer.calibrate.observations import Observation
+from sizer.calibrate.rows import resolve_measurement, workloads
+from sizer.cli.calibrate import command as calibrate_command
+from sizer.cli.sweep import command as sweep_command
+from sizer.cli.validate import command as validate_command
+from sizer.errors import InvalidInputFile, SizerError
+from sizer.speed.predict import OTHER_ENGINES
+from sizer.tables import data_path
+
+ROW = {
+    "id": "a-1", "model": "meta-llama/Meta-Llama-3-8B", "device": "NVIDIA GeForce RTX 4090", "precision": "q4_k_m",
+    "engine": "llama.cpp", "backend": "cuda", "prompt_tokens": "512", "context_tokens": "0", "output_tokens": "128",
+    "metric": "decode", "decode_tokens_per_s": "130", "prefill_tokens_per_s": "7000",
+}  # fmt: skip
+
+
+def _csv(path: Path, *rows: dict[str, str]) -> Path:
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    with path.open("w", newline="", encoding="utf-8") as lines:
+        writer = csv.DictWriter(lines, columns)
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+def _validate(path: Path) -> dict[str, object]:
+    result = CliRunner().invoke(validate_command, [str(path), "--json"], catch_exceptions=False)
+    found: dict[str, object] = json.loads(result.stdout)
+    return found
+
+
+def test_csv_and_json_lines_give_the_same_rows(tmp_path: Path) -> None:
+    """Both formats hold the same columns; a byte-order mark and blank lines do not matter."""
+    table = _csv(tmp_path / "rows.csv", ROW)
+    lines = tmp_path / "rows.jsonl"
+    lines.write_text("\ufeff" + json.dumps(ROW) + "\n\n", encoding="utf-8")
+    assert read_measurements(table)[0].decode_tokens_per_s == read_measurements(lines)[0].decode_tokens_per_s == 130
+
+
+@pytest.mark.parametrize("text", ["{not json", "[1, 2]", "a,b\n1,2\n", "\x00\x01"])
+def test_a_file_that_is_no_table_is_an_error_of_its_own(tmp_path: Path, text: str) -> None:
+    """Broken JSON, values that are no objects and a CSV without the needed columns are refused with the reason."""
+    path = tmp_path / "broken"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(InvalidInputFile):
+        read_measurements(path)
+
+
+def test_a_missing_file_is_an_error() -> None:
+    """No traceback for a path that is no file."""
+    with pytest.raises(InvalidInputFile, match="no file"):
+        read_measurements(Path("nowhere.csv"))
+
+
+@pytest.mark.parametrize("cell", ["fast", "-3", "nan", "inf", "1e400"])
+def test_garbage_numbers_are_a_stated_reason(tmp_path: Path, cell: str) -> None:
+    """A cell that is no number skips its row, and the reason quotes the cell."""
+    document = _validate(_csv(tmp_path / "rows.csv", {**ROW, "decode_tokens_per_s": cell}, {**ROW, "id": "a-2"}))
+    assert document["scored"] == 1
+    [skipped] = document["skipped"]  # type: ignore[misc]
+    assert cell in skipped["reason"]
+
+
+def test_unknown_names_are_skipped_with_the_users_text(tmp_path: Path) -> None:
+    """An unknown device, precision or engine skips the row and says which."""
+    rows = [{**ROW, "id": f"b-{column}", column: "Foo 9"} for column in ("device", "precision", "engine")]
+    document = _validate(_csv(tmp_path / "rows.csv", *rows))
+    assert document["scored"] == 0
+    assert all("Foo 9" in one["reason"] for one in document["skipped"])  # type: ignore[attr-defined]
+
+
+def test_validation_has_the_documented_keys(tmp_path: Path) -> None:
+    """The JSON of a validation has the keys, quantities and ratios that the contract names."""
+    document = _validate(_csv(tmp_path / "rows.csv", {**ROW, "memory_gib": "5.5", "extra": "kept"}))
+    assert {"schema_version", "rows", "scored", "skipped", "decode", "prefill", "memory", "by", "predictions"} <= set(
+        document
+    )
+    assert {one["quantity"] for one in document["predictions"]} == {"decode", "prefill", "memory"}  # type: ignore[attr-defined]
+    decode = document["decode"]
+    assert set(decode) == {"n", "median_ape", "p90_ape", "bias", "coverage"}  # type: ignore[call-overload]
+    assert {"engine", "device_kind", "moe"} <= set(document["by"])  # type: ignore[call-overload]
+
+
+def test_counts_alone_are_enough(tmp_path: Path) -> None:
+    """A model that nobody knows is predicted from the row's parameter counts; without them it is skipped."""
+    known = {**ROW, "model": "someone/Nameless", "total_params_b": "30.5", "active_params_b": "3.3"}
+    document = _validate(_csv(tmp_path / "rows.csv", known, {**ROW, "id": "a-2", "model": "someone/Nameless"}))
+    assert document["scored"] == 1
+
+
+def test_sweep_passes_unknown_columns_through(tmp_path: Path) -> None:
+    """A swept row keeps its own cells and gains the predictions."""
+    path = _csv(tmp_path / "rows.csv", {**ROW, "mine": "7"}, {**ROW, "id": "a-2", "device": "Foo 9"})
+    result = CliRunner().invoke(sweep_command, [str(path), "--format", "csv"], catch_exceptions=False)
+    first, second = csv.DictReader(result.stdout.splitlines())
+    assert first["mine"] == "7"
+    assert float(first["predicted_decode_tokens_per_s"]) > 0
+    assert "Foo 9" in second["reason"]
+
+
+def test_request_rows_read_their_prompt_first() -> None:
+    """A decode row starts at its context, a request at its prompt."""
+    decode, _ = workloads(measurement({**ROW, "context_tokens": "4096"}))
+    request, _ = workloads(measurement({**ROW, "metric": "request", "prompt_tokens": "1000"}))
+    assert decode.prompt_tokens == 4096
+    assert request.prompt_tokens == 1000
+
+
+def test_nearly_every_measured_row_resolves() -> None:
+    """At least 95 % of the decode rows without an excluding flag resolve to a model, a device and a precision."""
+    from sizer.calibrate.measurements import EXCLUDING_FLAGS
+
+    rows = [row for row in read_measurements(data_path("measurements.csv")) if row.decode_tokens_per_s]
+    rows = [row for row in rows if not row.flags & EXCLUDING_FLAGS]
+    assert sum(not _resolves(row) for row in rows) <= 0.05 * len(rows)
+
+
+def _resolves(row: Measurement) -> bool:
+    try:
+        resolve_measurement(row)
+    except SizerError:
+        return False
+    return True
+
+
+def test_conformal_bounds_hold_their_share() -> None:
+    """Of exchangeable rows, at least the asked share lies within the bounds, and not all of many do."""
+    values = [number / 999 for number in range(1000)]
+    low, high = conformal_bounds(values)
+    inside = sum(low <= value <= high for value in values) / len(values)
+    assert 0.9 <= inside <= 0.91
+
+
+def test_rows_do_not_set_the_bounds_that_hold_them() -> None:
+    """A fold that errs unlike all others needs its bounds stretched far, and most others lie inside as they are."""
+    base = Observation("0", "decode", "s", "d", "m", "vllm", "nvidia-hbm", False, 1.0, (), {})
+    ordinary = [Residual(replace(base, id=str(n)), n % 100 / 1000, "engine", n % 5) for n in range(300)]
+    strange = [Residual(replace(base, id=f"x{n}"), 2.0, "engine", 5) for n in range(300)]
+    needed = needed_stretches({"device": [*ordinary, *strange]})["device"]
+    assert min(needed[300:]) > 10
+    assert sum(stretch <= 1 for stretch in needed[:300]) > 250
+
+
+def test_stretches_hold_their_share_of_each_engine() -> None:
+    """An engine whose folds err alike is stretched more, until at least nine of ten of its rows lie inside."""
+    base = Observation("0", "decode", "s", "d", "m", "vllm", "nvidia-hbm", False, 1.0, (), {})
+    scatter = [(number * 37 % 101 - 50) / 1000 for number in range(300)]
+    rows = [Residual(replace(base, id=f"v{n}"), error, "none", n % 6) for n, error in enumerate(scatter)]
+    rows += [
+        Residual(replace(base, id=f"s{n}", engine="sglang"), error + (n % 6 - 2.5) / 10, "none", n % 6)
+        for n, error in enumerate(scatter)
+    ]
+    rows += [Residual(replace(base, id=f"r{n}", engine="rare"), scatter[n], "none", n % 6) for n in range(60)]
+    stretches = stretch_by_engine({"device": rows})
+    assert set(stretches) == {"vllm", "sglang", OTHER_ENGINES}
+    assert stretches["sglang"][0] > stretches["vllm"][0]
+    inside = held_in_bounds({"device": rows})["device"]
+    for engine in ("vllm", "sglang", "rare"):
+        held = [one for row, one in zip(rows, inside, strict=True) if row.row.engine == engine]
+        assert 0.9 <= sum(held) / len(held) <= 0.95
+
+
+def test_errors_are_symmetric_in_nothing_but_their_definition() -> None:
+    """Twice too fast is an error of 1, twice too slow one of one half."""
+    assert errors([-0.6931471805599453]).median_ape == pytest.approx(1.0)
+    assert errors([0.6931471805599453]).median_ape == pytest.approx(0.5)
+    assert quantile([0.0, 1.0], 0.25) == 0.25
+
+
+def _synthetic(path: Path) -> Path:
+    """Rows of a made-up engine law: 0.8 of nominal bandwidth, on several devices and models."""
+    from sizer.device.catalogue import find
+
+    rows = []
+    names = "rtx-3090 rtx-4090 rtx-3060-12gb rtx-a6000 rtx-4070 rtx-3070 rtx-4070-ti rtx-6000-ada rtx-5000-ada rtx-4080"
+    for number, device in enumerate(names.split()):
+        rate = find(device).device.bandwidth_bytes_per_s or 0
+        for model, size in (("meta-llama/Llama-2-7b-hf", 3.82e9), ("meta-llama/Llama-2-13b-hf", 7.37e9)):
+            speed = str(0.8 * rate / size)
+            row = {**ROW, "id": f"s{number % 2}-{len(rows)}", "model": model, "device": device, "precision": "q4_0"}
+            rows.append({**row, "decode_tokens_per_s": speed, "prefill_tokens_per_s": "5000"})
+    return _csv(path, *rows)
+
+
+def test_fit_recovers_a_law_and_is_the_same_twice(tmp_path: Path) -> None:
+    """Constants fitted to rows that follow the law predict a held-out device closely; the same file, the same text."""
+    pytest.importorskip("scipy")
+    path = _synthetic(tmp_path / "rows.csv")
+    texts = []
+    for name in ("one.json", "two.json"):
+        result = CliRunner().invoke(calibrate_command, [str(path), "-o", str(tmp_path / name)], catch_exceptions=False)
+        assert "one device left out" in result.stdout
+        texts.append((tmp_path / name).read_text(encoding="utf-8"))
+    assert texts[0] == texts[1]
+    from sizer.calibrate.calibration import calibrate
+
+    found = calibrate(read_measurements(path)).residuals["decode"]["device"]
+    assert errors([one.log_ratio for one in found]).median_ape < 0.1
+
+
+def test_committed_constants_name_their_command() -> None:
+    """Constants carry the command that writes them, and each effect the rows behind it and how far they scatter."""
+    document = json.loads(data_path("constants.json").read_text(encoding="utf-8"))
+    assert document["command"].startswith("sizer calibrate data/measurements.csv")
+    effects = [row for term in document["terms"].values() for row in term["effects"]]
+    assert all(rows > 0 and spread >= 0 for _group, _value, rows, spread in effects)

@@ -1,0 +1,236 @@
+"""The command line: arguments to output and exit code, JSON to its schema, errors to one line."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from clirun import Run
+
+import sizer
+from sizer.cli import COMMANDS
+
+LLAMA = "meta-llama/Meta-Llama-3-8B-Instruct"
+
+
+def estimates(run: Run, *args: str) -> dict[str, Any]:
+    """The JSON document of an estimate."""
+    result = run("estimate", *args, "--offline", "--json")
+    assert result.code == 0, result.err
+    document: dict[str, Any] = json.loads(result.out)
+    return document
+
+
+SCHEMA = {
+    "model": {"id", "basis", "architecture", "total_params", "active_params", "num_layers", "max_context_tokens"},
+    "workload": {"prompt_tokens", "output_tokens", "context_tokens", "batch_size", "kv_precision"},
+    "device": {"key", "name", "count", "memory_bytes", "bandwidth_bytes_per_s"},
+    "memory": {
+        "weights_bytes", "kv_cache_bytes", "activations_bytes", "overhead_bytes", "total_bytes", "available_bytes",
+        "fits", "max_context_tokens", "download_bytes", "gpu_layers", "host_bytes",
+    },
+    "decode": {"tokens_per_s", "low_tokens_per_s", "high_tokens_per_s", "tpot_s", "bytes_per_token", "bound"},
+    "prefill": {"tokens_per_s", "low_tokens_per_s", "high_tokens_per_s", "ttft_s"},
+    "request": {"tokens_per_s", "latency_s", "throughput_tokens_per_s"},
+    "quality": {"kl_divergence"},
+}  # fmt: skip
+
+
+def test_json_has_the_documented_names(run: Run) -> None:
+    """Every documented key is there, and the figures of Llama-3-8B are exact."""
+    document = estimates(run, LLAMA, "--device", "a100")
+    assert document["schema_version"] == 1
+    assert document["model"]["total_params"] == document["model"]["active_params"] == 8_030_261_248
+    assert document["recommendation"]["precision"]
+    for name in ("model", "workload"):
+        assert SCHEMA[name] <= set(document[name])
+    for item in document["estimates"]:
+        for name in ("device", "memory", "decode", "prefill", "request", "quality"):
+            assert SCHEMA[name] <= set(item[name])
+        memory = item["memory"]
+        parts = ("weights_bytes", "kv_cache_bytes", "activations_bytes", "overhead_bytes")
+        assert memory["total_bytes"] == sum(memory[part] for part in parts)
+    by_precision = {item["precision"]: item for item in document["estimates"]}
+    assert by_precision["bf16"]["memory"]["weights_bytes"] == 16_060_522_496
+    assert {"fp32", "bf16", "fp16", "fp8", "int8", "nf4"} <= set(by_precision)
+    assert by_precision["bf16"]["device"]["key"] == "a100-80gb-sxm"
+
+
+def test_table_names_what_matters(run: Run) -> None:
+    """The table shows the parameters to the last one, the device, and stays within 100 columns."""
+    result = run("estimate", LLAMA, "--device", "a100", "--offline")
+    assert result.code == 0
+    assert "8,030,261,248" in result.out
+    assert "NVIDIA A100-SXM4-80GB" in result.out
+    table = result.out.split("\n\n")[1]
+    assert max(len(line) for line in table.splitlines()) <= 100
+    assert "\x1b[" not in result.out
+
+
+def test_csv_has_one_row_an_estimate(run: Run) -> None:
+    """CSV rows carry the same columns, whether a speed is known or not."""
+    result = run("estimate", LLAMA, "-d", "rtx-4090", "-d", "rtx-3060", "-p", "bf16", "-p", "q4_k_m", "--format", "csv",
+                 "--offline")  # fmt: skip
+    rows = list(csv.DictReader(io.StringIO(result.out)))
+    assert len(rows) == 4
+    assert all(row["memory.weights_bytes"].isdigit() for row in rows)
+
+
+def test_markdown_is_a_markdown_table(run: Run) -> None:
+    """Markdown output has a header rule."""
+    assert "|----" in run("estimate", LLAMA, "-d", "a100", "--format", "markdown", "--offline").out
+
+
+def test_several_models_give_a_list(run: Run) -> None:
+    """Two models are two documents."""
+    result = run("estimate", LLAMA, "Qwen/Qwen3-8B", "-d", "a100", "-p", "bf16", "--json", "--offline")
+    assert [item["model"]["id"] for item in json.loads(result.out)] == [LLAMA, "Qwen/Qwen3-8B"]
+
+
+def test_explain_writes_out_the_sum(run: Run) -> None:
+    """The explanation lists the weights by role and the cache by layer kind."""
+    result = run("estimate", LLAMA, "-d", "a100", "-p", "bf16", "--explain", "--offline")
+    assert "16.000 bits" in result.out
+    assert "8 heads x (128 + 128)" in result.out
+
+
+def test_offload_is_placed_and_said(run: Run) -> None:
+    """A model that a card cannot hold splits with the host that --ram describes."""
+    document = estimates(run, "meta-llama/Llama-3.1-70B", "-d", "rtx-4090", "--ram", "64GiB", "-p", "q4_k_m")
+    memory = document["estimates"][0]["memory"]
+    assert memory["fits"] is False
+    assert 0 < memory["gpu_layers"] < 80
+    assert memory["host_bytes"] > 0
+    assert document["estimates"][0]["decode"]["tokens_per_s"] > 0
+
+
+def test_context_max_fills_the_card(run: Run) -> None:
+    """--context max takes the longest context that fits."""
+    document = estimates(run, "Qwen/Qwen3-8B", "-d", "rtx-4090", "-p", "q8_0", "--context", "max")
+    assert document["workload"]["context_tokens"] == document["estimates"][0]["memory"]["max_context_tokens"]
+    assert document["estimates"][0]["memory"]["fits"] is True
+
+
+def test_a_draft_is_weighed(run: Run) -> None:
+    """--draft says what speculative decoding gains: more with more acceptance, nothing below break-even."""
+    args = ("Qwen/Qwen3-32B", "-d", "rtx-4090", "-p", "q4_k_m", "--draft", "Qwen/Qwen3-0.6B", "--acceptance")
+    gains = [estimates(run, *args, text)["estimates"][0]["speculation"]["speedup"] for text in ("0", "0.5", "0.9")]
+    assert gains[0] < 1 < gains[2]
+    assert gains == sorted(gains)
+
+
+def test_described_device(run: Run) -> None:
+    """A device may be given by its figures alone."""
+    document = estimates(run, LLAMA, "--bandwidth", "936GB/s", "--memory", "24GiB", "-p", "q4_k_m")
+    device = document["estimates"][0]["device"]
+    assert device["memory_bytes"] == 24 * 2**30
+    assert device["bandwidth_bytes_per_s"] == 936e9
+
+
+def test_a_bare_size_answers_by_name(run: Run) -> None:
+    """A size alone gives the memory, a null cache, and says how far it can be trusted."""
+    document = estimates(run, "8B", "-d", "rtx-4090", "-p", "q4_k_m")
+    assert document["model"]["basis"] == "name"
+    assert document["estimates"][0]["memory"]["kv_cache_bytes"] is None
+    assert document["estimates"][0]["assumptions"]
+
+
+ERRORS = [
+    (("estimate", "no-such/model", "-d", "a100", "--offline"), 3, "no-such/model"),
+    (("estimate", LLAMA, "-d", "rtx-4091", "--offline"), 2, "rtx-4091"),
+    (("estimate", LLAMA, "-d", "a100", "-p", "q4_k_n", "--offline"), 2, "q4_k_n"),
+    (("estimate", LLAMA, "-d", "a100", "-e", "vlm", "--offline"), 2, "vlm"),
+    (("estimate", LLAMA, "--bandwidth", "936", "--offline"), 2, "936"),
+    (("estimate", LLAMA, "-d", "a100", "--context", "100", "--offline"), 2, "100"),
+    (("estimate", LLAMA, "-d", "a100", "--kv-precision", "q9", "--offline"), 2, "q9"),
+    (("estimate", LLAMA, "-d", "a100", "--gpu-layers", "some", "--offline"), 2, "some"),
+    (("estimate", LLAMA, "-d", "a100", "--prompt", "-5", "--offline"), 2, "--prompt '-5'"),
+    (("estimate", LLAMA, "-d", "a100", "--memory", "24", "--offline"), 2, "24GiB"),
+    (("estimate", LLAMA, "-d", "a100", "--acceptance", "nan", "--offline"), 2, "nan"),
+    (("estimate", LLAMA, "-d", "a100", "--json", "--format", "csv"), 2, "--format csv"),
+    (("estimate",), 2, "MODEL"),
+    (("estimat", LLAMA), 2, "estimate"),
+    (("models", "zzzzqqq"), 3, "zzzzqqq"),
+]
+
+
+@pytest.mark.parametrize(("args", "code", "named"), ERRORS)
+def test_errors_are_one_line_with_the_users_text(run: Run, args: tuple[str, ...], code: int, named: str) -> None:
+    """An error names what was typed, exits with the documented code and prints no traceback and no data."""
+    result = run(*args)
+    assert result.code == code
+    assert named in result.err
+    assert len(result.err.strip().splitlines()) == 1
+    assert result.out == ""
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_with_an_example(run: Run, name: str) -> None:
+    """Each command's help loads and shows how it is called."""
+    result = run(name, "--help")
+    assert result.code == 0
+    assert f"sizer {name}" in result.out
+
+
+def test_no_command_shows_the_help(run: Run) -> None:
+    """`sizer` alone is no error: it shows what there is, on stdout."""
+    result = run()
+    assert (result.code, result.err) == (0, "")
+    assert result.out == run("--help").out
+
+
+def test_layers_on_the_host_need_no_described_host(run: Run) -> None:
+    """--gpu-layers is never dropped silently: a usual host is assumed and said, an engine that cannot split says so."""
+    split = ("estimate", LLAMA, "-d", "rtx-3060", "-p", "q4_k_m", "--gpu-layers")
+    document = estimates(run, *split[1:], "10")
+    assert document["estimates"][0]["memory"]["gpu_layers"] == 10
+    assert any("--ram" in note for note in document["estimates"][0]["assumptions"])
+    everything = estimates(run, *split[1:], "99")
+    assert everything["estimates"][0]["memory"]["gpu_layers"] == 32
+    assert everything["estimates"][0]["memory"]["host_bytes"] < document["estimates"][0]["memory"]["host_bytes"]
+    whole = estimates(run, LLAMA, "-d", "a100", "-e", "vllm", "-p", "bf16", "--gpu-layers", "10", "--ram", "64GiB")
+    assert whole["estimates"][0]["memory"]["gpu_layers"] == 32
+    assert any("--gpu-layers is not used" in note for note in whole["estimates"][0]["assumptions"])
+
+
+def test_a_context_beyond_the_model_s_own_is_said(run: Run) -> None:
+    """A cache longer than the model was made for is counted, and a note names the model's own length."""
+    (found,) = estimates(run, LLAMA, "-d", "a100", "-p", "bf16", "--context", "100k")["estimates"]
+    assert any("8,192" in note for note in found["assumptions"])
+    (within,) = estimates(run, LLAMA, "-d", "a100", "-p", "bf16", "--context", "8192")["estimates"]
+    assert not any("made for" in note for note in within["assumptions"])
+
+
+def test_help_is_a_table_of_contents(run: Run) -> None:
+    """The top help lists every command."""
+    result = run("--help")
+    assert all(name in result.out for name in COMMANDS)
+
+
+def test_python_answers_as_the_command(run: Run) -> None:
+    """The library's records hold what the JSON holds."""
+    document = estimates(run, "Qwen/Qwen3-8B", "-d", "rtx-4090", "-p", "q4_k_m")
+    answer = sizer.estimate("Qwen/Qwen3-8B", device="rtx-4090", precision="q4_k_m", offline=True)
+    assert answer.model.total_params == document["model"]["total_params"]
+    assert answer.estimates[0].memory.weights_bytes == document["estimates"][0]["memory"]["weights_bytes"]
+    assert answer.estimates[0].decode.tokens_per_s == document["estimates"][0]["decode"]["tokens_per_s"]
+
+
+def test_the_function_outlives_its_packages_imports() -> None:
+    """`sizer.estimate` stays the function though a package has the same name."""
+    import sizer.speed.predict
+
+    assert callable(sizer.estimate)
+
+
+def test_plot_is_drawn(run: Run, tmp_path: Path) -> None:
+    """--plot writes a picture; an ending that cannot be drawn is an error."""
+    picture = tmp_path / "out.png"
+    args = ("estimate", "Qwen/Qwen3-8B", "-d", "rtx-4090", "-p", "q8_0", "-p", "q4_k_m", "--offline", "--plot")
+    assert run(*args, str(picture)).code == 0
+    assert picture.read_bytes()[:4] == b"\x89PNG"
+    assert run(*args, str(tmp_path / "out.doc")).code == 2

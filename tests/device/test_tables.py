@@ -1,0 +1,167 @@
+"""The device tables: schema, sources, ranges, and what is derived from them."""
+
+from __future__ import annotations
+
+import re
+import statistics
+
+import pytest
+
+from sizer.device import table as rows
+from sizer.device.catalogue import find
+from sizer.device.clouds import instances, named_classes
+from sizer.device.cpu_generations import family_keys, find_family
+from sizer.device.interconnect import between_devices, pcie, to_host
+from sizer.tables import read_rows
+from sizer.units import GB, GIB
+
+KINDS = {"gpu", "cpu", "apple", "apu", "sbc", "npu", "tpu"}
+
+
+def test_keys_are_unique_and_rows_are_sourced() -> None:
+    """Every device has its own lower-case key, a known kind and a source."""
+    devices = rows.all_devices()
+    assert len({device.key for device in devices}) == len(devices)
+    for device in devices:
+        assert re.fullmatch(r"[a-z0-9.-]+", device.key), device.key
+        assert device.kind in KINDS
+        assert device.source, device.key
+
+
+def test_cores_are_sourced_and_agree_with_names() -> None:
+    """Cores have a basis, lie within what was built, sum up, and are those of a name that tells them."""
+    told = [row for row in read_rows("devices.csv") if row["cores"]]
+    assert len(told) > 100
+    for row in told:
+        cores, basis = int(row["cores"]), row["cores_basis"]
+        assert basis, row["key"]
+        assert 2 <= cores <= 256, row["key"]
+        parts = re.search(r"\d+(?: \+ \d+)+", basis)
+        assert parts is None or sum(int(part) for part in parts[0].split(" + ")) == cores, row["key"]
+        named = re.search(r"(\d+)-Core", row["name"] + row["aliases"]) if row["kind"] == "cpu" else None
+        assert named is None or int(named[1]) == cores, row["key"]
+
+
+def test_figures_are_plausible() -> None:
+    """Memory, bandwidth and peaks lie within what was ever built: a slipped unit cannot hide."""
+    for device in rows.all_devices():
+        if device.memory_bytes is not None:
+            assert 1 * GIB <= device.memory_bytes <= 600 * GIB, device.key
+        if device.bandwidth_bytes_per_s is not None:
+            assert 10 * GB <= device.bandwidth_bytes_per_s <= 30_000 * GB, device.key
+        for name, peak in device.peak_flops_per_s.items():
+            assert 1e10 <= peak <= 5e16, (device.key, name)
+        if device.release_year is not None:
+            assert 2010 <= device.release_year <= 2027, device.key
+
+
+def test_cpu_bandwidth_is_channels_times_speed() -> None:
+    """Where a CPU's channels and memory speed are known, eight bytes of each make up its bandwidth (within 12 %).
+
+    Exceptions are parts whose fabric reads less than their channels deliver.
+    """
+    limited = {"epyc-7282"}
+    for device in rows.all_devices():
+        if device.kind != "cpu" or not device.mem_channels or not device.mem_mts or device.key in limited:
+            continue
+        assert device.bandwidth_bytes_per_s is not None
+        derived = device.mem_channels * device.mem_mts * 8e6
+        assert device.bandwidth_bytes_per_s == pytest.approx(derived, rel=0.12), device.key
+
+
+@pytest.mark.parametrize("named", named_classes(), ids=lambda named: named.name)
+def test_class_is_the_median_of_its_members(named) -> None:  # type: ignore[no-untyped-def]
+    """The row that stands for a class has the median bandwidth of the class's members."""
+    members = [
+        device.bandwidth_bytes_per_s
+        for device in rows.all_devices()
+        if device.kind == named.kind
+        and re.fullmatch(named.members, device.key)
+        and device.bandwidth_bytes_per_s
+        and (device.release_year or 0) >= named.since_year
+    ]
+    device = rows.device(rows.by_key()[named.key])
+    assert len(members) >= 10
+    assert device.bandwidth_bytes_per_s == statistics.median_low(members)
+
+
+def test_instances_name_devices_of_the_table() -> None:
+    """Every cloud instance has a device that the table holds, at least one of it, and a source."""
+    for instance in instances():
+        assert instance.device_key in rows.by_key(), instance.name
+        assert instance.count >= 1
+        assert instance.source
+        device = rows.device(rows.by_key()[instance.device_key])
+        if instance.device_memory_bytes and device.memory_bytes:
+            assert instance.device_memory_bytes <= 1.01 * device.memory_bytes, instance.name
+
+
+def test_families_are_like_rows_of_the_table() -> None:
+    """Every CPU family takes its memory from a row that exists, and its pattern does not match that of a GPU."""
+    assert len(set(family_keys())) == len(family_keys())
+    for row in read_rows("cpu_families.csv"):
+        assert row["like"] in rows.by_key(), row["key"]
+        assert row["source"]
+        re.compile(row["pattern"])
+
+
+def test_aliases_and_model_numbers_lead_to_devices() -> None:
+    """Every extra alias, CPU model number and Arm part number leads to a device, and has a source."""
+    for row in read_rows("device_aliases.csv"):
+        target = find(row["alias"])
+        assert any(row["means"] in note for note in target.notes), row["alias"]
+        assert row["source"]
+    for row in read_rows("cpu_models.csv"):
+        assert find_family(row["name"]) is not None, row["name"]
+        assert int(row["first_model"]) <= int(row["last_model"])
+        assert row["source"]
+    for row in read_rows("arm_cpus.csv"):
+        assert not row["device_key"] or row["device_key"] in rows.by_key()
+        assert row["source"]
+
+
+# Parts whose memory differs from their generation's: a halved fabric, a cloud's own clock.
+UNLIKE_THEIR_FAMILY = {"epyc-7282", "xeon-6975p-c"}
+
+
+def test_families_tell_the_bandwidth_of_listed_cpus() -> None:
+    """If a listed Intel or AMD CPU were not listed, its family would give its bandwidth within 12 %."""
+    checked = 0
+    for device in rows.all_devices():
+        known = device.bandwidth_bytes_per_s
+        if device.kind != "cpu" or device.vendor not in {"intel", "amd"} or device.key in UNLIKE_THEIR_FAMILY:
+            continue
+        found = find_family(device.name)
+        assert found is not None, device.name
+        assert found.device.bandwidth_bytes_per_s == pytest.approx(known, rel=0.12), device.name
+        checked += 1
+    assert checked > 200
+
+
+def test_links_are_per_direction() -> None:
+    """NVLink 3 of an A100 is 300 GB/s each way, half of what the vendor prints; x8 slots are half of x16."""
+    a100, rtx = rows.device(rows.by_key()["a100-80gb-sxm"]), rows.device(rows.by_key()["rtx-4060"])
+    link, slot, host = between_devices(a100), between_devices(rtx), to_host(a100)
+    assert link is not None
+    assert (link.name, link.bytes_per_s) == ("NVLink 3", 300 * GB)
+    assert slot is not None
+    assert (slot.name, slot.bytes_per_s) == ("PCIe 4.0 x8", 15.5 * GB)
+    assert host is not None
+    assert host.name == "PCIe 4.0 x16"
+    assert a100.interconnect_bytes_per_s == 2 * link.bytes_per_s
+
+
+def test_stated_interconnects_agree_with_the_link_table() -> None:
+    """Wherever a device states its interconnect, the link that is found for it has the same rate (both ways)."""
+    for device in rows.all_devices():
+        if device.interconnect_bytes_per_s is None:
+            continue
+        link = between_devices(device)
+        assert link is not None, device.key
+        assert 2 * link.bytes_per_s == pytest.approx(device.interconnect_bytes_per_s), device.key
+
+
+def test_shared_memory_needs_no_link() -> None:
+    """Chips that use the host's memory have no host link; unknown slots have none either."""
+    assert to_host(rows.device(rows.by_key()["apple-m2-ultra"])) is None
+    assert pcie("") is None

@@ -1,0 +1,199 @@
+"""Operations that a layer launches, against those that transformers dispatches; and what follows from them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from metamodels import as_json, config_of, quiet
+
+from sizer.device.catalogue import find
+from sizer.device.records import Target
+from sizer.model.architecture import Architecture, Basis
+from sizer.model.families import build
+from sizer.model.read import catalogue
+from sizer.precision.store import store
+from sizer.speed.case import precision_class, reachable_bytes_per_s, speed_case
+from sizer.speed.launches import LAUNCH_S, expert_amounts, layer_count, llama_layers
+from sizer.speed.terms import decode_amounts
+from sizer.speed.traffic import decode_traffic
+from sizer.workload import Workload
+
+EAGER_LLAMA_OPERATIONS = 40
+VIEWS = frozenset(
+    [
+        "view",
+        "_unsafe_view",
+        "slice",
+        "select",
+        "transpose",
+        "t",
+        "permute",
+        "expand",
+        "unsqueeze",
+        "squeeze",
+        "detach",
+        "alias",
+        "split",
+        "unbind",
+        "as_strided",
+        "lift_fresh",
+        "split_with_sizes",
+    ]
+)
+SMALL = {
+    "hidden_size": 64,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 2,
+    "head_dim": 32,
+    "intermediate_size": 64,
+    "vocab_size": 256,
+    "max_position_embeddings": 128,
+    "pad_token_id": None,
+    "bos_token_id": None,
+    "eos_token_id": None,
+}
+
+
+def dispatched(model_type: str, class_name: str, **fields: Any) -> tuple[float, Architecture]:
+    """Device operations of one decode step of a layer, views left out, and the architecture of such a model."""
+    import torch
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    class Count(TorchDispatchMode):
+        def __init__(self) -> None:
+            super().__init__()
+            self.operations = 0
+
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            self.operations += func.__name__.split(".")[0] not in VIEWS
+            return func(*args, **(kwargs or {}))
+
+    counts, layers = [], (2, 6)
+    for number in layers:
+        config = config_of(model_type, SMALL | fields | {"num_hidden_layers": number})
+        with quiet() as transformers, torch.no_grad():
+            model = getattr(transformers, class_name)._from_config(config).to(torch.bfloat16).eval()
+            tokens = torch.arange(3, 11).reshape(1, -1)
+            cached = model(tokens, use_cache=True).past_key_values
+            with Count() as count:
+                model(tokens[:, -1:], past_key_values=cached, use_cache=True)
+        counts.append(count.operations)
+    architecture = build(as_json(config, class_name), "small", Basis.CONFIG)
+    return (counts[1] - counts[0]) / (layers[1] - layers[0]), architecture
+
+
+@pytest.mark.parametrize(
+    ("model_type", "class_name", "fields"),
+    [
+        ("llama", "LlamaForCausalLM", {}),
+        ("qwen2", "Qwen2ForCausalLM", {}),
+        ("qwen3", "Qwen3ForCausalLM", {}),
+        ("gemma2", "Gemma2ForCausalLM", {"query_pre_attn_scalar": 32}),
+        ("gemma3_text", "Gemma3ForCausalLM", {"query_pre_attn_scalar": 32}),
+        ("phi3", "Phi3ForCausalLM", {}),
+        ("olmo2", "Olmo2ForCausalLM", {}),
+        ("granite", "GraniteForCausalLM", {}),
+        ("gpt_neox", "GPTNeoXForCausalLM", {}),
+        ("glm4", "Glm4ForCausalLM", {}),
+    ],
+)
+def test_a_layer_launches_what_its_matrices_and_norms_tell(model_type, class_name, fields):
+    measured, architecture = dispatched(model_type, class_name, **fields)
+    told = EAGER_LLAMA_OPERATIONS * llama_layers(architecture, "eager") / layer_count(architecture)
+    assert told == pytest.approx(measured, rel=0.25)
+
+
+def test_grouped_experts_launch_as_many_operations_as_the_table_says():
+    dense, _ = dispatched("qwen3", "Qwen3ForCausalLM")
+    experts = {"num_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_size": 32, "decoder_sparse_step": 1}
+    sparse, _ = dispatched("qwen3_moe", "Qwen3MoeForCausalLM", **experts)
+    amounts = expert_amounts(case("Qwen/Qwen3-30B-A3B", "transformers"))
+    assert [amount.term for amount in amounts] == ["expert_calls"]
+    assert amounts[0].nominal_s / LAUNCH_S / 48 == pytest.approx(sparse - dense, abs=4)
+
+
+def case(model: str, engine: str, device: str = "h100", precision: str = "bf16", **kwargs: Any) -> Any:
+    entry = catalogue.find(model)
+    assert entry is not None
+    architecture = build(catalogue.load(entry), entry.model_id, Basis.CATALOGUE)
+    workload = kwargs.pop("workload", Workload())
+    target = Target(find(device).device, kwargs.pop("count", 1))
+    return speed_case(architecture, store(architecture, precision, engine=engine), target, workload, engine, **kwargs)
+
+
+@pytest.mark.parametrize(
+    ("version", "year", "calls"),
+    [
+        ("4.38.2 (torch 2.1)", None, 128),
+        ("4.51.3", None, 128),
+        ("4.57.1", None, 8),
+        ("5.23.0", None, 0),
+        ("", 2024, 128),
+        ("", 2025, 8),
+        ("", None, 0),
+    ],
+)
+def test_transformers_calls_the_experts_that_its_release_does(version, year, calls):
+    found = case("Qwen/Qwen3-30B-A3B", "transformers", engine_version=version, year=year)
+    launches = expert_amounts(found)[0].nominal_s / LAUNCH_S / 48
+    fixed, each = {128: (6, 10), 8: (9, 12), 0: (17, 0)}[calls]
+    assert launches == pytest.approx(fixed + each * calls)
+
+
+def test_a_batch_calls_more_experts_but_never_all_of_them_twice():
+    def launches(batch: int) -> float:
+        found = case("Qwen/Qwen3-30B-A3B", "transformers", engine_version="4.57", workload=Workload(batch_size=batch))
+        return expert_amounts(found)[0].nominal_s / LAUNCH_S / 48
+
+    assert launches(1) < launches(4) < launches(64) <= 9 + 12 * 128
+
+
+def test_layers_count_alike_where_an_engine_has_no_code_or_the_model_no_layers():
+    found = case("google/gemma-3-4b-it", "vllm").architecture
+    assert llama_layers(found, "") == layer_count(found) == 34
+    assert llama_layers(found, "kernels") > llama_layers(found, "")
+
+
+def test_a_row_split_costs_a_gather_for_every_further_card():
+    def rows(count: int, parallelism: str) -> list[float]:
+        found = case("meta-llama/Llama-2-70b-hf", "llama.cpp", "a100", "q4_0", count=count,
+                     workload=Workload(parallelism=parallelism))  # fmt: skip
+        amounts = decode_amounts(found, decode_traffic(found.architecture, found.stored, found.workload))
+        return [amount.nominal_s for amount in amounts if amount.term == "rows"]
+
+    assert rows(4, "layer") == []
+    assert rows(8, "row")[0] == pytest.approx(7 * rows(2, "row")[0])
+
+
+def test_ollama_leaves_an_integrated_intel_gpu_alone():
+    chip = find("core-ultra-7-258v").device
+    left = case("meta-llama/Llama-3.2-1B", "ollama", "core-ultra-7-258v", "q4_k_m")
+    used = case("meta-llama/Llama-3.2-1B", "llama.cpp", "core-ultra-7-258v", "q4_k_m")
+    assert (left.backend, left.device.kind, left.device.key) == ("cpu", "cpu", chip.key)
+    assert (used.backend, used.device) == ("sycl", chip)
+
+
+@pytest.mark.parametrize(
+    ("precision", "kernel", "bits"),
+    [
+        ("exl3-4.25bpw", "exl3", "exl3"),
+        ("exl2-6.00bpw", "exl2", "exl2"),
+        ("ud-q8_k_xl", "q8_0", "8bit"),
+        ("iq2_xxs", "iq2", "low"),
+        ("ud-q4_k_xl", "q4_k", "4bit"),
+        ("bf16", "half", "float"),
+        ("w8a8-int8", "w8a8-int8", "8bit"),
+    ],
+)
+def test_precisions_share_kernels(precision, kernel, bits):
+    assert precision_class(precision) == (kernel, bits)
+
+
+def test_wide_cpus_reach_less_of_what_their_specification_says():
+    narrow, wide, gpu = (find(name).device for name in ("ryzen-9-7950x", "epyc-9654", "h100"))
+    shares = [
+        (reachable_bytes_per_s(device) or 0) / (device.bandwidth_bytes_per_s or 1) for device in (narrow, wide, gpu)
+    ]
+    assert shares[0] > shares[1]
+    assert shares[2] == 1
