@@ -9,6 +9,7 @@ from sizer.answer.records import Estimate
 from sizer.device.records import Target
 from sizer.engine.engines import Engine, default_engine, find_engine
 from sizer.engine.memory_rules import engine_memory
+from sizer.engine.options import EngineOptions
 from sizer.errors import UnknownEngine
 from sizer.memory.placement import max_context_tokens, place
 from sizer.memory.records import Footprint, Placement
@@ -41,6 +42,7 @@ class Question:
     """What an estimate is asked for: a model, where it runs, at which precision and engine, for which work.
 
     `stored` is given where a file's header told the exact bytes. `context_max` asks for the longest context that fits.
+    `options` are what the engine's own flags said.
     """
 
     architecture: Architecture
@@ -53,6 +55,7 @@ class Question:
     engine_date: str = ""
     context_max: bool = False
     drafting: Drafting | None = None
+    options: EngineOptions | None = None
 
 
 def estimate(question: Question) -> Estimate:
@@ -106,6 +109,7 @@ def _case(question: Question, engine: Engine, stored: Stored) -> Case:
         parallelism=parallelism_of(engine, question.workload),
         can_offload=bool(engine.offload),
         experts_first="experts" in engine.offload,
+        options=question.options or EngineOptions(engine.name, question.engine_version),
     )
 
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from sizer.device.records import Device, Target, is_cpu
 from sizer.engine.memory_rules import EngineMemory
+from sizer.engine.options import NO_OPTIONS, EngineOptions
 from sizer.memory.footprint import whole_blocks
 from sizer.memory.kv_cache import cache_format, layer_cache_bytes
 from sizer.memory.records import Footprint, Share
@@ -20,7 +21,7 @@ from sizer.workload import Workload
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """Everything that placement looks at, in one record."""
+    """Everything that placement looks at, in one record; `options` are what the engine's own flags said."""
 
     architecture: Architecture
     stored: Stored
@@ -30,6 +31,7 @@ class Case:
     parallelism: str
     can_offload: bool
     experts_first: bool
+    options: EngineOptions = NO_OPTIONS
 
     @property
     def devices(self) -> tuple[Device, ...]:

@@ -1,0 +1,152 @@
+"""What the user told an engine with its own flags: one frozen record, read by memory, speed and the answer.
+
+Every field is None (or empty) where no flag said anything: the engine's own default of that version holds then, which
+`sizer.engine.memory_rules` knows. Names are sizer's, one for a thing that engines call differently; `given` keeps the
+engine's own words. Which flag sets which field is a row of `data/engine_flags.csv`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+FlagValue = bool | int | float | str | tuple[str, ...]
+"""What one flag holds: true for a switch, a number, a text, or the texts of a flag that repeats."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """An engine, its version and what its flags set.
+
+    Tokens and sequences
+        `context_tokens` is the longest sequence, or llama.cpp's whole `-c`, shared by its slots (0: the model's own).
+        `max_sequences` are the slots or the sequences of one step. `batch_tokens` is what one step schedules (vLLM's
+        max_num_batched_tokens, llama.cpp's logical batch), `prefill_chunk_tokens` the prompt's part of it (llama.cpp's
+        ubatch, SGLang's chunk).
+    Memory
+        `memory_fraction` is of the device (vLLM, SGLang) or of what is free (TensorRT-LLM); `cache_bytes` and
+        `cache_tokens` set the pool outright. `k_cache_type` and `v_cache_type` are the engine's own spellings.
+        `cache_on_host` is llama.cpp's --no-kv-offload, `host_cache_bytes` its prompt cache, `host_swap_bytes` a swap
+        or hierarchical cache a device, `weights_offload_bytes` weights kept on the host (vLLM's --cpu-offload-gb).
+    Splits
+        Ranks of each kind; `expert_parallel` shards experts over the tensor and data ranks. `split_mode` is none,
+        layer, row or tensor, `tensor_split` its proportions; `attention_data_parallel` SGLang's --enable-dp-attention.
+    Host
+        `gpu_layers` counts the output layer as llama.cpp does (-1: all; None: not said, `fit` may choose).
+        `tensor_overrides` are (pattern, place) in their order; `cpu_moe_layers` the first N layers' experts, -1:
+        all.
+    """
+
+    engine: str
+    version: str = ""
+    given: tuple[tuple[str, FlagValue], ...] = ()
+    unknown: tuple[tuple[str, str], ...] = ()
+
+    model: str = ""
+    hub_file: str = ""
+    weights_dtype: str = ""
+    quantization: str = ""
+
+    context_tokens: int | None = None
+    max_sequences: int | None = None
+    batch_tokens: int | None = None
+    prefill_chunk_tokens: int | None = None
+    prompt_tokens: tuple[int, ...] = ()
+    output_tokens: tuple[int, ...] = ()
+    depth_tokens: tuple[int, ...] = ()
+
+    memory_fraction: float | None = None
+    cache_bytes: int | None = None
+    cache_tokens: int | None = None
+    cache_block_tokens: int | None = None
+    k_cache_type: str = ""
+    v_cache_type: str = ""
+    state_dtype: str = ""
+    cache_on_host: bool | None = None
+    host_cache_bytes: int | None = None
+    host_swap_bytes: int | None = None
+    weights_offload_bytes: int | None = None
+    unified_cache: bool | None = None
+    whole_window_cache: bool | None = None
+    context_checkpoints: int | None = None
+
+    tensor_parallel: int | None = None
+    pipeline_parallel: int | None = None
+    data_parallel: int | None = None
+    context_parallel: int | None = None
+    expert_parallel: bool | None = None
+    attention_data_parallel: bool | None = None
+    split_mode: str = ""
+    tensor_split: tuple[float, ...] = ()
+    main_device: int | None = None
+    device_memory_limits: tuple[tuple[str, int], ...] = ()
+    devices_used: tuple[str, ...] = ()
+
+    gpu_layers: int | None = None
+    cpu_moe_layers: int | None = None
+    tensor_overrides: tuple[tuple[str, str], ...] = ()
+    operations_offload: bool | None = None
+    fit: bool | None = None
+    fit_margin_bytes: int | None = None
+    fit_context_tokens: int | None = None
+    memory_mapped: bool | None = None
+    repacked: bool | None = None
+
+    flash_attention: bool | None = None
+    graphs: bool | None = None
+    graph_max_sequences: int | None = None
+    graph_sizes: tuple[int, ...] = ()
+    attention_backend: str = ""
+    mla_mode: int | None = None
+    attention_buffer_bytes: int | None = None
+    fused_moe: bool | None = None
+    logits_all: bool | None = None
+    threads: int | None = None
+
+    vision: bool | None = None
+    vision_file: str = ""
+    vision_on_device: bool | None = None
+    images_per_prompt: int | None = None
+
+    lora: bool | None = None
+    lora_slots: int | None = None
+    lora_rank: int | None = None
+    lora_host_slots: int | None = None
+    lora_files: tuple[str, ...] = ()
+
+    draft_model: str = ""
+    draft_method: str = ""
+    draft_tokens: int | None = None
+    draft_gpu_layers: int | None = None
+    draft_context_tokens: int | None = None
+    draft_k_cache_type: str = ""
+    draft_v_cache_type: str = ""
+
+    load_bits: int | None = None
+    four_bit_type: str = ""
+    double_quantization: bool | None = None
+    device_map: str = ""
+    cache_kind: str = ""
+    cache_bits: int | None = None
+    compiled: bool | None = None
+
+    def said(self, field: str) -> bool:
+        """Whether a flag set the field."""
+        return getattr(self, field) not in (None, "", ())
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What flags set, by field, without the engine, its words and its version."""
+        own = {"engine", "version", "given", "unknown"}
+        return {field.name: getattr(self, field.name) for field in fields(self) if field.name not in own
+                and self.said(field.name)}  # fmt: skip
+
+    @property
+    def as_json(self) -> dict[str, FlagValue]:
+        """The version, where one was named, and each flag by the engine's own name."""
+        version: dict[str, FlagValue] = {"version": self.version} if self.version else {}
+        return {**version, **dict(self.given)}
+
+
+NO_OPTIONS = EngineOptions("")
+"""No engine's flags: every default holds."""
