@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from sizer.errors import UsageError
-from sizer.workload import Workload
+from sizer.workload import Split, Workload
 
 if TYPE_CHECKING:
     from sizer.answer.estimate import Drafting
@@ -45,7 +45,7 @@ class WorkAsked:
     context_tokens: int | str | None = None
     batch_size: int = 1
     kv_precision: str = "fp16"
-    parallelism: str = ""
+    parallelism: str | None = None
     gpu_layers: int | None = None
     threads: int | None = None
     drafting: Drafting | None = None
@@ -65,7 +65,7 @@ class WorkAsked:
             context_tokens=context,
             batch_size=self.batch_size,
             kv_precision=self.kv_precision,
-            parallelism=self.parallelism,
+            parallelism=Split.parse(self.parallelism) if self.parallelism else None,
             gpu_layers=self.gpu_layers,
             threads=self.threads,
         )
@@ -208,7 +208,7 @@ def estimate(
     context: int | str | None = None,
     batch: int = 1,
     kv_precision: str = "fp16",
-    parallel: str = "",
+    parallel: str | None = None,
     gpu_layers: int | None = None,
     threads: int | None = None,
     bandwidth_bytes_per_s: float | None = None,

@@ -23,9 +23,7 @@ from sizer.precision.store import store
 from sizer.speed.measured_here import as_measured_here
 from sizer.speed.predict import predict
 from sizer.speed.records import Speculation, Speed
-from sizer.workload import Workload
-
-LAYER_SPLITS = frozenset({"layer", "pipeline", "row"})
+from sizer.workload import Split, Workload
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +111,9 @@ def _case(question: Question, engine: Engine, stored: Stored) -> Case:
     )
 
 
-def parallelism_of(engine: Engine, workload: Workload) -> str:
-    """How an engine splits a model over several devices: as asked, else its own first way (`layer` or `tensor`)."""
-    asked = workload.parallelism or (engine.parallelism[0] if engine.parallelism else "layer")
-    return "layer" if asked in LAYER_SPLITS else "tensor"
+def parallelism_of(engine: Engine, workload: Workload) -> Split:
+    """How an engine splits a model over several devices: as asked, else its own first way."""
+    return workload.parallelism or (engine.parallelism[0] if engine.parallelism else Split.LAYER)
 
 
 def _speed(question: Question, case: Case, engine: Engine, placement: Placement) -> Speed | None:

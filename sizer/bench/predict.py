@@ -28,7 +28,7 @@ def predict(asked: Asked, spec: Spec, resolved: Resolved | None, engine: str) ->
         output_tokens=spec.output_tokens,
         batch_size=spec.batch_size * spec.concurrency,
         kv_precision=KV_PRECISIONS.get(spec.precision, "bf16" if engine == "transformers" else "fp16"),
-        parallelism=spec.parallelism,
+        parallelism=spec.parallelism or None,
         gpu_layers=spec.gpu_layers,
         threads=spec.threads,
     )

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from sizer.answer.estimate import parallelism_of
 from sizer.calibrate.measurements import EXCLUDING_FLAGS, Measurement
 from sizer.calibrate.rows import Resolved, resolve_measurement
 from sizer.device.kinds import device_family, memory_class
@@ -18,7 +19,7 @@ from sizer.memory.records import Placement
 from sizer.memory.shares import Case
 from sizer.speed.case import SpeedCase, groups, owners, speed_case
 from sizer.speed.law import Amount
-from sizer.speed.terms import decode_amounts, parallelism, prefill_amounts, prompt_traffic
+from sizer.speed.terms import decode_amounts, prefill_amounts, prompt_traffic
 from sizer.speed.traffic import decode_traffic
 
 NOISY_FLAGS = frozenset({"rounded", "derived", "power_limited"})
@@ -101,7 +102,7 @@ def _placement(case: SpeedCase, offloaded: bool) -> Placement | None:
     memory = engine_memory(case.engine.name, case.engine_version)
     if memory is None or not case.architecture.layers:
         return None
-    split = "tensor" if parallelism(case) == "tensor" else "layer"
+    split = parallelism_of(case.engine, case.workload)
     can_offload = bool(case.engine.offload) or offloaded
     wanted = Case(
         case.architecture,

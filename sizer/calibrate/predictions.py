@@ -18,6 +18,7 @@ from sizer.speed.law import constants
 from sizer.speed.predict import decode_of, prefill_of
 from sizer.speed.records import Decode, Prefill
 from sizer.units import GIB
+from sizer.workload import Split
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,8 +143,8 @@ def _memory_bytes(resolved: Resolved) -> int | None:
     return counted_bytes(*place(case), memory)
 
 
-def parallelism_of_row(resolved: Resolved) -> str:
-    """Tensor or layer: as the row says, else the engine's first way."""
+def parallelism_of_row(resolved: Resolved) -> Split:
+    """The split: as the row says, else the engine's first way."""
     from sizer.engine.engines import find_engine
 
     return parallelism_of(find_engine(resolved.engine), resolved.decoding)

@@ -14,7 +14,7 @@ from sizer.errors import InvalidInputFile, SizerError, UnknownModel, UnknownPrec
 from sizer.model.architecture import Architecture, Basis, Module, Role, Tensor
 from sizer.model.stored import Stored
 from sizer.units import GIB
-from sizer.workload import Workload
+from sizer.workload import Split, Workload
 
 DEFAULT_OUTPUT_TOKENS = 128
 SHARED_SHARE_OF_ACTIVE = 0.3
@@ -78,7 +78,8 @@ def workloads(row: Measurement) -> tuple[Workload, Workload]:
     output = row.output_tokens or DEFAULT_OUTPUT_TOKENS
     prompt = row.prompt_tokens or row.context_tokens or 0
     start = prompt if row.metric == "request" or row.context_tokens is None else row.context_tokens
-    split = "" if row.parallelism in {"offload", "unstated"} else row.parallelism
+    named = row.parallelism not in {"", "offload", "unstated"}
+    split = Split.parse(row.parallelism) if named else None
     decoding = Workload(start, output, start + output, row.batch, parallelism=split, threads=row.threads)
     prompt = max(1, prompt)
     return decoding, replace(decoding, prompt_tokens=prompt, context_tokens=prompt + output, threads=None)

@@ -71,7 +71,7 @@ def work_asked(options: dict[str, Any]) -> WorkAsked:
         context_tokens=options["context"],
         batch_size=options["batch"],
         kv_precision=options["kv_precision"],
-        parallelism=options["parallel"] or "",
+        parallelism=options["parallel"],
         gpu_layers=options["gpu_layers"],
         threads=options["threads"],
     )

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from sizer.device.records import Device, is_cpu
 from sizer.errors import UnknownEngine, did_you_mean
 from sizer.tables import read_rows
+from sizer.workload import Split
 
 
 class Engine(NamedTuple):
@@ -27,7 +28,7 @@ class Engine(NamedTuple):
     name: str
     runtime: str
     backends: tuple[tuple[str, str], ...]
-    parallelism: tuple[str, ...]
+    parallelism: tuple[Split, ...]
     offload: tuple[str, ...]
     aliases: tuple[str, ...]
     preferred_on: tuple[str, ...]
@@ -64,7 +65,7 @@ def _engine(row: dict[str, str]) -> Engine:
         name=row["name"],
         runtime=row["runtime"],
         backends=tuple((vendor, backend) for vendor, _, backend in pairs),
-        parallelism=tuple(row["parallelism"].split()),
+        parallelism=tuple(Split.parse(name) for name in row["parallelism"].split()),
         offload=tuple(row["offload"].split()),
         aliases=tuple(row["aliases"].split()),
         preferred_on=tuple(row["preferred_on"].split()),

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from functools import lru_cache
 
+from sizer.cache_formats import cache_format
 from sizer.engine.memory_rules import EngineMemory
 from sizer.memory.activations import activation_values_per_token, rotary_table_bytes
-from sizer.memory.kv_cache import cache_format, mixer_cache_bytes, sequence_cache_bytes, while_reading
+from sizer.memory.kv_cache import mixer_cache_bytes, sequence_cache_bytes, while_reading
 from sizer.memory.records import Footprint, Part, tree
 from sizer.model.architecture import Architecture, Tower
 from sizer.model.stored import Stored

@@ -11,6 +11,7 @@ from sizer.memory.offload import best_split, split_at
 from sizer.memory.records import Footprint, Placement, Share
 from sizer.memory.shares import Case, Held, host_tables_bytes, kv_by_layer, share_of, usable_bytes, weights_by_layer
 from sizer.model.architecture import MixerKind, Module, Role
+from sizer.workload import Split
 
 SHARDED_MODULES = frozenset(
     {Module.LINEAR, Module.LINEAR_SUBCLASS, Module.CONV1D, Module.EXPERT_STACK, Module.EMBEDDING}
@@ -46,7 +47,7 @@ def _needed(case: Case) -> Footprint:
         case.engine,
         on_cpu=case.on_cpu,
         device_count=len(case.devices),
-        ranks=len(case.devices) if case.parallelism == "tensor" else 1,
+        ranks=len(case.devices) if case.parallelism.within_layers else 1,
     )
 
 
@@ -57,7 +58,7 @@ def _missing_bytes(shares: Sequence[Share]) -> int:
 
 def _whole(case: Case, shares: Sequence[Share]) -> Placement:
     """The placement with everything on the devices, whether it fits or not."""
-    kind = "single" if len(shares) == 1 else case.parallelism
+    kind = "single" if len(shares) == 1 else _kind(case.parallelism)
     known = [share.available_bytes for share in shares if share.available_bytes is not None]
     available_bytes = sum(known) if len(known) == len(shares) else None
     shortfall_bytes = _missing_bytes(shares) if available_bytes is not None else 0
@@ -101,16 +102,33 @@ def _device_shares(case: Case, needed: Footprint) -> list[Share]:
         return [share_of(case, devices[0], held, needed)]
     if not case.architecture.layers:
         return _even_shares(case, needed)
-    if case.parallelism == "tensor":
+    if case.parallelism is Split.DATA:
+        return [share_of(case, device, _copy(case, needed), needed) for device in devices]
+    if case.parallelism.within_layers:
         held = _tensor_shard(case, needed, len(devices))
         return [share_of(case, device, held, needed) for device in devices]
     return _layer_shares(case, needed)
 
 
+def _kind(parallelism: Split) -> str:
+    """How a placement over several devices is told: by whole layers, by copies, or within layers."""
+    if parallelism is Split.DATA:
+        return "data"
+    return "layer" if parallelism.whole_layers else "tensor"
+
+
+def _copy(case: Case, needed: Footprint) -> Held:
+    """What each device of a data-parallel group holds: a whole copy, and the cache of its share of the sequences."""
+    sequences = -(-case.workload.batch_size // len(case.devices))
+    one = replace(case.workload, batch_size=sequences)
+    kv_bytes = kv_cache_bytes(case.architecture, one, case.engine)
+    return Held(needed.weights.size_bytes, kv_bytes, case.architecture.num_layers)
+
+
 def _even_shares(case: Case, needed: Footprint) -> list[Share]:
     """The shares of a model known by its name alone, whose layers nobody knows: all even, or by each card's room."""
     rooms = [usable_bytes(case.target, device, case.engine) or 0 for device in case.devices]
-    if case.parallelism == "tensor" or not sum(rooms):
+    if not case.parallelism.whole_layers or not sum(rooms):
         rooms = [1] * len(case.devices)
     sizes = [-(-needed.weights.size_bytes * room // sum(rooms)) for room in rooms]
     held = [Held(size_bytes, needed.kv_cache.size_bytes // len(sizes), 0) for size_bytes in sizes]

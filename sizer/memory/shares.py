@@ -7,16 +7,17 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import NamedTuple
 
+from sizer.cache_formats import cache_format
 from sizer.device.records import Device, Target, is_cpu
 from sizer.engine.memory_rules import EngineMemory
 from sizer.engine.options import NO_OPTIONS, EngineOptions
 from sizer.memory.footprint import whole_blocks
-from sizer.memory.kv_cache import cache_format, layer_cache_bytes
+from sizer.memory.kv_cache import layer_cache_bytes
 from sizer.memory.records import Footprint, Share
 from sizer.model.architecture import Architecture, Mixer, Module, Role, Tower
 from sizer.model.stored import Stored
 from sizer.tables import read_rows
-from sizer.workload import Workload
+from sizer.workload import Split, Workload
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,7 @@ class Case:
     workload: Workload
     target: Target
     engine: EngineMemory
-    parallelism: str
+    parallelism: Split
     can_offload: bool
     experts_first: bool
     options: EngineOptions = NO_OPTIONS

@@ -27,7 +27,7 @@ from sizer.speed.law import (
 from sizer.speed.records import Decode, Prefill, Request, Speed, StageTime
 from sizer.speed.terms import decode_amounts, parallelism, prefill_amounts, prompt_traffic
 from sizer.speed.traffic import Traffic, decode_traffic
-from sizer.workload import Workload
+from sizer.workload import Split, Workload
 
 LINK_TERMS = frozenset({"ranks", "rows", "moved", "hops", "prefill_ranks", "prefill_moved", "prefill_host"})
 OTHER_ENGINES = "other engines"
@@ -131,7 +131,7 @@ def _bandwidth_limit(step: Timed, device: Device) -> float:
 
 def replicas(case: SpeedCase) -> int:
     """Copies of the model that serve requests side by side."""
-    return len(case.devices) if parallelism(case) == "data" else 1
+    return len(case.devices) if parallelism(case) is Split.DATA else 1
 
 
 def decode_of(case: SpeedCase, fitted: Constants) -> tuple[Decode, tuple[StageTime, ...]]:

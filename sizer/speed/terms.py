@@ -13,6 +13,7 @@ from sizer.speed.case import SpeedCase, cpu_flops_per_s, nominal_flops_per_s, pr
 from sizer.speed.launches import LAYER_S, expert_amounts, layer_count, llama_layers
 from sizer.speed.law import COMPUTE, LAUNCH, MEMORY, OVERHEAD, Amount
 from sizer.speed.traffic import Traffic, copied_cache_bytes, prefill_traffic
+from sizer.workload import Split
 
 STEP_S, SEQUENCE_S, HOP_S = 1e-3, 1e-4, 1e-4
 DEFAULT_HOST_BANDWIDTH_BYTES_PER_S = 6e10
@@ -22,19 +23,28 @@ CHUNKS_IN_FLIGHT = 4
 devices of a layer split (llama.cpp n_batch and n_ubatch)."""
 
 
-def parallelism(case: SpeedCase) -> str:
-    """How several devices share the work: as asked, else the engine's first way."""
+def parallelism(case: SpeedCase) -> Split | None:
+    """How several devices share the work: as asked, else the engine's first way. None on a single device."""
     if len(case.devices) == 1:
-        return "single"
-    asked = case.workload.parallelism
-    if asked in {"", "unstated"}:
-        return case.engine.parallelism[0] if case.engine.parallelism else "layer"
-    return "tensor" if asked in {"row", "expert", "tensor+pipeline"} else "layer" if asked == "pipeline" else asked
+        return None
+    return case.workload.parallelism or (case.engine.parallelism[0] if case.engine.parallelism else Split.LAYER)
+
+
+def _within_layers(case: SpeedCase) -> bool:
+    """Whether several devices work on each layer together."""
+    split = parallelism(case)
+    return split is not None and split.within_layers
+
+
+def _whole_layers(case: SpeedCase) -> bool:
+    """Whether each of several devices holds layers of its own."""
+    split = parallelism(case)
+    return split is not None and split.whole_layers
 
 
 def tensor_ranks(case: SpeedCase) -> int:
     """Devices that work on one layer at once: a node's worth at most."""
-    if parallelism(case) != "tensor":
+    if not _within_layers(case):
         return 1
     return min(len(case.devices), LARGEST_TENSOR_GROUP)
 
@@ -47,9 +57,9 @@ def bandwidth_bytes_per_s(case: SpeedCase) -> float:
         raise SizerError(
             f"the memory bandwidth of {case.device.name!r} is not known.", "Give --bandwidth, or run 'sizer probe'."
         )
-    if parallelism(case) == "tensor":
+    if _within_layers(case):
         return min(known) * tensor_ranks(case)
-    if parallelism(case) == "data":
+    if parallelism(case) is Split.DATA:
         return known[0]
     sizes = [device.memory_bytes or 1 for device in case.devices]
     return sum(sizes) / sum(size / rate for size, rate in zip(sizes, known, strict=True))
@@ -72,7 +82,7 @@ def prompt_peak_flops_per_s(case: SpeedCase) -> float:
 def pipeline_speedup(case: SpeedCase, chunks: int) -> float:
     """How much faster n devices of a layer split read a prompt than one: c n / (c + n - 1) with c chunks in flight."""
     count = len(case.devices)
-    if count == 1 or case.engine.runtime != "llama.cpp" or parallelism(case) != "layer":
+    if count == 1 or case.engine.runtime != "llama.cpp" or not _whole_layers(case):
         return 1.0
     flying = min(chunks, CHUNKS_IN_FLIGHT)
     return flying * count / (flying + count - 1)
@@ -176,12 +186,12 @@ def _away(case: SpeedCase, share: float) -> tuple[float, float]:
 def _communication(case: SpeedCase, tokens: int, ranks: int) -> list[Amount]:
     """Two all-reduces a layer in a tensor group; a hop between neighbours of a layer split."""
     layers = layer_count(case.architecture)
-    if ranks > 1 and case.workload.parallelism == "row":
+    if ranks > 1 and parallelism(case) is Split.ROW:
         return [Amount("rows", OVERHEAD, layers * (ranks - 1) * LAYER_S)]
     if ranks > 1:
         moved = 2 * layers * case.architecture.hidden_size * 2 * tokens * 2 * (ranks - 1) / ranks
         link = case.target.link_bytes_per_s or 3e10
         return [Amount("ranks", OVERHEAD, layers * LAYER_S), Amount("moved", OVERHEAD, moved / link)]
-    if parallelism(case) == "layer":
+    if _whole_layers(case):
         return [Amount("hops", OVERHEAD, (len(case.devices) - 1) * HOP_S)]
     return []

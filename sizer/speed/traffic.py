@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from sizer.memory.kv_cache import cache_format
+from sizer.cache_formats import cache_format
 from sizer.model.architecture import Architecture, Mixer, Module, Role, Tensor, Tower
 from sizer.model.stored import Stored, StoredTensor
 from sizer.workload import Workload

@@ -20,7 +20,7 @@ from sizer.model.families import build
 from sizer.model.stored import Stored
 from sizer.precision.store import store
 from sizer.units import GIB
-from sizer.workload import Workload
+from sizer.workload import Split, Workload
 
 DENSE = {
     "model_type": "llama",
@@ -69,7 +69,7 @@ def cases(draw: st.DrawFn) -> Case:
         target = replace(target, host=HOST, host_memory_bytes=int(host_gib * GIB))
     prompt, output = draw(st.integers(1, 8192)), draw(st.integers(1, 4096))
     asked = Workload(prompt, output, prompt + output, draw(st.integers(1, 16)))
-    kind = draw(st.sampled_from(["tensor", "layer"]))
+    kind = draw(st.sampled_from([Split.TENSOR, Split.LAYER]))
     return Case(architecture, stored, asked, target, memory, kind, engine == "llama.cpp", engine == "llama.cpp")
 
 
@@ -162,7 +162,7 @@ def test_a_split_leaves_the_engine_its_margin(memory_gib: float, name: str) -> N
     assert memory is not None
     card = Device("card", "Card", "maker", "gpu", int(memory_gib * GIB), 1e12)
     target = Target(card, host=HOST, host_memory_bytes=256 * GIB)
-    _, placement = place(Case(architecture, stored, Workload(), target, memory, "layer", True, True))
+    _, placement = place(Case(architecture, stored, Workload(), target, memory, Split.LAYER, True, True))
     assert placement.fits
     if placement.host is not None and placement.gpu_layers:
         assert placement.device_bytes + GIB <= (placement.available_bytes or 0)

@@ -12,18 +12,19 @@ from hypothesis import strategies as st
 
 from sizer.answer.records import Estimate
 from sizer.api import DeviceAsked, WorkAsked, estimates, targets
+from sizer.cache_formats import cache_format, cache_formats
 from sizer.device.records import Device, Target
 from sizer.engine.memory_rules import LAYER_CODES, engine_memory
 from sizer.errors import UnknownPrecision
 from sizer.memory.activations import activation_values_per_token
-from sizer.memory.kv_cache import cache_format, cache_formats, sequence_cache_bytes
+from sizer.memory.kv_cache import sequence_cache_bytes
 from sizer.memory.placement import max_context_tokens, place
 from sizer.memory.shares import Case
 from sizer.model.architecture import Architecture
 from sizer.model.families import build
 from sizer.model.read.resolve import resolve
 from sizer.model.stored import Stored, StoredTensor
-from sizer.workload import Workload
+from sizer.workload import Split, Workload
 
 GIB = 2**30
 
@@ -69,7 +70,7 @@ def case(  # noqa: PLR0917 - each test varies some of these
     target = Target(gpu(memory_gib), count)
     if host_gib is not None:
         target = replace(target, host=HOST, host_memory_bytes=int(host_gib * GIB))
-    kind = "tensor" if engine == "vllm" else "layer"
+    kind = Split.TENSOR if engine == "vllm" else Split.LAYER
     asked = workload or Workload()
     return Case(architecture, stored_16_bit(architecture), asked, target, memory, kind, True, engine == "llama.cpp")
 

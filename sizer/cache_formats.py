@@ -1,0 +1,44 @@
+"""Formats that cached keys and values are stored in: rows of `data/kv_formats.csv`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+from sizer.errors import UnknownPrecision, did_you_mean
+from sizer.tables import read_rows
+
+
+@dataclass(frozen=True, slots=True)
+class CacheFormat:
+    """How cached values are stored: `block_bytes` for every `block_values` values of a row."""
+
+    key: str
+    block_values: int
+    block_bytes: int
+
+    def row_bytes(self, values: int) -> int:
+        """Bytes of one row of `values` values, rounded up to whole blocks."""
+        return -(-values // self.block_values) * self.block_bytes
+
+
+@cache
+def cache_formats() -> dict[str, CacheFormat]:
+    """The cache formats of `data/kv_formats.csv` by key."""
+    return {
+        row["key"]: CacheFormat(row["key"], int(row["block_values"]), int(row["block_bytes"]))
+        for row in read_rows("kv_formats.csv")
+    }
+
+
+def cache_format(name: str) -> CacheFormat:
+    """The cache format of a name; UnknownPrecision with the nearest names otherwise."""
+    if not isinstance(name, str):
+        raise UnknownPrecision(f"unknown --kv-precision {name!r}.", f"Known: {', '.join(cache_formats())}.")
+    key = {"f16": "fp16", "f32": "fp32", "float16": "fp16", "bfloat16": "bf16", "fp8_e4m3": "fp8", "fp8_e5m2": "fp8"}
+    formats = cache_formats()
+    wanted = key.get(name.lower(), name.lower())
+    if wanted not in formats:
+        hint = did_you_mean(wanted, formats) or f"Known: {', '.join(formats)}."
+        raise UnknownPrecision(f"unknown --kv-precision {name!r}.", hint)
+    return formats[wanted]
