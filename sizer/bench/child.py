@@ -5,24 +5,30 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import selectors
+import queue
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from sizer.bench.death import describe_death, oom_kills
-from sizer.bench.records import Outcome, Spec
+from sizer.bench.processes import end_tree
+from sizer.bench.records import SPEC_FILE, Outcome, Spec
 from sizer.bench.scratch import scratch_folder
 from sizer.errors import BenchmarkFailed, DoesNotFit, ModelError, SizerError, UsageError
 
 STDERR_LINES_KEPT = 40
 GRACE_S = 5.0
+# Windows does not let Ctrl-C through to a thread that waits: it wakes up to listen for it.
+LONGEST_DEAF_S = 1.0
+# What asks a program to end: a terminal that closes is SIGHUP, on Windows SIGBREAK.
+ENDING_SIGNALS = ("SIGTERM", "SIGHUP", "SIGBREAK")
 # The errors a worker may name; anything else that goes wrong in it is a BenchmarkFailed.
 ERRORS: Mapping[str, type[SizerError]] = {
     "DoesNotFit": DoesNotFit,
@@ -54,7 +60,7 @@ def measure(spec: Spec, timeout_s: float, progress: Progress = silent) -> Outcom
         except KeyboardInterrupt:
             raise BenchmarkFailed("The benchmark was interrupted.", "Nothing was saved and nothing is left.") from None
         finally:
-            _end(worker)
+            _end(worker, listener)
         if not finished and listener.result is None:
             raise BenchmarkFailed(
                 f"The benchmark hung: no result within {timeout_s:g} s (last seen {listener.stage}).",
@@ -79,27 +85,50 @@ class _Listener:
         self.error: dict[str, str] | None = None
         self.stderr_lines: deque[str] = deque(maxlen=STDERR_LINES_KEPT)
         self._rests = {"stdout": b"", "stderr": b""}
+        self._chunks: queue.SimpleQueue[tuple[str, bytes]] = queue.SimpleQueue()
+        # A thread a pipe, because Windows cannot wait for several pipes at once.
+        self._readers = [
+            threading.Thread(target=self._read, args=(name, pipe), daemon=True, name=f"bench-{name}")
+            for name, pipe in (("stdout", worker.stdout), ("stderr", worker.stderr))
+        ]
+        for reader in self._readers:
+            reader.start()
+
+    def _read(self, name: str, pipe: IO[bytes]) -> None:
+        """Hand on what comes out of one pipe until its end, which is an empty chunk."""
+        chunk = b"begin"
+        while chunk:
+            try:
+                chunk = os.read(pipe.fileno(), 65536)
+            except (OSError, ValueError):
+                chunk = b""
+            self._chunks.put((name, chunk))
 
     def listen(self, deadline: float) -> bool:
-        """Block on the pipes until the worker is done (True) or the deadline has passed (False)."""
-        assert self.worker.stdout is not None
-        assert self.worker.stderr is not None
-        with selectors.DefaultSelector() as pipes:
-            pipes.register(self.worker.stdout, selectors.EVENT_READ, "stdout")
-            pipes.register(self.worker.stderr, selectors.EVENT_READ, "stderr")
-            while pipes.get_map() and self.result is None and self.error is None:
-                left_s = deadline - time.monotonic()
-                if left_s <= 0:
-                    return False
-                for key, _ in pipes.select(left_s):
-                    chunk = os.read(key.fd, 65536)
-                    if not chunk:
-                        pipes.unregister(key.fileobj)
-                    self._take(key.data, chunk)
+        """Wait for the pipes until the worker is done (True) or the deadline has passed (False)."""
+        still_open = len(self._readers)
+        while still_open and self.result is None and self.error is None:
+            left_s = deadline - time.monotonic()
+            if left_s <= 0:
+                return False
+            try:
+                name, chunk = self._chunks.get(timeout=min(left_s, LONGEST_DEAF_S))
+            except queue.Empty:
+                continue
+            still_open -= not chunk
+            self._take(name, chunk)
         if self.result is None and self.error is None:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.worker.wait(GRACE_S)
         return True
+
+    def close(self, seconds: float) -> None:
+        """Read the pipes to their ends, for `seconds` at most, and close them: then none that inherited them lives."""
+        deadline = time.monotonic() + seconds
+        for reader, pipe in zip(self._readers, (self.worker.stdout, self.worker.stderr), strict=True):
+            reader.join(max(0.0, deadline - time.monotonic()))
+            if pipe is not None and not reader.is_alive():
+                pipe.close()
 
     def _take(self, name: str, chunk: bytes) -> None:
         *lines, self._rests[name] = (self._rests[name] + chunk).split(b"\n")
@@ -129,13 +158,20 @@ class _Listener:
 
 
 def _start(spec: Spec) -> subprocess.Popen[bytes]:
+    written = Path(spec.scratch) / SPEC_FILE
+    try:
+        written.write_text(spec.to_json(), encoding="utf-8")
+    except OSError as error:
+        raise BenchmarkFailed(
+            f"{str(written)!r} cannot be written ({error.strerror}).", "Free space, or point TMPDIR elsewhere."
+        ) from error
     package_root = str(Path(__file__).resolve().parents[2])
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(filter(None, [package_root, os.environ.get("PYTHONPATH", "")])),
         "PYTHONSAFEPATH": "1",
         "PYTHONUNBUFFERED": "1",
-        "TMPDIR": spec.scratch,
+        **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), spec.scratch),
         "TOKENIZERS_PARALLELISM": "false",
         "TRANSFORMERS_VERBOSITY": "error",
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
@@ -150,17 +186,18 @@ def _start(spec: Spec) -> subprocess.Popen[bytes]:
     if spec.device == "cpu":
         environment["CUDA_VISIBLE_DEVICES"] = ""
     return subprocess.Popen(  # noqa: S603 - our own module, in our own interpreter
-        [sys.executable, "-m", "sizer.bench.worker", spec.to_json()],
+        [sys.executable, "-m", "sizer.bench.worker", str(written)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=environment,
         start_new_session=True,
+        creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),  # the same for Windows
     )
 
 
-def _end(worker: subprocess.Popen[bytes]) -> None:
-    """Leave nothing of the worker: close its lifeline, kill its process group, reap it, wait for its grandchildren.
+def _end(worker: subprocess.Popen[bytes], listener: _Listener) -> None:
+    """Leave nothing of the worker: close its lifeline, kill all it started, reap it, wait for its grandchildren.
 
     Ranks that torch's launcher put into sessions of their own hold the lifeline too; the ends of the output pipes,
     which they inherit, tell when the last is gone.
@@ -169,10 +206,9 @@ def _end(worker: subprocess.Popen[bytes]) -> None:
     with _deaf_to_interrupts():
         if worker.stdin is not None:
             worker.stdin.close()
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(worker.pid, signal.SIGKILL)
+        end_tree(worker.pid)
         worker.wait()
-        _drain(worker, GRACE_S)
+        listener.close(GRACE_S)
 
 
 @contextlib.contextmanager
@@ -188,21 +224,6 @@ def _deaf_to_interrupts() -> Iterator[None]:
         signal.signal(signal.SIGINT, previous)
 
 
-def _drain(worker: subprocess.Popen[bytes], seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    with selectors.DefaultSelector() as pipes:
-        for pipe in (worker.stdout, worker.stderr):
-            if pipe is not None and not pipe.closed:
-                pipes.register(pipe, selectors.EVENT_READ)
-        while pipes.get_map() and (left_s := deadline - time.monotonic()) > 0:
-            for key, _ in pipes.select(left_s):
-                if not os.read(key.fd, 65536):
-                    pipes.unregister(key.fileobj)
-    for pipe in (worker.stdout, worker.stderr):
-        if pipe is not None:
-            pipe.close()
-
-
 def _named_error(error: Mapping[str, str]) -> SizerError:
     kind = ERRORS.get(error.get("type", ""), BenchmarkFailed)
     return kind(error.get("message", "The benchmark failed."), error.get("hint", ""))
@@ -210,14 +231,14 @@ def _named_error(error: Mapping[str, str]) -> SizerError:
 
 @contextlib.contextmanager
 def _terminable() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end a benchmark as Ctrl-C does, so that it cleans up (main thread only)."""
+    """Let the signals that end a program do so as Ctrl-C does, so that it cleans up (main thread only)."""
 
     def interrupt(_number: int, _frame: object) -> None:
         raise KeyboardInterrupt
 
     previous = {}
     try:
-        for number in (signal.SIGTERM, signal.SIGHUP):
+        for number in filter(None, (getattr(signal, name, None) for name in ENDING_SIGNALS)):
             previous[number] = signal.signal(number, interrupt)
     except ValueError:
         pass  # not the main thread: the caller's signals are the caller's

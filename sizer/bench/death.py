@@ -18,6 +18,18 @@ _MEMORY_TALK = re.compile(
 _DISK_TALK = re.compile(r"No space left on device|Disk quota exceeded|\[Errno 28\]|\[Errno 122\]")
 
 
+# How Windows ends a process that fails, by its status: ntstatus.h, as Microsoft's [MS-ERREF] lists it.
+WINDOWS_CRASHES = {
+    0xC0000005: "access violation",
+    0xC000001D: "illegal instruction",
+    0xC00000FD: "stack overflow",
+    0xC0000135: "a DLL is missing",
+    0xC0000374: "heap corruption",
+    0xC0000409: "stack buffer overrun",
+}
+WINDOWS_OUT_OF_MEMORY = frozenset({0xC0000017, 0xC000012D})  # no memory; commitment limit reached
+
+
 def is_memory_talk(text: str) -> bool:
     """Whether an error's text says that memory could not be had."""
     return _MEMORY_TALK.search(text) is not None
@@ -56,8 +68,10 @@ def describe_death(returncode: int | None, stage: str, oom_killed: bool, stderr:
         return disk_full(stage)
     if returncode is not None and returncode < 0:
         return _killed(-returncode, stage, oom_killed, talk)
-    if is_memory_talk(talk):
+    if is_memory_talk(talk) or returncode in WINDOWS_OUT_OF_MEMORY:
         return out_of_memory(stage)
+    if returncode in WINDOWS_CRASHES:
+        return _crashed(WINDOWS_CRASHES[returncode], stage)
     said = f": {last[:300]}" if last else ""
     return BenchmarkFailed(
         f"The benchmark process ended with status {returncode} while {stage}{said}.",
@@ -67,16 +81,20 @@ def describe_death(returncode: int | None, stage: str, oom_killed: bool, stderr:
 
 def _killed(number: int, stage: str, oom_killed: bool, talk: str) -> BenchmarkFailed:
     name = signal.Signals(number).name if number in {item.value for item in signal.Signals} else f"signal {number}"
-    if number == signal.SIGKILL and oom_killed:
+    if name == "SIGKILL" and oom_killed:
         return BenchmarkFailed(f"The kernel killed the benchmark for want of memory while {stage}.", LESS_MEMORY)
     if is_memory_talk(talk):
         return out_of_memory(stage)
-    if number == signal.SIGKILL:
+    if name == "SIGKILL":
         return BenchmarkFailed(
             f"The benchmark process was killed ({name}) while {stage}.",
             f"Someone stopped it, or its memory limit did: {LESS_MEMORY[0].lower()}{LESS_MEMORY[1:]}",
         )
+    return _crashed(name, stage)
+
+
+def _crashed(how: str, stage: str) -> BenchmarkFailed:
     return BenchmarkFailed(
-        f"The benchmark process crashed ({name}) while {stage}.",
+        f"The benchmark process crashed ({how}) while {stage}.",
         "The fault is in the engine or its driver: update it, or try another --precision or --device cpu.",
     )

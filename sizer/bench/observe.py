@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from sizer.bench.records import Caution
 from sizer.bench.run_warnings import MAX_FOREIGN_CPU_SHARE, Warn
+
+PAGE_BYTES = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +41,7 @@ def snapshot() -> Snapshot:
         busy_s=sum(counted) - idle_s,
         own_s=_own_cpu_s(),
         wall_s=time.perf_counter(),
-        swapped_pages=_counters("/proc/vmstat", "pswpin", "pswpout"),
+        swapped_pages=_swapped_pages(),
         throttled=_throttle_count(),
         quota_waits=_counters(_cgroup_file("cpu.stat"), "nr_throttled"),
     )
@@ -101,15 +105,32 @@ def process_peak_bytes() -> int | None:
 
 
 def resource_peak_bytes(children: bool = False) -> int | None:
-    """The largest resident set by `getrusage`, of this process or of its largest finished child."""
-    import sys
+    """The largest resident set of this process, or of its largest finished child where the system keeps it."""
+    if sys.platform != "win32":
+        with contextlib.suppress(ImportError):
+            import resource
 
-    try:
-        import resource
-    except ImportError:
-        return None
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN if children else resource.RUSAGE_SELF)
-    return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+            usage = resource.getrusage(resource.RUSAGE_CHILDREN if children else resource.RUSAGE_SELF)
+            return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return None if children else _largest_working_set()
+
+
+def _largest_working_set() -> int | None:
+    """Windows' counter of the same; nobody keeps it of children that have ended."""
+    import psutil
+
+    peak = getattr(psutil.Process().memory_info(), "peak_wset", None)
+    return int(peak) if peak is not None else None
+
+
+def _swapped_pages() -> int:
+    """Pages swapped in and out since boot; 0 where the system does not tell (Windows)."""
+    if Path("/proc/vmstat").exists():
+        return _counters("/proc/vmstat", "pswpin", "pswpout")
+    import psutil
+
+    swap = psutil.swap_memory()
+    return (swap.sin + swap.sout) // PAGE_BYTES
 
 
 def _counters(path: str, *names: str) -> int:

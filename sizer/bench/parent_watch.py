@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import threading
+
+from sizer.bench.processes import KILL, end_own_group
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
@@ -26,22 +27,21 @@ def _wait_for_end(descriptor: int) -> None:
         while os.read(descriptor, 4096):
             pass
     finally:
-        os.killpg(os.getpgrp(), signal.SIGKILL)
+        end_own_group()
 
 
 def _die_with_parent() -> None:
-    if not sys.platform.startswith("linux"):
-        return
-    import ctypes
+    if sys.platform.startswith("linux"):
+        import ctypes
 
-    parent = os.getppid()
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it died before the kernel was told
-        os.killpg(os.getpgrp(), signal.SIGKILL)
+        parent = os.getppid()
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, KILL)
+        if os.getppid() != parent:  # it died before the kernel was told
+            end_own_group()
 
 
 def _offer_to_the_oom_killer() -> None:
-    """Ask the kernel to take this process before its parent, which has the results to report."""
+    """Ask Linux to take this process before its parent, which has the results to report; elsewhere nothing happens."""
     from pathlib import Path
 
     try:

@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 SCHEMA_VERSION = 1
+SPEC_FILE = "spec.json"
+"""The spec's file in the scratch folder: a command line has room for 32,767 characters on Windows, a config more."""
 
 
 @dataclass(frozen=True, slots=True)

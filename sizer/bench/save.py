@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import fcntl
+import errno
 import io
 import os
 import tempfile
@@ -46,6 +46,8 @@ COLUMNS = (
     "model_file_gib",
     "flags",
 )
+# Writers hold the lock for milliseconds; a minute means that one of them is stuck.
+LONGEST_WAIT_S = 60.0
 # Warnings that make a row no measure of the device alone; `sizer validate` and `calibrate` know these flags.
 FLAGS = {"spilled": "offload", "swapping": "suspect", "throttled": "power_limited", "on-battery": "power_limited"}
 
@@ -157,10 +159,16 @@ def _umask() -> int:
 
 @contextlib.contextmanager
 def _locked(target: Path) -> Iterator[None]:
-    """Hold the lock of the file's folder: the file itself is replaced, so a lock on it would be lost."""
-    descriptor = os.open(target.parent, os.O_RDONLY)
+    """Hold a lock beside the file, gone afterwards: the file itself is replaced, so a lock on it would be lost."""
+    from filelock import FileLock, Timeout
+
+    lock = target.with_name(f".{target.name}.lock")
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
+        with FileLock(lock, timeout=LONGEST_WAIT_S):
+            try:
+                yield
+            finally:
+                with contextlib.suppress(OSError):  # Windows keeps an open file: there the library removes it
+                    lock.unlink()
+    except Timeout:
+        raise OSError(errno.EBUSY, f"another program holds {str(lock)!r}") from None

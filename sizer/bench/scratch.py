@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -18,6 +17,8 @@ LOCK = "in-use"
 @contextlib.contextmanager
 def scratch_folder() -> Iterator[Path]:
     """A new folder, removed at the end with all in it. Folders of killed runs, whose lock is free, go first."""
+    from filelock import FileLock
+
     parent = Path(tempfile.gettempdir())
     _sweep(parent)
     try:
@@ -28,8 +29,7 @@ def scratch_folder() -> Iterator[Path]:
             "Free space, or point TMPDIR elsewhere.",
         ) from error
     try:
-        with (folder / LOCK).open("w", encoding="ascii") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with FileLock(folder / LOCK):
             yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -37,6 +37,19 @@ def scratch_folder() -> Iterator[Path]:
 
 def _sweep(parent: Path) -> None:
     for folder in parent.glob(f"{PREFIX}*"):
-        with contextlib.suppress(OSError), (folder / LOCK).open("r+", encoding="ascii") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if _is_left(folder):
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_left(folder: Path) -> bool:
+    """Whether the run that made a folder is gone: its lock is there, and nobody holds it."""
+    from filelock import FileLock, Timeout
+
+    lock = folder / LOCK
+    try:
+        if lock.is_file():
+            with FileLock(lock, timeout=0):
+                return True
+    except (OSError, Timeout):
+        return False
+    return False

@@ -1,4 +1,4 @@
-"""The child process: `python -m sizer.bench.worker SPEC` runs one backend and writes event lines to stdout."""
+"""The child process: `python -m sizer.bench.worker FILE` runs one backend and writes event lines to stdout."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NoReturn
 
 from sizer.bench.death import disk_full, is_disk_talk, is_memory_talk, out_of_memory
@@ -53,9 +54,9 @@ def is_first_rank() -> bool:
 
 
 def main() -> NoReturn:
-    """Run the spec of the command line. The exit status is only for torch's launcher: the events are the answer."""
+    """Run the spec in the named file. The exit status is only for torch's launcher: the events are the answer."""
     hold()
-    spec = Spec.from_json(sys.argv[1])
+    spec = Spec.from_json(Path(sys.argv[1]).read_text(encoding="utf-8"))
     if spec.parallelism and spec.device_count > 1 and "RANK" not in os.environ:
         from sizer.bench.launch import launch
 

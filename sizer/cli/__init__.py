@@ -8,6 +8,7 @@ from typing import NoReturn
 
 import click
 
+from sizer.cli.console import print_what_can_be_printed
 from sizer.errors import SizerError, did_you_mean
 
 # Command -> what it answers. Each lives in its own module here, as `command`; none is imported to print this table.
@@ -79,6 +80,7 @@ def cli(debug: bool) -> None:
 
 def main(args: list[str] | None = None) -> NoReturn:
     """Run the command line and exit with the documented code: stdout is data, stderr is talk."""
+    print_what_can_be_printed()
     asked = sys.argv[1:] if args is None else args
     try:
         result = cli.main(args=asked or ["--help"], prog_name="sizer", standalone_mode=False)

@@ -49,8 +49,7 @@ class Team:
         self._finish.abort()
         for thread in self._threads:
             thread.join(LONGEST_WAIT_S)
-        if self._own:
-            os.sched_setaffinity(0, self._own)
+        _settle(0, self._own)
 
     def _serve(self, rank: int) -> None:
         self._pin(rank)
@@ -73,7 +72,13 @@ class Team:
         if self._own:
             cpus = sorted(self._own)
             cpu = cpus[rank * len(cpus) // self.size] if self.size <= len(cpus) else cpus[rank % len(cpus)]
-            os.sched_setaffinity(threading.get_native_id(), {cpu})
+            _settle(threading.get_native_id(), {cpu})
+
+
+def _settle(thread: int, cpus: set[int]) -> None:
+    """Let a thread (0: the caller) run on these CPUs alone; without any, or where there is no such call, anywhere."""
+    if cpus and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(thread, cpus)
 
 
 def _affinity() -> set[int]:
