@@ -30,11 +30,6 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 LLAMA = "meta-llama/Meta-Llama-3-8B-Instruct"
 MIXTURE = "Qwen/Qwen3-30B-A3B"
-COLUMNS = (
-    "id source_url source_date engine engine_version backend model precision precision_as_printed device device_count "
-    "parallelism threads batch prompt_tokens context_tokens output_tokens metric prefill_tokens_per_s "
-    "decode_tokens_per_s memory_gib total_params_b active_params_b model_file_gib flags"
-).split()
 CASES = (  # name, catalogued config, precision, batches, prompts, seconds that it may need
     ("llama-bf16", LLAMA, "bf16", (1, 4, 16), (512, 4096), 60),
     ("mixture-bf16", MIXTURE, "bf16", (1, 4, 16), (512, 4096), 120),
@@ -45,6 +40,12 @@ CASES = (  # name, catalogued config, precision, batches, prompts, seconds that 
 OUTPUT_TOKENS, RUNS = 48, 3
 SHARE_OF_MEMORY = 0.62
 """Weights may take this share of a card; a mixture's layers are cut until they do."""
+
+
+def columns() -> list[str]:
+    """The columns of data/measurements.csv."""
+    with (ROOT / "data" / "measurements.csv").open(encoding="utf-8") as lines:
+        return lines.readline().strip().split(",")
 
 
 class Check:
@@ -59,7 +60,7 @@ class Check:
         self.found: dict[str, Any] = {"machine": machine(self.cuda), "cells": [], "left_out": []}
         out.mkdir(parents=True, exist_ok=True)
         with (out / "rows.csv").open("w", encoding="utf-8", newline="") as lines:
-            csv.DictWriter(lines, COLUMNS, lineterminator="\n").writeheader()
+            csv.DictWriter(lines, columns(), lineterminator="\n").writeheader()
 
     def left_s(self) -> float:
         """Seconds until the run must have ended."""
@@ -78,10 +79,10 @@ class Check:
     def add(self, cell: dict[str, Any]) -> None:
         """Keep a cell: a line of the CSV, and the JSON anew."""
         number = len(self.found["cells"]) + 1
-        row = {name: cell.get(name, "") for name in COLUMNS}
+        row = {name: cell.get(name, "") for name in columns()}
         row.update(id=f"gpu-check-{number:04d}", source_date=date.today().isoformat(), metric="decode")
         with (self.out / "rows.csv").open("a", encoding="utf-8", newline="") as lines:
-            csv.DictWriter(lines, COLUMNS, lineterminator="\n").writerow(row)
+            csv.DictWriter(lines, columns(), lineterminator="\n").writerow(row)
         self.found["cells"].append({**cell, "id": row["id"]})
         self.save()
 
@@ -109,7 +110,8 @@ def machine(cuda: bool) -> dict[str, Any]:
         found |= {"multiprocessors": properties.multi_processor_count, "cuda": torch.version.cuda}
         query = ["nvidia-smi", "--query-gpu=driver_version,power.limit,clocks.max.sm,clocks.max.mem", "--format=csv"]
         with contextlib.suppress(OSError, subprocess.SubprocessError):
-            found["nvidia_smi"] = subprocess.run(query, capture_output=True, text=True, timeout=20).stdout.strip()
+            told = subprocess.run(query, capture_output=True, text=True, timeout=20, check=False)
+            found["nvidia_smi"] = told.stdout.strip()
     else:
         found |= {"device": found["processor"], "memory_bytes": None}
     return found
