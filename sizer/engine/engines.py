@@ -1,28 +1,43 @@
-"""Which engine runs what: its runtime, its backend on a device, how it splits, and which one people use by default."""
+"""What an engine is: one record that answers where it runs, how it splits, what it runs and how it takes memory."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
-from typing import NamedTuple
+from typing import TYPE_CHECKING
 
+from sizer.device.chip_parts import UNIFIED_KINDS
 from sizer.device.records import Device, is_cpu
-from sizer.errors import UnknownEngine, did_you_mean
+from sizer.engine.releases import rule_in_force, rules
+from sizer.errors import UnknownEngine, UsageError, did_you_mean
 from sizer.tables import read_rows
 from sizer.workload import Split
 
+if TYPE_CHECKING:
+    from sizer.engine.memory_rules import EngineMemory
+    from sizer.precision.names import Precision
 
-class Engine(NamedTuple):
+ANY_VENDOR_KINDS = frozenset({"gpu", *UNIFIED_KINDS})
+"""Kinds of device that a backend for any vendor runs on (Vulkan): TPUs and neural accelerators have none."""
+USUAL_BACKEND = frozenset({"", "gpu"})
+"""What asks for the backend that a device usually has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
     """One inference engine.
 
     `runtime` is the engine whose kernels it shares: the constants of an engine shrink toward its runtime's.
-    `backends` maps a vendor (or `cpu`, `any`, or a vendor's kind: `intel-apu`) to the backend used there; `cpu` on a
-    chip with a GPU means that the engine leaves the GPU alone. `parallelism` and `offload` are the ways
+    `backends` maps a vendor (or `cpu`, `any`, or a vendor's kind: `intel-apu`) to the backend used there, the usual one
+    first; `cpu` on a chip with a GPU means that the engine leaves the GPU alone. `parallelism` and `offload` are the ways
     it splits a model over devices and with the host. `preferred_on` are the vendors whose owners take it first.
     `accumulates` is the width that its 16-bit products are summed in: cards may do fp16 sums at twice the fp32 rate.
     `cache_growth` is `concatenated` where each step copies the cache to append to it, and repeats grouped heads.
     `layer_operations` says how it runs a layer (`data/layer_operations.csv`): `eager`, `kernels`, or empty where the
     fusing of its kernels makes the layers of all models alike.
     `latent_prefill` is `absorbed` where a prompt's latent attention (MLA) works on the latent itself, as in decoding.
+    `no_ladder` is why no precisions of it are listed to choose from; empty where `data/ladders.csv` has some.
     """
 
     name: str
@@ -36,21 +51,137 @@ class Engine(NamedTuple):
     cache_growth: str
     layer_operations: str
     latent_prefill: str
+    no_ladder: str
     source: str
 
-    def backend(self, device: Device) -> str | None:
-        """The backend that runs on a device, best first; None where the engine has none for it."""
-        by_vendor = dict(self.backends)
+    def backends_on(self, device: Device) -> tuple[str, ...]:
+        """The backends that run on a device, the usual one first; none where the engine has none for it."""
         if is_cpu(device):
-            return by_vendor.get("cpu")
-        if device.kind == "npu" and "npu" in by_vendor.values():
-            return "npu"
-        own = by_vendor.get(f"{device.vendor}-{device.kind}") or by_vendor.get(device.vendor)
-        return own or by_vendor.get("any")
+            wanted: Sequence[str] = ("cpu",)
+        elif device.kind == "npu" and any(backend == "npu" for _, backend in self.backends):
+            return ("npu",)
+        else:
+            wanted = (f"{device.vendor}-{device.kind}", device.vendor)
+            wanted = (*wanted, "any") if device.kind in ANY_VENDOR_KINDS else wanted
+        found = [backend for place in wanted for vendor, backend in self.backends if vendor == place]
+        return tuple(dict.fromkeys(found))
+
+    def backend(self, device: Device) -> str | None:
+        """The backend that runs on a device, the usual one; None where the engine has none for it."""
+        return next(iter(self.backends_on(device)), None)
 
     def leaves_gpu(self, device: Device) -> bool:
         """True of a chip whose GPU the engine leaves alone: its CPU computes."""
         return not is_cpu(device) and self.backend(device) == "cpu"
+
+    def backend_asked(self, asked: str, device: Device) -> str | None:
+        """The backend of a device for what was asked: nothing and `gpu` mean the usual one, `a+b` shares the work.
+
+        Raises UsageError for a backend that the engine has not got for the device.
+        """
+        own = self.backends_on(device)
+        if asked in USUAL_BACKEND:
+            return own[0] if own else None
+        known = {*own, "cpu"} if self._has("cpu") else set(own)
+        if not set(asked.split("+")) <= {part for name in known for part in (name, *name.split("+"))}:
+            listed = ", ".join(sorted(known)) or "no backend"
+            raise UsageError(f"{self.name} has no backend {asked!r} for {device.name}.", f"It has {listed}.")
+        return asked
+
+    def _has(self, backend: str) -> bool:
+        return any(backend in own.split("+") for _, own in self.backends)
+
+    def require_device(self, device: Device) -> None:
+        """Raises UnknownEngine where the engine does not run on a device, naming where it does."""
+        if self.backend(device) is None:
+            places = ", ".join(dict.fromkeys(_place(vendor) for vendor, _ in self.backends))
+            raise UnknownEngine(f"{self.name} does not run on {device.name}.", f"It runs on {places}.")
+
+    def split(self, asked: Split | None) -> Split:
+        """How it splits a model over several devices: as asked, else its first way, else whole layers.
+
+        Raises UsageError for a way that the engine has not got.
+        """
+        if asked is None:
+            return self.parallelism[0] if self.parallelism else Split.LAYER
+        own = set(self.parallelism)
+        if asked in own or (asked.whole_layers and any(way.whole_layers for way in own)):
+            return asked
+        if asked is Split.TENSOR_AND_PIPELINE and {Split.TENSOR, Split.PIPELINE} <= own:
+            return asked
+        ways = ", ".join(way.value for way in self.parallelism)
+        has = f"It has {ways}." if ways else "It runs a model on one device."
+        raise UsageError(f"{self.name} does not split a model by {asked.value}.", has)
+
+    def runs(self, precision: str) -> bool:
+        """Whether it is among the engines of a precision. Raises UnknownPrecision."""
+        from sizer.precision.names import engines_of
+
+        return self.name in engines_of(precision)
+
+    def runs_on(self, precision: str, device: Device) -> bool:
+        """Whether it runs a precision that it has on a device: some kinds have a kernel on one backend alone."""
+        from sizer.engine.precisions import backends_of
+
+        backend = self.backend(device)
+        only = backends_of(precision, self.name)
+        return backend is not None and (not only or backend in only)
+
+    def precisions(self) -> tuple[str, ...]:
+        """Every precision of the table that it runs."""
+        from sizer.precision.names import all_precisions
+
+        return tuple(name for name in all_precisions() if self.runs(name))
+
+    def stored_precision(self, precision: str) -> Precision:
+        """A precision as this engine stores it: by its own scheme, or that of the engine whose kernels it shares."""
+        from sizer.engine.precisions import stored_by_engine
+
+        return stored_by_engine(precision, (self.name, self.runtime))
+
+    def needs(self, precision: str) -> list[tuple[str, float]]:
+        """The matrix units and CUDA capability that it takes for a precision, rule by rule."""
+        from sizer.engine.precisions import needs
+
+        return needs(precision, self.name)
+
+    def memory(self, version: str = "", date: str = "") -> EngineMemory:
+        """How a version of it takes memory, the newest where none is named. Raises UnknownEngine without a rule."""
+        from sizer.engine.memory_rules import engine_memory
+
+        found = engine_memory(self.name, version, date)
+        if found is None:
+            hint = "Add its row to data/engine_memory.csv."
+            raise UnknownEngine(f"how {self.name!r} takes memory is not known.", hint)
+        return found
+
+    def ladder_rows(self) -> list[dict[str, str]]:
+        """Its rows of the precisions worth considering, by device (`data/ladders.csv`)."""
+        return rules("ladders.csv", "engine").get(self.name, [])
+
+    def expert_calls(self, version: str = "", date: str = "") -> dict[str, str] | None:
+        """How a version calls routed experts, where its runtime's code calls them one by one; None elsewhere."""
+        rows = rules("expert_calls.csv", "runtime").get(self.runtime)
+        own_version = version if self.name == self.runtime else ""
+        return rule_in_force(rows, own_version, date) if rows else None
+
+    def releases(self) -> tuple[str, ...]:
+        """The versions that one of its rules changed with."""
+        tables = (("engine_memory.csv", "engine"), ("expert_calls.csv", "runtime"))
+        rows = [row for table, column in tables for row in rules(table, column).get(self.name, [])]
+        return tuple(dict.fromkeys(row["before_version"] for row in rows if row["before_version"]))
+
+
+def _place(vendor: str) -> str:
+    """A vendor of the backends column in words."""
+    return {"cpu": "CPUs", "any": "any GPU with Vulkan"}.get(vendor, vendor)
+
+
+@cache
+def operation_costs(code: str) -> dict[str, float] | None:
+    """Device operations of each part of a layer for a way of running it; None for a code without such a count."""
+    rows = rules("layer_operations.csv", "code").get(code)
+    return {part: float(cost) for part, cost in rows[0].items() if part not in {"code", "source"}} if rows else None
 
 
 @cache
@@ -65,7 +196,7 @@ def _engine(row: dict[str, str]) -> Engine:
         name=row["name"],
         runtime=row["runtime"],
         backends=tuple((vendor, backend) for vendor, _, backend in pairs),
-        parallelism=tuple(Split.parse(name) for name in row["parallelism"].split()),
+        parallelism=tuple(Split.parse(word) for word in row["parallelism"].split()),
         offload=tuple(row["offload"].split()),
         aliases=tuple(row["aliases"].split()),
         preferred_on=tuple(row["preferred_on"].split()),
@@ -73,6 +204,7 @@ def _engine(row: dict[str, str]) -> Engine:
         cache_growth=row["cache_growth"],
         layer_operations=row["layer_operations"],
         latent_prefill=row["latent_prefill"],
+        no_ladder=row["no_ladder"],
         source=row["source"],
     )
 
@@ -103,7 +235,7 @@ def default_engine(precision: str, device: Device) -> str:
     from sizer.precision.names import engines_of
 
     usual = [engines()[name] for name in engines_of(precision) if name in engines()]
-    running = [engine for engine in usual if engine.backend(device)]
+    running = [engine for engine in usual if engine.runs_on(precision, device)]
     if not running:
         names = ", ".join(engine.name for engine in usual)
         raise UnknownEngine(f"no known engine runs {precision!r} on {device.name}.", f"It runs with {names}.")

@@ -1,6 +1,6 @@
 """Precision names: any common spelling becomes one canonical lower-case name, and a name its row.
 
-Rows are `data/precisions.csv`, engines `data/precision_engines.csv`. Four kinds of name have no row of their own and
+Rows are `data/precisions.csv`, engines `data/methods.csv`. Four kinds of name have no row of their own and
 are read by rule: a group size (`gptq-int4-g32`), bits per weight (`exl2-4.25bpw`), a publisher's GGUF type list
 (`ud-q4_k_xl`) and ik_llama.cpp's interleaved types (`iq4_xs_r8`).
 """
@@ -178,7 +178,7 @@ def _dynamic(row: Precision | None) -> Precision | None:
 def _engines_by_kind() -> dict[str, tuple[str, ...]]:
     from sizer.tables import read_rows
 
-    return {row["kind"]: tuple(row["engines"].split()) for row in read_rows("precision_engines.csv")}
+    return {row["kind"]: tuple(row["engines"].split()) for row in read_rows("methods.csv")}
 
 
 def engines_of(precision: str) -> tuple[str, ...]:

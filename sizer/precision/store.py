@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import lru_cache
 
 from sizer.errors import UnknownPrecision
 from sizer.formats import format_of
@@ -22,29 +21,6 @@ UNCHECKED_KINDS = {
 }
 
 
-@lru_cache(maxsize=1)
-def _overrides() -> dict[tuple[str, str, str], dict[str, str]]:
-    """Where an engine stores a precision by a scheme of its own, by (engine, kind, precision or empty)."""
-    from sizer.tables import read_rows
-
-    return {(row["engine"], row["kind"], row["precision"]): row for row in read_rows("precision_overrides.csv")}
-
-
-def engine_precision(precision: str, engine: str | None) -> Precision:
-    """The row of a precision as an engine stores it (llama.cpp's fp16 keeps norms in 32 bits, and so on)."""
-    row = precision_of(precision)
-    if engine is None:
-        return row
-    family = {"ollama": "llama.cpp", "lmstudio": "llama.cpp", "ik_llama.cpp": "llama.cpp", "mlx-vlm": "mlx-lm"}
-    for name in (engine, family.get(engine, engine)):
-        own = _overrides().get((name, row.kind, row.name)) or _overrides().get((name, row.kind, ""))
-        if own is not None:
-            return replace(
-                row, scheme=own["scheme"], format=own["format"] or row.format, ftype=own["ftype"] or row.ftype
-            )
-    return row
-
-
 def configured_precision(architecture: Architecture) -> str | None:
     """The precision that the checkpoint is stored in by its config, or None for plain floats.
 
@@ -57,20 +33,19 @@ def store(
     architecture: Architecture,
     precision: str,
     *,
-    engine: str | None = None,
     imatrix: bool = False,
     gguf_rule: str = "auto",
 ) -> Stored:
     """A model at a precision, whatever it was published in.
 
-    `engine` matters where engines store the same name differently. `imatrix` and `gguf_rule` choose among GGUF files of
+    Engines that store the same name differently are asked by `sizer.engine.precisions.store_for`. `imatrix` and `gguf_rule` choose among GGUF files of
     one name: `old` is llama.cpp before pull request 19770, as most published files, `new` since then, and `auto` the
     tensors of a file made today beside the size of the published one. A model whose config already
     stores `precision` is answered as its config says. Sources: `data/precisions.csv`, `data/formats.csv`.
 
     Raises UnknownPrecision.
     """
-    return stored_as(architecture, engine_precision(precision, engine), imatrix=imatrix, gguf_rule=gguf_rule)
+    return stored_as(architecture, precision_of(precision), imatrix=imatrix, gguf_rule=gguf_rule)
 
 
 def stored_as(architecture: Architecture, row: Precision, *, imatrix: bool = False, gguf_rule: str = "auto") -> Stored:

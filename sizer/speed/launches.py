@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from functools import cache, lru_cache
+from functools import lru_cache
 
-from sizer.engine.releases import rule_in_force, rules
+from sizer.engine.engines import operation_costs
 from sizer.model.architecture import Architecture, MlpKind, Module, Role, Tensor, Tower
 from sizer.speed.case import SpeedCase
 from sizer.speed.law import LAUNCH, OVERHEAD, Amount
 from sizer.speed.traffic import distinct_experts
-from sizer.tables import read_rows
 
 LAYER_S, LAUNCH_S = 1e-4, 1e-5
 LLAMA_LAYER = {"base": 1, "linear": 7, "rms_norm": 2}
@@ -47,7 +46,7 @@ def llama_layers(architecture: Architecture, code: str) -> float:
     and where only the model's name is known, all layers count alike.
     """
     layers = layer_count(architecture)
-    costs = _operation_costs().get(code)
+    costs = operation_costs(code)
     if costs is None or not architecture.layers:
         return layers
     parts = _layer_parts(architecture)
@@ -56,14 +55,6 @@ def llama_layers(architecture: Architecture, code: str) -> float:
 
 def _operations(costs: dict[str, float], parts: dict[str, int]) -> float:
     return sum(costs[part] * count for part, count in parts.items())
-
-
-@cache
-def _operation_costs() -> dict[str, dict[str, float]]:
-    return {
-        row["code"]: {part: float(cost) for part, cost in row.items() if part not in {"code", "source"}}
-        for row in read_rows("layer_operations.csv")
-    }
 
 
 def _layer_parts(architecture: Architecture) -> dict[str, int]:
@@ -101,7 +92,4 @@ def expert_amounts(case: SpeedCase) -> list[Amount]:
 
 def _expert_calls_rule(case: SpeedCase) -> dict[str, str] | None:
     """The rule of an engine's version; where it is not known or another runtime's, that of the end of its year."""
-    runtime = case.engine.runtime
-    rows = rules("expert_calls.csv", "runtime").get(runtime)
-    version = case.engine_version if case.engine.name == runtime else ""
-    return rule_in_force(rows, version, f"{case.year}-12-31" if case.year else "") if rows else None
+    return case.engine.expert_calls(case.engine_version, f"{case.year}-12-31" if case.year else "")

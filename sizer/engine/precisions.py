@@ -1,0 +1,76 @@
+"""How an engine stores a precision and what it needs for it: rows of `data/engine_precisions.csv`.
+
+A row names an engine, a kind or a precision; what it leaves empty stands for all. An engine has the rows of its runtime
+(the engine whose kernels it shares) unless it has its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache, lru_cache
+
+from sizer.model.architecture import Architecture
+from sizer.model.stored import Stored
+from sizer.precision.names import Precision, precision_of
+from sizer.precision.store import stored_as
+
+Row = dict[str, str]
+
+
+@cache
+def _rows() -> dict[str, tuple[Row, ...]]:
+    """The rows by engine, those for every engine under the empty name."""
+    from sizer.tables import read_rows
+
+    found: dict[str, tuple[Row, ...]] = {}
+    for row in read_rows("engine_precisions.csv"):
+        found[row["engine"]] = (*found.get(row["engine"], ()), row)
+    return found
+
+
+def rules_of(engine: str) -> Sequence[Row]:
+    """An engine's own rows."""
+    return _rows().get(engine, ())
+
+
+def stored_by_engine(precision: str, engines: Sequence[str]) -> Precision:
+    """The row of a precision as the first of `engines` stores it that has a scheme of its own.
+
+    llama.cpp's fp16 keeps norms in 32 bits, MLX quantizes embeddings too, and so on. Raises UnknownPrecision.
+    """
+    row = precision_of(precision)
+    for name in engines:
+        own = [rule for rule in rules_of(name) if rule["scheme"] and rule["kind"] == row.kind]
+        for rule in sorted(own, key=lambda rule: rule["precision"] == ""):
+            if rule["precision"] in {row.name, ""}:
+                return replace(
+                    row, scheme=rule["scheme"], format=rule["format"] or row.format, ftype=rule["ftype"] or row.ftype
+                )
+    return row
+
+
+def needs(precision: str, engine: str) -> list[tuple[str, float]]:
+    """The matrix units and the CUDA capability that an engine takes for a precision, rule by rule; empty, 0: none."""
+    rules = (*rules_of(engine), *rules_of(""))
+    wanted = [rule for rule in rules if rule["precision"] in {precision, ""} and not rule["kind"]]
+    return [(rule["peak"], float(rule["capability"] or 0)) for rule in wanted]
+
+
+def backends_of(precision: str, engine: str) -> frozenset[str]:
+    """The backends that alone run a precision's kind with an engine; empty: all of the engine's."""
+    kind = precision_of(precision).kind
+    return frozenset(
+        backend for rule in rules_of(engine) if rule["kind"] == kind for backend in rule["backends"].split()
+    )
+
+
+@lru_cache(maxsize=256)
+def store_for(architecture: Architecture, precision: str, engine: str) -> Stored:
+    """A model at a precision as an engine stores it. Raises UnknownPrecision, UnknownEngine.
+
+    Kept, because a search over devices asks for the same again and again.
+    """
+    from sizer.engine.engines import find_engine
+
+    return stored_as(architecture, find_engine(engine).stored_precision(precision))
