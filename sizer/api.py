@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from sizer.answer.estimate import Drafting
     from sizer.answer.public import Answer
     from sizer.answer.records import Estimate
-    from sizer.device.records import Target
+    from sizer.device.records import Device, Target
     from sizer.model.read.resolve import Resolved
 
 DEFAULT_PRECISIONS = ("fp32", "bf16", "fp16", "fp8", "int8", "nf4", "q8_0", "q4_k_m")
@@ -150,15 +150,19 @@ def _with_usual_host(target: Target) -> Target:
     return replace(target, host=usual, notes=(*target.notes, note))
 
 
-def precisions_of(resolved: Resolved, work: WorkAsked) -> tuple[str, ...]:
-    """The precisions to estimate: as asked, `all` that the engine has, or what the model is stored in and the usual."""
-    from sizer.engine.engines import find_engine
-    from sizer.precision.configured import configured_precision
-    from sizer.precision.names import all_precisions, engines_of
+def precisions_of(resolved: Resolved, work: WorkAsked, device: Device) -> tuple[str, ...]:
+    """The precisions to estimate: as asked, `all` that the engine has, or what the model is stored in and the usual.
 
-    engine = None if work.engine is None else find_engine(work.engine).name
+    Where nobody asked for a precision, those that no engine runs on the device are left out.
+    """
+    from sizer.engine.engines import find_engine, running_engines
+    from sizer.precision.configured import configured_precision
+    from sizer.precision.names import all_precisions
+
+    engine = None if work.engine is None else find_engine(work.engine)
     if any(name.lower() == "all" for name in work.precisions):
-        return tuple(name for name in all_precisions() if engine is None or engine in engines_of(name))
+        names = all_precisions() if engine is None else engine.precisions()
+        return tuple(name for name in names if engine is not None or running_engines(name, device))
     if work.precisions:
         return work.precisions
     if resolved.stored is not None:
@@ -167,7 +171,9 @@ def precisions_of(resolved: Resolved, work: WorkAsked) -> tuple[str, ...]:
     own = configured_precision(resolved.architecture) or resolved.hints.quantization
     usual: tuple[str, ...] = DEFAULT_PRECISIONS
     if engine is not None:
-        usual = tuple(name for name in usual if engine in engines_of(name)) or usual
+        usual = tuple(name for name in usual if engine.runs(name)) or usual
+    else:
+        usual = tuple(name for name in usual if running_engines(name, device))
     return tuple(dict.fromkeys(((own,) if own else ()) + usual))
 
 
@@ -181,7 +187,7 @@ def estimates(resolved: Resolved, target: Target, work: WorkAsked) -> Iterator[E
     layers = resolved.architecture.num_layers
     if work.gpu_layers is not None and work.gpu_layers < layers and target.host is None and not is_cpu(target.device):
         target = _with_usual_host(target)
-    for precision in precisions_of(resolved, work):
+    for precision in precisions_of(resolved, work, target.device):
         stored = resolved.stored if resolved.stored and resolved.stored.precision == precision else None
         yield estimate_one(
             Question(

@@ -6,12 +6,12 @@ from functools import lru_cache
 
 from sizer.answer.records import Estimate
 from sizer.engine.ladders import own_precision
+from sizer.engine.precisions import store_for
 from sizer.model.architecture import Architecture, Basis, Tower
 from sizer.model.families import build
 from sizer.model.read import catalogue
 from sizer.model.stored import Stored
 from sizer.precision.quality import LEGACY, kl_divergence, on_curve, rows
-from sizer.precision.store import store
 
 REFERENCE_MODEL = "meta-llama/Meta-Llama-3-8B-Instruct"
 """The shape that the rows of `data/quality.csv` were measured with."""
@@ -31,7 +31,7 @@ def loss_at(architecture: Architecture, precision: str, engine: str, stored: Sto
     known = kl_divergence(precision)
     if known is not None:
         return known
-    return expected_loss(layer_bits(stored or store(architecture, precision, engine=engine)))
+    return expected_loss(layer_bits(stored or store_for(architecture, precision, engine)))
 
 
 def layer_bits(stored: Stored) -> float:
@@ -82,7 +82,7 @@ def _curve() -> tuple[tuple[float, float], ...]:
     reference = build(catalogue.load(entry), entry.model_id, Basis.CATALOGUE)
     points = sorted(
         (
-            (layer_bits(store(reference, row.precision, engine="llama.cpp")), row.kl_divergence)
+            (layer_bits(store_for(reference, row.precision, "llama.cpp")), row.kl_divergence)
             for row in rows()
             if row.usual and row.size_gib is not None and row.kl_divergence > 0 and row.precision not in LEGACY
         ),

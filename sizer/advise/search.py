@@ -18,11 +18,11 @@ from sizer.advise.recommend import (
 from sizer.answer.estimate import Question, estimate
 from sizer.answer.records import Estimate
 from sizer.device.records import Target
+from sizer.engine.precisions import store_for
 from sizer.memory.shares import usable_memory_bytes, weights_by_layer
 from sizer.model.architecture import Architecture
 from sizer.model.stored import Stored
 from sizer.precision.identity_cache import IdentityCache
-from sizer.precision.store import store
 
 _STORED: IdentityCache[Architecture, Stored] = IdentityCache(64)
 
@@ -87,7 +87,7 @@ def _stored(question: Question) -> Stored:
     """The model as stored, kept: a search over devices asks for the same again and again."""
 
     def make() -> Stored:
-        return store(question.architecture, question.precision, engine=question.engine)
+        return store_for(question.architecture, question.precision, question.engine)
 
     return _STORED.get(question.architecture, (question.precision, question.engine), make)
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 from sizer.answer.records import Estimate
 from sizer.device.records import Target
 from sizer.engine.engines import Engine, default_engine, find_engine
-from sizer.engine.memory_rules import engine_memory
 from sizer.engine.options import EngineOptions
-from sizer.errors import UnknownEngine
+from sizer.engine.precisions import store_for
 from sizer.memory.placement import max_context_tokens, place
 from sizer.memory.records import Footprint, Placement
 from sizer.memory.shares import Case
@@ -19,7 +17,6 @@ from sizer.model.stored import Stored
 from sizer.precision.bitsandbytes import repacking_notes
 from sizer.precision.names import canonical
 from sizer.precision.quality import kl_divergence
-from sizer.precision.store import store
 from sizer.speed.measured_here import as_measured_here
 from sizer.speed.predict import predict
 from sizer.speed.records import Speculation, Speed
@@ -63,7 +60,8 @@ def estimate(question: Question) -> Estimate:
     """
     precision = canonical(question.precision)
     engine = find_engine(question.engine or default_engine(precision, question.target.device))
-    stored = question.stored or _stored(question.architecture, precision, engine.name)
+    engine.require_device(question.target.device)
+    stored = question.stored or store_for(question.architecture, precision, engine.name)
     case = _case(question, engine, stored)
     needed, placement = place(case)
     longest = max_context_tokens(case, placement)
@@ -88,22 +86,13 @@ def estimate(question: Question) -> Estimate:
     )
 
 
-@lru_cache(maxsize=256)
-def _stored(architecture: Architecture, precision: str, engine: str) -> Stored:
-    """The model at a precision; kept, because a search over devices asks for the same again and again."""
-    return store(architecture, precision, engine=engine)
-
-
 def _case(question: Question, engine: Engine, stored: Stored) -> Case:
-    memory = engine_memory(engine.name, question.engine_version, question.engine_date)
-    if memory is None:
-        raise UnknownEngine(f"how {engine.name!r} takes memory is not known.", "Add its row to data/engine_memory.csv.")
     return Case(
         architecture=question.architecture,
         stored=stored,
         workload=question.workload,
         target=question.target,
-        engine=memory,
+        engine=engine.memory(question.engine_version, question.engine_date),
         parallelism=parallelism_of(engine, question.workload),
         can_offload=bool(engine.offload),
         experts_first="experts" in engine.offload,
@@ -112,8 +101,8 @@ def _case(question: Question, engine: Engine, stored: Stored) -> Case:
 
 
 def parallelism_of(engine: Engine, workload: Workload) -> Split:
-    """How an engine splits a model over several devices: as asked, else its own first way."""
-    return workload.parallelism or (engine.parallelism[0] if engine.parallelism else Split.LAYER)
+    """How an engine splits a model over several devices: as asked, else its own first way. Raises UsageError."""
+    return engine.split(workload.parallelism)
 
 
 def _speed(question: Question, case: Case, engine: Engine, placement: Placement) -> Speed | None:
@@ -143,7 +132,7 @@ def _speculation(question: Question, case: Case, engine: Engine, placement: Plac
 
     return speculate(
         (question.architecture, case.stored),
-        (drafting.architecture, _stored(drafting.architecture, case.stored.precision, engine.name)),
+        (drafting.architecture, store_for(drafting.architecture, case.stored.precision, engine.name)),
         case.target,
         case.workload,
         engine.name,

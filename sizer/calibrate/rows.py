@@ -10,6 +10,7 @@ from functools import lru_cache
 from sizer.calibrate.measurements import Measurement
 from sizer.device.records import Target
 from sizer.engine.engines import default_engine, find_engine
+from sizer.engine.precisions import store_for
 from sizer.errors import InvalidInputFile, SizerError, UnknownModel, UnknownPrecision
 from sizer.model.architecture import Architecture, Basis, Module, Role, Tensor
 from sizer.model.stored import Stored
@@ -145,10 +146,8 @@ def lump_architecture(model: str, total_params: float, active_params: float) -> 
 def _stored(
     model: str, total_b: float | None, active_b: float | None, *, precision: str, engine: str, file_gib: float | None
 ) -> Stored:
-    from sizer.precision.store import store
-
     architecture = row_architecture(model, total_b, active_b)
-    return scaled_to_file(store(architecture, precision, engine=engine), file_gib)
+    return scaled_to_file(store_for(architecture, precision, engine), file_gib)
 
 
 def scaled_to_file(stored: Stored, file_gib: float | None) -> Stored:

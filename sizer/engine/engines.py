@@ -30,14 +30,15 @@ class Engine:
 
     `runtime` is the engine whose kernels it shares: the constants of an engine shrink toward its runtime's.
     `backends` maps a vendor (or `cpu`, `any`, or a vendor's kind: `intel-apu`) to the backend used there, the usual one
-    first; `cpu` on a chip with a GPU means that the engine leaves the GPU alone. `parallelism` and `offload` are the ways
-    it splits a model over devices and with the host. `preferred_on` are the vendors whose owners take it first.
+    first; `cpu` on a chip with a GPU means that the engine leaves the GPU alone. `parallelism` and `offload` are the
+    ways it splits a model over devices and with the host. `preferred_on` are the vendors whose owners take it first.
     `accumulates` is the width that its 16-bit products are summed in: cards may do fp16 sums at twice the fp32 rate.
     `cache_growth` is `concatenated` where each step copies the cache to append to it, and repeats grouped heads.
     `layer_operations` says how it runs a layer (`data/layer_operations.csv`): `eager`, `kernels`, or empty where the
     fusing of its kernels makes the layers of all models alike.
     `latent_prefill` is `absorbed` where a prompt's latent attention (MLA) works on the latent itself, as in decoding.
     `no_ladder` is why no precisions of it are listed to choose from; empty where `data/ladders.csv` has some.
+    `no_precisions` is why none of the table's precisions is its own; empty where `data/methods.csv` names it.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Engine:
     layer_operations: str
     latent_prefill: str
     no_ladder: str
+    no_precisions: str
     source: str
 
     def backends_on(self, device: Device) -> tuple[str, ...]:
@@ -205,6 +207,7 @@ def _engine(row: dict[str, str]) -> Engine:
         layer_operations=row["layer_operations"],
         latent_prefill=row["latent_prefill"],
         no_ladder=row["no_ladder"],
+        no_precisions=row["no_precisions"],
         source=row["source"],
     )
 
@@ -227,17 +230,23 @@ def find_engine(text: str) -> Engine:
     return engines()[name]
 
 
+def running_engines(precision: str, device: Device) -> list[Engine]:
+    """The engines that run a precision on a device, the usual one first. Raises UnknownPrecision."""
+    from sizer.precision.names import engines_of
+
+    return [engines()[name] for name in engines_of(precision) if engines()[name].runs_on(precision, device)]
+
+
 def default_engine(precision: str, device: Device) -> str:
     """The engine that people use for a precision on a device: the precision's usual one that runs there.
 
     Raises UnknownPrecision, and UnknownEngine where no engine runs that precision on that device.
     """
-    from sizer.precision.names import engines_of
-
-    usual = [engines()[name] for name in engines_of(precision) if name in engines()]
-    running = [engine for engine in usual if engine.runs_on(precision, device)]
+    running = running_engines(precision, device)
     if not running:
-        names = ", ".join(engine.name for engine in usual)
-        raise UnknownEngine(f"no known engine runs {precision!r} on {device.name}.", f"It runs with {names}.")
+        from sizer.precision.names import engines_of
+
+        hint = f"It runs with {', '.join(engines_of(precision))}."
+        raise UnknownEngine(f"no known engine runs {precision!r} on {device.name}.", hint)
     preferred = [engine for engine in running if device.vendor in engine.preferred_on]
     return (preferred or running)[0].name

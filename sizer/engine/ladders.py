@@ -15,8 +15,6 @@ from sizer.precision.configured import configured_precision
 from sizer.precision.names import engines_of
 from sizer.tables import read_rows
 
-OWN_LADDERS_ONLY = frozenset({"npu", "tpu"})
-"""Kinds of device that an engine runs on only where its row names them: a row for every kind does not mean these."""
 CONFIGURED_AS_GGUF = {"mxfp4": "mxfp4_moe"}
 """A model published in a 4-bit format of its own is converted to GGUF in that very format."""
 
@@ -32,15 +30,6 @@ class Rung:
 @cache
 def _ladders() -> tuple[dict[str, str], ...]:
     return tuple(read_rows("ladders.csv"))
-
-
-@cache
-def _needs() -> dict[tuple[str, str], tuple[str, float]]:
-    """By precision and engine (either may be empty: any): the matrix units and the CUDA capability that it takes."""
-    return {
-        (row["precision"], row["engine"]): (row["peak"], float(row["capability"] or 0))
-        for row in read_rows("precision_needs.csv")
-    }
 
 
 @cache
@@ -61,7 +50,7 @@ def _matches(row: dict[str, str], device: Device) -> bool:
     has = (device.kind, device.vendor)
     if any(want not in {"", got} for want, got in zip(wanted, has, strict=True)):
         return False
-    if not row["kind"] and device.kind in OWN_LADDERS_ONLY:
+    if find_engine(row["engine"]).backend(device) is None:
         return False
     if row["devices"] and device.key not in row["devices"].split():
         return False
@@ -72,18 +61,16 @@ def _matches(row: dict[str, str], device: Device) -> bool:
 
 def runs_fast(precision: str, engine: str, device: Device) -> bool:
     """Whether a precision runs on the device with the matrix units that the engine wants; unknown ones pass."""
-    peaks = {peak for peak, _ in _needs_of(precision, engine) if peak}
+    peaks = {peak for peak, _ in find_engine(engine).needs(precision) if peak}
     has_units = not device.peak_flops_per_s or peaks <= device.peak_flops_per_s.keys()
     return has_units and runs(precision, engine, device)
 
 
 def runs(precision: str, engine: str, device: Device) -> bool:
     """Whether the device is new enough for the kernels that the engine has for a precision, fast or not."""
-    return _capability(device) >= max(capability for _, capability in _needs_of(precision, engine))
-
-
-def _needs_of(precision: str, engine: str) -> list[tuple[str, float]]:
-    return [_needs().get(key, ("", 0.0)) for key in ((precision, engine), (precision, ""), ("", engine))]
+    found = find_engine(engine)
+    new_enough = _capability(device) >= max((capability for _, capability in found.needs(precision)), default=0.0)
+    return new_enough and found.runs_on(precision, device)
 
 
 def own_precision(architecture: Architecture, engine: str) -> str | None:

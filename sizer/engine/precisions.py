@@ -66,11 +66,12 @@ def backends_of(precision: str, engine: str) -> frozenset[str]:
 
 
 @lru_cache(maxsize=256)
-def store_for(architecture: Architecture, precision: str, engine: str) -> Stored:
-    """A model at a precision as an engine stores it. Raises UnknownPrecision, UnknownEngine.
+def store_for(architecture: Architecture, precision: str, engine: str | None) -> Stored:
+    """A model at a precision as an engine stores it, None: as published. Raises UnknownPrecision, UnknownEngine.
 
     Kept, because a search over devices asks for the same again and again.
     """
     from sizer.engine.engines import find_engine
 
-    return stored_as(architecture, find_engine(engine).stored_precision(precision))
+    row = find_engine(engine).stored_precision(precision) if engine else precision_of(precision)
+    return stored_as(architecture, row)

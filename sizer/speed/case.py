@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, replace
 from functools import cache
 
-from sizer.device.chip_parts import cpu_part
+from sizer.device.chip_parts import UNIFIED_KINDS, cpu_part
 from sizer.device.kinds import device_family, generation, memory_class
 from sizer.device.records import Device, Target, is_cpu
 from sizer.engine.engines import Engine, find_engine
@@ -27,7 +27,8 @@ FIRST_YEAR, LATEST_YEAR = 2023, 2026
 class SpeedCase:
     """One question to the law of speed.
 
-    `backend` is the engine's on the device unless the asker names one; `year` is when the engine was built (None: now).
+    `backend` is the engine's on the device unless the asker names another that it has there; `year` is when the engine
+    was built (None: now).
     """
 
     architecture: Architecture
@@ -63,17 +64,15 @@ def speed_case(
     year: int | None = None,
     placement: Placement | None = None,
 ) -> SpeedCase:
-    """The case of these records. Raises UnknownEngine."""
+    """The case of these records. Raises UnknownEngine, UsageError for a backend that the engine has not got."""
     found = find_engine(engine)
-    own = found.backend(target.device)
-    if found.leaves_gpu(target.device):
+    asked = found.backend_asked(backend or "", target.device)
+    if found.leaves_gpu(target.device) or (asked == "cpu" and target.device.kind in UNIFIED_KINDS):
         target = replace(target, device=cpu_part(target.device))
-    if backend == "cpu" and not is_cpu(target.device):
-        backend = own  # a GPU's row that says `cpu` names the place of some layers: `placement` tells which
+    elif asked == "cpu" and not is_cpu(target.device):
+        asked = found.backend(target.device)  # a card's row that says `cpu` names the place of some layers
     version = engine_version or ""
-    return SpeedCase(
-        architecture, stored, target, workload, found, backend or own or "unknown", version, year, placement
-    )
+    return SpeedCase(architecture, stored, target, workload, found, asked or "unknown", version, year, placement)
 
 
 @cache

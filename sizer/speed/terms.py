@@ -27,7 +27,7 @@ def parallelism(case: SpeedCase) -> Split | None:
     """How several devices share the work: as asked, else the engine's first way. None on a single device."""
     if len(case.devices) == 1:
         return None
-    return case.workload.parallelism or (case.engine.parallelism[0] if case.engine.parallelism else Split.LAYER)
+    return case.engine.split(case.workload.parallelism)
 
 
 def _within_layers(case: SpeedCase) -> bool:

@@ -29,9 +29,9 @@ from sizer.advise.search import best_of
 from sizer.answer.estimate import estimate
 from sizer.answer.records import Estimate
 from sizer.engine.ladders import ladders, own_precision
+from sizer.engine.precisions import store_for
 from sizer.errors import UnknownEngine
 from sizer.precision.quality import kl_divergence
-from sizer.precision.store import store
 from sizer.tables import read_rows
 from sizer.workload import Workload
 
@@ -228,7 +228,7 @@ def test_fewer_bits_never_lose_less(one: float, other: float) -> None:
 
 def test_unquantized_embeddings_buy_no_quality() -> None:
     """The bits that count are the layers': AWQ's 4-bit layers are not helped by its 16-bit embeddings."""
-    stored = store(LLAMA, "awq-int4", engine="vllm")
+    stored = store_for(LLAMA, "awq-int4", "vllm")
     assert layer_bits(stored) < 4.3 < 8 * stored.weights_bytes / LLAMA.total_params
 
 

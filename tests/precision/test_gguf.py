@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from precisionmodels import DATA, config, file_elements, gguf_model, published_model, rows
 
+from sizer.engine.engines import find_engine
 from sizer.errors import UsageError
 from sizer.formats import SAME_FORMAT, format_of
 from sizer.model import families
@@ -22,7 +23,7 @@ from sizer.precision.gguf_mixtures import category, default_types
 from sizer.precision.gguf_tensors import gguf_model as converted
 from sizer.precision.names import all_precisions, precision_of
 from sizer.precision.reference import reference_architecture
-from sizer.precision.store import store
+from sizer.precision.store import store, stored_as
 
 GIB = 2**30
 QUANTIZED = [(row, False) for row in rows("gguf_tensor_bytes.csv")]
@@ -35,7 +36,8 @@ LEGACY_VARIANTS = ("pre-2024-01",)
 def gguf(model: Architecture, ftype: str, *, imatrix: bool = False, rule: str = "old") -> Stored:
     """The model as a llama.cpp file of this type."""
     name = {"F16": "fp16", "BF16": "bf16", "F32": "fp32"}.get(ftype, ftype.lower())
-    return store(model, name, engine="llama.cpp", imatrix=imatrix, gguf_rule=rule)
+    row = find_engine("llama.cpp").stored_precision(name)
+    return stored_as(model, row, imatrix=imatrix, gguf_rule=rule)
 
 
 def mixture(stored: Stored) -> dict[str, int]:

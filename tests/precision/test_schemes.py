@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from precisionmodels import experts_model, gguf_model, published_model, quantized_model, rows
 
+from sizer.engine.precisions import store_for
 from sizer.model.architecture import Basis, Module, Role, Tensor
 from sizer.model.stored import Stored
 from sizer.precision.bitsandbytes import cpu_repacked_bytes, repacking_notes
@@ -163,11 +164,11 @@ def test_exl2_heads_have_six_bits_and_eight_in_wide_files() -> None:
 def test_engines_store_the_same_name_differently() -> None:
     """llama.cpp keeps norms in 32 bits, mistral.rs quantizes in place, MLX's MXFP4 has embeddings too."""
     model = experts_model()
-    assert formats_by_role(store(model, "fp16", engine="llama.cpp"))[Role.NORM] == "fp32"
+    assert formats_by_role(store_for(model, "fp16", "llama.cpp"))[Role.NORM] == "fp32"
     assert formats_by_role(store(model, "fp16"))[Role.NORM] == "fp16"
-    assert formats_by_role(store(model, "q4_k", engine="mistral.rs"))[Role.LM_HEAD] == "q4_k"
-    assert formats_by_role(store(model, "mxfp4", engine="mlx-lm"))[Role.EMBEDDING] == "mxfp4"
-    assert formats_by_role(store(model, "mxfp4", engine="ollama"))[Role.LM_HEAD] == "q8_0"
+    assert formats_by_role(store_for(model, "q4_k", "mistral.rs"))[Role.LM_HEAD] == "q4_k"
+    assert formats_by_role(store_for(model, "mxfp4", "mlx-lm"))[Role.EMBEDDING] == "mxfp4"
+    assert formats_by_role(store_for(model, "mxfp4", "ollama"))[Role.LM_HEAD] == "q8_0"
 
 
 def test_a_float32_checkpoint_keeps_its_type_in_bitsandbytes() -> None:

@@ -6,19 +6,19 @@ from collections import Counter
 
 import pytest
 
+from sizer.engine.engines import find_engine
 from sizer.formats import format_of
 from sizer.precision.gguf_mixtures import default_types
 from sizer.precision.gguf_tensors import ROLE_NAMES
 from sizer.precision.names import precision_of
 from sizer.precision.schemes import SCHEMES
-from sizer.precision.store import engine_precision
 from sizer.tables import read_rows
 
 KEYS = {
     "formats.csv": ("key",),
     "precisions.csv": ("name",),
-    "precision_engines.csv": ("kind",),
-    "precision_overrides.csv": ("engine", "kind", "precision"),
+    "methods.csv": ("kind",),
+    "engine_precisions.csv": ("engine", "kind", "precision"),
     "gguf_archs.csv": ("model_type",),
     "gguf_ftypes.csv": ("ftype",),
     "gguf_names.csv": ("suffix",),
@@ -51,7 +51,7 @@ def test_no_spelling_has_two_names() -> None:
 
 def test_precisions_refer_to_what_exists() -> None:
     """Formats, schemes, file types and kinds of each row are in their tables."""
-    kinds = {row["kind"] for row in read_rows("precision_engines.csv")}
+    kinds = {row["kind"] for row in read_rows("methods.csv")}
     for row in read_rows("precisions.csv"):
         if row["kind"] == "ambiguous":
             continue
@@ -64,11 +64,11 @@ def test_precisions_refer_to_what_exists() -> None:
 
 def test_engines_own_schemes_refer_to_what_exists() -> None:
     """An override names an engine that runs the kind, and a scheme, format and file type that exist."""
-    for row in read_rows("precision_overrides.csv"):
+    for row in (row for row in read_rows("engine_precisions.csv") if row["scheme"]):
         assert row["scheme"] in SCHEMES or row["scheme"] == "gguf", row
         assert row["format"] == "" or format_of(row["format"]).block_bytes > 0
         if row["precision"]:
-            own = engine_precision(row["precision"], row["engine"])
+            own = find_engine(row["engine"]).stored_precision(row["precision"])
             assert own.scheme == row["scheme"], row
             assert own.name == row["precision"], row
 
@@ -76,9 +76,9 @@ def test_engines_own_schemes_refer_to_what_exists() -> None:
 def test_every_listed_engine_is_an_engine() -> None:
     """Engines that run a kind, and those of a row of its own, are engines of the engine table."""
     known = {row["name"] for row in read_rows("engines.csv")}
-    named = {engine for row in read_rows("precision_engines.csv") for engine in row["engines"].split()}
+    named = {engine for row in read_rows("methods.csv") for engine in row["engines"].split()}
     named |= {engine for row in read_rows("precisions.csv") for engine in row["engines"].split()}
-    named |= {row["engine"] for row in read_rows("precision_overrides.csv")}
+    named |= {row["engine"] for row in read_rows("engine_precisions.csv") if row["engine"]}
     assert named - known == set()
 
 

@@ -9,10 +9,10 @@ from metamodels import as_json, config_of, quiet
 
 from sizer.device.catalogue import find
 from sizer.device.records import Target
+from sizer.engine.precisions import store_for
 from sizer.model.architecture import Architecture, Basis
 from sizer.model.families import build
 from sizer.model.read import catalogue
-from sizer.precision.store import store
 from sizer.speed.case import precision_class, reachable_bytes_per_s, speed_case
 from sizer.speed.launches import LAUNCH_S, expert_amounts, layer_count, llama_layers
 from sizer.speed.terms import decode_amounts
@@ -119,7 +119,7 @@ def case(model: str, engine: str, device: str = "h100", precision: str = "bf16",
     architecture = build(catalogue.load(entry), entry.model_id, Basis.CATALOGUE)
     workload = kwargs.pop("workload", Workload())
     target = Target(find(device).device, kwargs.pop("count", 1))
-    return speed_case(architecture, store(architecture, precision, engine=engine), target, workload, engine, **kwargs)
+    return speed_case(architecture, store_for(architecture, precision, engine), target, workload, engine, **kwargs)
 
 
 @pytest.mark.parametrize(

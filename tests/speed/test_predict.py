@@ -13,11 +13,11 @@ from sizer.calibrate.terms import TERMS
 from sizer.device.catalogue import find
 from sizer.device.records import Target
 from sizer.engine.engines import default_engine, engines, find_engine
+from sizer.engine.precisions import store_for
 from sizer.errors import SizerError, UnknownEngine, UsageError
 from sizer.model.architecture import Architecture
 from sizer.model.families import build
 from sizer.model.read import catalogue
-from sizer.precision.store import store
 from sizer.speed.law import COMPUTE, LAUNCH, MEMORY, OVERHEAD, Constants, Term, combine, constants
 from sizer.speed.predict import EVIDENCE_LEVELS, predict
 from sizer.speed.records import Speed
@@ -36,7 +36,7 @@ def _model(name: str = "meta-llama/Meta-Llama-3-8B") -> Architecture:
 def _speed(device: str | Target, precision: str = "q4_k_m", engine: str = "llama.cpp", work: Workload = WORK) -> Speed:
     target = find(device) if isinstance(device, str) else device
     model = _model()
-    return predict(model, store(model, precision, engine=engine), target, work, engine)
+    return predict(model, store_for(model, precision, engine), target, work, engine)
 
 
 parts = st.floats(0, 1e3)
@@ -199,12 +199,12 @@ def test_expected_tokens_lie_between_one_and_all(acceptance: float, tokens: int)
 def test_speculation_pays_for_a_dense_model_and_less_for_a_mixture() -> None:
     """Verification costs a dense model little and a mixture its experts: the same draft gains less there."""
     draft = _model("Qwen/Qwen3-0.6B")
-    drafting = (draft, store(draft, "q4_k_m", engine="llama.cpp"))
+    drafting = (draft, store_for(draft, "q4_k_m", "llama.cpp"))
     gains = []
     for name in ("Qwen/Qwen3-32B", "Qwen/Qwen3-30B-A3B"):
         model = _model(name)
         found = speculate(
-            (model, store(model, "q4_k_m", engine="llama.cpp")),
+            (model, store_for(model, "q4_k_m", "llama.cpp")),
             drafting, find("rtx-4090"), WORK, "llama.cpp", draft_tokens=4, acceptance=0.7,
         )  # fmt: skip
         assert found.verify_cost > 1
@@ -216,6 +216,6 @@ def test_speculation_pays_for_a_dense_model_and_less_for_a_mixture() -> None:
 def test_acceptance_outside_its_range_is_refused() -> None:
     """A probability above 1 is a usage error."""
     model = _model()
-    stored = store(model, "q4_k_m", engine="llama.cpp")
+    stored = store_for(model, "q4_k_m", "llama.cpp")
     with pytest.raises(UsageError, match="acceptance"):
         speculate((model, stored), (model, stored), find("h100"), WORK, "llama.cpp", draft_tokens=4, acceptance=1.5)

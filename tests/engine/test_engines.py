@@ -1,0 +1,149 @@
+"""An engine is one record: it answers where it runs, how it splits, what it runs, and refuses what it has not got."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+import sizer
+from sizer.device.catalogue import find
+from sizer.engine.engines import default_engine, engines, find_engine
+from sizer.engine.precisions import store_for
+from sizer.errors import UnknownEngine, UsageError
+from sizer.precision.names import all_precisions, engines_of, precision_of
+from sizer.precision.schemes import SCHEMES
+from sizer.precision.store import store
+from sizer.speed.case import speed_case
+from sizer.tables import read_rows
+from sizer.workload import Split, Workload
+
+LLAMA = "meta-llama/Meta-Llama-3-8B-Instruct"
+TABLES = {
+    "engine_memory.csv": "engine",
+    "engine_precisions.csv": "engine",
+    "ladders.csv": "engine",
+    "expert_calls.csv": "runtime",
+}
+
+
+@pytest.mark.parametrize("name", engines())
+def test_every_engine_answers_everything(name: str) -> None:
+    """Where it runs, what it runs, how it takes memory, its ladder or why it has none: no place is forgotten."""
+    engine = engines()[name]
+    assert engine.backends, f"{name}: no backends in data/engines.csv"
+    has_precisions = bool(engine.precisions())
+    assert has_precisions != bool(engine.no_precisions), f"{name}: precisions in data/methods.csv, or a reason"
+    assert engine.memory().allocates, f"{name}: no memory rule in data/engine_memory.csv"
+    assert engine.source, f"{name}: no source in data/engines.csv"
+    has_ladder = bool(engine.ladder_rows())
+    assert has_ladder != bool(engine.no_ladder), f"{name}: a ladder in data/ladders.csv, or the reason in no_ladder"
+    for precision in engine.precisions():
+        stored = engine.stored_precision(precision)
+        assert stored.name == precision
+        assert stored.scheme in SCHEMES or stored.is_gguf
+
+
+@pytest.mark.parametrize(("table", "column"), TABLES.items())
+def test_every_table_of_engines_names_engines(table: str, column: str) -> None:
+    """A row about an engine that no table of engines knows is a slip; an empty name stands for all."""
+    assert {row[column] for row in read_rows(table)} - {"", *engines()} == set()
+
+
+def test_likeness_is_stated_once() -> None:
+    """An engine stores a precision as the one whose kernels it shares: mxfp4 is one size on every MLX engine."""
+    from sizer.model.read.resolve import resolve
+
+    model = resolve("Qwen/Qwen3-8B", offline=True).architecture
+    for engine in engines().values():
+        own = {row["kind"] for row in read_rows("engine_precisions.csv") if row["engine"] == engine.name}
+        for precision in ("fp16", "mxfp4", "nvfp4"):
+            if precision_of(precision).kind not in own:
+                alike = store_for(model, precision, engine.runtime).weights_bytes
+                assert store_for(model, precision, engine.name).weights_bytes == alike, (engine.name, precision)
+    assert store_for(model, "mxfp4", "omlx").weights_bytes < store(model, "mxfp4").weights_bytes
+
+
+@pytest.mark.parametrize("name", engines())
+def test_an_engine_is_asked_for_its_own_splits_alone(name: str) -> None:
+    """Every way to split is either the engine's or refused with those that it has."""
+    engine = engines()[name]
+    own = set(engine.parallelism)
+    taken = own | ({Split.LAYER, Split.PIPELINE} if any(way.whole_layers for way in own) else set())
+    if {Split.TENSOR, Split.PIPELINE} <= own:
+        taken.add(Split.TENSOR_AND_PIPELINE)
+    assert {engine.split(split) for split in taken} == taken
+    for split in set(Split) - taken:
+        with pytest.raises(UsageError, match=f"does not split a model by {re.escape(split.value)}") as refused:
+            engine.split(split)
+        assert all(way.value in refused.value.hint for way in own)
+
+
+@pytest.mark.parametrize(("engine", "split"), [("mlx-lm", "tensor"), ("llama.cpp", "data"), ("exllamav2", "expert")])
+def test_an_estimate_refuses_a_split_that_the_engine_has_not_got(engine: str, split: str) -> None:
+    """The refusal reaches the user, with the engine's name."""
+    device = "2xm2-ultra" if engine == "mlx-lm" else "2xrtx-4090"
+    with pytest.raises(UsageError, match=engine):
+        sizer.estimate(LLAMA, device, engine=engine, parallel=split, offline=True)
+
+
+def test_backends_are_those_of_the_engine_on_the_device() -> None:
+    """`gpu` and nothing mean the usual one, others the engine has there are taken, all else is refused."""
+    llama, card, mac = find_engine("llama.cpp"), find("rtx-4090").device, find("m2-ultra").device
+    assert llama.backend_asked("", card) == llama.backend_asked("gpu", card) == "cuda"
+    assert llama.backend_asked("vulkan", card) == "vulkan"
+    assert llama.backend_asked("cpu+cuda", card) == "cpu+cuda"
+    assert llama.backend_asked("cpu", mac) == "cpu"
+    for backend in ("metal", "nonsense", "cuda+metal"):
+        with pytest.raises(UsageError, match="cuda") as refused:
+            llama.backend_asked(backend, card)
+        assert repr(backend) in refused.value.message
+
+
+@pytest.mark.parametrize("device", ["m2-ultra", "ryzen-ai-max-plus-395"])
+def test_a_chip_asked_for_its_cpu_computes_with_it(device: str) -> None:
+    """`cpu` on a chip with a GPU is its cores, and not a word that is ignored."""
+    from sizer.model.read.resolve import resolve
+
+    model, target = resolve(LLAMA, offline=True).architecture, find(device)
+    stored = store_for(model, "q4_k_m", "llama.cpp")
+    case = speed_case(model, stored, target, Workload(), "llama.cpp", backend="cpu")
+    usual = speed_case(model, stored, target, Workload(), "llama.cpp", backend="gpu")
+    assert (case.backend, case.device.kind) == ("cpu", "cpu")
+    assert usual.device == target.device
+    assert usual.backend != "cpu"
+
+
+@pytest.mark.parametrize(
+    ("engine", "device"), [("llama.cpp", "tpu-v5e"), ("llama.cpp", "inferentia2"), ("mlx-lm", "rtx-4090"),
+                           ("exllamav2", "mi300x"), ("sglang", "consumer-cpu")][:3]
+)  # fmt: skip
+def test_an_engine_that_cannot_run_on_a_device_is_refused(engine: str, device: str) -> None:
+    """With where it does run."""
+    with pytest.raises(UnknownEngine, match=f"{engine} does not run on"):
+        sizer.estimate(LLAMA, device, "bf16", engine, offline=True)
+
+
+def test_defaults_leave_out_what_nothing_runs() -> None:
+    """A TPU's table has no GGUF types; weights made for MLX are refused on a GeForce, whoever's engine runs them."""
+    answer = sizer.estimate(LLAMA, "tpu-v5e", offline=True)
+    assert {item.engine for item in answer.estimates} == {"vllm"}
+    with pytest.raises(UnknownEngine, match="mlx-4bit"):
+        default_engine("mlx-4bit", find("rtx-4090").device)
+    assert default_engine("mlx-4bit", find("m2-ultra").device) == "mlx-lm"
+
+
+def test_every_precision_of_an_engine_names_it() -> None:
+    """`runs` and `precisions` are the same question as a precision's own list of engines."""
+    for precision in all_precisions():
+        for name in engines_of(precision):
+            assert precision in engines()[name].precisions()
+
+
+def test_releases_are_those_of_its_rules() -> None:
+    """The versions at which transformers' memory or its experts changed."""
+    assert set(find_engine("transformers").releases()) == {"5.0", "4.53", "4.45", "4.42"}
+    assert find_engine("transformers").memory("4.40") != find_engine("transformers").memory()
+    calls = find_engine("transformers").expert_calls("4.51")
+    assert calls is not None
+    assert calls["calls"] == "every"
