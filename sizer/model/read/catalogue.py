@@ -90,6 +90,13 @@ def entries() -> tuple[CatalogueEntry, ...]:
     return tuple(_entry(row) for row in sorted(_models()[0].values(), key=lambda row: row["id"].lower()))
 
 
+def published() -> tuple[tuple[str, CatalogueEntry], ...]:
+    """Every published name that is known, with its model: models and, apart, other names of the same shape."""
+    rows = _models()[0]
+    aliases = ((alias, _entry(rows[model_id], alias)) for alias, model_id in _aliases() if _TAG_LIBRARY not in alias)
+    return (*((entry.model_id, entry) for entry in entries()), *aliases)
+
+
 def search(text: str) -> tuple[CatalogueEntry, ...]:
     """The catalogued models whose name, alias or architecture holds every word of `text`; all of them for none."""
     words = text.lower().split()

@@ -1,0 +1,45 @@
+"""What is known of a catalogued name beside its shape: when it was released and what kind of model it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from sizer.tables import read_rows
+
+KINDS = ("instruct", "base", "code", "vision", "reasoning", "embedding")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """One name's facts, each with its source; `released` is YYYY-MM-DD, YYYY-MM or None where nobody told.
+
+    `kind` is one of KINDS: what the model is made for. `images` says that it has a tower for images, whatever its kind.
+    """
+
+    model: str
+    released: str | None
+    released_source: str
+    kind: str
+    kind_source: str
+    images: bool
+
+
+def facts(name: str) -> ModelFacts | None:
+    """The facts of a published name (a model's id or an alias, in any letter case); None where none are known."""
+    return _facts().get(name.lower())
+
+
+@lru_cache(maxsize=1)
+def _facts() -> dict[str, ModelFacts]:
+    return {
+        row["model"].lower(): ModelFacts(
+            model=row["model"],
+            released=row["released"] or None,
+            released_source=row["released_source"],
+            kind=row["kind"],
+            kind_source=row["kind_source"],
+            images=row["images"] == "yes",
+        )
+        for row in read_rows("model_facts.csv")
+    }
