@@ -5,7 +5,7 @@
 True
 """
 
-from sizer.api import estimate
+from sizer.api import bench, estimate, fit, hardware, probe, recommend
 from sizer.errors import SizerError
 
-__all__ = ["SizerError", "estimate"]
+__all__ = ["SizerError", "bench", "estimate", "fit", "hardware", "probe", "recommend"]

@@ -10,6 +10,7 @@ from enum import Enum
 
 from sizer.cache_formats import cache_format
 from sizer.errors import UsageError, did_you_mean
+from sizer.printable import shown
 
 MOST_TOKENS = 10**9
 """More tokens than any model was made for; what is larger is a slip."""
@@ -66,8 +67,7 @@ def whole_number(name: str, value: object, least: int, most: int) -> int:
     4
     """
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        shown = repr(value)[:40]
-        raise UsageError(f"{name} is {shown}.", f"It is a whole number from {least:,} to {most:,}.")
+        raise UsageError(f"{name} is {shown(value)}.", f"It is a whole number from {least:,} to {most:,}.")
     return value
 
 

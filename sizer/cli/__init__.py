@@ -10,6 +10,7 @@ import click
 
 from sizer.cli.console import print_what_can_be_printed
 from sizer.errors import SizerError, did_you_mean
+from sizer.printable import one_line
 
 # Command -> what it answers. Each lives in its own module here, as `command`; none is imported to print this table.
 COMMANDS = {
@@ -110,5 +111,5 @@ def _fail(message: str, code: int, error: BaseException) -> NoReturn:
     """One clear line on stderr, the traceback only on request, the documented exit code."""
     if os.environ.get("SIZER_DEBUG"):
         raise error
-    click.echo(f"sizer: {message}", err=True)
+    click.echo(f"sizer: {one_line(message)}", err=True)
     sys.exit(code)

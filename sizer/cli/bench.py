@@ -87,21 +87,13 @@ def _print(text: str) -> None:
 
 
 def render(results: list[Result], style: str) -> str:
-    """The results in the style asked for: JSON is one object, or a list for several precisions."""
-    if style == "json":
-        from sizer.plain_json import dumps
-        from sizer.report.bench import document
+    """The results in the style asked for."""
+    from sizer.bench.runner import row_of
+    from sizer.report.bench import document
+    from sizer.report.outputs import write
 
-        documents = [document(item.measured, item.predicted) for item in results]
-        return dumps(documents[0] if len(documents) == 1 else documents)
-    if style == "csv":
-        from sizer.bench.runner import row_of
-        from sizer.report.rows import render_rows
-
-        return render_rows([row_of(item) for item in results], "csv")
-    from sizer.report.bench import render as render_text
-
-    return "\n\n".join(render_text(item.measured, item.predicted, style) for item in results)
+    found = document([(item.measured, item.predicted) for item in results], lambda: [row_of(item) for item in results])
+    return write(found, style)
 
 
 def _progress() -> Callable[[str], None]:

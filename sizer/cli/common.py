@@ -9,11 +9,12 @@ from typing import Any, TypeVar
 import click
 
 from sizer.errors import UsageError
+from sizer.printable import printable
+from sizer.report.outputs import FORMATS, Document, write
 from sizer.units import MIB, parse_bytes, parse_count, parse_flops, parse_rate, parse_watts
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-FORMATS = ("table", "json", "csv", "markdown")
 JSON_ASKED = "sizer.json"
 
 
@@ -139,7 +140,7 @@ def output_options(function: Command) -> Command:
     """--format and its short form."""
     options = [
         click.option(
-            "--format", "style", type=click.Choice(FORMATS), default="table", show_default=True, callback=_style
+            "--format", "style", type=click.Choice(list(FORMATS)), default="table", show_default=True, callback=_style
         ),
         click.option(
             "--json",
@@ -167,10 +168,15 @@ def _style(ctx: click.Context, _param: click.Parameter, style: str) -> str:
 
 
 def echo(text: str) -> None:
-    """Write a result to stdout."""
-    click.echo(text)
+    """Write a result to stdout; what would steer a terminal is escaped."""
+    click.echo(printable(text))
+
+
+def show(document: Document, style: str) -> None:
+    """Write a result to stdout in the format asked for."""
+    echo(write(document, style))
 
 
 def talk(text: str) -> None:
     """Say something on stderr: progress and remarks, never data."""
-    click.echo(f"sizer: {text}", err=True)
+    click.echo(f"sizer: {printable(text)}", err=True)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import click
 
-from sizer.cli.common import echo, output_options
+from sizer.cli.common import output_options, show
 from sizer.device.catalogue import find, search
 from sizer.device.clouds import instances, named_classes
 from sizer.device.records import Device, Instance
 from sizer.device.spelling import squash
 from sizer.errors import UnknownDevice
+from sizer.report.outputs import listing
 from sizer.units import GIB, format_bandwidth
 
 Row = dict[str, str | int | float | None]
@@ -35,7 +36,7 @@ def command(text: tuple[str, ...], style: str) -> None:
     rows += [_class_row(named.name, named.key) for named in named_classes() if squash(wanted) in squash(named.name)]
     if not rows:
         rows = [_named(wanted)]
-    echo(_render(rows, style))
+    show(listing(rows, _for_people), style)
 
 
 def _holds(wanted: str, instance: Instance) -> bool:
@@ -81,14 +82,6 @@ def _class_row(name: str, meaning: str) -> Row:
 
 def _tera(flops_per_s: str | float | None) -> str:
     return f"{float(flops_per_s) / 10**12:.4g}" if flops_per_s else "-"
-
-
-def _render(rows: list[Row], style: str) -> str:
-    from sizer.report.rows import render_rows
-
-    if style in {"table", "markdown"}:
-        rows = [_for_people(row) for row in rows]
-    return render_rows(rows, style)
 
 
 def _for_people(row: Row) -> Row:

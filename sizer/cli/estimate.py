@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sizer.api import DeviceAsked, WorkAsked, estimates, targets
-from sizer.cli.common import PROBABILITY, device_options, echo, output_options, talk, workload_options
+from sizer.cli.common import PROBABILITY, device_options, output_options, show, talk, workload_options
 
 if TYPE_CHECKING:
     from sizer.answer.estimate import Drafting
+    from sizer.answer.public import Answer
     from sizer.answer.records import Estimate
+    from sizer.report.layout import Lay
+    from sizer.report.outputs import Document, Rows
 
 PLOT_KINDS = ("memory", "speed", "batch", "roofline", "frontier")
 
@@ -54,7 +57,7 @@ def command(models: tuple[str, ...], explain: bool, offline: bool, style: str, *
         [list(estimates(resolved, target, work)) for target in found_targets]
         for resolved in (resolve(model, offline=offline) for model in models)
     ]
-    echo(render(answers, style, explain))
+    show(document_of(answers, explain), style)
     if options["plot"] is not None:
         from sizer.report.plots import save
 
@@ -103,28 +106,32 @@ def devices_asked(options: dict[str, Any]) -> DeviceAsked:
     )
 
 
-def render(answers: list[list[list[Estimate]]], style: str, explain: bool) -> str:
-    """All models' estimates by device in the style asked for; JSON is one object a model, a list for several."""
-    if style == "json":
-        return _json(answers)
-    if style == "csv":
-        from sizer.report.table import render_csv
-
-        return render_csv([item for by_device in answers for items in by_device for item in items])
-    if explain:
-        from sizer.report.explain import render_explanation
-
-        return "\n\n".join(render_explanation(item) for model in answers for items in model for item in items)
-    from sizer.report.table import render as render_table
-
-    return "\n\n".join(render_table(items, style) for model in answers for items in model)
-
-
-def _json(answers: list[list[list[Estimate]]]) -> str:
-    from sizer.advise.recommend import recommendation
-    from sizer.answer.public import answer
-    from sizer.plain_json import dumps
+def document_of(answers: list[list[list[Estimate]]], explain: bool) -> Document:
+    """All models' estimates by device: JSON is one object a model, a list for several."""
+    from sizer.report.outputs import Document
 
     flat = [[item for items in by_device for item in items] for by_device in answers]
-    documents = [answer(items, recommendation(items)) for items in flat]
-    return dumps(documents[0] if len(documents) == 1 else documents)
+
+    def page(lay: Lay) -> str:
+        if explain:
+            from sizer.report.explain import render_explanation
+
+            return "\n\n".join(render_explanation(item) for items in flat for item in items)
+        from sizer.report.table import render
+
+        return "\n\n".join(render(items, lay) for by_device in answers for items in by_device)
+
+    def rows() -> Rows:
+        from sizer.report.table import flat_rows
+
+        return flat_rows([item for items in flat for item in items])
+
+    return Document(lambda: _record(flat), rows, page)
+
+
+def _record(answers: list[list[Estimate]]) -> Answer | list[Answer]:
+    from sizer.advise.recommend import recommendation
+    from sizer.answer.public import answer
+
+    documents = [answer(items, recommendation(items)) for items in answers]
+    return documents[0] if len(documents) == 1 else documents

@@ -6,11 +6,11 @@ from typing import Any
 
 import click
 
-from sizer.api import targets
-from sizer.cli.common import NOT_NEGATIVE, device_options, echo, output_options, talk, workload_options
+from sizer.api.advice import WantedAsked, fitting_for
+from sizer.api.estimates import targets
+from sizer.cli.common import NOT_NEGATIVE, device_options, output_options, show, talk, workload_options
 from sizer.cli.estimate import devices_asked, work_asked
-from sizer.cli.recommend import PREFER, offered
-from sizer.errors import DoesNotFit
+from sizer.cli.recommend import PREFER
 
 FLOOR = "Precisions that lose more than a KL divergence of {:g} are left out (--max-loss)."
 UNKNOWN_LICENSES = "Models whose licence is not known are left out; the tags are the hub's: read the licence itself."
@@ -43,48 +43,19 @@ def command(style: str, family: str, licenses: tuple[str, ...], limit: int | Non
     sizer fit --device m3-max --family qwen --moe
     sizer fit --device rtx-4060 --ram 32GiB --license apache
     """
-    from sizer.advise.fitting_models import Filter, fitting
+    from sizer.advise.fitting_models import Filter
     from sizer.advise.licenses import Licenses
 
-    _check_family(family)
     keep = Filter(family, options["moe"], Licenses.of(licenses), splits=not options["whole"])
+    wanted = WantedAsked(options["prefer"], options["min_speed"], options["max_loss"]).wanted(offer=True)
     target = targets(devices_asked(options), talk)[0]
-    work, wanted = work_asked(options), offered(options)
-    found = fitting(
-        target,
-        work.workload(),
-        wanted,
-        engine=work.engine,
-        keep=keep,
-        context_asked=work.context_tokens is not None,
-    )
-    if not found:
-        words = f" of {family!r}" if family else ""
-        raise DoesNotFit(
-            f"no catalogued model{words} runs on {target.device.name} as asked.", "Ask for less, or give --ram."
-        )
-    from sizer.report.advice import fit_rows, render_found
+    found = fitting_for(target, work_asked(options), wanted, keep)
+    notes = [f"{len(found)} of the catalogue's models run on {target.device.name}."]
+    split = sum(1 for item in found if not item.placement.whole)
+    if split:
+        notes.append(f"{split} of them need the host's memory for other layers or experts; --whole leaves them out.")
+    notes += [UNKNOWN_LICENSES] if licenses else []
+    notes += [FLOOR.format(wanted.max_loss), LEADERBOARDS]
+    from sizer.report.advice import fit_document
 
-    rows = fit_rows(found[:limit], human=style in {"table", "markdown"})
-    echo(render_found(rows, style))
-    if style == "table":
-        split = sum(1 for item in found if not item.placement.whole)
-        echo(f"\n{len(found)} of the catalogue's models run on {target.device.name}.")
-        if split:
-            echo(f"{split} of them need the host's memory for the other layers or experts; --whole leaves them out.")
-        if licenses:
-            echo(UNKNOWN_LICENSES)
-        echo(f"{FLOOR.format(wanted.max_loss)}\n{LEADERBOARDS}")
-
-
-def _check_family(text: str) -> None:
-    """UnknownModel where the catalogue has nothing of the words."""
-    from sizer.errors import UnknownModel
-    from sizer.model.read import catalogue
-
-    if text and not catalogue.search(text):
-        near = ", ".join(catalogue.nearest(text))
-        raise UnknownModel(
-            f"no catalogued model matches --family {text!r}.",
-            f"Nearest: {near}." if near else "'sizer models' lists them.",
-        )
+    show(fit_document(found[:limit], notes), style)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import click
 
-from sizer.cli.common import NOT_NEGATIVE, echo, output_options, workload_options
+from sizer.api.advice import WantedAsked, hardware_for
+from sizer.cli.common import NOT_NEGATIVE, output_options, show, workload_options
 from sizer.cli.estimate import work_asked
-from sizer.cli.recommend import PREFER, offered
-from sizer.errors import DoesNotFit
+from sizer.cli.recommend import PREFER
 
 ORDER = click.Choice(["memory", "price", "speed"])
 PRICES = "USD is the launch price, where the table knows one; --sort price puts the cheapest first."
@@ -21,7 +20,14 @@ PRICES = "USD is the launch price, where the table knows one; --sort price puts 
 @workload_options
 @click.option("--users", type=click.IntRange(min=1), metavar="N", help="Sequences at once; the same as --batch.")
 @click.option("--min-speed", type=NOT_NEGATIVE, metavar="N", help="Decode tokens/s of each sequence.")
-@click.option("--precision", "-p", metavar="P", help="Only this precision.  [default: the best that fits]")
+@click.option(
+    "--precision",
+    "-p",
+    "precisions",
+    multiple=True,
+    metavar="P",
+    help="Only this one.  [default: the best]",
+)
 @click.option("--engine", "-e", metavar="E", help="transformers, llama.cpp, vllm ...  [default: the usual one]")
 @click.option(
     "--max-loss", type=NOT_NEGATIVE, metavar="KL", help="Highest KL divergence to offer.  [default: 0.08, four bits]"
@@ -40,30 +46,13 @@ def command(model: str, style: str, users: int | None, offline: bool, **options:
     sizer hardware Qwen/Qwen3-30B-A3B --users 16 --device aws
     sizer hardware Qwen/Qwen3-8B --min-speed 30 --sort price
     """
-    from sizer.advise.advice import usual_workload
-    from sizer.advise.hardware import hardware
-    from sizer.model.read.resolve import resolve
-    from sizer.precision.names import canonical
-
-    architecture = resolve(model, offline=offline).architecture
     work = work_asked({**options, "batch": users or options["batch"]})
-    workload = usual_workload(architecture, work.workload(), work.context_tokens is not None)
-    found = hardware(
-        architecture,
-        replace(workload, gpu_layers=None),
-        offered(options),
-        engine=work.engine,
-        precision=canonical(options["precision"]) if options["precision"] else None,
-        text=options["text"],
-        order=options["order"],
-    )
-    if not found:
-        raise DoesNotFit(f"no device in the table runs {model!r} as asked.", "Lower --min-speed, --context or --users.")
-    from sizer.report.advice import hardware_rows, render_found
+    wanted = WantedAsked(options["prefer"], options["min_speed"], options["max_loss"]).wanted(offer=True)
+    found, workload = hardware_for(model, work, wanted, text=options["text"], order=options["order"], offline=offline)
+    listed = found[: options["limit"]]
+    more = f" {len(found) - len(listed)} more; --limit shows them." if len(found) > len(listed) else ""
+    sequences = f"each of {workload.batch_size} sequences" if workload.batch_size > 1 else "one sequence"
+    notes = [f"For {sequences} at a context of {workload.context_tokens:,} tokens.{more}", PRICES]
+    from sizer.report.advice import hardware_document
 
-    rows = hardware_rows(found[: options["limit"]], human=style in {"table", "markdown"})
-    echo(render_found(rows, style))
-    if style == "table":
-        more = f" {len(found) - len(rows)} more; --limit shows them." if len(found) > len(rows) else ""
-        sequences = f"each of {workload.batch_size} sequences" if workload.batch_size > 1 else "one sequence"
-        echo(f"\nFor {sequences} at a context of {workload.context_tokens:,} tokens.{more}\n{PRICES}")
+    show(hardware_document(listed, notes), style)

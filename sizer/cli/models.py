@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import click
 
-from sizer.cli.common import echo, output_options
+from sizer.cli.common import output_options, show
 from sizer.errors import UnknownModel
 from sizer.model.read import catalogue
+from sizer.report.outputs import listing
 from sizer.units import format_count
 
 
@@ -36,13 +37,7 @@ def command(text: tuple[str, ...], style: str) -> None:
         }
         for entry in found
     ]
-    echo(_render(rows, style))
-
-
-def _render(rows: list[dict[str, str | int | None]], style: str) -> str:
-    from sizer.report.rows import render_rows
-
-    return render_rows([_for_people(row) for row in rows] if style in {"table", "markdown"} else rows, style)
+    show(listing(rows, _for_people), style)
 
 
 def _for_people(row: dict[str, str | int | None]) -> dict[str, str | None]:

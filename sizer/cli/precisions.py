@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import click
 
-from sizer.cli.common import echo, output_options
+from sizer.cli.common import output_options, show
 from sizer.errors import UnknownPrecision
-from sizer.precision.listing import Listed, listing
+from sizer.precision.listing import Listed
+from sizer.precision.listing import listing as listed
+from sizer.report.outputs import listing
 
 Row = dict[str, str | float | None]
 
@@ -26,10 +28,10 @@ def command(text: tuple[str, ...], style: str) -> None:
     sizer precisions vllm --json
     """
     wanted = " ".join(text)
-    found = listing(wanted)
+    found = listed(wanted)
     if not found:
         raise UnknownPrecision(f"no precision matches {wanted!r}.", "`sizer precisions` lists them all.")
-    echo(_render([_row(entry) for entry in found], style))
+    show(listing([_row(entry) for entry in found], _for_people), style)
 
 
 def _row(entry: Listed) -> Row:
@@ -44,14 +46,6 @@ def _row(entry: Listed) -> Row:
         "description": entry.description,
         "source": entry.source,
     }
-
-
-def _render(rows: list[Row], style: str) -> str:
-    from sizer.report.rows import render_rows
-
-    if style in {"table", "markdown"}:
-        rows = [_for_people(row) for row in rows]
-    return render_rows(rows, style)
 
 
 def _for_people(row: Row) -> Row:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict
 from typing import Any
 
 import click
 
+from sizer.api.machine import described, probed
 from sizer.cli.common import Threshold, echo
-from sizer.device import measured
 from sizer.device.detect import detect, this_target
 from sizer.device.machine import Machine
 from sizer.device.measured import in_words
@@ -33,7 +32,7 @@ def command(as_json: bool, fresh: bool, flops: bool, seconds: float, backend: st
     sizer probe --json
     """
     machine = detect()
-    document = probed(machine, fresh=fresh, flops=flops, seconds=seconds, backend=backend or "")
+    document = probed(machine, fresh=fresh, flops=flops, seconds=seconds, backend=backend or "", say=_say)
     target = this_target(machine=machine)
     if as_json:
         echo(json.dumps({"schema_version": 1, "machine": described(machine, target), **document}, indent=1))
@@ -41,27 +40,8 @@ def command(as_json: bool, fresh: bool, flops: bool, seconds: float, backend: st
         echo("\n".join(_lines(machine, target, document)))
 
 
-def probed(machine: Machine, fresh: bool, flops: bool, seconds: float, backend: str) -> dict[str, Any]:
-    """The stored probe, or a new one, which is stored; with its age."""
-    from sizer.device import probe
-
-    cached = measured.load(machine)
-    known = cached.measurement
-    if known and not fresh and not backend and (not flops or known.document.get("flops")):
-        return {**known.document, "cached": True, "age_s": known.age_s}
-    click.echo(f"measuring memory bandwidth for about {seconds:g} s ...", err=True)
-    document = probe.run(machine, flops=flops, seconds=seconds, backend=backend).document()
-    notes = [*document["notes"], *([] if fresh else cached.notes)]
-    try:
-        measured.save(machine, document)
-    except OSError as error:
-        notes.append(f"the measurement could not be stored: {error.strerror or error}")
-    return {**document, "notes": notes, "cached": False, "age_s": 0.0}
-
-
-def described(machine: Machine, target: Target) -> dict[str, Any]:
-    """The machine for JSON, with the key of the device that an estimate takes for it."""
-    return {"device": target.device.key, "device_count": target.count, **asdict(machine)}
+def _say(text: str) -> None:
+    click.echo(text, err=True)
 
 
 def _lines(machine: Machine, target: Target, document: dict[str, Any]) -> Iterator[str]:

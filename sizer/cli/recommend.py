@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from sizer.api import DeviceAsked, targets
+from sizer.api.advice import DraftAsked, WantedAsked, advice_for, draft_for, recommend_target
 from sizer.cli.common import (
     NOT_NEGATIVE,
     PROBABILITY,
@@ -15,18 +14,16 @@ from sizer.cli.common import (
     device_options,
     echo,
     output_options,
+    show,
     talk,
     workload_options,
 )
 from sizer.cli.estimate import devices_asked, work_asked
-from sizer.errors import DoesNotFit, UsageError
+from sizer.errors import UsageError
 
 if TYPE_CHECKING:
     from sizer.advise.advice import Advice
     from sizer.advise.draft import Draft
-    from sizer.advise.recommend import Wanted
-    from sizer.answer.records import Estimate
-    from sizer.device.records import Target
 
 PREFER = click.Choice(["balanced", "quality", "speed", "memory"])
 
@@ -56,87 +53,24 @@ def command(model: str, style: str, offline: bool, emit: bool, **options: Any) -
     sizer recommend Qwen/Qwen3-32B -d rtx-4090 --draft auto
     sizer recommend mistralai/Mistral-7B-Instruct-v0.3 -d rtx-3060 --emit > run.sh
     """
-    from sizer.advise.advice import advise, ladder_questions, usual_workload
-    from sizer.advise.family import relatives
-    from sizer.advise.recommend import Wanted
-    from sizer.model.read.resolve import resolve
-
-    architecture = resolve(model, offline=offline).architecture
-    work = work_asked(options)
-    asked = work.context_tokens is not None
-    workload = usual_workload(architecture, work.workload(), asked)
-    questions = ladder_questions(architecture, _target(options), workload, work.engine)
-    wanted = Wanted(options["prefer"], options["min_speed"], options["max_loss"])
-    advice = advise(questions, wanted, relatives(architecture), engine=work.engine, context_asked=asked)
-    if advice.chosen is None:
-        raise DoesNotFit(f"{model!r} does not run here: {advice.reason}", _hint(advice, wanted))
-    echo(_render(advice, _draft(advice.chosen, options, offline), style, emit, bool(options["draft"])))
-
-
-def _draft(chosen: Estimate, options: dict[str, Any], offline: bool) -> Draft | None:
-    """The draft asked for, or the best of the catalogue."""
-    from sizer.advise.draft import USUAL_ACCEPTANCE, best_draft, compatible, draft
-    from sizer.advise.family import relatives
-    from sizer.model.read.resolve import resolve
-
-    if not options["draft"]:
-        return None
-    acceptance = USUAL_ACCEPTANCE if options["acceptance"] is None else options["acceptance"]
-    length = options["draft_tokens"]
-    if options["draft"].lower() == "auto":
-        return best_draft(chosen, relatives(chosen.architecture), acceptance=acceptance, draft_tokens=length)
-    small = resolve(options["draft"], offline=offline).architecture
-    if not compatible(chosen.architecture, small):
-        raise UsageError(
-            f"{options['draft']!r} cannot draft for {chosen.architecture.model_id!r}: it must be smaller and have the "
-            f"same vocabulary ({small.vocab_size:,} entries against {chosen.architecture.vocab_size:,}).",
-            "--draft auto takes the best of the catalogue.",
-        )
-    return draft(chosen, small, acceptance=acceptance, draft_tokens=length)
-
-
-def offered(options: dict[str, Any]) -> Wanted:
-    """What `fit` and `hardware` offer: precisions of a tolerable loss unless --max-loss says otherwise."""
-    from sizer.advise.recommend import TOLERABLE_LOSS, Wanted
-
-    given = options["max_loss"]
-    return Wanted(options["prefer"], options["min_speed"], TOLERABLE_LOSS if given is None else given)
-
-
-def _target(options: dict[str, Any]) -> Target:
-    """The first target asked for; --vram or --ram alone describe a machine."""
-    asked = devices_asked(options)
-    if options["vram"] is not None:
-        if asked.memory_bytes is not None:
-            raise UsageError("--vram and --memory say the same thing.", "Leave one of them out.")
-        asked = replace(asked, memory_bytes=options["vram"])
-    elif asked.ram_bytes is not None and not asked.names and asked.memory_bytes is None:
-        asked = DeviceAsked(names=("consumer-cpu",), ram_bytes=asked.ram_bytes)
-    return targets(asked, talk)[0]
-
-
-def _hint(advice: Advice, wanted: Wanted) -> str:
-    if advice.alternatives:
-        return advice.alternatives[0].text
-    if wanted.min_tokens_per_s is not None and any(item.placement.whole for item in advice.tried):
-        return "Lower --min-speed, or take a smaller model or a faster device."
-    return "A smaller model, more memory, or --ram for layers on the host would help."
-
-
-def _render(advice: Advice, draft: Draft | None, style: str, emit: bool, draft_asked: bool) -> str:
-    from sizer.report.advice import advice_json, command_of, render_advice
-
+    target = recommend_target(devices_asked(options), options["vram"], talk)
+    wanted = WantedAsked(options["prefer"], options["min_speed"], options["max_loss"]).wanted()
+    advice = advice_for(model, target, work_asked(options), wanted, offline=offline)
+    assert advice.chosen is not None
+    asked = DraftAsked(options["draft"], options["draft_tokens"], options["acceptance"]) if options["draft"] else None
+    draft = draft_for(advice.chosen, asked, offline=offline)
     if emit:
-        command = command_of(advice, draft)
-        if command is None:
-            raise UsageError("there is no recipe for this engine.", "--engine takes one that has a recipe.")
-        return command.rstrip("\n")
-    if style == "json":
-        from sizer.plain_json import dumps
+        echo(_command(advice, draft))
+        return
+    from sizer.report.advice import advice_document
 
-        return dumps(advice_json(advice, draft))
-    if style == "csv":
-        from sizer.report.table import render_csv
+    show(advice_document(advice, draft, draft_asked=asked is not None), style)
 
-        return render_csv(advice.tried)
-    return render_advice(advice, style, draft, draft_asked=draft_asked)
+
+def _command(advice: Advice, draft: Draft | None) -> str:
+    from sizer.advise.public import command_of
+
+    command = command_of(advice, draft)
+    if command is None:
+        raise UsageError("there is no recipe for this engine.", "--engine takes one that has a recipe.")
+    return command.rstrip("\n")

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
 
-from sizer.cli.common import echo, output_options
+from sizer.cli.common import output_options, show
 from sizer.cli.validate import progress
 
 
@@ -28,9 +27,9 @@ def command(file: Path, style: str) -> None:
 
     rows = read_measurements(file)
     predicted = list(progress(predict_rows(rows, with_flagged=True), len(rows), "sweeping"))
-    one_row = narrow_row if style in {"table", "markdown"} else wide_row
-    found: list[dict[str, Any]] = [one_row(row) for row in predicted]
-    from sizer.report.rows import render_rows
+    from sizer.report.layout import cells_of
+    from sizer.report.outputs import Document
 
-    if found:
-        echo(render_rows(found, style))
+    if predicted:
+        wide = [wide_row(row) for row in predicted]
+        show(Document(lambda: wide, lambda: wide, lambda lay: cells_of(list(map(narrow_row, predicted)), lay)), style)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from sizer.calibrate.calibration import COMMAND, Calibration
 from sizer.calibrate.heldout import Residual, errors
 from sizer.calibrate.intervals import held_in_bounds
-from sizer.report.rows import render_rows
+from sizer.report.layout import Lay, cells_of, markdown_table, text_table
 
 FEWEST_ROWS = 10
 
@@ -39,24 +39,24 @@ teach the constants, but are not in the other tables, and set no interval.
 
 def accuracy_text(found: Calibration) -> str:
     """The tables of all quantities and schemes for a terminal."""
-    return "\n\n".join(_tables(found, "table"))
+    return "\n\n".join(_tables(found, text_table))
 
 
 def accuracy_markdown(found: Calibration) -> str:
     """The page docs/accuracy.md."""
-    return "\n\n".join([_HEAD.format(command=COMMAND), *_tables(found, "markdown")]) + "\n"
+    return "\n\n".join([_HEAD.format(command=COMMAND), *_tables(found, markdown_table, "#")]) + "\n"
 
 
-def _tables(found: Calibration, style: str) -> list[str]:
+def _tables(found: Calibration, lay: Lay, heading: str = "") -> list[str]:
     parts = []
-    mark = "## " if style == "markdown" else ""
+    mark = f"{heading}# " if heading else ""
     for quantity, schemes in found.residuals.items():
         inside = held_in_bounds(schemes)
         rows = [
             _row(f"one {scheme} left out", list(zip(residuals, inside[scheme], strict=True)))
             for scheme, residuals in schemes.items()
         ]
-        parts.append(f"{mark}{quantity.capitalize()}\n\n{render_rows(rows, style)}")
+        parts.append(f"{mark}{quantity.capitalize()}\n\n{cells_of(rows, lay)}")
         for scheme, residuals in schemes.items():
             for title, key in _GROUPINGS.items():
                 groups: dict[str, list[tuple[Residual, bool]]] = defaultdict(list)
@@ -68,11 +68,11 @@ def _tables(found: Calibration, style: str) -> list[str]:
                     if len(members) >= FEWEST_ROWS
                 ]
                 deeper = f"{mark and '### '}{quantity.capitalize()} by {title}, one {scheme} left out"
-                parts.append(f"{deeper}\n\n{render_rows(rows, style)}")
+                parts.append(f"{deeper}\n\n{cells_of(rows, lay)}")
         apart = _apart(found.apart[quantity])
         if apart:
             deeper = f"{mark and '### '}{quantity.capitalize()} of rows apart"
-            parts.append(f"{deeper}\n\n{render_rows(apart, style)}")
+            parts.append(f"{deeper}\n\n{cells_of(apart, lay)}")
     return parts
 
 

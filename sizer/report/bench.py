@@ -2,35 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from sizer.answer.records import Estimate
-from sizer.bench.records import SCHEMA_VERSION, Measurement
+from sizer.bench.public import benchmark
+from sizer.bench.records import Measurement
 from sizer.bench.summary import residual
-from sizer.report.rows import TABLE_STYLES
+from sizer.report.layout import Lay, text_table
+from sizer.report.outputs import Document, Rows
 from sizer.units import format_gib, format_rate, format_seconds
 
 HEADERS = ("", "measured", "predicted", "measured/predicted - 1")
 
 
-def document(measured: Measurement, predicted: Estimate | None) -> dict[str, Any]:
-    """The JSON of one benchmark: measurement, estimate (an empty object where none could be made), residual."""
-    from sizer.answer.public import answer
-    from sizer.plain_json import to_json
+def document(results: Sequence[tuple[Measurement, Estimate | None]], rows: Callable[[], Rows]) -> Document:
+    """Benchmarks: JSON is one object, or a list for several; `rows` are those of the measurements format."""
 
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "measurement": to_json(measured),
-        "estimate": to_json(answer([predicted])) if predicted else {},
-        "residual": to_json(residual(measured, predicted)),
-    }
+    def record() -> Any:
+        records = [benchmark(*result) for result in results]
+        return records[0] if len(records) == 1 else records
+
+    return Document(record, rows, lambda lay: "\n\n".join(render(*result, lay) for result in results))
 
 
-def render(measured: Measurement, predicted: Estimate | None, style: str) -> str:
-    """One benchmark for people; `style` is table or markdown."""
-    from tabulate import tabulate
-
-    table = tabulate(_rows(measured, predicted), headers=HEADERS, tablefmt=TABLE_STYLES[style], disable_numparse=True)
+def render(measured: Measurement, predicted: Estimate | None, lay: Lay = text_table) -> str:
+    """One benchmark for people."""
+    table = lay(HEADERS, _rows(measured, predicted))
     lines = [_what(measured), _how(measured), "", table]
     used = residual(measured, predicted)["mbu"]
     if used is not None:

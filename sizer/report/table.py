@@ -1,4 +1,4 @@
-"""Estimates as tables for people: text, Markdown, CSV. At most 100 columns wide."""
+"""Estimates as tables for people, at most 100 columns wide, and as flat rows for scripts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sizer.answer.records import Estimate
 from sizer.memory.placement import LONGEST_CONTEXT_TOKENS
 from sizer.memory.records import Placement
-from sizer.report.columns import columns
+from sizer.report.layout import Lay, text_table
 from sizer.units import format_bandwidth, format_count, format_gib, format_rate, format_seconds
 
 HEADERS = ("precision", "engine", "weights", "total", "fits", "max ctx", "decode tok/s", "TTFT")
@@ -109,15 +109,10 @@ def workload_line(estimate: Estimate) -> str:
     )
 
 
-def render(estimates: Sequence[Estimate], style: str = "table") -> str:
-    """The estimates of one model on one device for people, as a `table` of text or as `markdown`."""
+def render(estimates: Sequence[Estimate], lay: Lay = text_table) -> str:
+    """The estimates of one model on one device for people, their table laid out by `lay`."""
     first = estimates[0]
-    rows = [row(item) for item in estimates]
-    table = columns(HEADERS, rows)
-    if style == "markdown":
-        from tabulate import tabulate
-
-        table = tabulate(rows, headers=HEADERS, tablefmt="github", disable_numparse=True)
+    table = lay(HEADERS, [row(item) for item in estimates])
     lines = [model_line(first), device_line(first), workload_line(first), "", table]
     gains = [_gain(item) for item in estimates if item.speculation is not None]
     if gains:
@@ -139,22 +134,12 @@ def _gain(estimate: Estimate) -> str:
     )
 
 
-def render_csv(estimates: Sequence[Estimate]) -> str:
-    """One line an estimate, raw numbers with the unit in the column's name."""
-    import csv
-    import io
-
+def flat_rows(estimates: Sequence[Estimate]) -> list[dict[str, object]]:
+    """One row an estimate, raw numbers with the unit in the column's name."""
     from sizer.answer.public import model_estimate
     from sizer.plain_json import to_json
 
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    for index, item in enumerate(estimates):
-        flat = {"model": item.architecture.model_id, **_flat(to_json(model_estimate(item)))}
-        if index == 0:
-            writer.writerow(flat)
-        writer.writerow(flat.values())
-    return out.getvalue().rstrip("\n")
+    return [{"model": item.architecture.model_id, **_flat(to_json(model_estimate(item)))} for item in estimates]
 
 
 def _flat(tree: dict[str, object], prefix: str = "") -> dict[str, object]:

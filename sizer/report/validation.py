@@ -7,20 +7,20 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from sizer.calibrate.validate import QUANTITIES, Accuracy, Validation
-from sizer.report.rows import render_rows
+from sizer.report.layout import Lay, cells_of, text_table
 from sizer.units import GIB
 
 WORST_ROWS = 12
 LARGEST_GROUPS = 12
 
 
-def render(result: Validation) -> str:
+def render(result: Validation, lay: Lay = text_table) -> str:
     """Errors by quantity and by group of decode, the worst rows, and why rows were skipped."""
     parts = [f"{result.scored} of {result.rows} rows scored, {len(result.skipped)} skipped."]
-    parts.append(_table("", {name: result.by_quantity[name] for name in QUANTITIES}))
+    parts.append(_table(lay, "", {name: result.by_quantity[name] for name in QUANTITIES}))
     for name, groups in result.by.items():
         largest = dict(list(groups.items())[:LARGEST_GROUPS])
-        parts.append(_table(f"Decode by {name.replace('_', ' ')}", largest))
+        parts.append(_table(lay, f"Decode by {name.replace('_', ' ')}", largest))
     worst = sorted((one for one in result.predictions if one.quantity == "decode"), key=lambda one: -one.ape)
     rows = [
         {
@@ -32,14 +32,14 @@ def render(result: Validation) -> str:
         for one in worst[:WORST_ROWS]
     ]
     if rows:
-        parts.append(render_rows(rows, "table"))
+        parts.append(cells_of(rows, lay))
     reasons = Counter(reason for _, reason in result.skipped).most_common(WORST_ROWS)
     if reasons:
-        parts.append(render_rows([{"skipped": str(n), "reason": reason} for reason, n in reasons], "table"))
+        parts.append(cells_of([{"skipped": str(n), "reason": reason} for reason, n in reasons], lay))
     return "\n\n".join(parts)
 
 
-def _table(title: str, groups: Mapping[str, Accuracy]) -> str:
+def _table(lay: Lay, title: str, groups: Mapping[str, Accuracy]) -> str:
     rows = [
         {
             "": name,
@@ -52,7 +52,7 @@ def _table(title: str, groups: Mapping[str, Accuracy]) -> str:
         for name, one in groups.items()
         if one.n
     ]
-    return "\n".join(line for line in (title, render_rows(rows, "table") if rows else "nothing to compare") if line)
+    return "\n".join(line for line in (title, cells_of(rows, lay) if rows else "nothing to compare") if line)
 
 
 def _percent(value: float | None, sign: bool = False) -> str:

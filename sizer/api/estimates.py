@@ -1,16 +1,16 @@
-"""The library's front door: names and options in, typed records out. The command line is a thin layer over it."""
+"""Estimates from names and options: targets, precisions, one estimate for each."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from sizer.errors import UsageError
-from sizer.workload import Split, Workload
+from sizer.api.asked import DeviceAsked, Options, WorkAsked, split_options
 
 if TYPE_CHECKING:
-    from sizer.answer.estimate import Drafting
+    from typing_extensions import Unpack
+
     from sizer.answer.public import Answer
     from sizer.answer.records import Estimate
     from sizer.device.records import Device, Target
@@ -18,57 +18,6 @@ if TYPE_CHECKING:
 
 DEFAULT_PRECISIONS = ("fp32", "bf16", "fp16", "fp8", "int8", "nf4", "q8_0", "q4_k_m")
 """What a table shows when no precision is asked for: the plain ones, bitsandbytes' and the two common GGUF types."""
-
-
-@dataclass(frozen=True, slots=True)
-class DeviceAsked:
-    """Which devices, and what describes or overrides them. Empty `names`: this machine, or the figures alone."""
-
-    names: tuple[str, ...] = ()
-    bandwidth_bytes_per_s: float | None = None
-    memory_bytes: int | None = None
-    flops_per_s: float | None = None
-    power_limit_w: float | None = None
-    host: str | None = None
-    ram_bytes: int | None = None
-    ram_bandwidth_bytes_per_s: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class WorkAsked:
-    """Which precisions, engine and work. `context_tokens` may be `max`; None is prompt and output together."""
-
-    precisions: tuple[str, ...] = ()
-    engine: str | None = None
-    prompt_tokens: int = 512
-    output_tokens: int = 128
-    context_tokens: int | str | None = None
-    batch_size: int = 1
-    kv_precision: str = "fp16"
-    parallelism: str | None = None
-    gpu_layers: int | None = None
-    threads: int | None = None
-    drafting: Drafting | None = None
-
-    def workload(self) -> Workload:
-        """The workload; a context shorter than prompt and output together is an error."""
-        needed = self.prompt_tokens + self.output_tokens
-        context = self.context_tokens if isinstance(self.context_tokens, int) else needed
-        if context < needed:
-            raise UsageError(
-                f"--context {context} is shorter than prompt and output together ({needed}).",
-                "Ask for a longer context, or a shorter --prompt or --output.",
-            )
-        return Workload(
-            prompt_tokens=self.prompt_tokens,
-            output_tokens=self.output_tokens,
-            context_tokens=context,
-            batch_size=self.batch_size,
-            kv_precision=self.kv_precision,
-            parallelism=Split.parse(self.parallelism) if self.parallelism else None,
-            gpu_layers=self.gpu_layers,
-            threads=self.threads,
-        )
 
 
 def targets(asked: DeviceAsked, say: Callable[[str], None] | None = None) -> list[Target]:
@@ -203,29 +152,7 @@ def estimates(resolved: Resolved, target: Target, work: WorkAsked) -> Iterator[E
         )
 
 
-def estimate(
-    model: str,
-    device: str | Sequence[str] | None = None,
-    precision: str | Sequence[str] | None = None,
-    engine: str | None = None,
-    *,
-    prompt: int = 512,
-    output: int = 128,
-    context: int | str | None = None,
-    batch: int = 1,
-    kv_precision: str = "fp16",
-    parallel: str | None = None,
-    gpu_layers: int | None = None,
-    threads: int | None = None,
-    bandwidth_bytes_per_s: float | None = None,
-    memory_bytes: int | None = None,
-    flops_per_s: float | None = None,
-    power_limit_w: float | None = None,
-    host: str | None = None,
-    ram_bytes: int | None = None,
-    ram_bandwidth_bytes_per_s: float | None = None,
-    offline: bool = False,
-) -> Answer:
+def estimate(model: str, **options: Unpack[Options]) -> Answer:
     """Memory and speed of a model, as `sizer estimate` answers: one estimate for each device and precision.
 
     >>> answer = estimate("Qwen/Qwen3-8B", device="rtx-4090", precision="q4_k_m", offline=True)
@@ -234,40 +161,13 @@ def estimate(
     >>> answer.estimates[0].memory.fits
     True
 
-    Raises the errors of `sizer.errors`, each with what to do next.
+    `options` are those of `sizer.api.asked.Options`. Raises the errors of `sizer.errors`, each with what to do next.
     """
     from sizer.advise.recommend import recommendation
     from sizer.answer.public import answer
     from sizer.model.read.resolve import resolve
 
-    work = WorkAsked(
-        precisions=_names(precision),
-        engine=engine,
-        prompt_tokens=prompt,
-        output_tokens=output,
-        context_tokens=context,
-        batch_size=batch,
-        kv_precision=kv_precision,
-        parallelism=parallel,
-        gpu_layers=gpu_layers,
-        threads=threads,
-    )
-    devices = DeviceAsked(
-        names=_names(device),
-        bandwidth_bytes_per_s=bandwidth_bytes_per_s,
-        memory_bytes=memory_bytes,
-        flops_per_s=flops_per_s,
-        power_limit_w=power_limit_w,
-        host=host,
-        ram_bytes=ram_bytes,
-        ram_bandwidth_bytes_per_s=ram_bandwidth_bytes_per_s,
-    )
+    devices, work, offline = split_options(options)
     resolved = resolve(model, offline=offline)
     found = [item for target in targets(devices) for item in estimates(resolved, target, work)]
     return answer(found, recommendation(found))
-
-
-def _names(given: str | Sequence[str] | None) -> tuple[str, ...]:
-    if given is None:
-        return ()
-    return (given,) if isinstance(given, str) else tuple(given)

@@ -1,0 +1,211 @@
+"""What a user gets of a decision: typed records whose fields are the names of the JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sizer.advise.advice import Advice
+from sizer.advise.draft import Draft
+from sizer.advise.hardware import Fitting
+from sizer.advise.licenses import license_of
+from sizer.advise.recipes import DRAFT_FLAGS, RECIPES, recipe
+from sizer.answer.public import Model, ModelEstimate, Recommendation, WorkloadAsked, answer, model_estimate
+from sizer.answer.records import Estimate
+
+
+@dataclass(frozen=True, slots=True)
+class WayOut:
+    """Another way to run the model: what to change, in a sentence, and the estimate that results."""
+
+    kind: str
+    text: str
+    estimate: ModelEstimate
+
+
+@dataclass(frozen=True, slots=True)
+class DraftGain:
+    """What a draft model gains, with its own estimate; costs are relative to a plain step's time."""
+
+    model: str
+    pays: bool
+    fits: bool
+    draft_tokens: int
+    acceptance: float
+    break_even_acceptance: float | None
+    verify_cost: float
+    draft_cost: float
+    tokens_per_step: float
+    speedup: float
+    tokens_per_s: float
+    extra_bytes: int
+    estimate: ModelEstimate
+
+
+@dataclass(frozen=True, slots=True)
+class Recommended:
+    """What to run: the chosen estimate, its neighbours, other ways, the command; `estimates`: all that were tried."""
+
+    schema_version: int
+    model: Model
+    workload: WorkloadAsked
+    recommendation: Recommendation
+    chosen_model: str
+    estimate: ModelEstimate
+    better: ModelEstimate | None
+    cheaper: ModelEstimate | None
+    alternatives: tuple[WayOut, ...]
+    estimates: tuple[ModelEstimate, ...]
+    draft: DraftGain | None
+    command: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class FitRow:
+    """One model of the catalogue that fits. Bytes and tokens/s; None where it cannot be known."""
+
+    model: str
+    total_params: int
+    active_params: int
+    engine: str
+    precision: str
+    total_bytes: int
+    available_bytes: int | None
+    fits: bool | None
+    gpu_layers: int
+    host_bytes: int
+    max_context_tokens: int | None
+    decode_tokens_per_s: float | None
+    low_tokens_per_s: float | None
+    high_tokens_per_s: float | None
+    license: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class HardwareRow:
+    """One device, count of it or cloud instance that runs the model as asked."""
+
+    device: str
+    count: int
+    instance: str | None
+    link: str | None
+    memory_bytes: int
+    price_usd_launch: float | None
+    total_params: int
+    active_params: int
+    engine: str
+    precision: str
+    total_bytes: int
+    available_bytes: int | None
+    fits: bool | None
+    gpu_layers: int
+    host_bytes: int
+    max_context_tokens: int | None
+    decode_tokens_per_s: float | None
+    low_tokens_per_s: float | None
+    high_tokens_per_s: float | None
+
+
+def recommended(advice: Advice, draft: Draft | None = None) -> Recommended:
+    """The public record of an advice that chose something."""
+    assert advice.chosen is not None
+    document = answer(advice.tried)
+    return Recommended(
+        schema_version=document.schema_version,
+        model=document.model,
+        workload=answer([advice.chosen]).workload,
+        recommendation=Recommendation(advice.chosen.precision, advice.reason),
+        chosen_model=advice.chosen.architecture.model_id,
+        estimate=model_estimate(advice.chosen),
+        better=model_estimate(advice.better) if advice.better else None,
+        cheaper=model_estimate(advice.cheaper) if advice.cheaper else None,
+        alternatives=tuple(WayOut(way.kind, way.text, model_estimate(way.estimate)) for way in advice.alternatives),
+        estimates=document.estimates,
+        draft=draft_gain(draft) if draft else None,
+        command=command_of(advice, draft),
+    )
+
+
+def draft_gain(draft: Draft) -> DraftGain:
+    """The public record of a draft."""
+    return DraftGain(
+        model=draft.estimate.architecture.model_id,
+        pays=draft.pays,
+        fits=draft.fits,
+        draft_tokens=draft.draft_tokens,
+        acceptance=draft.acceptance,
+        break_even_acceptance=draft.break_even_acceptance,
+        verify_cost=draft.gain.verify_cost,
+        draft_cost=draft.gain.draft_cost,
+        tokens_per_step=draft.gain.tokens_per_step,
+        speedup=draft.gain.speedup,
+        tokens_per_s=draft.gain.tokens_per_s,
+        extra_bytes=draft.extra_bytes,
+        estimate=model_estimate(draft.estimate),
+    )
+
+
+def command_of(advice: Advice, draft: Draft | None = None) -> str | None:
+    """What runs the advice, with the draft where it pays; None where there is no recipe for the engine."""
+    chosen = advice.chosen
+    if chosen is None or chosen.engine not in RECIPES:
+        return None
+    return recipe(chosen, draft=draft if draft is not None and draft.pays and chosen.engine in DRAFT_FLAGS else None)
+
+
+def fit_row(item: Estimate) -> FitRow:
+    """The public record of a model that fits."""
+    public = model_estimate(item)
+    return FitRow(
+        model=item.architecture.model_id,
+        total_params=item.architecture.total_params,
+        active_params=item.architecture.active_params,
+        engine=item.engine,
+        precision=item.precision,
+        total_bytes=public.memory.total_bytes,
+        available_bytes=public.memory.available_bytes,
+        fits=public.memory.fits,
+        gpu_layers=public.memory.gpu_layers,
+        host_bytes=public.memory.host_bytes,
+        max_context_tokens=public.memory.max_context_tokens,
+        decode_tokens_per_s=public.decode.tokens_per_s,
+        low_tokens_per_s=public.decode.low_tokens_per_s,
+        high_tokens_per_s=public.decode.high_tokens_per_s,
+        license=license_of(item.architecture.model_id),
+    )
+
+
+def hardware_row(item: Fitting) -> HardwareRow:
+    """The public record of a device that runs the model."""
+    target, row = item.estimate.target, fit_row(item.estimate)
+    return HardwareRow(
+        device=target.device.key,
+        count=target.count,
+        instance=item.rented or None,
+        link=target.link or None,
+        memory_bytes=item.memory_bytes,
+        price_usd_launch=item.price_usd_launch,
+        total_params=row.total_params,
+        active_params=row.active_params,
+        engine=row.engine,
+        precision=row.precision,
+        total_bytes=row.total_bytes,
+        available_bytes=row.available_bytes,
+        fits=row.fits,
+        gpu_layers=row.gpu_layers,
+        host_bytes=row.host_bytes,
+        max_context_tokens=row.max_context_tokens,
+        decode_tokens_per_s=row.decode_tokens_per_s,
+        low_tokens_per_s=row.low_tokens_per_s,
+        high_tokens_per_s=row.high_tokens_per_s,
+    )
+
+
+def fit_rows(found: Sequence[Estimate]) -> tuple[FitRow, ...]:
+    """The public records of all models that fit."""
+    return tuple(map(fit_row, found))
+
+
+def hardware_rows(found: Sequence[Fitting]) -> tuple[HardwareRow, ...]:
+    """The public records of all devices that run a model."""
+    return tuple(map(hardware_row, found))

@@ -1,0 +1,249 @@
+"""Decisions: what to run, what fits, what to buy or rent. Each has a public function and the one behind it, whose
+internal records the renderers need."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from sizer.api.asked import DeviceAsked, Options, WorkAsked, split_options
+from sizer.api.estimates import targets
+from sizer.errors import DoesNotFit, UsageError
+from sizer.units import parse_bytes
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from sizer.advise.advice import Advice
+    from sizer.advise.draft import Draft
+    from sizer.advise.hardware import Fitting
+    from sizer.advise.public import FitRow, HardwareRow, Recommended
+    from sizer.advise.recommend import Wanted
+    from sizer.answer.records import Estimate
+    from sizer.device.records import Target
+    from sizer.workload import Workload
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class WantedAsked:
+    """Which way to lean, the decode tokens/s of a sequence to reach, and the highest loss (KL divergence) to take."""
+
+    prefer: str = "balanced"
+    min_speed: float | None = None
+    max_loss: float | None = None
+
+    def __post_init__(self) -> None:
+        from sizer.advise.recommend import PREFERENCES
+
+        if self.prefer not in PREFERENCES:
+            raise UsageError(f"prefer is {self.prefer!r}.", f"It is one of {', '.join(PREFERENCES)}.")
+        for name, value in (("min-speed", self.min_speed), ("max-loss", self.max_loss)):
+            if value is not None and not value >= 0:
+                raise UsageError(f"{name} is {value!r}.", "It is a number from 0 up.")
+
+    def wanted(self, *, offer: bool = False) -> Wanted:
+        """The record of a decision; `offer`: precisions of a tolerable loss unless a limit was given."""
+        from sizer.advise.recommend import TOLERABLE_LOSS, Wanted
+
+        limit = TOLERABLE_LOSS if offer and self.max_loss is None else self.max_loss
+        return Wanted(self.prefer, self.min_speed, limit)
+
+
+@dataclass(frozen=True, slots=True)
+class DraftAsked:
+    """A draft model, or `auto` for the best of the catalogue; None lengths and acceptances are the usual ones."""
+
+    model: str
+    draft_tokens: int | None = None
+    acceptance: float | None = None
+
+
+def recommend(
+    model: str,
+    *,
+    vram_bytes: int | str | None = None,
+    prefer: str = "balanced",
+    min_speed: float | None = None,
+    max_loss: float | None = None,
+    draft: str | None = None,
+    draft_tokens: int | None = None,
+    acceptance: float | None = None,
+    **options: Unpack[Options],
+) -> Recommended:
+    """Which precision of a model to run, why, and the command that runs it, as `sizer recommend` answers.
+
+    >>> recommend("Qwen/Qwen3-8B", device="rtx-4090", offline=True).chosen_model
+    'Qwen/Qwen3-8B'
+
+    `vram_bytes` is a GPU with that memory, whichever it is. Raises DoesNotFit where nothing runs.
+    """
+    from sizer.advise.public import recommended
+
+    devices, work, offline = split_options(options)
+    target = recommend_target(devices, parse_bytes(vram_bytes) if isinstance(vram_bytes, str) else vram_bytes)
+    advice = advice_for(model, target, work, WantedAsked(prefer, min_speed, max_loss).wanted(), offline=offline)
+    drafting = DraftAsked(draft, draft_tokens, acceptance) if draft else None
+    assert advice.chosen is not None
+    return recommended(advice, draft_for(advice.chosen, drafting, offline=offline))
+
+
+def recommend_target(asked: DeviceAsked, vram_bytes: int | None = None, say: Say | None = None) -> Target:
+    """The first target asked for; a size of VRAM or of RAM alone describes a machine. Raises UsageError."""
+    if vram_bytes is not None:
+        if asked.memory_bytes is not None:
+            raise UsageError("--vram and --memory say the same thing.", "Leave one of them out.")
+        asked = replace(asked, memory_bytes=vram_bytes)
+    elif asked.ram_bytes is not None and not asked.names and asked.memory_bytes is None:
+        asked = DeviceAsked(names=("consumer-cpu",), ram_bytes=asked.ram_bytes)
+    return targets(asked, say)[0]
+
+
+def advice_for(model: str, target: Target, work: WorkAsked, wanted: Wanted, *, offline: bool = False) -> Advice:
+    """The advice for one model on one target. Raises DoesNotFit with a way on where nothing runs."""
+    from sizer.advise.advice import advise, ladder_questions, usual_workload
+    from sizer.advise.family import relatives
+    from sizer.model.read.resolve import resolve
+
+    architecture = resolve(model, offline=offline).architecture
+    asked = work.context_tokens is not None
+    workload = usual_workload(architecture, work.workload(), asked)
+    questions = ladder_questions(architecture, target, workload, work.engine)
+    advice = advise(questions, wanted, relatives(architecture), engine=work.engine, context_asked=asked)
+    if advice.chosen is None:
+        raise DoesNotFit(f"{model!r} does not run here: {advice.reason}", _way_on(advice, wanted))
+    return advice
+
+
+def _way_on(advice: Advice, wanted: Wanted) -> str:
+    if advice.alternatives:
+        return advice.alternatives[0].text
+    if wanted.min_tokens_per_s is not None and any(item.placement.whole for item in advice.tried):
+        return "Lower --min-speed, or take a smaller model or a faster device."
+    return "A smaller model, more memory, or --ram for layers on the host would help."
+
+
+def draft_for(chosen: Estimate, asked: DraftAsked | None, *, offline: bool = False) -> Draft | None:
+    """The draft asked for beside a chosen estimate, or the best of the catalogue; None where none is asked for or fits.
+
+    Raises UsageError for a model that cannot draft for it.
+    """
+    from sizer.advise.draft import USUAL_ACCEPTANCE, best_draft, compatible, draft
+    from sizer.advise.family import relatives
+    from sizer.model.read.resolve import resolve
+
+    if asked is None:
+        return None
+    acceptance = USUAL_ACCEPTANCE if asked.acceptance is None else asked.acceptance
+    if asked.model.lower() == "auto":
+        among = relatives(chosen.architecture)
+        return best_draft(chosen, among, acceptance=acceptance, draft_tokens=asked.draft_tokens)
+    small = resolve(asked.model, offline=offline).architecture
+    if not compatible(chosen.architecture, small):
+        raise UsageError(
+            f"{asked.model!r} cannot draft for {chosen.architecture.model_id!r}: it must be smaller and have the "
+            f"same vocabulary ({small.vocab_size:,} entries against {chosen.architecture.vocab_size:,}).",
+            "--draft auto takes the best of the catalogue.",
+        )
+    return draft(chosen, small, acceptance=acceptance, draft_tokens=asked.draft_tokens)
+
+
+def fit(
+    *,
+    family: str = "",
+    moe: bool = False,
+    licenses: Sequence[str] = (),
+    whole: bool = False,
+    limit: int | None = None,
+    prefer: str = "balanced",
+    min_speed: float | None = None,
+    max_loss: float | None = None,
+    **options: Unpack[Options],
+) -> tuple[FitRow, ...]:
+    """Which catalogued models a machine runs, at which precision, how fast, as `sizer fit` answers.
+
+    >>> fit(device="rtx-4060", family="qwen3", offline=True)[0].fits
+    True
+
+    `whole` leaves out what runs only with a part on the host. Raises DoesNotFit where nothing runs.
+    """
+    from sizer.advise.fitting_models import Filter
+    from sizer.advise.licenses import Licenses
+    from sizer.advise.public import fit_rows
+
+    devices, work, _ = split_options(options)
+    keep = Filter(family, moe, Licenses.of(tuple(licenses)), splits=not whole)
+    wanted = WantedAsked(prefer, min_speed, max_loss).wanted(offer=True)
+    return fit_rows(fitting_for(targets(devices)[0], work, wanted, keep)[:limit])
+
+
+def fitting_for(target: Target, work: WorkAsked, wanted: Wanted, keep: object) -> list[Estimate]:
+    """The estimates of the catalogued models that a target runs. Raises DoesNotFit, UnknownModel for unknown words."""
+    from sizer.advise.fitting_models import Filter, fitting
+    from sizer.errors import UnknownModel
+    from sizer.model.read import catalogue
+
+    assert isinstance(keep, Filter)
+    if keep.family and not catalogue.search(keep.family):
+        near = ", ".join(catalogue.nearest(keep.family))
+        raise UnknownModel(
+            f"no catalogued model matches --family {keep.family!r}.",
+            f"Nearest: {near}." if near else "'sizer models' lists them.",
+        )
+    asked = work.context_tokens is not None
+    found = fitting(target, work.workload(), wanted, engine=work.engine, keep=keep, context_asked=asked)
+    if not found:
+        words = f" of {keep.family!r}" if keep.family else ""
+        raise DoesNotFit(
+            f"no catalogued model{words} runs on {target.device.name} as asked.", "Ask for less, or give --ram."
+        )
+    return found
+
+
+def hardware(
+    model: str,
+    *,
+    users: int | None = None,
+    text: str = "",
+    order: str = "memory",
+    limit: int | None = None,
+    prefer: str = "memory",
+    min_speed: float | None = None,
+    max_loss: float | None = None,
+    **options: Unpack[Options],
+) -> tuple[HardwareRow, ...]:
+    """Which devices, counts of them and cloud instances run a model as asked, as `sizer hardware` answers.
+
+    `users` is how many sequences run at once, `text` keeps devices and instances with these words, `order` is memory,
+    price or speed. Raises DoesNotFit where nothing runs it.
+    """
+    from sizer.advise.public import hardware_rows
+
+    if users is not None:
+        options["batch"] = users
+    _, work, offline = split_options(options)
+    wanted = WantedAsked(prefer, min_speed, max_loss).wanted(offer=True)
+    return hardware_rows(hardware_for(model, work, wanted, text=text, order=order, offline=offline)[0][:limit])
+
+
+def hardware_for(
+    model: str, work: WorkAsked, wanted: Wanted, *, text: str = "", order: str = "memory", offline: bool = False
+) -> tuple[list[Fitting], Workload]:
+    """The targets that run a model as asked, and the workload that they were asked for. Raises DoesNotFit."""
+    from sizer.advise.advice import usual_workload
+    from sizer.advise.hardware import ORDERS, hardware
+    from sizer.model.read.resolve import resolve
+    from sizer.precision.names import canonical
+
+    if order not in ORDERS:
+        raise UsageError(f"order is {order!r}.", f"It is one of {', '.join(ORDERS)}.")
+    architecture = resolve(model, offline=offline).architecture
+    workload = usual_workload(architecture, work.workload(), work.context_tokens is not None)
+    workload = replace(workload, gpu_layers=None)
+    precision = canonical(work.precisions[0]) if work.precisions else None
+    found = hardware(architecture, workload, wanted, engine=work.engine, precision=precision, text=text, order=order)
+    if not found:
+        raise DoesNotFit(f"no device in the table runs {model!r} as asked.", "Lower --min-speed, --context or --users.")
+    return found, workload

@@ -1,0 +1,76 @@
+"""This machine: benchmarks run on it, and what it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sizer.bench.public import Benchmark
+    from sizer.device.machine import Machine
+
+Say = Callable[[str], None]
+
+
+def bench(
+    model: str = "",
+    *,
+    timeout_s: float = 3600,
+    force: bool = False,
+    progress: Say | None = None,
+    **options: Any,
+) -> Benchmark:
+    """Load a model, generate, and set what was measured beside what was predicted, as `sizer bench` does.
+
+    `options` are the fields of `sizer.bench.plan.Asked`: precision, engine, device, prompt_tokens, output_tokens,
+    batch_size, repeats, random_weights, server_url ... Without a model a small catalogued one runs with random weights.
+    Raises BenchmarkFailed, DoesNotFit (unless `force`), UsageError.
+    """
+    from sizer.bench import runner
+    from sizer.bench.plan import Asked
+    from sizer.bench.public import benchmark
+
+    asked = Asked(model=model, **options)
+    result = runner.bench(asked, timeout_s=timeout_s, force=force, progress=progress or (lambda _stage: None))
+    return benchmark(result.measured, result.predicted)
+
+
+def probe(*, fresh: bool = False, flops: bool = False, seconds: float = 4.0, backend: str = "") -> dict[str, Any]:
+    """What this machine is and its measured memory bandwidth, as `sizer probe --json` answers.
+
+    Measured once and stored; `fresh` measures again, `flops` measures arithmetic too.
+    """
+    from sizer.device.detect import detect, this_target
+
+    machine = detect()
+    document = probed(machine, fresh=fresh, flops=flops, seconds=seconds, backend=backend)
+    return {"schema_version": 1, "machine": described(machine, this_target(machine=machine)), **document}
+
+
+def probed(
+    machine: Machine, *, fresh: bool, flops: bool, seconds: float, backend: str, say: Say | None = None
+) -> dict[str, Any]:
+    """The stored probe, or a new one, which is stored; with its age."""
+    from sizer.device import measured
+    from sizer.device import probe as prober
+
+    cached = measured.load(machine)
+    known = cached.measurement
+    if known and not fresh and not backend and (not flops or known.document.get("flops")):
+        return {**known.document, "cached": True, "age_s": known.age_s}
+    if say is not None:
+        say(f"measuring memory bandwidth for about {seconds:g} s ...")
+    document = prober.run(machine, flops=flops, seconds=seconds, backend=backend).document()
+    notes = [*document["notes"], *([] if fresh else cached.notes)]
+    try:
+        measured.save(machine, document)
+    except OSError as error:
+        notes.append(f"the measurement could not be stored: {error.strerror or error}")
+    return {**document, "notes": notes, "cached": False, "age_s": 0.0}
+
+
+def described(machine: Machine, target: Any) -> dict[str, Any]:
+    """The machine for JSON, with the key of the device that an estimate takes for it."""
+    from dataclasses import asdict
+
+    return {"device": target.device.key, "device_count": target.count, **asdict(machine)}

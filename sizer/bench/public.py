@@ -1,0 +1,31 @@
+"""What a user gets of a benchmark: typed records whose fields are the names of the JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sizer.answer.public import Answer, answer
+from sizer.answer.records import Estimate
+from sizer.bench.records import SCHEMA_VERSION, Measurement
+from sizer.bench.summary import residual
+
+
+@dataclass(frozen=True, slots=True)
+class Benchmark:
+    """A measurement beside its estimate; `residual` is measured/predicted - 1, `mbu` the share of bandwidth used.
+
+    `estimate` is empty where none could be made.
+    """
+
+    schema_version: int
+    measurement: Measurement
+    estimate: Answer | Mapping[str, Any]
+    residual: Mapping[str, float | None]
+
+
+def benchmark(measured: Measurement, predicted: Estimate | None) -> Benchmark:
+    """The public record of one benchmark."""
+    beside: Answer | Mapping[str, Any] = answer([predicted]) if predicted else {}
+    return Benchmark(SCHEMA_VERSION, measured, beside, residual(measured, predicted))

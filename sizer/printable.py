@@ -1,0 +1,42 @@
+"""Text from outside made safe to show: a config, a file's name or a server's answer never steers a terminal."""
+
+from __future__ import annotations
+
+import re
+
+MOST_SHOWN = 200
+"""Characters of somebody's text that a message repeats."""
+
+# C0 controls but tab and newline, DEL and C1, bidirectional marks, embeddings, overrides and isolates, lone surrogates.
+_UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
+_LINE_BREAKS = re.compile(r"[\n\t]")
+_SECRET_IN_URL = re.compile(r"(\w+://[^\s/:@]*:)[^\s/@]+@")
+
+
+def _escaped(match: re.Match[str]) -> str:
+    return f"\\u{ord(match[0]):04x}"
+
+
+def printable(text: str) -> str:
+    r"""The text with control characters and bidirectional marks written as `\u001b`: valid inside JSON too.
+
+    >>> printable("a\x1b[31mb")
+    'a\\u001b[31mb'
+    """
+    return _UNSAFE.sub(_escaped, text)
+
+
+def one_line(text: str) -> str:
+    r"""The text on one line, safe to show, a password in a URL masked.
+
+    >>> one_line("a\nb https://me:secret@host/x")
+    'a\\nb https://me:***@host/x'
+    """
+    flat = _LINE_BREAKS.sub(lambda match: {"\n": "\\n", "\t": "\\t"}[match[0]], text)
+    return _SECRET_IN_URL.sub(r"\1***@", printable(flat))
+
+
+def shown(value: object) -> str:
+    """Somebody's value as a message repeats it: quoted, on one line, cut at 200 characters."""
+    text = one_line(repr(value))
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."

@@ -1,0 +1,95 @@
+"""Tables laid out as text: columns that fit a terminal, Markdown, CSV.
+
+tabulate draws the Markdown; importing it costs as much as importing click, which the estimate's own table must not pay.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from sizer.printable import one_line
+
+Lay = Callable[[Sequence[str], Sequence[Sequence[str]]], str]
+"""Lays out a table: headers, and rows of as many cells."""
+
+GAP = "  "
+WIDEST_TABLE = 100
+NARROWEST = 12
+_WORDS = re.compile(r"[A-Za-z]{4}")
+_FORMULA = re.compile(r"[=+\-@]")
+
+
+def text_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Left-aligned columns under a rule, as wide as their widest cell and 100 characters together at most."""
+    cells = _within([[one_line(cell) for cell in row] for row in rows], headers)
+    widths = [max(len(cell) for cell in column) for column in zip(headers, *cells, strict=True)]
+    ruled = [headers, ["-" * width for width in widths], *cells]
+    lines = (GAP.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in ruled)
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def markdown_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table of GitHub's Markdown."""
+    from tabulate import tabulate
+
+    cells = [[one_line(cell).replace("|", "\\|") for cell in row] for row in rows]
+    return tabulate(cells, headers=headers, tablefmt="github", disable_numparse=True)
+
+
+def csv_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows as CSV under the union of their columns, in the order in which they first appear."""
+    import csv
+    import io
+
+    out = io.StringIO()
+    writer = csv.DictWriter(out, list(dict.fromkeys(key for row in rows for key in row)), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({key: csv_cell(value) for key, value in row.items()} for row in rows)
+    return out.getvalue().rstrip("\n")
+
+
+def csv_cell(value: Any) -> Any:
+    """A cell of CSV: a text that a spreadsheet would run as a formula is quoted by the usual apostrophe."""
+    if not isinstance(value, str):
+        return value
+    text = one_line(value)
+    return f"'{text}" if _FORMULA.match(text) and not _is_number(text) else text
+
+
+def cells_of(rows: Sequence[Mapping[str, Any]], lay: Lay) -> str:
+    """Rows with the same keys, laid out; a dash where there is no value."""
+    if not rows:
+        return ""
+    return lay(list(rows[0]), [["-" if value is None else str(value) for value in row.values()] for row in rows])
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _within(cells: list[list[str]], headers: Sequence[str]) -> list[list[str]]:
+    """The cells cut so that the table fits a terminal: the widest column of words gives way, the first (a name) last.
+
+    Figures are never cut.
+    """
+    table = list(zip(headers, *cells, strict=True))
+    widths = [max(map(len, column)) for column in table]
+    narrowest = [
+        max(len(header), NARROWEST) if any(map(_WORDS.search, column)) else width
+        for (header, *column), width in zip(table, widths, strict=True)
+    ]
+    while sum(widths) + len(GAP) * (len(widths) - 1) > WIDEST_TABLE:
+        room = [index for index in range(len(widths)) if widths[index] > narrowest[index]]
+        if not room:
+            break
+        widths[max(room, key=lambda index: (index > 0, widths[index]))] -= 1
+    return [
+        [cell if len(cell) <= width else cell[: width - 2] + ".." for cell, width in zip(row, widths, strict=True)]
+        for row in cells
+    ]
