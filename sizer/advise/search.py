@@ -18,8 +18,9 @@ from sizer.advise.recommend import (
 from sizer.answer.estimate import Question, estimate
 from sizer.answer.records import Estimate
 from sizer.device.records import Target
+from sizer.device.usable import free_memory_bytes
 from sizer.engine.precisions import store_for
-from sizer.memory.shares import usable_memory_bytes, weights_by_layer
+from sizer.memory.shares import weights_by_layer
 from sizer.model.architecture import Architecture
 from sizer.model.stored import Stored
 from sizer.precision.identity_cache import IdentityCache
@@ -94,7 +95,7 @@ def _stored(question: Question) -> Stored:
 
 def room(target: Target) -> int | None:
     """Bytes that all devices of a target have together; None where one of them is not known."""
-    sizes = [usable_memory_bytes(target, device) for device in (*(target.device,) * target.count, *target.others)]
+    sizes = [free_memory_bytes(target, device) for device in (*(target.device,) * target.count, *target.others)]
     known = [size_bytes for size_bytes in sizes if size_bytes is not None]
     return sum(known) if len(known) == len(sizes) else None
 

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sizer.answer.records import Estimate
+from sizer.device.records import Target
+from sizer.device.usable import usable_memory_bytes
 from sizer.memory.records import Part
 from sizer.speed.records import Speculation
 from sizer.workload import Workload
@@ -48,6 +50,7 @@ class DeviceUsed:
     count: int
     memory_bytes: int | None
     bandwidth_bytes_per_s: float | None
+    usable_memory_bytes: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,10 +193,8 @@ def _workload(workload: Workload) -> WorkloadAsked:
 
 def model_estimate(estimate: Estimate) -> ModelEstimate:
     """One estimate's public record."""
-    target = estimate.target
-    device = target.device
     return ModelEstimate(
-        device=DeviceUsed(device.key, device.name, target.count, device.memory_bytes, device.bandwidth_bytes_per_s),
+        device=_device(estimate.target),
         engine=estimate.engine,
         precision=estimate.precision,
         memory=_memory(estimate),
@@ -203,6 +204,18 @@ def model_estimate(estimate: Estimate) -> ModelEstimate:
         quality=Quality(estimate.quality_kl_divergence),
         speculation=estimate.speculation,
         assumptions=estimate.assumptions,
+    )
+
+
+def _device(target: Target) -> DeviceUsed:
+    device = target.device
+    return DeviceUsed(
+        key=device.key,
+        name=device.name,
+        count=target.count,
+        memory_bytes=device.memory_bytes,
+        bandwidth_bytes_per_s=device.bandwidth_bytes_per_s,
+        usable_memory_bytes=usable_memory_bytes(device),
     )
 
 

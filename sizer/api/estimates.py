@@ -69,7 +69,7 @@ def _measure_here(names: Sequence[str], say: Callable[[str], None] | None) -> No
 def _with_host(target: Target, asked: DeviceAsked) -> Target:
     """The target with the host that --host, --ram and --ram-bandwidth describe."""
     from sizer.device.catalogue import described, find
-    from sizer.device.records import is_cpu
+    from sizer.device.records import shares_memory
 
     if asked.host is not None:
         host = find(asked.host)
@@ -83,7 +83,7 @@ def _with_host(target: Target, asked: DeviceAsked) -> Target:
         host_device = target.host or described(None, kind="cpu").device
         host_device = replace(host_device, bandwidth_bytes_per_s=asked.ram_bandwidth_bytes_per_s)
         target = replace(target, host=host_device)
-    elif asked.ram_bytes is not None and target.host is None and not is_cpu(target.device):
+    elif asked.ram_bytes is not None and target.host is None and not shares_memory(target.device):
         target = _with_usual_host(target)
     return target
 

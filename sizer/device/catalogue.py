@@ -15,10 +15,14 @@ from sizer.device.lookup import Found, find_row
 from sizer.device.records import Device, Instance, Target
 from sizer.device.slices import is_bare_slice, take_slice
 from sizer.device.spelling import squash
+from sizer.device.usable import as_sold
 from sizer.errors import UnknownDevice, UsageError, nearest
+from sizer.units import GB, GIB
 
 LONGEST_NAME = 300
 LEAST_MEASURED_POWER_SHARE = 0.6
+# A provider's size within this of the card's is its label, of which the driver shows less.
+LABEL_TOLERANCE = 0.001
 MOST_DEVICES = 100_000
 # Unlike devices that one machine is taken to hold.
 MOST_PARTS = 16
@@ -191,12 +195,19 @@ def _rented(instance: Instance) -> Target:
         device = replace(device, bandwidth_bytes_per_s=rate * share if rate else None, peak_flops_per_s=peaks)
         notes.append(f"a {share:.2g} share of the device: bandwidth and compute taken in proportion")
     if shown:
-        device = replace(device, memory_bytes=shown, memory_options_bytes=())
+        device = as_shown(device, shown)
     target = _target(Found(device, tuple(notes)), instance.count)
     link = between_devices(device, instance.link) if instance.count > 1 else None
     if link:
         target = replace(target, link=link.name, link_bytes_per_s=link.bytes_per_s)
     return replace(target, host_memory_bytes=instance.host_memory_bytes)
+
+
+def as_shown(device: Device, shown_bytes: int) -> Device:
+    """The device with the memory that its driver or a provider shows: the label's, or less than that."""
+    whole = replace(device, memory_bytes=shown_bytes, memory_options_bytes=())
+    labelled = device.memory_bytes is not None and abs(shown_bytes / device.memory_bytes - 1) < LABEL_TOLERANCE
+    return whole if labelled else replace(whole, memory_limit_bytes=shown_bytes)
 
 
 def repeated(target: Target, count: int) -> Target:
@@ -223,8 +234,11 @@ def override(
         device = replace(device, bandwidth_bytes_per_s=bandwidth_bytes_per_s, bandwidth_basis="stated")
         notes.append("memory bandwidth as given")
     if memory_bytes is not None:
-        device = replace(device, memory_bytes=memory_bytes, memory_options_bytes=())
+        sold_bytes = as_sold(memory_bytes)
+        device = replace(device, memory_bytes=sold_bytes, memory_limit_bytes=sold_bytes, memory_options_bytes=())
         notes = [note for note in notes if "the largest is assumed" not in note] + ["memory as given"]
+        if sold_bytes != memory_bytes:
+            notes[-1] += f": {memory_bytes // GB} GB of memory are {sold_bytes // GIB} GiB"
     if flops_per_s is not None:
         peaks = {**device.peak_flops_per_s, "fp16": flops_per_s, "bf16": flops_per_s}
         device = replace(device, peak_flops_per_s=peaks)

@@ -11,6 +11,7 @@ from sizer.device import table as rows
 from sizer.device.chip_parts import UNIFIED_KINDS, cpu_part, npu_part
 from sizer.device.records import Device
 from sizer.device.spelling import NOTHING_STATED, Facts, Spelling, spell, squash
+from sizer.tables import read_rows
 from sizer.units import GB, GIB
 
 # Drivers show a few percent less or more than the label (ECC, 180 or 192 GB of a B200).
@@ -70,7 +71,22 @@ def find_row(text: str, clock_bytes_per_s: float | None = None) -> Found | None:
     candidates = numbers + tuple(number for number in candidates if number not in numbers)
     if clock_bytes_per_s:
         candidates = _near(candidates, clock_bytes_per_s) or candidates
-    return _finished(text, asked, candidates) if candidates else None
+    return _finished(text, asked, candidates) if candidates else _modded(asked)
+
+
+def _modded(asked: Spelling) -> Found | None:
+    """A card that workshops refit with more memory (`data/modded_cards.csv`), None for other text."""
+    for row in read_rows("modded_cards.csv") if asked.facts.memory_gib else ():
+        if float(row["memory_gib"]) != asked.facts.memory_gib:
+            continue
+        number = rows.by_key()[row["key"]]
+        plain = asked._replace(facts=asked.facts._replace(memory_gib=rows.device(number).memory_bytes / GIB))  # type: ignore[operator]
+        if _matches(plain, number):
+            device = rows.device(number)
+            memory_bytes = int(asked.facts.memory_gib * GIB)
+            note = f"{device.name} refitted with {row['memory_gib']} GB: speed taken as the original's"
+            return Found(replace(device, memory_bytes=memory_bytes, memory_limit_bytes=memory_bytes), (note,))
+    return None
 
 
 def _by_words(asked: Spelling) -> tuple[int, ...]:

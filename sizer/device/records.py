@@ -21,8 +21,8 @@ class Device:
     ones, fast and slow together, on this machine those that may be used. `bandwidth_basis` is empty
     for the specification of the table, else `measured` (by the probe, here), `modules` (the memory that is installed),
     `clock` (bus width times memory clock, as the driver says) or `stated` by the user. `source` is where the figures
-    were read. `memory_limit_bytes` is what the owner of a machine set as the GPU's share of unified memory, None for
-    the system's default.
+    were read. `memory_limit_bytes` is what a driver told or the owner set (a Mac's wired limit, --memory): it holds as
+    it is, where None leaves it to the rules of `sizer.device.usable`.
     """
 
     key: str
@@ -65,7 +65,8 @@ class Target:
     none is known; `link_bytes_per_s` is its rate in one direction. `host_link` and `host_link_bytes_per_s` are the same
     for the way to the host's memory. `asked` is the user's own text; `notes` say what was assumed (which variant of an
     ambiguous name). `others` are further, unlike devices of the same machine. A host's figures are those of one socket,
-    of which there are `host_count`. `local_ratios` are what benchmarks showed on this very machine.
+    of which there are `host_count`. `local_ratios` are what benchmarks showed on this very machine. `reserve_bytes` is
+    what else uses each device (a desktop, another program).
     """
 
     device: Device
@@ -81,6 +82,7 @@ class Target:
     host_link: str = ""
     host_link_bytes_per_s: float | None = None
     local_ratios: tuple[LocalRatio, ...] = ()
+    reserve_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,3 +114,8 @@ class DeviceClass(NamedTuple):
 def is_cpu(device: Device) -> bool:
     """True of a device whose cores are a CPU's: boards with an NVIDIA GPU are not."""
     return device.kind == "cpu" or (device.kind == "sbc" and device.vendor != "nvidia")
+
+
+def shares_memory(device: Device) -> bool:
+    """True of a device whose memory is the system's: there is no host beside it that could hold more."""
+    return is_cpu(device) or device.kind in {"apu", "apple", "sbc"}

@@ -1,4 +1,4 @@
-"""A part of a device: MIG instances of NVIDIA GPUs, one die of an MI250."""
+"""A part of a device: MIG instances and vGPU profiles of NVIDIA GPUs, one die of an MI250."""
 
 from __future__ import annotations
 
@@ -8,15 +8,19 @@ from dataclasses import replace
 
 from sizer.device.lookup import Found
 from sizer.device.records import Device
-from sizer.units import GIB
+from sizer.device.usable import usable_memory_bytes
+from sizer.units import GIB, MIB
 
 # Memory slices and compute slices of a GPU that MIG can cut: NVIDIA's MIG user guide, "Supported MIG profiles".
 MEMORY_SLICES, COMPUTE_SLICES = 8, 7
 FOUR_SLICES = re.compile(r"a30|rtx-pro-\d+.*")
+# What each MIG instance keeps: drivers show 9,984 MiB of an H100's 10,195 (1g.10gb) and 9,728 of an A100's 10,240.
+MIG_RESERVE_BYTES = 320 * MIB
 # An MI250 board shows as two devices.
 DIES = {"mi250": 2, "mi250x": 2}
 
 _MIG = re.compile(r"[\s(-]*(?:\bmig[\s-]*)?\b([1-7])g\.(\d{1,3})gb(?:\+me)?\b.*", re.IGNORECASE | re.DOTALL)
+_VGPU = re.compile(r"[\s-]+(\d{1,3})[qcba]\b.*", re.IGNORECASE | re.DOTALL)
 _GCD = re.compile(r"[\s(-]*\b(?:1\s*)?gcd\b\)?", re.IGNORECASE)
 
 
@@ -26,6 +30,9 @@ def take_slice(text: str, find: Callable[[str], Found | None]) -> Found | None:
     if match:
         whole = find(text[: match.start()].strip())
         return _instance(whole, int(match[1]), int(match[2])) if whole and whole.device.vendor == "nvidia" else None
+    match = _VGPU.search(text)
+    if match and (found := _vgpu(find(text[: match.start()].strip()), int(match[1]))):
+        return found
     match = _GCD.search(text)
     whole = find(text[: match.start()].strip()) if match else None
     if whole is None or whole.device.key not in DIES:
@@ -53,8 +60,31 @@ def _instance(whole: Found, compute_slices: int, memory_gib: int) -> Found | Non
     compute = min(1.0, compute_slices / (4 if four else COMPUTE_SLICES))
     profile = f"{compute_slices}g.{memory_gib}gb"
     part = _scaled(device, taken / memory_slices, compute, memory_gib * GIB)
+    shown = usable_memory_bytes(device)
+    if shown is not None:
+        limit_bytes = min(memory_gib * GIB, int(shown * taken / memory_slices) - MIG_RESERVE_BYTES)
+        part = replace(part, memory_limit_bytes=limit_bytes)
     note = f"MIG {profile}: {taken}/{memory_slices} of the bandwidth of {device.name}, {compute:.2g} of its compute"
     return Found(replace(part, name=f"{device.name} MIG {profile}"), (*whole.notes, note))
+
+
+def _vgpu(whole: Found | None, memory_gib: int) -> Found | None:
+    """A vGPU profile (`A40-24Q`): its frame buffer alone is its own, bandwidth and compute are shared in time."""
+    if whole is None or whole.device.vendor != "nvidia" or whole.device.memory_bytes is None:
+        return None
+    if memory_gib * GIB > whole.device.memory_bytes:
+        return None
+    memory_bytes = memory_gib * GIB
+    limit_bytes = min(memory_bytes, usable_memory_bytes(whole.device) or memory_bytes)
+    device = replace(
+        whole.device,
+        name=f"{whole.device.name} vGPU {memory_gib} GB",
+        memory_bytes=memory_bytes,
+        memory_limit_bytes=limit_bytes,
+        memory_options_bytes=(),
+    )
+    note = f"a vGPU of {whole.device.name} with {memory_gib} GB: bandwidth and compute as if no other uses the card"
+    return Found(device, (*whole.notes, note))
 
 
 def _scaled(device: Device, bandwidth: float, compute: float, memory_bytes: int | None) -> Device:

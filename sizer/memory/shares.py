@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import NamedTuple
 
 from sizer.cache_formats import cache_format
 from sizer.device.records import Device, Target, is_cpu
+from sizer.device.usable import free_memory_bytes
 from sizer.engine.memory_rules import EngineMemory
 from sizer.engine.options import NO_OPTIONS, EngineOptions
 from sizer.memory.footprint import whole_blocks
@@ -16,7 +17,6 @@ from sizer.memory.kv_cache import layer_cache_bytes
 from sizer.memory.records import Footprint, Share
 from sizer.model.architecture import Architecture, Mixer, Module, Role, Tower
 from sizer.model.stored import Stored
-from sizer.tables import read_rows
 from sizer.workload import Split, Workload
 
 
@@ -53,35 +53,9 @@ class Held(NamedTuple):
     layers: int
 
 
-@cache
-def _usable_rows() -> tuple[tuple[str, str, int, float], ...]:
-    return tuple(
-        (row["kind"], row["vendor"], int(row["max_memory_bytes"] or 2**62), float(row["usable_fraction"]))
-        for row in read_rows("unified_memory.csv")
-    )
-
-
-def usable_memory_bytes(target: Target, device: Device) -> int | None:
-    """Memory of one device that a model may take: less what the OS keeps where it is unified with the CPU's.
-
-    None where it is not known (a CPU without --ram).
-    """
-    memory_bytes = device.memory_bytes
-    if is_cpu(device) and target.host_memory_bytes is not None:
-        memory_bytes = target.host_memory_bytes
-    if memory_bytes is None:
-        return None
-    if device.memory_limit_bytes is not None:
-        return min(memory_bytes, device.memory_limit_bytes)
-    for kind, vendor, max_memory_bytes, fraction in _usable_rows():
-        if kind == device.kind and vendor in {"", device.vendor} and memory_bytes <= max_memory_bytes:
-            return int(memory_bytes * fraction)
-    return memory_bytes
-
-
 def usable_bytes(target: Target, device: Device, engine: EngineMemory) -> int | None:
-    """`usable_memory_bytes`, less what an engine that allocates ahead leaves free."""
-    memory_bytes = usable_memory_bytes(target, device)
+    """What a model may take of one device, less what an engine that allocates ahead leaves free."""
+    memory_bytes = free_memory_bytes(target, device)
     if memory_bytes is not None and engine.allocates == "fraction_of_device" and engine.device_fraction:
         return int(memory_bytes * engine.device_fraction)
     return memory_bytes

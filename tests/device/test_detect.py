@@ -14,8 +14,8 @@ from sizer.device import measured
 from sizer.device.detect import detect, this_target
 from sizer.device.detect_cpu import memory_limit
 from sizer.device.machine import Edge
+from sizer.device.usable import usable_memory_bytes
 from sizer.errors import UnknownDevice
-from sizer.memory.shares import usable_memory_bytes
 from sizer.units import GB, GIB, MIB
 
 MEMINFO = "MemTotal:       {total} kB\nMemFree: 1 kB\nMemAvailable:   {free} kB\n"
@@ -390,11 +390,11 @@ def test_apple_bin_is_told_by_gpu_cores(chip: str, cores: int | None, key: str, 
 
 
 def test_raised_apple_limit_is_mentioned() -> None:
-    """A GPU memory limit that the owner set is told and taken; zero is the default, three quarters of memory."""
+    """A GPU memory limit that the owner set is told and taken; zero is the default, 0.84 of 128 GB."""
     raised = this_target(machine=detect(mac("Apple M4 Max", 128, 40, 120000)))
     default = this_target(machine=detect(mac("Apple M4 Max", 128, 40)))
-    assert usable_memory_bytes(raised, raised.device) == 120000 * MIB
-    assert usable_memory_bytes(default, default.device) == 96 * GIB
+    assert usable_memory_bytes(raised.device) == 120000 * MIB
+    assert usable_memory_bytes(default.device) == int(0.84 * 128 * GIB)
     assert any("iogpu" in note for note in this_target(machine=detect(mac("Apple M4 Max", 128, 40, 120000))).notes)
     assert not any("iogpu" in note for note in this_target(machine=detect(mac("Apple M4 Max", 128, 40))).notes)
 
