@@ -207,7 +207,7 @@ def as_shown(device: Device, shown_bytes: int) -> Device:
     """The device with the memory that its driver or a provider shows: the label's, or less than that."""
     whole = replace(device, memory_bytes=shown_bytes, memory_options_bytes=())
     labelled = device.memory_bytes is not None and abs(shown_bytes / device.memory_bytes - 1) < LABEL_TOLERANCE
-    return whole if labelled else replace(whole, memory_limit_bytes=shown_bytes)
+    return whole if labelled else replace(whole, memory_basis="driver")
 
 
 def repeated(target: Target, count: int) -> Target:
@@ -235,7 +235,7 @@ def override(
         notes.append("memory bandwidth as given")
     if memory_bytes is not None:
         sold_bytes = as_sold(memory_bytes)
-        device = replace(device, memory_bytes=sold_bytes, memory_limit_bytes=sold_bytes, memory_options_bytes=())
+        device = replace(device, memory_bytes=sold_bytes, memory_basis="stated", memory_options_bytes=())
         notes = [note for note in notes if "the largest is assumed" not in note] + ["memory as given"]
         if sold_bytes != memory_bytes:
             notes[-1] += f": {memory_bytes // GB} GB of memory are {sold_bytes // GIB} GiB"

@@ -156,7 +156,7 @@ def _as_seen(found: Found, gpu: Gpu, machine: Machine) -> Found:
     if memory_bytes:
         device = replace(device, memory_bytes=memory_bytes, memory_options_bytes=())
         if device.kind not in UNIFIED_KINDS:
-            device = replace(device, memory_limit_bytes=memory_bytes)
+            device = replace(device, memory_basis="driver")
     return Found(device, tuple(notes))
 
 

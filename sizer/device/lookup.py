@@ -85,7 +85,7 @@ def _modded(asked: Spelling) -> Found | None:
             device = rows.device(number)
             memory_bytes = int(asked.facts.memory_gib * GIB)
             note = f"{device.name} refitted with {row['memory_gib']} GB: speed taken as the original's"
-            return Found(replace(device, memory_bytes=memory_bytes, memory_limit_bytes=memory_bytes), (note,))
+            return Found(replace(device, memory_bytes=memory_bytes, memory_basis="driver"), (note,))
     return None
 
 

@@ -21,8 +21,9 @@ class Device:
     ones, fast and slow together, on this machine those that may be used. `bandwidth_basis` is empty
     for the specification of the table, else `measured` (by the probe, here), `modules` (the memory that is installed),
     `clock` (bus width times memory clock, as the driver says) or `stated` by the user. `source` is where the figures
-    were read. `memory_limit_bytes` is what a driver told or the owner set (a Mac's wired limit, --memory): it holds as
-    it is, where None leaves it to the rules of `sizer.device.usable`.
+    were read. `memory_basis` is empty for the label, of which drivers show less (`sizer.device.usable`), else `driver` for
+    what its driver told, or `stated` by the user. `memory_limit_bytes` is a share of it that the owner set (a Mac's
+    wired limit) or a slice has.
     """
 
     key: str
@@ -45,6 +46,7 @@ class Device:
     cores: int | None = None
     bandwidth_basis: str = ""
     memory_limit_bytes: int | None = None
+    memory_basis: str = ""
 
 
 class LocalRatio(NamedTuple):

@@ -75,12 +75,11 @@ def _vgpu(whole: Found | None, memory_gib: int) -> Found | None:
     if memory_gib * GIB > whole.device.memory_bytes:
         return None
     memory_bytes = memory_gib * GIB
-    limit_bytes = min(memory_bytes, usable_memory_bytes(whole.device) or memory_bytes)
     device = replace(
         whole.device,
         name=f"{whole.device.name} vGPU {memory_gib} GB",
-        memory_bytes=memory_bytes,
-        memory_limit_bytes=limit_bytes,
+        memory_bytes=min(memory_bytes, usable_memory_bytes(whole.device) or memory_bytes),
+        memory_basis="driver",
         memory_options_bytes=(),
     )
     note = f"a vGPU of {whole.device.name} with {memory_gib} GB: bandwidth and compute as if no other uses the card"

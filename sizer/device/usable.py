@@ -83,13 +83,13 @@ def usable_memory_bytes(device: Device, memory_bytes: int | None = None) -> int 
     """What the driver shows of one device (Metal's working set of a Mac); None where its memory is not known.
 
     `memory_bytes` replaces the device's own (the system's memory of an APU). A size that the user gave or a driver
-    told (`memory_limit_bytes`) holds as it is.
+    told (`memory_basis`) holds as it is.
     """
+    nominal = device.memory_bytes if memory_bytes is None or device.memory_basis else memory_bytes
+    if nominal is None or device.memory_basis:
+        return nominal
     if device.memory_limit_bytes is not None:
-        return min(device.memory_limit_bytes, device.memory_bytes or device.memory_limit_bytes)
-    nominal = device.memory_bytes if memory_bytes is None else memory_bytes
-    if nominal is None:
-        return None
+        return min(nominal, device.memory_limit_bytes)
     rule = usable_rule(device, nominal)
     return nominal if rule is None else rule.usable_bytes(nominal)
 
@@ -104,13 +104,17 @@ def free_memory_bytes(target: Target, device: Device) -> int | None:
     shown = usable_memory_bytes(device, system)
     if shown is None:
         return None
-    kept_mib = 0.0
-    rule = usable_rule(device, device.memory_bytes or shown)
-    if rule is not None and device.memory_limit_bytes is None:
-        kept_mib += rule.system_mib
+    return max(0, shown - int(_kept_mib(device, shown) * MIB) - target.reserve_bytes)
+
+
+def _kept_mib(device: Device, shown_bytes: int) -> float:
+    """What the driver or a board's system keeps of the memory shown; nothing of a size that the user gave."""
+    if device.memory_basis == "stated":
+        return 0.0
     if device.vendor == "nvidia" and device.kind == "gpu":
-        kept_mib += cuda_reserve_mib(shown)
-    return max(0, shown - int(kept_mib * MIB) - target.reserve_bytes)
+        return cuda_reserve_mib(shown_bytes)
+    rule = usable_rule(device, device.memory_bytes or shown_bytes)
+    return rule.system_mib if rule is not None and device.memory_limit_bytes is None else 0.0
 
 
 def cuda_reserve_mib(shown_bytes: int) -> float:
