@@ -21,8 +21,8 @@ class Device:
     ones, fast and slow together, on this machine those that may be used. `bandwidth_basis` is empty
     for the specification of the table, else `measured` (by the probe, here), `modules` (the memory that is installed),
     `clock` (bus width times memory clock, as the driver says) or `stated` by the user. `source` is where the figures
-    were read. `memory_basis` is empty for the label, of which drivers show less (`sizer.device.usable`), else `driver` for
-    what its driver told, or `stated` by the user. `memory_limit_bytes` is a share of it that the owner set (a Mac's
+    were read. `memory_basis` is empty for the label, of which drivers show less (`sizer.device.usable`), else `driver`
+    for what its driver told, or `stated` by the user. `memory_limit_bytes` is a share of it that the owner set (a Mac's
     wired limit) or a slice has.
     """
 
