@@ -11,6 +11,8 @@ of a block takes a whole block. Beside them:
 * `nested_elements` groups share `nested_bytes` (double quantization: the scales of the scales);
 * each `tile` x `tile` square has `tile_bytes`;
 * `out_bytes` a row, `in_bytes` a column and `fixed_bytes` a matrix.
+
+A checkpoint stores `checkpoint_tensors` tensors for one matrix.
 """
 
 from __future__ import annotations
@@ -53,6 +55,7 @@ class Format:
     out_bytes: int = 0
     in_bytes: int = 0
     fixed_bytes: int = 0
+    checkpoint_tensors: int = 1
     source: str = ""
 
     def matrix_bytes(self, rows: int, columns: int) -> int:

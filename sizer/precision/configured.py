@@ -23,7 +23,7 @@ from sizer.precision.schemes import (
 )
 
 if TYPE_CHECKING:
-    from sizer.precision.configured_methods import Method
+    from sizer.precision.configured_methods import Configured
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Plan:
     notes: tuple[str, ...] = ()
 
 
-_CACHE: IdentityCache[Architecture, Method | None] = IdentityCache(32)
+_CACHE: IdentityCache[Architecture, Configured | None] = IdentityCache(32)
 
 
 def configured_precision(architecture: Architecture) -> str | None:
@@ -81,7 +81,7 @@ def _module(tensor: Tensor) -> str:
     return tensor.name.removesuffix(".weight")
 
 
-def _projections(method: Method, rest: str) -> TensorFormat:
+def _projections(method: Configured, rest: str) -> TensorFormat:
     """The method's format for every projection, draft layers included, or what it chooses for the module."""
 
     def choose(tensor: Tensor) -> str:
@@ -96,18 +96,18 @@ def _projections(method: Method, rest: str) -> TensorFormat:
     return choose
 
 
-def _method(architecture: Architecture) -> Method | None:
+def _method(architecture: Architecture) -> Configured | None:
     settings = architecture.quantization
     if not settings:
         return None
-    from sizer.precision.configured_methods import METHODS, method_name
+    from sizer.precision.configured_methods import method_name, readers
 
     name = method_name(settings)
     if name is None:
         return None
-    read = METHODS.get(name)
+    read = readers().get(name)
     if read is None:
-        known = ", ".join(sorted(METHODS))
+        known = ", ".join(sorted(readers()))
         raise UnknownPrecision(
             f"the config's quantization method {name!r} is not known.", f"Known: {known}. Name a --precision instead."
         )

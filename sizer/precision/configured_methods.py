@@ -1,16 +1,18 @@
-"""The quantization methods that a config.json can name: each is read into a `Method`.
+"""The quantization methods that a config.json can name: each is read into a `Configured`.
 
-Every method of transformers that stores fewer bits is one function of `METHODS`; an unknown one is an error.
+Every method of transformers that stores fewer bits is a row of `data/methods.csv`; an unknown one is an error.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from sizer.errors import InvalidConfig, UnknownPrecision
 from sizer.formats import ORDER_SUFFIX, ZERO_SUFFIX
+from sizer.methods import Method, methods
 from sizer.precision.names import precision_of
 from sizer.precision.patterns import Names, bare
 
@@ -18,7 +20,7 @@ Settings = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Method:
+class Configured:
     """What a config asks for: the precision's name, the format of what it quantizes, and its exceptions.
 
     `scheme` is one of `schemes.SCHEMES` where the format goes by the scheme's own rule; else every projection that
@@ -35,19 +37,13 @@ class Method:
 
 
 def method_name(settings: Settings) -> str | None:
-    """The method of a quantization_config. MLX and modelopt write configs that do not name theirs."""
+    """The method of a quantization_config; MLX, modelopt and others write configs that do not name theirs."""
     value = settings.get("quant_method")
-    if settings.get("quant_algo") or settings.get("quantized_layers"):
-        return "modelopt"
-    if value is None and "bits" in settings and "group_size" in settings:
-        return "mlx"
-    if value is None and (settings.get("load_in_4bit") or settings.get("load_in_8bit")):
-        return "bitsandbytes"
-    if value is None and "config_groups" in settings:
-        return "compressed-tensors"
-    if value is None:
-        return None
-    return str(value).lower().replace("_", "-")
+    for method in methods().values():
+        for name, marks, before in method.config_marks:
+            if (before or value is None) and all(settings.get(mark) not in (None, False, "", {}) for mark in marks):
+                return name
+    return None if value is None else str(value).lower().replace("_", "-")
 
 
 def _whole(settings: Settings, field: str, default: int) -> int:
@@ -73,7 +69,7 @@ def _grouped(base: str, group: int) -> tuple[str, str]:
     return row.name, row.format
 
 
-def _gptq(settings: Settings) -> Method:
+def _gptq(settings: Settings) -> Configured:
     """GPTQ and AutoRound. Files of AutoGPTQ (2023) carry a zero bias for every matrix; newer ones name their format."""
     bits = _whole(settings, "bits", 4)
     precision, key = _grouped(f"gptq-int{bits}", _whole(settings, "group_size", 128))
@@ -89,71 +85,71 @@ def _gptq(settings: Settings) -> Method:
         return key if module == "lm_head" else None
 
     chosen = head if settings.get("lm_head") is True else None
-    return Method(precision, key, skipped, chosen, notes=note, exact=not mixed)
+    return Configured(precision, key, skipped, chosen, notes=note, exact=not mixed)
 
 
-def _auto_round(settings: Settings) -> Method:
+def _auto_round(settings: Settings) -> Configured:
     """AutoRound: GPTQ or AWQ packing, as it says."""
     packing = str(settings.get("packing_format", "auto_round:auto_gptq"))
     return _awq(settings) if "awq" in packing else _gptq({**settings, "checkpoint_format": "gptq"})
 
 
-def _awq(settings: Settings) -> Method:
+def _awq(settings: Settings) -> Configured:
     bits = _whole(settings, "bits", 4)
     precision, key = _grouped(f"awq-int{bits}", _whole(settings, "group_size", 128))
-    return Method(precision, key, _ignored(settings, "modules_to_not_convert"))
+    return Configured(precision, key, _ignored(settings, "modules_to_not_convert"))
 
 
-def _bitsandbytes(settings: Settings) -> Method:
+def _bitsandbytes(settings: Settings) -> Configured:
     ignored = _ignored(settings, "llm_int8_skip_modules")
     if settings.get("load_in_8bit") or settings.get("_load_in_8bit"):
-        return Method("int8", "bnb-int8", ignored, scheme="bitsandbytes")
+        return Configured("int8", "bnb-int8", ignored, scheme="bitsandbytes")
     kind = str(settings.get("bnb_4bit_quant_type", "fp4"))
     nested = kind == "nf4" and bool(settings.get("bnb_4bit_use_double_quant"))
     row = precision_of("nf4-dq" if nested else kind)
-    return Method(row.name, row.format, ignored, scheme="bitsandbytes")
+    return Configured(row.name, row.format, ignored, scheme="bitsandbytes")
 
 
-def _fp8(settings: Settings) -> Method:
+def _fp8(settings: Settings) -> Configured:
     """DeepSeek-V3's layout: a scale for each 128 x 128 where `weight_block_size` is set, else one a tensor."""
     block = settings.get("weight_block_size")
     if block is not None and block != [128, 128]:
         raise UnknownPrecision(f"weight_block_size {block!r} is not known.", "fp8 blocks are [128, 128].")
     key = "fp8-block" if block is not None else "fp8-tensor"
-    return Method("fp8", key, _ignored(settings, "modules_to_not_convert", "ignored_layers"))
+    return Configured("fp8", key, _ignored(settings, "modules_to_not_convert", "ignored_layers"))
 
 
-def _mxfp4(settings: Settings) -> Method:
-    return Method("mxfp4", "mxfp4", _ignored(settings, "modules_to_not_convert"), scheme="mxfp4")
+def _mxfp4(settings: Settings) -> Configured:
+    return Configured("mxfp4", "mxfp4", _ignored(settings, "modules_to_not_convert"), scheme="mxfp4")
 
 
-def _mlx(settings: Settings) -> Method:
+def _mlx(settings: Settings) -> Configured:
     """MLX: bits and group of every matrix; a module listed by name has its own, or false for none."""
     mode = str(settings.get("mode", "affine"))
     if mode in ("mxfp4", "nvfp4"):
-        return Method(mode, "nvfp4-mlx" if mode == "nvfp4" else "mxfp4", scheme="mlx")
+        return Configured(mode, "nvfp4-mlx" if mode == "nvfp4" else "mxfp4", scheme="mlx")
     precision, key = _grouped(f"mlx-{_whole(settings, 'bits', 4)}bit", _whole(settings, "group_size", 64))
     own = {bare(name): value for name, value in settings.items() if isinstance(value, (Mapping, bool)) and "." in name}
     skipped = Names(tuple(name for name, value in own.items() if value is False))
     mixed = any(isinstance(value, Mapping) for value in own.values())
     note = ("Modules with their own bits are counted at the common ones.",) if mixed else ()
-    return Method(precision, key, skipped, scheme="mlx", notes=note, exact=not mixed)
+    return Configured(precision, key, skipped, scheme="mlx", notes=note, exact=not mixed)
 
 
-def _simple(precision: str, *fields: str) -> Callable[[Settings], Method]:
+def _simple(precision: str, *fields: str) -> Callable[[Settings], Configured]:
     """A method with one format and a list of exceptions."""
 
-    def read(settings: Settings) -> Method:
+    def read(settings: Settings) -> Configured:
         row = precision_of(precision)
-        return Method(row.name, row.format, _ignored(settings, *fields), scheme=row.scheme)
+        return Configured(row.name, row.format, _ignored(settings, *fields), scheme=row.scheme)
 
     return read
 
 
-def _by_bits(prefix: str, bits_field: str) -> Callable[[Settings], Method]:
+def _by_bits(prefix: str, bits_field: str) -> Callable[[Settings], Configured]:
     """A method whose config states its bits (EXL2, EXL3, HQQ, quanto)."""
 
-    def read(settings: Settings) -> Method:
+    def read(settings: Settings) -> Configured:
         value = settings.get(bits_field)
         inner = settings.get("quant_config")
         if value is None and isinstance(inner, Mapping):
@@ -161,12 +157,12 @@ def _by_bits(prefix: str, bits_field: str) -> Callable[[Settings], Method]:
             value = inner.get("nbits") if isinstance(inner, Mapping) else None
         text = f"{value}bpw" if prefix.startswith("exl") else f"{value}bit" if prefix == "hqq" else str(value)
         row = precision_of(f"{prefix}-{text}")
-        return Method(row.name, row.format, _ignored(settings, "modules_to_not_convert"), scheme=row.scheme)
+        return Configured(row.name, row.format, _ignored(settings, "modules_to_not_convert"), scheme=row.scheme)
 
     return read
 
 
-def _torchao(settings: Settings) -> Method:
+def _torchao(settings: Settings) -> Configured:
     text = str(settings.get("quant_type")).lower()
     names = {"int8": "torchao-int8", "float8": "torchao-fp8", "int4": "torchao-int4", "intx": "torchao-intx-int4"}
     found = next((name for part, name in names.items() if part in text), None)
@@ -208,7 +204,7 @@ def _float_format(weights: Settings, bits: int, group: int, activations: Setting
     )
 
 
-def _compressed_tensors(settings: Settings) -> Method:
+def _compressed_tensors(settings: Settings) -> Configured:
     """compressed-tensors: one or more groups, each with its targets and its weight scheme."""
     groups = settings.get("config_groups")
     if not isinstance(groups, Mapping) or not groups:
@@ -227,16 +223,16 @@ def _compressed_tensors(settings: Settings) -> Method:
     ignored = _ignored(settings, "ignore")
     common = next((entry for entry in found if "Linear" in entry[0].entries), found[0])
     if len(found) == 1 and "Linear" in common[0].entries:
-        return Method(common[1], common[2], ignored)
+        return Configured(common[1], common[2], ignored)
 
     def chosen(module: str) -> str | None:
         return next((key for targets, _, key in found if module in targets), None)
 
     rest = common[2] if "Linear" in common[0].entries else ""
-    return Method(common[1], rest, ignored, chosen)
+    return Configured(common[1], rest, ignored, chosen)
 
 
-def _modelopt(settings: Settings) -> Method:
+def _modelopt(settings: Settings) -> Configured:
     """NVIDIA modelopt: one algorithm with exceptions, or an algorithm a layer (MIXED_PRECISION)."""
     algorithms = {
         "NVFP4": ("nvfp4", "nvfp4-linear"), "W4A16_NVFP4": ("nvfp4", "nvfp4-linear"), "FP8": ("fp8", "fp8-tensor"),
@@ -254,10 +250,10 @@ def _modelopt(settings: Settings) -> Method:
     if name not in algorithms:
         raise UnknownPrecision(f"modelopt algorithm {name!r} is not known.", f"Known: {', '.join(algorithms)}.")
     precision, key = algorithms[name]
-    return Method(precision, key, ignored)
+    return Configured(precision, key, ignored)
 
 
-def _mixed(layers: Settings, algorithms: dict[str, tuple[str, str]], ignored: Names, rest: str) -> Method:
+def _mixed(layers: Settings, algorithms: dict[str, tuple[str, str]], ignored: Names, rest: str) -> Configured:
     """modelopt's MIXED_PRECISION: each listed module, or the experts of its layer, has its own algorithm."""
     own: dict[str, tuple[str, str]] = {}
     counts: dict[str, int] = {}
@@ -279,10 +275,10 @@ def _mixed(layers: Settings, algorithms: dict[str, tuple[str, str]], ignored: Na
         algorithm = own.get(before.rpartition(".")[0] + ".experts" if found else bare(module))
         return None if algorithm is None else algorithm[1]
 
-    return Method(max(counts, key=lambda name: counts[name]), rest, ignored, chosen)
+    return Configured(max(counts, key=lambda name: counts[name]), rest, ignored, chosen)
 
 
-def _quark(settings: Settings) -> Method:
+def _quark(settings: Settings) -> Configured:
     """AMD quark: the weight scheme of its global config."""
     whole = settings.get("global_quant_config")
     weights = whole.get("weight") if isinstance(whole, Mapping) else None
@@ -297,34 +293,40 @@ def _quark(settings: Settings) -> Method:
     found = kinds.get((str(weights.get("dtype")), str(weights.get("qscheme"))))
     if found is None:
         raise UnknownPrecision(f"quark type {weights.get('dtype')!r} is not known.", "Name a --precision instead.")
-    return Method(*found, _ignored(settings, "exclude"))
+    return Configured(*found, _ignored(settings, "exclude"))
 
 
-def _gguf(settings: Settings) -> Method:
+def _gguf(settings: Settings) -> Configured:
     """A GGUF file's own type: its header has the bytes; from the config's side it is a name."""
     row = precision_of(str(settings.get("type")))
-    return Method(row.name, row.format, scheme=row.scheme)
+    return Configured(row.name, row.format, scheme=row.scheme)
 
 
-METHODS: dict[str, Callable[[Settings], Method]] = {
+READERS: dict[str, Callable[[Settings], Configured]] = {
     "gptq": _gptq,
     "awq": _awq,
-    "auto-round": _auto_round,
-    "intel/auto-round": _auto_round,
+    "auto_round": _auto_round,
     "bitsandbytes": _bitsandbytes,
     "fp8": _fp8,
-    "fbgemm-fp8": _simple("fp8-channel", "modules_to_not_convert"),
-    "compressed-tensors": _compressed_tensors,
+    "compressed_tensors": _compressed_tensors,
     "modelopt": _modelopt,
     "mxfp4": _mxfp4,
     "mlx": _mlx,
     "quark": _quark,
-    "bitnet": _simple("bitnet", "modules_to_not_convert"),
-    "aqlm": _simple("aqlm-2bit", "modules_to_not_convert"),
-    "hqq": _by_bits("hqq", "nbits"),
-    "quanto": _by_bits("quanto", "weights"),
-    "exl2": _by_bits("exl2", "bits"),
-    "exl3": _by_bits("exl3", "bits"),
     "torchao": _torchao,
     "gguf": _gguf,
 }
+"""By the name in `data/methods.csv`: configs that one precision and a list of exceptions do not tell."""
+
+
+@cache
+def readers() -> dict[str, Callable[[Settings], Configured]]:
+    """Every method that a config can name, and how its settings are read."""
+    return {name: _reader(method, how) for method in methods().values() for name, how in method.config}
+
+
+def _reader(method: Method, how: str) -> Callable[[Settings], Configured]:
+    rule, _, argument = how.partition(":")
+    if rule == "plain":
+        return _simple(argument, "modules_to_not_convert")
+    return _by_bits(method.name, argument) if rule == "bits" else READERS[how]

@@ -12,9 +12,8 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from sizer.errors import UnknownPrecision, did_you_mean
+from sizer.methods import methods
 
-# Kinds whose group size can be chosen.
-GROUPED_KINDS = ("gptq", "awq", "mlx", "hqq", "compressed-tensors", "torchao", "quanto")
 MAX_GROUP_ELEMENTS = 4096
 BITS_PER_WEIGHT_RANGE = (1, 16)
 
@@ -156,7 +155,7 @@ def _with_group(row: Precision, elements: int) -> Precision | None:
     """A scheme at another group size than its own; -1 is one group a row."""
     from sizer.formats import format_of
 
-    if row.kind not in GROUPED_KINDS or not (elements == -1 or 8 <= elements <= MAX_GROUP_ELEMENTS):
+    if not methods()[row.kind].grouped or not (elements == -1 or 8 <= elements <= MAX_GROUP_ELEMENTS):
         return None
     own = format_of(row.format).group_elements
     if own == elements or not own:
@@ -174,14 +173,7 @@ def _dynamic(row: Precision | None) -> Precision | None:
     return replace(row, name=f"ud-{row.name}", kind="gguf-dynamic", description="unsloth's own type list")
 
 
-@lru_cache(maxsize=1)
-def _engines_by_kind() -> dict[str, tuple[str, ...]]:
-    from sizer.tables import read_rows
-
-    return {row["kind"]: tuple(row["engines"].split()) for row in read_rows("methods.csv")}
-
-
 def engines_of(precision: str) -> tuple[str, ...]:
     """The engines that run a precision, the usual one first. Raises UnknownPrecision."""
     row = precision_of(precision)
-    return tuple(dict.fromkeys((*_engines_by_kind()[row.kind], *row.own_engines)))
+    return tuple(dict.fromkeys((*methods()[row.kind].engines, *row.own_engines)))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from functools import lru_cache
 
+from sizer.formats import format_of
+from sizer.methods import methods
 from sizer.model.stored import StoredTensor
 from sizer.precision.schemes import matrix_shape
 
@@ -13,38 +14,25 @@ from sizer.precision.schemes import matrix_shape
 HEADER_ENTRY_BYTES = 78
 HEADER_LENGTH_BYTES = 8
 
-# Tensors that a checkpoint stores for one quantized matrix, by the start of the format's key.
-TENSORS_PER_MATRIX = {
-    "gptq": 4, "awq": 3, "w4a16": 3, "w8a16": 3, "nvfp4-linear": 4, "fp8": 2, "w8a8": 2, "mlx": 3, "mxfp4": 2,
-    "bnb-int8": 3, "bnb-nf4-dq": 6, "bnb": 4, "hqq": 3, "exl": 4, "aqlm": 3,
-}  # fmt: skip
-
 # A representative double-quantization offset: its digits are part of the saved state.
 NESTED_OFFSET = 0.012345678901234567
 
 
-# Kinds that transformers makes when it loads a model: what it does not build is not in what it saves.
-LOADED_KINDS = frozenset({"bitsandbytes", "torchao", "quanto"})
-
-
 def saved_bytes(tensors: Iterable[StoredTensor], kind: str) -> int:
-    """Bytes of the safetensors file or files: tensors, headers (an estimate of their text) and saved states."""
+    """Bytes of the safetensors file or files: tensors, headers (an estimate of their text) and saved states.
+
+    What transformers does not build when it makes a method's model is not in what it saves.
+    """
     total = HEADER_LENGTH_BYTES
     for stored in tensors:
         tensor = stored.tensor
-        if tensor.checkpoint_only and kind in LOADED_KINDS:
+        if tensor.checkpoint_only and methods()[kind].made_at_load:
             continue
         matrices = (matrix_shape(tensor)[0] if tensor.shape else 1) * tensor.copies
-        entries = matrices * tensors_per_matrix(stored.format)
+        entries = matrices * format_of(stored.format).checkpoint_tensors
         total += stored.size_bytes + entries * (HEADER_ENTRY_BYTES + len(tensor.name))
         total += matrices * saved_state_bytes(stored)
     return total
-
-
-@lru_cache(maxsize=512)
-def tensors_per_matrix(key: str) -> int:
-    """How many tensors a checkpoint stores for one matrix of a format."""
-    return next((count for prefix, count in TENSORS_PER_MATRIX.items() if key.startswith(prefix)), 1)
 
 
 def saved_state_bytes(stored: StoredTensor) -> int:

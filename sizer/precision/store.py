@@ -6,19 +6,12 @@ from dataclasses import replace
 
 from sizer.errors import UnknownPrecision
 from sizer.formats import format_of
+from sizer.methods import methods
 from sizer.model.architecture import Architecture, Tensor
 from sizer.model.stored import Stored, StoredTensor
 from sizer.precision import configured, saved
 from sizer.precision.names import Precision, precision_of
 from sizer.precision.schemes import SCHEMES, TensorFormat, copy_bytes, dtype_format
-
-# Kinds whose bytes are read in code or documents only, never compared with a file.
-UNCHECKED_KINDS = {
-    "exl3": "EXL3 sizes follow the layout of its tensors and were not compared with files.",
-    "exl2": "EXL2 files are up to 0.4 % larger.",
-    "quip": "QuIP# sizes follow its code and were not compared with files.",
-    "calm": "calm sizes follow its code and were not compared with files.",
-}
 
 
 def configured_precision(architecture: Architecture) -> str | None:
@@ -60,7 +53,7 @@ def stored_as(architecture: Architecture, row: Precision, *, imatrix: bool = Fal
     if _is_configured(architecture, row.name):
         return store_as_configured(architecture)
     stored = stored_by(architecture, row.name, SCHEMES[row.scheme](architecture, row.format), row.kind)
-    if row.kind not in saved.LOADED_KINDS:
+    if not methods()[row.kind].made_at_load:
         return stored
     own = (
         sum(tensor.total_elements for tensor in architecture.tensors)
@@ -112,12 +105,12 @@ def stored_by(
         else:
             tensors.append(stored_tensor(tensor, tensor_format(tensor)))
     result = tuple(tensors)
-    reason = UNCHECKED_KINDS.get(kind)
+    reason = methods()[kind].unchecked
     return Stored(
         precision,
         result,
         saved.saved_bytes(result, kind),
-        exact=reason is None,
+        exact=not reason,
         notes=(reason,) if reason else (),
     )
 

@@ -14,7 +14,7 @@ from precisionmodels import experts_model
 
 from sizer.errors import InvalidConfig, SizerError, UnknownPrecision
 from sizer.model.architecture import Architecture, Role
-from sizer.precision.configured_methods import METHODS
+from sizer.precision.configured_methods import readers
 from sizer.precision.patterns import Names
 from sizer.precision.reference import reference_architecture
 from sizer.precision.store import configured_precision, store, store_as_configured
@@ -94,7 +94,7 @@ def test_every_method_of_the_table_has_a_case() -> None:
     """A method added to the table is tested here."""
     cases = {str(config.get("quant_method", "")).replace("_", "-") for config, _, _ in CONFIGS}
     named_otherwise = {"mlx", "modelopt", "gguf", "intel/auto-round"}
-    assert set(METHODS) - named_otherwise <= cases
+    assert set(readers()) - named_otherwise <= cases
 
 
 def test_base_precisions_still_answer() -> None:
@@ -237,7 +237,7 @@ json_values = st.recursive(
 FIELDS = sorted({field for config, _, _ in CONFIGS for field in config} | {"quantized_layers", "ignore", "targets"})
 
 
-@given(st.sampled_from(sorted(METHODS)), st.dictionaries(st.sampled_from(FIELDS), json_values, max_size=5))
+@given(st.sampled_from(sorted(readers())), st.dictionaries(st.sampled_from(FIELDS), json_values, max_size=5))
 @settings(max_examples=300, deadline=None)
 def test_any_config_is_sized_or_refused(method: str, fields: dict[str, Any]) -> None:
     """Whatever a config says, the answer is bytes or one of sizer's errors."""

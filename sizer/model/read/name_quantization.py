@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import re
-from functools import lru_cache
+from collections.abc import Callable
+from functools import cache, lru_cache
+
+from sizer.methods import methods
+
+Told = tuple[str | None, tuple[str, ...]]
+"""A precision, or None, and notes on what the name leaves open."""
 
 _FLAGS = re.ASCII | re.IGNORECASE
 _EXTENSIONS = (".gguf", ".ggml", ".safetensors", ".bin", ".pt", ".pth", ".json")
@@ -23,9 +29,7 @@ _GGUF = (
 )
 # llama-quantize takes the short names for these.
 _GGUF_SHORT = {"q3_k": "q3_k_m", "q4_k": "q4_k_m", "q5_k": "q5_k_m"}
-_GPTQ, _AWQ, _EXL, _MLX, _BNB = (
-    "gptq|gptqmodel", "awq", "(exl[23])", "mlx(?:-community)?", "bnb|bitsandbytes",
-)  # fmt: skip
+_BNB_FP4 = "fp4"
 # A bare `4b` is bits only between a method and a group, as in `GPTQ-4b-128g`.
 _BITS = (
     r"int([2-8])|([2-8])-?bits?|w([2-8])a16|i([48])"
@@ -37,33 +41,33 @@ _GROUP_LAST = r"[0-9]{2,4}g"
 _EXL_BITS = r"(exl[23])[-_]([2-8])[._]([0-9]{1,2})"
 _BPW = r"([0-9]{1,2}(?:\.[0-9]{1,2})?)-?bpw"
 
-# Names that say one precision outright, most telling first; each is also removed, so that no digit of it is a size.
-_OUTRIGHT = (
-    ("nvfp4(?:a16)?", "nvfp4"),
-    ("mxfp4", "mxfp4"),
-    ("nf4-dq", "nf4-dq"),
-    ("nf4", "nf4"),
-    ("w4a16|int4-w4a16", "w4a16-int4"),
-    ("fp8|f8|float8|w8a8-fp8|fp8-w8a8|fp8-dynamic|e4m3", "fp8"),
-    ("w8a8|int8-w8a8", "w8a8-int8"),
-    ("int8", "int8"),
-    ("bf16|bfloat16", "bf16"),
-    ("fp16|f16|float16", "fp16"),
-    ("fp32|f32|float32", "fp32"),
-)
-_FP4 = "fp4"
 _OTHER_SCHEME = (
     "aqlm|hqq|eetq|autoround|quip|squeezellm|spqr|vptq|openvino|(?<=int[48][-_])ov|(?<=fp16[-_])ov|onnx|ggml"
 )
-_NOISE = (_GGUF, _BITS, _GROUP, _BPW, _GPTQ, _AWQ, _EXL, *(pattern for pattern, _ in _OUTRIGHT))
-
 _AFTER_G = frozenset("0123456789s-")
-# Letters that every word of the patterns above has: a name with none of them needs no pattern.
+# Letters that the patterns above have, beside the stems of the methods: a name with none of them needs no pattern.
 _STEMS = (
-    "q2", "q3", "q4", "q5", "q6", "q8", "iq", "tq", "ptq", "awq", "exl", "mlx", "bnb", "bitsandbytes", "bit", "bpw",
-    "int", "w2a", "w3a", "w4a", "w5a", "w6a", "w7a", "w8a", "i4", "i8", "fp", "nf4", "f8", "f16", "f32", "float",
-    "e4m3", "aqlm", "hqq", "eetq", "autoround", "quip", "llm", "spqr", "openvino", "ov", "onnx", "ggml",
+    "q2", "q3", "q4", "q5", "q6", "q8", "iq", "tq", "bit", "bpw", "int", "w2a", "w3a", "w5a", "w6a", "w7a", "i4", "i8",
+    "hqq", "eetq", "autoround", "quip", "aqlm", "llm", "spqr", "openvino", "ov", "onnx", "ggml",
 )  # fmt: skip
+
+
+@cache
+def _words() -> tuple[tuple[str, str], ...]:
+    """The words of the methods, those that a function reads further first: pattern, and precision or function."""
+    found = [entry for method in methods().values() for entry in method.words]
+    return tuple(sorted(found, key=lambda entry: not entry[1].startswith("read:")))
+
+
+@cache
+def _noise() -> tuple[str, ...]:
+    """What is taken out of a name, so that no digit of it is a size."""
+    return (_GGUF, _BITS, _GROUP, _BPW, *(pattern for pattern, told in _words() if told not in WHOLE_NAMES))
+
+
+@cache
+def _stems() -> tuple[str, ...]:
+    return tuple(dict.fromkeys((*_STEMS, *(stem for method in methods().values() for stem in method.stems))))
 
 
 def quantization_in(text: str) -> tuple[str | None, tuple[str, ...], str]:
@@ -82,7 +86,7 @@ def quantization_in(text: str) -> tuple[str | None, tuple[str, ...], str]:
     if not may_tell(whole):
         return None, (), name
     precision, notes = _precision(whole, name)
-    for pattern in _NOISE:
+    for pattern in _noise():
         name = _word(pattern).sub(" ", name)
     return precision, notes, name
 
@@ -90,7 +94,7 @@ def quantization_in(text: str) -> tuple[str | None, tuple[str, ...], str]:
 def may_tell(whole: str) -> bool:
     """Whether any word could speak of a quantization: a cheap sieve before the patterns, which it never contradicts."""
     lowered = whole.lower()
-    if any(stem in lowered for stem in _STEMS):
+    if any(stem in lowered for stem in _stems()):
         return True
     # groups: g128, gs-64, 128g
     return any(
@@ -99,26 +103,23 @@ def may_tell(whole: str) -> bool:
     )
 
 
-def _precision(whole: str, name: str) -> tuple[str | None, tuple[str, ...]]:
+def _precision(whole: str, name: str) -> Told:
     if match := _word(_GGUF).search(name):
         kind = match[2].lower().replace("-", "_")
         return ("ud-" if match[1] else "") + _GGUF_SHORT.get(kind, kind), ()
     bits = _first(_BITS, name)
-    schemes = (
-        (_word(_GPTQ).search(name) or (bits == 4 and _word(_GROUP_LAST).search(name)), _gptq),
-        (_word(_AWQ).search(name), _awq),
-        (_word(_EXL).search(name), _exllama),
-        (_word(_BNB).search(name), _bitsandbytes),
-    )
-    for found, read in schemes:
-        if found:
-            return read(bits, name)
-    if _word(_MLX).search(whole) and bits is not None:
-        return f"mlx-{bits}bit", ()
-    precision = next((precision for pattern, precision in _OUTRIGHT if _word(pattern).search(name)), None)
-    if precision is None and whole.lower().startswith("nvidia/") and _word(_FP4).search(name):
-        precision = "nvfp4"
-    return precision, () if precision else _unclear(bits, name)
+    for pattern, told in _words():
+        reader = READERS.get(told)
+        # The publisher's name counts for a function (mlx-community), a file's own name for a precision told outright.
+        if _word(pattern).search(whole if told in WHOLE_NAMES else name):
+            found = (told, ()) if reader is None else reader(bits, name)
+            if found is not None:
+                return found
+        elif told == GPTQ and bits == GPTQ_BITS and _word(_GROUP_LAST).search(name):
+            return _gptq(bits, name)
+    if whole.lower().startswith("nvidia/") and _word(_BNB_FP4).search(name):
+        return "nvfp4", ()
+    return None, _unclear(bits, name)
 
 
 def _first(pattern: str, name: str) -> int | None:
@@ -126,19 +127,19 @@ def _first(pattern: str, name: str) -> int | None:
     return next((int(group) for group in match.groups() if group), None) if match else None
 
 
-def _gptq(bits: int | None, name: str) -> tuple[str | None, tuple[str, ...]]:
+def _gptq(bits: int | None, name: str) -> Told:
     group = _first(_GROUP, name)
     notes = () if bits else ("the name does not tell GPTQ's bits; 4 is usual",)
     suffix = f"-g{group}" if group not in (None, 128) else ""
     return f"gptq-int{bits or 4}{suffix}", notes
 
 
-def _awq(bits: int | None, _name: str) -> tuple[str | None, tuple[str, ...]]:
+def _awq(bits: int | None, _name: str) -> Told:
     return ("awq-int4", ()) if bits in (None, 4) else (None, (f"AWQ of {bits} bits has no precision name",))
 
 
-def _exllama(_bits: int | None, name: str) -> tuple[str | None, tuple[str, ...]]:
-    scheme, bpw = _word(_EXL).search(name), _word(_BPW).search(name)
+def _exllama(_bits: int | None, name: str) -> Told:
+    scheme, bpw = _word("(exl[23])").search(name), _word(_BPW).search(name)
     if scheme and bpw:
         return f"{scheme[1].lower()}-{float(bpw[1]):.2f}bpw", ()
     if branch := _word(_EXL_BITS).search(name):
@@ -146,14 +147,33 @@ def _exllama(_bits: int | None, name: str) -> tuple[str | None, tuple[str, ...]]
     return None, ("EXL without its bits per weight",)
 
 
-def _bitsandbytes(bits: int | None, name: str) -> tuple[str | None, tuple[str, ...]]:
+def _bitsandbytes(bits: int | None, name: str) -> Told:
     if bits == 8:
         return "int8", ()
-    if _word(_FP4).search(name):
+    if _word(_BNB_FP4).search(name):
         return "fp4", ()
     if bits == 4 or "nf4" in name.lower():
         return "nf4", ()
     return None, ("bitsandbytes without its bits",)
+
+
+def _mlx(bits: int | None, _name: str) -> Told | None:
+    """MLX weights; without a number of bits the publisher's name says nothing of the precision."""
+    return None if bits is None else (f"mlx-{bits}bit", ())
+
+
+READERS: dict[str, Callable[[int | None, str], Told | None]] = {
+    "read:gptq": _gptq,
+    "read:awq": _awq,
+    "read:exllama": _exllama,
+    "read:bitsandbytes": _bitsandbytes,
+    "read:mlx": _mlx,
+}
+"""By the name that a row of `data/methods.csv` gives: words whose precision needs the bits beside them."""
+WHOLE_NAMES = frozenset({"read:mlx"})
+"""Readers that the organisation's name counts for too (`mlx-community/`)."""
+GPTQ, GPTQ_BITS = "read:gptq", 4
+"""Four bits and a group at the end of a name (`4bit-128g`) are GPTQ's, though the word is missing."""
 
 
 def _unclear(bits: int | None, name: str) -> tuple[str, ...]:
