@@ -41,7 +41,7 @@ def channels(config: Config) -> int:
     return config.size("num_channels", "in_channels", "in_chans", default=3)
 
 
-def _clip_layers(config: Config, tree: Tree, name: str = "encoder.layers", count: int | None = None) -> None:
+def clip_layers(config: Config, tree: Tree, name: str = "encoder.layers", count: int | None = None) -> None:
     """Encoder layers as in CLIP and SigLIP: biased attention, two layer norms, two-matrix MLP."""
     size = config.size("hidden_size")
     layer = tree.stack(name, config.layers() if count is None else count)
@@ -73,7 +73,7 @@ def clip(config: Config, tree: Tree, *, embeds: bool = True, last_norm: bool = T
         embeddings.conv("patch_embedding", size, channels(config), *pair(config, "patch_size"))
     embeddings.positions("position_embedding", patches(config) + 1, size)
     tree.layer_norm("pre_layrnorm", size=size)
-    _clip_layers(config, tree)
+    clip_layers(config, tree)
     if last_norm:
         tree.layer_norm("post_layernorm", size=size)
 
@@ -107,7 +107,7 @@ def siglip2(config: Config, tree: Tree, head: bool | None = None) -> None:
 
 def _siglip_body(config: Config, tree: Tree, head: bool | None) -> None:
     size = config.size("hidden_size")
-    _clip_layers(config, tree)
+    clip_layers(config, tree)
     tree.layer_norm("post_layernorm", size=size)
     if config.flag("vision_use_head", default=True) if head is None else head:
         pooling_head(tree.at("head"), size, config.size("intermediate_size"))
@@ -251,7 +251,7 @@ def minimax_m3(config: Config, tree: Tree) -> None:
     size = config.size("hidden_size")
     tree.conv("embeddings.proj", size, channels(config), temporal(config), *pair(config, "patch_size"))
     tree.layer_norm("pre_layrnorm", size=size)
-    _clip_layers(config, tree, "layers")
+    clip_layers(config, tree, "layers")
 
 
 def step3p7(config: Config, tree: Tree) -> None:

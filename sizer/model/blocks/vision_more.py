@@ -7,7 +7,18 @@ from dataclasses import replace
 from sizer.model.architecture import Role
 from sizer.model.blocks.mlp import experts, router
 from sizer.model.blocks.tree import GATED, Tree
-from sizer.model.blocks.vision import VisionTower, channels, internvl, joined_vit, pair, patches, sam, siglip, temporal
+from sizer.model.blocks.vision import (
+    VisionTower,
+    channels,
+    clip_layers,
+    internvl,
+    joined_vit,
+    pair,
+    patches,
+    sam,
+    siglip,
+    temporal,
+)
 from sizer.model.config import Config
 
 
@@ -53,16 +64,8 @@ def video_llama3(config: Config, tree: Tree) -> None:
     """VideoLLaMA 3: SigLIP's layers with rotary positions."""
     size = config.size("hidden_size")
     tree.conv("embeddings.patch_embedding", size, channels(config), *pair(config, "patch_size"), bias=True)
-    _siglip_layers(config, tree)
+    clip_layers(config, tree)
     tree.layer_norm("post_layernorm", size=size)
-
-
-def _siglip_layers(config: Config, tree: Tree) -> None:
-    size = config.size("hidden_size")
-    layer = tree.stack("encoder.layers", config.layers())
-    layer.at("self_attn").attention(size)
-    layer.layer_norm("layer_norm1", "layer_norm2", size=size)
-    layer.at("mlp").mlp(size, config.size("intermediate_size"))
 
 
 def exaone(config: Config, tree: Tree) -> None:

@@ -9,11 +9,10 @@ from sizer.model.architecture import Mixer, MixerKind, Module, Role
 from sizer.model.blocks.core import Block, Parts, embedding, linear, norm, parameter
 from sizer.model.config import Config
 from sizer.model.families.decoder import PRE_NORMS, Decoder, causal_lm, joined
-from sizer.model.families.rules import Attention, FusedAttention, Heads, Mlp
+from sizer.model.families.rules import OUT_NAMES, Attention, FusedAttention, Heads, Mlp
 from sizer.model.families.windows import FULL, Window
 
 LN = ("ln_1", "ln_2")
-OUT_NAMES = ("q_proj", "k_proj", "v_proj", "out_proj")
 
 
 def positions(name: str, offset: int = 0) -> Callable[[Config], Block]:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from sizer.model.architecture import Role, Tensor
 from sizer.model.blocks.core import Block, Parts, embedding, linear, norm, stack
 from sizer.model.config import Config
-from sizer.model.families.rules import Attention, Flag, LayerRule, Mlp, flag
+from sizer.model.families.rules import UNBIASED, Attention, Flag, LayerRule, Mlp, flag
+from sizer.model.families.windows import max_window_layers
 
 PRE_NORMS = ("input_layernorm", "post_attention_layernorm")
 POST_NORMS = ("post_attention_layernorm", "post_feedforward_layernorm")
@@ -111,3 +112,10 @@ class Decoder:
             extra=self.plus(config) if self.plus else None,
             extra_tensors=self.beyond(config, blocks[-1], count) if self.beyond else (),
         )
+
+
+BARE = Decoder(Attention(bias=False), UNBIASED)
+"""Llama without biases, whatever the file says."""
+
+QWEN2 = Decoder(Attention(bias=True, o_bias=False, windows=max_window_layers), UNBIASED)
+"""Qwen2: biases on queries, keys and values alone."""

@@ -8,8 +8,26 @@ from dataclasses import replace
 from sizer.model.architecture import Module, Role, Tensor
 from sizer.model.blocks.core import Block, Parts, linear, norm, parameter, stack
 from sizer.model.config import MAX_LAYERS, Config
-from sizer.model.families.decoder import LLAMA_MLP, POST_NORMS, PRE_NORMS, SANDWICH_NORMS, Decoder, causal_lm, joined
-from sizer.model.families.rules import Attention, FusedAttention, Heads, Mlp
+from sizer.model.families.decoder import (
+    LLAMA_MLP,
+    POST_NORMS,
+    PRE_NORMS,
+    QWEN2,
+    SANDWICH_NORMS,
+    Decoder,
+    causal_lm,
+    joined,
+)
+from sizer.model.families.rules import (
+    FUSED,
+    PLAIN,
+    UNBIASED,
+    Attention,
+    FusedAttention,
+    Heads,
+    Mlp,
+    switched_layer_norms,
+)
 from sizer.model.families.windows import (
     FULL,
     EveryNth,
@@ -21,23 +39,12 @@ from sizer.model.families.windows import (
 )
 
 NO_BIAS = Attention(bias=False, windows=one_window)
-UNBIASED = Mlp(bias=False)
-PLAIN = Mlp("plain")
-FUSED = Mlp("fused", bias=False)
 
 
 def _differential(_config: Config, sizes: Heads) -> Block:
     """DiffLlama: four lambda vectors; its norm over pairs of heads has no weight."""
     lambdas = (parameter(f"self_attn.lambda_{name}", sizes.head_dim) for name in ("q1", "k1", "q2", "k2"))
     return sum(lambdas, Block())
-
-
-def _switched_layer_norms(config: Config, sizes: Heads) -> Block:
-    """Phi and Persimmon: LayerNorms of a head's size on queries and keys, if `qk_layernorm`."""
-    if not config.flag("qk_layernorm"):
-        return Block()
-    size = sizes.hidden // sizes.heads
-    return norm("self_attn.q_layernorm", size, True) + norm("self_attn.k_layernorm", size, True)
 
 
 def _norm_each_head(config: Config, sizes: Heads) -> Block:
@@ -102,6 +109,7 @@ def _smollm3_windows(config: Config, count: int) -> tuple[Window, ...]:
 
 
 def _hyperclovax_norms(config: Config) -> tuple[str, ...]:
+    """HyperCLOVA X: `use_post_norm` adds a norm behind each half of a layer."""
     return (*PRE_NORMS, "post_norm1", "post_norm2") if config.flag("use_post_norm") else PRE_NORMS
 
 
@@ -111,7 +119,7 @@ def _stablelm_norms(config: Config) -> tuple[str, ...]:
 
 def _bitnet_mlp(config: Config, count: int) -> list[Block]:
     inner = config.size("intermediate_size")
-    return [Mlp(bias=False).block(config, inner) + norm("mlp.ffn_sub_norm", inner)] * count
+    return [UNBIASED.block(config, inner) + norm("mlp.ffn_sub_norm", inner)] * count
 
 
 def _xielu(config: Config, count: int) -> list[Block]:
@@ -213,7 +221,7 @@ FAMILIES: dict[str, Callable[[Config], Parts]] = {
     "mistral": Decoder(NO_BIAS, UNBIASED),
     "ministral": Decoder(NO_BIAS, UNBIASED),
     "ministral3": Decoder(NO_BIAS, UNBIASED),
-    "qwen2": Decoder(Attention(bias=True, o_bias=False, windows=max_window_layers), UNBIASED),
+    "qwen2": QWEN2,
     "qwen3": Decoder(Attention(qk_norm="head", windows=max_window_layers), UNBIASED),
     "gemma": Decoder(mlp=UNBIASED),
     "gemma2": Decoder(Attention(windows=EveryNth(2)), UNBIASED, SANDWICH_NORMS),
@@ -246,13 +254,13 @@ FAMILIES: dict[str, Callable[[Config], Parts]] = {
     "olmo2": Decoder(Attention(qk_norm="width"), UNBIASED, POST_NORMS),
     "olmo3": Decoder(Attention(qk_norm="width", windows=EveryNth(4)), UNBIASED, POST_NORMS),
     "persimmon": Decoder(
-        FusedAttention(plain_heads=True, kv_field=False, plus=_switched_layer_norms),
+        FusedAttention(plain_heads=True, kv_field=False, plus=switched_layer_norms),
         Mlp("plain", bias=True, names=("dense_h_to_4h", "dense_4h_to_h")),
         norm_bias=True,
         final_norm="final_layernorm",
     ),
     "phi": Decoder(
-        Attention(bias=True, names=("q_proj", "k_proj", "v_proj", "dense"), plus=_switched_layer_norms),
+        Attention(bias=True, names=("q_proj", "k_proj", "v_proj", "dense"), plus=switched_layer_norms),
         Mlp("plain", bias=True, names=("fc1", "fc2")),
         PRE_NORMS[:1],
         norm_bias=True,

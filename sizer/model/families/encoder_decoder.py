@@ -15,8 +15,7 @@ from sizer.model.blocks.mlp import gated_mlp, plain_mlp
 from sizer.model.config import MAX_COUNT, MAX_LAYERS, Config
 from sizer.model.families.decoder import causal_lm
 from sizer.model.families.rules import flag, head_size
-from sizer.model.families.seq2seq import BART, Bart
-from sizer.model.families.seq2seq import FAMILIES as DECODERS
+from sizer.model.families.seq2seq import BART, MARIAN, MBART, PEGASUS, SMALL, WHISPER, Bart
 
 ENCODER_NOTE = "the encoder runs once over the prompt: decoding leaves it out, and so do the speeds of prefill."
 TIED = "tie_word_embeddings"
@@ -140,14 +139,6 @@ def _whisper_front(config: Config) -> Block:
     return block
 
 
-def _decoder(model_type: str) -> Bart:
-    decoder = DECODERS[model_type]
-    assert isinstance(decoder, Bart)
-    return decoder
-
-
-MBART = _decoder("mbart")
-
 FAMILIES: dict[str, Callable[[Config], Parts]] = {
     "t5": T5(),
     "mt5": T5(),
@@ -156,13 +147,13 @@ FAMILIES: dict[str, Callable[[Config], Parts]] = {
     "mvp": Whole(),
     "plbart": Whole(),
     "mbart": Whole(MBART),
-    "pegasus": Whole(_decoder("pegasus")),
-    "blenderbot": Whole(_decoder("blenderbot")),
-    "blenderbot-small": Whole(_decoder("blenderbot-small")),
-    "marian": Whole(_decoder("marian")),
+    "pegasus": Whole(PEGASUS),
+    "blenderbot": Whole(PEGASUS),
+    "blenderbot-small": Whole(SMALL),
+    "marian": Whole(MARIAN),
     "m2m_100": Whole(replace(MBART, embed_norm=False, learned=False), positions=None),
     "whisper": Whole(
-        replace(_decoder("whisper"), head="proj_out"),
+        WHISPER,
         "max_source_positions",
         "decoder.embed_tokens",
         front=_whisper_front,

@@ -10,10 +10,9 @@ from sizer.model.blocks.attention import mla
 from sizer.model.blocks.core import Block, embedding, linear, norm, on_layers
 from sizer.model.blocks.mlp import MOE, experts, gated_mlp, router, shared_expert
 from sizer.model.config import MAX_LAYERS, Config
-from sizer.model.families.rules import Flag, Mlp, flag
+from sizer.model.families.rules import UNBIASED, Flag, Mlp, flag
 
 SparseRule = Callable[[Config, int], Sequence[bool]]
-GATED_DENSE = Mlp(bias=False)
 
 
 def every_layer(_config: Config, count: int) -> Sequence[bool]:
@@ -63,7 +62,7 @@ class Moe:
     active: str = "num_experts_per_tok"
     inner: str = "moe_intermediate_size"
     sparse: SparseRule = every_layer
-    dense: Mlp = GATED_DENSE
+    dense: Mlp = UNBIASED
     dense_inner: str = "intermediate_size"
     shared: str | tuple[str, str] | None = None
     shared_name: str = "shared_experts."
@@ -126,6 +125,15 @@ class Moe:
             bias = flag(config, self.shared_bias)
             block += shared_expert(hidden, inner, prefix=self.prefix + self.shared_name, bias=bias)
         return block if self.plus is None else block + self.plus(config, count)
+
+
+FINE_GRAINED = Moe(
+    "n_routed_experts", sparse=FirstDense(typed=False), shared=("moe_intermediate_size", "n_shared_experts")
+)
+"""DeepSeek-MoE's small experts behind a few dense layers, beside shared ones (arXiv:2401.06066)."""
+
+TYPED_FINE_GRAINED = replace(FINE_GRAINED, sparse=FirstDense())
+"""The same where `mlp_layer_types` may say which layers are dense."""
 
 
 @dataclass(frozen=True)

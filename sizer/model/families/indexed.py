@@ -12,7 +12,7 @@ from sizer.model.blocks.mlp import fused_mlp
 from sizer.model.config import Config
 from sizer.model.families.decoder import Decoder
 from sizer.model.families.experts import FirstDense, Mla, Moe, sparse_mla
-from sizer.model.families.rules import Attention, Mlp
+from sizer.model.families.rules import UNBIASED, Attention
 
 
 def _listed(config: Config, name: str, count: int, value: Any) -> tuple[Any, ...]:
@@ -138,7 +138,7 @@ FAMILIES: dict[str, Callable[[Config], Parts]] = {
         Moe(
             "n_routed_experts",
             sparse=_dots_sparse,
-            dense=Mlp(bias=False),
+            dense=UNBIASED,
             shared=("shared_experts_intermediate_size", "n_shared_experts"),
         ),
     ),

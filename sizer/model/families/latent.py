@@ -10,10 +10,17 @@ from sizer.model.blocks.core import Block, Parts, linear, norm, on_layers, param
 from sizer.model.blocks.mlp import gated_mlp
 from sizer.model.config import MAX_LAYERS, Config
 from sizer.model.families.decoder import PRE_NORMS, Decoder, causal_lm, joined
-from sizer.model.families.experts import FirstDense, Mla, Moe, Mtp, indexer, sparse_mla
-from sizer.model.families.rules import Mlp
-
-MOE = Moe("n_routed_experts", sparse=FirstDense(typed=False), shared=("moe_intermediate_size", "n_shared_experts"))
+from sizer.model.families.experts import (
+    FINE_GRAINED,
+    TYPED_FINE_GRAINED,
+    FirstDense,
+    Mla,
+    Moe,
+    Mtp,
+    indexer,
+    sparse_mla,
+)
+from sizer.model.families.rules import UNBIASED, Mlp
 
 
 def _indexed(config: Config, attention: Block, shared: Sequence[bool]) -> list[Block]:
@@ -28,6 +35,9 @@ def _every_indexed(config: Config, count: int) -> list[Block]:
 
 def _indexer_types(config: Config, count: int) -> tuple[str, ...] | None:
     return config.layer_types(count, "indexer_types")
+
+
+DEEPSEEK_V3 = Decoder(Mla(), FINE_GRAINED, beyond=Mtp())
 
 
 def shared_selections(config: Config, count: int) -> list[bool]:
@@ -89,7 +99,7 @@ def _hyper_head(config: Config, prefix: str = "model.hc_head.hc_") -> Block:
 def hy_v4(config: Config) -> Parts:
     """HY-V4: sparse latent attention, experts, and two hyper-connections a layer."""
     count, hidden = config.layers(), config.size("hidden_size")
-    moe = replace(MOE, sparse=FirstDense(None, 1))
+    moe = replace(FINE_GRAINED, sparse=FirstDense(None, 1))
     more = norm(PRE_NORMS[0], hidden) + norm(PRE_NORMS[1], hidden)
     for name in ("attn_hc", "ffn_hc"):
         more += hyper_connection(config, name, 2 * config.size("hc_mult"), 2)
@@ -113,7 +123,7 @@ def axk2(config: Config) -> Parts:
             + linear(f"{name}.mlp.fc2", hidden, rank, Role.OTHER)
         )
 
-    moe = replace(MOE, sparse=FirstDense(first=1, every="moe_layer_freq"))
+    moe = replace(FINE_GRAINED, sparse=FirstDense(first=1, every="moe_layer_freq"))
     sparse = moe.sparse(config, count)
     experts_norm, dense_norm = gated_norm(PRE_NORMS[1]), norm(PRE_NORMS[1], hidden)
     blocks = joined(
@@ -277,20 +287,20 @@ FAMILIES: dict[str, Callable[[Config], Parts]] = {
     "axk1": Decoder(
         Mla(),
         replace(
-            MOE,
+            FINE_GRAINED,
             sparse=FirstDense(first=1, every="moe_layer_freq"),
             plus=lambda config, _: norm("mlp.post_mlp_layernorm", config.size("hidden_size")),
         ),
     ),
     "axk2": axk2,
-    "deepseek_v2": Decoder(Mla(), replace(MOE, shared_bias="mlp_bias", dense=Mlp())),
-    "deepseek_v3": Decoder(Mla(), MOE, beyond=Mtp()),
-    "deepseek_v32": Decoder(_every_indexed, replace(MOE, sparse=FirstDense()), beyond=Mtp()),
+    "deepseek_v2": Decoder(Mla(), replace(FINE_GRAINED, shared_bias="mlp_bias", dense=Mlp())),
+    "deepseek_v3": DEEPSEEK_V3,
+    "deepseek_v32": Decoder(_every_indexed, TYPED_FINE_GRAINED, beyond=Mtp()),
     "deepseek_v4": deepseek_v4,
-    "glm4_moe_lite": Decoder(Mla(), replace(MOE, sparse=FirstDense(None, 1)), beyond=Mtp()),
-    "glm_moe_dsa": Decoder(_glm_indexed, replace(MOE, sparse=FirstDense()), beyond=_glm_mtp),
+    "glm4_moe_lite": Decoder(Mla(), replace(FINE_GRAINED, sparse=FirstDense(None, 1)), beyond=Mtp()),
+    "glm_moe_dsa": Decoder(_glm_indexed, TYPED_FINE_GRAINED, beyond=_glm_mtp),
     "hy_v4": hy_v4,
     "longcat_flash": longcat_flash,
     "minicpm3": Decoder(Mla(), Mlp()),
-    "youtu": Decoder(Mla(), Mlp(bias=False)),
+    "youtu": Decoder(Mla(), UNBIASED),
 }

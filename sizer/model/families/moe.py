@@ -10,8 +10,8 @@ from sizer.model.blocks.attention import attention
 from sizer.model.blocks.core import Block, Parts, linear, norm, on_layers, parameter, prefixed
 from sizer.model.config import MAX_LAYERS, Config
 from sizer.model.families.decoder import POST_NORMS, PRE_NORMS, SANDWICH_NORMS, Decoder
-from sizer.model.families.experts import FirstDense, Moe, Mtp, shared_gate, shared_mlp, sparse_step
-from sizer.model.families.rules import Attention, Heads, Mlp, heads
+from sizer.model.families.experts import FINE_GRAINED, FirstDense, Moe, Mtp, shared_gate, shared_mlp, sparse_step
+from sizer.model.families.rules import QK_HEADS, UNBIASED, Attention, Heads, Mlp, heads, output_gate
 from sizer.model.families.windows import (
     FULL,
     EveryNth,
@@ -22,7 +22,6 @@ from sizer.model.families.windows import (
 )
 
 MIXTRAL = ("w1", "w3", "w2")
-QK_HEADS = Attention(qk_norm="head")
 
 
 def _experts_of(name: str) -> Callable[[Config, int], Block]:
@@ -30,13 +29,8 @@ def _experts_of(name: str) -> Callable[[Config, int], Block]:
     return lambda _config, experts: parameter(name, experts)
 
 
-def _gate(_config: Config, sizes: Heads) -> Block:
-    """A gate on the output of each head's dimension."""
-    return linear("self_attn.gate_proj", sizes.heads * sizes.head_dim, sizes.hidden, Role.GATE)
-
-
 def _beam_gate(config: Config, sizes: Heads) -> Block:
-    return _gate(config, sizes) + parameter("self_attn.gate_bias", sizes.heads)
+    return output_gate(config, sizes) + parameter("self_attn.gate_bias", sizes.heads)
 
 
 def _beam_windows(config: Config, count: int) -> Sequence[Window]:
@@ -63,7 +57,7 @@ def _cohere2_dense(config: Config, count: int) -> Sequence[Block]:
     inner = config.optional_size("prefix_dense_intermediate_size") or config.size("intermediate_size")
     sparse = FirstDense()(config, count)
     moe = Moe(inner="intermediate_size", shared=("intermediate_size", "num_shared_experts"))
-    routed, dense = moe.block(config) if any(sparse) else Block(), Mlp(bias=False).block(config, inner)
+    routed, dense = moe.block(config) if any(sparse) else Block(), UNBIASED.block(config, inner)
     return [routed if is_sparse else dense for is_sparse in sparse]
 
 
@@ -198,11 +192,9 @@ def _hunyuan_shared(config: Config, _experts: int) -> Block:
     return shared_mlp(config, config.size("intermediate_size"), "mlp.shared_mlp.")
 
 
-DEEPSEEK_MOE = Moe("n_routed_experts", sparse=FirstDense(), shared=("moe_intermediate_size", "n_shared_experts"))
-
 FAMILIES: dict[str, Callable[[Config], Parts]] = {
     "afmoe": Decoder(
-        Attention(qk_norm="head", windows=EveryNth(4, "global_attn_every_n_layers"), plus=_gate),
+        Attention(qk_norm="head", windows=EveryNth(4, "global_attn_every_n_layers"), plus=output_gate),
         Moe(
             sparse=FirstDense("num_dense_layers", typed=False),
             shared=("moe_intermediate_size", "num_shared_experts"),
@@ -228,9 +220,7 @@ FAMILIES: dict[str, Callable[[Config], Parts]] = {
         SANDWICH_NORMS,
     ),
     "cohere2_moe": Decoder(Attention(windows=_cohere2_moe_windows), _cohere2_dense, PRE_NORMS[:1]),
-    "dots1": Decoder(
-        Attention(qk_norm="head", windows=_dots1_windows), replace(DEEPSEEK_MOE, sparse=FirstDense(typed=False))
-    ),
+    "dots1": Decoder(Attention(qk_norm="head", windows=_dots1_windows), FINE_GRAINED),
     "ernie4_5_moe": Decoder(
         Attention(bias="use_bias"),
         Moe(
@@ -256,7 +246,7 @@ FAMILIES: dict[str, Callable[[Config], Parts]] = {
     ),
     "glm4_moe": Decoder(
         Attention(qk_norm="head", norm_if="use_qk_norm", o_bias=False, floor_heads=True),
-        replace(DEEPSEEK_MOE, sparse=FirstDense(typed=False)),
+        FINE_GRAINED,
         beyond=Mtp(),
     ),
     "gpt_oss": Decoder(
@@ -321,5 +311,5 @@ FAMILIES: dict[str, Callable[[Config], Parts]] = {
         ),
     ),
     "qwen3_moe": Decoder(Attention(qk_norm="head", windows=_qwen3_moe_windows), Moe(sparse=sparse_step)),
-    "solar_open": Decoder(Attention(o_bias=False), replace(DEEPSEEK_MOE, sparse=FirstDense(None, 0, typed=False))),
+    "solar_open": Decoder(Attention(o_bias=False), replace(FINE_GRAINED, sparse=FirstDense(None, 0, typed=False))),
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sizer.model.blocks.tree import Tree
 from sizer.model.blocks.vision import pair
-from sizer.model.families.multimodal_wrapper import Pieces, Wrapper, feature_layers
+from sizer.model.families.multimodal_wrapper import BOTH_TOWERS, VISION_MODEL, VISUAL, Pieces, Wrapper, feature_layers
 
 
 def _llava_mlp(pieces: Pieces, tree: Tree, *, bias: bool) -> None:
@@ -164,10 +164,6 @@ def lfm2_vl(pieces: Pieces, tree: Tree) -> None:
     projector.mlp(width, inner, "linear_1 linear_2", bias=bias, out=pieces.text_size)
 
 
-VISUAL = (("visual", "vision_config"),)
-VISION_MODEL = (("vision_model", "vision_config"),)
-GEMMA4_TOWERS = (("vision_tower", "vision_config"), ("audio_tower", "audio_config"))
-
 FAMILIES = {
     "llava": Wrapper(llava, ties="either"),
     "llava_next": Wrapper(llava_next),
@@ -179,7 +175,7 @@ FAMILIES = {
     "internvl": Wrapper(internvl),
     "gemma3": Wrapper(gemma3),
     "shieldgemma2": Wrapper(gemma3, ties="either"),
-    "gemma4": Wrapper(gemma4, GEMMA4_TOWERS),
+    "gemma4": Wrapper(gemma4, BOTH_TOWERS),
     "paligemma": Wrapper(paligemma),
     "idefics2": Wrapper(idefics2, VISION_MODEL, text_name="text_model"),
     "idefics3": Wrapper(idefics3, VISION_MODEL, text_name="text_model"),

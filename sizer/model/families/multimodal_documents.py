@@ -7,9 +7,8 @@ from collections.abc import Callable
 from sizer.model.blocks.core import Parts
 from sizer.model.blocks.tree import Tree
 from sizer.model.config import MAX_COUNT, Config
-from sizer.model.families.multimodal import VISION_MODEL
 from sizer.model.families.multimodal_rest import qformer
-from sizer.model.families.multimodal_wrapper import Pieces, Wrapper
+from sizer.model.families.multimodal_wrapper import VISION_MODEL, Pieces, Wrapper
 
 
 def hybrid_aligner(pieces: Pieces, tree: Tree) -> None:

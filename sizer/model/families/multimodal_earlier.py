@@ -16,9 +16,7 @@ from sizer.model.families.decoder import PRE_NORMS, causal_lm
 from sizer.model.families.encoder import BERT
 from sizer.model.families.encoder_decoder import ENCODER_NOTE, Whole
 from sizer.model.families.multimodal_wrapper import Pieces, Wrapper, tower_of
-from sizer.model.families.rules import head_size, heads
-
-OUT_NAMES = ("q_proj", "k_proj", "v_proj", "out_proj")
+from sizer.model.families.rules import OUT_NAMES, head_size, heads
 
 
 def kosmos_text(config: Config, *, inner_norm: bool) -> Parts:

@@ -12,14 +12,12 @@ from sizer.model.blocks.mlp import experts, gated_mlp, router
 from sizer.model.blocks.tree import Tree
 from sizer.model.config import Config
 from sizer.model.families.decoder import PRE_NORMS, SANDWICH_NORMS, Decoder, causal_lm, joined
-from sizer.model.families.experts import FirstDense, Moe
+from sizer.model.families.experts import TYPED_FINE_GRAINED, FirstDense, Moe
 from sizer.model.families.latent import shared_selections
 from sizer.model.families.multimodal import mistral3
-from sizer.model.families.multimodal_wrapper import Pieces, Wrapper
-from sizer.model.families.rules import Attention, Heads, Mlp
+from sizer.model.families.multimodal_wrapper import BOTH_TOWERS, Pieces, Wrapper
+from sizer.model.families.rules import UNBIASED, Attention, output_gate
 from sizer.model.families.windows import Window, window_of
-
-MISTRAL_MOE = Moe("n_routed_experts", sparse=FirstDense(), shared=("moe_intermediate_size", "n_shared_experts"))
 
 
 def _scaling(prefix: str, heads: int) -> Block:
@@ -86,7 +84,9 @@ def mistral_large4(config: Config) -> Parts:
         for kind in dict.fromkeys(kinds)
     }
     norms = norm(PRE_NORMS[0], hidden) + norm(PRE_NORMS[1], hidden)
-    return causal_lm(config, joined([made[kind] for kind in kinds], MISTRAL_MOE(config, count), (norms,) * count))
+    return causal_lm(
+        config, joined([made[kind] for kind in kinds], TYPED_FINE_GRAINED(config, count), (norms,) * count)
+    )
 
 
 def _muse_windows(config: Config, count: int) -> Sequence[Window]:
@@ -98,11 +98,7 @@ def _muse_windows(config: Config, count: int) -> Sequence[Window]:
     return tuple(window_of(config, name, window) for name in types)
 
 
-def _output_gate(_config: Config, sizes: Heads) -> Block:
-    return linear("self_attn.gate_proj", sizes.heads * sizes.head_dim, sizes.hidden, Role.GATE)
-
-
-MUSE_ATTENTION = Attention(windows=_muse_windows, plus=_output_gate)
+MUSE_ATTENTION = Attention(windows=_muse_windows, plus=output_gate)
 
 
 def _muse_moe(config: Config) -> Block:
@@ -138,8 +134,7 @@ def muse(pieces: Pieces, tree: Tree) -> None:
     tree.linear("vision_projection", pieces.text_size, inner)
 
 
-BOTH = (("vision_tower", "vision_config"), ("audio_tower", "audio_config"))
-INKLING = Wrapper(towers=BOTH, ties="never")
+INKLING = Wrapper(towers=BOTH_TOWERS, ties="never")
 
 
 def inkling(config: Config) -> Parts:
@@ -154,6 +149,6 @@ def inkling(config: Config) -> Parts:
 FAMILIES: dict[str, Callable[[Config], Parts]] = {
     "inkling_mm_model": inkling,
     "mistral_large4": Wrapper(mistral3, text_as=mistral_large4),
-    "muse_glimmer": Wrapper(muse, text_as=Decoder(MUSE_ATTENTION, Mlp(bias=False), SANDWICH_NORMS)),
-    "muse_spark": Wrapper(muse, BOTH, text_as=muse_spark),
+    "muse_glimmer": Wrapper(muse, text_as=Decoder(MUSE_ATTENTION, UNBIASED, SANDWICH_NORMS)),
+    "muse_spark": Wrapper(muse, BOTH_TOWERS, text_as=muse_spark),
 }

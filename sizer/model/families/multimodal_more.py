@@ -12,24 +12,19 @@ from sizer.model.blocks.mlp import gated_mlp
 from sizer.model.blocks.tree import Tree
 from sizer.model.config import Config
 from sizer.model.families.decoder import PRE_NORMS, Decoder, causal_lm
-from sizer.model.families.experts import FirstDense, Moe, sparse_step
+from sizer.model.families.experts import FINE_GRAINED, Moe, sparse_step
 from sizer.model.families.hybrid import each_kind
-from sizer.model.families.multimodal import VISION_MODEL, VISUAL, mllama
-from sizer.model.families.multimodal_wrapper import Pieces, Wrapper
-from sizer.model.families.rules import Attention, Mlp, heads
+from sizer.model.families.multimodal import mllama
+from sizer.model.families.multimodal_wrapper import AUDIO, VISION_MODEL, VISUAL, Pieces, Wrapper
+from sizer.model.families.rules import FUSED, Attention, heads
 
 GLM_NORMS = (*PRE_NORMS, "post_self_attn_layernorm", "post_mlp_layernorm")
-FUSED = Mlp("fused", bias=False)
 
 glm4v_text = Decoder(Attention(bias=True, o_bias=False), FUSED, GLM_NORMS)
 glm_ocr_text = Decoder(Attention(bias=False), FUSED, GLM_NORMS)
 glm4v_moe_text = Decoder(
     Attention(o_bias=False, floor_heads=True),
-    Moe(
-        "n_routed_experts",
-        sparse=FirstDense(typed=False),
-        shared=("moe_intermediate_size", "n_shared_experts"),
-    ),
+    FINE_GRAINED,
 )
 
 omni_moe_text = Decoder(Attention(qk_norm="head", floor_heads=True), Moe(sparse=sparse_step))
@@ -211,7 +206,6 @@ def moss(pieces: Pieces, tree: Tree) -> None:
     projector.layer_norm("norm", size=pieces.text_size)
 
 
-AUDIO = (("audio_tower", "audio_config"),)
 OMNI = (("audio_tower", "audio_config"), ("visual", "vision_config"))
 PHI4 = (
     ("embed_tokens_extend.image_embed.img_processor", "vision_config"),

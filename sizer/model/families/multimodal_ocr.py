@@ -14,7 +14,7 @@ from sizer.model.families.decoder import PRE_NORMS, Decoder
 from sizer.model.families.experts import FirstDense, Moe
 from sizer.model.families.multimodal_wrapper import Pieces, Wrapper
 from sizer.model.families.remote_vision import with_towers
-from sizer.model.families.rules import Attention, Mlp, heads
+from sizer.model.families.rules import UNBIASED, Attention, Mlp, heads
 from sizer.model.families.windows import FULL, Window, max_window_layers
 
 MOE = Moe(
@@ -137,7 +137,7 @@ def dots_vit(config: Config, tree: Tree) -> None:
 def dots_ocr(config: Config) -> Parts:
     """dots.ocr as its own code builds it: Qwen2 with a tower of its own."""
     text = Config.of(config.fields, "qwen2")
-    parts = Decoder(Attention(bias="attention_bias", o_bias=False, windows=max_window_layers), Mlp(bias=False))(text)
+    parts = Decoder(Attention(o_bias=False, windows=max_window_layers), UNBIASED)(text)
     tower = Tree("vision_tower.")
     dots_vit(config.sub("vision_config"), tower)
     return with_towers(parts, tower)

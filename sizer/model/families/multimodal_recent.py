@@ -10,15 +10,12 @@ from sizer.model.blocks.core import Block, Parts, embedding, linear
 from sizer.model.blocks.tree import Tree
 from sizer.model.config import Config
 from sizer.model.families.decoder import Decoder
-from sizer.model.families.experts import FirstDense, Mla, Moe
+from sizer.model.families.experts import FINE_GRAINED, Mla
 from sizer.model.families.hybrid_glm import glm5_next_text
-from sizer.model.families.multimodal import VISUAL
-from sizer.model.families.multimodal_more import AUDIO
-from sizer.model.families.multimodal_wrapper import Pieces, Wrapper
-from sizer.model.families.rules import Attention, Heads, Mlp
+from sizer.model.families.multimodal_wrapper import AUDIO, BOTH_TOWERS, VISUAL, Pieces, Wrapper
+from sizer.model.families.rules import UNBIASED, Attention, Heads, Mlp
 from sizer.model.families.windows import one_window
 
-UNBIASED = Mlp(bias=False)
 cosmos3_edge_text = Decoder(mlp=Mlp("plain", names=("fc1", "fc2")))
 
 
@@ -122,7 +119,7 @@ def gemma3n(pieces: Pieces, tree: Tree) -> None:
         scope.linear("embedding_projection", pieces.text_size, size)
 
 
-GEMMA3N = Wrapper(gemma3n, (("vision_tower", "vision_config"), ("audio_tower", "audio_config")))
+GEMMA3N = Wrapper(gemma3n, BOTH_TOWERS)
 
 
 def gemma3n_family(config: Config) -> Parts:
@@ -147,12 +144,5 @@ FAMILIES: dict[str, Callable[[Config], Parts]] = {
     "glm5_next": Wrapper(towers=VISUAL, text_as=glm5_next_text, flat=True),
     "cosmos3_edge": Wrapper(cosmos3_edge, VISUAL, ties="never", text_as=cosmos3_edge_text),
     "voxtral_realtime": Wrapper(voxtral_realtime, AUDIO, text_as=voxtral_text, merged=True),
-    "mistral4": Decoder(
-        Mla(),
-        Moe(
-            "n_routed_experts",
-            sparse=FirstDense(typed=False),
-            shared=("moe_intermediate_size", "n_shared_experts"),
-        ),
-    ),
+    "mistral4": Decoder(Mla(), FINE_GRAINED),
 }

@@ -13,12 +13,9 @@ from sizer.model.blocks.vision import clip, pair
 from sizer.model.config import MAX_COUNT, Config
 from sizer.model.families.decoder import PRE_NORMS, Decoder, causal_lm
 from sizer.model.families.hybrid import each_kind
-from sizer.model.families.multimodal import VISION_MODEL, VISUAL, internvl
-from sizer.model.families.multimodal_more import AUDIO
-from sizer.model.families.multimodal_wrapper import Pieces, Wrapper
+from sizer.model.families.multimodal import internvl
+from sizer.model.families.multimodal_wrapper import AUDIO, BOTH_TOWERS, VISION_MODEL, VISUAL, Pieces, Wrapper
 from sizer.model.families.rules import Attention, Mlp, heads
-
-UNBIASED = Mlp(bias=False)
 
 paddle_text = Decoder(Attention(bias="use_bias"), Mlp(bias="use_bias"))
 
@@ -220,7 +217,7 @@ FAMILIES: dict[str, Callable[[Config], Parts]] = {
         towers=(("vqmodel", "vq_config"),), text_as="llama", text_name="text_model", text_only="Emu3ForCausalLM"
     ),
     "dots3_note": Wrapper(
-        towers=(("vision_tower", "vision_config"), ("audio_tower", "audio_config")),
+        towers=BOTH_TOWERS,
         text_only="Dots3NoteForCausalLM",
         flat=True,
     ),

@@ -6,8 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from sizer.model.architecture import Tower
-from sizer.model.blocks import speech, speech_moe
 from sizer.model.blocks.core import Parts
+from sizer.model.blocks.speech import talker as dense_talker
+from sizer.model.blocks.speech import token2wav
+from sizer.model.blocks.speech_moe import code2wav
+from sizer.model.blocks.speech_moe import talker as moe_talker
 from sizer.model.blocks.tree import Tree
 from sizer.model.config import Config
 from sizer.model.families import describe
@@ -36,6 +39,6 @@ class Speaker:
 
 
 FAMILIES: dict[str, Callable[[Config], Parts]] = {
-    "qwen2_5_omni": Speaker("qwen2_5_omni_thinker", speech.talker, ("token2wav", speech.token2wav)),
-    "qwen3_omni_moe": Speaker("qwen3_omni_moe_thinker", speech_moe.talker, ("code2wav", speech_moe.code2wav)),
+    "qwen2_5_omni": Speaker("qwen2_5_omni_thinker", dense_talker, ("token2wav", token2wav)),
+    "qwen3_omni_moe": Speaker("qwen3_omni_moe_thinker", moe_talker, ("code2wav", code2wav)),
 }

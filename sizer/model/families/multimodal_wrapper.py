@@ -22,6 +22,10 @@ TOWER_MODULES = (
     "vision", "vision_qwen", "vision_more", "vision_recent", "vision_documents", "audio", "towers_folded", "vision_vq",
     "vision_earlier",
 )  # fmt: skip
+VISUAL = (("visual", "vision_config"),)
+VISION_MODEL = (("vision_model", "vision_config"),)
+AUDIO = (("audio_tower", "audio_config"),)
+BOTH_TOWERS = (("vision_tower", "vision_config"), *AUDIO)
 HEARING = ("audio_config", "encoder_config")
 
 

@@ -15,10 +15,10 @@ from sizer.model.blocks.attention import attention, fused_attention
 from sizer.model.blocks.core import Block, Parts, linear, norm
 from sizer.model.blocks.mlp import experts, gated_mlp, router
 from sizer.model.config import ClassDefaults, Config
-from sizer.model.families.decoder import PRE_NORMS, SANDWICH_NORMS, Decoder, causal_lm
+from sizer.model.families.decoder import BARE, PRE_NORMS, QWEN2, SANDWICH_NORMS, Decoder, causal_lm
 from sizer.model.families.experts import Moe, Mtp
-from sizer.model.families.rules import Attention, FusedAttention, Heads, Mlp, head_size, heads
-from sizer.model.families.windows import max_window_layers, one_window
+from sizer.model.families.rules import UNBIASED, Attention, FusedAttention, Heads, Mlp, head_size, heads
+from sizer.model.families.windows import one_window
 
 Family = Callable[[Config], Parts]
 
@@ -210,7 +210,7 @@ def yuan(config: Config) -> Parts:
         config = Config({**config.fields, **size}, config.class_defaults, config.path)
     moe = config.sub("moe_config")
     sparse = moe.optional_size("moe_num_experts", minimum=0)
-    mlp = (lambda whole, count: (_yuan_experts(whole, moe),) * count) if sparse else Mlp(bias=False)
+    mlp = (lambda whole, count: (_yuan_experts(whole, moe),) * count) if sparse else UNBIASED
     return Decoder(Attention(bias=False, plus=_lf_gate), mlp)(config)
 
 
@@ -229,44 +229,35 @@ def _exit_gate(config: Config) -> Block:
     return linear("model.early_exit_gate", 1, config.size("hidden_size"), Role.OTHER, True)
 
 
-def _peri_norms(config: Config) -> tuple[str, ...]:
-    """HyperCLOVA X: `use_post_norm` adds a norm behind each half of a layer."""
-    return (*PRE_NORMS, "post_norm1", "post_norm2") if config.flag("use_post_norm") else PRE_NORMS
-
-
-PLAIN = Decoder(Attention(bias=False), Mlp(bias=False))
-ORION = Decoder(Attention(), Mlp(bias=False), norm_bias=True)
-QWEN2 = Decoder(Attention(bias=True, o_bias=False, windows=max_window_layers), Mlp(bias=False))
+ORION = Decoder(Attention(), UNBIASED, norm_bias=True)
 GPT_NAMES = {"num_hidden_layers": "n_layer", "num_attention_heads": "n_head", "intermediate_size": "ffn_hidden_size"}
 
 FAMILIES: dict[str, Family] = {
     "qwen": qwen,
     "chatglm": chatglm,
-    "baichuan": Decoder(FusedAttention(("W_pack", "o_proj"), bias=False), Mlp(bias=False)),
-    "internlm": Decoder(Attention(bias="bias"), Mlp(bias=False)),
+    "baichuan": Decoder(FusedAttention(("W_pack", "o_proj"), bias=False), UNBIASED),
+    "internlm": Decoder(Attention(bias="bias"), UNBIASED),
     "internlm2": internlm2,
     "exaone": with_names(exaone, {"num_hidden_layers": "num_layers"}),
     "orion": ORION,
     "yuan": yuan,
     "mimo": Decoder(QWEN2.attention, QWEN2.mlp, beyond=_mimo_mtp),
-    "PanguEmbedded": Decoder(Attention(bias="bias"), Mlp(bias=False)),
-    "xverse": Decoder(Attention(bias=False), Mlp(bias=False)),
-    "skywork": PLAIN,
-    "mobilellm": with_names(PLAIN, {"tie_word_embeddings": "share_embedding"}),
-    "aquila": PLAIN,
+    "PanguEmbedded": Decoder(Attention(bias="bias"), UNBIASED),
+    "xverse": BARE,
+    "skywork": BARE,
+    "mobilellm": with_names(BARE, {"tie_word_embeddings": "share_embedding"}),
+    "aquila": BARE,
     "telechat": with_names(telechat, GPT_NAMES),
     "telechat3": Decoder(),
     "solar": Decoder(Attention(windows=one_window), Mlp()),
     "jais": jais,
     "phi3small": phi3_small,
-    "stablelm_epoch": Decoder(Attention(bias="use_qkv_bias", o_bias=False), Mlp(bias=False), norm_bias=True),
+    "stablelm_epoch": Decoder(Attention(bias="use_qkv_bias", o_bias=False), UNBIASED, norm_bias=True),
     "Dream": QWEN2,
     "dream": QWEN2,
-    "sdar": Decoder(Attention(qk_norm="head"), Mlp(bias=False)),
-    "iquestcoder": Decoder(),
+    "sdar": Decoder(Attention(qk_norm="head"), UNBIASED),
     "nanbeige": Decoder(),
     "kormo": Decoder(),
-    "hyperclovax": Decoder(norms=_peri_norms),
-    "ouro": replace(PLAIN, norms=SANDWICH_NORMS, plus=_exit_gate),
-    "llada": PLAIN,
+    "ouro": replace(BARE, norms=SANDWICH_NORMS, plus=_exit_gate),
+    "llada": BARE,
 }

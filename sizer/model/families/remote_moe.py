@@ -12,31 +12,27 @@ from sizer.model.blocks.mlp import gated_mlp
 from sizer.model.config import Config
 from sizer.model.families import describe
 from sizer.model.families.decoder import PRE_NORMS, Decoder, causal_lm, joined
-from sizer.model.families.experts import FirstDense, Moe, Mtp, shared_mlp
+from sizer.model.families.experts import FINE_GRAINED, FirstDense, Moe, shared_mlp
 from sizer.model.families.hybrid_linear import minimax as lightning_minimax
-from sizer.model.families.latent import FAMILIES as LATENT
+from sizer.model.families.latent import DEEPSEEK_V3
 from sizer.model.families.multimodal_more import step3p5
 from sizer.model.families.remote import Family, named
-from sizer.model.families.rules import Attention, Mlp, heads
+from sizer.model.families.rules import UNBIASED, Attention, Mlp, heads
 
-DEEPSEEK_MOE = Moe(
-    "n_routed_experts",
-    sparse=FirstDense(first=0, typed=False, every="moe_layer_freq"),
-    shared=("moe_intermediate_size", "n_shared_experts"),
-)
+DEEPSEEK_16B = replace(FINE_GRAINED, sparse=FirstDense(typed=False, every="moe_layer_freq"))
 
 
 def deepseek(config: Config) -> Parts:
     """DeepSeek-MoE 16B, the first of its line: plain attention; files without routed experts are dense."""
     sparse = config.optional_size("n_routed_experts", minimum=0)
-    return Decoder(mlp=DEEPSEEK_MOE if sparse else Mlp(bias=False))(config)
+    return Decoder(mlp=DEEPSEEK_16B if sparse else UNBIASED)(config)
 
 
 def minicpm(config: Config) -> Parts:
     """MiniCPM 1, 2 and 4: Llama's shape, tied unless the file says otherwise; with `num_experts`, MiniCPM-MoE."""
     config = named(config, {}, tie_word_embeddings=True)
     moe = bool(config.optional_size("num_experts", minimum=0))
-    return Decoder(mlp=Moe(inner="intermediate_size") if moe else Mlp(bias=False))(config)
+    return Decoder(mlp=Moe(inner="intermediate_size") if moe else UNBIASED)(config)
 
 
 def bailing(config: Config) -> Parts:
@@ -190,8 +186,6 @@ def grok2(config: Config) -> Parts:
     return Decoder(Attention(bias=False), moe, norms)(config)
 
 
-KIMI_K2 = replace(LATENT["deepseek_v3"], beyond=Mtp())  # type: ignore[type-var]
-
 FAMILIES: dict[str, Family] = {
     "deepseek": deepseek,
     "minicpm": minicpm,
@@ -208,5 +202,5 @@ FAMILIES: dict[str, Family] = {
     "arctic": arctic,
     "step3_text": step3,
     "step3p5": step3p5,
-    "kimi_k2": KIMI_K2,
+    "kimi_k2": DEEPSEEK_V3,
 }

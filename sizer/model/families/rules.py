@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from sizer.model.architecture import Module
+from sizer.model.architecture import Module, Role
 from sizer.model.blocks.attention import attention, fused_attention
-from sizer.model.blocks.core import Block
+from sizer.model.blocks.core import Block, linear, norm
 from sizer.model.blocks.mlp import fused_mlp, gated_mlp, plain_mlp
 from sizer.model.config import MAX_COUNT, Config
 from sizer.model.families.windows import Window, WindowRule, no_windows
@@ -192,3 +192,21 @@ class Mlp:
             return fused_mlp(hidden, inner, prefix=self.prefix, names=names, bias=bias)
         names = self.names or ("gate_proj", "up_proj", "down_proj")
         return gated_mlp(hidden, inner, prefix=self.prefix, names=names, bias=bias)
+
+
+OUT_NAMES = ("q_proj", "k_proj", "v_proj", "out_proj")
+UNBIASED, PLAIN, FUSED = Mlp(bias=False), Mlp("plain"), Mlp("fused", bias=False)
+QK_HEADS = Attention(qk_norm="head")
+
+
+def output_gate(_config: Config, sizes: Heads) -> Block:
+    """A gate on the output of each head's dimension."""
+    return linear("self_attn.gate_proj", sizes.heads * sizes.head_dim, sizes.hidden, Role.GATE)
+
+
+def switched_layer_norms(config: Config, sizes: Heads) -> Block:
+    """LayerNorms of a head's size on queries and keys, if `qk_layernorm` (Phi, Persimmon)."""
+    if not config.flag("qk_layernorm"):
+        return Block()
+    size = sizes.hidden // sizes.heads
+    return norm("self_attn.q_layernorm", size, True) + norm("self_attn.k_layernorm", size, True)

@@ -131,17 +131,19 @@ def prophetnet(config: Config) -> Parts:
     )
 
 
-BART = Bart()
+BART, SMALL, MBART = Bart(), Bart(0), Bart(final_norm=True)
+MARIAN, PEGASUS = Bart(0, embed_norm=False), Bart(0, embed_norm=False, final_norm=True)
+WHISPER = Bart(0, "max_target_positions", embed_norm=False, final_norm=True, k_bias=False, head="proj_out")
 
 FAMILIES: dict[str, Callable[[Config], Parts]] = {
     "bart": BART,
     "bigbird_pegasus": Bart(0, bias="use_bias", tying=False),
-    "blenderbot": Bart(0, embed_norm=False, final_norm=True),
-    "blenderbot-small": Bart(0),
-    "marian": Bart(0, embed_norm=False),
-    "mbart": Bart(final_norm=True),
+    "blenderbot": PEGASUS,
+    "blenderbot-small": SMALL,
+    "marian": MARIAN,
+    "mbart": MBART,
     "mvp": BART,
-    "pegasus": Bart(0, embed_norm=False, final_norm=True),
+    "pegasus": PEGASUS,
     "plbart": BART,
     "prophetnet": prophetnet,
     "trocr": Bart(
@@ -158,5 +160,5 @@ FAMILIES: dict[str, Callable[[Config], Parts]] = {
         decoder_fields=("num_layers", "attention_heads", "ffn_dim"),
         prefix="model.",
     ),
-    "whisper": Bart(0, "max_target_positions", embed_norm=False, final_norm=True, k_bias=False, head="proj_out"),
+    "whisper": WHISPER,
 }

@@ -12,7 +12,7 @@ from sizer.model.config import Config
 from sizer.model.families.decoder import causal_lm, joined
 from sizer.model.families.encoder_decoder import ENCODER_NOTE, outside
 from sizer.model.families.multimodal_wrapper import tower_of
-from sizer.model.families.rules import Attention, Heads, Mlp, heads
+from sizer.model.families.rules import UNBIASED, Attention, Heads, heads
 from sizer.model.families.windows import EveryNth
 
 SELF_NORMS = ("pre_self_attn_layernorm", "post_self_attn_layernorm")
@@ -27,7 +27,7 @@ def _layers(config: Config, attention: Attention, more: Block) -> list[Block]:
     hidden, count = config.size("hidden_size"), config.layers()
     for name in (*SELF_NORMS, *MLP_NORMS):
         more += norm(name, hidden)
-    return joined(attention(config, count), Mlp(bias=False)(config, count), (more,) * count)
+    return joined(attention(config, count), UNBIASED(config, count), (more,) * count)
 
 
 def _crossing(sizes: Heads) -> Block:

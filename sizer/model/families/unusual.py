@@ -11,10 +11,8 @@ from sizer.model.blocks.core import Block, Parts, embedding, linear, norm, on_la
 from sizer.model.blocks.mlp import MOE, expert_stack, experts, fused_mlp, gated_mlp, plain_mlp, router
 from sizer.model.config import MAX_COUNT, ClassDefaults, Config
 from sizer.model.families.decoder import PRE_NORMS, causal_lm, joined
-from sizer.model.families.rules import Attention, heads
+from sizer.model.families.rules import OUT_NAMES, Attention, heads
 from sizer.model.families.windows import one_window
-
-OUT_NAMES = ("q_proj", "k_proj", "v_proj", "out_proj")
 
 
 def _active(config: Config, field: str, count: int) -> int:
