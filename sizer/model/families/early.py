@@ -1,8 +1,7 @@
-"""Models of shapes of their own from before GPT-3's became the rule: CPM-Ant, XLNet, XLM, Reformer; and Fuyu."""
+"""Models from before GPT-3's shape became the rule: XLNet, XLM, Reformer."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 from sizer.errors import InvalidConfig, UnsupportedArchitecture
@@ -10,41 +9,11 @@ from sizer.model.architecture import Role
 from sizer.model.blocks.attention import attention_mixer
 from sizer.model.blocks.core import Block, Parts, embedding, linear, norm, parameter
 from sizer.model.config import Config
-from sizer.model.families import describe
-from sizer.model.families.classic import positions
-from sizer.model.families.decoder import causal_lm
-from sizer.model.families.rules import Attention, Mlp
-from sizer.model.families.windows import FULL
-
-
-def cpmant(config: Config) -> Parts:
-    """CPM-Ant: prompt tokens beside the vocabulary, a relative position bias, and a head of its own."""
-    hidden, count, inner = config.size("hidden_size"), config.layers(), config.size("dim_ff")
-    number, size = config.size("num_attention_heads"), config.size("dim_head")
-    width, prefix = number * size, "self_att.self_attention."
-    block = norm("self_att.layernorm_before_attention", hidden) + norm("ffn.layernorm_before_ffn", hidden)
-    for name, role in (("project_q", Role.Q), ("project_k", Role.K), ("project_v", Role.V)):
-        block += linear(prefix + name, width, hidden, role)
-    block += linear(prefix + "attention_out", hidden, width, Role.O)
-    block += Block(mixers=(attention_mixer(number, number, size),))
-    block += Mlp("gated", False, ("w_in.w_0", "w_in.w_1", "w_out"), "ffn.ffn.").block(config, inner)
-    segments, vocab = config.size("segment_types"), config.size("vocab_size")
-    extra = embedding("cpmant.segment_embedding", segments, hidden)
-    extra += embedding(
-        "cpmant.input_embedding", vocab + config.size("prompt_types") * config.size("prompt_length"), hidden
-    )
-    buckets = segments * segments + config.size("position_bias_num_buckets")
-    extra += parameter("cpmant.position_bias.relative_attention_bias", buckets, number)
-    parts = causal_lm(
-        config,
-        [block] * count,
-        prefix="cpmant.encoder.",
-        final_norm="output_layernorm",
-        extra=extra,
-        tied=False,
-    )
-    unused = "cpmant.encoder.embed_tokens.weight"
-    return replace(parts, tensors=tuple(tensor for tensor in parts.tensors if tensor.name != unused))
+from sizer.model.shapes.decoder import causal_lm
+from sizer.model.shapes.family import Family
+from sizer.model.shapes.gpt2 import positions
+from sizer.model.shapes.rules import Attention, Mlp
+from sizer.model.shapes.windows import FULL
 
 
 def xlnet(config: Config) -> Parts:
@@ -159,30 +128,7 @@ def _reformer_layer(config: Config, kind: str, sizes: tuple[int, int, int]) -> B
     return block + mlp.block(config, config.size("feed_forward_size"))
 
 
-def fuyu(config: Config) -> Parts:
-    """Fuyu: Persimmon over image patches, each one projected by a single linear layer.
-
-    The text part is in `text_config`, or (as the first files have it) in the file itself.
-    """
-    spec = config.class_defaults.sub_configs["text_config"]
-    own = config.fields.get("text_config") or {
-        name: config.fields[name] for name in spec["init"] if name in config.fields
-    }
-    text = Config({**config.fields, "text_config": own or None}, config.class_defaults).sub("text_config")
-    tied = {"tie_word_embeddings": config.flag("tie_word_embeddings")}
-    whole = Config({**text.fields, **tied}, text.class_defaults, text.path)
-    parts = describe(whole, text.text("model_type", default="persimmon"))
-    pixels = config.size("patch_size") ** 2 * config.size("num_channels")
-    patches = linear("model.vision_embed_tokens", parts.hidden_size, pixels, Role.OTHER, True)
-    tensors = tuple(
-        replace(tensor, name=tensor.name.replace("model.", "model.language_model.", 1)) for tensor in parts.tensors
-    )
-    return replace(parts, tensors=tensors + patches.tensors)
-
-
-FAMILIES: dict[str, Callable[[Config], Parts]] = {
-    "cpmant": cpmant,
-    "fuyu": fuyu,
+FAMILIES: dict[str, Family] = {
     "reformer": reformer,
     "xlm": xlm,
     "xlnet": xlnet,

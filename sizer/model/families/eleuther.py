@@ -1,0 +1,98 @@
+"""EleutherAI's GPT-Neo, GPT-J and GPT-NeoX, and what others built on them: CodeGen, GPT-NeoX Japanese."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from sizer.model.architecture import MixerKind, Role
+from sizer.model.blocks.core import Parts, parameter
+from sizer.model.config import Config
+from sizer.model.shapes.decoder import Decoder
+from sizer.model.shapes.family import Family
+from sizer.model.shapes.gpt2 import LN, positions
+from sizer.model.shapes.rules import OUT_NAMES, Attention, FusedAttention, Mlp
+from sizer.model.shapes.windows import FULL, Window
+
+
+def _gpt_neo_windows(config: Config, count: int) -> Sequence[Window]:
+    """GPT-Neo: `attention_types` lists patterns of global and local layers with how often each repeats."""
+    kinds: list[str] = []
+    try:
+        for pattern, times in config.sequence("attention_types") or ([["global", "local"], 12],):
+            kinds += list(pattern) * int(times)
+    except (TypeError, ValueError):
+        raise config.error("attention_types", "It must list [[kinds], times].") from None
+    if len(kinds) != count or set(kinds) - {"global", "local"}:
+        raise config.error("attention_types", f"It must name global or local for each of {count} layers.")
+    window = (MixerKind.SLIDING, config.size("window_size", default=256))
+    return [window if kind == "local" else FULL for kind in kinds]
+
+
+def gpt_neox_japanese(config: Config) -> Parts:
+    """GPT-NeoX Japanese: no biases but one, of the last layer's output projection."""
+    parts = Decoder(
+        FusedAttention(prefix="attention.", bias=False, plain_heads=True, kv_field=False),
+        lambda c, n: Mlp("plain", False, ("dense_h_to_4h", "dense_4h_to_h"), size=None,
+                         factor=c.size("intermediate_multiple_size", default=4))(c, n),
+        norm_bias=True, final_norm="final_layer_norm", prefix="gpt_neox_japanese.", embed="embed_in", head="embed_out",
+    )(config)  # fmt: skip
+    last = len(parts.layers) - 1
+    bias = parameter(f"gpt_neox_japanese.layers.{last}.attention.dense_bias", parts.hidden_size, role=Role.BIAS).tensors
+    return replace(parts, tensors=parts.tensors + bias)
+
+
+NEOX_MLP = Mlp("plain", True, ("dense_h_to_4h", "dense_4h_to_h"))
+
+FAMILIES: dict[str, Family] = {
+    "gpt_neo": Decoder(
+        Attention(
+            False,
+            True,
+            plain_heads=True,
+            kv_field=False,
+            prefix="attn.attention.",
+            names=OUT_NAMES,
+            windows=_gpt_neo_windows,
+        ),
+        Mlp("plain", True, ("c_fc", "c_proj"), factor=4),
+        LN,
+        norm_bias=True,
+        final_norm="ln_f",
+        prefix="transformer.",
+        layers="h.{layer}.",
+        embed="wte",
+        plus=positions("transformer.wpe"),
+    ),
+    "gpt_neox": Decoder(
+        FusedAttention(prefix="attention.", bias="attention_bias", plain_heads=True, kv_field=False),
+        NEOX_MLP,
+        norm_bias=True,
+        final_norm="final_layer_norm",
+        prefix="gpt_neox.",
+        embed="embed_in",
+    ),
+    "gpt_neox_japanese": gpt_neox_japanese,
+    "gptj": Decoder(
+        Attention(False, plain_heads=True, kv_field=False, prefix="attn.", names=OUT_NAMES),
+        Mlp("plain", True, ("fc_in", "fc_out"), size="n_inner", factor=4),
+        LN[:1],
+        norm_bias=True,
+        head_bias=True,
+        final_norm="ln_f",
+        prefix="transformer.",
+        layers="h.{layer}.",
+        embed="wte",
+    ),
+    "codegen": Decoder(
+        FusedAttention(("qkv_proj", "out_proj"), "attn.", False, plain_heads=True, kv_field=False),
+        Mlp("plain", True, ("fc_in", "fc_out"), size="n_inner", factor=4),
+        LN[:1],
+        norm_bias=True,
+        head_bias=True,
+        final_norm="ln_f",
+        prefix="transformer.",
+        layers="h.{layer}.",
+        embed="wte",
+    ),
+}

@@ -1,0 +1,110 @@
+"""State-space models, whoever made them: Mamba 1 and 2, Jamba, xLSTM."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sizer.model.blocks.core import Block, Parts, norm
+from sizer.model.blocks.mlp import experts, fused_mlp, gated_mlp, router
+from sizer.model.blocks.ssm import mamba, mamba2, mlstm
+from sizer.model.config import Config
+from sizer.model.shapes.decoder import causal_lm
+from sizer.model.shapes.family import Family
+from sizer.model.shapes.hybrid import dt_rank, each_kind, mamba1
+from sizer.model.shapes.rules import Attention
+
+
+def mamba_2(config: Config) -> Parts:
+    """Mamba 2."""
+    hidden, heads, head_dim = config.size("hidden_size"), config.size("num_heads"), config.size("head_dim")
+    if config.scaled(hidden, "expand", default=2) != heads * head_dim:
+        raise config.error("num_heads", f"num_heads * head_dim must be expand * hidden_size ({hidden}).")
+    block = norm("norm", hidden) + mamba2(
+        hidden,
+        heads,
+        head_dim,
+        groups=config.size("n_groups"),
+        states=config.size("state_size"),
+        kernel=config.size("conv_kernel"),
+        conv_bias=config.flag("use_conv_bias", default=True),
+        bias=config.flag("use_bias"),
+    )
+    return causal_lm(config, [block] * config.layers(), prefix="backbone.", embed="embeddings", final_norm="norm_f")
+
+
+def jamba(config: Config) -> Parts:
+    """Jamba: Mamba with attention on every nth layer, experts on every mth."""
+    hidden, inner = config.size("hidden_size"), config.size("intermediate_size")
+    count, expert_count = config.layers(), config.size("num_experts")
+    attention = _period(config, "attn_layer")
+    sparse = _period(config, "expert_layer")
+    states = mamba(
+        hidden,
+        config.size("mamba_expand") * hidden,
+        states=config.size("mamba_d_state"),
+        kernel=config.size("mamba_d_conv"),
+        rank=dt_rank(config, "mamba_dt_rank", hidden),
+        prefix="mamba.",
+        conv_bias=config.flag("mamba_conv_bias", default=True),
+        bias=config.flag("mamba_proj_bias"),
+        norms=True,
+    )
+    full = Attention(bias=False, o_bias=False)(config, 1)[0]
+    dense = gated_mlp(hidden, inner, prefix="feed_forward.")
+    routed = router(hidden, expert_count, name="feed_forward.router") + experts(
+        hidden, inner, expert_count, config.size("num_experts_per_tok"), prefix="feed_forward.experts."
+    )
+
+    def layer(kind: tuple[bool, bool]) -> Block:
+        block = (full if kind[0] else states) + (routed if kind[1] and expert_count > 1 else dense)
+        return block + norm("input_layernorm", hidden) + norm("pre_ff_layernorm", hidden)
+
+    kinds = [(attention(index), sparse(index)) for index in range(count)]
+    return causal_lm(config, each_kind(kinds, layer), final_norm="final_layernorm")
+
+
+def _period(config: Config, name: str) -> Callable[[int], bool]:
+    period, offset = config.size(f"{name}_period"), config.size(f"{name}_offset", minimum=0)
+    if offset >= period:
+        raise config.error(f"{name}_offset", f"It must be below {name}_period ({period}).")
+    return lambda index: index % period == offset
+
+
+def xlstm(config: Config) -> Parts:
+    """xLSTM: matrix memories with gated MLPs."""
+    hidden, bias = config.size("hidden_size", "embedding_dim"), config.flag("use_bias")
+    count = config.layers("num_blocks") if config.fields.get("num_blocks") else config.layers()
+    fused = config.text("weight_mode", default="single") == "fused"
+    step = config.size("ffn_round_up_to_multiple_of")
+    inner = -(-config.scaled(hidden, "ffn_proj_factor", default=2.667) // step) * step
+    block = mlstm(
+        hidden,
+        config.size("num_heads"),
+        config.scaled(hidden, "qk_dim_factor", default=0.5),
+        config.scaled(hidden, "v_dim_factor", default=1.0),
+        bias=bias,
+        fused=fused,
+    )
+    if fused:
+        block += fused_mlp(hidden, inner, prefix="ffn.", names=("proj_up_gate_z", "proj_down"), bias=bias)
+    else:
+        block += gated_mlp(hidden, inner, prefix="ffn.", names=("proj_up_gate", "proj_up", "proj_down"), bias=bias)
+    block += norm("norm_mlstm", hidden, bias) + norm("norm_ffn", hidden, bias)
+    # The class ties nothing, whatever the config says.
+    return causal_lm(
+        config,
+        [block] * count,
+        prefix="backbone.",
+        layers="blocks.{layer}.",
+        embed="embeddings",
+        final_norm="out_norm",
+        tied=False,
+    )
+
+
+FAMILIES: dict[str, Family] = {
+    "mamba": mamba1,
+    "mamba2": mamba_2,
+    "jamba": jamba,
+    "xlstm": xlstm,
+}
