@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from sizer.model.registry import describe
-
 from sizer.errors import UnsupportedArchitecture
 from sizer.model.architecture import Module, Role, Tensor, Tower
 from sizer.model.blocks.core import Parts
@@ -18,6 +16,7 @@ from sizer.model.blocks.towers import TOWERS
 from sizer.model.blocks.towers.images import TowerMaker
 from sizer.model.blocks.tree import Tree
 from sizer.model.config import Config
+from sizer.model.registry import describe
 
 LM_HEAD = "lm_head"
 VISUAL = (("visual", "vision_config"),)
