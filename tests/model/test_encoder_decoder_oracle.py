@@ -10,9 +10,11 @@ import pytest
 from metamodels import as_json, config_of, inventory, oracle
 
 from sizer.model.architecture import MixerKind, Tower
-from sizer.model.families import build, supported
+from sizer.model.families import build, family, supported
+from sizer.model.families.encoder_decoders import T5
+from sizer.model.shapes.bart import Whole
 
-ROWS = [row for row in supported() if row.module in ("encoder_decoder", "t5gemma")]
+ROWS = [row for row in supported() if isinstance(family(row), (T5, Whole)) or row.model_type.startswith("t5gemma")]
 DEPTHS = ("num_layers", "num_decoder_layers", "encoder_layers", "decoder_layers", "num_hidden_layers")
 WIDTHS = ("d_ff", "encoder_ffn_dim", "decoder_ffn_dim", "intermediate_size")
 
