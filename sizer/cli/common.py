@@ -16,6 +16,8 @@ from sizer.units import MIB, parse_bytes, parse_count, parse_flops, parse_rate, 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 JSON_ASKED = "sizer.json"
+SINK = "sizer.sink"
+"""Where a command run from within (the page's API) leaves its result: a list in the context's `meta`."""
 
 
 class Quantity(click.ParamType):  # type: ignore[type-arg, unused-ignore]
@@ -168,8 +170,13 @@ def _style(ctx: click.Context, _param: click.Parameter, style: str) -> str:
 
 
 def echo(text: str) -> None:
-    """Write a result to stdout; what would steer a terminal is escaped."""
-    click.echo(printable(text))
+    """Write a result to stdout, what would steer a terminal escaped; or, run from within, to the context's list."""
+    ctx = click.get_current_context(silent=True)
+    sink = None if ctx is None else ctx.meta.get(SINK)
+    if sink is None:
+        click.echo(printable(text))
+    else:
+        sink.append(text)
 
 
 def show(document: Document, style: str) -> None:

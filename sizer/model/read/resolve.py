@@ -6,6 +6,7 @@ A catalogued model imports neither the hub's client nor the header parsers.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from math import gcd
 from pathlib import Path
@@ -18,6 +19,8 @@ from sizer.model.read.names import Confidence, NameHints, parse_name
 from sizer.model.stored import Stored
 
 _FILE_SUFFIXES = (".gguf", ".safetensors", ".json")
+FILES_ALLOWED: ContextVar[bool] = ContextVar("FILES_ALLOWED", default=True)
+"""Whether a text may name a file of this machine: not where others ask (the page's API), unless they are told so."""
 _PATH_STARTS = ("/", "./", "../", "~", "\\")
 
 
@@ -126,7 +129,7 @@ def _offer(name: str, error: HubUnreachable) -> str:
 
 def _existing(text: str) -> Path | None:
     """The file or folder that the text names, if it is there."""
-    if not text or len(text) > 4096 or "\0" in text:
+    if not FILES_ALLOWED.get() or not text or len(text) > 4096 or "\0" in text:
         return None
     try:
         path = Path(text).expanduser()

@@ -1,0 +1,93 @@
+"""`sizer web`: the page and its API, from this machine or as a static site."""
+
+from __future__ import annotations
+
+import importlib.util
+import socket
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sizer.cli.common import echo, talk
+from sizer.errors import SizerError, UsageError
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="Where to listen.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8471, show_default=True, help="0 takes a free one.")
+@click.option("--no-browser", is_flag=True, help="Do not open the page.")
+@click.option("--allow-files", is_flag=True, help="Let MODEL be a path of this machine.")
+@click.option("--allow-host", "hosts", multiple=True, metavar="NAME", help="A further name that the page is served as.")
+@click.option("--offline", is_flag=True, help="Never touch the network.")
+def command(host: str, port: int, hosts: tuple[str, ...], **options: Any) -> None:
+    """Serve the page and its API, to this machine alone unless --host says otherwise.
+
+    \b
+    sizer web
+    sizer web --port 9000 --no-browser
+    curl 'http://127.0.0.1:8471/api/estimate?model=Qwen/Qwen3-8B&device=rtx-4090&precision=q4_k_m'
+    """
+    from sizer.api import DeviceAsked, targets
+
+    _need_server()
+    from sizer.web.app import application
+    from sizer.web.dispatch import Rules
+    from sizer.web.guard import is_loopback
+
+    if not is_loopback(host):
+        talk(f"{host} can be reached from other machines: whoever reaches it may ask.")
+    # Measures this machine's memory once, so that the first answer about it need not.
+    with suppress(SizerError):
+        targets(DeviceAsked(), talk)
+    rules = Rules(files=options["allow_files"], offline=options["offline"])
+    _serve(_listen(host, port), application(rules, host, hosts), open_page=not options["no_browser"])
+
+
+def _need_server() -> None:
+    """UsageError where the packages of the extra are missing."""
+    missing = [name for name in ("starlette", "uvicorn") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UsageError(f"'sizer web' needs {' and '.join(missing)}.", "pip install 'sizer-llm[web]'.")
+
+
+def _serve(listening: socket.socket, served: Starlette, *, open_page: bool) -> None:
+    """Say where, open the page, and answer until interrupted."""
+    import uvicorn
+
+    host, port = listening.getsockname()[:2]
+    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
+    address = f"http://{shown}:{port}/"
+    echo(address)
+    if open_page:
+        import webbrowser
+
+        webbrowser.open(address)
+    config = uvicorn.Config(
+        served,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        limit_concurrency=256,
+        h11_max_incomplete_event_size=32_768,
+        timeout_keep_alive=15,
+    )
+    uvicorn.Server(config).run(sockets=[listening])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A listening socket. UsageError where the address cannot be used."""
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listening = socket.socket(family)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+        listening.listen(128)
+    except OSError as error:
+        raise UsageError(
+            f"cannot listen at {host} port {port}: {error.strerror or error}.", "--port 0 takes a free one."
+        ) from None
+    return listening

@@ -1,0 +1,1 @@
+"""The page and its API: the commands' own answers, over HTTP or from Python in the browser."""

@@ -1,0 +1,171 @@
+// "Will it fit?": the verdict, the memory bar, the command, every precision, the charts, and why.
+import { ask } from "./api.js";
+import { interval, memoryBar } from "./bars.js";
+import { chart } from "./charts.js";
+import { comparison } from "./compare.js";
+import { copyText, figure, h } from "./dom.js";
+import { bandwidth, count, gib, precision as named, rate, seconds, tokens } from "./format.js";
+import { question } from "./state.js";
+import { refusal } from "./refusal.js";
+import { t } from "./words.js";
+
+const QUIET_MS = 120;
+
+export function qualityOf(estimate, levels) {
+  const loss = estimate.quality?.kl_divergence;
+  if (loss === null || loss === undefined) return t("quality_unknown");
+  return t(`quality_${levels.find((level) => level.below === null || loss <= level.below)?.word}`);
+}
+
+export const verdictOf = (estimate) => (estimate.memory.fits ? "yes" : estimate.decode.tokens_per_s !== null ? "partly" : "no");
+
+export const rangeText = (speed) => t("range", { low: rate(speed.low_tokens_per_s), high: rate(speed.high_tokens_per_s) });
+
+export const measuredOf = (estimate) => estimate.decode?.measured ?? [];
+
+const modelLine = (model) => [model.id, t("parameters", { count: count(model.total_params) }),
+  model.active_params !== model.total_params && t("active", { count: count(model.active_params) }),
+  model.num_layers && t("layers", { count: model.num_layers }), t("basis", { basis: t(`basis_${model.basis}`) })].filter(Boolean).join(" · ");
+
+export const deviceText = (device) => [`${device.count > 1 ? `${device.count} × ` : ""}${device.name}`,
+  device.memory_bytes && gib(device.memory_bytes).replace(".00", ""), device.bandwidth_bytes_per_s && bandwidth(device.bandwidth_bytes_per_s)].filter(Boolean).join(" · ");
+
+const tile = (name, value, ...under) => h("div", { class: "tile" }, h("dt", null, name), h("dd", null, h("strong", null, value), ...under.filter(Boolean).map((text) => h("span", null, text))));
+
+function tiles(estimate, workload, model, levels) {
+  const { decode, prefill, memory, request } = estimate;
+  const known = decode.tokens_per_s !== null;
+  const loss = estimate.quality?.kl_divergence;
+  return h("dl", { class: "tiles" },
+    tile(t("speed"), known ? [figure(decode.tokens_per_s, rate(decode.tokens_per_s)), h("small", null, ` ${t("tokens_s")}`)] : t("unknown_speed"),
+      known && rangeText(decode), workload.batch_size > 1 && request.throughput_tokens_per_s !== null && t("together", { rate: rate(request.throughput_tokens_per_s) })),
+    tile(t("memory"), figure(memory.total_bytes, gib(memory.total_bytes)), memory.available_bytes !== null && t("of", { all: gib(memory.available_bytes) })),
+    tile(t("first_token"), prefill.ttft_s === null ? "–" : figure(prefill.ttft_s, seconds(prefill.ttft_s)), t("after_prompt", { tokens: tokens(workload.prompt_tokens) })),
+    tile(t("longest"), memory.max_context_tokens === null ? "–" : figure(memory.max_context_tokens, tokens(memory.max_context_tokens)), model.max_context_tokens && t("for_model", { tokens: tokens(model.max_context_tokens) })),
+    tile(t("quality"), h("span", { class: "words" }, qualityOf(estimate, levels)), loss !== null && loss !== undefined && t("kld", { kl: Number(loss.toPrecision(2)) })));
+}
+
+function verdict(estimate, model, workload, recommended, levels) {
+  const kind = verdictOf(estimate);
+  const words = { precision: named(estimate.precision), engine: estimate.engine };
+  const sentence = t({ yes: "runs", partly: "runs_partly", no: "not_whole" }[kind], words);
+  const other = recommended && recommended !== estimate.precision ? t("selected", { ...words, other: named(recommended) }) : "";
+  return h("section", { class: `card verdict ${kind}`, "aria-labelledby": "verdict" },
+    h("h2", { id: "verdict" }, h("span", { class: "stamp" }, t(kind)), " ", sentence),
+    h("p", { class: "about" }, modelLine(model), h("br"), deviceText(estimate.device), other && [h("br"), other]),
+    tiles(estimate, workload, model, levels), memoryBar(estimate.memory), measured(estimate));
+}
+
+function measured(estimate) {
+  const rows = measuredOf(estimate);
+  return rows.length ? h("div", { class: "measured" }, h("h3", null, "✓ ", t("measured_title")), h("ul", null, ...rows.slice(0, 3).map((row) =>
+    h("li", null, figure(row.tokens_per_s, `${rate(row.tokens_per_s)} ${t("tokens_s")}`), ` ${[row.device, row.engine_version, row.date].filter(Boolean).join(", ")} `,
+      /^https:\/\//.test(row.source ?? "") ? h("a", { href: row.source, rel: "noreferrer noopener", target: "_blank" }, new URL(row.source).hostname) : h("span", { class: "soft" }, row.source ?? ""))))) : null;
+}
+
+// The command for the recommended engine, and for the others as they are asked for.
+function commands(state, first, recipes) {
+  const code = h("code", { tabindex: "0" });
+  const note = h("p", { class: "hint" });
+  const button = h("button", { type: "button", class: "ghost copy", onclick: async () => {
+    await copyText(code.textContent);
+    button.textContent = t("copied");
+    setTimeout(() => { button.textContent = t("copy"); }, 1500);
+  } }, t("copy"));
+  const show = (answer) => {
+    const command = answer.command ?? answer.error?.message ?? t("no_recipe");
+    code.textContent = command.trimEnd();
+    button.hidden = !answer.command;
+    note.textContent = answer.estimate ? [named(answer.estimate.precision), answer.estimate.decode.tokens_per_s !== null && `${rate(answer.estimate.decode.tokens_per_s)} ${t("tokens_s")}`].filter(Boolean).join(" · ") : answer.error?.hint ?? "";
+  };
+  const choose = async (engine, chosen) => {
+    for (const other of list.children) other.setAttribute("aria-pressed", String(other === chosen));
+    show(engine === first.estimate.engine ? first : await ask("recommend", question("recommend", state, { engine })));
+  };
+  const engines = [...new Set([first.estimate.engine, ...recipes])];
+  const list = h("div", { class: "engines", role: "group", "aria-label": t("engine") }, ...engines.map((engine) =>
+    h("button", { type: "button", class: "chip", "aria-pressed": String(engine === first.estimate.engine), onclick: (event) => choose(engine, event.currentTarget) }, engine)));
+  show(first);
+  return h("section", { class: "card", "aria-labelledby": "run-it" }, h("h2", { id: "run-it" }, t("run_it")), list, h("div", { class: "code" }, h("pre", null, code), button), note);
+}
+
+const fitsText = (estimate) => ({ yes: t("fits_yes"), partly: t("fits_host"), no: t("fits_no") })[verdictOf(estimate)];
+
+function precisions(estimates, selected, recommended, levels, tell) {
+  const most = Math.max(...estimates.map((item) => item.decode.high_tokens_per_s ?? 0), 1);
+  const scale = Math.max(...estimates.map((item) => Math.max(item.memory.total_bytes, item.memory.available_bytes ?? 0)));
+  const row = (item) => h("tr", { class: [item === selected && "selected", verdictOf(item)].filter(Boolean).join(" ") },
+    h("th", { scope: "row" }, h("button", { type: "button", class: "pick", "aria-pressed": String(item === selected), onclick: () => tell({ precision: item.precision === recommended ? "" : item.precision }, true) }, named(item.precision)),
+      item.precision === recommended ? h("span", { class: "badge" }, t("recommended")) : null, measuredOf(item).length ? h("span", { class: "tick-mark", title: t("measured") }, "✓") : null),
+    h("td", { class: "words", "data-name": t("col_quality") }, qualityOf(item, levels)),
+    h("td", { class: "number mem", "data-name": t("col_memory") }, figure(item.memory.total_bytes, gib(item.memory.total_bytes)), memoryBar(item.memory, { legend: false, scale })),
+    h("td", { class: "fits", "data-name": t("col_fits") }, fitsText(item)),
+    h("td", { class: "number speed", "data-name": t("col_speed") }, ...(item.decode.tokens_per_s === null ? [figure(null)] : [
+      figure(item.decode.tokens_per_s, rate(item.decode.tokens_per_s)), h("small", null, ` ${rate(item.decode.low_tokens_per_s)}–${rate(item.decode.high_tokens_per_s)}`), interval(item.decode, most)])),
+    h("td", { class: "number", "data-name": t("col_context") }, item.memory.max_context_tokens === null ? figure(null) : figure(item.memory.max_context_tokens, tokens(item.memory.max_context_tokens))),
+    h("td", { "data-name": t("col_engine") }, item.engine));
+  return h("section", { class: "card", "aria-labelledby": "precisions" }, h("h2", { id: "precisions" }, t("precisions")),
+    h("table", { class: "rows" }, h("thead", null, h("tr", null, ...["precision", "quality", "memory", "fits", "speed", "context", "engine"].map((name) => h("th", { scope: "col", class: ["memory", "speed", "context"].includes(name) ? "number" : null }, t(`col_${name}`))))),
+      h("tbody", null, ...estimates.map(row))));
+}
+
+const exactly = (state, estimate, workload) => question("estimate", state, { precision: estimate.precision, engine: estimate.engine, context: workload.context_tokens });
+
+function charts(state, estimate, workload) {
+  const place = h("section", { class: "charts", "aria-label": t("by_context") });
+  place.fill = async () => {
+    const found = await ask("curves", exactly(state, estimate, workload));
+    if (found.error) return place.replaceChildren(h("p", { class: "hint" }, found.error.message));
+    const common = { low: "low_tokens_per_s", high: "high_tokens_per_s" };
+    place.replaceChildren(
+      h("div", { class: "card" }, chart({ title: t("by_context"), unit: t("one_user"), axis: t("axis_context"), points: found.by_context, x: "context_tokens", label: tokens, y: "tokens_per_s", ...common })),
+      h("div", { class: "card" }, chart({ title: t("by_users"), unit: t("all_users"), axis: t("axis_users"), points: found.by_users, x: "users", label: String, y: "throughput_tokens_per_s" })));
+  };
+  place.append(h("div", { class: "card hold" }), h("div", { class: "card hold" }));
+  return place;
+}
+
+function why(state, estimate, workload) {
+  const text = h("pre", { class: "explain", tabindex: "0", lang: "en" });
+  const panel = h("details", { class: "card why", ontoggle: async () => {
+    if (!panel.open || text.textContent) return;
+    text.textContent = t("thinking");
+    const found = await ask("explain", exactly(state, estimate, workload));
+    text.textContent = found.explanation ?? found.error.message;
+  } }, h("summary", null, t("why")), text);
+  return panel;
+}
+
+const listed = (id, title, items) => (items?.length ? h("section", { class: "card", "aria-labelledby": id }, h("h2", { id }, title), h("ul", { class: "notes", lang: "en" }, ...items.map((item) => h("li", null, item)))) : null);
+
+// The answer of the tab: what to show, its title, what was learned for the form, and what to draw when all is quiet.
+export async function answer(state, { names, tell }) {
+  const found = await ask("recommend", question("recommend", state));
+  const nothing = found.error;
+  if (nothing && nothing.exit_code !== 4) return { nodes: [refusal(nothing)], title: "" };
+  const shown = nothing ? await ask("estimate", question("estimate", state)) : found;
+  if (shown.error) return { nodes: [refusal(shown.error)], title: "" };
+  const recommended = nothing ? null : found.recommendation.precision;
+  const smallest = shown.estimates.reduce((best, item) => (item.memory.total_bytes < best.memory.total_bytes ? item : best));
+  const selected = shown.estimates.find((item) => item.precision === state.precision) ?? (nothing ? smallest : shown.estimates.find((item) => item.precision === recommended) ?? found.estimate);
+  const { model, workload } = shown;
+  const levels = (await names).quality;
+  const drawn = charts(state, selected, workload);
+  const nodes = [
+    verdict(selected, model, workload, recommended, levels),
+    nothing ? refusal(nothing) : h("p", { class: "reason", lang: "en" }, found.recommendation.reason),
+    nothing ? null : commands(state, found, (await names).recipes),
+    precisions(shown.estimates, selected, recommended, levels, tell),
+    drawn,
+    listed("ways", t("ways"), found.alternatives?.map((way) => way.text)),
+    await comparison(state, { names, tell }),
+    listed("assumptions", t("assumptions"), selected.assumptions),
+    why(state, selected, workload),
+  ].filter(Boolean);
+  const speed = selected.decode.tokens_per_s === null ? "" : `, ${rate(selected.decode.tokens_per_s)} ${t("tokens_s")}`;
+  return {
+    nodes, title: `${model.id} · ${selected.device.name}: ${named(selected.precision)}${speed}`,
+    known: { longest: model.max_context_tokens, context: workload.context_tokens },
+    later: () => setTimeout(drawn.fill, QUIET_MS),
+  };
+}

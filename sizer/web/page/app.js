@@ -1,0 +1,127 @@
+// Wires the page: the address is the state, a change asks anew, the last question asked wins.
+import { answer } from "./answer.js";
+import { ask, isStatic, names } from "./api.js";
+import { check } from "./check.js";
+import { form } from "./form.js";
+import { listing } from "./listing.js";
+import { address, read } from "./state.js";
+import { language, setLanguage, t, translatePage } from "./words.js";
+
+const USUAL = { model: "Qwen/Qwen3-8B", device: isStatic ? "rtx-4090" : "this" };
+const place = Object.fromEntries(["ask", "answer", "status", "headline", "mode"].map((id) => [id, document.getElementById(id)]));
+const VIEWS = { estimate: answer, fit: (...given) => listing("fit", ...given), hardware: (...given) => listing("hardware", ...given), check };
+
+let state = read();
+let known = {};
+let here = null, seen = null;
+let loaded = { models: [], devices: [], engines: [], recipes: [], quality: [] };
+let asked = 0, busy = false, again = false;
+
+// A change from the form or the answer: it goes into the address, and the question is asked anew.
+function tell(change, final) {
+  const before = state;
+  state = { ...state, ...change };
+  if ("model" in change || "device" in change) state.precision = change.precision ?? "";
+  history[final ? "pushState" : "replaceState"](null, "", address(state));
+  if (before.tab !== state.tab || (change.tab && final)) start();
+  else update();
+}
+
+async function update() {
+  if (busy) { again = true; return; }
+  busy = true;
+  do {
+    again = false;
+    await show();
+  } while (again);
+  busy = false;
+}
+
+async function show() {
+  const mine = ++asked;
+  place.answer.setAttribute("aria-busy", "true");
+  const slow = setTimeout(() => { place.status.textContent = t("thinking"); }, 300);
+  const view = await VIEWS[state.tab](state, { names, tell });
+  clearTimeout(slow);
+  if (mine !== asked || again) return;
+  const focus = focused();
+  place.answer.replaceChildren(...view.nodes);
+  focus?.();
+  place.answer.removeAttribute("aria-busy");
+  place.status.textContent = view.title ?? "";
+  document.title = view.title ? `${view.title} · sizer` : `sizer: ${t("headline")}`;
+  if (view.known && (view.known.longest !== known.longest || view.known.context !== known.context)) {
+    const changed = view.known.longest !== known.longest || !state.context;
+    known = view.known;
+    if (changed) ask_form(["context"]);
+  }
+  view.later?.();
+}
+
+// Where the focus was inside the answer (a precision picked): it comes back to the element of the same text.
+function focused() {
+  const element = document.activeElement;
+  if (!place.answer.contains(element)) return null;
+  const selector = element.tagName.toLowerCase(), text = element.textContent;
+  return () => [...place.answer.querySelectorAll(selector)].find((other) => other.textContent === text)?.focus();
+}
+
+// The form anew; with names, only those sliders are exchanged and the rest is left as the reader has it.
+function ask_form(only = null) {
+  const fresh = form(state, { names: loaded, here, seen, tell, known });
+  if (!only) return place.ask.replaceChildren(...fresh);
+  for (const name of only) {
+    const old = place.ask.querySelector(`[name="${name}"]`)?.closest(".field");
+    const next = fresh.map((part) => part.querySelector(`[name="${name}"]`)).find(Boolean)?.closest(".field");
+    if (old && next && !old.contains(document.activeElement)) old.replaceWith(next);
+  }
+}
+
+function start() {
+  for (const [key, value] of Object.entries(USUAL)) {
+    if (key === "model" && ["fit", "check"].includes(state.tab)) continue;
+    if (key === "device" && state.tab === "hardware") continue;
+    state[key] ??= value;
+  }
+  translatePage();
+  place.headline.textContent = t(state.tab === "estimate" ? "headline" : `headline_${state.tab}`);
+  place.mode.textContent = t(isStatic ? "mode_static" : "mode_served");
+  document.getElementById("language").textContent = t("language");
+  for (const link of document.querySelectorAll("[data-tab]")) {
+    const { tab } = link.dataset;
+    link.href = address({ ...state, tab });
+    if (tab === state.tab) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+  ask_form();
+  update();
+}
+
+document.querySelector(".tabs").addEventListener("click", (event) => {
+  const link = event.target.closest("[data-tab]");
+  if (!link || event.metaKey || event.ctrlKey || event.shiftKey) return;
+  event.preventDefault();
+  if (link.dataset.tab !== state.tab) tell({ tab: link.dataset.tab }, true);
+});
+place.ask.addEventListener("submit", (event) => { event.preventDefault(); update(); });
+addEventListener("popstate", () => { state = read(); start(); });
+document.getElementById("language").addEventListener("click", () => { setLanguage(language() === "en" ? "zh" : "en"); start(); });
+
+const theme = (value) => { if (value) document.documentElement.dataset.theme = value; else delete document.documentElement.dataset.theme; };
+try { theme(localStorage.getItem("theme")); } catch { /* a private window keeps nothing */ }
+document.getElementById("theme").addEventListener("click", () => {
+  const dark = getComputedStyle(document.documentElement).colorScheme === "dark" || (!document.documentElement.dataset.theme && matchMedia("(prefers-color-scheme: dark)").matches);
+  theme(dark ? "light" : "dark");
+  try { localStorage.setItem("theme", dark ? "light" : "dark"); } catch { /* as above */ }
+});
+
+names.then(async (all) => {
+  loaded = all;
+  if (!isStatic) {
+    const rows = await ask("devices", [["text", "this"]]);
+    if (Array.isArray(rows)) [here] = rows;
+  }
+  const refill = place.ask.contains(document.activeElement) ? ["engine"] : null;
+  ask_form(refill);
+});
+start();

@@ -1,0 +1,34 @@
+// "Check a command": whether it starts on the device, what it takes, how fast, and which flag to change.
+import { ask } from "./api.js";
+import { memoryBar } from "./bars.js";
+import { rangeText } from "./answer.js";
+import { figure, h } from "./dom.js";
+import { gib, precision as named, rate } from "./format.js";
+import { refusal } from "./refusal.js";
+import { question } from "./state.js";
+import { t } from "./words.js";
+
+export async function check(state) {
+  if (!state.command) return { nodes: [], title: t("headline_check") };
+  const found = await ask("check", question("check", state));
+  if (found.error) return { nodes: [refusal(found.error)], title: "" };
+  const documents = Array.isArray(found) ? found : [found];
+  return { nodes: documents.flatMap(verdicts), title: `${t("headline_check")} ${state.command.slice(0, 60)}` };
+}
+
+function verdicts(found) {
+  const estimate = found.estimates?.[0];
+  const { starts, reason, change } = found.check ?? {};
+  const kind = starts ? "yes" : "no";
+  const decode = estimate?.decode;
+  return [
+    h("section", { class: `card verdict ${kind}`, "aria-labelledby": "verdict" },
+      h("h2", { id: "verdict" }, h("span", { class: "stamp" }, t(kind)), " ", t(starts ? "start_yes" : "start_no")),
+      reason ? h("p", { lang: "en" }, reason) : null,
+      estimate ? h("p", { class: "about" }, [found.model.id, named(estimate.precision), estimate.engine, estimate.device.name].join(" · ")) : null,
+      decode?.tokens_per_s ? h("p", { class: "lead" }, figure(decode.tokens_per_s, rate(decode.tokens_per_s)), ` ${t("tokens_s")}, `, rangeText(decode)) : null,
+      estimate ? memoryBar(estimate.memory) : null,
+      change?.length ? h("div", null, h("h3", null, t("change")), h("ul", { class: "flags" }, ...change.map((flag) => h("li", null, h("code", null, flag))))) : null),
+    estimate?.assumptions?.length ? h("section", { class: "card" }, h("h2", null, t("assumptions")), h("ul", { class: "notes", lang: "en" }, ...estimate.assumptions.map((note) => h("li", null, note)))) : null,
+  ].filter(Boolean);
+}

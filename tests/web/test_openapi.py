@@ -1,0 +1,31 @@
+"""The API holds to its OpenAPI document under generated questions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+pytest.importorskip("starlette")
+schemathesis = pytest.importorskip("schemathesis")
+
+from hypothesis import HealthCheck, settings  # noqa: E402 - after the skips above
+
+from sizer.web.app import application  # noqa: E402
+from sizer.web.dispatch import Rules  # noqa: E402
+
+served = application(Rules(offline=True), hosts=["testserver", "localhost"])
+schema = schemathesis.openapi.from_asgi("/api/openapi.json", served)
+CHECKS = [
+    schemathesis.checks.not_a_server_error,
+    schemathesis.checks.CHECKS.get_one("status_code_conformance"),
+    schemathesis.checks.CHECKS.get_one("content_type_conformance"),
+    schemathesis.checks.CHECKS.get_one("response_schema_conformance"),
+]
+
+
+@schema.parametrize()
+@settings(max_examples=5, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+def test_answers_follow_the_document(case: Any) -> None:
+    """Each generated question has an answer of a status and form that the document tells; none is a fault."""
+    case.validate_response(case.call(), checks=CHECKS)
