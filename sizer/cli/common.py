@@ -176,7 +176,7 @@ def echo(text: str) -> None:
     if sink is None:
         click.echo(printable(text))
     else:
-        sink.append(text)
+        sink.append(printable(text))
 
 
 def show(document: Document, style: str) -> None:
