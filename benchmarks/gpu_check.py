@@ -223,7 +223,7 @@ def quantized(check: Check, config: Any, precision: str) -> Any:
     for name, part in list(model.named_modules()):
         if not isinstance(part, torch.nn.Linear) or name.endswith("lm_head"):
             continue
-        # Made on the device, which is a hundred times as fast; bitsandbytes quantizes what it moves there from the host.
+        # Made on the device, a hundred times as fast; bitsandbytes quantizes what it moves there from the host.
         values = (torch.randn(part.weight.shape, dtype=torch.bfloat16, device=check.device) * 0.02).cpu()
         if precision == "nf4":
             new: Any = bnb.nn.Linear4bit(
