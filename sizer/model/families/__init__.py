@@ -47,7 +47,7 @@ DTYPES = {
 
 CONTEXT_FIELDS = (
     "max_position_embeddings", "n_positions", "max_sequence_length", "max_seq_len", "seq_length", "n_ctx",
-    "context_length", "model_max_length", "max_target_positions",
+    "context_length", "max_context_length", "model_max_length", "max_target_positions",
 )  # fmt: skip
 
 

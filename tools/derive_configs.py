@@ -1,0 +1,173 @@
+"""Derives a config.json from the fields that the hub tells of a model and the configs of its family.
+
+    python tools/derive_configs.py HUB.json OUT.json [NAME ...]
+
+HUB.json is a scrape of the hub: a list of objects with `name`, `architecture` (model_type), `parameters_raw` (the
+total of the safetensors headers) and the fields of the config that the hub tells (sizes, heads, experts). What it does
+not tell (the width of an MLP, whether embeddings are tied) is taken from a catalogued config of the same model_type or
+from the class's defaults, and the width is solved for: a config counts as derived only where the published total is met
+to the parameter, or where what the hub counts beside has a name. OUT.json maps each name to its config, the template
+and the field that was solved for.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from sizer.errors import SizerError
+from sizer.model.architecture import Architecture
+from sizer.model.config import class_defaults
+from sizer.model.families import build, supported
+from sizer.model.read import catalogue
+
+TOLD = ("hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "head_dim", "vocab_size",
+        "moe_intermediate_size")  # fmt: skip
+EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
+ACTIVE = ("num_experts_per_tok", "num_experts_per_token", "moe_topk", "moe_k", "top_k_experts")
+TEXTS = ("text_config", "llm_config", "language_config", "thinker_config")
+WIDTHS = ("intermediate_size", "ffn_hidden_size", "moe_intermediate_size", "shared_expert_intermediate_size")
+# Fields of a template that belong to its own size or copy, not to the family.
+OWN = (
+    "quantization_config",
+    "compression_config",
+    "_name_or_path",
+    "layer_types",
+    "mlp_layer_types",
+    "max_window_layers",
+)
+# A width of an MLP is a multiple of this in every published config of the catalogue.
+STEP = 8
+# Router biases, rotary tables and scalars of published checkpoints come to less than this share of the parameters.
+BUFFERS = 3e-6
+
+
+def text_of(config: dict[str, Any]) -> dict[str, Any]:
+    """The part of a config that holds the text model: a sub-config or the whole."""
+    return next((config[name] for name in TEXTS if isinstance(config.get(name), dict)), config)
+
+
+def templates(model_type: str, organisation: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Catalogued configs of the model_type, the same organisation's first; then the class's own defaults."""
+    same = [entry for entry in catalogue.entries() if entry.model_type == model_type]
+    for entry in sorted(same, key=lambda entry: entry.model_id.split("/")[0] != organisation):
+        yield entry.model_id, json.loads(json.dumps(catalogue.load(entry)))
+    row = next((row for row in supported() if row.model_type == model_type), None)
+    if row is None:
+        return
+    defaults = class_defaults(model_type)
+    subs = {name: {"model_type": spec["model_type"]} for name, spec in defaults.sub_configs.items() if name in TEXTS}
+    flat: dict[str, Any] = {"model_type": model_type, "architectures": [row.architecture], **subs}
+    yield "the defaults of its class", {**flat, **{k: v for k, v in defaults.fields.items() if v is not None}}
+
+
+def filled(record: Mapping[str, Any], template: dict[str, Any]) -> dict[str, Any]:
+    """The template with what the hub tells of this model."""
+    config: dict[str, Any] = json.loads(json.dumps(template))
+    text = text_of(config)
+    for part in (config, text):
+        for name in OWN:
+            part.pop(name, None)
+    for name in TOLD:
+        if record.get(name):
+            text[name] = record[name]
+    for names, told in ((EXPERTS, record.get("num_experts")), (ACTIVE, record.get("active_experts"))):
+        if told:
+            text[next((name for name in names if name in text), names[0])] = told
+    return config
+
+
+def built(config: Mapping[str, Any]) -> Architecture | None:
+    """What the config builds; None where no family can."""
+    try:
+        return build(config, "derived")
+    except (SizerError, KeyError, TypeError, ValueError, ZeroDivisionError, IndexError):
+        return None
+
+
+def total(config: Mapping[str, Any]) -> int | None:
+    """The parameters that the config builds; None where no family can."""
+    model = built(config)
+    return None if model is None else model.total_params
+
+
+def beside(config: Mapping[str, Any], target: int) -> str | None:
+    """What the hub's total holds beside the parameters that run; None where the difference has no name."""
+    model = built(config)
+    if model is None:
+        return None
+    missing = target - model.total_params
+    if target == model.checkpoint_params:
+        return "layers that the checkpoint stores and nothing runs"
+    if model.tied_embeddings and missing == model.vocab_size * model.hidden_size:
+        return "checkpoint stores lm_head separately although embeddings are tied (+vocab*hidden)"
+    return "buffers that the hub counts" if 0 < missing <= BUFFERS * target else None
+
+
+def variants(config: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The config as it is, and with embeddings tied the other way."""
+    yield config
+    other: dict[str, Any] = json.loads(json.dumps(config))
+    text = text_of(other)
+    tied = text.get("tie_word_embeddings", other.get("tie_word_embeddings"))
+    for part in (other, text):
+        part["tie_word_embeddings"] = not tied
+    yield other
+
+
+def solved(config: dict[str, Any], target: int) -> tuple[dict[str, Any], str, str] | None:
+    """The config whose total is the target: as it is, or with one width changed; and what the hub counts beside."""
+    if total(config) == target:
+        return config, "", ""
+    named = beside(config, target)
+    if named:
+        return config, "", named
+    text = text_of(config)
+    for width in WIDTHS:
+        if width not in text and width != "intermediate_size":
+            continue
+        counts = []
+        for trial in (STEP * 8, STEP * 16):
+            text_of(one := json.loads(json.dumps(config)))[width] = trial
+            counts.append(total(one))
+        if None in counts or counts[0] == counts[1]:
+            continue
+        slope = (counts[1] - counts[0]) / (STEP * 8)  # type: ignore[operator]
+        exact = STEP * 8 + (target - counts[0]) / slope  # type: ignore[operator]
+        if exact > 0 and exact == int(exact) and int(exact) % STEP == 0:
+            text_of(one)[width] = int(exact)
+            if total(one) == target:
+                return one, width, ""
+    return None
+
+
+def derived(record: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The config of one record, its template and the field solved for; None where nothing meets the total."""
+    for name, template in templates(record["architecture"], record["name"].split("/")[0]):
+        for config in variants(filled(record, template)):
+            found = solved(config, int(record["parameters_raw"]))
+            if found:
+                return {"config": found[0], "template": name, "solved": found[1], "beside": found[2]}
+    return None
+
+
+def main() -> None:
+    """Write what could be derived; name the rest on stderr."""
+    wanted = set(sys.argv[3:])
+    out = {}
+    for record in json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")):
+        if wanted and record["name"] not in wanted:
+            continue
+        found = derived(record)
+        if found:
+            out[record["name"]] = found
+        else:
+            print(f"not met: {record['name']} ({record['architecture']}, {record['parameters_raw']})", file=sys.stderr)
+    Path(sys.argv[2]).write_text(json.dumps(out, indent=1), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
