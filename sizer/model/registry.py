@@ -19,20 +19,19 @@ if TYPE_CHECKING:
 # A class of this name holds an encoder that its model_type's causal class lacks.
 ENCODER_DECODER = "ForConditionalGeneration"
 
-# Families that read `per_layer_config`.
-HETEROGENEOUS = ("dots3_note", "dots3_note_text", "gemma4_text", "gemma4_unified_text", "step3p5")
-
 
 class Row(NamedTuple):
     """One row of `data/families.csv`: which file of `sizer/model/families` describes a class, and whose code runs it.
 
-    `code` is `transformers`, or `repository` where the class ships its own code beside the weights.
+    `code` is `transformers`, or `repository` where the class ships its own code beside the weights; `per_layer` is
+    `yes` where the family reads `per_layer_config`.
     """
 
     model_type: str
     architecture: str
     module: str
     code: str
+    per_layer: str
 
 
 @lru_cache(maxsize=1)
@@ -127,7 +126,7 @@ def describe(config: Config, model_type: str) -> Parts:
 
 def parts_of(row: Row, config: Config) -> Parts:
     """The parts that a row's family makes of a config."""
-    if config.fields.get("per_layer_config") and row.model_type not in HETEROGENEOUS:
+    if config.fields.get("per_layer_config") and row.per_layer != "yes":
         raise UnsupportedArchitecture(
             f"config field {config.path + 'per_layer_config'!r} overrides single layers, which no family describes.",
             "Install sizer[bench] so that transformers can build it on the meta device.",

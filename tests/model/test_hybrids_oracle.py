@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
@@ -11,6 +10,7 @@ from typing import Any
 import pytest
 from hybridconfigs import CLASSES, DRAWS
 from metamodels import as_json, config_of, inventory, oracle, quiet
+from oracles import default_counts
 
 from sizer.model.architecture import Architecture
 from sizer.model.families import build
@@ -23,15 +23,10 @@ STATES_ONLY = ("mamba", "falcon_mamba", "mamba2", "rwkv", "xlstm")
 pytestmark = pytest.mark.oracle
 
 
-def default_counts() -> list[tuple[str, int]]:
-    """Parameters of each class with its default config, as transformers 5.23 counts them."""
-    with (DATA / "default_params.csv").open(encoding="utf-8", newline="") as lines:
-        return [(row["model_type"], int(row["params"])) for row in csv.DictReader(lines)]
-
-
-@pytest.mark.parametrize(("model_type", "params"), default_counts())
-def test_default_config_counts_to_the_parameter(model_type: str, params: int) -> None:
-    """The class's default config has the parameters that transformers counts."""
+@pytest.mark.parametrize(("model_type", "architecture"), sorted(default_counts().keys() & CLASSES.items()))
+def test_saved_default_config_counts_to_the_parameter(model_type: str, architecture: str) -> None:
+    """The class's default config, as transformers saves it, has the parameters that transformers counts."""
+    params = default_counts()[model_type, architecture]
     fields = as_json(config_of(model_type), CLASSES[model_type])
     assert build(fields, model_type).total_params == params
 
