@@ -29,6 +29,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         names = archive.namelist()
     assert "sizer/data/devices.csv" in names
     assert "sizer/py.typed" in names
+    assert "sizer/web/page/index.html" in names
     subprocess.run([*pip, "install", "--no-deps", "--target", str(folder / "site"), str(wheel)], check=True)
     return folder / "site"
 

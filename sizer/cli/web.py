@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import importlib.util
 import socket
+import sys
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from sizer.cli.common import echo, talk
 from sizer.errors import SizerError, UsageError
+from sizer.units import MIB
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
+
+FOLDER = click.Path(path_type=Path)
 
 
 @click.command()
@@ -23,17 +29,27 @@ if TYPE_CHECKING:
 @click.option("--allow-files", is_flag=True, help="Let MODEL be a path of this machine.")
 @click.option("--allow-host", "hosts", multiple=True, metavar="NAME", help="A further name that the page is served as.")
 @click.option("--offline", is_flag=True, help="Never touch the network.")
+@click.option("--export", "folder", type=FOLDER, metavar="DIR", help="Write the page as a static site instead.")
+@click.option("--pyodide", type=FOLDER, metavar="DIR", help="The npm package of Pyodide to put into the site.")
 def command(host: str, port: int, hosts: tuple[str, ...], **options: Any) -> None:
-    """Serve the page and its API, to this machine alone unless --host says otherwise.
+    """Serve the page and its API, to this machine alone unless --host says otherwise; or write it as a static site.
+
+    The static site answers the same from the browser alone, offline too. Pyodide comes from a pinned address, or with
+    --pyodide from the site itself: npm pack pyodide, unpacked.
 
     \b
     sizer web
     sizer web --port 9000 --no-browser
+    sizer web --export site --pyodide package
     curl 'http://127.0.0.1:8471/api/estimate?model=Qwen/Qwen3-8B&device=rtx-4090&precision=q4_k_m'
     """
-    from sizer.api import DeviceAsked, targets
-
+    if options["folder"] is not None:
+        _export(options["folder"], options["pyodide"])
+        return
+    if options["pyodide"] is not None:
+        raise UsageError("--pyodide is for a static site.", "Add --export DIR.")
     _need_server()
+    from sizer.api import DeviceAsked, targets
     from sizer.web.app import application
     from sizer.web.dispatch import Rules
     from sizer.web.guard import is_loopback
@@ -45,6 +61,23 @@ def command(host: str, port: int, hosts: tuple[str, ...], **options: Any) -> Non
         targets(DeviceAsked(), talk)
     rules = Rules(files=options["allow_files"], offline=options["offline"])
     _serve(_listen(host, port), application(rules, host, hosts), open_page=not options["no_browser"])
+
+
+def _export(folder: Path, pyodide: Path | None) -> None:
+    """Write the static site and say what it weighs."""
+    from sizer.web.export import export, popular_pairs
+
+    pairs = popular_pairs()
+    bar = click.progressbar(length=len(pairs), label="answering popular questions", file=sys.stderr)
+    with bar:
+        site = export(folder, pyodide, pairs, progress=lambda found: _counted(found, bar))
+    echo(f"{folder}: {site.files} files, {site.size_bytes / MIB:.1f} MiB, {site.answers} answers stored.")
+
+
+def _counted(pairs: Iterable[tuple[str, str]], bar: Any) -> Iterator[tuple[str, str]]:
+    for pair in pairs:
+        yield pair
+        bar.update(1)
 
 
 def _need_server() -> None:

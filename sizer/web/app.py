@@ -22,12 +22,12 @@ from starlette.routing import Route
 
 from sizer.plain_json import dumps
 from sizer.web.dispatch import STRICTEST, Reply, Rules, refusal, reply
+from sizer.web.files import page_files
 from sizer.web.guard import Guard, json_response
 from sizer.web.names import names
 from sizer.web.openapi import EXTRA, document
 from sizer.web.parameters import COMMANDS
 
-PAGE = Path(__file__).parent / "page"
 THREADS = 2
 MOST_WAITING = 32
 LONGEST_ANSWER_S = 60.0
@@ -41,7 +41,7 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 def application(rules: Rules = STRICTEST, host: str = "127.0.0.1", hosts: Iterable[str] = ()) -> Starlette:
     """The ASGI application; `host` is where it listens and `hosts` are further names that it may be called by."""
-    files = {path.name: path.read_bytes() for path in sorted(PAGE.iterdir()) if path.is_file()}
+    files = page_files()
     searched = dumps(names(rules.files)).encode()
     routes = [Route(f"/{name}", _fixed(data, content_type(name))) for name, data in files.items()]
     routes += [

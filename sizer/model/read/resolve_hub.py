@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import Any
 
 from sizer.errors import GatedModel, HubUnreachable, UnknownModel, UnsupportedArchitecture
 from sizer.model.architecture import Architecture, Basis
 from sizer.model.families import build
-from sizer.model.read import hub
 from sizer.model.read.headers import ByteSource
 from sizer.model.read.headers_files import (
     OpenFile,
@@ -22,8 +22,15 @@ from sizer.model.read.hub_errors import FileMissing
 from sizer.model.read.meta_device import describe
 from sizer.model.stored import Stored
 
-# The largest checkpoints have 163 shards: one after the other they would take a minute.
-PARALLEL_REQUESTS = 8
+if sys.platform == "emscripten":  # Python in a browser: other requests, and no threads
+    from sizer.model.read import hub_browser as hub
+
+    PARALLEL_REQUESTS = 1
+else:
+    from sizer.model.read import hub
+
+    # The largest checkpoints have 163 shards: one after the other they would take a minute.
+    PARALLEL_REQUESTS = 8
 
 Found = tuple[Architecture, "Stored | None", tuple[str, ...]]
 

@@ -15,6 +15,11 @@ async function computed(name, query) {
   return (await browser).ask(name, query);
 }
 
+// Dropped files, read by their headers in this browser; only the static site has a Python to read them with.
+export const drop = async (files) => (browser ??= import("./browser.js"), (await browser).drop(files));
+export const startPython = async () => (isStatic ? (browser ??= import("./browser.js"), (await browser).start()) : null);
+export const whenReady = async (call) => (isStatic ? (browser ??= import("./browser.js"), (await browser).whenReady(call)) : call());
+
 // The JSON of an answer; a refusal is `{error: {message, hint}}`. The same question is asked once.
 export function ask(name, query) {
   const key = `${name}?${new URLSearchParams(query)}`;

@@ -1,6 +1,6 @@
 // Wires the page: the address is the state, a change asks anew, the last question asked wins.
 import { answer } from "./answer.js";
-import { ask, isStatic, names } from "./api.js";
+import { ask, drop, isStatic, names, startPython, whenReady } from "./api.js";
 import { check } from "./check.js";
 import { form } from "./form.js";
 import { listing } from "./listing.js";
@@ -15,6 +15,7 @@ let state = read();
 let known = {};
 let here = null, seen = null;
 let loaded = { models: [], devices: [], engines: [], recipes: [], quality: [] };
+let loading = isStatic;
 let asked = 0, busy = false, again = false;
 
 // A change from the form or the answer: it goes into the address, and the question is asked anew.
@@ -55,6 +56,8 @@ async function show() {
     known = view.known;
     if (changed) ask_form(["context"]);
   }
+  performance.mark("answered");
+  requestAnimationFrame(() => setTimeout(startPython, 50));
   view.later?.();
 }
 
@@ -85,7 +88,7 @@ function start() {
   }
   translatePage();
   place.headline.textContent = t(state.tab === "estimate" ? "headline" : `headline_${state.tab}`);
-  place.mode.textContent = t(isStatic ? "mode_static" : "mode_served");
+  place.mode.textContent = t(isStatic ? (loading ? "loading" : "mode_static") : "mode_served");
   document.getElementById("language").textContent = t("language");
   for (const link of document.querySelectorAll("[data-tab]")) {
     const { tab } = link.dataset;
@@ -114,6 +117,23 @@ document.getElementById("theme").addEventListener("click", () => {
   theme(dark ? "light" : "dark");
   try { localStorage.setItem("theme", dark ? "light" : "dark"); } catch { /* as above */ }
 });
+
+whenReady(() => { loading = false; place.mode.textContent = t(isStatic ? "mode_static" : "mode_served"); });
+
+// A dropped file: its header is read here, its name is the model asked about.
+for (const kind of ["dragover", "dragleave", "drop"]) {
+  addEventListener(kind, async (event) => {
+    event.preventDefault();
+    place.ask.classList.toggle("drop", kind === "dragover");
+    const files = event.dataTransfer?.files;
+    if (kind !== "drop" || !files?.length) return;
+    if (!isStatic) { place.status.textContent = t("drop_served"); return; }
+    const { model } = await drop(files);
+    state = { ...state, tab: "estimate" };
+    tell({ model, precision: "" }, true);
+    ask_form();
+  });
+}
 
 names.then(async (all) => {
   loaded = all;
