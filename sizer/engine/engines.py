@@ -38,6 +38,7 @@ class Engine:
     fusing of its kernels makes the layers of all models alike.
     `latent_prefill` is `absorbed` where a prompt's latent attention (MLA) works on the latent itself, as in decoding.
     `no_ladder` is why no precisions of it are listed to choose from; empty where `data/ladders.csv` has some.
+    `flags` are the dialects of `data/engine_flags.csv` that it reads, its own first; none where its flags are not known.
     `no_precisions` is why none of the table's precisions is its own; empty where `data/methods.csv` names it.
     """
 
@@ -54,6 +55,7 @@ class Engine:
     latent_prefill: str
     no_ladder: str
     no_precisions: str
+    flags: tuple[str, ...]
     source: str
 
     def backends_on(self, device: Device) -> tuple[str, ...]:
@@ -208,6 +210,7 @@ def _engine(row: dict[str, str]) -> Engine:
         latent_prefill=row["latent_prefill"],
         no_ladder=row["no_ladder"],
         no_precisions=row["no_precisions"],
+        flags=tuple(row["flags"].split()),
         source=row["source"],
     )
 

@@ -1,0 +1,25 @@
+"""The engine that a user names: a name alone, or with a version and the engine's own flags."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from sizer.engine.engines import find_engine
+from sizer.engine.options import EngineOptions
+from sizer.errors import UnknownEngine
+
+
+@lru_cache(maxsize=256)
+def engine_asked(text: str) -> EngineOptions:
+    """The engine of `NAME`, `NAME@VERSION` or `NAME[@VERSION] FLAGS`. Raises UnknownEngine, UsageError.
+
+    A name alone reads no table of flags.
+    """
+    try:
+        return EngineOptions(find_engine(text).name)
+    except UnknownEngine:
+        if "@" not in text and len(text.split()) < 2:
+            raise
+    from sizer.engine.commands import read_engine
+
+    return read_engine(text)

@@ -1,0 +1,249 @@
+"""A command line, as one would type it, becomes an engine with its options.
+
+What stands before the program (`sudo`, environment variables, `docker run ... IMAGE`) is stepped over; programs, Python
+modules and images are rows of `data/engine_commands.csv`. Nothing is run, and no file but a Modelfile is opened.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+
+from sizer.engine.engines import engines, find_engine
+from sizer.engine.flag_table import find_flag
+from sizer.engine.flags import Read, options_of, read_flags
+from sizer.engine.options import EngineOptions
+from sizer.errors import UsageError, did_you_mean
+from sizer.tables import read_rows
+
+LAUNCHERS = frozenset({"sudo", "env", "nohup", "exec", "time", "command", "uvx", "caffeinate", "trtllm-llmapi-launch"})
+CONTAINERS = frozenset({"docker", "podman", "nerdctl"})
+CONTAINER_SWITCHES = frozenset(
+    {
+        "-i", "-t", "-d", "-it", "-ti", "-dit", "-itd", "-P", "--rm", "--init", "--detach", "--interactive", "--tty",
+        "--privileged", "--publish-all", "--read-only", "--no-healthcheck", "--oom-kill-disable", "--quiet", "-q",
+    }
+)  # fmt: skip
+"""Options of `docker run` without a value; every other takes one."""
+SHELLS = frozenset({"bash", "sh", "zsh", "dash"})
+_ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=.*", re.DOTALL)
+_PYTHON = re.compile(r"python(\d+(\.\d+)*)?w?")
+_TAG_VERSION = re.compile(r"v?(\d+\.\d+(?:\.\d+)?)|(b\d{3,6})(?!\d)")
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A row of `data/engine_commands.csv`: what starts an engine, and how many words after it are no flags."""
+
+    kind: str
+    words: tuple[str, ...]
+    engine: str
+    dialects: tuple[str, ...]
+    positionals: int
+
+
+@cache
+def programs() -> tuple[Program, ...]:
+    """The rows, those of most words first."""
+    rows = [
+        Program(
+            row["kind"],
+            tuple(row["words"].split()),
+            row["engine"],
+            tuple(row["dialects"].split()) or engines()[row["engine"]].flags,
+            int(row["positionals"] or 0),
+        )
+        for row in read_rows("engine_commands.csv")
+    ]
+    return tuple(sorted(rows, key=lambda row: -len(row.words)))
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A program with the words after it, and what stood before: environment and the version that an image tells."""
+
+    program: Program
+    words: tuple[str, ...]
+    path: str = ""
+    environment: tuple[str, ...] = ()
+    version: str = ""
+
+
+def started(words: Sequence[str]) -> Started:
+    """Which program a command starts. Raises UsageError for one that no row knows."""
+    rest = list(words)
+    environment: list[str] = []
+    version = ""
+    image: Program | None = None
+    while rest:
+        word = rest[0]
+        if _ASSIGNMENT.fullmatch(word) and not word.startswith("-"):
+            environment.append(rest.pop(0))
+        elif _base(word) in LAUNCHERS:
+            rest = _without_options(rest[1:])
+        elif _base(word) == "uv" and rest[1:2] == ["run"]:
+            rest = _without_options(rest[2:])
+        elif _base(word) in CONTAINERS:
+            image, version, variables, rest = _container(rest)
+            environment += variables
+        elif _base(word) in SHELLS and rest[1:2] and re.fullmatch(r"-\w*c", rest[1]):
+            rest = split_words(" ".join(rest[2:3]))
+        else:
+            break
+    found = _program(rest)
+    if found is None and image is not None and image.dialects:
+        # The image's own entry point: what follows are its arguments.
+        found = _program([*image.dialects, *rest])
+    if found is None:
+        raise UsageError(f"{_shown(rest or words)} is no command that sizer reads.", _hint(rest or list(words)))
+    program, path, arguments = found
+    return Started(program, tuple(arguments), path, tuple(environment), version)
+
+
+def _shown(words: Sequence[str]) -> str:
+    return repr(" ".join(words)[:60]) if words else "the command is empty: it"
+
+
+def _hint(words: Sequence[str]) -> str:
+    names = [" ".join(program.words) for program in programs() if program.kind != "image"]
+    near = did_you_mean(" ".join(words[:2]), names) or did_you_mean(" ".join(words[:1]), names)
+    return near or "Known: vllm serve, llama-server, ollama run, python -m sglang.launch_server, trtllm-serve ..."
+
+
+def _base(word: str) -> str:
+    return re.split(r"[\\/]", word)[-1].removesuffix(".exe")
+
+
+def _without_options(rest: list[str]) -> list[str]:
+    """The words after a launcher's own options."""
+    while rest and rest[0].startswith("-"):
+        rest = rest[1:]
+    return rest
+
+
+def _container(words: Sequence[str]) -> tuple[Program | None, str, list[str], list[str]]:
+    """`docker run OPTIONS IMAGE ARGS`: the image's program, its version, the variables set, and the arguments."""
+    rest = list(words[1:])
+    if rest[:1] == ["container"]:
+        rest = rest[1:]
+    if rest[:1] not in (["run"], ["exec"], ["create"]):
+        raise UsageError(f"{' '.join(words[:3])!r} starts no engine.", "Give the whole 'docker run ... IMAGE ARGS'.")
+    rest, variables = rest[1:], []
+    entry: list[str] = []
+    while rest and rest[0].startswith("-"):
+        option, sign, value = rest.pop(0).partition("=")
+        if option in CONTAINER_SWITCHES or (sign and option not in {"-e", "--env", "--entrypoint"}):
+            continue
+        if not sign:
+            if not rest:
+                break
+            value = rest.pop(0)
+        if option in {"-e", "--env"} and "=" in value:
+            variables.append(value)
+        elif option == "--entrypoint" and value:
+            entry = [value]
+    if not rest:
+        raise UsageError("the docker command names no image.", "Give the whole 'docker run ... IMAGE ARGS'.")
+    image = rest.pop(0)
+    tag = image.rpartition("/")[2].partition(":")[2]
+    found = _TAG_VERSION.search(tag)
+    version = (found[1] or found[2]) if found else ""
+    known = next((row for row in programs() if row.kind == "image" and row.words[0] in image.lower()), None)
+    if rest and rest[0] in {"--server", "-s"} and known is not None and "llama.cpp" in known.words[0]:
+        entry, rest = ["llama-server"], rest[1:]
+    return known, version, variables, [*entry, *rest]
+
+
+def _program(words: Sequence[str]) -> tuple[Program, str, list[str]] | None:
+    """The program that words start with, its path, and the words after it."""
+    if not words:
+        return None
+    path, rest = words[0], list(words[1:])
+    kinds, names = {"program", "script"}, [_base(path), *rest]
+    if _PYTHON.fullmatch(_base(path)):
+        while rest and rest[0].startswith("-") and rest[0] != "-m":
+            rest = rest[1:]
+        if rest[:1] == ["-m"]:
+            kinds, names = {"module"}, rest[1:]
+        else:
+            kinds, names = {"script"}, [_base(rest[0]), *rest[1:]] if rest else []
+            path = rest[0] if rest else path
+    for program in programs():
+        count = len(program.words)
+        if program.kind in kinds and tuple(names[:count]) == program.words:
+            return program, path, names[count:]
+    versioned = (
+        next((row for row in programs() if row.words == (re.split(r"[-_]", names[0])[0],)), None) if names else None
+    )
+    return (versioned, path, names[1:]) if versioned is not None and versioned.kind in kinds else None
+
+
+def split_words(text: str) -> list[str]:
+    """The words of a shell command, quotes and line continuations as a shell has them. Raises UsageError."""
+    try:
+        return shlex.split(text.replace("\\\n", " "), comments=True)
+    except ValueError as error:
+        raise UsageError(f"the command cannot be split into words: {error}.", "Check its quotes.") from None
+
+
+def read_command(words: Sequence[str]) -> EngineOptions:
+    """The engine and options of one command. Raises UsageError."""
+    start = started(words)
+    engine = _engine(start)
+    dialects = start.program.dialects if engine == start.program.engine else engines()[engine].flags
+    read = read_flags(
+        dialects,
+        [*_known_variables(dialects, start.environment), *start.words],
+        version=start.version,
+        abbreviates=True,
+        positionals=start.program.positionals,
+    )
+    return _with_model(options_of(engine, start.version, read), read)
+
+
+def _engine(start: Started) -> str:
+    """The engine of a program: ik_llama.cpp's programs are called as llama.cpp's, its flags and its folder tell it."""
+    name = start.program.engine
+    if name != "llama.cpp" or start.program.dialects != engines()[name].flags:
+        return name
+    fork = engines()["ik_llama.cpp"]
+    own = any(
+        word.startswith("-")
+        and find_flag(fork.flags, word.partition("=")[0])
+        and not find_flag((name,), word.partition("=")[0])
+        for word in start.words
+    )
+    return fork.name if own or "ik_llama" in start.path else name
+
+
+def _known_variables(dialects: Sequence[str], environment: Sequence[str]) -> list[str]:
+    """The environment variables that the engine reads as options; others are nothing to it."""
+    return [entry for entry in environment if find_flag(dialects, entry.partition("=")[0])]
+
+
+def _with_model(options: EngineOptions, read: Read) -> EngineOptions:
+    """The options with the model that the command's plain words name, and llama.cpp's -hff file as part of -hf."""
+    plain = [word for word in read.positionals if word]
+    model = options.model or (plain[0] if plain else "")
+    if options.hub_file and model:
+        model = f"{model.partition(':')[0]}/{options.hub_file}"
+    return replace(options, model=model)
+
+
+def read_engine(text: str) -> EngineOptions:
+    """`NAME[@VERSION] FLAGS` of --engine. Raises UnknownEngine, UsageError for what is no flag's value.
+
+    >>> read_engine("vllm@0.21 --max-num-seqs 64").max_sequences
+    64
+    """
+    words = text.split() if text.count('"') == text.count("'") == 0 else split_words(text)
+    head = words[0] if words else ""
+    name, _, version = head.partition("@")
+    engine = find_engine(name)
+    if not engine.flags and len(words) > 1:
+        raise UsageError(f"sizer knows no flags of {engine.name}.", f"It takes: -e {engine.name}.")
+    read = read_flags(engine.flags, words[1:], version=version, abbreviates=True)
+    return options_of(engine.name, version, read)

@@ -1,0 +1,138 @@
+"""The flags that engines take: rows of `data/engine_flags.csv`, found by any spelling.
+
+A row is one flag: its spellings (environment variables and Modelfile parameters too), how its value is read
+(`sizer.engine.flag_values`), which fields of `EngineOptions` it sets, its default and the versions that have it. A flag
+that changes neither memory nor speed sets nothing. Only a command line or `--engine NAME FLAGS` reads this table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from sizer.engine.releases import rules, version_numbers
+from sizer.errors import nearest
+
+SHORTEST_ABBREVIATION = 5
+"""Of a long flag, dashes included: argparse takes any beginning that is one flag's alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """One flag of a dialect (an engine's way of taking flags).
+
+    `default` is the newest version's, then `;<VERSION:DEFAULT` for older ones. `since` and `until` are the first
+    version that has it and the first that has not, empty where it is not known or does not matter.
+    """
+
+    dialect: str
+    spellings: tuple[str, ...]
+    kind: str
+    sets: tuple[str, ...]
+    default: str
+    since: str
+    until: str
+    source: str
+
+    @property
+    def name(self) -> str:
+        """The engine's own name for it, without dashes."""
+        long = next((text for text in self.spellings if text.startswith("--")), self.spellings[0])
+        return long.lstrip("-")
+
+    @property
+    def written(self) -> str:
+        """How a command writes it: the first spelling."""
+        return self.spellings[0]
+
+    def default_at(self, version: str = "") -> str:
+        """Its default in a version, the newest where none is named."""
+        newest, *older = self.default.split(";")
+        numbers = version_numbers(version)
+        for rule in older:
+            before, _, value = rule.strip().removeprefix("<").partition(":")
+            if numbers and numbers < version_numbers(before):
+                return value
+        return newest
+
+    def lacks(self, version: str) -> str:
+        """Why a version has not got it; empty where it has, or where no version is named."""
+        numbers = version_numbers(version)
+        if numbers and self.until and numbers >= version_numbers(self.until):
+            return f"{self.written} was removed in {self.until}"
+        if numbers and self.since and numbers < version_numbers(self.since):
+            return f"{self.written} came with {self.since}"
+        return ""
+
+
+@cache
+def flags_of(dialect: str) -> tuple[Flag, ...]:
+    """The flags of a dialect, in the table's order."""
+    return tuple(
+        Flag(
+            dialect=dialect,
+            spellings=tuple(row["flags"].split()),
+            kind=row["kind"],
+            sets=tuple(row["sets"].split()),
+            default=row["default"],
+            since=row["since"],
+            until=row["until"],
+            source=row["source"],
+        )
+        for row in rules("engine_flags.csv", "dialect").get(dialect, [])
+    )
+
+
+def squeezed(spelling: str) -> str:
+    """A spelling for comparing: long flags may be written with dashes or underscores."""
+    return spelling.replace("_", "-") if spelling.startswith("--") else spelling
+
+
+@cache
+def _by_spelling(dialects: tuple[str, ...]) -> dict[str, Flag]:
+    """Every spelling of several dialects; the first dialect that has one decides."""
+    found: dict[str, Flag] = {}
+    for dialect in dialects:
+        for flag in flags_of(dialect):
+            for spelling in flag.spellings:
+                found.setdefault(squeezed(spelling), flag)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A flag found by a spelling; `negated` where it was written `--no-x`."""
+
+    flag: Flag
+    negated: bool = False
+
+
+def find_flag(dialects: Sequence[str], spelling: str, abbreviates: bool = False) -> Match | None:
+    """The flag of a spelling, or None.
+
+    `--no-x` is the negation of a flag that can be switched off; where the parser takes them (`abbreviates`), an
+    unambiguous beginning of a long flag is that flag.
+    """
+    table = _by_spelling(tuple(dialects))
+    wanted = squeezed(spelling)
+    if wanted in table:
+        return Match(table[wanted])
+    if wanted.startswith("--no-") and (own := table.get("--" + wanted[5:])) and own.kind in {"toggle", "not"}:
+        return Match(own, negated=True)
+    if abbreviates and wanted.startswith("--") and len(wanted) >= SHORTEST_ABBREVIATION:
+        longer = {id(flag): flag for name, flag in table.items() if name.startswith(wanted)}
+        if len(longer) == 1:
+            return Match(next(iter(longer.values())))
+    return None
+
+
+def nearest_flag(dialects: Sequence[str], spelling: str) -> str:
+    """The known spelling that is nearest to an unknown one; empty where none is near."""
+    return next(iter(nearest(squeezed(spelling), _by_spelling(tuple(dialects)), 1)), "")
+
+
+def flag_setting(dialects: Sequence[str], field: str, version: str = "") -> Flag | None:
+    """The flag that sets a field by a value of its own, as a recipe writes it; None where the engine has none."""
+    own = [flag for dialect in dialects for flag in flags_of(dialect) if field in flag.sets]
+    return next((flag for flag in own if not flag.lacks(version)), None)

@@ -1,0 +1,266 @@
+"""How the values of flags are read: one function a kind of `data/engine_flags.csv`, from text to what it sets."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from sizer.errors import InvalidQuantity, UsageError
+from sizer.units import GIB, MIB, parse_bytes
+
+ON = frozenset({"on", "true", "1", "yes", "enabled", "enable", "y"})
+OFF = frozenset({"off", "false", "0", "no", "disabled", "disable", "n"})
+AUTO = frozenset({"auto", "-1", "default", ""})
+MOST = 10**12
+"""Nothing that an engine counts is larger; what is, is a slip."""
+_HUMAN = re.compile(r"(\d+(?:\.\d+)?)([kmgtKMGT])i?")
+_STEPS = {"k": 1, "m": 2, "g": 3, "t": 4}
+BLOCK_TOKENS = 16
+"""Tokens of a block of vLLM's cache, unless --block-size says another number."""
+KOBOLD_CACHE_TYPES = {"0": "f16", "1": "q8_0", "2": "q4_0"}
+BNB = {"bnb-4bit": (4, "nf4", True), "bnb-8bit": (8, "", False)}
+
+
+def bad(text: str, wanted: str) -> UsageError:
+    """The error of a value that is not what a flag takes."""
+    return UsageError(f"{text[:60]!r} is not {wanted}.", "")
+
+
+def whole(text: str) -> int:
+    """A whole number, also with a suffix: `8192`, `-1`, `32k` (32 x 1024), `1M`."""
+    plain = text.strip().replace("_", "")
+    if re.fullmatch(r"[+-]?\d{1,15}", plain):
+        return int(plain)
+    return _suffixed(plain, 1024, 1024)
+
+
+def tokens(text: str) -> int:
+    """vLLM's numbers for people: `1k` is 1,000, `1K` 1,024, `25.6k` 25,600; `auto` and -1 are what fits (-1)."""
+    plain = text.strip()
+    if plain.lower() in AUTO:
+        return -1
+    if re.fullmatch(r"\d{1,15}", plain):
+        return int(plain)
+    return _suffixed(plain, 1000, 1024)
+
+
+def _suffixed(text: str, lower: int, upper: int) -> int:
+    found = _HUMAN.fullmatch(text)
+    if found is None:
+        raise bad(text, "a whole number")
+    step = (lower if found[2].islower() else upper) ** _STEPS[found[2].lower()]
+    value = float(found[1]) * step
+    if value > MOST:
+        raise bad(text, f"a number up to {MOST:,}")
+    return int(value + 0.5)
+
+
+def number(text: str) -> float:
+    """A finite number."""
+    try:
+        value = float(text)
+    except ValueError:
+        raise bad(text, "a number") from None
+    if not abs(value) < MOST:
+        raise bad(text, "a number that can be")
+    return value
+
+
+def on_off(text: str) -> bool | None:
+    """True, False, or None for `auto`."""
+    lowered = text.strip().lower()
+    if lowered in ON:
+        return True
+    if lowered in OFF:
+        return False
+    if lowered in AUTO:
+        return None
+    raise bad(text, "on, off or auto")
+
+
+def layers(text: str) -> int | None:
+    """Layers on the GPU: a number, -1 for all of them, None where the engine chooses (`auto`, -1)."""
+    lowered = text.strip().lower()
+    if lowered == "all":
+        return -1
+    if lowered in AUTO:
+        return None
+    count = whole(text)
+    return max(count, -1)
+
+
+def _parts(text: str) -> list[str]:
+    return [part.strip() for part in re.split(r"[,/;\s]+", text.strip()) if part.strip()]
+
+
+def whole_numbers(text: str) -> tuple[int, ...]:
+    """Whole numbers between commas or spaces, brackets around them allowed."""
+    return tuple(whole(part) for part in _parts(text.strip().strip("[]")))
+
+
+def numbers(text: str) -> tuple[float, ...]:
+    """Numbers between commas, slashes or spaces."""
+    return tuple(number(part) for part in _parts(text.strip().strip("[]")))
+
+
+def texts(text: str) -> tuple[str, ...]:
+    """Words between commas or spaces."""
+    return tuple(_parts(text))
+
+
+def places(text: str) -> tuple[tuple[str, str], ...]:
+    """llama.cpp's `PATTERN=BUFFER,...`: which tensors lie where."""
+    found = []
+    for part in text.split(","):
+        pattern, sign, place = part.rpartition("=")
+        if not sign or not pattern or not place:
+            raise bad(text, "PATTERN=BUFFER, as exps=CPU")
+        found.append((pattern, place))
+    return tuple(found)
+
+
+def document(text: str) -> Mapping[str, Any]:
+    """A JSON object. Raises UsageError."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        raise bad(text, "a JSON object") from None
+    if not isinstance(value, Mapping):
+        raise bad(text, "a JSON object")
+    return value
+
+
+def _images(text: str) -> int | None:
+    """Images a prompt of vLLM's `{"image": 2}` or `image=2,video=0`; None where images are not limited."""
+    if text.lstrip().startswith("{"):
+        value = document(text).get("image")
+        value = value.get("count") if isinstance(value, Mapping) else value
+        return value if isinstance(value, int) and not isinstance(value, bool) else None
+    pairs = dict(part.split("=", 1) for part in texts(text) if "=" in part)
+    return whole(pairs["image"]) if "image" in pairs else None
+
+
+def _compilation(text: str) -> dict[str, Any]:
+    """vLLM's compilation level (0 and 1 capture no graphs before 0.11) or its JSON."""
+    if re.fullmatch(r"\d", text.strip()):
+        return {"graphs": False} if text.strip() == "0" else {}
+    given = document(text)
+    found: dict[str, Any] = {}
+    mode = str(given.get("cudagraph_mode", "")).upper()
+    if mode == "NONE" or given.get("use_cudagraph") is False:
+        found["graphs"] = False
+    sizes = given.get("cudagraph_capture_sizes")
+    if isinstance(sizes, list) and all(isinstance(size, int) for size in sizes):
+        found["graph_sizes"] = tuple(sizes)
+        found |= {} if sizes else {"graphs": False}
+    most = given.get("max_cudagraph_capture_size")
+    return found | ({"graph_max_sequences": most} if isinstance(most, int) else {})
+
+
+def _speculative(text: str) -> dict[str, Any]:
+    """vLLM's speculative_config: method, draft model, tokens a step."""
+    given = document(text)
+    names = {"method": "draft_method", "model": "draft_model", "num_speculative_tokens": "draft_tokens"}
+    kinds = {"method": str, "model": str, "num_speculative_tokens": int}
+    return {field: given[name] for name, field in names.items() if isinstance(given.get(name), kinds[name])}
+
+
+def _exl_cache(text: str) -> dict[str, Any]:
+    """TabbyAPI's and ExLlama's cache mode: FP16, Q8, or bits of keys and values (`4`, `8,4`)."""
+    lowered = text.strip().lower()
+    if lowered in {"fp16", "fp8"}:
+        return {"k_cache_type": lowered, "v_cache_type": lowered}
+    bits = whole_numbers(lowered.replace("q", ""))
+    if not 1 <= len(bits) <= 2 or not all(2 <= width <= 8 for width in bits):
+        raise bad(text, "FP16, Q8, Q6, Q4 or bits of keys and values")
+    return {"k_cache_type": f"q{bits[0]}", "v_cache_type": f"q{bits[-1]}", "cache_bits": max(bits)}
+
+
+def _hf_quantization(text: str) -> dict[str, Any]:
+    """`transformers serve --quantization bnb-4bit`."""
+    if text.lower() not in BNB:
+        raise bad(text, f"one of {', '.join(BNB)}")
+    bits, kind, nested = BNB[text.lower()]
+    return {"load_bits": bits, "four_bit_type": kind, "double_quantization": nested}
+
+
+def _limits(text: str) -> tuple[tuple[str, int], ...]:
+    """accelerate's max_memory: `0=10GiB,cpu=30GiB` or a JSON object."""
+    if text.lstrip().startswith("{"):
+        pairs = [(str(place), str(size)) for place, size in document(text).items()]
+    else:
+        split = [part.partition("=") for part in texts(text)]
+        pairs = [(place, size) for place, _, size in split]
+    return tuple((place, parse_bytes(size)) for place, size in pairs)
+
+
+def _draft(text: str) -> dict[str, Any]:
+    """llama.cpp's --draft: tokens a step, or a method (`mtp`)."""
+    plain = text.strip()
+    return {"draft_tokens": whole(plain)} if re.fullmatch(r"\d+", plain) else {"draft_method": plain.lower()}
+
+
+def _mib(text: str) -> int:
+    first = _parts(text)[0] if _parts(text) else text
+    count = whole(first)
+    return count * MIB if count >= 0 else -1
+
+
+def _bytes(text: str) -> int:
+    return int(text) if text.strip().isdigit() else parse_bytes(text)
+
+
+READERS: dict[str, Callable[[str], Any]] = {
+    "text": str,
+    "int": whole,
+    "int?": whole,
+    "int>1": lambda text: whole(text) > 1,
+    "tokens": tokens,
+    "float": number,
+    "onoff": on_off,
+    "onoff?": on_off,
+    "flag01": lambda text: on_off(_parts(text)[0] if _parts(text) else text),
+    "firstint": lambda text: (whole_numbers(text) or (0,))[-1],
+    "layers": layers,
+    "ints": whole_numbers,
+    "ints+": whole_numbers,
+    "floats": numbers,
+    "floats+": numbers,
+    "texts": texts,
+    "texts+": lambda text: tuple(text.split("\0")),
+    "repeat": lambda text: (text,),
+    "places": places,
+    "pair": str,
+    "words": str,
+    "mib": _mib,
+    "gib": lambda text: round(number(text) * GIB),
+    "bytes": _bytes,
+    "blocks": lambda text: whole(text) * BLOCK_TOKENS,
+    "images": _images,
+    "kobold_kv": lambda text: KOBOLD_CACHE_TYPES.get(text.strip(), text.strip()),
+    "limits": _limits,
+    "compilation": _compilation,
+    "speculative": _speculative,
+    "exl_cache": _exl_cache,
+    "hf_quant": _hf_quantization,
+    "draft": _draft,
+}
+"""By the kind of a row. A mapping sets the fields that it names; any other value goes to every field of the row."""
+SEVERAL_FIELDS = frozenset({"compilation", "speculative", "exl_cache", "hf_quant", "draft"})
+JSON_KINDS = frozenset({"compilation", "speculative"})
+"""Kinds whose value is a JSON object: their parts may be given one by one, as `--speculative-config.method mtp`."""
+WITHOUT_VALUE = frozenset({"switch", "toggle", "not"})
+SEVERAL_WORDS = frozenset({"ints+", "floats+", "texts+"})
+OPTIONAL_VALUE = frozenset({"int?", "onoff?"})
+GATHERED = frozenset({"tensor_overrides", "lora_files", "devices_used"})
+"""Fields that a flag given twice adds to."""
+
+
+def read_value(kind: str, text: str, flag: str) -> Any:
+    """The value of a flag's text. Raises UsageError naming the flag."""
+    try:
+        return READERS[kind](text)
+    except (UsageError, InvalidQuantity) as error:
+        raise UsageError(f"{flag}: {error.message}", error.hint) from None

@@ -1,0 +1,220 @@
+"""An engine's flags as it reads them: words of a command line become `EngineOptions`.
+
+Engines parse by their own conventions; this takes what they share: `--flag value`, `--flag=value`, short forms, dashes
+or underscores, switches with `--no-`, flags that take several words or repeat, JSON given in parts.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sizer.engine.flag_table import Flag, Match, find_flag, nearest_flag
+from sizer.engine.flag_values import (
+    GATHERED,
+    JSON_KINDS,
+    OPTIONAL_VALUE,
+    SEVERAL_FIELDS,
+    SEVERAL_WORDS,
+    WITHOUT_VALUE,
+    on_off,
+    read_value,
+)
+from sizer.engine.options import EngineOptions, FlagValue
+from sizer.errors import UsageError
+
+_NUMBER = re.compile(r"-\d+(\.\d+)?")
+_ASSIGNED = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.DOTALL)
+MOST_WORDS = 2000
+
+
+@dataclass
+class Read:
+    """What the words say so far: fields, the engine's own words, what was not understood, what was no flag."""
+
+    fields: dict[str, Any] = field(default_factory=dict)
+    given: dict[str, FlagValue] = field(default_factory=dict)
+    unknown: list[tuple[str, str]] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+    positionals: list[str] = field(default_factory=list)
+    documents: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+def read_flags(
+    dialects: Sequence[str], words: Sequence[str], *, version: str = "", abbreviates: bool = False, positionals: int = 0
+) -> Read:
+    """The flags among `words`. The first `positionals` words that are no flag's are kept; more are unknown.
+
+    Raises UsageError for a value that cannot be, or a flag without its value.
+    """
+    if len(words) > MOST_WORDS:
+        raise UsageError(f"the command has {len(words):,} words.", f"At most {MOST_WORDS:,} are read.")
+    read = Read()
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        if word == "--":
+            continue
+        if not _is_flag(word):
+            _plain_word(dialects, word, read, positionals)
+            continue
+        name, sign, attached = word.partition("=")
+        match = find_flag(dialects, name, abbreviates) or _attached_level(dialects, word)
+        if match is None and "." in name and (part := _document_part(dialects, name, abbreviates)):
+            value = attached if sign else _next(rest, name)
+            _put_part(read, part[0], part[1], value)
+            continue
+        if match is None:
+            _unknown(dialects, name, rest, read, bool(sign))
+            continue
+        level = word[2:] if match.flag.kind == "compilation" and not sign and re.fullmatch(r"-O\d", word) else ""
+        _take(match, name, rest, read, attached if sign else level or None)
+        if match.flag.lacks(version):
+            read.removed.append(match.flag.lacks(version))
+    for name, document in read.documents.items():
+        found = find_flag(dialects, name)
+        if found is not None:
+            _set(read, found.flag, name, json.dumps(document))
+    return read
+
+
+def _is_flag(word: str) -> bool:
+    return word.startswith("-") and word != "-" and not _NUMBER.fullmatch(word)
+
+
+def _plain_word(dialects: Sequence[str], word: str, read: Read, positionals: int) -> None:
+    """A word without a dash: `NAME=value` of an environment variable or parameter, the model, or nothing known."""
+    assigned = _ASSIGNED.fullmatch(word)
+    match = find_flag(dialects, assigned[1]) if assigned else None
+    if assigned and match is not None:
+        _set(read, match.flag, assigned[1], assigned[2])
+    elif len(read.positionals) < positionals:
+        read.positionals.append(word)
+    else:
+        read.unknown.append((word, ""))
+
+
+def _attached_level(dialects: Sequence[str], word: str) -> Match | None:
+    """`-O3`: an optimization level that stands at its flag."""
+    return find_flag(dialects, "-O") if re.fullmatch(r"-O\d", word) else None
+
+
+def _document_part(dialects: Sequence[str], name: str, abbreviates: bool) -> tuple[str, str] | None:
+    """The JSON flag and the path below it of `--speculative-config.method`, or None."""
+    base, _, path = name.partition(".")
+    match = find_flag(dialects, base, abbreviates)
+    return (match.flag.spellings[0], path) if match is not None and match.flag.kind in JSON_KINDS else None
+
+
+def _put_part(read: Read, flag: str, path: str, text: str) -> None:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = text
+    inner = read.documents.setdefault(flag, {})
+    *outer, last = path.split(".")
+    for step in outer[:8]:
+        below = inner.setdefault(step, {})
+        inner = below if isinstance(below, dict) else {}
+    inner[last.replace("-", "_")] = value
+
+
+def _unknown(dialects: Sequence[str], name: str, rest: list[str], read: Read, has_value: bool) -> None:
+    """A flag that no row has: named with the nearest; a word after it that is no flag is taken as its value."""
+    read.unknown.append((name, nearest_flag(dialects, name)))
+    if not has_value and rest and not _is_flag(rest[0]):
+        rest.pop(0)
+
+
+def _next(rest: list[str], name: str) -> str:
+    if not rest:
+        raise UsageError(f"{name} needs a value.", "It is the last word.")
+    return rest.pop(0)
+
+
+def _take(match: Match, name: str, rest: list[str], read: Read, attached: str | None) -> None:
+    """One flag with the words that are its value."""
+    flag = match.flag
+    if flag.kind in WITHOUT_VALUE:
+        value = True if attached is None else on_off(attached) is not False
+        _switch(read, flag, value is not match.negated)
+    elif attached is not None:
+        _set(read, flag, name, attached)
+    elif flag.kind in SEVERAL_WORDS or flag.kind == "words":
+        taken = []
+        while rest and not _is_flag(rest[0]):
+            taken.append(rest.pop(0))
+        _set(read, flag, name, ("\0" if flag.kind == "texts+" else " ").join(taken))
+    elif flag.kind in OPTIONAL_VALUE and (not rest or not _reads(flag, rest[0])):
+        _switch(read, flag, value=True)
+    elif flag.kind == "pair":
+        _set(read, flag, name, f"{_next(rest, name)} {_next(rest, name)}")
+    else:
+        if rest and _is_flag(rest[0]) and flag.sets:
+            raise UsageError(f"{name} needs a value.", f"{rest[0]!r} follows it.")
+        _set(read, flag, name, _next(rest, name))
+
+
+def _reads(flag: Flag, word: str) -> bool:
+    """Whether a word can be the value of a flag that may stand alone."""
+    if _is_flag(word):
+        return False
+    try:
+        read_value(flag.kind, word, flag.name)
+    except UsageError:
+        return False
+    return True
+
+
+def _switch(read: Read, flag: Flag, value: bool) -> None:
+    """A switch: sets its field to yes or no, or to the constant that its row names."""
+    read.given[flag.name] = value
+    for target in flag.sets:
+        name, sign, constant = target.partition("=")
+        if sign:
+            read.fields[name] = _constant(constant) if value else None
+        else:
+            read.fields[name] = value is not (flag.kind == "not")
+
+
+def _constant(text: str) -> Any:
+    return {"yes": True, "no": False}[text] if text in {"yes", "no"} else int(text)
+
+
+def _set(read: Read, flag: Flag, spelled: str, text: str) -> None:
+    """A flag with its value. What it sets is its row's business; a value of what sets nothing is not read."""
+    read.given[flag.name] = text.replace("\0", " ")
+    if not flag.sets:
+        return
+    if flag.kind in WITHOUT_VALUE:
+        _switch(read, flag, on_off(text) is not False)
+        return
+    value = read_value(flag.kind, text, spelled)
+    if isinstance(value, (int, float, str)):
+        read.given[flag.name] = value
+    if flag.kind in SEVERAL_FIELDS and isinstance(value, Mapping):
+        read.fields.update(value)
+        return
+    for target in flag.sets:
+        name, sign, constant = target.partition("=")
+        if sign and flag.kind in OPTIONAL_VALUE:
+            read.fields[name] = _constant(constant) if value is True else None if value is False else value
+        elif name in GATHERED:
+            read.fields[name] = (*read.fields.get(name, ()), *(value if isinstance(value, tuple) else (value,)))
+        else:
+            read.fields[name] = value
+
+
+def options_of(engine: str, version: str, read: Read) -> EngineOptions:
+    """The record of what was read; a field that a flag set to nothing keeps the engine's default."""
+    kept = {name: value for name, value in read.fields.items() if value is not None}
+    return EngineOptions(
+        engine=engine,
+        version=version,
+        given=tuple(read.given.items()),
+        unknown=(*((text, "") for text in read.removed), *read.unknown),
+        **kept,
+    )
