@@ -22,6 +22,7 @@ from sizer.answer.estimate import Question, estimate
 from sizer.answer.records import Estimate
 from sizer.device.records import Target
 from sizer.engine.ladders import ladders
+from sizer.engine.options import EngineOptions
 from sizer.model.architecture import Architecture
 from sizer.workload import Workload
 
@@ -61,11 +62,18 @@ def questions_for(
 
 
 def ladder_questions(
-    architecture: Architecture, target: Target, workload: Workload, engine: str | None = None
+    architecture: Architecture,
+    target: Target,
+    workload: Workload,
+    engine: str | None = None,
+    options: EngineOptions | None = None,
 ) -> list[list[Question]]:
     """One question for each rung of each of the device's ladders, the usual ladder first."""
     return [
-        [Question(architecture, target, rung.precision, workload, engine=rung.engine) for rung in rungs]
+        [
+            Question(architecture, target, rung.precision, workload, engine=rung.engine, options=options)
+            for rung in rungs
+        ]
         for rungs in ladders(architecture, target.device, engine)
     ]
 

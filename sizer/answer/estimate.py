@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from sizer.answer.records import Estimate
 from sizer.device.records import Target
 from sizer.engine.engines import Engine, default_engine, find_engine
+from sizer.engine.flagged import notes_of, with_options
 from sizer.engine.options import EngineOptions
 from sizer.engine.precisions import store_for
 from sizer.memory.placement import max_context_tokens, place
@@ -83,20 +84,23 @@ def estimate(question: Question) -> Estimate:
         quality_kl_divergence=kl_divergence(precision),
         speculation=_speculation(question, case, engine, placement) if speed is not None else None,
         assumptions=_assumptions(question, case, needed, speed),
+        options=case.options,
     )
 
 
 def _case(question: Question, engine: Engine, stored: Stored) -> Case:
+    options = question.options or EngineOptions(engine.name, question.engine_version)
+    version = question.engine_version or options.version
     return Case(
         architecture=question.architecture,
         stored=stored,
         workload=question.workload,
         target=question.target,
-        engine=engine.memory(question.engine_version, question.engine_date),
+        engine=with_options(engine.memory(version, question.engine_date), options),
         parallelism=parallelism_of(engine, question.workload),
         can_offload=bool(engine.offload),
         experts_first="experts" in engine.offload,
-        options=question.options or EngineOptions(engine.name, question.engine_version),
+        options=options,
     )
 
 
@@ -117,7 +121,7 @@ def _speed(question: Question, case: Case, engine: Engine, placement: Placement)
         case.target,
         case.workload,
         engine.name,
-        engine_version=question.engine_version or None,
+        engine_version=question.engine_version or case.options.version or None,
         placement=placement,
     )
     return as_measured_here(speed, case.target, case.workload, engine.name, canonical(question.precision))
@@ -145,7 +149,7 @@ def _speculation(question: Question, case: Case, engine: Engine, placement: Plac
 def _assumptions(question: Question, case: Case, needed: Footprint, speed: Speed | None) -> tuple[str, ...]:
     """What a reader must know to trust the figures, most general first."""
     model, device = question.architecture, case.target.device
-    notes = [*model.notes, *case.target.notes, *case.stored.notes]
+    notes = [*notes_of(case.options), *model.notes, *case.target.notes, *case.stored.notes]
     longest = model.max_context_tokens
     if longest is not None and case.workload.context_tokens > longest:
         notes.append(f"The context asked for is longer than the {longest:,} tokens that the model was made for.")

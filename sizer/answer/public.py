@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from sizer.answer.records import Estimate
 from sizer.device.records import Target
 from sizer.device.usable import usable_memory_bytes
+from sizer.engine.options import FlagValue
 from sizer.memory.records import Part
 from sizer.speed.records import Speculation
 from sizer.workload import Workload
@@ -125,10 +126,11 @@ class Quality:
 
 @dataclass(frozen=True, slots=True)
 class ModelEstimate:
-    """One device, engine and precision."""
+    """One device, engine and precision; `engine_options` are the engine's version and flags in its own words."""
 
     device: DeviceUsed
     engine: str
+    engine_options: dict[str, FlagValue]
     precision: str
     memory: Memory
     decode: DecodeSpeed
@@ -196,6 +198,7 @@ def model_estimate(estimate: Estimate) -> ModelEstimate:
     return ModelEstimate(
         device=_device(estimate.target),
         engine=estimate.engine,
+        engine_options=estimate.options.as_json,
         precision=estimate.precision,
         memory=_memory(estimate),
         decode=_decode(estimate),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sizer.device.records import Target
+from sizer.engine.options import NO_OPTIONS, EngineOptions
 from sizer.memory.records import Footprint, Placement
 from sizer.model.architecture import Architecture
 from sizer.model.stored import Stored
@@ -17,7 +18,8 @@ class Estimate:
     """One model at one precision on one target: memory, place and speed, and what was assumed for them.
 
     `speed` is None where the device's bandwidth is not known or nothing holds the model; `assumptions` say why.
-    `max_context_tokens` is the longest context that fits, None where it cannot be told.
+    `max_context_tokens` is the longest context that fits, None where it cannot be told. `options` are what the engine's
+    own flags said.
     """
 
     architecture: Architecture
@@ -33,3 +35,4 @@ class Estimate:
     quality_kl_divergence: float | None = None
     speculation: Speculation | None = None
     assumptions: tuple[str, ...] = ()
+    options: EngineOptions = NO_OPTIONS

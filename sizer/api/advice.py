@@ -110,7 +110,7 @@ def advice_for(model: str, target: Target, work: WorkAsked, wanted: Wanted, *, o
     architecture = resolve(model, offline=offline).architecture
     asked = work.context_tokens is not None
     workload = usual_workload(architecture, work.workload(), asked)
-    questions = ladder_questions(architecture, target, workload, work.engine)
+    questions = ladder_questions(architecture, target, workload, work.engine, work.flags)
     advice = advise(questions, wanted, relatives(architecture), engine=work.engine, context_asked=asked)
     if advice.chosen is None:
         raise DoesNotFit(f"{model!r} does not run here: {advice.reason}", _way_on(advice, wanted))

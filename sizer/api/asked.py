@@ -16,6 +16,7 @@ from sizer.workload import Split, Workload
 
 if TYPE_CHECKING:
     from sizer.answer.estimate import Drafting
+    from sizer.engine.options import EngineOptions
 
 MOST_BYTES, MOST_RATE = 2**60, 1e24
 """More than any machine has: what is larger is a slip."""
@@ -83,7 +84,9 @@ class DeviceAsked:
 class WorkAsked:
     """Which precisions, engine and work. `context_tokens` may be `max`; None is prompt and output together.
 
-    Raises UsageError where a number is out of bounds, or the context holds less than prompt and output.
+    `engine` may be given with a version and the engine's own flags (`vllm@0.21 --max-num-seqs 64`): they become
+    `flags`, and shape the workload. Raises UnknownEngine with the nearest names, and UsageError where a number is out
+    of bounds, or the context holds less than prompt and output.
     """
 
     precisions: tuple[str, ...] = ()
@@ -97,8 +100,15 @@ class WorkAsked:
     gpu_layers: int | None = None
     threads: int | None = None
     drafting: Drafting | None = None
+    flags: EngineOptions | None = None
 
     def __post_init__(self) -> None:
+        if self.engine is not None and self.flags is None:
+            from sizer.engine.asked import engine_asked
+
+            flags = engine_asked(self.engine)
+            object.__setattr__(self, "engine", flags.engine)
+            object.__setattr__(self, "flags", flags)
         self.workload()
 
     def workload(self) -> Workload:
@@ -118,13 +128,22 @@ class WorkAsked:
         )
         needed = self.prompt_tokens + self.output_tokens
         if context is None:
-            return _with_context(asked, needed)
+            asked = _with_context(asked, needed)
+            return self._flagged(asked, context_asked=False)
         if context < needed:
             raise UsageError(
                 f"--context {context} is shorter than prompt and output together ({needed}).",
                 "Ask for a longer context, or a shorter --prompt or --output.",
             )
-        return asked
+        return self._flagged(asked, context_asked=True)
+
+    def _flagged(self, workload: Workload, *, context_asked: bool) -> Workload:
+        """The workload with what the engine's own flags say of it."""
+        if self.flags is None or not self.flags.given:
+            return workload
+        from sizer.engine.flagged import with_flags
+
+        return with_flags(workload, self.flags, context_asked=context_asked)
 
 
 def _with_context(workload: Workload, context_tokens: int) -> Workload:

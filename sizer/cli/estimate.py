@@ -24,7 +24,9 @@ PLOT_KINDS = ("memory", "speed", "batch", "roofline", "frontier")
 @click.command()
 @click.argument("models", nargs=-1, required=True, metavar="MODEL...")
 @click.option("--precision", "-p", "precisions", multiple=True, metavar="P", help="Repeatable; all lists every one.")
-@click.option("--engine", "-e", metavar="E", help="transformers, llama.cpp, vllm ...  [default: the usual one]")
+@click.option(
+    "--engine", "-e", metavar="E", help="transformers, llama.cpp, vllm ..., also with a version and its own flags."
+)
 @device_options
 @workload_options
 @output_options

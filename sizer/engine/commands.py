@@ -175,10 +175,9 @@ def _program(words: Sequence[str]) -> tuple[Program, str, list[str]] | None:
         count = len(program.words)
         if program.kind in kinds and tuple(names[:count]) == program.words:
             return program, path, names[count:]
-    versioned = (
-        next((row for row in programs() if row.words == (re.split(r"[-_]", names[0])[0],)), None) if names else None
-    )
-    return (versioned, path, names[1:]) if versioned is not None and versioned.kind in kinds else None
+    # Programs that carry their build in their name: koboldcpp-linux-x64, koboldcpp_cu12.
+    plain = re.split(r"[-_]", names[0])[0] if names else ""
+    return next(((row, path, names[1:]) for row in programs() if row.words == (plain,)), None)
 
 
 def split_words(text: str) -> list[str]:
@@ -210,12 +209,8 @@ def _engine(start: Started) -> str:
     if name != "llama.cpp" or start.program.dialects != engines()[name].flags:
         return name
     fork = engines()["ik_llama.cpp"]
-    own = any(
-        word.startswith("-")
-        and find_flag(fork.flags, word.partition("=")[0])
-        and not find_flag((name,), word.partition("=")[0])
-        for word in start.words
-    )
+    spelled = [word.partition("=")[0] for word in start.words if word.startswith("-")]
+    own = any(find_flag(fork.flags, word) and not find_flag((name,), word) for word in spelled)
     return fork.name if own or "ik_llama" in start.path else name
 
 

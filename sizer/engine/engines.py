@@ -38,7 +38,7 @@ class Engine:
     fusing of its kernels makes the layers of all models alike.
     `latent_prefill` is `absorbed` where a prompt's latent attention (MLA) works on the latent itself, as in decoding.
     `no_ladder` is why no precisions of it are listed to choose from; empty where `data/ladders.csv` has some.
-    `flags` are the dialects of `data/engine_flags.csv` that it reads, its own first; none where its flags are not known.
+    `flags` are the dialects of `data/engine_flags.csv` that it reads, its own first; none where they are not known.
     `no_precisions` is why none of the table's precisions is its own; empty where `data/methods.csv` names it.
     """
 

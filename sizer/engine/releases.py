@@ -30,10 +30,10 @@ def rule_in_force(rows: Sequence[dict[str, str]], version: str = "", date: str =
 
 
 def version_numbers(text: str) -> tuple[int, ...]:
-    """The numbers at the start of `4.37.2 (torch 2.1)`, none where the text does not start with any."""
+    """The numbers at the start of `4.37.2 (torch 2.1)`, `v0.21` or llama.cpp's build `b7406`; none of other texts."""
     numbers: list[int] = []
     for piece in text.split()[:1]:
-        for number in piece.lstrip("v").split("."):
+        for number in piece.lstrip("vb").split("."):
             if not number.isdigit():
                 break
             numbers.append(int(number))

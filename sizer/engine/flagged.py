@@ -1,0 +1,106 @@
+"""What an engine's flags say of the work and of its memory: options laid over a workload and a memory rule."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from sizer.cache_formats import cache_formats
+from sizer.engine.memory_rules import EngineMemory
+from sizer.engine.options import EngineOptions
+from sizer.errors import UsageError
+from sizer.workload import Split, Workload
+
+CACHE_TYPES = {
+    "f16": "fp16", "f32": "fp32", "float16": "fp16", "float32": "fp32", "bfloat16": "bf16", "half": "fp16",
+    "fp8_e4m3": "fp8", "fp8_e5m2": "fp8", "fp8_inc": "fp8", "q8": "q8_0", "q4": "q4_0", "q5": "q5_0",
+}  # fmt: skip
+"""Engines' own names of cache formats."""
+SPLIT_MODES = {"layer": Split.LAYER, "row": Split.ROW, "tensor": Split.ROW, "graph": Split.ROW}
+"""llama.cpp's ways; `tensor` and ik_llama.cpp's `graph` share each layer's work, as rows do."""
+
+
+def ranks(options: EngineOptions) -> int | None:
+    """How many devices the flags ask for; None where none of them says it."""
+    sizes = (options.tensor_parallel, options.pipeline_parallel, options.data_parallel)
+    if all(size is None for size in sizes):
+        return None
+    tensor, pipeline, data = ((size or 1) for size in sizes)
+    if min(tensor, pipeline, data) < 1:
+        return None  # -1: all the devices there are
+    return tensor * pipeline * (1 if options.attention_data_parallel else data)
+
+
+def split_of(options: EngineOptions) -> Split | None:
+    """The split that flags ask for, or None."""
+    tensor, pipeline = options.tensor_parallel or 1, options.pipeline_parallel or 1
+    if tensor != 1 and pipeline > 1:
+        return Split.TENSOR_AND_PIPELINE
+    if tensor != 1:
+        return Split.TENSOR
+    if pipeline > 1:
+        return Split.PIPELINE
+    if (options.data_parallel or 1) > 1:
+        return Split.EXPERT if options.expert_parallel else Split.DATA
+    return SPLIT_MODES.get(options.split_mode)
+
+
+def cache_type(text: str) -> str:
+    """A cache format of the table by an engine's own name; empty for `auto` and for one that the table lacks."""
+    lowered = text.strip().lower()
+    name = CACHE_TYPES.get(lowered, lowered)
+    return name if name in cache_formats() else ""
+
+
+def with_flags(workload: Workload, options: EngineOptions, *, context_asked: bool = True) -> Workload:
+    """A workload with what the flags say; a context asked for in words of sizer's own stays (`context_asked`).
+
+    Raises UsageError where prompt and output do not fit into the context that a flag allows.
+    """
+    changed: dict[str, object] = {}
+    context = options.context_tokens
+    if context is not None and context > 0 and not context_asked:
+        needed = workload.prompt_tokens + workload.output_tokens
+        if context < needed:
+            raise UsageError(
+                f"the engine's context of {context:,} tokens is shorter than prompt and output together ({needed:,}).",
+                "Ask for a shorter --prompt or --output.",
+            )
+        changed["context_tokens"] = context
+    kind = cache_type(options.k_cache_type)
+    if kind:
+        changed["kv_precision"] = kind
+    split = split_of(options)
+    if split is not None and workload.parallelism is None:
+        changed["parallelism"] = split
+    if options.threads and options.threads > 0 and workload.threads is None:
+        changed["threads"] = options.threads
+    if options.gpu_layers is not None and options.gpu_layers >= 0 and workload.gpu_layers is None:
+        changed["gpu_layers"] = options.gpu_layers
+    return replace(workload, **changed) if changed else workload  # type: ignore[arg-type]
+
+
+def with_options(memory: EngineMemory, options: EngineOptions) -> EngineMemory:
+    """A memory rule with the numbers that flags set: fraction of the device, chunks of a prompt, pages of the cache."""
+    changed: dict[str, object] = {}
+    if options.memory_fraction is not None and memory.device_fraction is not None:
+        if not 0 < options.memory_fraction <= 1:
+            raise UsageError(f"a share of memory is {options.memory_fraction:g}.", "It lies between 0 and 1.")
+        changed["device_fraction"] = options.memory_fraction
+    chunk = options.prefill_chunk_tokens or options.batch_tokens
+    if chunk and chunk > 0 and memory.prefill_chunk_tokens is not None:
+        changed["prefill_chunk_tokens"] = chunk
+    if options.cache_block_tokens and options.cache_block_tokens > 0:
+        changed["kv_block_tokens"] = options.cache_block_tokens
+    return memory._replace(**changed) if changed else memory  # type: ignore[arg-type]
+
+
+def notes_of(options: EngineOptions) -> tuple[str, ...]:
+    """What of the flags was not understood, each with the nearest that is known."""
+    notes = []
+    for text, near in options.unknown:
+        if " " in text:
+            notes.append(f"{text}.")
+        else:
+            hint = f" The nearest is {near}." if near else ""
+            notes.append(f"{text!r} is no flag of {options.engine} that sizer knows: it is left out.{hint}")
+    return tuple(notes)
