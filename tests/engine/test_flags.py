@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import fields
 
 import pytest
@@ -225,7 +226,5 @@ def test_a_command_that_starts_no_engine_is_refused(command: str) -> None:
 )
 def test_no_command_breaks_the_reader(words: list[str], program: str) -> None:
     """Whatever is typed is read or refused in words."""
-    try:
-        read_command([*program.split(), *words])
-    except SizerError as error:
-        assert error.message
+    with suppress(SizerError):
+        assert read_command([*program.split(), *words]).engine
