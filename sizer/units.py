@@ -22,6 +22,8 @@ _BYTES = re.compile(_NUMBER + r"([kmgtp]?)(i?)(b?)", re.IGNORECASE)
 _RATE = re.compile(_NUMBER + r"([kmgtp]?)(i?)b\s*(?:/\s*s|ps)", re.IGNORECASE)
 _FLOPS = re.compile(_NUMBER + r"([kmgtp]?)\s*(?:fl)?ops?(?:/s)?", re.IGNORECASE)
 _WATTS = re.compile(_NUMBER + r"\s*(?:w|watts?)?", re.IGNORECASE)
+_WHOLE = re.compile(r"\s*[+-]?[0-9]{1,30}\s*")
+_TOKENS = re.compile(_NUMBER + r"([km])", re.IGNORECASE)
 _COUNT = re.compile(_NUMBER + r"([kmbgt]?)", re.IGNORECASE)
 
 
@@ -86,6 +88,40 @@ def parse_count(text: str) -> int:
         raise InvalidQuantity(f"{text!r} is not a count.", "Write it as 8B, 128k or 4096.")
     number, prefix = match.groups()
     return round(_scaled(text, number, _COUNT_SCALES[prefix.lower()]))
+
+
+def parse_whole(text: str) -> int:
+    """A whole number as typed, its sign kept: whoever takes it says which range is right.
+
+    >>> parse_whole("-1")
+    -1
+    """
+    if not _WHOLE.fullmatch(text):
+        raise InvalidQuantity(f"{text!r} is no whole number.", "Write it as 4.")
+    return int(text)
+
+
+def parse_tokens(text: str) -> int:
+    """Tokens of `4096` or `32k`: here k is 1,024, as models' contexts are named, and M is 1,048,576.
+
+    >>> parse_tokens("32k")
+    32768
+    """
+    if _WHOLE.fullmatch(text):
+        return int(text)
+    match = _TOKENS.fullmatch(text)
+    if not match:
+        raise InvalidQuantity(f"{text!r} is not a number of tokens.", "Write it as 4096 or 32k (32,768).")
+    return round(_scaled(text, match[1], _BINARY_SCALES[match[2].lower()]))
+
+
+def format_tokens(tokens: int) -> str:
+    """`8192` as it is, from 10,000 in whole k of 1,024 (`128k`), rounded down: a context that is told fits.
+
+    >>> format_tokens(131072)
+    '128k'
+    """
+    return str(tokens) if tokens < 10_000 else f"{tokens // KIB}k"
 
 
 def format_gib(size_bytes: float) -> str:

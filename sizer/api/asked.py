@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from sizer.errors import UsageError, did_you_mean
 from sizer.printable import shown
-from sizer.units import MIB, parse_bytes, parse_count, parse_flops, parse_rate, parse_watts
+from sizer.units import MIB, parse_bytes, parse_flops, parse_rate, parse_tokens, parse_watts, parse_whole
 from sizer.workload import Split, Workload
 
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ def tokens(value: Any) -> Any:
     """Tokens of a number or of text: `32k`, `max` as it is. Raises InvalidQuantity."""
     if not isinstance(value, str):
         return value
-    return "max" if value.strip().lower() == "max" else parse_count(value)
+    return "max" if value.strip().lower() == "max" else parse_tokens(value)
 
 
 def _read(value: Any, parse: Any) -> Any:
@@ -197,11 +197,11 @@ def split_options(options: Mapping[str, Any]) -> tuple[DeviceAsked, WorkAsked, b
         prompt_tokens=tokens(options.get("prompt", 512)),
         output_tokens=tokens(options.get("output", 128)),
         context_tokens=tokens(options.get("context")),
-        batch_size=tokens(options.get("batch", 1)),
+        batch_size=_read(options.get("batch", 1), parse_whole),
         kv_precision=options.get("kv_precision", "fp16"),
         parallelism=options.get("parallel") or None,
-        gpu_layers=options.get("gpu_layers"),
-        threads=options.get("threads"),
+        gpu_layers=_read(options.get("gpu_layers"), parse_whole),
+        threads=_read(options.get("threads"), parse_whole),
     )
     return devices, work, bool(options.get("offline", False))
 

@@ -82,6 +82,13 @@ class _Numbers:
             return None
         return None if value is None else int(value)
 
+    def at_least_one(self, column: str) -> int:
+        """A whole number from 1 up; 1 where the cell is empty."""
+        value = self.whole(column)
+        if value == 0:
+            self.bad = self.bad or f"{column} is 0, which runs nothing"
+        return value or 1
+
 
 def read_measurements(path: Path) -> list[Measurement]:
     """The rows of a CSV or JSON Lines file. InvalidInputFile where it cannot be read as rows."""
@@ -141,10 +148,10 @@ def measurement(row: Mapping[str, Any], number: int = 0) -> Measurement:
         precision=_text(row, "precision"),
         precision_as_printed=_text(row, "precision_as_printed"),
         device=_text(row, "device"),
-        device_count=numbers.whole("device_count") or 1,
+        device_count=numbers.at_least_one("device_count"),
         parallelism=_text(row, "parallelism"),
         threads=numbers.whole("threads") or None,
-        batch=numbers.whole("batch") or 1,
+        batch=numbers.at_least_one("batch"),
         prompt_tokens=numbers.whole("prompt_tokens"),
         context_tokens=numbers.whole("context_tokens"),
         output_tokens=numbers.whole("output_tokens"),

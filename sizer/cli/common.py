@@ -11,7 +11,7 @@ import click
 from sizer.errors import UsageError
 from sizer.printable import printable
 from sizer.report.outputs import FORMATS, Document, write
-from sizer.units import MIB, parse_bytes, parse_count, parse_flops, parse_rate, parse_watts
+from sizer.units import MIB, parse_bytes, parse_flops, parse_rate, parse_tokens, parse_watts, parse_whole
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -59,13 +59,14 @@ class Threshold(click.FloatRange):
 
 SIZE = Quantity("size", _memory)
 RATE = Quantity("rate", parse_rate)
-TOKENS = Quantity("tokens", parse_count)
+TOKENS = Quantity("tokens", parse_tokens)
+WHOLE = Quantity("number", parse_whole)
 PROBABILITY = Threshold(0, 1)
 NOT_NEGATIVE = Threshold(min=0)
 
 
 def _context(text: str) -> int | str:
-    return "max" if text.strip().lower() == "max" else parse_count(text)
+    return "max" if text.strip().lower() == "max" else parse_tokens(text)
 
 
 def _gpu_layers(text: str) -> int | None:
@@ -124,16 +125,16 @@ def workload_options(function: Command) -> Command:
             metavar="TOKENS|max",
             help="Cache length in tokens, or max.  [default: prompt + output]",
         ),
-        click.option("--batch", type=click.IntRange(1, 65536), default=1, show_default=True, help="Sequences at once."),
+        click.option("--batch", type=WHOLE, metavar="N", default="1", show_default=True, help="Sequences at once."),
         click.option("--kv-precision", default="fp16", show_default=True, help="fp16, fp8, q8_0, q4_0 ..."),
-        click.option("--parallel", type=click.Choice(["tensor", "pipeline", "layer"]), help="Several devices."),
+        click.option("--parallel", metavar="tensor|pipeline|layer", help="How several devices share the model."),
         click.option(
             "--gpu-layers",
             type=Quantity("layers", _gpu_layers),
             metavar="N|auto",
             help="Layers on the device, the rest on the host, or auto.",
         ),
-        click.option("--threads", type=click.IntRange(1, 4096), help="CPU threads."),
+        click.option("--threads", type=WHOLE, metavar="N", help="CPU threads."),
     ]
     return _apply(options, function)
 

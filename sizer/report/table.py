@@ -8,7 +8,7 @@ from sizer.answer.records import Estimate
 from sizer.memory.placement import LONGEST_CONTEXT_TOKENS
 from sizer.memory.records import Placement
 from sizer.report.layout import Lay, text_table
-from sizer.units import format_bandwidth, format_count, format_gib, format_rate, format_seconds
+from sizer.units import format_bandwidth, format_count, format_gib, format_rate, format_seconds, format_tokens
 
 HEADERS = ("precision", "engine", "weights", "total", "fits", "max ctx", "decode tok/s", "TTFT")
 
@@ -36,12 +36,10 @@ def fits_text(placement: Placement, layers: int) -> str:
 
 
 def tokens_text(tokens: int | None) -> str:
-    """`8192` as it is, from 10,000 in thousands (`131k`), `any` where no length is too long, `-` where unknown."""
+    """`8192`, `128k`; `any` where no length is too long, `-` where unknown."""
     if tokens is None:
         return "-"
-    if tokens >= LONGEST_CONTEXT_TOKENS:
-        return "any"
-    return str(tokens) if tokens < 10_000 else f"{tokens / 1000:.0f}k"
+    return "any" if tokens >= LONGEST_CONTEXT_TOKENS else format_tokens(tokens)
 
 
 def rate_text(rate: float, low: float | None, high: float | None) -> str:

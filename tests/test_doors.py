@@ -1,0 +1,113 @@
+"""Every door (Python, command line, rows of a sweep) refuses the same values, and with the same words."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from clirun import Run
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import sizer
+from sizer.api.asked import DeviceAsked, WorkAsked, split_options
+from sizer.errors import SizerError, UsageError
+from sizer.workload import Split, Workload
+
+MODEL, DEVICE = "Qwen/Qwen3-8B", "rtx-4090"
+BAD = [
+    # option of Python, option of the command line, column of a sweep, value, what the message names
+    ("batch", "--batch", "batch", 0, "0"),
+    ("batch", "--batch", "batch", -1, "-1"),
+    ("batch", "--batch", "batch", 10**7, "10000000"),
+    ("prompt", "--prompt", "prompt_tokens", -5, "-5"),
+    ("output", "--output", "output_tokens", -1, "-1"),
+    ("context", "--context", None, "long", "long"),
+    ("parallel", "--parallel", "parallelism", "foo", "foo"),
+    ("kv_precision", "--kv-precision", None, "fp3", "fp3"),
+    ("precision", "--precision", "precision", "q99", "q99"),
+    ("engine", "--engine", "engine", "nope", "nope"),
+    ("device", "--device", "device", "Foo 9", "Foo 9"),
+    ("threads", "--threads", "threads", 10**6, "1000000"),
+]
+
+
+def _python(option: str, value: object) -> str:
+    options = {"device": DEVICE, "precision": "q4_k_m", "offline": True, option: value}
+    with pytest.raises(SizerError) as refused:
+        sizer.estimate(MODEL, **options)  # type: ignore[arg-type]
+    assert refused.value.exit_code == 2
+    return refused.value.message
+
+
+@pytest.mark.parametrize("case", BAD, ids=lambda case: f"{case[0]}={case[3]}")
+def test_doors_refuse_alike(run: Run, tmp_path: Path, case: tuple[str, str, str | None, object, str]) -> None:
+    """Python, the command line and a sweep's row name what was given, in one line and the same words."""
+    option, flag, column, value, named = case
+    told = _python(option, value)
+    assert named in told
+    device = [] if option == "device" else ["-d", DEVICE]
+    typed = run("estimate", MODEL, *device, "--offline", f"{flag}={value}")
+    assert typed.code == 2
+    assert told.rstrip(".") in typed.err
+    assert typed.err.count("\n") == 1
+    if column is None:
+        return
+    row = {"model": MODEL, "device": DEVICE, "precision": "q4_k_m", "engine": "llama.cpp", column: value}
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps(row) + "\n")
+    swept = json.loads(run("sweep", str(path), "--json").out)
+    assert named in swept[0]["reason"]
+    assert swept[0]["predicted_decode_tokens_per_s"] is None
+
+
+@given(
+    st.one_of(
+        st.integers(max_value=0),
+        st.integers(min_value=65_537),
+        st.floats(),
+        st.text(max_size=5),
+        st.none(),
+        st.booleans(),
+        st.lists(st.integers(), max_size=2),
+    )
+)
+@settings(max_examples=200, deadline=None)
+def test_no_bad_batch_makes_a_workload(value: object) -> None:
+    """Whatever is no whole number from 1 to 65,536 is refused where a workload is made."""
+    with pytest.raises(UsageError, match="batch"):
+        Workload(batch_size=value)  # type: ignore[arg-type]
+
+
+@given(st.one_of(st.floats(max_value=0), st.just(float("nan")), st.just(float("inf")), st.text(max_size=3)))
+def test_no_bad_bandwidth_describes_a_device(value: object) -> None:
+    """A bandwidth that is not positive and finite is refused where the question is made."""
+    with pytest.raises(UsageError, match="bandwidth"):
+        DeviceAsked(bandwidth_bytes_per_s=value)  # type: ignore[arg-type]
+
+
+def test_splits_have_one_meaning() -> None:
+    """A split works within layers, by whole layers, or is a copy on each device: one of the three."""
+    for split in Split:
+        assert split.within_layers + split.whole_layers + (split is Split.DATA) == 1
+
+
+def test_unknown_option_names_the_nearest() -> None:
+    """A misspelt keyword is a TypeError that offers the one meant."""
+    with pytest.raises(TypeError, match="batch"):
+        split_options({"bacth": 4})
+
+
+def test_context_shorter_than_the_work_is_refused_where_it_is_made() -> None:
+    """Prompt and output must fit the context."""
+    with pytest.raises(UsageError, match="shorter"):
+        WorkAsked(prompt_tokens=1000, context_tokens=1001)
+
+
+def test_text_is_read_as_the_command_line_reads_it() -> None:
+    """Sizes and counts may be text in Python too."""
+    devices, work, _ = split_options({"memory_bytes": "24GiB", "bandwidth_bytes_per_s": "936GB/s", "context": "32k"})
+    assert devices.memory_bytes == 24 * 2**30
+    assert devices.bandwidth_bytes_per_s == 936e9
+    assert work.workload().context_tokens == 32_768
