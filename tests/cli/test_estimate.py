@@ -148,7 +148,7 @@ ERRORS = [
     (("estimate", LLAMA, "-d", "a100", "--context", "100", "--offline"), 2, "100"),
     (("estimate", LLAMA, "-d", "a100", "--kv-precision", "q9", "--offline"), 2, "q9"),
     (("estimate", LLAMA, "-d", "a100", "--gpu-layers", "some", "--offline"), 2, "some"),
-    (("estimate", LLAMA, "-d", "a100", "--prompt", "-5", "--offline"), 2, "--prompt '-5'"),
+    (("estimate", LLAMA, "-d", "a100", "--prompt", "-5", "--offline"), 2, "prompt is -5"),
     (("estimate", LLAMA, "-d", "a100", "--memory", "24", "--offline"), 2, "24GiB"),
     (("estimate", LLAMA, "-d", "a100", "--acceptance", "nan", "--offline"), 2, "nan"),
     (("estimate", LLAMA, "-d", "a100", "--json", "--format", "csv"), 2, "--format csv"),
