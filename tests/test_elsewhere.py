@@ -22,8 +22,8 @@ names = [found.name for found in pkgutil.walk_packages(sizer.__path__, "sizer.")
 for name in names:
     importlib.import_module(name)
 import os
-from sizer.device import machine
-print(len(names), eval("hasattr(os, 'killpg')", {"os": os, "__name__": "sizer.x"}), machine.Edge().system)
+from sizer.device import edge
+print(len(names), eval("hasattr(os, 'killpg')", {"os": os, "__name__": "sizer.x"}), edge.Edge().system)
 """
 DRIVE = """
 import contextlib, io, json, sys

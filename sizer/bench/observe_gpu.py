@@ -45,7 +45,7 @@ def judge_gpus(uuids: Sequence[str], before: HeldDown, elapsed_s: float) -> list
 
 def _handles(uuids: Sequence[str]) -> list[tuple[str, Any, Any]]:
     """The driver's handle of each GPU; nothing without a driver. UUIDs, because CUDA may number the GPUs otherwise."""
-    from sizer.device.machine import load_nvml
+    from sizer.device.edge import load_nvml
 
     pynvml = load_nvml() if uuids else None
     found: list[tuple[str, Any, Any]] = []

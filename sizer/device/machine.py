@@ -1,15 +1,10 @@
-"""The records that this machine becomes, and the edge through which it is looked at (replaced in tests)."""
+"""The records that this machine becomes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
 
-COMMAND_TIMEOUT_S = 10
-# One of these is there with any NVIDIA driver on Linux (the last is Windows's): without, the library is not loaded.
-NVIDIA_DRIVER = ("/dev/nvidiactl", "/proc/driver/nvidia", "/dev/nvhost-gpu", "/dev/nvmap", "/dev/dxg")
+from sizer.device.evidence import Evidence
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +12,9 @@ class Gpu:
     """One accelerator that can be seen: a card, a MIG instance of one, or the GPU of a chip with unified memory.
 
     `clock_bytes_per_s` is bus width times memory clock, as the driver tells them. `processes` counts others that
-    compute on it. `shared_memory_bytes` is what it may take of the system's memory besides its own.
+    compute on it. `shared_memory_bytes` is what it may take of the system's memory besides its own. `integrated` is one
+    in the processor, without memory of its own but a carve-out; `pci_id` is `vendor:device` in hexadecimal, `kind` gpu,
+    npu or tpu, `told_by` the source of name and memory.
     """
 
     name: str
@@ -33,6 +30,10 @@ class Gpu:
     pcie_generation: int | None = None
     pcie_lanes: int | None = None
     processes: int | None = None
+    integrated: bool = False
+    pci_id: str = ""
+    kind: str = "gpu"
+    told_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +41,13 @@ class Machine:
     """This machine as a program in it sees it.
 
     `memory_bytes` is the smaller of the physical memory and the container's limit, `available_bytes` what is free of
-    it. `cores` are physical, `threads` logical; `usable_cores` is what affinity and the container's quota leave.
-    `numa_nodes_bytes` is the memory of each node, `mem_channels` and `mem_mts` the installed modules where they can be
-    read. `product` is the board's or the cloud's name for it, `wired_limit_bytes` Apple's limit on GPU memory where one
-    was set.
+    it. `cores` are physical, of which `fast_cores` are the fast kind where there are two; `threads` are logical;
+    `usable_cores` is what affinity and the container's quota leave. `numa_nodes_bytes` is the memory of each node with
+    CPUs, `memory_only_nodes_bytes` of each without (HBM, CXL, a GPU's). `mem_channels` (of 64 bits) and `mem_mts` are
+    the installed modules where they can be read, `mem_modules` how many there are, `mem_type` what kind. `product` is
+    the board's or the cloud's name for it, `wired_limit_bytes` Apple's limit on GPU memory where one was set, `npus`
+    the neural processors that the system names, `hidden` what the environment hides. `evidence` says who told what,
+    `doubts` says where two sources differ, and what does not answer.
     """
 
     os: str
@@ -54,6 +58,7 @@ class Machine:
     architecture: str = ""
     sockets: int = 1
     cores: int | None = None
+    fast_cores: int | None = None
     threads: int | None = None
     usable_cores: float | None = None
     instruction_sets: tuple[str, ...] = ()
@@ -62,80 +67,19 @@ class Machine:
     physical_memory_bytes: int | None = None
     available_bytes: int | None = None
     numa_nodes_bytes: tuple[int, ...] = ()
-    mem_channels: int | None = None
+    memory_only_nodes_bytes: tuple[int, ...] = ()
+    mem_channels: float | None = None
     mem_mts: int | None = None
+    mem_modules: int | None = None
+    mem_type: str = ""
     product: str = ""
     virtual: bool = False
+    wsl: bool = False
+    low_power: bool = False
     unified_memory: bool = False
     wired_limit_bytes: int | None = None
     gpus: tuple[Gpu, ...] = ()
-
-
-def run_command(command: list[str]) -> str:
-    """What a command prints, empty where it is missing, fails or takes too long."""
-    import shutil
-    import subprocess
-
-    if shutil.which(command[0]) is None:
-        return ""
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=COMMAND_TIMEOUT_S, check=False)  # noqa: S603
-    except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
-        return ""
-    return done.stdout if done.returncode == 0 else ""
-
-
-def load_nvml() -> Any | None:
-    """NVIDIA's management library, initialised; None without one or without a driver."""
-    if _system() == "Linux" and not any(Path(place).exists() for place in NVIDIA_DRIVER):
-        return None
-    try:
-        import pynvml
-
-        pynvml.nvmlInit()
-    except Exception:
-        # NVML raises its own tree, the loader OSError; whatever it is, there is no NVIDIA GPU to speak to.
-        return None
-    return pynvml
-
-
-def _system() -> str:
-    import platform
-
-    return platform.system()
-
-
-def _environment() -> Mapping[str, str]:
-    import os
-
-    return os.environ
-
-
-@dataclass(frozen=True, slots=True)
-class Edge:
-    """Everything outside that detection looks at: files under `root`, commands, NVML, the environment."""
-
-    root: Path = Path("/")
-    system: str = field(default_factory=_system)
-    run: Callable[[list[str]], str] = run_command
-    nvml: Callable[[], Any | None] = load_nvml
-    environment: Mapping[str, str] = field(default_factory=_environment)
-
-    def read(self, path: str) -> str:
-        """A file's text, empty where it cannot be read."""
-        try:
-            return (self.root / path.lstrip("/")).read_text(encoding="utf-8", errors="replace").strip("\0\n ")
-        except OSError:
-            return ""
-
-    def glob(self, pattern: str) -> list[Path]:
-        """Paths below the root, sorted."""
-        try:
-            return sorted(self.root.glob(pattern.lstrip("/")))
-        except OSError:
-            return []
-
-    def number(self, path: str) -> int | None:
-        """A file that holds one number, None for any other."""
-        text = self.read(path)
-        return int(text, 0) if text[:2] == "0x" else int(text) if text.lstrip("-").isdigit() else None
+    npus: tuple[str, ...] = ()
+    hidden: tuple[str, ...] = ()
+    evidence: tuple[Evidence, ...] = ()
+    doubts: tuple[str, ...] = ()

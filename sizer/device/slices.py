@@ -9,6 +9,7 @@ from dataclasses import replace
 from sizer.device.lookup import Found
 from sizer.device.records import Device
 from sizer.device.usable import usable_memory_bytes
+from sizer.tables import read_rows
 from sizer.units import GIB, MIB
 
 # Memory slices and compute slices of a GPU that MIG can cut: NVIDIA's MIG user guide, "Supported MIG profiles".
@@ -21,6 +22,11 @@ DIES = {"mi250": 2, "mi250x": 2}
 
 _MIG = re.compile(r"[\s(-]*(?:\bmig[\s-]*)?\b([1-7])g\.(\d{1,3})gb(?:\+me)?\b.*", re.IGNORECASE | re.DOTALL)
 _VGPU = re.compile(r"[\s-]+(\d{1,3})[qcba]\b.*", re.IGNORECASE | re.DOTALL)
+_VGPU_GUEST = re.compile(
+    r"(?:GRID|NVIDIA)\s+(?P<card>(?:RTX\s?)?[A-Z]{0,4}\d{1,4}[A-Z]{0,2})-(?:(?P<slices>[1-7])-)?(?P<memory>\d{1,3})(?:Q|C|B|A)(?:ME)?"
+    r"(?:\s+MIG\b.*)?",
+    re.IGNORECASE,
+)
 _GCD = re.compile(r"[\s(-]*\b(?:1\s*)?gcd\b\)?", re.IGNORECASE)
 
 
@@ -96,3 +102,20 @@ def _scaled(device: Device, bandwidth: float, compute: float, memory_bytes: int 
         peak_flops_per_s={name: peak * compute for name, peak in device.peak_flops_per_s.items()},
         interconnect_bytes_per_s=None,
     )
+
+
+def virtual_card(text: str, find: Callable[[str], Found | None]) -> Found | None:
+    """The card behind a vGPU as its guest names it (`GRID T4-16Q`, `NVIDIA A100-2-10C`), None for other text.
+
+    A profile with two numbers is a MIG instance; the others share the card's time, and each has its full bandwidth when
+    it runs alone. Source: NVIDIA's Virtual GPU Software User Guide, "Virtual GPU Types".
+    """
+    match = _VGPU_GUEST.fullmatch(text.strip())
+    if match is None:
+        return None
+    name, compute, memory_gib = match["card"], match["slices"], int(match["memory"])
+    meaning = next((row["means"] for row in read_rows("vgpu_cards.csv") if row["card"] == name.upper()), name)
+    whole = find(meaning)
+    if whole is None or whole.device.vendor != "nvidia":
+        return None
+    return _instance(whole, int(compute), memory_gib) if compute else _vgpu(whole, memory_gib)

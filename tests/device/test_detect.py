@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from sizer.device import measured
+from sizer.device.cgroups import memory_limit
 from sizer.device.detect import detect, this_target
-from sizer.device.detect_cpu import memory_limit
-from sizer.device.machine import Edge
+from sizer.device.edge import Edge
 from sizer.device.usable import usable_memory_bytes
 from sizer.errors import UnknownDevice
 from sizer.units import GB, GIB, MIB
@@ -284,7 +284,10 @@ def test_mig_instances_are_the_devices(tmp_path: Path) -> None:
     assert device.bandwidth_bytes_per_s == pytest.approx(2039 * GB / 8)
 
 
-@pytest.mark.parametrize(("visible", "count"), [("", 0), ("1", 1), ("0,1", 2), ("GPU-NVIDIA L4", 2), ("GPU-other", 0)])
+@pytest.mark.parametrize(
+    ("visible", "count"),
+    [("", 0), ("1", 1), ("0,1", 2), ("GPU-NVIDIA L4", 1), ("GPU-other", 0), ("1,-1,0", 1), ("0,7,1", 1)],
+)
 def test_hidden_gpus_are_not_seen(visible: str, count: int, tmp_path: Path) -> None:
     """CUDA_VISIBLE_DEVICES hides cards, by number and by UUID."""
     gpus = (card("NVIDIA L4", 23034), card("NVIDIA L4", 23034))
@@ -333,7 +336,7 @@ def test_amd_apu_by_gfx_id(name: str, tmp_path: Path) -> None:
     edge = linux(tmp_path, amd_files(32, 80, 110501), gib=96, run=printed({"rocm-smi": names}))
     target = this_target(machine=detect(edge))
     assert (target.device.key, target.device.kind) == ("ryzen-ai-max-plus-395", "apu")
-    assert target.device.memory_bytes == 96 * GIB
+    assert usable_memory_bytes(target.device) == (32 + 80) * GIB
     assert target.host_link == ""
 
 
@@ -353,7 +356,10 @@ def test_intel_card_by_lspci(tmp_path: Path) -> None:
     files = {f"{base}/vendor": "0x8086", f"{base}/device": "0x56a0", f"{base}/lmem_total_bytes": str(16 * GIB)}
     files |= {"/sys/class/drm/card0/device/vendor": "0x8086", "/sys/class/drm/card0/device/device": "0x4680"}
     machine = detect(linux(tmp_path, files, run=printed({"lspci": line})))
-    assert [gpu.name for gpu in machine.gpus] == ["Arc A770"]
+    assert [(gpu.name, gpu.integrated) for gpu in machine.gpus] == [
+        ("Intel Arc A770", False),
+        ("Intel UHD Graphics 770", True),
+    ]
     assert this_target(machine=machine).device.key == "arc-a770"
 
 

@@ -1,0 +1,109 @@
+"""A hundred machines by what their tools print: the right device, memory and bandwidth of each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import machinefile
+import pytest
+
+from sizer.device import measured
+from sizer.device.detect import detect, this_target
+from sizer.device.machine import Machine
+from sizer.device.records import Target
+from sizer.device.usable import usable_memory_bytes
+from sizer.units import GB, GIB
+
+NAMES = machinefile.names()
+MEMORY_WITHIN = 0.01
+
+
+@pytest.fixture(autouse=True)
+def _no_stored_probe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test sees a probe of the real machine."""
+    monkeypatch.setattr(measured, "folder", lambda: tmp_path / "data")
+
+
+def _near(told: float | None, right: float | None) -> bool:
+    if told is None or right is None:
+        return told is right
+    return abs(told / right - 1) <= MEMORY_WITHIN
+
+
+def _gib(size_bytes: int | None) -> float | None:
+    return None if size_bytes is None else size_bytes / GIB
+
+
+def _gbs(bytes_per_s: float | None) -> float | None:
+    return None if bytes_per_s is None else bytes_per_s / GB
+
+
+def _left(machine: Machine, target: Target) -> list[str]:
+    return [gpu.name for gpu in machine.gpus if gpu.integrated and target.device.kind not in {"apu", "sbc"}]
+
+
+def wrong(machine: Machine, target: Target, expect: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """What is told and what is right, where they differ."""
+    device, host = target.device, target.host
+    keys = {expect["device"], *expect.get("key_any", ())}
+    told = {
+        "device": device.key if device.key not in keys else expect["device"],
+        "kind": device.kind,
+        "count": target.count,
+        "others": [other.key for other in target.others],
+        "basis": device.bandwidth_basis,
+        "host": host.key if host else None,
+        "host_count": target.host_count,
+        "link": target.link,
+        "left": _left(machine, target),
+        "npus": list(machine.npus),
+        "virtual": machine.virtual,
+        "wsl": machine.wsl,
+        "low_power": machine.low_power,
+        "cores": machine.cores,
+        "fast_cores": machine.fast_cores,
+        "usable_cores": machine.usable_cores,
+        "memory_only_nodes": len(machine.memory_only_nodes_bytes),
+        "os": machine.os,
+        "told_by": machine.gpus[0].told_by if machine.gpus else "",
+    }
+    usual = {"kind": "gpu", "count": 1, "others": []}
+    found = {name: (told[name], right) for name, right in {**usual, **expect}.items() if told.get(name, right) != right}
+    if "kind_any" in expect and device.kind in expect["kind_any"]:
+        found.pop("kind", None)
+    sizes = {
+        "memory_gib": _gib(device.memory_bytes),
+        "usable_gib": _gib(usable_memory_bytes(device)),
+        "bandwidth_gbs": _gbs(device.bandwidth_bytes_per_s),
+        "host_gbs": _gbs(host.bandwidth_bytes_per_s) if host else None,
+    }
+    found |= {
+        name: (size, expect[name]) for name, size in sizes.items() if name in expect and not _near(size, expect[name])
+    }
+    texts = {"doubt": machine.doubts, "hidden": machine.hidden, "note": target.notes}
+    found |= {
+        name: (said, expect[name])
+        for name, said in texts.items()
+        if name in expect and not any(expect[name] in text for text in said)
+    }
+    if "doubt" not in expect and machine.doubts:
+        found["doubts"] = (machine.doubts, ())
+    return found
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_machine_is_told_right(name: str, tmp_path: Path) -> None:
+    """Device, memory, bandwidth, host and what is said of it are those of the file's `expect`."""
+    recorded = machinefile.read(name)
+    machine = detect(recorded.edge(tmp_path))
+    assert wrong(machine, this_target(machine=machine), recorded.expect) == {}
+
+
+def test_there_are_many_kinds() -> None:
+    """At least sixty machines, of every system, each with a line that says what it stands for."""
+    recorded = [machinefile.read(name) for name in NAMES]
+    assert len(recorded) >= 60
+    assert {machine.system for machine in recorded} >= {"Windows", "Linux", "Darwin"}
+    assert all("device" in machine.expect and "memory_gib" in machine.expect for machine in recorded)
+    assert all(machine.about for machine in recorded)
