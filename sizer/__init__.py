@@ -3,9 +3,43 @@
 >>> import sizer
 >>> sizer.estimate("Qwen/Qwen3-8B", device="rtx-4090", precision="q4_k_m", offline=True).estimates[0].memory.fits
 True
+
+Each function's module is imported when the function is first asked for: the command line pays only for what it runs.
 """
 
-from sizer.api import bench, estimate, fit, hardware, probe, recommend
-from sizer.errors import SizerError
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sizer.api.advice import fit, hardware, recommend
+    from sizer.api.estimates import estimate
+    from sizer.api.machine import bench, probe
+    from sizer.errors import SizerError
+
+_PLACES = {
+    "SizerError": "sizer.errors",
+    "bench": "sizer.api.machine",
+    "estimate": "sizer.api.estimates",
+    "fit": "sizer.api.advice",
+    "hardware": "sizer.api.advice",
+    "probe": "sizer.api.machine",
+    "recommend": "sizer.api.advice",
+}
 
 __all__ = ["SizerError", "bench", "estimate", "fit", "hardware", "probe", "recommend"]
+
+
+def __getattr__(name: str) -> Any:
+    """The public name, imported now (PEP 562)."""
+    if name not in _PLACES:
+        raise AttributeError(f"module 'sizer' has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(_PLACES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

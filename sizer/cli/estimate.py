@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sizer.api import DeviceAsked, WorkAsked, estimates, targets
+from sizer.api.asked import DeviceAsked, WorkAsked
+from sizer.api.estimates import estimates, targets
 from sizer.cli.common import PROBABILITY, device_options, output_options, show, talk, workload_options
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from sizer.answer.records import Estimate
-from sizer.api import DeviceAsked, WorkAsked, estimates, targets
+from sizer.api.asked import DeviceAsked, WorkAsked
+from sizer.api.estimates import estimates, targets
 from sizer.device.detect import detect, this_target
 from sizer.device.local_ratios import MOST_KEPT, recall, remember
 from sizer.device.measured import folder

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sizer.api import DeviceAsked, targets
+from sizer.api.asked import DeviceAsked
+from sizer.api.estimates import targets
 from sizer.device.catalogue import find, override
 from sizer.device.records import Device, Target
 from sizer.device.usable import as_sold, free_memory_bytes, usable_memory_bytes
