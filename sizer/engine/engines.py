@@ -38,6 +38,8 @@ class Engine:
     fusing of its kernels makes the layers of all models alike.
     `latent_prefill` is `absorbed` where a prompt's latent attention (MLA) works on the latent itself, as in decoding.
     `no_ladder` is why no precisions of it are listed to choose from; empty where `data/ladders.csv` has some.
+    `refuses` is what it does not start with: a `pool` too small for one sequence of the longest context, a `length`
+    beyond the model's own, `heads` that its ranks do not divide.
     `flags` are the dialects of `data/engine_flags.csv` that it reads, its own first; none where they are not known.
     `no_precisions` is why none of the table's precisions is its own; empty where `data/methods.csv` names it.
     """
@@ -55,6 +57,7 @@ class Engine:
     latent_prefill: str
     no_ladder: str
     no_precisions: str
+    refuses: frozenset[str]
     flags: tuple[str, ...]
     source: str
 
@@ -210,6 +213,7 @@ def _engine(row: dict[str, str]) -> Engine:
         latent_prefill=row["latent_prefill"],
         no_ladder=row["no_ladder"],
         no_precisions=row["no_precisions"],
+        refuses=frozenset(row["refuses"].split()),
         flags=tuple(row["flags"].split()),
         source=row["source"],
     )

@@ -1,0 +1,95 @@
+"""Writing flags: a field of `EngineOptions` and its value, as the engine's own words. The same rows read them back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from sizer.engine.flag_table import Flag, flag_setting, flags_of
+from sizer.engine.flag_values import READERS, WITHOUT_VALUE
+from sizer.errors import UsageError
+from sizer.units import GIB, MIB
+
+LONG_NAMES = frozenset({"vllm", "sglang", "tensorrt-llm", "mlx-lm", "transformers", "exllama", "koboldcpp"})
+"""Dialects that are written with long flags; llama.cpp's short forms are what people type."""
+
+
+def written(dialects: Sequence[str], field: str, value: Any, version: str = "") -> list[str]:
+    """The words that set a field to a value, for an engine that reads these dialects.
+
+    Raises UsageError where the engine has no flag for it.
+    """
+    for flag in (flag for dialect in dialects for flag in flags_of(dialect)):
+        if not flag.lacks(version) and (switch := _switch(flag, field, value)) is not None:
+            return [switch]
+    flag_found = flag_setting(dialects, field, version)
+    if flag_found is None:
+        raise UsageError(f"{dialects[0] if dialects else 'the engine'} has no flag for {field}.", "")
+    text = _text(flag_found, value)
+    spelled = _spelled(flag_found)
+    return [spelled, *text.split("\0")] if spelled.startswith("-") else [f"{spelled}={text}"]
+
+
+def has_flag(dialects: Sequence[str], field: str, version: str = "") -> bool:
+    """Whether an engine has a flag that takes a value for the field."""
+    return flag_setting(dialects, field, version) is not None
+
+
+def written_all(dialects: Sequence[str], fields: Mapping[str, Any], version: str = "") -> list[str]:
+    """The words of several fields, in their order; a flag that sets two of them (keys and values) stands once."""
+    words: list[str] = []
+    done: set[str] = set()
+    for field, value in fields.items():
+        if field in done:
+            continue
+        flag = flag_setting(dialects, field, version)
+        done |= set(flag.sets) if flag is not None and all(fields.get(name) == value for name in flag.sets) else {field}
+        words += written(dialects, field, value, version)
+    return words
+
+
+def _switch(flag: Flag, field: str, value: Any) -> str | None:
+    """The spelling of a switch that sets the field to this very value, or None."""
+    if flag.kind not in WITHOUT_VALUE:
+        return None
+    constant = {True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool) else str(value)
+    if f"{field}={constant}" in flag.sets:
+        return _spelled(flag)
+    if field in flag.sets and isinstance(value, bool):
+        positive = value is not (flag.kind == "not")
+        return _spelled(flag) if positive else "--no-" + _spelled(flag).removeprefix("--")
+    return None
+
+
+def _spelled(flag: Flag) -> str:
+    long = next((text for text in flag.spellings if text.startswith("--")), "")
+    return long if long and flag.dialect in LONG_NAMES else flag.spellings[0]
+
+
+def _text(flag: Flag, value: Any) -> str:
+    """A value as the flag's kind reads it. Raises UsageError for a flag that takes none."""
+    if flag.kind not in READERS:
+        raise UsageError(f"{flag.name} takes no value.", "")
+    if flag.kind in _WRITERS and not isinstance(value, bool):
+        return _WRITERS[flag.kind](value)
+    return _plain(value, "\0" if flag.kind.endswith("+") else ",")
+
+
+def _plain(value: Any, between: str = ",") -> str:
+    if isinstance(value, tuple):
+        return between.join(_plain(part) for part in value)
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+_WRITERS: dict[str, Callable[[Any], str]] = {
+    "mib": lambda size: str(-(-int(size) // MIB)) if size >= 0 else "-1",
+    "gib": lambda size: f"{size / GIB:g}",
+    "layers": lambda count: "999" if count == -1 else str(count),
+    "places": lambda pairs: ",".join(f"{pattern}={place}" for pattern, place in pairs),
+    "limits": lambda pairs: ",".join(f"{place}={size}B" for place, size in pairs),
+    "kobold_kv": lambda kind: {"f16": "0", "q8_0": "1", "q4_0": "2"}.get(kind, kind),
+    "exl_cache": str.upper,
+}
+"""Kinds whose text is not the value itself."""

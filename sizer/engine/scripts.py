@@ -1,0 +1,201 @@
+"""What a user pastes becomes one launch of an engine: a command, a script of several, a Modelfile or Python code.
+
+A script's conversions are followed (`llama-quantize IN OUT TYPE`, `mlx_lm.convert`), so that a file which it makes is
+known by what it is made from. Nothing is run: Python code is read as a syntax tree, for the arguments of a few calls.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from sizer.engine.commands import read_command, split_words, started
+from sizer.engine.options import EngineOptions
+from sizer.errors import UsageError
+
+MOST_CHARACTERS = 100_000
+MODELFILE = "Modelfile"
+_HEREDOC = re.compile(r"cat\s*>\s*(\S+)\s*<<-?\s*(['\"]?)(\w+)\2[ \t]*\n(.*?)\n\3[ \t]*(?=\n|$)", re.DOTALL)
+_OPERATORS = ";&|"
+_PYTHON = re.compile(r"^\s*(from|import) (transformers|vllm|sglang|torch|tensorrt_llm)\b", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """What is started: an engine's options, and the precision where a conversion names it."""
+
+    options: EngineOptions
+    precision: str = ""
+
+
+@dataclass
+class _Script:
+    """What the commands before the launch have set up."""
+
+    files: dict[str, str] = field(default_factory=dict)
+    environment: list[str] = field(default_factory=list)
+    created: dict[str, str] = field(default_factory=dict)
+    made: dict[str, tuple[str, str]] = field(default_factory=dict)
+
+
+def read_launch(words: Sequence[str], *, files_allowed: bool = True) -> Launch:
+    """The launch of a command's words, or of one text that holds a whole script. Raises UsageError.
+
+    `files_allowed` lets `ollama create -f FILE` read a Modelfile of this machine.
+    """
+    if sum(len(word) for word in words) > MOST_CHARACTERS:
+        raise UsageError("the command is too long.", f"At most {MOST_CHARACTERS:,} characters are read.")
+    text = words[0] if len(words) == 1 else ""
+    if _PYTHON.search(text):
+        from sizer.engine.python_code import read_python
+
+        return Launch(read_python(text))
+    script = _Script()
+    if not re.search(r"\s", text):
+        return _launch([list(words)], script, files_allowed)
+    text = _HEREDOC.sub(lambda found: script.files.update({found[1]: found[4]}) or "", text)
+    if re.match(r"\s*FROM \S", text):
+        script.files[MODELFILE] = text
+        created = ["ollama", "create", "model", "-f", MODELFILE]
+        return _launch([created, ["ollama", "run", "model"]], script, files_allowed)
+    return _launch(_commands(text), script, files_allowed)
+
+
+def _commands(text: str) -> list[list[str]]:
+    """The commands of a script, each as its words."""
+    commands: list[list[str]] = []
+    for line in text.replace("\\\r\n", " ").replace("\\\n", " ").splitlines():
+        lexer = shlex.shlex(line, posix=True, punctuation_chars=_OPERATORS)
+        lexer.whitespace_split = True
+        commands.append([])
+        try:
+            for word in lexer:
+                if word and set(word) <= set(_OPERATORS):
+                    commands.append([])
+                else:
+                    commands[-1].append(word)
+        except ValueError:
+            commands[-1] = split_words(line)
+    return [command for command in commands if command]
+
+
+def _launch(commands: Sequence[list[str]], script: _Script, files_allowed: bool) -> Launch:
+    """The first command that starts an engine, with what those before it set up. Raises UsageError."""
+    refused: UsageError | None = None
+    for words in commands:
+        if words[0] == "export":
+            script.environment += words[1:]
+            continue
+        convert = CONVERSIONS.get(Path(words[0]).name) or CONVERSIONS.get(Path(words[1]).name if len(words) > 1 else "")
+        if convert is not None:
+            convert(words, script)
+            continue
+        try:
+            start = started(words)
+        except UsageError as error:
+            refused = refused or error
+            continue
+        if start.program.words == ("ollama", "serve") and len(commands) > 1:
+            script.environment += start.environment
+        elif start.program.words == ("ollama", "create"):
+            _create(start.words, script, files_allowed)
+        else:
+            return _finish(words, script)
+    raise refused or UsageError("the script starts no engine.", "Give a command such as 'vllm serve MODEL'.")
+
+
+def _create(words: Sequence[str], script: _Script, files_allowed: bool) -> None:
+    """`ollama create NAME -f FILE`."""
+    rest = list(words)
+    name = next((word for word in rest if not word.startswith("-")), "")
+    position = next((index for index, word in enumerate(rest) if word in {"-f", "--file"}), None)
+    file = rest[position + 1] if position is not None and position + 1 < len(rest) else MODELFILE
+    if file not in script.files and files_allowed and Path(file).is_file():
+        script.files[file] = Path(file).read_text(encoding="utf-8", errors="replace")[:MOST_CHARACTERS]
+    if file not in script.files:
+        raise UsageError(f"there is no Modelfile {file!r}.", "Paste its text, or give the path.")
+    script.created[name] = file
+
+
+def _finish(words: Sequence[str], script: _Script) -> Launch:
+    """The launch of a command, its model followed to what it was made from."""
+    options = read_command([*script.environment, *words])
+    if options.engine == "ollama" and options.model in script.created:
+        lines = script.files[script.created[options.model]].splitlines()
+        source = next((line.split(maxsplit=1)[1].strip() for line in lines if line.upper().startswith("FROM ")), "")
+        parameters = [line.split(maxsplit=2)[1:] for line in lines if re.match(r"(?i)parameter \S+ \S", line)]
+        extra = [f"{name}={value.strip()}" for name, value in parameters]
+        options = replace(read_command([*script.environment, *words, *extra]), model=source)
+    source, precision = script.made.get(_plain(options.model), (options.model, ""))
+    return Launch(replace(options, model=source), precision)
+
+
+def _plain(path: str) -> str:
+    return path.removeprefix("./")
+
+
+def _value(words: Sequence[str], *names: str) -> str:
+    """The value of a flag among words, `--a b` or `--a=b`; empty where it is not given."""
+    for index, word in enumerate(words):
+        if word in names and index + 1 < len(words):
+            return words[index + 1]
+        if word.partition("=")[0] in names and "=" in word:
+            return word.partition("=")[2]
+    return ""
+
+
+def _source(script: _Script, name: str) -> str:
+    return script.made.get(_plain(name), (name, ""))[0]
+
+
+def _download(words: Sequence[str], script: _Script) -> None:
+    """`hf download REPOSITORY [FILE] --local-dir DIR`."""
+    plain = [word for word in words[2:] if not word.startswith("-")]
+    folder = _value(words, "--local-dir")
+    if plain and folder:
+        script.made[_plain(folder)] = (plain[0], "")
+
+
+def _to_gguf(words: Sequence[str], script: _Script) -> None:
+    """`convert_hf_to_gguf.py MODEL --outfile FILE --outtype TYPE`."""
+    start = next(index for index, word in enumerate(words) if Path(word).name.startswith("convert"))
+    made, kind = _value(words, "--outfile"), _value(words, "--outtype") or "bf16"
+    values = {_value(words, name) for name in ("--outfile", "--outtype", "--remote")}
+    plain = [word for word in words[start + 1 :] if not word.startswith("-") and word not in values - {""}]
+    model = _value(words, "--remote") or (plain[0] if plain else "")
+    if model and made:
+        script.made[_plain(made)] = (_source(script, model), kind)
+
+
+def _quantize(words: Sequence[str], script: _Script) -> None:
+    """`llama-quantize [FLAGS] IN OUT TYPE [THREADS]`."""
+    plain = [word for word in words[1:] if not word.startswith("-")]
+    found = next((index for index, word in enumerate(plain) if word.lower().endswith(".gguf")), None)
+    if found is not None and len(plain) > found + 2:
+        script.made[_plain(plain[found + 1])] = (_source(script, plain[found]), plain[found + 2].lower())
+
+
+def _to_mlx(words: Sequence[str], script: _Script) -> None:
+    """`mlx_lm.convert --hf-path MODEL -q --q-bits 4 --mlx-path FOLDER`."""
+    model, made = _value(words, "--hf-path", "--model"), _value(words, "--mlx-path") or "mlx_model"
+    quantized = "-q" in words or "--quantize" in words
+    mode = _value(words, "--q-mode")
+    bits = _value(words, "--q-bits") or "4"
+    group = _value(words, "--q-group-size")
+    name = mode if mode in {"mxfp4", "nvfp4"} else f"mlx-{bits}bit" + (f"-g{group}" if group and group != "64" else "")
+    if model:
+        script.made[_plain(made)] = (model, name if quantized else "")
+
+
+CONVERSIONS: dict[str, Callable[[Sequence[str], _Script], None]] = {
+    "hf": _download,
+    "huggingface-cli": _download,
+    "convert_hf_to_gguf.py": _to_gguf,
+    "convert-hf-to-gguf.py": _to_gguf,
+    "llama-quantize": _quantize,
+    "mlx_lm.convert": _to_mlx,
+}
+"""Programs that make or fetch a model, and how they are followed."""
