@@ -15,7 +15,8 @@ from sizer.device.records import Target
 from sizer.engine.engines import Engine, find_engine
 from sizer.engine.flag_table import flag_setting
 from sizer.engine.flag_text import written_all
-from sizer.engine.flagged import with_flags
+from sizer.engine.flagged import ranks, with_flags
+from sizer.engine.flagged_devices import with_ranks
 from sizer.engine.ladders import runs
 from sizer.engine.options import EngineOptions
 from sizer.errors import UsageError
@@ -27,6 +28,9 @@ from sizer.workload import Workload
 LEAST_CONTEXT_TOKENS = 1024
 CONTEXT_STEP = 256
 MOST_CHANGES = 4
+HALVES = frozenset({"bf16", "fp16"})
+ONLINE_QUANTIZATION = {"fp8": "fp8", "bitsandbytes": "nf4"}
+"""What --quantization makes of a 16-bit checkpoint while it loads."""
 DEFAULT_FIT_CONTEXT_TOKENS = 4096
 """What llama.cpp's fitting shortens a context to before it moves layers to the host (--fit-ctx)."""
 
@@ -48,10 +52,16 @@ class Planned:
         """The engine's record."""
         return find_engine(self.options.engine)
 
+    @property
+    def used(self) -> Target:
+        """The devices that the command uses of those that are there; all of them where it asks for more."""
+        wanted, have = ranks(self.options), self.target.count + len(self.target.others)
+        return self.target if wanted is not None and wanted > have > 1 else with_ranks(self.target, self.options)
+
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """An estimate with its verdict: whether it starts, in words why, and changes of flags each of which makes it start."""
+    """An estimate with its verdict: whether it starts, in words why, and changes each of which makes it start."""
 
     estimate: Estimate
     starts: bool
@@ -69,11 +79,11 @@ def check(planned: Planned) -> Checked:
 
 
 def _estimate(planned: Planned) -> Estimate:
-    """The estimate of a plan. An engine that fits what no flag fixes takes the longest context that the devices hold."""
+    """The estimate of a plan. An engine that fits what no flag fixes takes the longest context that fits."""
     workload, fitting = _workload(planned)
     question = Question(
         architecture=planned.architecture,
-        target=planned.target,
+        target=planned.used,
         precision=planned.precision,
         workload=workload,
         engine=planned.options.engine,
@@ -83,7 +93,12 @@ def _estimate(planned: Planned) -> Estimate:
     item = estimate(question)
     if fitting and item.placement.whole and item.max_context_tokens:
         longest = max(item.max_context_tokens, workload.context_tokens)
-        item = estimate(replace(question, workload=replace(workload, context_tokens=longest)))
+        return estimate(replace(question, workload=replace(workload, context_tokens=longest)))
+    capacity = item.placement.kv_capacity_tokens
+    if capacity and "pool" not in planned.engine.refuses and capacity < workload.context_tokens:
+        # It starts with whatever pool there is room for: a sequence may then be no longer than that.
+        least = max(capacity, workload.prompt_tokens + workload.output_tokens)
+        return estimate(replace(question, workload=replace(workload, context_tokens=least)))
     return item
 
 
@@ -94,6 +109,8 @@ def _workload(planned: Planned) -> tuple[Workload, bool]:
     output = min(planned.output_tokens, max(1, context - prompt))
     work = Workload(prompt, output, max(context, prompt + output))
     flags = replace(planned.options, context_tokens=None)
+    if planned.options.fit is False and flags.gpu_layers is None:
+        flags = replace(flags, gpu_layers=-1)
     return with_flags(work, flags), fitting
 
 
@@ -136,11 +153,9 @@ def refusal(planned: Planned, item: Estimate) -> str:
 
 
 def _ranks(planned: Planned) -> str:
-    from sizer.engine.flagged import ranks
-
     wanted, have = ranks(planned.options), planned.target.count + len(planned.target.others)
-    if wanted is not None and wanted > have:
-        return f"its flags ask for {wanted} devices, {have} {'is' if have == 1 else 'are'} there."
+    if wanted is not None and wanted > have > 1:
+        return f"its flags ask for {wanted} devices, {have} are there."
     return ""
 
 
@@ -193,18 +208,24 @@ def _room(planned: Planned, item: Estimate) -> str:
         return f"the memory of {planned.target.device.name} is not known: --memory says it."
     if placement.kv_capacity_tokens is not None:
         return f"it has room for {placement.kv_capacity_tokens:,} tokens of cache; one sequence may take {context:,}."
-    if placement.host is not None:
+    if placement.host is not None and placement.gpu_layers < planned.architecture.num_layers:
         layers = planned.architecture.num_layers
         kind = "the experts of " if placement.host_experts else ""
         return f"it runs with {kind}{placement.gpu_layers} of {layers} layers on the device, the rest on the host."
     free = placement.available_bytes - placement.device_bytes
-    return f"it takes {format_gib(placement.device_bytes)} at a context of {context:,} tokens; {format_gib(free)} stay free."
+    taken = format_gib(placement.device_bytes)
+    return f"it takes {taken} at a context of {context:,} tokens; {format_gib(free)} stay free."
 
 
 def _changes(planned: Planned) -> list[str]:
     """Changes of flags, each of which makes the command start; those that cost least first."""
+    return _that_start(planned, _single(planned)) or _that_start(planned, _together(planned))
+
+
+def _that_start(planned: Planned, candidates: Iterator[dict[str, Any]]) -> list[str]:
+    """Those of the candidates that start, as words; the first few."""
     found: list[str] = []
-    for fields in _candidates(planned):
+    for fields in candidates:
         words = _words(planned, fields)
         if words is not None and _starts(planned, fields):
             found.append(" ".join(words))
@@ -223,7 +244,8 @@ def _words(planned: Planned, fields: dict[str, Any]) -> list[str] | None:
 
 def changed(planned: Planned, fields: dict[str, Any]) -> Planned:
     """The plan with flags changed."""
-    return replace(planned, options=replace(planned.options, **fields))
+    precision = ONLINE_QUANTIZATION.get(fields.get("quantization", ""), planned.precision)
+    return replace(planned, options=replace(planned.options, **fields), precision=precision)
 
 
 def _starts(planned: Planned, fields: dict[str, Any]) -> bool:
@@ -234,24 +256,33 @@ def _starts(planned: Planned, fields: dict[str, Any]) -> bool:
         return False
 
 
-def _candidates(planned: Planned) -> Iterator[dict[str, Any]]:
-    """Changes to try: a shorter context, a denser cache, more of the memory, less beside it, layers to the host."""
+def _single(planned: Planned) -> Iterator[dict[str, Any]]:
+    """Changes of one flag: a shorter context, a denser cache, more of the memory, less beside it, layers elsewhere."""
     yield from _shorter(planned, {})
-    dense = _denser(planned)
-    if dense:
+    if dense := _denser(planned):
         yield dense
-    if planned.engine.memory(planned.options.version).device_fraction is not None:
-        for fraction in (0.95, 0.97):
-            if fraction > (planned.options.memory_fraction or 0):
-                yield {"memory_fraction": fraction}
+    default = planned.engine.memory(planned.options.version).device_fraction
+    taken = planned.options.memory_fraction or default
+    if taken is not None:
+        yield from ({"memory_fraction": more} for more in (0.95, 0.97) if more > taken)
     for fields in ({"graphs": False}, {"max_sequences": 64}, {"max_sequences": 8}, {"batch_tokens": 2048}):
         if all(getattr(planned.options, name) != value for name, value in fields.items()):
             yield fields
     yield from _to_host(planned)
-    yield from _fewer_ranks(planned)
-    if dense:
-        yield from _shorter(planned, {**dense})
-    yield from _shorter(planned, {"memory_fraction": 0.95, "graphs": False, "max_sequences": 16, "batch_tokens": 2048})
+    yield from _other_ranks(planned)
+    yield from _quantized(planned)
+
+
+def _together(planned: Planned) -> Iterator[dict[str, Any]]:
+    """Changes of several flags, where none alone is enough."""
+    dense = _denser(planned)
+    saving = {"memory_fraction": 0.95, "graphs": False, "max_sequences": 16, "batch_tokens": 2048}
+    kept = {field: value for field, value in saving.items() if _words(planned, {field: value}) is not None}
+    quantized = next(_quantized(planned), {})
+    for beside in (dense, kept, {**kept, **dense}, quantized, {**quantized, **dense}):
+        if beside:
+            yield from _shorter(planned, beside)
+            yield from _to_host(planned, beside)
 
 
 def _shorter(planned: Planned, beside: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -280,35 +311,42 @@ def _last(holds: Callable[[int], bool], steps: range) -> int | None:
     return low
 
 
+def _quantized(planned: Planned) -> Iterator[dict[str, Any]]:
+    """The weights quantized while they load, for a checkpoint in 16 bits and an engine that does so."""
+    if planned.precision not in HALVES or planned.options.quantization:
+        return
+    for word, precision in ONLINE_QUANTIZATION.items():
+        kernels = runs(precision, planned.engine.name, planned.target.device)
+        if planned.engine.runs(precision) and kernels:
+            yield {"quantization": word}
+
+
 def _denser(planned: Planned) -> dict[str, Any]:
     """The cache at eight bits, in the engine's own word; nothing where it is already, or where the engine has none."""
     flag = flag_setting(planned.engine.flags, "k_cache_type", planned.options.version)
     if flag is None or planned.options.k_cache_type:
         return {}
-    kind = {"auto": "fp8", "f16": "q8_0", "0": "q8_0", "FP16": "q8"}.get(flag.default, "")
-    if planned.options.engine == "sglang" and kind == "fp8":
-        kind = "fp8_e4m3"
-    return {"k_cache_type": kind, "v_cache_type": kind} if kind else {}
+    return {"k_cache_type": flag.denser, "v_cache_type": flag.denser} if flag.denser else {}
 
 
-def _to_host(planned: Planned) -> Iterator[dict[str, Any]]:
+def _to_host(planned: Planned, beside: dict[str, Any] | None = None) -> Iterator[dict[str, Any]]:
     """The most layers, or layers' experts, that the device holds, for an engine that splits with the host."""
-    layers = planned.architecture.num_layers
+    layers, other = planned.architecture.num_layers, beside or {}
     if planned.target.host is None or not layers:
         return
     if planned.architecture.experts and "experts" in planned.engine.offload:
-        fewest = _last(lambda step: _starts(planned, {"cpu_moe_layers": layers - step}), range(layers))
+        fewest = _last(lambda step: _starts(planned, {**other, "cpu_moe_layers": layers - step}), range(layers))
         if fewest is not None:
-            yield {"cpu_moe_layers": layers - fewest}
+            yield {**other, "cpu_moe_layers": layers - fewest}
     if "layers" in planned.engine.offload:
-        most = _last(lambda step: _starts(planned, {"gpu_layers": step}), range(layers + 1))
+        most = _last(lambda step: _starts(planned, {**other, "gpu_layers": step}), range(layers + 1))
         if most is not None:
-            yield {"gpu_layers": most}
+            yield {**other, "gpu_layers": most}
 
 
-def _fewer_ranks(planned: Planned) -> Iterator[dict[str, Any]]:
+def _other_ranks(planned: Planned) -> Iterator[dict[str, Any]]:
     """As many ranks as there are devices, and as divide the heads."""
     have = planned.target.count + len(planned.target.others)
     size = planned.options.tensor_parallel or 1
-    for ranks in (count for count in (16, 8, 4, 2, 1) if count <= have and count != size):
-        yield {"tensor_parallel": ranks}
+    for count in (count for count in (16, 8, 4, 2, 1) if count <= have and count != size):
+        yield {"tensor_parallel": count}

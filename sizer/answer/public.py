@@ -160,6 +160,33 @@ class Answer:
     recommendation: Recommendation | None
 
 
+@dataclass(frozen=True, slots=True)
+class CheckVerdict:
+    """Whether a command starts, why, and changes of its flags each of which makes it start."""
+
+    starts: bool
+    reason: str
+    change: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CheckAnswer:
+    """The estimate of one command, with its verdict."""
+
+    schema_version: int
+    model: Model
+    workload: WorkloadAsked
+    estimates: tuple[ModelEstimate, ...]
+    check: CheckVerdict
+
+
+def check_answer(estimate: Estimate, starts: bool, reason: str, change: Sequence[str]) -> CheckAnswer:
+    """The public record of a command's verdict."""
+    found = answer([estimate])
+    verdict = CheckVerdict(starts, reason, tuple(change))
+    return CheckAnswer(found.schema_version, found.model, found.workload, found.estimates, verdict)
+
+
 def answer(estimates: Sequence[Estimate], recommendation: Recommendation | None = None) -> Answer:
     """The public records of one model's estimates (at least one)."""
     first = estimates[0]

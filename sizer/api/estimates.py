@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sizer.api.asked import DeviceAsked, Options, WorkAsked, split_options
-from sizer.errors import UsageError
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -15,7 +14,6 @@ if TYPE_CHECKING:
     from sizer.answer.public import Answer
     from sizer.answer.records import Estimate
     from sizer.device.records import Device, Target
-    from sizer.engine.options import EngineOptions
     from sizer.model.read.resolve import Resolved
 
 DEFAULT_PRECISIONS = ("fp32", "bf16", "fp16", "fp8", "int8", "nf4", "q8_0", "q4_k_m")
@@ -86,11 +84,11 @@ def _with_host(target: Target, asked: DeviceAsked) -> Target:
         host_device = replace(host_device, bandwidth_bytes_per_s=asked.ram_bandwidth_bytes_per_s)
         target = replace(target, host=host_device)
     elif asked.ram_bytes is not None and target.host is None and not shares_memory(target.device):
-        target = _with_usual_host(target)
+        target = with_usual_host(target)
     return target
 
 
-def _with_usual_host(target: Target) -> Target:
+def with_usual_host(target: Target) -> Target:
     """The target with the host that most have, and a note that it was assumed."""
     from sizer.device.catalogue import find
 
@@ -99,36 +97,6 @@ def _with_usual_host(target: Target) -> Target:
     if target.host_memory_bytes is None:
         note += " Its memory is not known: --ram says it."
     return replace(target, host=usual, notes=(*target.notes, note))
-
-
-def with_ranks(target: Target, flags: EngineOptions) -> Target:
-    """The target with as many devices as an engine's flags ask for: one that was named without a count is repeated.
-
-    Raises UsageError where fewer are named than the flags ask for.
-    """
-    from sizer.device.catalogue import find
-    from sizer.engine.flagged import ranks
-
-    wanted = ranks(flags)
-    have = target.count + len(target.others)
-    if wanted is None or wanted == have:
-        return target
-    if wanted == 1:
-        return replace(target, count=1, others=(), link="", link_bytes_per_s=None)
-    if have == 1 or wanted < target.count:
-        several = find(f"{wanted}x{target.device.key}")
-        note = (
-            (f"{target.device.name} is taken {wanted} times: the engine's flags ask for so many.",) if have == 1 else ()
-        )
-        return replace(
-            target,
-            count=wanted,
-            others=(),
-            link=several.link,
-            link_bytes_per_s=several.link_bytes_per_s,
-            notes=(*target.notes, *note),
-        )
-    raise UsageError(f"the engine's flags ask for {wanted} devices, {have} are named.", f"Name {wanted}x of them.")
 
 
 def precisions_of(resolved: Resolved, work: WorkAsked, device: Device) -> tuple[str, ...]:
@@ -166,10 +134,12 @@ def estimates(resolved: Resolved, target: Target, work: WorkAsked) -> Iterator[E
 
     workload = work.workload()
     if work.flags is not None:
+        from sizer.engine.flagged_devices import with_ranks
+
         target = with_ranks(target, work.flags)
     layers = resolved.architecture.num_layers
     if work.gpu_layers is not None and work.gpu_layers < layers and target.host is None and not is_cpu(target.device):
-        target = _with_usual_host(target)
+        target = with_usual_host(target)
     for precision in precisions_of(resolved, work, target.device):
         stored = resolved.stored if resolved.stored and resolved.stored.precision == precision else None
         yield estimate_one(

@@ -18,6 +18,7 @@ COMMANDS = {
     "recommend": "Which precision to run here, why, and the command that runs it.",
     "fit": "Which models this machine (or --device) can run, best first.",
     "hardware": "Which devices run a model at a wanted speed, context and batch.",
+    "check": "Will this engine command start, what it takes, and which flag to change.",
     "web": "The same answers on a page, from this machine or as a static site.",
     "bench": "Load a model, generate, and print measured beside predicted.",
     "chat": "Chat in the terminal at the recommended precision.",

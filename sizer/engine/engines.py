@@ -39,7 +39,7 @@ class Engine:
     `latent_prefill` is `absorbed` where a prompt's latent attention (MLA) works on the latent itself, as in decoding.
     `no_ladder` is why no precisions of it are listed to choose from; empty where `data/ladders.csv` has some.
     `refuses` is what it does not start with: a `pool` too small for one sequence of the longest context, a `length`
-    beyond the model's own, `heads` that its ranks do not divide.
+    beyond the model's own, `heads` that its ranks do not divide. `usual_precision` is what its users get who name none.
     `flags` are the dialects of `data/engine_flags.csv` that it reads, its own first; none where they are not known.
     `no_precisions` is why none of the table's precisions is its own; empty where `data/methods.csv` names it.
     """
@@ -58,6 +58,7 @@ class Engine:
     no_ladder: str
     no_precisions: str
     refuses: frozenset[str]
+    usual_precision: str
     flags: tuple[str, ...]
     source: str
 
@@ -172,6 +173,14 @@ class Engine:
         own_version = version if self.name == self.runtime else ""
         return rule_in_force(rows, own_version, date) if rows else None
 
+    @property
+    def uses_one_device_unasked(self) -> bool:
+        """Whether a command without a flag for ranks runs on one device, however many there are."""
+        from sizer.engine.flag_table import flag_setting
+
+        flag = flag_setting(self.flags, "tensor_parallel")
+        return flag is not None and flag.default == "1"
+
     def releases(self) -> tuple[str, ...]:
         """The versions that one of its rules changed with."""
         tables = (("engine_memory.csv", "engine"), ("expert_calls.csv", "runtime"))
@@ -214,6 +223,7 @@ def _engine(row: dict[str, str]) -> Engine:
         no_ladder=row["no_ladder"],
         no_precisions=row["no_precisions"],
         refuses=frozenset(row["refuses"].split()),
+        usual_precision=row["usual_precision"],
         flags=tuple(row["flags"].split()),
         source=row["source"],
     )

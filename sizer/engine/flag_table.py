@@ -23,7 +23,8 @@ class Flag:
     """One flag of a dialect (an engine's way of taking flags).
 
     `default` is the newest version's, then `;<VERSION:DEFAULT` for older ones. `since` and `until` are the first
-    version that has it and the first that has not, empty where it is not known or does not matter.
+    version that has it and the first that has not, empty where it is not known or does not matter. `denser` is
+    the value of a cache of eight bits.
     """
 
     dialect: str
@@ -31,6 +32,7 @@ class Flag:
     kind: str
     sets: tuple[str, ...]
     default: str
+    denser: str
     since: str
     until: str
     source: str
@@ -76,6 +78,7 @@ def flags_of(dialect: str) -> tuple[Flag, ...]:
             kind=row["kind"],
             sets=tuple(row["sets"].split()),
             default=row["default"],
+            denser=row["denser"],
             since=row["since"],
             until=row["until"],
             source=row["source"],

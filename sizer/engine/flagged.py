@@ -8,7 +8,7 @@ from sizer.cache_formats import cache_formats
 from sizer.engine.memory_rules import EngineMemory
 from sizer.engine.options import EngineOptions
 from sizer.errors import UsageError
-from sizer.workload import Split, Workload
+from sizer.workload import MOST_LAYERS, Split, Workload
 
 CACHE_TYPES = {
     "f16": "fp16", "f32": "fp32", "float16": "fp16", "float32": "fp32", "bfloat16": "bf16", "half": "fp16",
@@ -21,6 +21,8 @@ SPLIT_MODES = {"layer": Split.LAYER, "row": Split.ROW, "tensor": Split.ROW, "gra
 
 def ranks(options: EngineOptions) -> int | None:
     """How many devices the flags ask for; None where none of them says it."""
+    if options.split_mode == "none":
+        return 1
     sizes = (options.tensor_parallel, options.pipeline_parallel, options.data_parallel)
     if all(size is None for size in sizes):
         return None
@@ -74,8 +76,8 @@ def with_flags(workload: Workload, options: EngineOptions, *, context_asked: boo
         changed["parallelism"] = split
     if options.threads and options.threads > 0 and workload.threads is None:
         changed["threads"] = options.threads
-    if options.gpu_layers is not None and options.gpu_layers >= 0 and workload.gpu_layers is None:
-        changed["gpu_layers"] = options.gpu_layers
+    if options.gpu_layers is not None and workload.gpu_layers is None:
+        changed["gpu_layers"] = min(options.gpu_layers, MOST_LAYERS) if options.gpu_layers >= 0 else MOST_LAYERS
     return replace(workload, **changed) if changed else workload  # type: ignore[arg-type]
 
 

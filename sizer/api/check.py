@@ -1,0 +1,83 @@
+"""Will this engine command start? The public function, and the one behind it, whose records the renderers need."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from sizer.api.asked import DeviceAsked, Options, split_options
+from sizer.api.estimates import targets, with_usual_host
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from sizer.advise.check import Checked, Planned
+    from sizer.answer.public import CheckAnswer
+    from sizer.device.records import Target
+    from sizer.engine.scripts import Launch
+    from sizer.model.read.resolve import Resolved
+
+
+def check(command: str | Sequence[str], **options: Unpack[Options]) -> CheckAnswer:
+    """Whether an engine's command starts on a device, what it takes, how fast, and which flag to change.
+
+    >>> answer = check("vllm serve Qwen/Qwen3-8B --max-model-len 16384", device="rtx-4090", offline=True)
+    >>> answer.check.starts
+    True
+
+    `command` is the command line, as one text or as words; a script and Python code that loads a model are read too.
+    Of the options, those that describe devices, prompt and output count. Raises UsageError for a command that starts no
+    engine, and the errors of models and devices.
+    """
+    from sizer.answer.public import check_answer
+
+    devices, work, offline = split_options(options)
+    words = [command] if isinstance(command, str) else list(command)
+    (first, *_) = checked(words, devices, work.prompt_tokens, work.output_tokens, offline=offline)
+    return check_answer(first.estimate, first.starts, first.reason, first.change)
+
+
+def checked(
+    words: Sequence[str],
+    devices: DeviceAsked,
+    prompt_tokens: int = 512,
+    output_tokens: int = 128,
+    *,
+    offline: bool = False,
+    say: Callable[[str], None] | None = None,
+) -> list[Checked]:
+    """The verdict of a command on each device asked for. Raises as `check` does."""
+    from sizer.advise.check import check as check_one
+    from sizer.engine.scripts import read_launch
+    from sizer.errors import UsageError
+    from sizer.model.read.resolve import FILES_ALLOWED, resolve
+
+    launch = read_launch(words, files_allowed=FILES_ALLOWED.get())
+    if not launch.options.model:
+        raise UsageError("the command names no model.", "It is needed to say what it takes.")
+    resolved = resolve(launch.options.model, offline=offline)
+    found = [planned(launch, resolved, target, prompt_tokens, output_tokens) for target in targets(devices, say)]
+    return [check_one(plan) for plan in found]
+
+
+def planned(
+    launch: Launch, resolved: Resolved, target: Target, prompt_tokens: int = 512, output_tokens: int = 128
+) -> Planned:
+    """A launch on a target as a plan: the engine that runs its precision, and a host where it may use one."""
+    from dataclasses import replace
+
+    from sizer.advise.check import Planned
+    from sizer.advise.launched import engine_for, launched_precision
+    from sizer.device.records import shares_memory
+    from sizer.engine.flagged import ranks
+
+    precision = launched_precision(launch, resolved)
+    options = replace(launch.options, engine=engine_for(launch.options.engine, precision))
+    plan = Planned(resolved.architecture, target, precision, options, None, prompt_tokens, output_tokens)
+    plan.engine.require_device(target.device)
+    if plan.engine.uses_one_device_unasked and ranks(options) is None:
+        plan = replace(plan, options=replace(options, tensor_parallel=1))
+    if plan.engine.offload and target.host is None and not shares_memory(target.device):
+        plan = replace(plan, target=with_usual_host(target))
+    stored = resolved.stored if resolved.stored is not None and resolved.stored.precision == precision else None
+    return replace(plan, stored=stored)

@@ -1,0 +1,41 @@
+"""`sizer check`: will this engine command start?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from sizer.cli.common import TOKENS, device_options, output_options, show, talk
+from sizer.cli.estimate import devices_asked
+
+DOES_NOT_START = 4
+
+
+@click.command(context_settings={"allow_interspersed_args": False})
+@device_options
+@click.option("--prompt", type=TOKENS, metavar="TOKENS", default="512", show_default=True, help="Prompt tokens.")
+@click.option("--output", type=TOKENS, metavar="TOKENS", default="128", show_default=True, help="Generated tokens.")
+@output_options
+@click.option("--offline", is_flag=True, help="Never touch the network.")
+@click.argument("words", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- COMMAND...")
+@click.pass_context
+def command(ctx: click.Context, /, words: tuple[str, ...], style: str, offline: bool, **options: Any) -> None:
+    """Will this engine command start on --device, what it takes, how fast, and which flag to change.
+
+    COMMAND is what you are about to type: vllm serve, llama-server, ollama run, python -m sglang.launch_server,
+    trtllm-serve, mlx_lm.server, transformers serve, docker run ... Nothing is run. A whole script, a Modelfile or
+    Python code is read from one quoted text. The exit code is 0 where it starts, 4 where it does not.
+
+    \b
+    sizer check -d h100 -- vllm serve Qwen/Qwen3-32B --tensor-parallel-size 2 --max-model-len 32768
+    sizer check -d rtx-4090 -- llama-server -hf unsloth/Qwen3-30B-A3B-GGUF:Q4_K_M -c 65536 -ctk q8_0 -ctv q8_0
+    sizer check -d m2-ultra -- OLLAMA_NUM_PARALLEL=4 ollama run llama3.1:8b
+    """
+    from sizer.api.check import checked
+    from sizer.report.check import check_document
+
+    found = checked(words, devices_asked(options), options["prompt"], options["output"], offline=offline, say=talk)
+    show(check_document(found), style)
+    if not all(item.starts for item in found):
+        ctx.exit(DOES_NOT_START)

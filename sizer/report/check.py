@@ -1,0 +1,44 @@
+"""Verdicts on engine commands as text and as records."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sizer.advise.check import Checked
+from sizer.report.layout import Lay
+from sizer.report.outputs import Document
+
+
+def check_document(found: Sequence[Checked]) -> Document:
+    """The verdicts of one command, one a device: JSON is an object, a list for several devices."""
+
+    def record() -> Any:
+        from sizer.answer.public import check_answer
+
+        answers = [check_answer(item.estimate, item.starts, item.reason, item.change) for item in found]
+        return answers[0] if len(answers) == 1 else answers
+
+    def rows() -> list[dict[str, Any]]:
+        from sizer.report.table import flat_rows
+
+        flat = flat_rows([item.estimate for item in found])
+        return [
+            {**row, "starts": item.starts, "reason": item.reason, "change": "; ".join(item.change)}
+            for row, item in zip(flat, found, strict=True)
+        ]
+
+    def page(lay: Lay) -> str:
+        return "\n\n".join(_page(item, lay) for item in found)
+
+    return Document(record, rows, page)
+
+
+def _page(item: Checked, lay: Lay) -> str:
+    """The estimate's table, and the verdict under it."""
+    from sizer.report.table import render
+
+    lines = [render([item.estimate], lay), "", f"{'It starts' if item.starts else 'It does not start'}: {item.reason}"]
+    if item.change:
+        lines += ["Any one of these makes it start:", *(f"  {change}" for change in item.change)]
+    return "\n".join(lines)

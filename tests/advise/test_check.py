@@ -1,0 +1,188 @@
+"""Whether a command starts: the verdict, the exit code, and changes that themselves make it start."""
+
+from __future__ import annotations
+
+import json
+import shlex
+
+import pytest
+from clirun import Run
+
+import sizer
+from sizer.answer.public import CheckAnswer
+from sizer.api.asked import DeviceAsked
+from sizer.api.check import checked
+from sizer.engine.scripts import read_launch
+from sizer.errors import UnknownEngine, UsageError
+
+STARTS = [
+    ("2xh100", "vllm serve Qwen/Qwen3-32B --tensor-parallel-size 2 --max-model-len 32768"),
+    ("rtx-4090", "vllm serve Qwen/Qwen3-8B --max-model-len 16384"),
+    ("rtx-4090", "llama-server -hf unsloth/Qwen3-30B-A3B-GGUF:Q4_K_M -c 32768 -ngl 99"),
+    ("rtx-3060-12gb", "llama-server -hf unsloth/Qwen3-30B-A3B-GGUF:Q4_K_M"),
+    ("rtx-4090", "python -m sglang.launch_server --model-path Qwen/Qwen3-8B"),
+    ("h100", "trtllm-serve Qwen/Qwen3-8B --max_seq_len 8192"),
+    ("m2-ultra", "mlx_lm.server --model mlx-community/Qwen3-8B-4bit"),
+    ("rtx-4060", "transformers chat Qwen/Qwen3-8B --load-in-4bit --bnb_4bit_quant_type nf4"),
+    ("rtx-4090", "ollama run qwen3:8b"),
+]
+REFUSED = [
+    ("rtx-4090", "vllm serve Qwen/Qwen3-8B"),
+    ("2xrtx-4090", "vllm serve Qwen/Qwen3-32B --quantization fp8 --tensor-parallel-size 2"),
+    ("rtx-4090", "llama-server -hf unsloth/Qwen3-30B-A3B-GGUF:Q4_K_M -c 131072 -ngl 99"),
+    ("rtx-3060-12gb", "llama-server -hf unsloth/Qwen3-30B-A3B-GGUF:Q4_K_M -ngl 99"),
+    ("4xa100", "vllm serve meta-llama/Llama-3.1-70B"),
+    ("rtx-4090", "python -m sglang.launch_server --model-path Qwen/Qwen3-14B"),
+    ("rtx-4090", "OLLAMA_CONTEXT_LENGTH=40960 ollama run qwen3:32b num_gpu=99"),
+]
+
+
+def answer(command: str, device: str) -> CheckAnswer:
+    """The verdict of a command on a device."""
+    return sizer.check(command, device=device, offline=True)
+
+
+@pytest.mark.parametrize(("device", "command"), STARTS)
+def test_what_starts_says_what_there_is_room_for(device: str, command: str) -> None:
+    """A verdict, a reason, no change, and an estimate that fits, with its engine's own words."""
+    found = answer(command, device)
+    assert found.check.starts, found.check.reason
+    assert found.check.reason
+    assert found.check.change == ()
+    (estimate,) = found.estimates
+    assert estimate.decode.tokens_per_s
+    assert len(estimate.engine_options) == len(read_launch(shlex.split(command)).options.as_json)
+
+
+@pytest.mark.parametrize(("device", "command"), REFUSED)
+def test_each_change_makes_it_start(device: str, command: str) -> None:
+    """What is suggested was tried: the same command with it starts, and so does it with all of them."""
+    found = answer(command, device)
+    assert not found.check.starts
+    assert found.check.change, found.check.reason
+    for change in found.check.change:
+        assert answer(f"{command} {change}", device).check.starts, change
+
+
+def test_ranks_heads_and_lengths_are_the_engine_s_own_rules() -> None:
+    """More ranks than devices, heads that do not divide, a context beyond the model's: refused in words."""
+    ranks = answer("vllm serve Qwen/Qwen3-8B -tp 4 --max-model-len 4096", "2xh100")
+    assert ranks.check.reason == "its flags ask for 4 devices, 2 are there."
+    heads = answer("vllm serve Qwen/Qwen3-8B -tp 3 --max-model-len 4096", "3xh100")
+    assert "32 attention heads are not divided by 3 ranks" in heads.check.reason
+    length = answer("vllm serve Qwen/Qwen3-8B --max-model-len 131072", "h100")
+    assert "longer than the 40,960" in length.check.reason
+    assert all("--max-model-len" in change for change in length.check.change)
+
+
+def test_an_engine_that_does_not_run_there_is_an_error() -> None:
+    """Not a matter of flags."""
+    with pytest.raises(UnknownEngine, match="vllm does not run on"):
+        answer("vllm serve Qwen/Qwen3-8B", "m2-ultra")
+    with pytest.raises(UsageError, match="names no model"):
+        answer("vllm serve --max-model-len 4096", "h100")
+
+
+def test_a_name_without_a_count_is_the_kind_of_card() -> None:
+    """`-d h100` with two ranks is two of them, and says so."""
+    found = answer("vllm serve Qwen/Qwen3-32B -tp 2 --max-model-len 8192", "h100")
+    assert found.estimates[0].device.count == 2
+    assert any("taken 2 times" in note for note in found.estimates[0].assumptions)
+
+
+def test_flags_reach_the_estimate() -> None:
+    """A larger share of the memory holds more cache, a denser cache twice the tokens."""
+    usual = answer("vllm serve Qwen/Qwen3-8B --max-model-len 8192", "h100").estimates[0].memory
+    small = (
+        answer("vllm serve Qwen/Qwen3-8B --max-model-len 8192 --gpu-memory-utilization 0.5", "h100").estimates[0].memory
+    )
+    dense = answer("vllm serve Qwen/Qwen3-8B --max-model-len 8192 --kv-cache-dtype fp8", "h100").estimates[0].memory
+    assert usual.kv_capacity_tokens is not None
+    assert (small.kv_capacity_tokens or 0) < 0.6 * usual.kv_capacity_tokens
+    assert dense.kv_capacity_tokens == pytest.approx(2 * usual.kv_capacity_tokens, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("text", "engine", "model", "precision"),
+    [
+        (
+            "cat > Modelfile <<'EOF'\nFROM hf.co/Qwen/Qwen3-8B-GGUF:Q8_0\nPARAMETER num_ctx 8192\nEOF\n"
+            "OLLAMA_KV_CACHE_TYPE=q8_0 ollama serve &\nollama create mine -f Modelfile && ollama run mine",
+            "ollama",
+            "Qwen/Qwen3-8B",
+            "q8_0",
+        ),
+        (
+            "hf download Qwen/Qwen3-8B --local-dir Qwen3-8B\n"
+            "python convert_hf_to_gguf.py Qwen3-8B --outfile Qwen3-8B-BF16.gguf --outtype bf16\n"
+            "llama-quantize Qwen3-8B-BF16.gguf Qwen3-8B-IQ4_XS.gguf IQ4_XS\n"
+            "llama-server -m Qwen3-8B-IQ4_XS.gguf -c 4096 \\\n  -ngl 99",
+            "llama.cpp",
+            "Qwen/Qwen3-8B",
+            "iq4_xs",
+        ),
+        (
+            "mlx_lm.convert --hf-path Qwen/Qwen3-8B -q --q-bits 6 --mlx-path mine\n"
+            "mlx_lm.generate --model mine --prompt 'one, two' --max-tokens 64",
+            "mlx-lm",
+            "Qwen/Qwen3-8B",
+            "mlx-6bit",
+        ),
+        (
+            "import torch\nfrom transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig\n"
+            "quantized = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type='nf4',"
+            " bnb_4bit_use_double_quant=True)\ntokenizer = AutoTokenizer.from_pretrained('Qwen/Qwen3-8B')\n"
+            "model = AutoModelForCausalLM.from_pretrained('Qwen/Qwen3-8B', quantization_config=quantized,"
+            " device_map='auto')\n",
+            "transformers",
+            "Qwen/Qwen3-8B",
+            "nf4-dq",
+        ),
+        (
+            "from vllm import LLM\nname = 'Qwen/Qwen3-8B'\nllm = LLM(model=name, max_model_len=4096)\n",
+            "vllm",
+            "Qwen/Qwen3-8B",
+            "bf16",
+        ),
+    ],
+    ids=["modelfile", "conversion", "mlx", "python", "vllm"],
+)
+def test_whole_scripts_are_read(text: str, engine: str, model: str, precision: str) -> None:
+    """Conversions are followed to what they are made from; Python is read, not run."""
+    device = "m2-ultra" if engine == "mlx-lm" else "rtx-4090"
+    found = answer(text, device)
+    assert found.check.starts, found.check.reason
+    estimate = found.estimates[0]
+    assert (estimate.engine, estimate.precision) == (engine, precision)
+    assert model in found.model.id
+
+
+def test_the_command_line_has_the_exit_codes_of_its_help(run: Run) -> None:
+    """0 where it starts, 4 where it does not, 2 for what is no command; JSON is the contract's."""
+    yes = run("check", "--offline", "-d", "rtx-4090", "--json", "--", *STARTS[1][1].split())
+    assert yes.code == 0
+    document = json.loads(yes.out)
+    assert document["check"] == {"starts": True, "reason": document["check"]["reason"], "change": []}
+    assert document["estimates"][0]["engine_options"] == {"max-model-len": 16384}
+    no = run("check", "--offline", "-d", "rtx-4090", "--", *REFUSED[0][1].split())
+    assert no.code == 4
+    assert "It does not start" in no.out
+    assert "--max-model-len" in no.out
+    assert run("check", "--offline", "-d", "rtx-4090", "--", "ls", "-l").code == 2
+    several = run("check", "--offline", "-d", "rtx-4090", "-d", "h100", "--json", "--", *STARTS[1][1].split())
+    assert [item["check"]["starts"] for item in json.loads(several.out)] == [True, True]
+
+
+def test_a_model_file_of_this_machine_is_not_opened_for_others() -> None:
+    """Where files are not allowed, a Modelfile must be pasted."""
+    with pytest.raises(UsageError, match="no Modelfile"):
+        read_launch(["ollama create x -f /etc/passwd\nollama run x"], files_allowed=False)
+
+
+def test_words_and_text_are_one() -> None:
+    """A command as words and as one text has one verdict."""
+    words = shlex.split(STARTS[2][1])
+    asked = DeviceAsked(("rtx-4090",))
+    (one,), (other,) = checked(words, asked, offline=True), checked([STARTS[2][1]], asked, offline=True)
+    assert (one.starts, one.reason) == (other.starts, other.reason)
+    assert one.estimate.placement == other.estimate.placement
