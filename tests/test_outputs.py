@@ -1,0 +1,70 @@
+"""Output formats: one registry, which every command asks."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import pytest
+from clirun import Run
+
+from sizer.printable import one_line, printable
+from sizer.report.layout import csv_table, text_table
+from sizer.report.outputs import FORMATS, Document, listing, write
+
+COMMANDS = [
+    ("estimate", "Qwen/Qwen3-8B", "-d", "rtx-4090", "-p", "q4_k_m", "--offline"),
+    ("recommend", "Qwen/Qwen3-8B", "-d", "rtx-4090", "--offline"),
+    ("fit", "-d", "rtx-4060", "--family", "qwen3"),
+    ("hardware", "Qwen/Qwen3-8B", "--device", "rtx", "--limit", "3", "--offline"),
+    ("devices", "rtx"),
+    ("models", "qwen3"),
+    ("precisions", "gguf"),
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
+def test_every_command_writes_every_format(run: Run, command: tuple[str, ...]) -> None:
+    """Each format of the registry is offered and written; JSON and CSV parse, and CSV has rows of equal length."""
+    for style in FORMATS:
+        result = run(*command, "--format", style)
+        assert result.code == 0, result.err
+        assert result.out.strip()
+    assert json.loads(run(*command, "--format", "json").out)
+    rows = list(csv.reader(io.StringIO(run(*command, "--format", "csv").out)))
+    assert len(rows) > 1
+    assert len({len(row) for row in rows}) == 1
+
+
+def test_a_new_format_is_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is added to the registry can be written without another line."""
+    monkeypatch.setitem(FORMATS, "count", lambda document: str(len(document.rows())))  # type: ignore[arg-type]
+    assert write(listing([{"a": 1}, {"a": 2}], lambda row: row), "count") == "2"
+
+
+def test_uneven_rows_are_written_under_the_union_of_their_columns() -> None:
+    """A column that only some rows have is empty in the others."""
+    assert csv_table([{"a": 1}, {"a": 2, "b": 3}]).splitlines() == ["a,b", "1,", "2,3"]
+
+
+def test_cells_that_a_spreadsheet_would_run_are_quoted() -> None:
+    """Formulas from outside get the usual apostrophe; numbers stay numbers."""
+    cells = list(csv.reader(io.StringIO(csv_table([{"a": "=1+1", "b": "@x", "c": -3.5, "d": "-3.5", "e": "+cmd|x"}]))))
+    assert cells[1] == ["'=1+1", "'@x", "-3.5", "-3.5", "'+cmd|x"]
+
+
+def test_nothing_steers_the_terminal() -> None:
+    """Escape sequences, overrides and lone surrogates are written out; a line stays a line, a password is masked."""
+    assert printable("a\x1b[2Jb\u202ec\ud800") == "a\\u001b[2Jb\\u202ec\\ud800"
+    assert one_line("a\nb") == "a\\nb"
+    assert "secret" not in one_line("http://me:secret@host/v1 failed")
+    assert "\x1b" not in text_table(("name",), [("\x1b[31mred",)])
+
+
+def test_a_page_of_nothing_is_empty() -> None:
+    """A listing without rows is written without a table."""
+    nothing = listing([], lambda row: row)
+    assert write(nothing, "table") == ""
+    assert json.loads(write(nothing, "json")) == []
+    assert isinstance(nothing, Document)

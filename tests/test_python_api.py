@@ -1,0 +1,68 @@
+"""The library's front door: the page that shows it runs as written, and its records are the commands' JSON."""
+
+from __future__ import annotations
+
+import doctest
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from clirun import Run
+
+import sizer
+from sizer.plain_json import to_json
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_the_page_of_examples_runs_as_written() -> None:
+    """Every example of docs/python-api.md prints what it shows."""
+    failed, tried = doctest.testfile(
+        str(ROOT / "docs" / "python-api.md"), module_relative=False, optionflags=doctest.ELLIPSIS
+    )
+    assert tried > 10
+    assert failed == 0
+
+
+@pytest.mark.parametrize(
+    ("command", "call"),
+    [
+        (
+            ("estimate", "Qwen/Qwen3-8B", "-d", "rtx-4090", "-p", "q4_k_m"),
+            lambda: sizer.estimate("Qwen/Qwen3-8B", device="rtx-4090", precision="q4_k_m", offline=True),
+        ),
+        (
+            ("recommend", "Qwen/Qwen3-32B", "-d", "rtx-4090"),
+            lambda: sizer.recommend("Qwen/Qwen3-32B", device="rtx-4090", offline=True),
+        ),
+        (
+            ("fit", "-d", "rtx-4060", "--family", "qwen3"),
+            lambda: sizer.fit(device="rtx-4060", family="qwen3", offline=True),
+        ),
+        (
+            ("hardware", "Qwen/Qwen3-8B", "--device", "rtx", "--limit", "5"),
+            lambda: sizer.hardware("Qwen/Qwen3-8B", text="rtx", limit=5, offline=True),
+        ),
+    ],
+    ids=["estimate", "recommend", "fit", "hardware"],
+)
+def test_records_are_the_json_of_the_commands(run: Run, command: tuple[str, ...], call: object) -> None:
+    """The function's record, written as JSON, is what the command prints."""
+    printed = json.loads(run(*command, "--json").out)
+    assert printed == json.loads(json.dumps(to_json(call())))  # type: ignore[operator]
+
+
+def test_importing_the_package_imports_no_function_yet() -> None:
+    """`import sizer` is nearly free; a name that it lacks is an AttributeError, as of any module."""
+    code = "import sys, sizer; print([m for m in sys.modules if m.startswith('sizer.')]); sizer.nonsense"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "[]"
+    assert "AttributeError: module 'sizer' has no attribute 'nonsense'" in done.stderr
+
+
+def test_public_names_are_all_there() -> None:
+    """What `__all__` names can be had."""
+    for name in sizer.__all__:
+        assert getattr(sizer, name) is not None
