@@ -1,0 +1,96 @@
+"""The house: every room stands in CONTRIBUTING's table, and imports run one way, without circles."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+ROOMS = (
+    {"printable", "units", "errors", "tables", "formats", "cache_formats", "workload", "plain_json", "methods"},
+    {"model", "device"},
+    {"precision"},
+    {"engine"},
+    {"memory"},
+    {"speed"},
+    {"serving"},
+    {"answer"},
+    {"advise", "calibrate"},
+    {"api", "bench", "chat", "report"},
+    {"cli", "web", "mcp"},
+)
+"""Floors from the ground up: a room imports from its own floor and from those below."""
+FLOOR = {room: floor for floor, rooms in enumerate(ROOMS) for room in rooms}
+
+
+def modules() -> Iterator[tuple[str, Path]]:
+    """Every module of the package by its dotted name."""
+    for path in sorted((ROOT / "sizer").rglob("*.py")):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts), path
+
+
+NAMES = {name for name, _ in modules()}
+
+
+def room_of(module: str) -> str:
+    """The room that a module stands in."""
+    room = module.split(".")[1] if "." in module else ""
+    return "" if room == "__main__" else room
+
+
+def imported(path: Path) -> Iterator[str]:
+    """Modules of sizer that a file imports when it is imported itself (not within its functions)."""
+
+    def within(body: list[ast.stmt]) -> Iterator[str]:
+        for node in body:
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("sizer"):
+                for alias in node.names:
+                    whole = f"{node.module}.{alias.name}"
+                    yield whole if whole in NAMES else str(node.module)
+            elif isinstance(node, ast.Import):
+                yield from (alias.name for alias in node.names if alias.name.startswith("sizer."))
+            elif isinstance(node, (ast.If, ast.Try, ast.With)):
+                yield from within(node.body)
+                yield from within(getattr(node, "orelse", []))
+
+    yield from within(ast.parse(path.read_text(encoding="utf-8")).body)
+
+
+def test_imports_run_downward() -> None:
+    """No module imports one of a higher floor."""
+    upward = [
+        f"{name} -> {other}"
+        for name, path in modules()
+        for other in imported(path)
+        if room_of(name) and room_of(other) and FLOOR[room_of(other)] > FLOOR[room_of(name)]
+    ]
+    assert upward == []
+
+
+def test_no_circles() -> None:
+    """The modules can be put in an order in which each stands after those that it imports."""
+    graph: dict[str, set[str]] = defaultdict(set)
+    for name, path in modules():
+        graph[name] |= {other for other in imported(path) if other != name and not name.startswith(f"{other}.")}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as circle:
+        pytest.fail(" -> ".join(circle.args[1]))
+
+
+def test_every_room_has_its_line() -> None:
+    """A new folder or module at the top stands in CONTRIBUTING's table of rooms; what is gone stands there no more."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    table = text.partition("## The shape of the code")[2].partition("\n## ")[0]
+    cells = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    told = {name.removesuffix(".py").removesuffix("/") for cell in cells for name in re.findall(r"`([^`]+)`", cell)}
+    here = {room_of(name) for name, _ in modules()} - {""}
+    assert told == here
+    assert here <= set(FLOOR)
