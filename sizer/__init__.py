@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sizer.api.advice import fit, hardware, recommend
+    from sizer.api.capacity import capacity
     from sizer.api.check import check
     from sizer.api.estimates import estimate
     from sizer.api.machine import bench, probe
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 _PLACES = {
     "SizerError": "sizer.errors",
     "bench": "sizer.api.machine",
+    "capacity": "sizer.api.capacity",
     "check": "sizer.api.check",
     "estimate": "sizer.api.estimates",
     "fit": "sizer.api.advice",
@@ -29,7 +31,7 @@ _PLACES = {
     "recommend": "sizer.api.advice",
 }
 
-__all__ = ["SizerError", "bench", "check", "estimate", "fit", "hardware", "probe", "recommend"]
+__all__ = ["SizerError", "bench", "capacity", "check", "estimate", "fit", "hardware", "probe", "recommend"]
 
 
 def __getattr__(name: str) -> Any:

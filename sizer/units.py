@@ -24,6 +24,8 @@ _FLOPS = re.compile(_NUMBER + r"([kmgtp]?)\s*(?:fl)?ops?(?:/s)?", re.IGNORECASE)
 _WATTS = re.compile(_NUMBER + r"\s*(?:w|watts?)?", re.IGNORECASE)
 _WHOLE = re.compile(r"\s*[+-]?[0-9]{1,30}\s*")
 _TOKENS = re.compile(_NUMBER + r"([km])", re.IGNORECASE)
+_SECONDS = re.compile(_NUMBER + r"(ms|us|s|sec|seconds?|min|)\s*", re.IGNORECASE)
+_SECOND_SCALES = {"us": 1e-6, "ms": 1e-3, "": 1.0, "s": 1.0, "sec": 1.0, "second": 1.0, "seconds": 1.0, "min": 60.0}
 _COUNT = re.compile(_NUMBER + r"([kmbgt]?)", re.IGNORECASE)
 
 
@@ -79,6 +81,18 @@ def parse_watts(text: str) -> float:
     if not match or float(match[1]) <= 0:
         raise InvalidQuantity(f"{text!r} is not a power.", "Write it as 250W.")
     return float(match[1])
+
+
+def parse_seconds(text: str) -> float:
+    """Seconds of `50ms`, `1.5s`, `2min` or a plain `1.5`.
+
+    >>> parse_seconds("50ms")
+    0.05
+    """
+    match = _SECONDS.fullmatch(text)
+    if not match:
+        raise InvalidQuantity(f"{text!r} is not a time.", "Write it as 50ms or 1.5s.")
+    return _scaled(text, match[1], 1) * _SECOND_SCALES[match[2].lower()]
 
 
 def parse_count(text: str) -> int:

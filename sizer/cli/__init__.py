@@ -17,6 +17,7 @@ COMMANDS = {
     "estimate": "How much memory, how fast: a table by device and precision.",
     "recommend": "Which precision to run here, why, and the command that runs it.",
     "fit": "Which models this machine (or --device) can run, best first.",
+    "capacity": "How many users a machine serves within limits, and what it costs.",
     "hardware": "Which devices run a model at a wanted speed, context and batch.",
     "check": "Will this engine command start, what it takes, and which flag to change.",
     "web": "The same answers on a page, from this machine or as a static site.",

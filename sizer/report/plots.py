@@ -22,8 +22,7 @@ def save(items: Sequence[Estimate], path: Path, kinds: Sequence[str] = ()) -> No
 
     Raises UsageError for an unknown ending, and where matplotlib is not installed.
     """
-    if path.suffix.lower() not in ENDINGS:
-        raise UsageError(f"{str(path)!r} has no ending that can be drawn.", f"Use one of {', '.join(ENDINGS)}.")
+    check_ending(path)
     figure_class = _figure_class()
     wanted = list(kinds) or list(KINDS)
     columns = 1 if len(wanted) == 1 else 2
@@ -43,6 +42,12 @@ def save(items: Sequence[Estimate], path: Path, kinds: Sequence[str] = ()) -> No
         handles, names, loc="outside lower center", ncols=legend_columns, fontsize=8, frameon=False, handlelength=3.5
     )
     figure.savefig(path, dpi=DOTS_PER_INCH)
+
+
+def check_ending(path: Path) -> None:
+    """Raises UsageError for an ending that matplotlib is not asked to draw."""
+    if path.suffix.lower() not in ENDINGS:
+        raise UsageError(f"{str(path)!r} has no ending that can be drawn.", f"Use one of {', '.join(ENDINGS)}.")
 
 
 def _figure_class() -> Any:

@@ -1,0 +1,137 @@
+"""How many users a machine serves: names and options in, one `Capacity` a device out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from sizer.api.asked import DeviceAsked, Options, WorkAsked, split_options
+from sizer.api.estimates import targets
+from sizer.errors import DoesNotFit, UnknownEngine, UsageError
+from sizer.units import parse_seconds
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from sizer.device.records import Target
+    from sizer.model.read.resolve import Resolved
+    from sizer.model.stored import Stored
+    from sizer.serving.asked import ServingAsked
+    from sizer.serving.records import Capacity
+
+USUAL_PROMPT_TOKENS, USUAL_OUTPUT_TOKENS = 1024, 256
+SERVER_ENGINE = "vllm"
+"""What people serve many users with where it runs."""
+
+
+def capacity(
+    model: str,
+    *,
+    users: int | None = None,
+    rps: float | None = None,
+    ttft: float | str | None = None,
+    tpot: float | str | None = None,
+    percentile: str = "p90",
+    prefix_hit: float = 0.0,
+    replicas: int | None = None,
+    price: float | Mapping[str, float] | None = None,
+    **options: Unpack[Options],
+) -> Capacity:
+    """How many users a machine serves within a time to first token and a time per token, as `sizer capacity` answers.
+
+    >>> answer = capacity("meta-llama/Llama-3.1-8B", device="h100", ttft="1s", tpot="50ms", offline=True)
+    >>> answer.max_users > 10 and answer.serving[0].meets
+    True
+
+    Times are seconds or text (`1s`, `50ms`); `price` is USD an hour of one device, or by its name. Raises DoesNotFit
+    where the devices do not hold the model and one request.
+    """
+    from sizer.model.read.resolve import resolve
+    from sizer.serving.asked import ServingAsked
+    from sizer.serving.prices import stated_prices
+
+    options.setdefault("prompt", USUAL_PROMPT_TOKENS)
+    options.setdefault("output", USUAL_OUTPUT_TOKENS)
+    devices, work, offline = split_options(options)
+    texts = [f"{name}={usd}" for name, usd in price.items()] if isinstance(price, Mapping) else []
+    texts += [] if price is None or isinstance(price, Mapping) else [str(price)]
+    asked = ServingAsked(
+        users, rps, _seconds(ttft), _seconds(tpot), percentile, prefix_hit, replicas, prices=stated_prices(texts)
+    )
+    return next(capacities(resolve(model, offline=offline), devices, work, asked))
+
+
+def _seconds(value: float | str | None) -> float | None:
+    return parse_seconds(value) if isinstance(value, str) else value
+
+
+def capacities(resolved: Resolved, devices: DeviceAsked, work: WorkAsked, asked: ServingAsked) -> Iterator[Capacity]:
+    """One capacity a target. Raises DoesNotFit, UnknownEngine and UsageError."""
+    for target in targets(devices):
+        yield _one(resolved, target, work, asked)
+
+
+def _one(resolved: Resolved, target: Target, work: WorkAsked, asked: ServingAsked) -> Capacity:
+    from sizer.serving.answer import answer
+    from sizer.serving.deployment import Served
+
+    if target.others:
+        raise UsageError("capacity is told for equal devices.", "Name one kind, as -d 4xh100.")
+    load = asked.load(work.prompt_tokens, work.output_tokens)
+    error: DoesNotFit | None = None
+    for engine, precision in _ways(resolved, target, work):
+        served = Served(resolved.architecture, _stored(resolved, precision, engine), target, engine)
+        try:
+            return answer(served, load, asked, split=work.workload().parallelism, kv_precision=work.kv_precision)
+        except DoesNotFit as refusal:
+            error = error or refusal
+    assert error is not None
+    raise error
+
+
+def _stored(resolved: Resolved, precision: str, engine: str) -> Stored:
+    from sizer.engine.precisions import store_for
+
+    if resolved.stored is not None and resolved.stored.precision == precision:
+        return resolved.stored
+    return store_for(resolved.architecture, precision, engine)
+
+
+def _ways(resolved: Resolved, target: Target, work: WorkAsked) -> list[tuple[str, str]]:
+    """Engine and precision, in the order to try: as asked, else the model's own format and what needs less."""
+    from sizer.engine.engines import default_engine, find_engine
+    from sizer.precision.configured import configured_precision
+    from sizer.precision.names import canonical
+
+    engine = find_engine(work.engine).name if work.engine else None
+    if work.precisions:
+        names = [canonical(name) for name in work.precisions]
+    elif resolved.stored is not None:
+        names = [resolved.stored.precision]
+    else:
+        own = configured_precision(resolved.architecture) or resolved.hints.quantization
+        names = [own] if own else list(_usual(target, engine))
+    found = []
+    for name in names:
+        if engine is not None:
+            found.append((engine, name))
+            continue
+        server = find_engine(SERVER_ENGINE)
+        usable = target.device.kind == "gpu" and server.backend(target.device) and server.runs(name)
+        try:
+            found.append((server.name if usable else default_engine(name, target.device), name))
+        except UnknownEngine:
+            if name == names[-1] and not found:
+                raise
+    return found
+
+
+def _usual(target: Target, engine: str | None) -> Sequence[str]:
+    """Precisions to try where neither the user nor the model names one."""
+    from sizer.engine.engines import find_engine
+
+    runs_half = find_engine(engine or SERVER_ENGINE).backend(target.device) and target.device.kind == "gpu"
+    if not runs_half:
+        return ("q8_0", "q4_k_m") if engine in (None, "llama.cpp") else ("bf16",)
+    eight = ("fp8",) if "fp8" in target.device.peak_flops_per_s else ()
+    return ("bf16", *eight, "awq-int4")

@@ -1,0 +1,116 @@
+"""Measured points under load as the fit needs them: their deployment, term curves, and what a simulation counts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+
+from sizer.calibrate.rows import row_architecture
+from sizer.device.catalogue import find
+from sizer.device.records import Target
+from sizer.engine.engines import find_engine
+from sizer.engine.precisions import store_for
+from sizer.errors import SizerError
+from sizer.model.stored import Stored
+from sizer.precision.names import canonical
+from sizer.serving.benchmark import Means, means, requests_of
+from sizer.serving.cache import cache_tokens
+from sizer.serving.corrections import REQUEST, REQUEST_S, STREAMED, Corrections, load_groups
+from sizer.serving.deployment import Deployment, Served, deployment
+from sizer.serving.points import Point
+from sizer.serving.simulate import Simulation
+from sizer.serving.steps import StepLaw, TermCurves, term_curves, weighed
+from sizer.speed.case import groups, owners
+from sizer.speed.law import Constants
+
+
+@dataclass(frozen=True, slots=True)
+class LoadCase:
+    """One point with its records. `law_weights` are the law's factors by term; `cache` is None where nothing binds."""
+
+    point: Point
+    served: Deployment
+    curves: dict[str, TermCurves]
+    law_weights: dict[str, float]
+    names: dict[str, str]
+    cache: float | None
+
+    @property
+    def system(self) -> str:
+        """The device's key."""
+        return self.served.case.device.key
+
+    @property
+    def shape(self) -> str:
+        """The model's shape: checkpoints of one shape are one model to a fit."""
+        model = self.served.case.architecture
+        return f"{model.total_params} {model.num_layers}"
+
+
+@lru_cache(maxsize=256)
+def _stored(model: str, precision: str, engine: str) -> Stored:
+    return store_for(row_architecture(model, None, None), precision, engine)
+
+
+@lru_cache(maxsize=256)
+def _target(device: str, count: int) -> Target:
+    return find(f"{count}x{device}" if count > 1 else device)
+
+
+def load_case(point: Point, fitted: Constants, known_curves: dict[object, dict[str, TermCurves]]) -> LoadCase:
+    """The records of a point; curves of its deployment are taken from `known_curves` or put there.
+
+    Raises SizerError naming what is not known.
+    """
+    engine, precision = find_engine(point.engine).name, canonical(point.precision)
+    model = Served(
+        row_architecture(point.model, None, None),
+        _stored(point.model, precision, engine),
+        _target(point.device, point.devices),
+        engine,
+    )
+    served = deployment(model, point.layout, point.load, engine_version=point.engine_version)
+    key = (point.model, precision, engine, point.device, point.layout)
+    curves = known_curves.get(key) or term_curves(served.case, point.layout)
+    known_curves[key] = curves
+    law_groups, own = tuple(groups(served.case).values()), owners(served.case)
+    weights = {term: fitted.factor(term, law_groups, own) for term in curves}
+    room = cache_tokens(served.memory, point.layout, point.load)
+    if room is not None and room < point.load.whole_tokens * (1 + point.load.spread):
+        room = None  # it was measured, so it fitted: how much is left beside the weights is not known
+    return LoadCase(point, served, curves, weights, load_groups(served.case, point.layout), room)
+
+
+def load_cases(points: Iterable[Point], fitted: Constants) -> list[LoadCase]:
+    """The cases of all points that have both times and known names."""
+    found = []
+    known_curves: dict[object, dict[str, TermCurves]] = {}
+    for one in points:
+        if one.ttft_s is None or one.tpot_s is None:
+            continue
+        try:
+            found.append(load_case(one, fitted, known_curves))
+        except SizerError:
+            continue
+    return found
+
+
+def corrected_law(case: LoadCase, known: Corrections) -> StepLaw:
+    """The law of the case's steps, corrected."""
+    law = {term: (case.curves[term].part, weight) for term, weight in case.law_weights.items()}
+    weights = known.weights(law, case.names)
+    layout = case.served.layout
+    return weighed(case.curves, weights, 1 / layout.stages if layout.in_flight else 1.0)
+
+
+def simulated_means(case: LoadCase, known: Corrections) -> Means:
+    """What a benchmark of the point would report, by simulation with these corrections."""
+    law, load = corrected_law(case, known), case.point.load
+    users = load.users or 1
+    seen = Simulation(law, case.served.rules, load, case.cache, requests=requests_of(users)).run()
+    found = means(seen, users)
+    first_s = REQUEST_S * known.factor(REQUEST, case.names) if REQUEST in known.effects else 0.0
+    if STREAMED in known.effects:
+        first_s += known.factor(STREAMED, case.names) * law.step_s(seen.mean_decoding or 1, load.mean_depth)
+    return found._replace(ttft_s=found.ttft_s + first_s)

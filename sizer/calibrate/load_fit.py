@@ -1,0 +1,281 @@
+"""Fits what servers under load add to the law of speed: log-corrections of terms by group, shrunk toward none.
+
+A simulation counts how many steps of which kind lie between a request's arrival, its first token and its end. With
+those counts held, both times are sums of a few steps, whose terms the corrections weigh: a robust least-squares fit of
+their logarithms. Other corrections change the counts, so simulating and fitting take turns; three turns suffice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import log
+from typing import Any
+
+from sizer.calibrate.load_cases import LoadCase, simulated_means
+from sizer.serving.benchmark import Means
+from sizer.serving.corrections import LEAST_MEMORY_WEIGHT, LEVELS, REQUEST, REQUEST_S, STREAMED, Corrections
+from sizer.serving.steps import (
+    ATTENTION_TERM,
+    BATCHES,
+    DEPTHS,
+    EXPERT_TERMS,
+    PROMPTS,
+    Curve,
+    TermCurves,
+)
+from sizer.speed.law import COMPUTE, LAUNCH, MEMORY
+
+TURNS, STEPS = 3, 12
+SCALES = {"tpot": 0.12, "ttft": 0.35}
+"""Residuals that count as one deviation: what the points' own repeats differ by, about."""
+SPREADS = {"all": 1.0, "engine": 0.2, "generation": 0.2, "engine generation": 0.1, "kernel": 0.1, "engine kernel": 0.1,
+           "kind": 0.1, "engine kind": 0.1, "version": 0.1, "split": 0.2}  # fmt: skip
+"""How far a group's log-correction is expected to lie from none."""
+OWN_SPREADS = {"all": 3.0, "engine": 1.0, "engine kind": 0.3, "version": 0.5}
+"""The same for a server's own terms, which know of no card and no kernel."""
+OWN_TERMS = (REQUEST, STREAMED)
+SQUARED = (MEMORY, COMPUTE, LAUNCH)
+
+
+@dataclass(frozen=True, slots=True)
+class _Steps:
+    """Nominal amounts of one kind of step, a row a point and a column a term, and the fixed overheads they share."""
+
+    amounts: Any
+    shared: Any
+
+
+class LoadFit:
+    """The least-squares problem of some cases; `solve` gives the corrections."""
+
+    def __init__(
+        self,
+        cases: Sequence[LoadCase],
+        spreads: Mapping[str, float] = SPREADS,
+        own_spreads: Mapping[str, float] = OWN_SPREADS,
+    ) -> None:
+        import numpy as np
+
+        self.np, self.cases, self.spreads, self.own_spreads = np, list(cases), spreads, own_spreads
+        self.terms = sorted({term for case in cases for term in case.curves}) + list(OWN_TERMS)
+        self.parts = {term: case.curves[term].part for case in cases for term in case.curves}
+        self.base = np.array([[self._base(case, term) for term in self.terms] for case in cases])
+        self.groups = [
+            sorted({case.names[level] for case in cases if case.names[level].partition(": ")[2]}) for level in LEVELS
+        ]
+        self.columns: list[tuple[str, str, float]] = []
+        self.design: list[tuple[Any, Any]] = []
+        names = [set(case.names.values()) for case in cases]
+        for index, term in enumerate(self.terms):
+            present = [term in case.curves or term in OWN_TERMS for case in cases]
+            rows, first = [], len(self.columns)
+            for level, groups in zip(LEVELS, self.groups, strict=True):
+                if not self._prior(term, level):
+                    continue
+                for group in groups:
+                    column = [1.0 if has and group in own else 0.0 for has, own in zip(present, names, strict=True)]
+                    if any(column):
+                        rows.append(column)
+                        self.columns.append((term, group, self._prior(term, level)))
+            matrix = np.array(rows).T if rows else np.zeros((len(cases), 0))
+            self.design.append((slice(first, len(self.columns)), matrix))
+            assert index < len(self.design)
+
+    def _base(self, case: LoadCase, term: str) -> float:
+        if term == REQUEST:
+            return 0.0
+        if term == STREAMED:
+            return 0.0
+        weight = case.law_weights.get(term, 0.0)
+        return log(weight) if weight > 0 else -50.0
+
+    def _prior(self, term: str, level: str) -> float:
+        return (self.own_spreads if term in OWN_TERMS else self.spreads).get(level, 0.0)
+
+    def observed(self, seen: Sequence[Means]) -> None:
+        """Take the counts of a simulation of each case."""
+        np = self.np
+        self.waited = np.array([one.waited for one in seen])
+        self.decoded = np.array([one.decoded for one in seen])
+        self.tpot = np.log([case.point.tpot_s for case in self.cases])
+        self.ttft = np.log([case.point.ttft_s for case in self.cases])
+        outputs = np.array([max(1.0, case.point.load.output_tokens - 1) for case in self.cases])
+        self.decoded = self.decoded / outputs[:, None]
+        together = self.waited + self.decoded * outputs[:, None]
+        steps = np.maximum(together[:, 0], 1e-9)
+        tokens, attention, beside = together[:, 1] / steps, together[:, 2] / steps, together[:, 3] / steps
+        own = np.maximum(self.waited[:, 0], 1e-9)
+        self.wait_steps = self._mixed(self.waited[:, 1] / own, self.waited[:, 2] / own, beside)
+        self.mixed_steps = self._mixed(tokens, attention, beside)
+        self.alone_steps = self._alone([max(1.0, one.decoding) for one in seen])
+
+    def _alone(self, decodes: Sequence[float]) -> _Steps:
+        np = self.np
+        amounts = np.zeros((len(self.cases), len(self.terms)))
+        for row, (case, count) in enumerate(zip(self.cases, decodes, strict=True)):
+            share = 1 / case.served.layout.stages
+            depth = case.point.load.mean_depth
+            for column, term in enumerate(self.terms):
+                curves = case.curves.get(term)
+                if curves is not None and curves.by_batch:
+                    amounts[row, column] = _decode_nominal(curves, count * share, depth)
+        return _Steps(amounts, np.zeros_like(amounts))
+
+    def _mixed(self, tokens: Any, attention: Any, beside: Any) -> _Steps:
+        np = self.np
+        amounts = np.zeros((len(self.cases), len(self.terms)))
+        shared = np.zeros_like(amounts)
+        for row, case in enumerate(self.cases):
+            share = 1 / case.served.layout.stages
+            prompt, count, depth = tokens[row] * share, beside[row] * share, case.point.load.mean_depth
+            law = self.attention_factor(case)
+            for column, term in enumerate(self.terms):
+                curves = case.curves.get(term)
+                if curves is None:
+                    continue
+                amounts[row, column], shared[row, column] = _mixed_nominal(term, curves, count, depth, prompt)
+                if term == ATTENTION_TERM:
+                    amounts[row, column] = attention[row] * share / law
+        return _Steps(amounts, shared)
+
+    def attention_factor(self, case: LoadCase) -> float:
+        """What the simulation weighed attention with, so that its seconds become nominal ones again."""
+        return self.used.factor(ATTENTION_TERM, case.names) * case.law_weights.get(ATTENTION_TERM, 1.0) or 1.0
+
+    used: Corrections = Corrections({}, {})
+
+    def weights(self, theta: Any) -> Any:
+        """Weights by case and term."""
+        logs = self.base.copy()
+        for index, (columns, matrix) in enumerate(self.design):
+            if matrix.shape[1]:
+                logs[:, index] += matrix @ theta[columns]
+            if self.parts.get(self.terms[index]) == MEMORY:
+                logs[:, index] = self.np.where(
+                    self.base[:, index] > -50, self.np.maximum(logs[:, index], log(LEAST_MEMORY_WEIGHT)), -50
+                )
+        return logs
+
+    def times(self, logs: Any) -> tuple[Any, Any]:
+        """Logarithms of TPOT and TTFT with these log-weights."""
+        np = self.np
+        weights = np.exp(np.clip(logs, -60, 30))
+        alone = self._step(self.alone_steps, weights)
+        mixed, waiting = self._step(self.mixed_steps, weights), self._step(self.wait_steps, weights)
+        tpot = self.decoded[:, 0] * mixed + self.decoded[:, 4] * alone
+        ttft = self.waited[:, 0] * waiting + self.waited[:, 4] * alone
+        ttft = ttft + REQUEST_S * weights[:, -2] + alone * weights[:, -1]
+        return np.log(tpot), np.log(ttft)
+
+    def _step(self, steps: _Steps, weights: Any) -> Any:
+        np = self.np
+        weighed = steps.amounts * weights
+        total = np.zeros(len(self.cases))
+        overhead = np.zeros(len(self.cases))
+        for part in (*SQUARED, "overhead"):
+            chosen = [index for index, term in enumerate(self.terms[:-2]) if self.parts[term] == part]
+            seconds = weighed[:, chosen].sum(axis=1)
+            if part in SQUARED:
+                total += seconds**2
+            else:
+                overhead = seconds
+        common = steps.shared * weights
+        own = [index for index, term in enumerate(self.terms[:-2]) if not term.startswith("prefill")]
+        prompts = [index for index, term in enumerate(self.terms[:-2]) if term.startswith("prefill")]
+        fixed = np.minimum(common[:, own].sum(axis=1), common[:, prompts].sum(axis=1))
+        return np.sqrt(total) + overhead - fixed
+
+    def solve(self, theta: Any = None, rows: Any = None) -> Any:
+        """Damped Gauss-Newton with Huber weights over some rows (all by default)."""
+        np = self.np
+        theta = np.zeros(len(self.columns)) if theta is None else theta.copy()
+        chosen = np.arange(len(self.cases)) if rows is None else np.asarray(rows)
+        prior = np.array([1 / spread**2 for _, _, spread in self.columns])
+        for _ in range(STEPS):
+            logs = self.weights(theta)
+            tpot, ttft = self.times(logs)
+            jacobians = self._jacobians(logs, tpot, ttft, chosen)
+            hessian, gradient = np.diag(prior), -prior * theta
+            for predicted, measured, scale, jacobian in (
+                (tpot, self.tpot, SCALES["tpot"], jacobians[0]),
+                (ttft, self.ttft, SCALES["ttft"], jacobians[1]),
+            ):
+                residual = (measured - predicted)[chosen] / scale
+                robust = 1 / np.maximum(1.0, np.abs(residual))
+                scaled = jacobian / scale
+                hessian = hessian + scaled.T @ (scaled * robust[:, None])
+                gradient = gradient + scaled.T @ (residual * robust)
+            step = np.linalg.solve(hessian, gradient)
+            theta = theta + step * min(1.0, 1.0 / max(1e-9, np.abs(step).max()))
+        return theta
+
+    def _jacobians(self, logs: Any, tpot: Any, ttft: Any, chosen: Any) -> tuple[Any, Any]:
+        np, nudge = self.np, 1e-4
+        first = np.zeros((len(chosen), len(self.columns)))
+        second = np.zeros_like(first)
+        for index, (columns, matrix) in enumerate(self.design):
+            if not matrix.shape[1]:
+                continue
+            moved = logs.copy()
+            moved[:, index] += nudge
+            after = self.times(moved)
+            for target, before, now in ((first, tpot, after[0]), (second, ttft, after[1])):
+                target[:, columns] = matrix[chosen] * ((now - before) / nudge)[chosen][:, None]
+        return first, second
+
+    def corrections(
+        self, theta: Any, spreads: Mapping[str, Mapping[str, tuple[float, float]]] | None = None
+    ) -> Corrections:
+        """The corrections of a solution, to five decimals."""
+        effects: dict[str, dict[str, float]] = {term: {} for term in OWN_TERMS}
+        for (term, group, _), value in zip(self.columns, theta, strict=True):
+            effects.setdefault(term, {})[group] = round(float(value), 5)
+        return Corrections(effects, dict(spreads or {}))
+
+
+def _decode_nominal(curves: TermCurves, batch: float, depth: float) -> float:
+    deep = Curve(DEPTHS, curves.by_depth)(depth) if curves.by_depth else 0.0
+    return Curve(BATCHES, curves.by_batch)(batch) + batch * deep
+
+
+def _mixed_nominal(term: str, curves: TermCurves, batch: float, depth: float, prompt: float) -> tuple[float, float]:
+    """Nominal seconds of a term in a step of both, and how much of it is the fixed overhead that the two share."""
+    decoding = batch > 0
+    found = shared = 0.0
+    if curves.by_batch and decoding:
+        found = _decode_nominal(curves, batch, depth)
+        if term in EXPERT_TERMS and curves.part == MEMORY:
+            found = Curve(BATCHES, curves.by_batch)(batch + prompt)
+        if curves.part == "overhead":
+            shared = curves.by_batch[0]
+    if any(curves.by_prompt) and not (decoding and curves.part in {MEMORY, LAUNCH}):
+        found += Curve(PROMPTS, curves.by_prompt)(prompt)
+        if curves.part == "overhead" and decoding:
+            shared = curves.by_prompt[0]
+    return found, shared
+
+
+def fit(cases: Sequence[LoadCase], seen: Sequence[Means]) -> tuple[LoadFit, Any]:
+    """The fit of all cases, from a first simulation's counts. Returns the problem and its solution."""
+    problem = LoadFit(cases)
+    theta = None
+    for turn in range(TURNS):
+        problem.observed(seen)
+        theta = problem.solve(theta)
+        if turn + 1 < TURNS:
+            problem.used = problem.corrections(theta)
+            seen = simulate_all(cases, problem.used)
+    return problem, theta
+
+
+def simulate_all(cases: Sequence[LoadCase], known: Corrections) -> list[Means]:
+    """The means of every case; points measured more than once are simulated once."""
+    done: dict[tuple[object, ...], Means] = {}
+    found = []
+    for case in cases:
+        key = (*case.names.values(), case.point.model, case.point.device, case.point.layout, case.point.load)
+        if key not in done:
+            done[key] = simulated_means(case, known)
+        found.append(done[key])
+    return found

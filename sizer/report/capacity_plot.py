@@ -1,0 +1,85 @@
+"""The plot of a capacity: throughput against time per token with the limit drawn, and time to first token by users."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from sizer.report.plots import _figure_class, _log, check_ending
+from sizer.serving.records import Capacity, ServedRow
+
+
+def save(found: Sequence[Capacity], path: Path) -> None:
+    """Draw the capacities into one file. Raises UsageError for an unknown ending or without matplotlib."""
+    check_ending(path)
+    figure = _figure_class()(figsize=(12.5, 5.4), layout="constrained")
+    knee, first = figure.subplots(1, 2)
+    for index, one in enumerate(found):
+        rows = [row for row in one.serving if row.machines == 1]
+        rows = sorted({row.users: row for row in rows}.values(), key=lambda row: row.users)
+        _knee(knee, one, rows, f"C{index}")
+        _first_token(first, one, rows, f"C{index}")
+    _limits(knee, first, found[0])
+    knee.set(xlabel="time per output token (ms)", ylabel="generated tokens/s of the machine",
+             title="Throughput against time per token: numbers are users")  # fmt: skip
+    first.set(xlabel="users at once", ylabel="time to first token (s)", title="Time to first token by users")
+    _log(first.xaxis, 2)
+    _log(first.yaxis)
+    knee.set_xlim(0, None)
+    knee.set_ylim(0, None)
+    for axes in (knee, first):
+        axes.grid(alpha=0.3)
+    knee.legend(fontsize=8, loc="lower right")
+    first.legend(fontsize=8, loc="upper left")
+    one = found[0]
+    work = f"prompt {one.prompt_tokens:,}, output {one.output_tokens:,}"
+    figure.suptitle(f"{one.model}, {one.precision}, {one.engine}: {work}")
+    figure.savefig(path, dpi=100)
+
+
+def _name(one: Capacity) -> str:
+    return f"{one.devices} x {one.device}, {one.replicas} x {one.parallelism}"
+
+
+def _knee(axes: Any, one: Capacity, rows: Sequence[ServedRow], color: str) -> None:
+    x = [1000 * row.tpot_s.p50 for row in rows]
+    y = [row.throughput_tokens_per_s for row in rows]
+    axes.plot(x, y, color=color, linewidth=1.4, label=_name(one))
+    for meets, marker in ((True, "o"), (False, "x")):
+        chosen = [index for index, row in enumerate(rows) if row.meets is meets]
+        axes.plot([x[index] for index in chosen], [y[index] for index in chosen], marker, color=color, markersize=6)
+    for index, row in enumerate(rows):
+        # neighbours lie close at the lower end: their numbers stand above and below the line in turn
+        above = index % 2 == 0
+        axes.annotate(
+            f"{row.users:,}", (x[index], y[index]), fontsize=8, ha="right" if above else "left",
+            va="bottom" if above else "top", xytext=(-3, 3) if above else (4, -3), textcoords="offset points",
+            fontweight="bold" if row.users == one.max_users else "normal",
+        )  # fmt: skip
+
+
+def _first_token(axes: Any, one: Capacity, rows: Sequence[ServedRow], color: str) -> None:
+    users = [row.users for row in rows]
+    axes.fill_between(
+        users,
+        [row.low_ttft_s for row in rows],
+        [row.high_ttft_s for row in rows],
+        color=color,
+        alpha=0.12,
+        linewidth=0,
+        label="90 % interval of the median",
+    )
+    half = [row.ttft_s.p50 for row in rows]
+    axes.plot(users, half, marker="o", markersize=4, color=color, label=f"{_name(one)}: p50")
+    axes.plot(users, [row.ttft_s.p90 for row in rows], linestyle="--", color=color, label="p90")
+    axes.plot(users, [row.ttft_s.p99 for row in rows], linestyle=":", color=color, label="p99")
+    if one.max_users:
+        axes.axvline(one.max_users, color=color, linewidth=0.8, linestyle="-.")
+
+
+def _limits(knee: Any, first: Any, one: Capacity) -> None:
+    if one.tpot_limit_s is not None:
+        knee.axvline(1000 * one.tpot_limit_s, color="0.3", linewidth=1, label=f"limit ({one.percentile})")
+    if one.ttft_limit_s is not None:
+        first.axhline(one.ttft_limit_s, color="0.3", linewidth=1, label=f"limit ({one.percentile})")

@@ -1,0 +1,1 @@
+"""Many users: continuous batching over time, queues, percentiles, replicas, cost. Formulas: docs/serving.md."""

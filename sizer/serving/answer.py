@@ -1,0 +1,144 @@
+"""The answer of `sizer capacity`: the way chosen, the table of users, what is assumed, a day's machines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from math import ceil
+
+from sizer.engine.engines import find_engine
+from sizer.serving.apart import apart
+from sizer.serving.asked import ServingAsked
+from sizer.serving.capacity import Choice, Seen, choose, ladder, look, machines_for, most_rate, served_row
+from sizer.serving.corrections import Corrections, corrections
+from sizer.serving.day import day_of
+from sizer.serving.deployment import Deployment, Served, deployment
+from sizer.serving.load import Load
+from sizer.serving.options import is_measured, layouts
+from sizer.serving.prices import price_of
+from sizer.serving.records import Capacity, Limits, ServedRow
+from sizer.workload import Split
+
+CALIBRATED, LAW, ARITHMETIC = "calibrated", "law", "arithmetic"
+
+
+def answer(
+    served: Served, load: Load, asked: ServingAsked, *, split: Split | None = None, kv_precision: str = "fp16"
+) -> Capacity:
+    """The capacity of one machine, and how many of them the load asked for needs. Raises DoesNotFit, UsageError."""
+    limits, known = asked.limits, corrections()
+    candidates = list(_candidates(served, load, split, asked.replicas, kv_precision))
+    choice, reasons = choose(candidates, load, limits, known)
+    price = price_of(served.target, asked.prices)
+    devices = served.target.count
+    per_machine = choice.users
+    rate = None
+    if asked.rps is not None or asked.arrivals:
+        rate = choice.replicas * most_rate(choice.replica, load, limits, _first_rate(choice, load, limits))
+    machines = asked.machines or _machines(asked, per_machine, rate)
+    rows = _rows(choice, load, asked, machines, price.usd_per_device_hour * devices if price else None)
+    day = day_of(asked.arrivals, rate or 0.0, price, devices) if asked.arrivals else None
+    return Capacity(
+        model=served.architecture.model_id,
+        device=served.target.device.key,
+        devices=devices,
+        engine=served.engine,
+        precision=served.stored.precision,
+        parallelism=choice.replica.served.layout.words,
+        replicas=choice.replicas,
+        prompt_tokens=load.prompt_tokens,
+        output_tokens=load.output_tokens,
+        percentile=limits.percentile,
+        ttft_limit_s=limits.ttft_s,
+        tpot_limit_s=limits.tpot_s,
+        kv_capacity_tokens=None if choice.replica.cache is None else int(choice.replica.cache) * choice.replicas,
+        serving=tuple(rows),
+        max_users=per_machine,
+        binding=choice.binding,
+        max_requests_per_s=rate,
+        machines=machines,
+        price=price.words if price else None,
+        assumptions=tuple(_notes(served, load, limits, choice, reasons)),
+        basis=_basis(choice, known),
+        day=day,
+        disaggregated=apart(choice.replica, load, limits, devices) if asked.apart else None,
+    )
+
+
+def _candidates(
+    served: Served, load: Load, split: Split | None, replicas: int | None, kv_precision: str
+) -> Iterator[tuple[Deployment, int]]:
+    engine = find_engine(served.engine)
+    for layout, count in layouts(served.architecture, engine, served.target.count, asked=split, replicas=replicas):
+        target = replace(served.target, count=layout.devices)
+        yield deployment(replace(served, target=target), layout, load, kv_precision=kv_precision), count
+
+
+def _first_rate(choice: Choice, load: Load, limits: Limits) -> float:
+    """Requests a second that one replica answers with its most users: where the search for a rate begins."""
+    users = max(1, choice.users // choice.replicas)
+    return 0.7 * look(choice.replica, replace(load, users=users), limits).result.steady_requests_per_s
+
+
+def _machines(asked: ServingAsked, per_machine: int, rate: float | None) -> int:
+    if asked.rps is not None:
+        return max(1, machines_for(asked.rps, rate or 0.0))
+    if asked.users is not None:
+        return max(1, machines_for(asked.users, per_machine))
+    return 1
+
+
+def _rows(
+    choice: Choice, load: Load, asked: ServingAsked, machines: int, usd_per_hour: float | None
+) -> Iterator[ServedRow]:
+    """Rows of one machine by users; the load asked for on its machines comes first."""
+
+    def row(seen: Seen, count: int) -> ServedRow:
+        return served_row(choice, seen, count, usd_per_hour)
+
+    limits = asked.limits
+
+    if asked.rps is not None:
+        each = asked.rps / (choice.replicas * machines)
+        yield row(look(choice.replica, replace(load, users=None, rate_per_s=each), limits), machines)
+    elif asked.users is not None:
+        each_users = ceil(asked.users / (choice.replicas * machines))
+        asked_row = row(look(choice.replica, replace(load, users=each_users), limits), machines)
+        yield replace(asked_row, users=asked.users)
+    for users in ladder(choice, None):
+        yield row(look(choice.replica, replace(load, users=users), limits), 1)
+
+
+def _basis(choice: Choice, known: Corrections) -> str:
+    """Whether points under load stand behind the figures: calibrated, the law of speed alone, or arithmetic."""
+    served = choice.replica.served
+    if not is_measured(served.layout):
+        return ARITHMETIC
+    engines = {group for effects in known.effects.values() for group in effects if group.startswith("engine: ")}
+    return CALIBRATED if f"engine: {served.case.engine.name}" in engines else LAW
+
+
+def _notes(served: Served, load: Load, limits: Limits, choice: Choice, reasons: Sequence[str]) -> Iterator[str]:
+    rules, known = choice.replica.served.rules, corrections()
+    yield (
+        f"{served.engine} reads up to {rules.step_tokens:,} tokens a step, prompts {rules.prompts} the decodes, "
+        f"{rules.max_sequences:,} sequences at once; prompts and outputs within {load.spread:.0%} of their means."
+    )
+    if limits.ttft_s is not None or limits.tpot_s is not None:
+        yield f"The limits hold for the {limits.percentile} of requests; a row's interval is that of its median."
+    else:
+        yield "No limit was given: the most users are those that never wait for cache or for a place."
+    if load.prefix_hit:
+        yield (
+            f"{load.prefix_hit:.0%} of each prompt is found in the prefix cache: not read again, but held by each "
+            "sequence."
+        )
+    if len(reasons) > 1:
+        yield f"Ways tried: {' '.join(reasons)}"
+    basis = _basis(choice, known)
+    if basis == ARITHMETIC:
+        yield "Arithmetic only: no measured point under load has this kind of split."
+    elif basis == LAW:
+        yield f"No measured point under load is of {served.engine}: the law of speed's own times, uncorrected."
+    yield from served.stored.notes
+    yield from served.target.notes

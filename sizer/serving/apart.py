@@ -1,0 +1,65 @@
+"""Prompts read on devices of their own (disaggregated prefill): arithmetic on the step law, labelled so.
+
+Some of a machine's devices only read prompts, the others only decode; the cache of a prompt crosses the link between
+them. A prompt device answers one prompt after another; the decoding ones hold as many sequences as their cache and the
+limit on a token's time allow. No measured point stands behind it.
+"""
+
+from __future__ import annotations
+
+from sizer.cache_formats import cache_format
+from sizer.memory.kv_cache import sequence_cache_bytes
+from sizer.serving.capacity import Replica
+from sizer.serving.load import Load
+from sizer.serving.records import Apart, Limits
+
+LINK_BYTES_PER_S = 3e10
+MOST_SEQUENCES = 65536
+
+
+def apart(one: Replica, load: Load, limits: Limits, devices: int) -> Apart | None:
+    """The split of a machine's devices that answers most requests a second; None where one replica fills it."""
+    each = one.served.layout.devices
+    groups = devices // each
+    if groups < 2:
+        return None
+    prompt_s = _prompt_s(one, load)
+    sequences = _sequences(one, load, limits)
+    decoding = sequences / (load.output_tokens * one.law.step_s(sequences, load.mean_depth)) if sequences else 0.0
+    best = max(range(1, groups), key=lambda reading: min(reading / prompt_s, (groups - reading) * decoding))
+    rate = min(best / prompt_s, (groups - best) * decoding)
+    users = round(rate * (prompt_s + load.output_tokens * one.law.step_s(max(1, sequences), load.mean_depth)))
+    return Apart(best * each, (groups - best) * each, rate, users, _transfer_s(one, load))
+
+
+def _prompt_s(one: Replica, load: Load) -> float:
+    """Seconds to read one prompt alone, in the engine's chunks."""
+    left, behind, total = load.new_prompt_tokens, load.prompt_tokens - load.new_prompt_tokens, 0.0
+    while left > 0:
+        chunk = min(left, one.served.rules.step_tokens)
+        total += one.law.step_s(0, 0, chunk, one.law.attention_s(behind, chunk))
+        left, behind = left - chunk, behind + chunk
+    return total
+
+
+def _sequences(one: Replica, load: Load, limits: Limits) -> int:
+    """Sequences that decode at once on one group, within its cache and the limit on a token's time."""
+    most = one.served.rules.max_sequences
+    if one.cache is not None:
+        most = min(most, int(one.cache / load.whole_tokens))
+    low, high = 0, min(most, MOST_SEQUENCES)
+    while low < high:
+        middle = (low + high + 1) // 2
+        fits = limits.tpot_s is None or one.law.step_s(middle, load.mean_depth) <= limits.tpot_s
+        low, high = (middle, high) if fits else (low, middle - 1)
+    return low
+
+
+def _transfer_s(one: Replica, load: Load) -> float:
+    """Seconds that one prompt's cache takes over the link between devices."""
+    case = one.served.memory
+    size = sequence_cache_bytes(
+        case.architecture, load.prompt_tokens, cache_format(case.workload.kv_precision),
+        case.engine.state_bytes_per_value,
+    )  # fmt: skip
+    return size / (case.target.link_bytes_per_s or LINK_BYTES_PER_S)

@@ -1,0 +1,50 @@
+"""What is asked of a server: a load or none, limits, prices, a day. Valid from birth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from sizer.errors import UsageError
+from sizer.serving.load import Load
+from sizer.serving.records import Limits
+
+
+@dataclass(frozen=True, slots=True)
+class ServingAsked:
+    """What is asked of the server. `users` at once or `rps` requests a second; neither: the most within the limits.
+
+    `prices` are USD an hour by device key (an empty key: any device). `arrivals` are requests a second by hour of a
+    day. `apart` asks for prompts on devices of their own.
+    """
+
+    users: int | None = None
+    rps: float | None = None
+    ttft_s: float | None = None
+    tpot_s: float | None = None
+    percentile: str = "p90"
+    prefix_hit: float = 0.0
+    replicas: int | None = None
+    machines: int | None = None
+    prices: Mapping[str, float] | None = None
+    arrivals: Sequence[tuple[float, float]] = ()
+    apart: bool = False
+
+    def __post_init__(self) -> None:
+        for name, count in (("replicas", self.replicas), ("machines", self.machines)):
+            if count is not None and not 1 <= count <= 100_000:
+                raise UsageError(f"--{name} {count} is not between 1 and 100,000.")
+        if self.users is not None and self.rps is not None:
+            raise UsageError("--users and --rps say how much is asked twice.", "Leave one of them out.")
+
+    def load(self, prompt_tokens: int, output_tokens: int) -> Load:
+        """The load of one user; what is asked is checked with it. Raises UsageError for no users or a negative rate."""
+        load = Load(prompt_tokens, output_tokens, users=1, prefix_hit=self.prefix_hit)
+        if self.users is not None or self.rps is not None:
+            replace(load, users=self.users, rate_per_s=self.rps)
+        return load
+
+    @property
+    def limits(self) -> Limits:
+        """The limits on both times."""
+        return Limits(self.ttft_s, self.tpot_s, self.percentile)

@@ -1,0 +1,50 @@
+"""What a closed-loop benchmark reports of a simulated server: means over a burst at its start and the steady rest.
+
+The benchmarks behind `data/serving.csv` send ten requests a user: the first of each user all at once, so a tenth of
+the requests queue behind the whole burst. A simulation of four a user shows both; the means weigh them one to nine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from sizer.serving.simulate import MOST_REQUESTS, Simulated
+
+BURST_SHARE = 0.1
+REQUESTS_PER_USER, LEAST_REQUESTS = 4, 48
+
+
+class Means(NamedTuple):
+    """Mean time to the first token and per output token of a benchmark, seconds; the mean counts behind them, and
+    the mean number of sequences decoding."""
+
+    ttft_s: float
+    tpot_s: float
+    waited: tuple[float, ...]
+    decoded: tuple[float, ...]
+    decoding: float
+
+
+def requests_of(users: int) -> int:
+    """How many requests to simulate of a benchmark with so many users."""
+    return min(MOST_REQUESTS, max(LEAST_REQUESTS, REQUESTS_PER_USER * users))
+
+
+def means(seen: Simulated, users: int) -> Means:
+    """The means that a benchmark of ten requests a user would report."""
+    burst = min(users, len(seen.ttft_s))
+
+    def weighed(values: Sequence[float]) -> float:
+        steady = values[burst:] or values
+        return BURST_SHARE * sum(values[:burst]) / burst + (1 - BURST_SHARE) * sum(steady) / len(steady)
+
+    counts = range(len(seen.waited[0]))
+    tpot = seen.tpot_s or (0.0,)
+    return Means(
+        weighed(seen.ttft_s),
+        sum(tpot) / len(tpot),
+        tuple(weighed([one[index] for one in seen.waited]) for index in counts),
+        tuple(sum(one[index] for one in seen.decoded) / len(seen.decoded) for index in counts),
+        seen.mean_decoding,
+    )

@@ -1,0 +1,108 @@
+"""What engines under load showed beyond the law of speed: `data/serving_constants.json`, fitted to measured points.
+
+Each term of a step may have a correction, exp(base + the effects of the groups that the deployment belongs to). Two
+further terms are a server's own: `request` (time of a request outside the engine's steps) and `streamed` (decode
+steps until the first tokens are sent). A group that nobody measured has no effect: an engine or a device without
+points under load keeps the law's own times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from math import exp
+from typing import Any, NamedTuple
+
+from sizer.serving.layout import Layout
+from sizer.speed.case import SpeedCase, groups, precision_class
+from sizer.speed.law import MEMORY
+from sizer.tables import read_json
+
+FILE = "serving_constants.json"
+REQUEST_S = 0.01
+"""The unit of the `request` term."""
+LEAST_MEMORY_WEIGHT = 1.05
+"""No correction lets memory be read faster than 95 % of its nominal bandwidth."""
+REQUEST, STREAMED = "request", "streamed"
+LEVELS = (
+    "all",
+    "engine",
+    "generation",
+    "engine generation",
+    "kernel",
+    "engine kernel",
+    "kind",
+    "engine kind",
+    "version",
+    "split",
+)
+
+
+class Corrections(NamedTuple):
+    """Log-corrections by term and group, and the held-out spreads of both times by engine."""
+
+    effects: Mapping[str, Mapping[str, float]]
+    spreads: Mapping[str, Mapping[str, tuple[float, float]]]
+
+    def factor(self, term: str, names: Mapping[str, str]) -> float:
+        """The correction of a term in a deployment of these groups."""
+        own = self.effects.get(term, {})
+        return exp(sum(own.get(group, 0.0) for group in names.values()))
+
+    def weights(self, law: Mapping[str, tuple[str, float]], names: Mapping[str, str]) -> dict[str, float]:
+        """The weight of each term: the law's (with the part of the step that it belongs to), corrected."""
+        found = {}
+        for term, (part, weight) in law.items():
+            corrected = weight * self.factor(term, names)
+            found[term] = max(corrected, min(weight, LEAST_MEMORY_WEIGHT)) if part == MEMORY else corrected
+        return found
+
+    def spread(self, quantity: str, names: Mapping[str, str]) -> tuple[float, float]:
+        """The middle 90 % of log(measured / predicted) of points that were held out."""
+        found = self.spreads[quantity]
+        return found.get(names["engine"]) or found["all"]
+
+
+def load_groups(case: SpeedCase, layout: Layout) -> dict[str, str]:
+    """The groups of a deployment by level."""
+    known = groups(case)
+    engine, kernel = case.engine.name, precision_class(case.stored.precision)[0]
+    made = known["generation"].partition(": ")[2]
+    kind = _kind(case)
+    split = "single" if layout.devices == 1 else "experts" if layout.expert_parallel else "tensor"
+    split = "data" if layout.attention_groups > 1 else split
+    found = {
+        "all": "all",
+        "engine": engine,
+        "generation": made,
+        "engine generation": f"{engine} {made}",
+        "kernel": kernel,
+        "engine kernel": f"{engine} {kernel}",
+        "kind": kind,
+        "engine kind": f"{engine} {kind}",
+        "version": f"{engine} {case.engine_version}" if case.engine_version else "",
+        "split": split,
+    }
+    return {level: f"{level}: {name}" for level, name in found.items()}
+
+
+def _kind(case: SpeedCase) -> str:
+    """What a model is to an engine's kernels: dense or a mixture, with plain, latent or recurrent attention."""
+    mixers = {mixer.kind.name.lower() for mixer in case.architecture.mixer_counts}
+    attention = next((name for name in ("mla", "linear", "ssm") if name in mixers), "plain")
+    return f"{'mixture' if case.architecture.experts else 'dense'}, {attention}"
+
+
+def corrections_of(document: Mapping[str, Any]) -> Corrections:
+    """The corrections of a document in the format of `data/serving_constants.json`."""
+    effects = {term: {group: value for group, value, *_ in rows} for term, rows in document["effects"].items()}
+    spreads = {
+        quantity: {name: (low, high) for name, low, high, _ in rows} for quantity, rows in document["spreads"].items()
+    }
+    return Corrections(effects, spreads)
+
+
+@cache
+def corrections() -> Corrections:
+    """The corrections that `sizer calibrate` wrote."""
+    return corrections_of(read_json(FILE))

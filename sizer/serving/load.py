@@ -1,0 +1,73 @@
+"""What users ask of a server: who comes when, with which prompt and output. Valid from birth, and bounded."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from random import Random
+
+from sizer.errors import UsageError
+
+MOST_USERS = 1_000_000
+MOST_TOKENS = 2**24
+MOST_RATE = 1e6
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Requests of many users.
+
+    Closed: `users` at once, each asking again as soon as it is answered. Open: requests arrive by chance
+    (Poisson) at `rate_per_s`. Exactly one of the two is given. Prompts and outputs are uniform around their means
+    within `spread` of them. `prefix_hit` is the share of a prompt that the prefix cache holds already: it is attended
+    to, but not read again.
+    """
+
+    prompt_tokens: int
+    output_tokens: int
+    users: int | None = None
+    rate_per_s: float | None = None
+    prefix_hit: float = 0.0
+    spread: float = 0.2
+
+    def __post_init__(self) -> None:
+        """Refuses what cannot be served: no users, a negative or endless rate, no tokens."""
+        if (self.users is None) == (self.rate_per_s is None):
+            raise UsageError("a load is either so many users at once or a rate of requests.", "Give one of the two.")
+        if self.users is not None and not 1 <= self.users <= MOST_USERS:
+            raise UsageError(f"{self.users} users are not between 1 and {MOST_USERS:,}.", "Give --users 50.")
+        rate = self.rate_per_s
+        if rate is not None and not (math.isfinite(rate) and 0 < rate <= MOST_RATE):
+            raise UsageError(f"{rate:g} requests a second are not between 0 and {MOST_RATE:,.0f}.", "Give --rps 2.5.")
+        for name, tokens in (("prompt", self.prompt_tokens), ("output", self.output_tokens)):
+            if not 1 <= tokens <= MOST_TOKENS:
+                raise UsageError(f"{tokens} {name} tokens are not between 1 and {MOST_TOKENS:,}.")
+        if not 0 <= self.prefix_hit <= 1:
+            raise UsageError(f"a prefix hit of {self.prefix_hit:g} is no share.", "Give a number from 0 to 1.")
+        if not 0 <= self.spread < 1:
+            raise UsageError(f"a spread of {self.spread:g} is not from 0 to below 1.")
+
+    @property
+    def whole_tokens(self) -> float:
+        """Mean tokens of a request, prompt and output."""
+        return self.prompt_tokens + self.output_tokens
+
+    @property
+    def mean_depth(self) -> float:
+        """Mean cached tokens of a sequence while it decodes."""
+        return self.prompt_tokens + self.output_tokens / 2
+
+    @property
+    def new_prompt_tokens(self) -> float:
+        """Mean prompt tokens that are really read: the last one always is."""
+        return max(1.0, self.prompt_tokens * (1 - self.prefix_hit))
+
+    def lengths(self, random: Random) -> tuple[int, int]:
+        """Prompt and output tokens of one request."""
+        return _around(self.prompt_tokens, self.spread, random), _around(self.output_tokens, self.spread, random)
+
+
+def _around(mean: int, spread: float, random: Random) -> int:
+    if not spread:
+        return mean
+    return max(1, round(mean * (1 + spread * (2 * random.random() - 1))))

@@ -1,0 +1,77 @@
+"""How an engine schedules many users: rows of `data/serving_engines.csv`, and what its own flags change."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from sizer.device.records import Device
+from sizer.engine.releases import rule_in_force, rules
+from sizer.errors import UnknownEngine, UsageError
+from sizer.units import GIB
+
+TABLE = "serving_engines.csv"
+PROMPTS = ("beside", "before")
+RESERVES = ("grow", "whole", "slots")
+MOST_STEP_TOKENS, MOST_SEQUENCES = 2**20, 65536
+
+
+@dataclass(frozen=True, slots=True)
+class Scheduler:
+    """The rules of an engine's scheduler.
+
+    A step takes `step_tokens` tokens at most, of `max_sequences` sequences. Prompts are read in chunks `beside` the
+    decodes of the same step, or `before` them: a step of prompts alone, which the decodes wait for. The cache of a
+    sequence `grow`s (when it is full the last admitted is preempted and read again), is reserved `whole` before it
+    starts, or is a slot's (`slots`: as grow, but a request waits for a slot).
+    """
+
+    engine: str
+    step_tokens: int
+    max_sequences: int
+    prompts: str
+    reserves: str
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuses counts that no engine has, and words that are no rule."""
+        if not 1 <= self.step_tokens <= MOST_STEP_TOKENS:
+            raise UsageError(f"a step of {self.step_tokens} tokens is not between 1 and {MOST_STEP_TOKENS:,}.")
+        if not 1 <= self.max_sequences <= MOST_SEQUENCES:
+            raise UsageError(f"{self.max_sequences} sequences at once are not between 1 and {MOST_SEQUENCES:,}.")
+        if self.prompts not in PROMPTS or self.reserves not in RESERVES:
+            raise UsageError(f"{self.prompts!r} and {self.reserves!r} are no rules of a scheduler.")
+
+    def with_limits(self, step_tokens: int | None = None, max_sequences: int | None = None) -> Scheduler:
+        """The same rules with what the user's flags set."""
+        return replace(
+            self, step_tokens=step_tokens or self.step_tokens, max_sequences=max_sequences or self.max_sequences
+        )
+
+
+def scheduler(engine: str, device: Device, version: str = "") -> Scheduler:
+    """The scheduler of an engine on a device. Raises UnknownEngine where nobody wrote its rules down."""
+    table = rules(TABLE, "engine")
+    if engine not in table:
+        raise UnknownEngine(f"how {engine!r} serves many users is not known.", f"Known: {', '.join(table)}.")
+    rows = table[table[engine][0]["like"] or engine]
+    held_gib = (device.memory_bytes or 0) / GIB
+    fitting = [row for row in rows if _holds(row, held_gib, device.key)]
+    row = rule_in_force(sorted(fitting, key=_threshold, reverse=True), version)
+    return Scheduler(
+        engine=engine,
+        step_tokens=int(row["step_tokens"]),
+        max_sequences=int(row["max_sequences"]),
+        prompts=row["prompts"],
+        reserves=row["reserves"],
+        source=row["source"],
+    )
+
+
+def _threshold(row: Mapping[str, str]) -> float:
+    return float(row["min_device_memory_gib"] or 0)
+
+
+def _holds(row: Mapping[str, str], held_gib: float, key: str) -> bool:
+    excepted = any(key.startswith(prefix) for prefix in row["except_devices"].split())
+    return held_gib >= _threshold(row) and not excepted

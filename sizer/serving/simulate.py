@@ -1,0 +1,390 @@
+"""Continuous batching over time, by engine steps: requests arrive, are read in chunks, decode, end, are preempted.
+
+Between two events (an arrival, an end, a full cache) a run of decode steps is one: its steps differ only in depth, in
+which a step's time is linear between the points of the law's table. All decoding sequences gain a token a step, so a
+sequence's end is known when it starts: the time of a run needs no loop over sequences.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from heapq import heappop, heappush
+from random import Random
+
+from sizer.errors import UsageError
+from sizer.serving.load import MOST_TOKENS, Load
+from sizer.serving.rules import Scheduler
+from sizer.serving.steps import StepLaw
+
+MOST_STEPS = 400_000
+"""Simulated engine steps or runs of them, at most: what is not reached by then is not answered."""
+MOST_REQUESTS = 20_000
+LEAST_STEADY = 20
+FREE_SHARE = 0.01
+"""Of the cache, kept free at admission (vLLM's block manager keeps the same watermark)."""
+
+
+@dataclass(slots=True)
+class _Request:
+    arrived_s: float
+    prompt: int
+    output: int
+    unread: int
+    """Prompt tokens still to read; after a preemption the generated ones too."""
+    generated: int = 0
+    first_s: float = -1.0
+    done_s: float = -1.0
+    order: int = 0
+    ends_at: int = -1
+    """Decode-step count at which the last token comes."""
+    held: int = 0
+    """Tokens in the cache when it began to decode, and the count of steps then."""
+    since: int = 0
+    seen: tuple[tuple[float, ...], ...] = ()
+    """The engine's counts when it arrived, when its first token came and when it ended."""
+
+
+COUNTS = ("prompt_steps", "prompt_tokens", "attention_s", "beside", "alone_steps")
+"""What a simulation counts: steps with prompts, their tokens, attention and decodes beside them; steps without."""
+
+
+@dataclass(frozen=True, slots=True)
+class Simulated:
+    """What a simulation saw. Times in seconds, one a request in order of arrival; fractions of the cache's tokens.
+
+    `busy_s` is time that the engine spent in steps, `decode_steps` how many tokens each running sequence gained in
+    all, `mean_running` the mean number of requests in the system (arrived, not yet answered).
+    """
+
+    ttft_s: tuple[float, ...]
+    tpot_s: tuple[float, ...]
+    latency_s: tuple[float, ...]
+    output_tokens: int
+    prompt_tokens: int
+    elapsed_s: float
+    busy_s: float
+    preemptions: int
+    kv_used_fraction: float
+    kv_peak_fraction: float
+    mean_running: float
+    mean_decoding: float
+    finished: int
+    steady_requests_per_s: float = 0.0
+    steady_tokens_per_s: float = 0.0
+    """Rates between the start, when all come at once, and the last arrival, after which the server empties."""
+    prompt_share: float = 0.0
+    """Share of the engine's time that reading prompts added to its steps."""
+    blocked_by_cache: int = 0
+    blocked_by_sequences: int = 0
+    """How often the first of the queue could not start: for want of cache, or of a sequence's place."""
+    waited: tuple[tuple[float, ...], ...] = ()
+    decoded: tuple[tuple[float, ...], ...] = ()
+    """Counts (`COUNTS`) of each request from its arrival to its first token, and from there to its end."""
+
+    @property
+    def throughput_tokens_per_s(self) -> float:
+        """Generated tokens a second, all sequences together."""
+        return self.output_tokens / self.elapsed_s if self.elapsed_s else 0.0
+
+    @property
+    def requests_per_s(self) -> float:
+        """Requests answered a second."""
+        return self.finished / self.elapsed_s if self.elapsed_s else 0.0
+
+
+class Simulation:
+    """One engine's replica under one load. `run` once."""
+
+    def __init__(
+        self,
+        law: StepLaw,
+        rules: Scheduler,
+        load: Load,
+        cache_tokens: float | None,
+        *,
+        requests: int,
+        request_s: float = 0.0,
+        seed: int = 0,
+    ) -> None:
+        if requests > MOST_REQUESTS:
+            raise UsageError(f"{requests} simulated requests are more than {MOST_REQUESTS:,}.")
+        self.law, self.rules, self.load = law, rules, load
+        self.cache = float("inf") if cache_tokens is None else float(cache_tokens)
+        self.request_s = request_s
+        self.random = Random(seed)  # noqa: S311 (a seeded simulation)
+        self.to_come = requests
+        self.now = self.busy = 0.0
+        self.steps = 0  # decode steps so far
+        self.events = 0
+        self.waiting: deque[_Request] = deque()
+        self.reading: deque[_Request] = deque()
+        self.ends: list[tuple[int, int, _Request]] = []
+        self.decoding: dict[int, _Request] = {}
+        self.depth_sum = 0.0  # cached tokens of the decoding sequences
+        self.held_sum = 0.0  # cached tokens of the reading ones, reservations included
+        self.all: list[_Request] = []
+        self.arrivals: deque[float] = deque()
+        self.preemptions = self.admitted = 0
+        self.kv_area = self.kv_peak = self.running_area = self.decoding_area = 0.0
+        self.counts = [0.0] * len(COUNTS)
+        self.prompt_s = 0.0
+        self.blocked = {"cache": 0, "sequences": 0}
+
+    # -- arrivals ---------------------------------------------------------------------------------------------------
+
+    def _arrive(self, at_s: float) -> None:
+        prompt, output = self.load.lengths(self.random)
+        unread = max(1, round(prompt * (1 - self.load.prefix_hit)))
+        request = _Request(at_s, prompt, output, unread, order=len(self.all), seen=(tuple(self.counts),))
+        self.all.append(request)
+        self.waiting.append(request)
+        self.to_come -= 1
+
+    def _start(self) -> None:
+        users, rate = self.load.users, self.load.rate_per_s
+        if users is not None:
+            for _ in range(min(users, self.to_come)):
+                self._arrive(0.0)
+            return
+        at = 0.0
+        for _ in range(self.to_come):
+            at += self.random.expovariate(rate or 1.0)
+            self.arrivals.append(at)
+
+    def _take_arrivals(self) -> None:
+        while self.arrivals and self.arrivals[0] <= self.now:
+            self._arrive(self.arrivals.popleft())
+
+    # -- the cache --------------------------------------------------------------------------------------------------
+
+    @property
+    def used(self) -> float:
+        """Tokens that the cache holds or has promised."""
+        return self.depth_sum + self.held_sum
+
+    def _needs(self, request: _Request) -> float:
+        """Tokens that admission sets aside: the prompt, or the whole request."""
+        whole = request.prompt + (request.output if self.rules.reserves == "whole" else request.generated + 1)
+        return float(whole)
+
+    def _margin(self) -> float:
+        """Tokens kept free when sequences grow, so that the next step does not throw out what was just let in."""
+        if self.rules.reserves == "whole" or not (self.decoding or self.reading):
+            return 0.0
+        return FREE_SHARE * min(self.cache, MOST_TOKENS) + len(self.decoding)
+
+    def _admit(self) -> None:
+        while self.waiting:
+            if len(self.reading) + len(self.decoding) >= self.rules.max_sequences:
+                self.blocked["sequences"] += 1
+                return
+            request = self.waiting[0]
+            needs = self._needs(request)
+            if self.used + needs + self._margin() > self.cache:
+                if self.reading or self.decoding:
+                    self.blocked["cache"] += 1
+                    return
+                raise UsageError(
+                    f"a request of {request.prompt + request.output:,} tokens does not fit into a cache of "
+                    f"{self.cache:,.0f} tokens."
+                )
+            self.waiting.popleft()
+            self.admitted += 1
+            self.held_sum += needs
+            request.held = int(needs)
+            self.reading.append(request)
+
+    def _preempt(self) -> None:
+        """Throw the last admitted sequence out; it is read again, with what it had generated."""
+        order = max(self.decoding)
+        request = self.decoding.pop(order)
+        gained = self.steps - request.since
+        self.depth_sum -= request.held + gained
+        request.generated += gained
+        request.unread = request.prompt + request.generated
+        request.ends_at = -1
+        self.waiting.appendleft(request)
+        self.preemptions += 1
+
+    # -- steps ------------------------------------------------------------------------------------------------------
+
+    def _pass(self, time_s: float) -> None:
+        self.now += time_s
+        self.busy += time_s
+        running = len(self.decoding) + len(self.reading) + len(self.waiting)
+        self.running_area += time_s * running
+        self.decoding_area += time_s * len(self.decoding)
+        self.kv_area += time_s * self.used
+        self.kv_peak = max(self.kv_peak, self.used)
+
+    def _prompt_step(self) -> None:
+        """One step that reads prompts, beside the decodes or alone."""
+        beside = self.rules.prompts == "beside"
+        decodes = len(self.decoding) if beside else 0
+        budget = max(self.rules.step_tokens - decodes, 1)
+        tokens, attention_s, read = 0, 0.0, []
+        for request in self.reading:
+            chunk = min(request.unread, budget - tokens)
+            behind = request.prompt + request.generated - request.unread
+            attention_s += self.law.attention_s(behind, chunk)
+            request.unread -= chunk
+            tokens += chunk
+            if not request.unread:
+                read.append(request)
+            if tokens >= budget:
+                break
+        depth = self.depth_sum / len(self.decoding) if decodes else 0.0
+        time_s = self.law.step_s(decodes, depth, tokens, attention_s)
+        self.prompt_s += time_s - (self.law.step_s(decodes, depth) if decodes else 0.0)
+        self._pass(time_s)
+        for index, amount in enumerate((1.0, tokens, attention_s, decodes)):
+            self.counts[index] += amount
+        if decodes:
+            self._gain(1)
+        for request in read:
+            self._begin(request)
+
+    def _begin(self, request: _Request) -> None:
+        """The prompt is read: the first token is out, the rest are decoded."""
+        self.reading.popleft()
+        self.held_sum -= request.held
+        if request.first_s < 0:
+            request.first_s = self.now + self.request_s
+            request.seen += (tuple(self.counts),)
+        request.generated += 1
+        left = request.output - request.generated
+        whole = self.rules.reserves == "whole"
+        request.held = request.prompt + (request.output if whole else request.generated)
+        request.since = self.steps
+        if left <= 0:
+            self._finish(request)
+            return
+        self.decoding[request.order] = request
+        self.depth_sum += request.held
+        request.ends_at = self.steps + left
+        heappush(self.ends, (request.ends_at, request.order, request))
+
+    def _gain(self, steps: int) -> None:
+        """Every decoding sequence gains `steps` tokens; those that are done end."""
+        self.steps += steps
+        if self.rules.reserves != "whole":
+            self.depth_sum += steps * len(self.decoding)
+        while self.ends and self.ends[0][0] <= self.steps:
+            ends_at, order, request = heappop(self.ends)
+            if request.ends_at != ends_at or order not in self.decoding:
+                continue  # preempted since
+            del self.decoding[order]
+            self.depth_sum -= request.held + (0 if self.rules.reserves == "whole" else self.steps - request.since)
+            request.generated = request.output
+            self._finish(request)
+
+    def _finish(self, request: _Request) -> None:
+        request.done_s = self.now + self.request_s
+        request.seen += (tuple(self.counts),)
+        if self.load.users is not None and self.to_come > 0:
+            self._arrive(request.done_s)
+            self.waiting[-1].arrived_s = request.done_s
+
+    def _mean_depth(self) -> float:
+        if self.rules.reserves == "whole":
+            return self.load.mean_depth
+        return self.depth_sum / len(self.decoding)
+
+    def _decode_run(self) -> None:
+        """Decode steps until something happens."""
+        count = len(self.decoding)
+        while self.ends and self.ends[0][2].ends_at != self.ends[0][0]:
+            heappop(self.ends)
+        run = self.ends[0][0] - self.steps
+        if self.rules.reserves != "whole" and self.cache < float("inf"):
+            room = int((self.cache - self.used) // count)
+            if room < 1:
+                self._preempt()
+                return
+            run = min(run, room)
+        depth = self._mean_depth()
+        step_s = self.law.step_s(count, depth)
+        if self.arrivals:
+            until = max(0.0, self.arrivals[0] - self.now)
+            run = min(run, max(1, int(until / step_s) + 1))
+        self._pass(run * (step_s if run == 1 else self.law.step_s(count, depth + (run - 1) / 2)))
+        self.counts[-1] += run
+        self._gain(run)
+
+    def run(self) -> Simulated:
+        """Simulate until every request is answered, or the bound of steps is reached."""
+        self._start()
+        while self.events < MOST_STEPS:
+            self.events += 1
+            self._take_arrivals()
+            self._admit()
+            if self.reading:
+                self._prompt_step()
+            elif self.decoding:
+                self._decode_run()
+            elif self.arrivals:
+                self.now = self.arrivals[0]
+            else:
+                break
+        return self._result()
+
+    def _result(self) -> Simulated:
+        done = [request for request in self.all if request.done_s >= 0]
+        if not done:
+            raise UsageError(
+                f"nothing was answered within {MOST_STEPS:,} simulated steps.", "Give a shorter --prompt or --output."
+            )
+        elapsed = max(self.now, 1e-12)
+        requests_per_s, tokens_per_s = _steady_rates(self.all, done)
+        cache = self.cache if self.cache != float("inf") else 0.0
+        return Simulated(
+            ttft_s=tuple(one.first_s - one.arrived_s for one in done),
+            tpot_s=tuple((one.done_s - one.first_s) / (one.output - 1) for one in done if one.output > 1),
+            latency_s=tuple(one.done_s - one.arrived_s for one in done),
+            output_tokens=sum(one.output for one in done),
+            prompt_tokens=sum(one.prompt for one in done),
+            elapsed_s=elapsed,
+            busy_s=self.busy,
+            preemptions=self.preemptions,
+            kv_used_fraction=self.kv_area / elapsed / cache if cache else 0.0,
+            kv_peak_fraction=self.kv_peak / cache if cache else 0.0,
+            mean_running=self.running_area / elapsed,
+            mean_decoding=self.decoding_area / elapsed,
+            finished=len(done),
+            steady_requests_per_s=requests_per_s,
+            steady_tokens_per_s=tokens_per_s,
+            prompt_share=self.prompt_s / max(self.busy, 1e-12),
+            blocked_by_cache=self.blocked["cache"],
+            blocked_by_sequences=self.blocked["sequences"],
+            waited=tuple(_between(one.seen[0], one.seen[1]) for one in done),
+            decoded=tuple(_between(one.seen[1], one.seen[2]) for one in done),
+        )
+
+
+def _steady_rates(arrived: Sequence[_Request], done: Sequence[_Request]) -> tuple[float, float]:
+    """Requests and generated tokens a second from the first fifth of the ends to the last arrival.
+
+    A run too short to have such a time has its mean rates.
+    """
+    ends = sorted(request.done_s for request in done)
+    start, stop = ends[len(ends) // 5], max(request.arrived_s for request in arrived)
+    inside = [request for request in done if start < request.done_s <= stop]
+    if len(inside) < LEAST_STEADY:
+        inside, start, stop = list(done), 0.0, ends[-1]
+    window_s = max(stop - start, 1e-12)
+    return len(inside) / window_s, sum(request.output for request in inside) / window_s
+
+
+def _between(before: tuple[float, ...], after: tuple[float, ...]) -> tuple[float, ...]:
+    return tuple(late - early for early, late in zip(before, after, strict=True))
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The value below which a share of the values lies, interpolated between neighbours. Values in any order."""
+    ordered = sorted(values)
+    place = share * (len(ordered) - 1)
+    below = int(place)
+    above = min(below + 1, len(ordered) - 1)
+    return ordered[below] + (place - below) * (ordered[above] - ordered[below])

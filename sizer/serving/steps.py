@@ -1,0 +1,263 @@
+"""The time of an engine's step beside any mix of prompts and decodes: the law of speed, tabulated once a deployment.
+
+The amounts of `sizer.speed.terms` are asked for on a grid of batches and depths of one device, divided over the ranks
+of the layout, weighed by the law's constants and by what engines under load showed (`corrections`). A step is then a
+few interpolations:
+
+    memory   = weights + experts that all its tokens touch + cache of its decodes
+    compute  = decodes + prompt tokens + causal attention of the chunks
+    overhead = the larger of a decode step's and a prompt's fixed cost + what grows with sequences and tokens
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Container, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from sizer.model.architecture import Architecture
+from sizer.serving.corrections import Corrections
+from sizer.serving.layout import Layout
+from sizer.speed.case import SpeedCase, groups, owners
+from sizer.speed.launches import LAYER_S, layer_count
+from sizer.speed.law import COMPUTE, LAUNCH, MEMORY, OVERHEAD, ROOFLINE_POWER, Amount, Constants
+from sizer.speed.predict import LINK_TERMS
+from sizer.speed.terms import HOP_S, decode_amounts, prefill_amounts
+from sizer.speed.traffic import decode_traffic, prefill_traffic
+
+BATCHES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 512, 1024, 2048, 4096, 8192, 16384, 65536)
+DEPTHS = (1, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768, 65536, 131072, 262144, 524288, 1048576, 4194304)
+PROMPTS = (1, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768, 65536)
+ATTENTION_TERM = "prefill_attention"
+EXPERT_TERMS = frozenset({"experts", "prefill_experts"})
+ACTIVATION_BYTES = 2
+LINK_BYTES_PER_S = 3e10
+"""A link that no table tells: PCIe 4.0 x16, as the law of speed takes it."""
+NODE_DEVICES = 8
+
+
+class Curve:
+    """A piecewise linear function of one count through known points, continued in a straight line."""
+
+    __slots__ = ("slopes", "xs", "ys")
+
+    def __init__(self, xs: Sequence[float], ys: Sequence[float]) -> None:
+        self.xs, self.ys = tuple(map(float, xs)), tuple(ys)
+        pairs = zip(self.xs, self.xs[1:], self.ys, self.ys[1:], strict=False)
+        self.slopes = tuple((after - before) / (right - left) for left, right, before, after in pairs)
+
+    def __call__(self, x: float) -> float:
+        """The value at x."""
+        index = min(max(bisect_right(self.xs, x) - 1, 0), len(self.slopes) - 1)
+        return self.ys[index] + self.slopes[index] * (x - self.xs[index])
+
+
+@dataclass(frozen=True, slots=True)
+class TermCurves:
+    """The nominal seconds of one term of a step, on the grids: by sequences, by one sequence's depth beyond one token,
+    by a prompt's tokens."""
+
+    part: str
+    by_batch: tuple[float, ...] = ()
+    by_depth: tuple[float, ...] = ()
+    by_prompt: tuple[float, ...] = ()
+    by_prompt_depth: tuple[float, ...] = ()
+
+
+def term_curves(case: SpeedCase, layout: Layout) -> dict[str, TermCurves]:
+    """The nominal seconds of every term of this case's steps, divided over the ranks of the layout.
+
+    `case` names all devices; raises SizerError where the bandwidth is not known.
+    """
+    one = replace(case, target=replace(case.target, count=1, others=()), placement=None)
+    decode = [_decode(one, batch, 1) for batch in BATCHES]
+    deeper = [_decode(one, 1, depth) for depth in DEPTHS]
+    prompts = [_prefill(one, tokens) for tokens in PROMPTS]
+    depths = [_prefill(one, tokens) for tokens in DEPTHS]
+    share = _shares(layout, case.architecture)
+    found: dict[str, TermCurves] = {}
+    for name, part in {(term, amount[0]) for row in (*decode, *prompts) for term, amount in row.items()}:
+        divided = share(name, part)
+        by_depth = [row.get(name, (part, 0.0))[1] for row in deeper]
+        found[name] = TermCurves(
+            part,
+            tuple(row[name][1] / divided if name in row else 0.0 for row in decode),
+            tuple((value - by_depth[0]) / divided for value in by_depth),
+            tuple(row[name][1] / divided if name in row else 0.0 for row in prompts),
+            tuple(row[name][1] / divided for row in depths) if name == ATTENTION_TERM else (),
+        )
+    return {**found, **_communication(case, layout)}
+
+
+def _decode(case: SpeedCase, batch: int, depth: int) -> dict[str, tuple[str, float]]:
+    workload = replace(case.workload, batch_size=batch, prompt_tokens=depth, output_tokens=1, context_tokens=depth + 1)
+    asked = replace(case, workload=workload)
+    return _by_name(decode_amounts(asked, decode_traffic(asked.architecture, asked.stored, workload)))
+
+
+def _prefill(case: SpeedCase, tokens: int) -> dict[str, tuple[str, float]]:
+    workload = replace(case.workload, batch_size=1, prompt_tokens=tokens, output_tokens=1, context_tokens=tokens + 1)
+    asked = replace(case, workload=workload)
+    traffic = prefill_traffic(
+        asked.architecture, asked.stored, workload, latent_absorbed=asked.engine.latent_prefill == "absorbed"
+    )
+    return _by_name(prefill_amounts(asked, traffic, 1))
+
+
+def _by_name(amounts: Sequence[Amount]) -> dict[str, tuple[str, float]]:
+    found: dict[str, tuple[str, float]] = {}
+    for amount in amounts:
+        before = found.get(amount.term, (amount.part, 0.0))[1]
+        found[amount.term] = (amount.part, before + amount.nominal_s)
+    return found
+
+
+def _shares(layout: Layout, architecture: Architecture) -> Callable[[str, str], float]:
+    """By how much the ranks divide a term: experts over all, the cache by its shards, matrices over tensor ranks."""
+    cache = layout.tensor_ranks * layout.attention_groups / layout.cache_copies(architecture)
+
+    def share(name: str, part: str) -> float:
+        if part in {LAUNCH, OVERHEAD}:
+            return 1.0
+        if name in EXPERT_TERMS or part == COMPUTE:
+            return layout.expert_ranks
+        return cache if name.startswith("cache") else layout.tensor_ranks
+
+    return share
+
+
+def _communication(case: SpeedCase, layout: Layout) -> dict[str, TermCurves]:
+    """All-reduces of tensor ranks (or exchanges with experts' ranks) twice a layer, and hops between stages."""
+    layers, ranks = layer_count(case.architecture), layout.expert_ranks
+    found: dict[str, TermCurves] = {}
+    if ranks > 1:
+        link = case.target.link_bytes_per_s or LINK_BYTES_PER_S
+        token_s = 4 * layers * case.architecture.hidden_size * ACTIVATION_BYTES * (ranks - 1) / ranks / link
+        shared = layout.attention_groups
+        flat, zeros = tuple(layers * LAYER_S for _ in BATCHES), tuple(0.0 for _ in DEPTHS)
+        moved = tuple(count * token_s / shared for count in BATCHES)
+        found["ranks"] = TermCurves(OVERHEAD, flat, zeros, tuple(0.0 for _ in PROMPTS))
+        found["moved"] = TermCurves(OVERHEAD, moved, zeros, tuple(0.0 for _ in PROMPTS))
+        found["prefill_ranks"] = TermCurves(OVERHEAD, (), (), tuple(layers * LAYER_S for _ in PROMPTS))
+        found["prefill_moved"] = TermCurves(OVERHEAD, (), (), tuple(count * token_s / shared for count in PROMPTS))
+    if layout.stages > 1:
+        hops = tuple((layout.stages - 1) * HOP_S for _ in BATCHES)
+        found["hops"] = TermCurves(OVERHEAD, hops, tuple(0.0 for _ in DEPTHS), tuple(hops[0] for _ in PROMPTS))
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class StepLaw:
+    """The seconds of any step of one deployment: weighed terms, added by part.
+
+    `flat_memory` and the others by batch hold what does not depend on depth; the deep ones are one sequence's share
+    beyond one token of depth; `attention` is what a prompt of so many tokens costs from its first token on.
+    """
+
+    flat_memory: Curve
+    deep_memory: Curve
+    experts: Curve
+    prompt_memory: Curve
+    compute: Curve
+    deep_compute: Curve
+    prompt_compute: Curve
+    attention: Curve
+    launch: Curve
+    prompt_launch: Curve
+    overhead: Curve
+    prompt_overhead: Curve
+    links: Curve
+    prompt_links: Curve
+    batch_share: float = 1.0
+
+    def bound(self, decodes: float, depth: float, prompt_tokens: float) -> str:
+        """What takes most of such a step: bandwidth, compute, link or overhead."""
+        batch, prompt = decodes * self.batch_share, prompt_tokens * self.batch_share
+        memory = (
+            self.flat_memory(batch) + batch * self.deep_memory(depth) + self.experts(batch + prompt) if decodes else 0
+        )
+        compute = self.compute(batch) + batch * self.deep_compute(depth) if decodes else 0.0
+        links = self.links(batch) if decodes else 0.0
+        overhead = self.overhead(batch) if decodes else 0.0
+        if prompt_tokens:
+            memory = memory or self.prompt_memory(prompt)
+            compute += self.prompt_compute(prompt) + self.attention(prompt)
+            links += self.prompt_links(prompt)
+            overhead += self.prompt_overhead(prompt)
+        sizes = {"bandwidth": memory, "compute": compute, "link": links, "overhead": overhead - links}
+        return max(sizes, key=lambda name: sizes[name])
+
+    def step_s(self, decodes: float, depth: float, prompt_tokens: float = 0.0, attention_s: float = 0.0) -> float:
+        """Seconds of a step of `decodes` sequences at a mean `depth` of cached tokens beside `prompt_tokens` read."""
+        batch, prompt = decodes * self.batch_share, prompt_tokens * self.batch_share
+        memory = compute = launch = overhead = 0.0
+        if decodes:
+            memory = self.flat_memory(batch) + batch * self.deep_memory(depth) + self.experts(batch + prompt)
+            compute = self.compute(batch) + batch * self.deep_compute(depth)
+            launch, overhead = self.launch(batch), self.overhead(batch)
+        if prompt_tokens:
+            memory = memory or self.prompt_memory(prompt)
+            compute += self.prompt_compute(prompt) + attention_s * self.batch_share
+            launch = max(launch, self.prompt_launch(prompt))
+            fixed = min(self.overhead.ys[0], self.prompt_overhead.ys[0]) if decodes else 0.0
+            overhead += self.prompt_overhead(prompt) - fixed
+        return (
+            float((memory**ROOFLINE_POWER + compute**ROOFLINE_POWER + launch**ROOFLINE_POWER) ** (1 / ROOFLINE_POWER))
+            + overhead
+        )
+
+    def attention_s(self, read: float, tokens: float) -> float:
+        """Seconds of causal attention of `tokens` tokens behind `read` tokens already in the cache."""
+        return self.attention(read + tokens) - self.attention(read)
+
+
+def step_law(
+    case: SpeedCase, layout: Layout, fitted: Constants, known: Corrections, names: Mapping[str, str]
+) -> StepLaw:
+    """The step times of a case over a layout: each term weighed by the law's factor and its correction under load."""
+    law_groups, own = tuple(groups(case).values()), owners(case)
+    curves = term_curves(case, layout)
+    law = {name: (term.part, fitted.factor(name, law_groups, own)) for name, term in curves.items()}
+    return weighed(curves, known.weights(law, names), 1 / layout.stages if layout.in_flight else 1.0)
+
+
+def weighed(curves: Mapping[str, TermCurves], weights: Mapping[str, float], batch_share: float = 1.0) -> StepLaw:
+    """The law of these curves, each term times its weight."""
+
+    def total(
+        column: str, xs: Sequence[int], part: str, only: bool | None = None, named: Container[str] | None = None
+    ) -> Curve:
+        ys = [0.0] * len(xs)
+        for name, term in curves.items():
+            if term.part != part or (only is not None and (name in EXPERT_TERMS) is not only):
+                continue
+            if named is not None and name not in named:
+                continue
+            for index, value in enumerate(getattr(term, column)):
+                ys[index] += value * weights[name]
+        return Curve(xs, ys)
+
+    attention = curves.get(ATTENTION_TERM)
+    by_depth = attention.by_prompt_depth if attention else tuple(0.0 for _ in DEPTHS)
+    factor = weights.get(ATTENTION_TERM, 0.0)
+    prompt_compute = total("by_prompt", PROMPTS, COMPUTE)
+    if attention:  # it follows the depth, not the chunk
+        ys = [y - factor * own for y, own in zip(prompt_compute.ys, attention.by_prompt, strict=True)]
+        prompt_compute = Curve(PROMPTS, ys)
+    return StepLaw(
+        flat_memory=total("by_batch", BATCHES, MEMORY, only=False),
+        deep_memory=total("by_depth", DEPTHS, MEMORY),
+        experts=total("by_batch", BATCHES, MEMORY, only=True),
+        prompt_memory=total("by_prompt", PROMPTS, MEMORY),
+        compute=total("by_batch", BATCHES, COMPUTE),
+        deep_compute=total("by_depth", DEPTHS, COMPUTE),
+        prompt_compute=prompt_compute,
+        attention=Curve(DEPTHS, [factor * value for value in by_depth]),
+        launch=total("by_batch", BATCHES, LAUNCH),
+        prompt_launch=total("by_prompt", PROMPTS, LAUNCH),
+        overhead=total("by_batch", BATCHES, OVERHEAD),
+        prompt_overhead=total("by_prompt", PROMPTS, OVERHEAD),
+        links=total("by_batch", BATCHES, OVERHEAD, named=LINK_TERMS),
+        prompt_links=total("by_prompt", PROMPTS, OVERHEAD, named=LINK_TERMS),
+        batch_share=batch_share,
+    )

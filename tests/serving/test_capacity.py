@@ -1,0 +1,171 @@
+"""`sizer capacity`: answers, limits, ways to share a machine, costs, refusals."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from clirun import Run
+
+import sizer
+from sizer.errors import DoesNotFit, UsageError
+from sizer.serving.prices import price_of, stated_prices
+
+LLAMA = ["meta-llama/Llama-3.1-8B", "--offline", "--prompt", "1000", "--output", "100"]
+ROW_KEYS = {
+    "users", "replicas", "ttft_s", "tpot_s", "low_ttft_s", "high_ttft_s", "low_tpot_s", "high_tpot_s",
+    "throughput_tokens_per_s", "requests_per_s", "kv_used_fraction", "usd_per_hour", "usd_per_million_tokens", "meets",
+}  # fmt: skip
+"""What the contract names."""
+
+
+def test_json_has_the_documented_fields(run: Run) -> None:
+    """The JSON holds the documented names, an interval about each median, and percentiles in order."""
+    result = run("capacity", *LLAMA, "-d", "h100", "--ttft", "1s", "--tpot", "30ms", "--json")
+    assert result.code == 0, result.err
+    answer = json.loads(result.out)
+    assert {"serving", "max_users", "binding"} <= set(answer)
+    assert answer["binding"] in {"ttft", "tpot", "cache", "sequences"}
+    for row in answer["serving"]:
+        assert set(row) >= ROW_KEYS
+        assert row["low_ttft_s"] <= row["ttft_s"]["p50"] <= row["high_ttft_s"]
+        assert row["low_tpot_s"] <= row["tpot_s"]["p50"] <= row["high_tpot_s"]
+        for times in (row["ttft_s"], row["tpot_s"]):
+            assert times["p50"] <= times["p90"] <= times["p99"]
+        assert 0 <= row["kv_used_fraction"] <= 1
+
+
+def test_the_most_users_meet_the_limits_and_more_do_not() -> None:
+    """The row of the most users meets both limits at p90; the rows beyond it break the one that binds."""
+    answer = sizer.capacity("meta-llama/Llama-3.1-8B", device="h100", ttft=1.0, tpot="20ms", offline=True)
+    rows = {row.users: row for row in answer.serving}
+    assert rows[answer.max_users].meets
+    assert rows[answer.max_users].tpot_s.p90 <= 0.02
+    beyond = [row for users, row in rows.items() if users > answer.max_users]
+    assert beyond
+    assert all(answer.binding in row.fails for row in beyond)
+
+
+def test_tighter_limits_serve_fewer() -> None:
+    """Half the time per token never serves more users, a longer prompt neither."""
+    asked = {"device": "h100", "offline": True}
+    slow = sizer.capacity("meta-llama/Llama-3.1-8B", tpot="30ms", **asked).max_users
+    assert 0 < sizer.capacity("meta-llama/Llama-3.1-8B", tpot="15ms", **asked).max_users < slow
+    assert sizer.capacity("meta-llama/Llama-3.1-8B", tpot="30ms", prompt="16k", **asked).max_users < slow
+
+
+def test_no_limit_means_no_waiting() -> None:
+    """Without limits the most users are those that find room at once: cache or places bind."""
+    answer = sizer.capacity("meta-llama/Llama-3.1-8B", device="rtx-4090", offline=True)
+    assert answer.binding in {"cache", "sequences"}
+    assert answer.kv_capacity_tokens is not None
+    assert answer.max_users * 1280 <= 1.3 * answer.kv_capacity_tokens
+
+
+def test_machines_follow_what_is_asked(run: Run) -> None:
+    """Ten times the users of one machine take ten, and cost ten times as much an hour."""
+    one = sizer.capacity("meta-llama/Llama-3.1-8B", device="h100", tpot="20ms", price=2.0, offline=True)
+    many = sizer.capacity(
+        "meta-llama/Llama-3.1-8B", device="h100", tpot="20ms", price=2.0, users=10 * one.max_users, offline=True
+    )
+    assert many.machines == 10
+    assert many.serving[0].users == 10 * one.max_users
+    assert many.serving[0].usd_per_hour == pytest.approx(20.0)
+    assert many.serving[0].meets
+
+
+def test_a_rate_is_served_within_the_limits() -> None:
+    """500 requests a second get enough machines that the row of that rate meets the limits."""
+    answer = sizer.capacity(
+        "meta-llama/Llama-3.1-8B", device="8xh100", rps=500, ttft="1s", tpot="50ms", prompt=1000, output=100,
+        offline=True,
+    )  # fmt: skip
+    row = answer.serving[0]
+    assert answer.max_requests_per_s is not None
+    assert answer.machines * answer.max_requests_per_s >= 500
+    assert (answer.machines - 1) * answer.max_requests_per_s < 500
+    assert row.meets
+    assert row.requests_per_s == pytest.approx(500, rel=0.15)
+
+
+def test_price_is_a_row_with_its_date_or_the_users() -> None:
+    """A known device has a dated offer; a stated price wins; an unknown device has none."""
+    from sizer.device.catalogue import find
+
+    offer = price_of(find("4xh100"))
+    assert offer is not None
+    assert offer.date
+    assert offer.source
+    assert offer.lowest <= offer.usd_per_device_hour <= offer.highest
+    stated = price_of(find("4xh100"), stated_prices(["h100=2.10"]))
+    assert stated is not None
+    assert stated.usd_per_device_hour == pytest.approx(2.10)
+    assert price_of(find("raspberry pi 5")) is None
+
+
+def test_cost_of_tokens_adds_up() -> None:
+    """What input and output tokens cost together is what the machine costs."""
+    answer = sizer.capacity("meta-llama/Llama-3.1-8B", device="h100", tpot="20ms", price=3.6, offline=True)
+    row = answer.serving[-1]
+    assert row.usd_per_million_input_tokens is not None
+    assert row.usd_per_million_output_tokens is not None
+    inputs_per_s = row.throughput_tokens_per_s * answer.prompt_tokens / answer.output_tokens
+    paid = (
+        row.usd_per_million_input_tokens * inputs_per_s
+        + row.usd_per_million_output_tokens * row.throughput_tokens_per_s
+    )
+    assert paid / 1e6 * 3600 == pytest.approx(3.6, rel=0.02)
+
+
+def test_a_day_of_arrivals(tmp_path: Path, run: Run) -> None:
+    """A day's peak decides the machines; following the hours takes fewer machine hours."""
+    day = tmp_path / "day.csv"
+    day.write_text("hour,requests\n" + "".join(f"{hour},{(1 + hour % 12) * 900_000}\n" for hour in range(24)))
+    result = run("capacity", *LLAMA, "-d", "8xh100", "--ttft", "1s", "--arrivals", str(day), "--json")
+    assert result.code == 0, result.err
+    found = json.loads(result.out)["day"]
+    assert found["requests"] == pytest.approx(sum((1 + hour % 12) * 900_000 for hour in range(24)))
+    assert found["peak_machines"] == max(hour["machines"] for hour in found["hours"])
+    assert found["machine_hours"] < 24 * found["peak_machines"]
+    bad = tmp_path / "bad.csv"
+    bad.write_text("hour,requests\n0,-5\n")
+    assert run("capacity", *LLAMA, "-d", "h100", "--arrivals", str(bad)).code == 2
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ["--users", "0"], ["--users", "-4"], ["--rps", "-1"], ["--rps", "nan"], ["--rps", "inf"], ["--rps", "1e30"],
+        ["--users", "1", "--rps", "1"], ["--ttft", "0s"], ["--ttft", "soon"], ["--tpot", "-5ms"], ["--replicas", "3"],
+        ["--replicas", "0"], ["--price", "cheap"], ["--price", "h100=-1"], ["--price", "h100=nan"],
+        ["--users", "99999999999"], ["--prompt", "0"], ["--output", "99999999999"], ["--prefix-hit", "2"],
+        ["--machines", "-1"], ["--arrivals", "/nonexistent.csv"], ["--plot", "x.txt"],
+    ],
+)  # fmt: skip
+def test_bad_input_is_one_line(run: Run, wrong: list[str]) -> None:
+    """What cannot be served is refused with exit code 2 and one line, without a traceback."""
+    result = run("capacity", *LLAMA, "-d", "4xh100", *wrong)
+    assert result.code == 2, result
+    assert len(result.err.strip().splitlines()) == 1
+    assert "Traceback" not in result.err
+
+
+def test_what_does_not_fit_says_so(run: Run) -> None:
+    """A model that the devices do not hold ends with exit code 4 and names the room that is missing."""
+    result = run("capacity", "meta-llama/Llama-3.1-70B", "-d", "h100", "-p", "bf16", "--offline")
+    assert result.code == 4
+    assert "cache" in result.err
+    with pytest.raises(DoesNotFit):
+        sizer.capacity("meta-llama/Llama-3.1-70B", device="rtx-4060", precision="bf16", offline=True)
+
+
+def test_other_engines_and_machines_answer() -> None:
+    """llama.cpp's slots, TGI, LMDeploy, TensorRT-LLM and SGLang answer, each by its own rules."""
+    slots = sizer.capacity("Qwen/Qwen3-8B", device="rtx-4090", engine="llama.cpp", precision="q4_k_m", offline=True)
+    assert slots.max_users == 4
+    assert slots.binding == "sequences"
+    for engine in ("sglang", "tensorrt-llm", "tgi", "lmdeploy", "vllm"):
+        assert sizer.capacity("Qwen/Qwen3-8B", device="a100", engine=engine, offline=True).max_users > 8
+    with pytest.raises(UsageError, match="serves many users is not known"):
+        sizer.capacity("Qwen/Qwen3-8B", device="rtx-4090", engine="exllamav2", offline=True)
