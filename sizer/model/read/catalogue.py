@@ -1,7 +1,8 @@
 """The offline catalogue: published config.json files by the names that people give them.
 
-`data/models.csv` lists the models, `data/model_aliases.csv` other published names of exactly the same shape, and
-`data/configs/` holds one config.json a model, read only when that model is asked for.
+`data/models.csv` lists the models, `data/model_aliases.csv` other published names of exactly the same shape,
+`data/ollama_tags.csv` what the Ollama library calls them, and `data/configs/` holds one config.json a model, read only
+when that model is asked for.
 """
 
 from __future__ import annotations
@@ -40,6 +41,9 @@ class CatalogueEntry:
     copy: bool = False
 
 
+_Row = Mapping[str, str]
+_Named = tuple[_Row, "str | None"]
+
 # What a repository appends to the name of the model that it holds in another format. The base has the same shape.
 _FORMAT_SUFFIX = (
     r"[-_. ]+(?:gguf|ggml|gptq|gptqmodel|awq|exl[23]|mlx|bnb|bitsandbytes|unsloth|quantized|quants?|imatrix|i1|"
@@ -51,7 +55,14 @@ _FORMAT_SUFFIX = (
 )
 _EXTENSIONS = (".gguf", ".safetensors", ".bin", ".json")
 _HUB_ADDRESSES = ("https://huggingface.co/", "http://huggingface.co/", "huggingface.co/", "https://hf.co/", "hf.co/")
-_TAG_LIBRARY = "ollama.com/library/"
+_OLLAMA = (
+    "https://ollama.com/library/",
+    "ollama.com/library/",
+    "ollama run ",
+    "ollama pull ",
+    "ollama/library/",
+    "ollama/",
+)
 
 
 def find(text: str) -> CatalogueEntry | None:
@@ -62,6 +73,9 @@ def find(text: str) -> CatalogueEntry | None:
     that it copies; a fine-tune with a name of its own does not, because its shape is not known.
     """
     name = _clean(text)
+    tag = next((name.removeprefix(start) for start in _OLLAMA if name.startswith(start)), None)
+    if tag is not None:
+        name = tag
     exact = _models()[1].get(_key(name)) if name else None
     if exact is not None:
         return _entry(exact)
@@ -73,10 +87,19 @@ def find(text: str) -> CatalogueEntry | None:
         base = base.split(":", 1)[0]
     tags = {} if "/" in name else _by_alias()[2]
     for candidate in _without_formats(base) if base else ():
-        found = _by_alias()[1].get(_key(candidate)) or tags.get(_key(candidate))
+        tagged, named = tags.get(_key(candidate)), _by_alias()[1].get(_key(candidate))
+        found = _meant(name, tagged, named)
         if found is not None:
             return _entry(*found, copy=candidate != base or "/" in name)
     return None
+
+
+def _meant(name: str, tagged: _Named | None, named: _Named | None) -> _Named | None:
+    """`llama3.1:8b` and `llama 3.1 8b` mean what Ollama runs, `Llama-3.1-8B` and `deepseek r1` the repository."""
+    if not (tagged and named) or ":" in name:
+        return tagged or named
+    same = tagged[0]["reference_params"] == named[0]["reference_params"]
+    return tagged if same and "-" not in name else named
 
 
 def load(entry: CatalogueEntry) -> Mapping[str, Any]:
@@ -93,7 +116,7 @@ def entries() -> tuple[CatalogueEntry, ...]:
 def published() -> tuple[tuple[str, CatalogueEntry], ...]:
     """Every published name that is known, with its model: models and, apart, other names of the same shape."""
     rows = _models()[0]
-    aliases = ((alias, _entry(rows[model_id], alias)) for alias, model_id in _aliases() if _TAG_LIBRARY not in alias)
+    aliases = ((alias, _entry(rows[model_id], alias)) for alias, model_id in _aliases())
     return (*((entry.model_id, entry) for entry in entries()), *aliases)
 
 
@@ -161,10 +184,6 @@ def _entry(row: Mapping[str, str], alias: str | None = None, copy: bool = False)
     )
 
 
-_Row = Mapping[str, str]
-_Named = tuple[_Row, "str | None"]
-
-
 @lru_cache(maxsize=1)
 def _models() -> tuple[dict[str, _Row], dict[str, _Row]]:
     """The rows of `data/models.csv` by id, and by the key of their id."""
@@ -186,12 +205,11 @@ def _by_alias() -> tuple[dict[str, _Named], dict[str, _Named], dict[str, _Named]
     rows = _models()[0]
     whole: dict[str, _Named] = {}
     by_name: dict[str, _Named] = {}
-    tags: dict[str, _Named] = {}
+    published: dict[str, _Named] = {model_id: (row, None) for model_id, row in rows.items()}
     for model_id, row in rows.items():
         by_name.setdefault(_key(model_id.rsplit("/", 1)[-1]), (row, None))
     for alias, model_id in _aliases():
-        named = rows[model_id], alias
-        whole.setdefault(_key(alias), named)
-        names = tags if alias.startswith(_TAG_LIBRARY) else by_name
-        names.setdefault(_key(alias.rsplit("/", 1)[-1]), named)
+        published[alias] = whole[_key(alias)] = rows[model_id], alias
+        by_name.setdefault(_key(alias.rsplit("/", 1)[-1]), (rows[model_id], alias))
+    tags = {_key(row["tag"]): published[row["model"]] for row in read_rows("ollama_tags.csv")}
     return whole, by_name, tags

@@ -10,13 +10,16 @@ from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from math import gcd
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sizer.errors import HubUnreachable, UnknownModel, did_you_mean
+from sizer.errors import HubUnreachable, UnknownModel
 from sizer.model.architecture import Architecture, Basis, Module, Role, Tensor
 from sizer.model.read.catalogue import find, load, nearest
 from sizer.model.read.names import Confidence, NameHints, parse_name
 from sizer.model.stored import Stored
+
+if TYPE_CHECKING:
+    from sizer.model.read.typed_names import Read
 
 _FILE_SUFFIXES = (".gguf", ".safetensors", ".json")
 FILES_ALLOWED: ContextVar[bool] = ContextVar("FILES_ALLOWED", default=True)
@@ -66,16 +69,43 @@ def resolve(text: str, *, offline: bool = False, revision: str | None = None) ->
     revision = revision or at
     entry = None if revision and not offline else find(name)
     if entry is not None:
-        notes = _catalogue_notes(entry.alias, entry.copy, entry.model_id, revision)
+        hints, bits = _with_bits(hints, name)
+        notes = bits + _catalogue_notes(entry.alias, entry.copy, entry.model_id, revision)
         model_id = name if entry.copy else entry.alias or entry.model_id
         architecture = _described(load(entry), model_id)
         if entry.copy and hints.quantization and architecture.quantization:
             # The name tells what the copy is stored in, which the original's config cannot.
             architecture = replace(architecture, quantization=None)
         return _resolved(text, architecture, None, hints, notes)
+    if entry is None and not revision:
+        read = _as_typed(name)
+        if read is not None and read.entry is not None:
+            hints = replace(hints, quantization=read.quantization)
+            model_id = read.entry.alias or read.entry.model_id
+            return _resolved(text, _described(load(read.entry), model_id), None, hints, read.notes)
     if not name or name.startswith(_PATH_STARTS) or (name.lower().endswith(_FILE_SUFFIXES) and name.count("/") < 2):
         raise UnknownModel(f"there is no file {text!r}.", "Check the path.")
     return _beyond_the_catalogue(text, name, revision, hints, offline)
+
+
+def _with_bits(hints: NameHints, name: str) -> tuple[NameHints, tuple[str, ...]]:
+    """The hints with the quantization that a bare `q4` stands for, and the note that says so."""
+    if hints.quantization or "q" not in name.lower():
+        return hints, ()
+    from sizer.model.read.typed_names import usual_bits
+
+    usual, notes = usual_bits(name)
+    return (replace(hints, quantization=usual), notes) if usual else (hints, ())
+
+
+def _as_typed(name: str) -> Read | None:
+    """What a name that nobody published means: a bare one, or a copy under a name of its uploader's making."""
+    from sizer.model.read.typed_names import is_copier, read
+
+    organisation, slash, last = name.partition("/")
+    if slash and not is_copier(organisation):
+        return None
+    return read(last if slash else name)
 
 
 def _resolved(
@@ -105,7 +135,7 @@ def _beyond_the_catalogue(text: str, name: str, revision: str | None, hints: Nam
     """The hub, for what may be a repository; the name, where it tells a size and the hub does not answer."""
     sized = hints.total_params is not None
     if "/" not in name and sized:
-        return _resolved(text, named(text, hints), None, hints, _name_notes(hints))
+        return _resolved(text, named(text, hints), None, hints, _name_notes(hints) + _near_note(name))
     from sizer.model.read.resolve_hub import from_hub
 
     try:
@@ -115,16 +145,33 @@ def _beyond_the_catalogue(text: str, name: str, revision: str | None, hints: Nam
             raise UnknownModel(
                 f"{text!r} is not in the catalogue, and its name tells no size. {error.message}", _offer(name, error)
             ) from None
-        near = f"the nearest in the catalogue: {', '.join(nearest(name))}" if nearest(name) else ""
-        notes = (f"{error.message} The name alone was used", *_name_notes(hints), *([near] if near else []))
+        notes = (f"{error.message} The name alone was used", *_name_notes(hints), *_near_note(name))
         return _resolved(text, named(text, hints), None, hints, notes)
     except UnknownModel as error:
-        raise type(error)(error.message, f"{error.hint} {did_you_mean(name, nearest(name))}".strip()) from None
+        raise type(error)(error.message, f"{error.hint} {_which(name)}".strip()) from None
     return _resolved(text, architecture, stored, hints, notes)
 
 
+def _near(name: str) -> tuple[str, ...]:
+    """The published names nearest to a typed one: by its words, else by its spelling."""
+    from sizer.model.read.typed_names import read
+
+    return read(name.rsplit("/", 1)[-1]).nearest or nearest(name)
+
+
+def _near_note(name: str) -> tuple[str, ...]:
+    near = _near(name)
+    return (f"the nearest in the catalogue: {', '.join(near)}",) if near else ()
+
+
+def _which(name: str) -> str:
+    """What to type for the nearest names."""
+    commands = [f"`sizer estimate {near}`" for near in _near(name)]
+    return f"Which one? {', '.join(commands)}." if commands else ""
+
+
 def _offer(name: str, error: HubUnreachable) -> str:
-    return f"{did_you_mean(name, nearest(name))} {error.hint} `sizer models` lists the catalogue.".strip()
+    return f"{_which(name)} {error.hint} `sizer models` lists the catalogue.".strip()
 
 
 def _existing(text: str) -> Path | None:

@@ -1,0 +1,309 @@
+"""Names as people type them: words, sizes, versions, dates, a quantization, instruct or base, over all published names.
+
+A typed name means a published one where everything that identifies it stands there: each word, each version, each size
+(as written, or as the model's published total). What a published name has beside may be left out only where it does not
+tell models apart: `Instruct`, a date, a revision, the maker. Where several stay, the one that was left least unsaid is
+meant; where two of different shapes stay, nothing is. So nothing is read as something else.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
+
+from sizer.model.read.catalogue import CatalogueEntry, load, published
+from sizer.model.read.facts import facts
+from sizer.model.read.name_quantization import quantization_in
+from sizer.tables import read_rows
+
+# A typed size may round the published total by this much: phi-4 of 14.7B is called 14b.
+TOTAL_TOLERANCE = 0.06
+# What it costs to leave a part of a published name unsaid; only the order matters.
+_BASE, _DATE, _REVISION, _PREVIEW, _MARK, _UNDERLYING, _CONTEXT = 8, 2, 2, 2, 1, 3, 1
+
+_DECIMAL_UNDERSCORE = re.compile(r"(?<=\d)_(?=\d)")
+_PIECE = re.compile(
+    r"(?P<size>\d+x\d+(?:\.\d+)?[bm]|\d+b\d(?![a-z0-9])|[ae]?\d+(?:\.\d+)?[bmt])(?![a-z0-9])"
+    r"|(?P<context>\d{1,4}k)(?![a-z0-9])|(?P<experts>\d+e)(?![a-z0-9])"
+    r"|(?P<word>[a-z]+)|(?P<number>\d+(?:\.\d+)*)"
+)
+_BARE_BITS = re.compile(r"(?<![\w.])q([2-8])(?![\w])", re.IGNORECASE)
+_SEPARATOR = re.compile(r"[^a-z0-9.]+|\.(?!\d)|(?<!\d)\.")
+
+
+class Parts(NamedTuple):
+    """A name taken apart: identifying words in order, versions, dates (four digits, or a leading nought), sizes."""
+
+    words: tuple[str, ...]
+    numbers: tuple[str, ...]
+    revisions: tuple[str, ...]
+    dates: frozenset[str]
+    sizes: frozenset[str]
+    contexts: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Read:
+    """What a typed name was read as: a catalogued model and the quantization that was asked for; or the nearest."""
+
+    entry: CatalogueEntry | None
+    quantization: str | None = None
+    notes: tuple[str, ...] = ()
+    nearest: tuple[str, ...] = ()
+
+
+def read(text: str) -> Read:
+    """The published model that a typed name means. `entry` is None where none or several of different shapes are meant;
+    `nearest` are then the three that come nearest. Never raises."""
+    typed, quantization, notes = _typed(text)
+    if not typed.words:
+        return Read(None, quantization)
+    found = sorted(_scored(typed), key=lambda item: item[0])
+    if not found:
+        return Read(None, quantization, nearest=_near(typed))
+    best = [name for cost, name in found if cost == found[0][0]]
+    if len({name.entry.config_file for name in best}) > 1 and len({_shape(name.entry) for name in best}) > 1:
+        return Read(None, quantization, nearest=tuple(name.name for name in best[:3]))
+    chosen = max(best, key=_preference)
+    other = next((name.name for _, name in found if name.name != chosen.name), None)
+    notes += (f"{text.strip()!r} is read as {chosen.name}" + (f"; also near: {other}" if other else ""),)
+    return Read(chosen.entry, quantization, notes)
+
+
+class _Name(NamedTuple):
+    name: str
+    entry: CatalogueEntry
+    parts: Parts
+    organisation: str
+    quantized: bool
+
+
+def _typed(text: str) -> tuple[Parts, str | None, tuple[str, ...]]:
+    """The parts of the typed text, the quantization in it, and a note where that was not spelled out."""
+    quantization, _, bare = quantization_in(text.replace(":", " "))
+    usual, notes = usual_bits(bare) if quantization is None else (quantization, ())
+    quantization = usual or quantization
+    bare = _BARE_BITS.sub(" ", bare)
+    parts = _parts(bare)
+    filler = _roles()["filler"]
+    words = tuple(word for word in _merged(parts.words) if word not in filler)
+    return parts._replace(words=words), quantization, notes
+
+
+def usual_bits(text: str) -> tuple[str | None, tuple[str, ...]]:
+    """What a bare `q4` stands for, the type of that many bits that people take, and a note; (None, ()) without one."""
+    bits = _BARE_BITS.search(text)
+    usual = _roles().get(f"usual q{bits[1]}") if bits else None
+    if bits is None or usual is None:
+        return None, ()
+    return usual[0], (f"{bits[0]!r} is taken as {usual[0]}, the usual type of that many bits",)
+
+
+@lru_cache(maxsize=4096)
+def _parts(name: str) -> Parts:
+    words: list[str] = []
+    numbers: list[str] = []
+    revisions: list[str] = []
+    dates: set[str] = set()
+    sizes: set[str] = set()
+    contexts: set[str] = set()
+    lowered = re.sub(r"(?<=\d) (?=[bm]\b)", "", _DECIMAL_UNDERSCORE.sub(".", name.lower())).replace("c4ai", " ")
+    for piece in _SEPARATOR.split(lowered):
+        before = ""
+        for match in _PIECE.finditer(piece):
+            kind, part = match.lastgroup, match[0]
+            if kind == "size":
+                sizes.add(part)
+            elif kind in ("context", "experts"):
+                (contexts if kind == "context" else sizes).add(part)
+            elif kind == "word":
+                words.append(part)
+            elif "." not in part and (len(part) in (4, 6, 8) or part.startswith("0")):
+                dates.add(part)
+            else:
+                part = re.sub(r"(?:\.0)+$", "", part)
+                (revisions if before == "v" else numbers).append(part)
+            before = part if kind == "word" else ""
+    if revisions:  # `v3` is a version of the name: the letter identifies nothing
+        words = [word for word in words if word != "v" or f"v{revisions[0]}" not in lowered]
+    return Parts(
+        tuple(words), tuple(numbers), tuple(revisions), frozenset(dates), frozenset(sizes), frozenset(contexts)
+    )
+
+
+def _merged(words: tuple[str, ...]) -> tuple[str, ...]:
+    """Words joined or split where published names do so: `code llama`, `gptoss`."""
+    known, out = _vocabulary(), []
+    index = 0
+    while index < len(words):
+        pair = "".join(words[index : index + 2])
+        if index + 1 < len(words) and pair in known and words[index] + words[index + 1] == pair:
+            apart = all(word in known for word in words[index : index + 2])
+            if not apart or (words[index], words[index + 1]) not in _pairs():
+                out.append(pair)
+                index += 2
+                continue
+        word = words[index]
+        cut = None if word in known else next(
+            (k for k in range(2, len(word) - 1) if (word[:k], word[k:]) in _pairs()), None
+        )  # fmt: skip
+        out += [word] if cut is None else [word[:cut], word[cut:]]
+        index += 1
+    return tuple(out)
+
+
+@lru_cache(maxsize=1)
+def _names() -> tuple[_Name, ...]:
+    out = []
+    for name, entry in published():
+        organisation, _, last = name.rpartition("/")
+        quantization, _, bare = quantization_in(last)
+        quantized = quantization not in (None, "bf16", "fp16", "fp32")
+        out.append(_Name(name, entry, _parts(bare), organisation.lower(), quantized))
+    return tuple(out)
+
+
+@lru_cache(maxsize=1)
+def _vocabulary() -> frozenset[str]:
+    return frozenset(word for name in _names() for word in name.parts.words)
+
+
+@lru_cache(maxsize=1)
+def _pairs() -> frozenset[tuple[str, str]]:
+    return frozenset(pair for name in _names() for pair in zip(name.parts.words, name.parts.words[1:], strict=False))
+
+
+@lru_cache(maxsize=1)
+def _roles() -> dict[str, tuple[str, ...]]:
+    return {row["role"]: tuple(row["words"].split()) for row in read_rows("name_words.csv")}
+
+
+def is_copier(organisation: str) -> bool:
+    """Whether an organisation of the hub uploads others' models in other formats under their names."""
+    return organisation.lower() in _roles()["copier"]
+
+
+def _scored(typed: Parts) -> Iterable[tuple[int, _Name]]:
+    """The published names that the typed parts can mean, with what was left unsaid."""
+    words = set(typed.words)
+    for name in _names():
+        cost = None if name.quantized or words.isdisjoint(name.parts.words) else _cost(typed, name)
+        if cost is not None:
+            yield cost, name
+
+
+def _cost(typed: Parts, name: _Name) -> int | None:
+    """What of a published name was left unsaid, in points; None where something typed is not in it."""
+    costs = (_words_cost(typed, name), _numbers_cost(typed, name), _sizes_cost(typed, name))
+    if any(cost is None for cost in costs):
+        return None
+    if not typed.dates <= name.parts.dates or not typed.contexts <= name.parts.contexts:
+        return None
+    dates = _DATE * len(name.parts.dates - typed.dates)
+    contexts = _CONTEXT * len(name.parts.contexts - typed.contexts)
+    return sum(cost for cost in costs if cost) + dates + contexts
+
+
+def _words_cost(typed: Parts, name: _Name) -> int | None:
+    roles = _roles()
+    asked, there = set(typed.words), set(name.parts.words)
+    extra = {word for word in asked - there if not _is_maker(word, name.organisation)}
+    marks = set(roles["omitted"])
+    asks_base = bool(asked & set(roles["base"]))
+    fact = facts(name.name)
+    is_base = fact is not None and fact.kind == "base"
+    extra -= set(roles["base"]) if is_base else set(roles["ignored"])
+    if extra or not any(len(word) > 1 for word in (asked & there) - marks) or (asks_base and not is_base):
+        return None
+    cost = 0 if asks_base or not is_base else _BASE
+    for word in there - asked:
+        if word in marks or word in roles["base"]:
+            cost += _PREVIEW if word == "preview" else _MARK
+        elif word in roles["underlying"] and typed.sizes and (asked & there) - set(roles["underlying"]):
+            cost += _UNDERLYING
+        elif name.organisation and _is_maker(word, name.organisation):
+            cost += _MARK
+        else:
+            return None
+    return cost
+
+
+def _is_maker(word: str, organisation: str) -> bool:
+    """Whether a word names the organisation: `cohere` CohereLabs, `zhipu` zai-org."""
+    flat = organisation.replace("-", "").replace("_", "")
+    starts = len(word) > 2 and (flat.startswith(word) or organisation.startswith(word + "-"))
+    return starts or organisation in _roles().get(f"vendor {word}", ())
+
+
+def _numbers_cost(typed: Parts, name: _Name) -> int | None:
+    """Versions typed must stand in the name. Revisions (`v0.3`) may be left out, and behind a size the versions of what
+    a model was built on (`Hermes 3 8B` of `Hermes-3-Llama-3.1-8B`)."""
+    there = Counter(name.parts.numbers + name.parts.revisions)
+    asked = Counter(typed.numbers + typed.revisions)
+    if asked - there:
+        return None
+    left = there - asked
+    revised = Counter(name.parts.revisions) & left
+    left -= revised
+    cost = _REVISION * sum(revised.values())
+    if not left:
+        return cost
+    underlying = set(_roles()["underlying"])
+    built_on = set(name.parts.words) & underlying and set(typed.words) - underlying and typed.sizes
+    return cost + _UNDERLYING * sum(left.values()) if built_on else None
+
+
+def _sizes_cost(typed: Parts, name: _Name) -> int | None:
+    """Each typed size stands in the name, or is the model's published total, rounded."""
+    total = name.entry.reference_params
+    own = [size for size in name.parts.sizes if size[0].isdigit() and "x" not in size]
+    says_total = bool(own) and not any(size.endswith("e") for size in own)
+    for size in typed.sizes - name.parts.sizes:
+        count = _count(size)
+        if says_total or count is None or not total or abs(count / total - 1) > TOTAL_TOLERANCE:
+            return None
+    return 0
+
+
+def _count(size: str) -> float | None:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([bmt])", size)
+    return float(match[1]) * {"m": 1e6, "b": 1e9, "t": 1e12}[match[2]] if match else None
+
+
+@lru_cache(maxsize=256)
+def _shape(entry: CatalogueEntry) -> tuple[object, ...]:
+    """What two models of one shape have in common: parameters, cache and context."""
+    from sizer.model.families import build
+
+    model = build(load(entry), entry.model_id)
+    return model.architecture, model.total_params, model.max_context_tokens, frozenset(model.mixer_counts.items())
+
+
+def _preference(name: _Name) -> tuple[bool, str, bool]:
+    fact = facts(name.name)
+    return (
+        fact is not None and fact.kind != "base",
+        (fact.released if fact else None) or "",
+        name.entry.alias is None,
+    )
+
+
+def _all(parts: Parts) -> Counter[str]:
+    return Counter((*parts.words, *parts.numbers, *parts.revisions, *parts.sizes, *parts.dates))
+
+
+def _near(typed: Parts) -> tuple[str, ...]:
+    """The three published names that share most with what was typed."""
+    asked = _all(typed)
+
+    def shared(name: _Name) -> tuple[int, bool, bool, str, bool]:
+        official = any(_is_maker(word, name.organisation) for word in typed.words)
+        return sum((asked & _all(name.parts)).values()), official, *_preference(name)
+
+    words = set(typed.words)
+    close = [name for name in _names() if not name.quantized and words & set(name.parts.words)]
+    return tuple(name.name for name in sorted(close, key=shared, reverse=True)[:3])

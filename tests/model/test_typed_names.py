@@ -1,0 +1,78 @@
+"""Names as people type them: each is read as the model that it means, or as none; nothing is read as something else."""
+
+import csv
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sizer.errors import UnknownModel
+from sizer.model.architecture import Architecture, Basis
+from sizer.model.families import build
+from sizer.model.read import catalogue
+from sizer.model.read.resolve import resolve
+from sizer.model.read.typed_names import read
+
+NAMES = Path(__file__).parent.parent / "data" / "names"
+
+
+def _rows(name: str) -> list[dict[str, str]]:
+    with (NAMES / name).open(encoding="utf-8", newline="") as lines:
+        return list(csv.DictReader(lines))
+
+
+def _shape(model: Architecture) -> tuple[object, ...]:
+    return model.architecture, model.total_params, model.max_context_tokens
+
+
+def _published(name: str) -> Architecture:
+    entry = catalogue.find(name)
+    assert entry is not None, name
+    return build(catalogue.load(entry), name)
+
+
+@pytest.mark.parametrize("row", _rows("typed.csv"), ids=lambda row: row["text"])
+def test_typed_names(row: dict[str, str]) -> None:
+    """Each name of the list is read as the shape of the model it means, at the quantization it names; `?` as none."""
+    try:
+        found = resolve(row["text"], offline=True)
+    except UnknownModel:
+        assert row["model"] == "?"
+        return
+    if row["model"] == "?":
+        assert found.basis is Basis.NAME
+        return
+    assert found.basis is Basis.CATALOGUE
+    assert _shape(found.architecture) == _shape(_published(row["model"]))
+    assert (found.hints.quantization or "") == row["quantization"]
+
+
+def test_the_list_is_long_and_has_what_must_stay_unread() -> None:
+    """The list has 250 names or more, and names that nothing published means."""
+    rows = _rows("typed.csv")
+    assert len({row["text"] for row in rows}) >= 250
+    assert sum(row["model"] == "?" for row in rows) >= 12
+
+
+@pytest.mark.parametrize("row", _rows("names.csv"), ids=lambda row: row["name"])
+def test_published_names_are_not_read_as_others(row: dict[str, str]) -> None:
+    """A hub name whose repository nobody catalogued is read as a model of its published size, or as none."""
+    if catalogue.find(row["name"]) is not None:
+        return
+    entry = read(row["name"].rsplit("/", 1)[-1]).entry
+    assert entry is None or (entry.reference_params or 0) / 1e9 == pytest.approx(float(row["total_b"]), rel=0.05)
+
+
+def test_what_stays_unclear_lists_three_commands() -> None:
+    """A family alone names no model: the error says which three to type."""
+    with pytest.raises(UnknownModel) as caught:
+        resolve("qwen", offline=True)
+    assert caught.value.hint.count("`sizer estimate Qwen/") == 3
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.text(max_size=40))
+def test_any_text_can_be_read(text: str) -> None:
+    """No text raises."""
+    read(text)
