@@ -13,6 +13,7 @@ from pathlib import Path
 
 from sizer.answer.records import Estimate
 from sizer.bench.records import Measurement
+from sizer.device.naming import name_of
 from sizer.errors import BenchmarkFailed, InvalidInputFile
 from sizer.units import GIB
 
@@ -66,7 +67,7 @@ def row(measured: Measurement, predicted: Estimate | None, version: str) -> dict
         "model": model.model_id if model else measured.model,
         "precision": measured.precision,
         "precision_as_printed": f"{measured.precision}{' random weights' if measured.random_weights else ''}",
-        "device": predicted.target.device.name if predicted else measured.device_name,
+        "device": name_of(predicted.target) if predicted else measured.device_name,
         "device_count": measured.device_count,
         "parallelism": measured.parallelism,
         "threads": measured.threads,

@@ -12,6 +12,7 @@ from sizer.device.clouds import card_of_rental, find_alias, find_class, find_ins
 from sizer.device.cpu_generations import family_keys, find_family
 from sizer.device.interconnect import between_devices, to_host
 from sizer.device.lookup import Found, find_row
+from sizer.device.naming import find_described
 from sizer.device.records import Device, Instance, Target
 from sizer.device.slices import is_bare_slice, take_slice
 from sizer.device.spelling import squash
@@ -75,7 +76,7 @@ def _part(text: str) -> Target | None:
 
 
 def _unlisted(text: str) -> Target | None:
-    found = find_family(text)
+    found = find_described(text) or find_family(text)
     return _target(found) if found else None
 
 

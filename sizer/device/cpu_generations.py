@@ -16,6 +16,8 @@ from sizer.tables import read_rows
 CLOUD_VENDORS = frozenset({"aws", "google", "microsoft"})
 # A text that names an accelerator is no CPU, whatever number it contains.
 _BRACKET = re.compile(r"\([^()]*\)")
+# What a saved row adds to a family's key: `epyc-9005 2-core 46 GB/s triad`.
+_FACTS = re.compile(r"\s+(?=\d+-core\b|\d+(?:\.\d+)? GB/s)")
 _ACCELERATOR = re.compile(r"\b(?:rtx|gtx|rx|geforce|quadro|tesla|instinct|arc|gaudi|tpu)\b")
 
 
@@ -31,7 +33,7 @@ def find_family(text: str) -> Found | None:
     if _ACCELERATOR.search(_BRACKET.sub(" ", words)) or len(vendors) > 1:
         return None
     for row in _families():
-        if squash(row["key"]) == squash(text):
+        if squash(row["key"]) == squash(_FACTS.split(text, maxsplit=1)[0]):
             return _member(row, row["name"], text)
         like = rows.device(rows.by_key()[row["like"]])
         if vendors <= {like.vendor} and re.search(row["pattern"], words):

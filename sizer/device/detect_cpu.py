@@ -116,7 +116,7 @@ def _cpuinfo(text: str) -> dict[str, str]:
 def _cpu(edge: Edge, facts: dict[str, str], maker: str) -> Machine:
     flags = (facts.get("flags") or facts.get("Features") or "").split()
     chip = re.search(r"\((RK\d+)\)", maker)
-    name = facts.get("model name") or _arm_name(facts, maker) or facts.get("Hardware", "")
+    name = facts.get("model name") or _arm_name(facts, maker) or facts.get("Hardware") or facts.get("uarch", "")
     name = chip[1] if chip else name
     threads = _integer(facts.get("threads"))
     if not threads:  # Android and hardened containers hide /proc/cpuinfo

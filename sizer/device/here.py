@@ -14,6 +14,7 @@ from sizer.device.interconnect import Link, between_devices, pcie, to_host
 from sizer.device.local_ratios import recall
 from sizer.device.lookup import BYTES_PER_TRANSFER, MEMORY_TOLERANCE, Found, find_row
 from sizer.device.machine import Gpu, Machine
+from sizer.device.naming import slug
 from sizer.device.records import Device, Target
 from sizer.device.slices import take_slice, virtual_card
 from sizer.errors import UnknownDevice
@@ -184,7 +185,8 @@ def _as_seen(found: Found, gpu: Gpu, machine: Machine) -> Found:
         )
     if memory_bytes:
         device = replace(device, memory_bytes=memory_bytes, memory_options_bytes=())
-        if device.kind not in UNIFIED_KINDS:
+        if device.kind not in UNIFIED_KINDS or device.vendor not in {"apple", "amd"}:
+            # Of a Mac's memory and of an APU's whose driver tells no share, only a part is the GPU's.
             device = replace(device, memory_basis="driver")
     return Found(device, tuple(notes))
 
@@ -192,7 +194,7 @@ def _as_seen(found: Found, gpu: Gpu, machine: Machine) -> Found:
 def _unlisted(gpu: Gpu) -> Device:
     """A part that the table does not have, by what its driver says."""
     return Device(
-        key="-".join(gpu.name.casefold().split()),
+        key=slug(gpu.name),
         name=gpu.name,
         vendor=gpu.vendor,
         kind=gpu.kind,
@@ -215,7 +217,8 @@ def host_device(machine: Machine) -> Found:
     """The CPU as a device: its row or its family, with the bandwidth that is best known here."""
     found = _cpu_row(machine)
     if found is None:
-        blank = Device("this-cpu", machine.cpu or "unknown CPU", "", "cpu", None, None, source="this machine")
+        name = machine.cpu or "unknown CPU"
+        blank = Device(slug(name), name, "", "cpu", None, None, source="this machine")
         found = Found(blank, (f"{blank.name!r} is not in the table: its compute is not known",))
     device = found.device
     if device.kind != "cpu":

@@ -83,7 +83,7 @@ def _vgpu(whole: Found | None, memory_gib: int) -> Found | None:
     memory_bytes = memory_gib * GIB
     device = replace(
         whole.device,
-        name=f"{whole.device.name} vGPU {memory_gib} GB",
+        name=f"{whole.device.name}-{memory_gib}Q",
         memory_bytes=min(memory_bytes, usable_memory_bytes(whole.device) or memory_bytes),
         memory_basis="driver",
         memory_options_bytes=(),

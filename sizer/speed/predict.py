@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import exp
+from math import exp, hypot
 
 from sizer.device.kinds import device_family
 from sizer.device.records import Device, Target
 from sizer.memory.records import Placement
 from sizer.model.architecture import Architecture, Basis
 from sizer.model.stored import Stored
-from sizer.speed.case import SpeedCase, groups, owners, reachable_bytes_per_s, speed_case
+from sizer.speed.case import SpeedCase, groups, owners, peak_doubt, reachable_bytes_per_s, speed_case
 from sizer.speed.law import (
     COMPUTE,
     LAUNCH,
@@ -119,7 +119,8 @@ def _interval(rate: float, case: SpeedCase, fitted: Constants, quantity: str) ->
     low, high = next(fitted.spreads[quantity][key] for key in keys if key in fitted.spreads[quantity])
     stretches = fitted.stretches[quantity]
     stretch = stretches.get(case.engine.name, stretches[OTHER_ENGINES])
-    return rate * exp(stretch * low), rate * exp(stretch * high)
+    slower, faster = peak_doubt(case.device) if quantity == "prefill" else (0.0, 0.0)
+    return rate * exp(-hypot(stretch * low, slower)), rate * exp(hypot(stretch * high, faster))
 
 
 def _bandwidth_limit(step: Timed, device: Device) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,11 @@ import machinefile
 import pytest
 
 from sizer.device import measured
+from sizer.device import table as rows
+from sizer.device.catalogue import find
 from sizer.device.detect import detect, this_target
 from sizer.device.machine import Machine
+from sizer.device.naming import name_of, table_line
 from sizer.device.records import Target
 from sizer.device.usable import usable_memory_bytes
 from sizer.units import GB, GIB
@@ -98,6 +102,43 @@ def test_machine_is_told_right(name: str, tmp_path: Path) -> None:
     recorded = machinefile.read(name)
     machine = detect(recorded.edge(tmp_path))
     assert wrong(machine, this_target(machine=machine), recorded.expect) == {}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_saved_rows_call_it_by_a_name_that_is_understood(name: str, tmp_path: Path) -> None:
+    """What a benchmark saves as the device is the same device anywhere: key, kind, bandwidth and its basis, cores."""
+    recorded = machinefile.read(name)
+    target = this_target(machine=detect(recorded.edge(tmp_path)))
+    device, again = target.device, find(name_of(target)).device
+    assert (again.key, again.kind) == (device.key, device.kind)
+    assert _near(again.bandwidth_bytes_per_s, device.bandwidth_bytes_per_s)
+    assert (again.bandwidth_basis == "measured") == (device.bandwidth_basis == "measured")
+    several = device.key in rows.by_key() and rows.device(rows.by_key()[device.key]).memory_options_bytes
+    assert _near(again.memory_bytes, device.memory_bytes) or not several or device.kind == "cpu"
+    assert again.cores == device.cores or device.kind != "cpu"
+
+
+def test_measured_bandwidth_is_in_the_name(tmp_path: Path) -> None:
+    """A slice of a socket that the probe measured is named with its cores and its rate, known CPU or not."""
+    starts = {"kvm-epyc-nameless": "epyc-9005 2-core", "linux-zhaoxin": "ZHAOXIN KaiXian KX-7000/8 (unlisted"}
+    for name, start in starts.items():
+        machine = detect(machinefile.read(name).edge(tmp_path / name))
+        measured.save(machine, {"memory_bandwidth_bytes_per_s": 46.2e9, "measured_at_s": 1.0, "notes": []})
+        target = this_target(machine=machine)
+        named = name_of(target)
+        assert named.startswith(start)
+        again = find(named).device
+        assert (again.key, again.cores, again.bandwidth_basis) == (target.device.key, machine.cores, "measured")
+        assert again.bandwidth_bytes_per_s == 46.2e9
+
+
+def test_line_for_the_table_reads_back(tmp_path: Path) -> None:
+    """The line that adds an unknown card has the table's columns, and what the driver said of the card."""
+    target = this_target(machine=detect(machinefile.read("linux-unknown-nvidia").edge(tmp_path)))
+    header, _ = rows.table()
+    line = dict(zip(header, next(csv.reader([table_line(target.device)])), strict=True))
+    assert (line["key"], line["memory_gb"], line["bandwidth_gbs"]) == ("nvidia-geforce-rtx-6090", "36", "2304")
+    assert line["fp16_tflops_dense_tensor" if "fp16_tflops_dense_tensor" in header else "fp16_tflops"] == ""
 
 
 def test_there_are_many_kinds() -> None:
