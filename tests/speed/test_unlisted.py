@@ -8,7 +8,7 @@ from math import exp, hypot, log
 import pytest
 
 from sizer.answer.estimate import Question, estimate
-from sizer.api import WorkAsked
+from sizer.api.asked import WorkAsked
 from sizer.device.catalogue import find
 from sizer.device.table import all_devices
 from sizer.model.read.resolve import resolve
