@@ -62,8 +62,8 @@ def page(request: pytest.FixtureRequest, browser: Browsed) -> Iterator[Any]:
 
 
 def known(*figures: float | None) -> list[float]:
-    """The figures that are not null: the page shows a dash for the others."""
-    return [figure for figure in figures if figure is not None]
+    """The figures that are neither null nor zero: the page shows a dash for the others."""
+    return [figure for figure in figures if figure]
 
 
 @pytest.mark.parametrize("asked", CASES, ids=lambda asked: "-".join(asked.values()))

@@ -41,11 +41,11 @@ function tiles(estimate, workload, model, levels) {
       known && rangeText(decode), workload.batch_size > 1 && request.throughput_tokens_per_s !== null && t("together", { rate: rate(request.throughput_tokens_per_s) })),
     tile(t("memory"), figure(memory.total_bytes, gib(memory.total_bytes)), memory.available_bytes !== null && t("of", { all: gib(memory.available_bytes) })),
     tile(t("first_token"), prefill.ttft_s === null ? "–" : figure(prefill.ttft_s, seconds(prefill.ttft_s)), t("after_prompt", { tokens: tokens(workload.prompt_tokens) })),
-    tile(t("longest"), memory.max_context_tokens === null ? "–" : figure(memory.max_context_tokens, tokens(memory.max_context_tokens)), model.max_context_tokens && t("for_model", { tokens: tokens(model.max_context_tokens) })),
+    tile(t("longest"), contextCell(memory), model.max_context_tokens && t("for_model", { tokens: tokens(model.max_context_tokens) })),
     tile(t("quality"), h("span", { class: "words" }, qualityOf(estimate, levels)), loss !== null && loss !== undefined && t("kld", { kl: Number(loss.toPrecision(2)) })));
 }
 
-function verdict(estimate, model, workload, recommended, levels) {
+function verdict(estimate, { model, workload, recommended, levels, reason }) {
   const kind = verdictOf(estimate);
   const words = { precision: named(estimate.precision), engine: estimate.engine };
   const sentence = t({ yes: "runs", partly: "runs_partly", no: "not_whole" }[kind], words);
@@ -53,7 +53,8 @@ function verdict(estimate, model, workload, recommended, levels) {
   return h("section", { class: `card verdict ${kind}`, "aria-labelledby": "verdict" },
     h("h2", { id: "verdict" }, h("span", { class: "stamp" }, t(kind)), " ", sentence),
     h("p", { class: "about" }, modelLine(model), h("br"), deviceText(estimate.device), other && [h("br"), other]),
-    tiles(estimate, workload, model, levels), memoryBar(estimate.memory), measured(estimate));
+    tiles(estimate, workload, model, levels), memoryBar(estimate.memory, { split: kind === "partly" }),
+    reason ? h("p", { class: "reason", lang: "en" }, reason) : null, measured(estimate));
 }
 
 function measured(estimate) {
@@ -94,6 +95,8 @@ const fitsText = (estimate) => ({ yes: t("fits_yes"), partly: t("fits_host"), no
 function precisions(estimates, selected, recommended, levels, tell) {
   const most = Math.max(...estimates.map((item) => item.decode.high_tokens_per_s ?? 0), 1);
   const scale = Math.max(...estimates.map((item) => Math.max(item.memory.total_bytes, item.memory.available_bytes ?? 0)));
+  const engines = new Set(estimates.map((item) => item.engine));
+  const names = ["precision", "quality", "memory", "fits", "speed", "context", ...(engines.size > 1 ? ["engine"] : [])];
   const row = (item) => h("tr", { class: [item === selected && "selected", verdictOf(item)].filter(Boolean).join(" ") },
     h("th", { scope: "row" }, h("button", { type: "button", class: "pick", "aria-pressed": String(item === selected), onclick: () => tell({ precision: item.precision === recommended ? "" : item.precision }, true) }, named(item.precision)),
       item.precision === recommended ? h("span", { class: "badge" }, t("recommended")) : null, measuredOf(item).length ? h("span", { class: "tick-mark", title: t("measured") }, "✓") : null),
@@ -102,12 +105,14 @@ function precisions(estimates, selected, recommended, levels, tell) {
     h("td", { class: "fits", "data-name": t("col_fits") }, fitsText(item)),
     h("td", { class: "number speed", "data-name": t("col_speed") }, ...(item.decode.tokens_per_s === null ? [figure(null)] : [
       figure(item.decode.tokens_per_s, rate(item.decode.tokens_per_s)), h("small", null, ` ${rate(item.decode.low_tokens_per_s)}–${rate(item.decode.high_tokens_per_s)}`), interval(item.decode, most)])),
-    h("td", { class: "number", "data-name": t("col_context") }, item.memory.max_context_tokens === null ? figure(null) : figure(item.memory.max_context_tokens, tokens(item.memory.max_context_tokens))),
-    h("td", { "data-name": t("col_engine") }, item.engine));
-  return h("section", { class: "card", "aria-labelledby": "precisions" }, h("h2", { id: "precisions" }, t("precisions")),
-    h("table", { class: "rows" }, h("thead", null, h("tr", null, ...["precision", "quality", "memory", "fits", "speed", "context", "engine"].map((name) => h("th", { scope: "col", class: ["memory", "speed", "context"].includes(name) ? "number" : null }, t(`col_${name}`))))),
+    h("td", { class: "number ctx", "data-name": t("col_context") }, contextCell(item.memory)),
+    engines.size > 1 ? h("td", { class: "engine", "data-name": t("col_engine") }, item.engine) : null);
+  return h("section", { class: "card", "aria-labelledby": "precisions" }, h("h2", { id: "precisions" }, t("precisions"), engines.size === 1 ? h("small", null, ` ${t("with_engine", { engine: [...engines][0] })}`) : null),
+    h("table", { class: "rows" }, h("thead", null, h("tr", null, ...names.map((name) => h("th", { scope: "col", class: ["memory", "speed", "context"].includes(name) ? "number" : null }, t(`col_${name}`))))),
       h("tbody", null, ...estimates.map(row))));
 }
+
+const contextCell = (memory) => (memory.max_context_tokens ? figure(memory.max_context_tokens, tokens(memory.max_context_tokens)) : figure(null));
 
 const exactly = (state, estimate, workload) => question("estimate", state, { precision: estimate.precision, engine: estimate.engine, context: workload.context_tokens });
 
@@ -152,8 +157,8 @@ export async function answer(state, { names, tell }) {
   const levels = (await names).quality;
   const drawn = charts(state, selected, workload);
   const nodes = [
-    verdict(selected, model, workload, recommended, levels),
-    nothing ? refusal(nothing) : h("p", { class: "reason", lang: "en" }, found.recommendation.reason),
+    verdict(selected, { model, workload, recommended, levels, reason: nothing ? null : found.recommendation.reason }),
+    nothing ? refusal(nothing) : null,
     nothing ? null : commands(state, found, (await names).recipes),
     precisions(shown.estimates, selected, recommended, levels, tell),
     drawn,

@@ -4,10 +4,9 @@ import { ask, drop, isStatic, names, startPython, whenReady } from "./api.js";
 import { check } from "./check.js";
 import { form } from "./form.js";
 import { listing } from "./listing.js";
-import { address, read } from "./state.js";
+import { address, filled, read } from "./state.js";
 import { language, setLanguage, t, translatePage } from "./words.js";
 
-const USUAL = { model: "Qwen/Qwen3-8B", device: isStatic ? "rtx-4090" : "this" };
 const place = Object.fromEntries(["ask", "answer", "status", "headline", "mode"].map((id) => [id, document.getElementById(id)]));
 const VIEWS = { estimate: answer, fit: (...given) => listing("fit", ...given), hardware: (...given) => listing("hardware", ...given), check };
 
@@ -41,9 +40,10 @@ async function update() {
 async function show() {
   const mine = ++asked;
   place.answer.setAttribute("aria-busy", "true");
-  const slow = setTimeout(() => { place.status.textContent = t("thinking"); }, 300);
+  const slow = setTimeout(() => { place.status.textContent = t(loading ? "loading" : "thinking"); place.status.dataset.busy = ""; }, 300);
   const view = await VIEWS[state.tab](state, { names, tell });
   clearTimeout(slow);
+  delete place.status.dataset.busy;
   if (mine !== asked || again) return;
   const focus = focused();
   place.answer.replaceChildren(...view.nodes);
@@ -81,15 +81,12 @@ function ask_form(only = null) {
 }
 
 function start() {
-  for (const [key, value] of Object.entries(USUAL)) {
-    if (key === "model" && ["fit", "check"].includes(state.tab)) continue;
-    if (key === "device" && state.tab === "hardware") continue;
-    state[key] ??= value;
-  }
+  state = filled(state, isStatic);
   translatePage();
   place.headline.textContent = t(state.tab === "estimate" ? "headline" : `headline_${state.tab}`);
   place.mode.textContent = t(isStatic ? (loading ? "loading" : "mode_static") : "mode_served");
   document.getElementById("language").textContent = t("language");
+  document.getElementById("language").lang = language() === "en" ? "zh" : "en";
   for (const link of document.querySelectorAll("[data-tab]")) {
     const { tab } = link.dataset;
     link.href = address({ ...state, tab });
@@ -127,7 +124,7 @@ for (const kind of ["dragover", "dragleave", "drop"]) {
     place.ask.classList.toggle("drop", kind === "dragover");
     const files = event.dataTransfer?.files;
     if (kind !== "drop" || !files?.length) return;
-    if (!isStatic) { place.status.textContent = t("drop_served"); return; }
+    if (!isStatic) { place.status.textContent = t("drop_served"); place.status.dataset.busy = ""; return; }
     const { model } = await drop(files);
     state = { ...state, tab: "estimate" };
     tell({ model, precision: "" }, true);

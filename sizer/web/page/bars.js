@@ -15,7 +15,7 @@ const PARTS = [
 export const parts = (memory) => PARTS.map(([name, of]) => [name, of(memory)]).filter(([, size]) => size > 0);
 
 // `scale_bytes` is the whole width: the larger of what is there and what is needed, or that of all bars compared.
-export function memoryBar(memory, { legend = true, scale = null } = {}) {
+export function memoryBar(memory, { legend = true, scale = null, split = false } = {}) {
   const available = memory.available_bytes;
   const whole = scale ?? Math.max(available ?? 0, memory.total_bytes);
   const shares = parts(memory);
@@ -23,7 +23,7 @@ export function memoryBar(memory, { legend = true, scale = null } = {}) {
   const bar = h("div", { class: `bar${available && memory.total_bytes > available ? " over" : ""}`, role: "img", "aria-label": `${t("memory_bar")}: ${spoken}` },
     h("div", { class: "room", "width%": available ? (100 * Math.min(available, whole)) / whole : 100 }),
     ...shares.map(([name, size]) => h("div", { class: `part ${name}`, "width%": (100 * size) / whole, title: `${t(`part_${name}`)} ${gib(size)}` })),
-    available && whole > available ? h("div", { class: "limit", "left%": (100 * available) / whole }) : null);
+    available && whole > available ? h("div", { class: split ? "limit split" : "limit", "left%": (100 * available) / whole }) : null);
   if (!legend) return bar;
   const free = available === null || available === undefined ? null : available - memory.total_bytes;
   return h("div", { class: "membar" }, bar,
@@ -31,7 +31,8 @@ export function memoryBar(memory, { legend = true, scale = null } = {}) {
       ...shares.map(([name, size]) => h("li", null, h("i", { class: `part ${name}` }), h("span", null, t(`part_${name}`)), " ", figure(size, gib(size)))),
       free === null ? null : free >= 0
         ? h("li", null, h("i", { class: "part room" }), h("span", null, t("part_free")), " ", figure(free, gib(free)))
-        : h("li", { class: "bad" }, t("short", { short: gib(-free) }))));
+        : split ? h("li", { class: "warn" }, h("i", { class: "mark" }), t("rest_on_host", { size: gib(memory.host_bytes) }))
+          : h("li", { class: "bad" }, t("short", { short: gib(-free) }))));
 }
 
 // The interval of a speed as a band, the prediction as a tick, on a common scale.

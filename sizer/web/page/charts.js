@@ -24,6 +24,9 @@ export function chart({ title, axis, unit, points, x, label, y, low, high }) {
   const band = low && at.length > 1
     ? `M${at.map(([place, point]) => `${place.toFixed(1)} ${up(point[high]).toFixed(1)}`).join("L")}L${[...at].reverse().map(([place, point]) => `${place.toFixed(1)} ${up(point[low]).toFixed(1)}`).join("L")}Z`
     : null;
+  // The points at the end that have no speed: the memory is full there.
+  const lost = points.length - 1 - points.indexOf(known.at(-1));
+  const half = (WIDTH - LEFT - RIGHT) / Math.max(1, points.length - 1) / 2;
   const every = points.length > 7 ? 2 : 1;
   const drawing = s("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": `${title}: ${known.map((point) => `${label(point[x])}: ${rate(point[y])}`).join("; ")}` },
     ...steps.map((step) => s("g", null,
@@ -31,6 +34,8 @@ export function chart({ title, axis, unit, points, x, label, y, low, high }) {
       s("text", { x: LEFT - 8, y: up(step) + 4, class: "axis end" }, rate(step)))),
     ...points.map((point, index) => ((points.length - 1 - index) % every ? null : s("text", { x: across(index), y: HEIGHT - BOTTOM + 18, class: "axis middle" }, label(point[x])))),
     s("text", { x: (LEFT + WIDTH - RIGHT) / 2, y: HEIGHT - 3, class: "axis middle soft" }, axis),
+    lost > 0 ? s("g", null, s("rect", { x: across(points.length - lost) - half, y: TOP, width: WIDTH - RIGHT - across(points.length - lost) + half, height: HEIGHT - TOP - BOTTOM, class: "lost" }),
+      s("text", { x: (across(points.length - lost) - half + WIDTH - RIGHT) / 2, y: (TOP + HEIGHT - BOTTOM) / 2, class: "axis middle" }, t("does_not_fit"))) : null,
     band ? s("path", { d: band, class: "band" }) : null,
     s("path", { d: line, class: "line" }),
     ...at.map(([place, point]) => s("circle", { cx: place, cy: up(point[y]), r: 4, class: "dot" },

@@ -21,7 +21,7 @@ function column({ found, model, device, own }, scale, remove) {
       line(t("speed"), decode.tokens_per_s === null ? figure(null) : [figure(decode.tokens_per_s, rate(decode.tokens_per_s)), ` ${t("tokens_s")}`]),
       line(t("memory"), figure(memory.total_bytes, gib(memory.total_bytes))),
       line(t("first_token"), prefill.ttft_s === null ? figure(null) : figure(prefill.ttft_s, seconds(prefill.ttft_s))),
-      line(t("longest"), memory.max_context_tokens === null ? figure(null) : figure(memory.max_context_tokens, tokens(memory.max_context_tokens)))));
+      line(t("longest"), !memory.max_context_tokens ? figure(null) : figure(memory.max_context_tokens, tokens(memory.max_context_tokens)))));
 }
 
 export async function comparison(state, { tell }) {

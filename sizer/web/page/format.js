@@ -18,8 +18,8 @@ export const seconds = (value) => {
   return value < 120 ? `${significant(value)} s` : `${significant(value / 60)} min`;
 };
 export const tokens = (count) => {
-  if (count >= 1024 && count % 1024 === 0) return count >= 2 ** 20 ? `${significant(count / 2 ** 20)}M` : `${count / 1024}k`;
-  return count.toLocaleString("en-US");
+  if (count >= 2 ** 20) return `${significant(count / 2 ** 20)}M`;
+  return count < 1024 ? String(count) : `${significant(count / 1024)}k`;
 };
 export const count = (value) => {
   if (value >= 1e12) return `${significant(value / 1e12)}T`;

@@ -6,7 +6,7 @@ import { refusal } from "./refusal.js";
 import { address, question } from "./state.js";
 import { t } from "./words.js";
 
-const FIRST = 40;
+const FIRST = 40, FEWEST = 30, MOST = 300;
 
 const speedCell = (row) => (row.decode_tokens_per_s === null ? figure(null) : [figure(row.decode_tokens_per_s, rate(row.decode_tokens_per_s)), h("small", null, ` ${rate(row.low_tokens_per_s)}–${rate(row.high_tokens_per_s)}`)]);
 const shareBar = (row) => (row.available_bytes ? h("div", { class: "bar slim", "aria-hidden": "true" }, h("div", { class: "room", "width%": 100 }), h("div", { class: "part weights", "width%": Math.min(100, (100 * row.total_bytes) / row.available_bytes) })) : null);
@@ -15,15 +15,15 @@ const deviceKey = (row) => row.instance ?? `${row.count > 1 ? `${row.count}x ` :
 // Columns: word, how the cell looks, whether it holds numbers, and whether a row has it at all.
 const COLUMNS = {
   fit: [
-    ["model", (row) => row.model, "head"], ["params", (row) => count(row.total_params) + (row.active_params < row.total_params ? ` · ${t("active", { count: count(row.active_params) })}` : ""), "number"],
-    ["precision", (row) => `${named(row.precision)} · ${row.engine}`], ["memory", (row) => [figure(row.total_bytes, gib(row.total_bytes)), shareBar(row)], "number"],
-    ["speed", speedCell, "number"], ["context", (row) => (row.max_context_tokens === null ? figure(null) : figure(row.max_context_tokens, tokens(row.max_context_tokens))), "number"],
+    ["model", (row) => row.model, "head"], ["params", (row) => [count(row.total_params), row.active_params < row.total_params ? h("small", null, ` ${t("active", { count: count(row.active_params) })}`) : null], "number params"],
+    ["precision", (row) => [named(row.precision), h("small", null, ` ${row.engine}`)], "words"], ["memory", (row) => [figure(row.total_bytes, gib(row.total_bytes)), shareBar(row)], "number mem"],
+    ["speed", speedCell, "number speed"], ["context", (row) => (row.max_context_tokens ? figure(row.max_context_tokens, tokens(row.max_context_tokens)) : figure(null)), "number ctx"],
     ["released", (row) => row.released ?? "–"], ["rating", (row) => figure(row.rating ?? null, String(Math.round(row.rating ?? 0))), "number"], ["kind", (row) => row.kind ?? "–"], ["license", (row) => row.license ?? "–"],
   ],
   hardware: [
     ["device", deviceKey, "head"], ["vram", (row) => figure(row.memory_bytes, gib(row.memory_bytes)), "number"], ["price", (row) => (row.price_usd_launch ? figure(row.price_usd_launch, dollars(row.price_usd_launch)) : figure(null)), "number"],
-    ["precision", (row) => `${named(row.precision)} · ${row.engine}`], ["memory", (row) => [figure(row.total_bytes, gib(row.total_bytes)), shareBar(row)], "number"],
-    ["speed", speedCell, "number"], ["context", (row) => (row.max_context_tokens === null ? figure(null) : figure(row.max_context_tokens, tokens(row.max_context_tokens))), "number"],
+    ["precision", (row) => [named(row.precision), h("small", null, ` ${row.engine}`)], "words"], ["memory", (row) => [figure(row.total_bytes, gib(row.total_bytes)), shareBar(row)], "number mem"],
+    ["speed", speedCell, "number speed"], ["context", (row) => (row.max_context_tokens ? figure(row.max_context_tokens, tokens(row.max_context_tokens)) : figure(null)), "number ctx"],
   ],
 };
 const OPTIONAL = { released: "released", rating: "rating", kind: "kind", license: "license" };
@@ -35,7 +35,7 @@ function table(name, rows, state, tell) {
   const cell = (row) => ([word, look, kind]) => (kind === "head"
     ? h("th", { scope: "row" }, h("a", { href: address(open(row)), onclick: (event) => { if (event.metaKey || event.ctrlKey || event.shiftKey) return; event.preventDefault(); tell(open(row), true); } }, look(row)))
     : h("td", { class: kind ?? null, "data-name": t(`col_${word}`) }, look(row)));
-  return h("table", { class: "rows list" }, h("thead", null, h("tr", null, ...columns.map(([word, , kind]) => h("th", { scope: "col", class: kind === "number" ? "number" : null }, t(`col_${word}`))))),
+  return h("table", { class: "rows list" }, h("thead", null, h("tr", null, ...columns.map(([word, , kind]) => h("th", { scope: "col", class: kind?.startsWith("number") ? "number" : null }, t(`col_${word}`))))),
     h("tbody", null, ...rows.map((row) => h("tr", { class: row.fits === false ? "partly" : "yes" }, ...columns.map(cell(row))))));
 }
 
@@ -45,9 +45,10 @@ export async function listing(name, state, { tell }) {
   const rows = Array.isArray(found) ? found : found.rows ?? found[name] ?? [];
   const place = h("section", { class: "card" });
   const show = (most) => {
-    const button = rows.length > most ? h("button", { type: "button", class: "ghost", onclick: () => show(rows.length) }, t("all")) : null;
-    place.replaceChildren(h("p", { class: "hint" }, t("found", { count: rows.length, shown: Math.min(most, rows.length) })), table(name, rows.slice(0, most), state, tell), ...(button ? [button] : []));
+    const cut = name === "hardware" && rows.length === Number(state.limit ?? FEWEST);
+    place.replaceChildren(h("p", { class: "hint found" }, t(cut ? "found_more" : "found", { count: rows.length })), table(name, rows.slice(0, most), state, tell), ...(rows.length > most ? [more(() => show(rows.length))] : cut ? [more(() => tell({ limit: String(MOST) }, true))] : []));
   };
+  const more = (onclick) => h("button", { type: "button", class: "ghost", onclick }, t("all"));
   show(FIRST);
   return { nodes: [place], title: `${t(`headline_${name}`)} ${state[name === "fit" ? "device" : "model"] ?? ""}` };
 }

@@ -36,6 +36,13 @@ export function address(state) {
   return text ? `?${text}` : location.pathname;
 }
 
+// What the tab cannot do without, where the address does not say it.
+export function filled(state, isStatic) {
+  const usual = { model: "Qwen/Qwen3-8B", device: isStatic ? "rtx-4090" : "this" };
+  const needed = { estimate: ["model", "device"], fit: ["device"], hardware: ["model"], check: ["device"] }[state.tab];
+  return { ...Object.fromEntries(needed.map((key) => [key, usual[key]])), ...state };
+}
+
 export const question = (name, state, more = {}) => {
   const asked = { ...state, ...more };
   return ASKED[name].filter((key) => asked[key]).map((key) => [key, asked[key]]);
