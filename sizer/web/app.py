@@ -53,12 +53,9 @@ def application(rules: Rules = STRICTEST, host: str = "127.0.0.1", hosts: Iterab
     api = _Api(rules)
     routes += [Route(f"/api/{name}", partial(api.answer, name)) for name in (*COMMANDS, *EXTRA)]
     guarded = Middleware(Guard, host=host, names=tuple(hosts))
+    packed = Middleware(GZipMiddleware, minimum_size=1024, compresslevel=4)
     missing = {404: _missing, 500: _failed}
-    return Starlette(
-        routes=routes,
-        middleware=[guarded, Middleware(GZipMiddleware, minimum_size=1024, compresslevel=4)],
-        exception_handlers=missing,
-    )
+    return Starlette(routes=routes, middleware=[guarded, packed], exception_handlers=missing)
 
 
 def content_type(name: str) -> str:
