@@ -6,7 +6,6 @@ the page can show nothing that the command line would not print, to the digit.
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Iterable, Sequence
 from contextvars import Token
 from dataclasses import dataclass
@@ -178,10 +177,4 @@ def _positional(item: Parameter, given: list[str]) -> Iterable[str]:
     if len(given) > most:
         raise UsageError(f"{item.name}= is given {len(given)} times; {most} at most.", "Ask several times.")
     for value in given:
-        if item.kind != "command":
-            yield from value.split() if item.kind == "words" else (value,)
-            continue
-        try:
-            yield from shlex.split(value.replace("\\\r\n", " ").replace("\\\n", " "))
-        except ValueError as error:
-            raise UsageError(f"{item.name}= cannot be read: {error}.", "Close the quotes.") from None
+        yield from value.split() if item.kind == "words" else (value,)

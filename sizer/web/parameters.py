@@ -25,7 +25,7 @@ LONGEST_VALUE = 1000
 class Parameter:
     """One query parameter: `name` as asked, `option` as the command line writes it (empty: an argument).
 
-    `kind` is flag, integer, number, text, words (parted at spaces) or command (parted as a shell would).
+    `kind` is flag, integer, number, text or words (parted at spaces).
     """
 
     name: str
@@ -90,7 +90,7 @@ def _kind(item: click.Parameter, command: str) -> str:
         return "number"
     if not isinstance(item, click.Argument) or item.nargs != -1 or command == "estimate":
         return "text"
-    return "command" if command == "check" else "words"
+    return "text" if command == "check" else "words"
 
 
 def _default(item: click.Parameter) -> str | int | float | None:

@@ -33,7 +33,7 @@ def pyodide_path() -> Path | None:
 
 
 class Browsed:
-    """Pages of one browser; `page.asked` keeps every address that a page asks the network for."""
+    """Pages of one browser; `page.asked` keeps every address that a page asks for, `page.sent` those not by GET."""
 
     def __init__(self, browser: Any) -> None:
         self.browser = browser
@@ -44,8 +44,9 @@ class Browsed:
         context = self.browser.new_context(**{"viewport": {"width": 1200, "height": 900}, **options})
         faults: list[str] = []
         page = context.new_page()
-        page.asked = []
+        page.asked, page.sent = [], []
         page.on("request", lambda request: page.asked.append(request.url))
+        page.on("request", lambda request: page.sent.append(request.url) if request.method != "GET" else None)
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.on("console", lambda text: faults.append(text.text) if "Content Security" in text.text else None)
         try:
