@@ -1,0 +1,1 @@
+"""The compute buffers of ggml: the graph of one step, and its allocation replayed."""

@@ -1,0 +1,194 @@
+"""What the parts of a layer compute, as llama.cpp builds them (src/llama-graph.cpp): sizes and who reads what."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from sizer.memory.graph.nodes import Graph, Node, elementwise, operation, stored, view
+from sizer.memory.graph.shape import Experts, LayerShape, Step
+from sizer.model.architecture import Mixer
+
+
+class Inputs(NamedTuple):
+    """What the host writes before a step and the layers read; `window_mask` is that of layers with a window."""
+
+    positions: Node
+    output_ids: Node
+    cache_ids: Node
+    value_ids: Node
+    mask: Node
+    window_mask: Node
+
+
+class Weights(NamedTuple):
+    """A layer's experts where they lie on the host: its gate, up and down stacks, else None."""
+
+    gate: Node | None = None
+    up: Node | None = None
+    down: Node | None = None
+
+
+def norm(node: Node) -> Node:
+    """A norm and its weight."""
+    return elementwise(elementwise(node))
+
+
+def attention(graph: Graph, layer: LayerShape, mixer: Mixer, step: Step, inputs: Inputs, state: Node) -> Node:
+    """Keys and values go to the cache; what comes back is one hidden vector a token, before the residual is added."""
+    tokens, hidden = step.tokens, state.shape[0]
+    k_width, v_width = mixer.kv_heads * mixer.qk_head_dim, mixer.kv_heads * mixer.v_head_dim
+    plain_width = mixer.heads * mixer.qk_head_dim
+    gate = None
+    if layer.fused_qkv:
+        whole = operation((plain_width + k_width + v_width, tokens), state)
+        query, key, value = (view(whole, (width, tokens)) for width in (plain_width, k_width, v_width))
+        query, key = operation((plain_width, tokens), query, inputs.positions), operation((k_width, tokens), key)
+    else:
+        whole = operation((layer.q_width, tokens), state)
+        query, key = view(whole), view(operation((k_width, tokens), state))
+        value = view(operation((v_width, tokens), state))
+        if layer.q_width == 2 * plain_width:
+            query = operation((plain_width, tokens), query)
+            gate = operation((plain_width, tokens), view(whole))
+        if layer.qk_norm:
+            query, key = norm(query), norm(key)
+        query, key = elementwise(query, inputs.positions), elementwise(key, inputs.positions)
+    for part in (query, value, key):
+        graph.expand(part)
+    graph.expand(stored((view(key), inputs.cache_ids)))
+    graph.expand(stored((view(value), inputs.value_ids)))
+    mixed = attend(mixer, step, inputs, view(query))
+    graph.expand(mixed)
+    if gate is not None:
+        mixed = elementwise(mixed, elementwise(gate))
+    return operation((hidden, tokens), mixed)
+
+
+def attend(mixer: Mixer, step: Step, inputs: Inputs, query: Node) -> Node:
+    """Queries against the cache: one result with flash attention, else the scores of every cell as well."""
+    windowed = mixer.window_tokens is not None
+    mask = inputs.window_mask if windowed else inputs.mask
+    cells = step.window_cells if windowed else step.cells
+    width = mixer.heads * mixer.v_head_dim
+    if step.flash_attention:
+        return view(operation((width, step.tokens), query, mask))
+    scores = operation((cells, mixer.heads, step.tokens), query)
+    weighted = operation((width, step.tokens), elementwise(scores, mask))
+    return operation((width, step.tokens), view(weighted))
+
+
+def latent_attention(graph: Graph, layer: LayerShape, mixer: Mixer, step: Step, inputs: Inputs, state: Node) -> Node:
+    """MLA on the latent itself: queries are taken into it, what comes back is expanded (src/models/deepseek2.cpp)."""
+    tokens, heads = step.tokens, mixer.heads
+    rope = max(0, mixer.latent_elements - 512) or 64
+    latent = mixer.latent_elements - rope
+    query = state
+    if layer.q_rank:
+        query = norm(operation((layer.q_rank, tokens), state))
+    query = operation((heads * mixer.qk_head_dim, tokens), query)
+    both = operation((mixer.latent_elements, tokens), state)
+    rotated = operation((heads * rope, tokens), view(query), inputs.positions)
+    key_rotated = operation((rope, tokens), view(both), inputs.positions)
+    compressed = operation((latent, tokens), view(both))
+    absorbed = operation((heads * latent, tokens), view(query))
+    joined = operation((heads * mixer.latent_elements, tokens), rotated, view(absorbed))
+    key = operation((mixer.latent_elements, tokens), key_rotated, view(compressed))
+    for part in (joined, compressed, key):
+        graph.expand(part)
+    graph.expand(stored((view(key), inputs.cache_ids)))
+    if step.flash_attention:
+        mixed = operation((heads * latent, tokens), view(joined), inputs.mask)
+    else:
+        scores = operation((step.cells, heads, tokens), view(joined))
+        mixed = operation((heads * latent, tokens), elementwise(scores, inputs.mask))
+    expanded = operation((heads * mixer.v_head_dim, tokens), view(mixed))
+    flat = operation((heads * mixer.v_head_dim, tokens), view(expanded))
+    graph.expand(flat)
+    return operation((state.shape[0], tokens), flat)
+
+
+def delta_net(graph: Graph, mixer: Mixer, conv_width: int, step: Step, state: Node) -> Node:
+    """A gated delta net with the fused kernel (src/models/delta-net-base.cpp): convolution, state, gated norm."""
+    tokens = step.tokens
+    inner = mixer.heads * mixer.v_head_dim
+    state_values = mixer.heads * mixer.v_head_dim * mixer.qk_head_dim * step.sequences
+    conv_state = 3 * conv_width * step.sequences
+    mixed = operation((conv_width, tokens), state)
+    gate = operation((inner, tokens), state)
+    beta = elementwise(view(operation((mixer.heads, tokens), state)))
+    alpha = view(operation((mixer.heads, tokens), state))
+    decay = elementwise(elementwise(elementwise(alpha)))
+    conv_input = operation((conv_state + conv_width * tokens,), operation((conv_state,), stored()), view(mixed))
+    graph.expand(stored((view(conv_input),)))
+    before = operation((state_values,), stored())
+    graph.expand(before)
+    convolved = elementwise(operation((conv_width, tokens), conv_input))
+    query, key = (operation(((conv_width - inner) // 2, tokens), view(convolved)) for _ in range(2))
+    result = operation((inner * tokens + state_values,), query, key, view(convolved), view(decay), beta, view(before))
+    graph.expand(stored((view(result),)))
+    normed = elementwise(operation((inner, tokens), view(result)))
+    gated = elementwise(normed, elementwise(view(gate, (inner, tokens))))
+    return operation((state.shape[0], tokens), view(gated))
+
+
+def state_space(graph: Graph, mixer: Mixer, conv_width: int, step: Step, state: Node) -> Node:
+    """A Mamba-2 mixer (src/models/mamba-base.cpp): one projection, convolution, scan."""
+    tokens = step.tokens
+    inner = mixer.heads * mixer.v_head_dim if mixer.v_head_dim else conv_width
+    state_values = mixer.state_elements * step.sequences
+    conv_state = 3 * conv_width * step.sequences
+    whole = operation((inner + conv_width + mixer.heads, tokens), state)
+    conv_input = operation((conv_state + conv_width * tokens,), operation((conv_state,), stored()), view(whole))
+    graph.expand(stored((view(conv_input),)))
+    convolved = elementwise(operation((conv_width, tokens), conv_input))
+    step_size = elementwise(operation((mixer.heads, tokens), view(whole)))
+    before = operation((state_values,), stored())
+    scanned = operation((inner * tokens + state_values,), view(convolved), step_size, before)
+    graph.expand(stored((view(scanned),)))
+    result = elementwise(view(scanned, (inner, tokens)), view(convolved, (inner, tokens)))
+    gated = operation((inner, tokens), view(whole), result)
+    return operation((state.shape[0], tokens), norm(gated))
+
+
+def mlp(width: int, gate: str, state: Node) -> Node:
+    """Up and gate side by side, their product, and the way back to the hidden size."""
+    hidden, tokens = state.shape[0], state.shape[1]
+    if gate == "fused":
+        product = operation((width, tokens), operation((2 * width, tokens), state))
+    elif gate == "parallel":
+        up = operation((width, tokens), state)
+        product = operation((width, tokens), operation((width, tokens), state), up)
+    else:
+        product = elementwise(operation((width, tokens), state))
+    return operation((hidden, tokens), product)
+
+
+def experts(graph: Graph, spec: Experts, state: Node, weights: Weights) -> Node:
+    """Routing, the active experts of each token side by side, and their weighted sum."""
+    hidden, tokens = state.shape[0], state.shape[1]
+    scores = elementwise(operation((spec.count, tokens), state))
+    chosen = view(operation((spec.count, tokens), scores), (spec.active, tokens))
+    shares = operation((spec.active, tokens), view(scores), chosen)
+    total = elementwise(operation((1, tokens), view(shares)))
+    shares = view(elementwise(view(shares), total))
+    graph.expand(shares)
+    up = _routed((spec.width, spec.active, tokens), state, chosen, weights.up)
+    if spec.gated:
+        gate = _routed((spec.width, spec.active, tokens), state, chosen, weights.gate)
+        product = operation((spec.width, spec.active, tokens), gate, up)
+    else:
+        product = elementwise(up)
+    back = _routed((hidden, spec.active, tokens), product, chosen, weights.down)
+    weighted = graph.expand(elementwise(back, shares))
+    parts = [graph.expand(view(weighted, (hidden, tokens))) for _ in range(spec.active)]
+    summed = parts[0]
+    for part in parts[1:]:
+        summed = graph.expand(
+            operation((hidden, tokens), summed, part) if summed is parts[0] else elementwise(summed, part)
+        )
+    return summed
+
+
+def _routed(shape: tuple[int, ...], state: Node, chosen: Node, weight: Node | None) -> Node:
+    sources = (weight, view(state), chosen) if weight is not None else (view(state), chosen)
+    return operation(shape, *sources)

@@ -1,0 +1,169 @@
+"""The graph of a whole step, and what it takes of the device's and the host's compute buffer."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import NamedTuple
+
+from sizer.memory.graph import blocks
+from sizer.memory.graph.allocator import peak_bytes
+from sizer.memory.graph.blocks import Inputs, Weights
+from sizer.memory.graph.nodes import Graph, Node, Place, elementwise, entry, host_weight, operation
+from sizer.memory.graph.shape import LayerShape, ModelShape, Step, is_recurrent
+from sizer.model.architecture import MixerKind
+
+MASK_BYTES_ON_DEVICE = 2
+"""Flash attention reads its mask in 16 bits."""
+MIXED = 2
+"""Embedding inputs beyond which a batch may mix tokens and vectors: one path more is laid out."""
+PIPELINE_COPIES = 4
+"""GGML_SCHED_MAX_COPIES: what crosses between devices that work as a pipeline is kept this many times."""
+SAME_LAYERS = 3
+"""Layers of one shape that a graph needs to show its peak: the first, one behind it, and the last."""
+
+
+class Buffers(NamedTuple):
+    """Bytes of the compute buffers on a device and on the host."""
+
+    device_bytes: int
+    host_bytes: int
+
+
+class Part(NamedTuple):
+    """Which part of a model a device computes: layers `first` to `last` (not included), the output if it is there.
+
+    `host_expert_bytes` is the size of one expert stack that lies on the host (0: none do), `copies` how often what
+    crosses is kept.
+    """
+
+    first: int
+    last: int
+    output: bool
+    host_expert_bytes: int = 0
+    copies: int = 1
+    on_host: bool = False
+
+
+@lru_cache(maxsize=4096)
+def compute_buffers(model: ModelShape, step: Step, part: Part) -> Buffers:
+    """What llama.cpp reserves for a step: the peak of its graph in each buffer.
+
+    With everything on the host there is one buffer, and nothing crosses.
+    """
+    graph = Graph()
+    _build(graph, model, step, part)
+    if part.on_host:
+        for node in (*graph.nodes, *graph.leafs):
+            if node.place is Place.DEVICE:
+                node.place = Place.HOST
+    sizes = peak_bytes(graph, part.copies)
+    return Buffers(sizes.get(Place.DEVICE, 0), sizes.get(Place.HOST, 0))
+
+
+def _build(graph: Graph, model: ModelShape, step: Step, part: Part) -> None:
+    """All nodes in their order; the result of the last is the graph's output."""
+    tokens = entry((step.tokens,))
+    graph.expand(tokens)
+    state = operation((model.hidden, step.tokens), tokens, host=True)
+    if step.embedding_inputs > 1:
+        graph.expand(entry((model.hidden, step.tokens)))
+    graph.expand(state)
+    if step.embedding_inputs > MIXED:
+        rows = operation((model.hidden, step.tokens), entry((step.tokens,)), host=True)
+        mixed = operation((model.hidden, step.tokens), entry((model.hidden, step.tokens)), host=True)
+        graph.expand(Node(mixed.shape, (rows, entry((step.tokens,), 8), mixed), place=mixed.place, view_of=mixed))
+    inputs = _inputs(step)
+    layers = _shown(model.layers[part.first : part.last])
+    for number, layer in enumerate(layers):
+        last = part.output and number == len(layers) - 1
+        state = _layer(graph, layer, step, inputs, state, last, part.host_expert_bytes)
+    if part.output:
+        logits = operation((model.vocab, step.outputs), blocks.norm(state))
+        logits.keep = True
+        graph.expand(logits)
+    else:
+        graph.expand(state)
+
+
+def _inputs(step: Step) -> Inputs:
+    """Positions, ids and masks; a mask in 32 bits is converted once for all layers."""
+    per_stream = step.tokens // step.streams if step.streams else step.tokens
+    rows = per_stream * max(1, step.streams)
+
+    def mask(cells: int) -> Node:
+        made = entry((cells, rows), step.mask_bytes)
+        if step.flash_attention and step.mask_bytes != MASK_BYTES_ON_DEVICE:
+            return Node((cells, rows), (made,), bytes_per_value=MASK_BYTES_ON_DEVICE, place=Place.DEVICE)
+        return made
+
+    return Inputs(
+        positions=entry((step.tokens,)),
+        output_ids=entry((step.outputs,)),
+        cache_ids=entry((step.tokens,), 8),
+        value_ids=entry((step.tokens, 1 if step.flash_attention else step.value_ids), 8),
+        mask=mask(step.cells),
+        window_mask=mask(step.window_cells),
+    )
+
+
+def _shown(layers: tuple[LayerShape, ...]) -> list[LayerShape]:
+    """The layers that a graph must hold to show its peak: each shape a few times, in their order, and the last."""
+    seen: dict[LayerShape, int] = {}
+    shown = []
+    for number, layer in enumerate(layers):
+        seen[layer] = seen.get(layer, 0) + 1
+        if seen[layer] < SAME_LAYERS or number == len(layers) - 1:
+            shown.append(layer)
+    return shown
+
+
+def _layer(
+    graph: Graph, layer: LayerShape, step: Step, inputs: Inputs, state: Node, last: bool, host_expert_bytes: int
+) -> Node:
+    """One layer: mixer and residual, then MLP or experts and residual; the last keeps the rows that are asked for."""
+    residual = state
+    if layer.mixer is not None:
+        mixed = _mixer(graph, layer, step, inputs, blocks.norm(state))
+        if last:
+            mixed = operation((state.shape[0], step.outputs), mixed, inputs.output_ids)
+            residual = operation((state.shape[0], step.outputs), residual, inputs.output_ids)
+        if layer.post_norms:
+            mixed = blocks.norm(mixed)
+        residual = elementwise(mixed, residual)
+    if not layer.ffn_width and layer.experts is None:
+        return residual
+    normed = blocks.norm(residual)
+    made = _feed_forward(graph, layer, normed, residual, host_expert_bytes)
+    if layer.post_norms:
+        made = blocks.norm(made)
+    return elementwise(made, residual)
+
+
+def _feed_forward(graph: Graph, layer: LayerShape, normed: Node, residual: Node, host_expert_bytes: int) -> Node:
+    """A dense MLP, routed experts with a shared one, or both side by side."""
+    if layer.experts is None:
+        return blocks.mlp(layer.ffn_width, layer.gate, normed)
+    weights = Weights()
+    if host_expert_bytes:
+        weights = Weights(*(host_weight(host_expert_bytes) for _ in range(3)))
+    if layer.ffn_width:
+        dense = blocks.norm(blocks.mlp(layer.ffn_width, layer.gate, normed))
+        graph.expand(dense)
+        routed = blocks.norm(blocks.experts(graph, layer.experts, blocks.norm(residual), weights))
+        return elementwise(dense, routed)
+    routed = blocks.experts(graph, layer.experts, normed, weights)
+    if layer.shared_width:
+        routed = elementwise(routed, blocks.mlp(layer.shared_width, "parallel", normed))
+    return routed
+
+
+def _mixer(graph: Graph, layer: LayerShape, step: Step, inputs: Inputs, normed: Node) -> Node:
+    mixer = layer.mixer
+    assert mixer is not None
+    if mixer.kind is MixerKind.LINEAR:
+        return blocks.delta_net(graph, mixer, layer.conv_width, step, normed)
+    if is_recurrent(mixer):
+        return blocks.state_space(graph, mixer, layer.conv_width or layer.q_width, step, normed)
+    if mixer.latent_elements:
+        return blocks.latent_attention(graph, layer, mixer, step, inputs, normed)
+    return blocks.attention(graph, layer, mixer, step, inputs, normed)

@@ -1,0 +1,119 @@
+"""A graph of ggml as far as its allocation goes: sizes, sources, views and places, in the order of evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import Enum
+
+ALIGNMENT_BYTES = 128
+
+
+class Place(str, Enum):
+    """Where a value lies: the device's compute buffer, the host's, or storage of its own.
+
+    A weight in the host's memory is no part of a buffer either, until the device takes a copy of it.
+    """
+
+    DEVICE = "device"
+    HOST = "host"
+    STORED = "stored"
+    HOST_WEIGHT = "host weight"
+
+
+class Node:
+    """One value. `inplace` operations may take over the first source of the same shape that nobody else reads."""
+
+    __slots__ = (
+        "children",
+        "inplace",
+        "is_input",
+        "keep",
+        "offset",
+        "place",
+        "shape",
+        "size_bytes",
+        "sources",
+        "view_of",
+        "views",
+    )
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        sources: Sequence[Node] = (),
+        *,
+        bytes_per_value: float = 4,
+        inplace: bool = False,
+        is_input: bool = False,
+        place: Place | None = None,
+        view_of: Node | None = None,
+    ) -> None:
+        values = 1
+        for extent in shape:
+            values *= extent
+        size_bytes = int(values * bytes_per_value)
+        self.shape = (*shape, bytes_per_value)
+        self.size_bytes = -(-size_bytes // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
+        self.sources = list(sources)
+        self.inplace = inplace
+        self.is_input = is_input
+        self.keep = False
+        self.view_of = view_of
+        self.place = place
+        self.offset: int | None = None
+        self.children = self.views = 0
+
+
+class Graph:
+    """Nodes in the order in which ggml evaluates them: each `expand` adds what a result needs, sources first."""
+
+    def __init__(self) -> None:
+        self.nodes: list[Node] = []
+        self.leafs: list[Node] = []
+        self._seen: set[int] = set()
+
+    def expand(self, node: Node) -> Node:
+        """Append a node and everything that it needs and that is not there yet."""
+        stack = [(node, False)]
+        while stack:
+            current, ready = stack.pop()
+            if ready:
+                (self.nodes if current.sources else self.leafs).append(current)
+                continue
+            if id(current) in self._seen:
+                continue
+            self._seen.add(id(current))
+            stack.append((current, True))
+            stack.extend((source, False) for source in reversed(current.sources))
+        return node
+
+
+def operation(shape: tuple[int, ...], *sources: Node, inplace: bool = False, host: bool = False) -> Node:
+    """The result of an operation, in 32 bits; `host` where only the CPU has its weights."""
+    return Node(shape, sources, inplace=inplace, place=Place.HOST if host else Place.DEVICE)
+
+
+def elementwise(first: Node, *others: Node) -> Node:
+    """A result that may overwrite one of its sources: add, multiply, scale, norm, RoPE, softmax, activations."""
+    return Node(first.shape[:-1], (first, *others), bytes_per_value=first.shape[-1], inplace=True, place=Place.DEVICE)
+
+
+def view(node: Node, shape: tuple[int, ...] = ()) -> Node:
+    """A node that reads another's storage."""
+    root = node.view_of or node
+    return Node(shape or node.shape[:-1], (node,), place=root.place, view_of=root)
+
+
+def stored(sources: Sequence[Node] = ()) -> Node:
+    """Storage of its own (a cache, a weight): nothing is allocated for it."""
+    return Node((0,), sources, place=Place.STORED)
+
+
+def host_weight(size_bytes: int) -> Node:
+    """A weight in the host's memory: a device that multiplies by it takes a copy first."""
+    return Node((size_bytes,), bytes_per_value=1, place=Place.HOST_WEIGHT)
+
+
+def entry(shape: tuple[int, ...], bytes_per_value: float = 4) -> Node:
+    """An input that the host writes before each step."""
+    return Node(shape, (), bytes_per_value=bytes_per_value, is_input=True, place=Place.HOST)

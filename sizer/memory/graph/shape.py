@@ -1,0 +1,119 @@
+"""What a graph needs to know of a model and of a run: the sizes of its layers, the tokens and the cells of a step."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from functools import lru_cache
+from typing import NamedTuple
+
+from sizer.model.architecture import Architecture, Layer, Mixer, MixerKind, Role, Tensor, Tower
+
+FUSED_ROLES = {Role.GATE_UP, Role.SHARED_GATE_UP}
+
+
+class Experts(NamedTuple):
+    """A layer's routed experts: how many, how many a token uses, their width, whether they are gated."""
+
+    count: int
+    active: int
+    width: int
+    gated: bool
+
+
+class LayerShape(NamedTuple):
+    """One layer: widths of what its parts make of a token.
+
+    `ffn_width` is the intermediate size (0 without a dense MLP), `gate` is parallel, fused (one matrix makes both
+    halves) or empty. `post_norms` says that what attention and MLP give is normed before it is added.
+    """
+
+    mixer: Mixer | None
+    q_width: int
+    fused_qkv: bool
+    qk_norm: bool
+    q_rank: int
+    ffn_width: int
+    gate: str
+    shared_width: int
+    experts: Experts | None
+    post_norms: bool
+    conv_width: int
+
+
+class ModelShape(NamedTuple):
+    """A model: hidden and vocabulary size, and its layers."""
+
+    hidden: int
+    vocab: int
+    layers: tuple[LayerShape, ...]
+
+
+class Step(NamedTuple):
+    """The step that a server reserves for: tokens of a micro-batch, sequences in it, rows of logits, and the cache.
+
+    `cells` are those of a full cache (one stream's), `window_cells` those of layers with a window. `streams` are the
+    sequences with a cache of their own. `mask_bytes` is 4 where the mask is made in 32 bits and converted on the device.
+    """
+
+    tokens: int
+    sequences: int
+    outputs: int
+    cells: int
+    window_cells: int
+    streams: int
+    flash_attention: bool
+    mask_bytes: int
+    embedding_inputs: int
+    value_ids: int = 1
+
+
+@lru_cache(maxsize=256)
+def model_shape(architecture: Architecture) -> ModelShape:
+    """The sizes of a model's layers, from its tensors."""
+    by_layer: dict[int, dict[Role, Tensor]] = defaultdict(dict)
+    names: dict[int, set[str]] = defaultdict(set)
+    for tensor in architecture.tensors:
+        if tensor.tower is not Tower.TEXT or tensor.checkpoint_only:
+            continue
+        for layer in tensor.layers:
+            if tensor.role is Role.NORM:
+                names[layer].add(tensor.name.rpartition("{layer}.")[2])
+            elif len(tensor.shape) >= 2:
+                by_layer[layer].setdefault(tensor.role, tensor)
+    layers = tuple(_layer(layer, by_layer[layer.index], names[layer.index]) for layer in architecture.layers)
+    return ModelShape(architecture.hidden_size, architecture.vocab_size, layers)
+
+
+def _layer(layer: Layer, tensors: dict[Role, Tensor], norms: set[str]) -> LayerShape:
+    mixer = layer.mixers[0] if layer.mixers else None
+    down, shared = tensors.get(Role.DOWN), tensors.get(Role.SHARED_DOWN)
+    gate = "parallel" if Role.GATE in tensors else "fused" if Role.GATE_UP in tensors else ""
+    rank = tensors.get(Role.Q_A)
+    query = tensors.get(Role.Q) or tensors.get(Role.Q_B)
+    width = query.shape[0] if query else mixer.heads * mixer.qk_head_dim if mixer else 0
+    return LayerShape(
+        mixer=mixer,
+        q_width=width,
+        fused_qkv=Role.QKV in tensors,
+        qk_norm=any("q_norm" in name or "query_layernorm" in name for name in norms),
+        q_rank=rank.shape[0] if rank else 0,
+        ffn_width=down.shape[1] if down else 0,
+        gate=gate,
+        shared_width=shared.shape[1] if shared else 0,
+        experts=_experts(tensors),
+        post_norms=any("post_feedforward" in name or "post_mlp" in name for name in norms),
+        conv_width=tensors[Role.CONV].shape[0] if Role.CONV in tensors else 0,
+    )
+
+
+def _experts(tensors: dict[Role, Tensor]) -> Experts | None:
+    down = tensors.get(Role.EXPERT_DOWN)
+    if down is None or down.experts is None or down.active_experts is None:
+        return None
+    hidden_last = Role.EXPERT_GATE in tensors or Role.EXPERT_GATE_UP in tensors
+    return Experts(down.experts, min(down.active_experts, down.experts), down.shape[-1], hidden_last)
+
+
+def is_recurrent(mixer: Mixer) -> bool:
+    """Whether a mixer keeps a state instead of keys and values."""
+    return mixer.kind in {MixerKind.LINEAR, MixerKind.SSM, MixerKind.RECURRENT, MixerKind.CONV}
