@@ -110,7 +110,7 @@ def _llama_flags(estimate: Estimate) -> list[str]:
         flags += ["-ngl", "99", "--n-cpu-moe", str(layers - placement.gpu_layers)]
     elif placement.gpu_layers:
         # All layers without the output head are not everything: only 99 takes it too.
-        flags += ["-ngl", "99" if placement.host is None else str(placement.gpu_layers)]
+        flags += ["-ngl", "99" if placement.host is None else str(placement.gpu_layers + 1)]
     else:
         flags += ["-ngl", "0"]
     cache_type = LLAMA_CPP_CACHE_TYPES.get(workload.kv_precision, workload.kv_precision)
@@ -136,7 +136,7 @@ def ollama(estimate: Estimate) -> str:
     name = file_name(estimate).lower()
     lines = [f"FROM ./{gguf_file(estimate)}", f"PARAMETER num_ctx {estimate.workload.context_tokens}"]
     if estimate.placement.host is not None:
-        lines.append(f"PARAMETER num_gpu {estimate.placement.gpu_layers}")
+        lines.append(f"PARAMETER num_gpu {estimate.placement.gpu_layers + 1}")
     if estimate.workload.threads:
         lines.append(f"PARAMETER num_thread {estimate.workload.threads}")
     tag = f"{name}:{estimate.precision}"

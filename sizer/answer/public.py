@@ -9,7 +9,7 @@ from sizer.answer.records import Estimate
 from sizer.device.records import Target
 from sizer.device.usable import usable_memory_bytes
 from sizer.engine.options import FlagValue
-from sizer.memory.records import Part
+from sizer.memory.records import Part, Share
 from sizer.speed.records import Speculation
 from sizer.workload import Workload
 
@@ -64,6 +64,33 @@ class PartSize:
 
 
 @dataclass(frozen=True, slots=True)
+class DeviceMemory:
+    """What one card holds; the parts sum to `total_bytes`."""
+
+    device: str
+    layers: int
+    weights_bytes: int
+    kv_cache_bytes: int
+    state_bytes: int
+    compute_bytes: int
+    graphs_bytes: int
+    overhead_bytes: int
+    total_bytes: int
+    available_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class HostMemory:
+    """What lies in the host's memory beside the devices."""
+
+    weights_bytes: int
+    kv_cache_bytes: int
+    compute_bytes: int
+    total_bytes: int
+    available_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Memory:
     """What it takes, what there is, and where it lies. `fits` says that the devices hold it without the host."""
 
@@ -82,6 +109,9 @@ class Memory:
     placement: str
     reserved_bytes: int | None
     kv_capacity_tokens: int | None
+    max_sequences: int | None
+    devices: tuple[DeviceMemory, ...]
+    host: HostMemory
     parts: tuple[PartSize, ...]
 
 
@@ -269,8 +299,37 @@ def _memory(estimate: Estimate) -> Memory:
         placement=placement.kind,
         reserved_bytes=placement.reserved_bytes,
         kv_capacity_tokens=placement.kv_capacity_tokens,
+        max_sequences=placement.max_sequences,
+        devices=tuple(_share(share) for share in placement.shares),
+        host=_host(estimate),
         parts=tuple(_part(part) for part in footprint.parts),
     )
+
+
+def _share(share: Share) -> DeviceMemory:
+    return DeviceMemory(
+        device=share.place,
+        layers=share.layers,
+        weights_bytes=share.weights_bytes,
+        kv_cache_bytes=share.kv_cache_bytes,
+        state_bytes=share.state_bytes,
+        compute_bytes=share.compute_bytes,
+        graphs_bytes=share.graphs_bytes,
+        overhead_bytes=share.overhead_bytes,
+        total_bytes=share.total_bytes,
+        available_bytes=share.available_bytes,
+    )
+
+
+def _host(estimate: Estimate) -> HostMemory:
+    """The host's part: layers that the devices do not hold, tables that stay there, and its compute buffer."""
+    placement, available_bytes = estimate.placement, estimate.target.host_memory_bytes
+    tables_bytes, compute_bytes, cache_bytes = placement.host_tables_bytes, placement.host_compute_bytes, 0
+    if placement.host is not None:
+        tables_bytes, compute_bytes = placement.host.weights_bytes, placement.host.compute_bytes
+        cache_bytes = placement.host.cache_bytes
+    total_bytes = tables_bytes + compute_bytes + cache_bytes
+    return HostMemory(tables_bytes, cache_bytes, compute_bytes, total_bytes, available_bytes)
 
 
 def _part(part: Part) -> PartSize:

@@ -15,12 +15,16 @@ from sizer.units import GB, GIB, MIB
 
 CUDA_RESERVE_MIB = 256.0
 CUDA_RESERVE_MIB_PER_GIB = 5.6
-LARGEST_CUDA_RESERVE_MIB = 700.0
+LARGEST_CUDA_RESERVE_MIB = 500.0
 """What CUDA programs see less than nvidia-smi on Linux (torch.cuda.mem_get_info, cudaDeviceProp.totalGlobalMem).
 
 Fitted on 31 pairs of `tests/data/memory/usable.csv`: 244 MiB on 11 GiB (2080 Ti), 350 on 24 (4090), 488 on 32 (5090),
 573 on 48 (L40S), 478 on 80 (H100), 614 on 141 (H200), 717 on 180 (B200). Drivers on Windows hand out all of it.
 """
+
+
+SHARING_KINDS = frozenset({"apple", "apu"})
+"""Kinds whose GPU has a share of the system's memory, whoever told how much that is."""
 
 
 class UsableRule(NamedTuple):
@@ -83,10 +87,10 @@ def usable_memory_bytes(device: Device, memory_bytes: int | None = None) -> int 
     """What the driver shows of one device (Metal's working set of a Mac); None where its memory is not known.
 
     `memory_bytes` replaces the device's own (the system's memory of an APU). A size that the user gave or a driver
-    told (`memory_basis`) holds as it is.
+    told (`memory_basis`) holds as it is, where it is not one that the GPU shares with the system.
     """
     nominal = device.memory_bytes if memory_bytes is None or device.memory_basis else memory_bytes
-    if nominal is None or device.memory_basis:
+    if nominal is None or (device.memory_basis and device.kind not in SHARING_KINDS):
         return nominal
     if device.memory_limit_bytes is not None:
         return min(nominal, device.memory_limit_bytes)

@@ -45,10 +45,17 @@ class EngineMemory(NamedTuple):
     fraction_of_device_for_cache, and `device_fraction` that fraction. Prompts are read in chunks of
     `prefill_chunk_tokens` (None: whole). `layer_code` says what is alive while a layer runs. `logits_rows` is last (one
     row a sequence), chunk (one a token of the chunk), prompt (one a token of the prompt) or a fixed number.
+    `window_cache` is window where layers with a window keep that much, whole where they keep the context.
+    `state_type` is the type of recurrent states: model (that of the weights), config (`mamba_ssm_dtype` where the
+    config has it, else the model's) or fp32. `conv_columns` is kernel or kernel-1: what a convolution keeps.
     `cache_grows` says that the cache grows token by token instead of being reserved, and that layers with a
     window hold the last chunk besides while the prompt is read; `cache_copies` is 2 where a step makes a new cache
-    beside the old one. `rotary_tables` says that each layer holds cosines and sines for every position,
-    `embedding_on_host` that the input table stays in the host's memory beside a GPU. Layers that go to the
+    beside the old one. `profile` says how an engine that allocates ahead leaves room for its working memory: by card
+    (a profile run of the card's default tokens and sequences, whatever the prompt, whose sampler holds
+    `sampler_bytes_per_value` for each logit) or static (what the fraction leaves free). Captured graphs take
+    `graph_bytes_per_layer`, each further rank `rank_overhead_bytes`; MXFP4 experts are padded to `mxfp4_tile`.
+    `rotary_tables` says that each layer holds cosines and sines for every position, `embedding_on_host` that the input
+    table stays in the host's memory beside a GPU. Layers that go to the
     host leave `split_margin_bytes` free on each device. `usual_counter` is what people report: allocated (the
     framework's allocator), device (what the driver shows, context included) or each device (that of one device).
     """
@@ -66,8 +73,16 @@ class EngineMemory(NamedTuple):
     logits_bytes_per_value: int
     kv_block_tokens: int
     state_bytes_per_value: int
+    window_cache: str
+    state_type: str
+    conv_columns: str
     cache_grows: bool
     cache_copies: int
+    profile: str
+    sampler_bytes_per_value: int
+    graph_bytes_per_layer: int
+    mxfp4_tile: int
+    rank_overhead_bytes: int
     rotary_tables: bool
     workspace_bytes: int
     embedding_on_host: bool
@@ -104,8 +119,16 @@ def engine_memory(engine: str, version: str = "", date: str = "") -> EngineMemor
         logits_bytes_per_value=int(row["logits_bytes_per_value"]),
         kv_block_tokens=int(row["kv_block_tokens"]),
         state_bytes_per_value=int(row["state_bytes_per_value"]),
+        window_cache=row["window_cache"],
+        state_type=row["state_type"],
+        conv_columns=row["conv_columns"],
         cache_grows=row["cache_grows"] == "yes",
         cache_copies=int(row["cache_copies"]),
+        profile=row["profile"],
+        sampler_bytes_per_value=int(row["sampler_bytes_per_value"]),
+        graph_bytes_per_layer=int(row["graph_bytes_per_layer"]),
+        mxfp4_tile=int(row["mxfp4_tile"]),
+        rank_overhead_bytes=int(row["rank_overhead_bytes"]),
         rotary_tables=row["rotary_tables"] == "yes",
         workspace_bytes=int(row["workspace_bytes"]),
         embedding_on_host=row["embedding_on_host"] == "yes",

@@ -5,87 +5,89 @@ from __future__ import annotations
 from collections import defaultdict
 from functools import lru_cache
 
-from sizer.cache_formats import cache_format
-from sizer.engine.memory_rules import EngineMemory
 from sizer.memory.activations import activation_values_per_token, rotary_table_bytes
-from sizer.memory.kv_cache import mixer_cache_bytes, sequence_cache_bytes, while_reading
+from sizer.memory.cache import cache_by_kind, layer_kinds, whole_cache
+from sizer.memory.case import Case, blocks, cache_plan
 from sizer.memory.records import Footprint, Part, tree
-from sizer.model.architecture import Architecture, Tower
+from sizer.memory.working import graph_buffers, graphs_bytes, padded_bytes, profile_bytes, rotary_bytes, whole_part
+from sizer.model.architecture import Tower
 from sizer.model.stored import Stored
-from sizer.workload import Workload
 
 
-def activations_part(
-    architecture: Architecture, workload: Workload, engine: EngineMemory, device_count: int = 1, ranks: int = 1
-) -> Part:
-    """Working memory above weights and cache at the high-water mark, the same on each of `device_count` devices.
+def activations_part(case: Case) -> Part:
+    """Working memory above weights and cache at the high-water mark, all devices together.
+
+    An engine on ggml reserves a graph for a whole micro-batch, vLLM what its profile run takes, both whatever the
+    prompt; the others take what the workload's widest step does.
+    """
+    count = len(case.devices)
+    if not case.architecture.layers or not case.architecture.hidden_size:
+        return _step_part(case)
+    if case.graph is not None:
+        buffers = graph_buffers(case, cache_plan(case), whole_part(case))
+        size = buffers.host_bytes if case.on_cpu else buffers.device_bytes
+        return tree("activations", (Part("compute buffer", size * count),))
+    if case.engine.profile and not case.on_cpu:
+        return tree("activations", (Part("profile run", profile_bytes(case) * count),))
+    return _step_part(case)
+
+
+def _step_part(case: Case) -> Part:
+    """The workload's widest step, the same on each device.
 
     While the prompt is read: the widest layer over the tokens of a chunk, or the logits, whichever is larger (the
     layer's buffers are freed before the logits are computed). Where the cache grows token by token it is not yet full
-    then, so only what exceeds the full cache counts. While decoding: one token of each sequence. `ranks` devices share
-    each layer's work.
+    then, so only what exceeds the full cache counts. While decoding: one token of each sequence.
     """
+    architecture, workload, engine, count = case.architecture, case.workload, case.engine, len(case.devices)
     prompt_tokens = workload.prompt_tokens * workload.batch_size
     chunk_tokens = min(prompt_tokens, engine.prefill_chunk_tokens or prompt_tokens)
-    reading_bytes = device_count * _working_bytes(architecture, workload, engine, chunk_tokens, ranks)
+    reading_bytes = count * _working_bytes(case, chunk_tokens)
     if engine.cache_grows:
-        full_bytes = kv_cache_bytes(architecture, workload, engine)
-        reading_bytes -= full_bytes - _prompt_cache_bytes(architecture, workload, engine)
-    decoding_bytes = device_count * _working_bytes(architecture, workload, engine, workload.batch_size, ranks)
-    on_each = {"working memory": -(-max(reading_bytes, decoding_bytes) // device_count)}
+        reading_bytes -= kv_cache_part(case).size_bytes - _prompt_cache_bytes(case)
+    decoding_bytes = count * _working_bytes(case, workload.batch_size)
+    on_each = {"working memory": -(-max(reading_bytes, decoding_bytes) // count)}
     on_each["workspaces"] = engine.workspace_bytes
     if engine.rotary_tables:
         table_bytes = rotary_table_bytes(architecture, engine.activation_bytes_per_value)
-        on_each["rotary tables"] = -(-table_bytes // device_count)
-    return tree("activations", (Part(name, device_count * size) for name, size in on_each.items() if size))
+        on_each["rotary tables"] = -(-table_bytes // count)
+    return tree("activations", (Part(name, count * size) for name, size in on_each.items() if size))
 
 
-def _working_bytes(
-    architecture: Architecture, workload: Workload, engine: EngineMemory, tokens: int, ranks: int
-) -> int:
+def _working_bytes(case: Case, tokens: int) -> int:
     """Bytes alive while `tokens` tokens go through one step: the widest layer, or the logits and the residual."""
-    values = activation_values_per_token(architecture, engine.layer_code, ranks)
+    architecture, engine = case.architecture, case.engine
+    values = activation_values_per_token(architecture, engine.layer_code, case.ranks)
     layer_bytes = tokens * values * engine.activation_bytes_per_value
-    by_rule = {"last": workload.batch_size, "chunk": tokens, "prompt": tokens}
+    by_rule = {"last": case.workload.batch_size, "chunk": tokens, "prompt": tokens}
     rows = by_rule[engine.logits_rows] if engine.logits_rows in by_rule else int(engine.logits_rows)
     logits_bytes = rows * architecture.vocab_size * engine.logits_bytes_per_value
     return max(layer_bytes, logits_bytes + tokens * architecture.hidden_size * engine.activation_bytes_per_value)
 
 
-def _prompt_cache_bytes(architecture: Architecture, workload: Workload, engine: EngineMemory) -> int:
+def _prompt_cache_bytes(case: Case) -> int:
     """Bytes of a growing cache once the prompt is read: one copy, layers with a window still holding the last chunk."""
-    kv_format = cache_format(workload.kv_precision)
-    prompt_tokens = min(workload.prompt_tokens, workload.context_tokens)
-    context_tokens = whole_blocks(prompt_tokens, engine)
-    chunk_tokens = min(prompt_tokens, engine.prefill_chunk_tokens or prompt_tokens)
-    return workload.batch_size * sum(
-        count
-        * mixer_cache_bytes(while_reading(mixer, chunk_tokens), context_tokens, kv_format, engine.state_bytes_per_value)
-        for mixer, count in architecture.mixer_counts.items()
+    work = case.workload
+    prompt_tokens = min(work.prompt_tokens, work.context_tokens)
+    chunk_tokens = min(prompt_tokens, case.engine.prefill_chunk_tokens or prompt_tokens)
+    plan = cache_plan(case)._replace(
+        tokens=blocks(prompt_tokens, case.engine.kv_block_tokens), copies=1, held_beside_window=chunk_tokens
     )
+    return sum(whole_cache(case.architecture, plan))
 
 
-def whole_blocks(context_tokens: int, engine: EngineMemory) -> int:
-    """A context rounded up to the engine's cache blocks."""
-    return -(-context_tokens // engine.kv_block_tokens) * engine.kv_block_tokens
+def kv_cache_bytes(case: Case) -> int:
+    """Bytes of cache and states of all sequences at the workload's context."""
+    return sum(whole_cache(case.architecture, cache_plan(case)))
 
 
-def kv_cache_bytes(architecture: Architecture, workload: Workload, engine: EngineMemory) -> int:
-    """Bytes of the cache of all sequences at the workload's context."""
-    kv_format = cache_format(workload.kv_precision)
-    context_tokens = whole_blocks(workload.context_tokens, engine)
-    one = sequence_cache_bytes(architecture, context_tokens, kv_format, engine.state_bytes_per_value)
-    return one * workload.batch_size * engine.cache_copies
-
-
-def kv_cache_part(architecture: Architecture, workload: Workload, engine: EngineMemory) -> Part:
-    """Cache of all sequences at the workload's context, by kind of mixer."""
-    kv_format = cache_format(workload.kv_precision)
-    context_tokens = whole_blocks(workload.context_tokens, engine)
+def kv_cache_part(case: Case) -> Part:
+    """Cache and states of all sequences at the workload's context, by kind of mixer."""
+    kinds = layer_kinds(case.architecture)
+    held = cache_by_kind(case.architecture, cache_plan(case))
     by_kind: dict[str, int] = defaultdict(int)
-    for mixer, count in architecture.mixer_counts.items():
-        size_bytes = mixer_cache_bytes(mixer, context_tokens, kv_format, engine.state_bytes_per_value)
-        by_kind[mixer.kind.value] += count * size_bytes * workload.batch_size * engine.cache_copies
+    for layer, count, cache in zip(kinds.layers, kinds.counts, held, strict=True):
+        by_kind["+".join(sorted({mixer.kind.value for mixer in layer.mixers}))] += sum(cache) * count
     return tree("kv_cache", (Part(kind, size_bytes) for kind, size_bytes in by_kind.items()))
 
 
@@ -100,28 +102,25 @@ def weights_part(stored: Stored) -> Part:
     return tree("weights", (Part(role, size_bytes) for role, size_bytes in by_role.items()))
 
 
-def overhead_part(engine: EngineMemory, on_cpu: bool, device_count: int) -> Part:
-    """What the engine takes besides: the driver's context on each device, or the runtime's own memory on a CPU."""
-    if on_cpu:
-        return tree("overhead", (Part("host runtime", engine.host_runtime_bytes),))
-    return tree("overhead", (Part("device context", engine.context_overhead_bytes * device_count),))
+def overhead_part(case: Case) -> Part:
+    """What the engine takes besides: the driver's context, graphs and padding on each device, or its own memory."""
+    count = len(case.devices)
+    if case.on_cpu:
+        return tree("overhead", (Part("host runtime", case.engine.host_runtime_bytes),))
+    context = case.engine.context_overhead_bytes + (case.engine.rank_overhead_bytes if case.ranks > 1 else 0)
+    on_each = {"device context": context, "graphs": graphs_bytes(case)}
+    if case.engine.profile:
+        on_each["rotary tables"] = rotary_bytes(case)
+        on_each["padded experts"] = padded_bytes(case) // case.ranks
+    return tree("overhead", (Part(name, size * count) for name, size in on_each.items() if size))
 
 
-def footprint(
-    architecture: Architecture,
-    stored: Stored,
-    workload: Workload,
-    engine: EngineMemory,
-    *,
-    on_cpu: bool = False,
-    device_count: int = 1,
-    ranks: int = 1,
-) -> Footprint:
-    """The tree of what one run takes, all devices together, in bytes; `ranks` of them share each layer's work."""
+def footprint(case: Case) -> Footprint:
+    """The tree of what one run takes, all devices together, in bytes."""
     return Footprint(
-        weights=weights_part(stored),
-        kv_cache=kv_cache_part(architecture, workload, engine),
-        activations=activations_part(architecture, workload, engine, device_count, ranks),
-        overhead=overhead_part(engine, on_cpu, device_count),
-        kv_known=bool(architecture.layers),
+        weights=weights_part(case.stored),
+        kv_cache=kv_cache_part(case),
+        activations=activations_part(case),
+        overhead=overhead_part(case),
+        kv_known=bool(case.architecture.layers),
     )

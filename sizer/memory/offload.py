@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
+from sizer.memory.cache import LayerCache, whole_cache
+from sizer.memory.case import Case, cache_plan
+from sizer.memory.graph.decoder import Part
 from sizer.memory.records import Footprint, Placement, Share
-from sizer.memory.shares import Case, Held, kv_by_layer, share_of, usable_bytes, weights_by_layer
+from sizer.memory.shares import Held, kv_by_layer, share_of, table_bytes, usable_bytes, weights_by_layer
+from sizer.memory.working import graph_buffers, largest_expert_bytes
+from sizer.precision.gguf_tensors import layer_tensor_name
 
 
 def best_split(case: Case, needed: Footprint) -> Placement | None:
@@ -11,20 +18,25 @@ def best_split(case: Case, needed: Footprint) -> Placement | None:
 
     None where host and devices together are too small.
     """
-    margin_bytes = case.engine.split_margin_bytes
+    margin_bytes = case.options.fit_margin_bytes or case.engine.split_margin_bytes
     if case.experts_first and case.architecture.experts:
         split = _split_experts(case, needed, margin_bytes)
         if split is not None and split.fits:
             return split
     if not case.architecture.layers:
         return _split_unknown(case, needed, margin_bytes)
-    low, high = 0, case.architecture.num_layers
+    low, high = 0, counted_layers(case)
     while low < high:
         middle = (low + high + 1) // 2
         fits = split_at(case, needed, middle, margin_bytes).fits
         low, high = (middle, high) if fits else (low, middle - 1)
     split = split_at(case, needed, low, margin_bytes)
     return split if split.fits else None
+
+
+def counted_layers(case: Case) -> int:
+    """What a number of layers on the devices counts at most: engines on ggml count the output layer as one."""
+    return case.architecture.num_layers + (1 if case.graph is not None else 0)
 
 
 def _split_unknown(case: Case, needed: Footprint, margin_bytes: int) -> Placement | None:
@@ -35,19 +47,70 @@ def _split_unknown(case: Case, needed: Footprint, margin_bytes: int) -> Placemen
 
 
 def split_at(case: Case, needed: Footprint, gpu_layers: int, margin_bytes: int = 0) -> Placement:
-    """The last `gpu_layers` layers (and the output, when all are) on the devices, the rest on the host.
+    """The last `gpu_layers` layers on the devices, the rest on the host; the output goes with them.
 
-    It fits where each device keeps `margin_bytes` free besides.
+    Engines on ggml count the output layer and send it first (llama-model.cpp: i_gpu_start = n_layer + 1 - ngl); with
+    the others it goes last, when all layers do. It fits where each device keeps `margin_bytes` free besides.
     """
     layer_bytes, _, _, output_bytes = weights_by_layer(case.stored)
     kv_sizes = kv_by_layer(case)
     count = case.architecture.num_layers
-    gpu_layers = max(0, min(gpu_layers, count))
-    on_device = range(count - gpu_layers, count)
-    device_weights = sum(layer_bytes.get(index, 0) for index in on_device)
-    device_weights += output_bytes if gpu_layers == count else 0
-    device_kv = sum(kv_sizes[index] for index in on_device)
-    return _split(case, needed, Held(device_weights, device_kv, gpu_layers), margin_bytes)
+    asked = max(0, min(gpu_layers, counted_layers(case)))
+    with_output = asked > 0 if case.graph is not None else asked == count
+    on_devices = max(0, asked - 1) if case.graph is not None else asked
+    held_layers = range(count - on_devices, count)
+    weights = sum(layer_bytes.get(index, 0) for index in held_layers)
+    if with_output:
+        weights += output_bytes + (table_bytes(case) if case.architecture.tied_embeddings else 0)
+    caches = [LayerCache(0, 0)] if case.options.cache_on_host else [kv_sizes[index] for index in held_layers]
+    held = Held(weights, sum(c.attention_bytes for c in caches), on_devices, sum(c.state_bytes for c in caches))
+    return _split(case, needed, held, margin_bytes)
+
+
+def split_as_told(case: Case, needed: Footprint) -> Placement | None:
+    """The placement that flags ask for which leave weights of layers on the devices to the host, None without such.
+
+    `--n-cpu-moe N` and `--cpu-moe` keep the experts of the first layers there, `-ot PATTERN=CPU` what a pattern finds
+    among the names of a GGUF file (the first pattern that finds a name decides).
+    """
+    options = case.options
+    if options.cpu_moe_layers is None and not options.tensor_overrides:
+        return None
+    host_bytes = sum(_told_bytes(case))
+    tables = table_bytes(case) if not case.architecture.tied_embeddings else 0
+    cache = whole_cache(case.architecture, cache_plan(case))
+    held = Held(
+        needed.weights.size_bytes - host_bytes - tables,
+        cache.attention_bytes,
+        case.architecture.num_layers,
+        cache.state_bytes,
+    )
+    return _split(case, needed, held, 0, host_experts=True)
+
+
+def _told_bytes(case: Case) -> list[int]:
+    """Bytes of the tensors that flags keep on the host, one by one."""
+    patterns = [(re.compile(pattern), place.upper().startswith("CPU")) for pattern, place in _overrides(case)]
+    sizes = []
+    for entry in case.stored.tensors:
+        tensor = entry.tensor
+        if tensor.checkpoint_only or not tensor.layers:
+            continue
+        for layer in tensor.layers:
+            name = layer_tensor_name(tensor, case.architecture, layer)
+            if next((on_host for pattern, on_host in patterns if pattern.search(name)), False):
+                sizes.append(entry.size_bytes // len(tensor.layers))
+    return sizes
+
+
+def _overrides(case: Case) -> list[tuple[str, str]]:
+    """Patterns and places in the order in which they decide: those of -ot, then the shorthands for experts."""
+    told = list(case.options.tensor_overrides)
+    number = case.options.cpu_moe_layers
+    if number is not None:
+        layers = range(case.architecture.num_layers if number < 0 else min(number, case.architecture.num_layers))
+        told += [(rf"blk\.{layer}\.ffn_(up|down|gate|gate_up)_(ch|)exps", "CPU") for layer in layers]
+    return told
 
 
 def _split_experts(case: Case, needed: Footprint, margin_bytes: int) -> Placement | None:
@@ -56,7 +119,8 @@ def _split_experts(case: Case, needed: Footprint, margin_bytes: int) -> Placemen
     rooms = _rooms(case, needed, margin_bytes)
     if rooms is None:
         return None
-    always_bytes = needed.weights.size_bytes - input_bytes - sum(expert_bytes.values())
+    tied_bytes = table_bytes(case) if case.architecture.tied_embeddings else 0
+    always_bytes = needed.weights.size_bytes - input_bytes - sum(expert_bytes.values()) + tied_bytes
     left_bytes = sum(rooms) - always_bytes - needed.kv_cache.size_bytes
     if left_bytes < 0:
         return None
@@ -66,7 +130,8 @@ def _split_experts(case: Case, needed: Footprint, margin_bytes: int) -> Placemen
             left_bytes -= size_bytes
             device_weights += size_bytes
             gpu_layers += 1
-    held = Held(device_weights, needed.kv_cache.size_bytes, gpu_layers)
+    cache = whole_cache(case.architecture, cache_plan(case))
+    held = Held(device_weights, cache.attention_bytes, gpu_layers, cache.state_bytes)
     return _split(case, needed, held, margin_bytes, host_experts=True)
 
 
@@ -75,29 +140,49 @@ def _rooms(case: Case, needed: Footprint, margin_bytes: int) -> list[int] | None
 
     None where a device's memory is not known.
     """
-    sizes = [usable_bytes(case.target, device, case.engine) for device in case.devices]
+    sizes = [usable_bytes(case, device) for device in case.devices]
     known = [size_bytes for size_bytes in sizes if size_bytes is not None]
     if len(known) < len(sizes):
         return None
-    taken_bytes = (needed.overhead.size_bytes + needed.activations.size_bytes) // len(sizes) + margin_bytes
+    compute_bytes = _copied_bytes(case) or needed.activations.size_bytes // len(sizes)
+    taken_bytes = needed.overhead.size_bytes // len(sizes) + compute_bytes + margin_bytes
     return [max(0, size_bytes - taken_bytes) for size_bytes in known]
+
+
+def _copied_bytes(case: Case) -> int:
+    """The compute buffer of a device through which experts of the host pass; 0 where none do.
+
+    Engines on ggml multiply whole prompts on the device: each expert stack on the host is copied there in its turn.
+    """
+    offloads = case.options.operations_offload is not False
+    if case.graph is None or not case.architecture.experts or not offloads or not case.architecture.hidden_size:
+        return 0
+    part = Part(0, case.architecture.num_layers, True, largest_expert_bytes(case))
+    return graph_buffers(case, cache_plan(case), part).device_bytes
 
 
 def _split(case: Case, needed: Footprint, held: Held, margin_bytes: int, *, host_experts: bool = False) -> Placement:
     """The placement that has `held` on the devices, by the room that each has, and the rest on the host."""
     rooms = _rooms(case, needed, margin_bytes)
     parts = _portions(held, rooms or [1] * len(case.devices))
-    shares = tuple(share_of(case, device, part, needed) for device, part in zip(case.devices, parts, strict=True))
+    compute_bytes = _copied_bytes(case) or None
+    shares = tuple(
+        share_of(case, device, part, needed, compute_bytes) for device, part in zip(case.devices, parts, strict=True)
+    )
+    cache = whole_cache(case.architecture, cache_plan(case))
     host = Share(
         place="host",
         weights_bytes=needed.weights.size_bytes - held.weights_bytes,
-        kv_cache_bytes=needed.kv_cache.size_bytes - held.kv_cache_bytes,
-        activations_bytes=0,
+        kv_cache_bytes=cache.attention_bytes - held.kv_cache_bytes,
+        state_bytes=cache.state_bytes - held.state_bytes,
+        compute_bytes=host_compute_bytes(case),
+        graphs_bytes=0,
         overhead_bytes=0,
         available_bytes=case.target.host_memory_bytes,
         layers=case.architecture.num_layers - held.layers,
     )
-    device_short = max(0, held.weights_bytes + held.kv_cache_bytes - sum(rooms or [0]))
+    held_bytes = held.weights_bytes + held.kv_cache_bytes + held.state_bytes
+    device_short = max(0, held_bytes - sum(rooms or [0]))
     host_short = 0 if host.available_bytes is None else max(0, host.total_bytes - host.available_bytes)
     return Placement(
         kind="offload",
@@ -111,6 +196,13 @@ def _split(case: Case, needed: Footprint, held: Held, margin_bytes: int, *, host
     )
 
 
+def host_compute_bytes(case: Case) -> int:
+    """The buffer that an engine on ggml reserves in the host's memory beside a device: inputs and masks; else 0."""
+    if case.graph is None or case.on_cpu or not case.architecture.hidden_size or not case.architecture.layers:
+        return 0
+    return graph_buffers(case, cache_plan(case), Part(0, case.architecture.num_layers, True)).host_bytes
+
+
 def _portions(held: Held, rooms: list[int]) -> list[Held]:
     """What the devices hold together, divided in proportion to their room; the last takes what rounding leaves."""
     total = sum(rooms) or 1
@@ -119,5 +211,10 @@ def _portions(held: Held, rooms: list[int]) -> list[Held]:
         first = [amount * room // total for room in rooms[:-1]]
         return [*first, amount - sum(first)]
 
-    sizes = (portions(held.weights_bytes), portions(held.kv_cache_bytes), portions(held.layers))
+    sizes = (
+        portions(held.weights_bytes),
+        portions(held.kv_cache_bytes),
+        portions(held.layers),
+        portions(held.state_bytes),
+    )
     return [Held(*part) for part in zip(*sizes, strict=True)]

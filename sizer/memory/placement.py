@@ -6,18 +6,24 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from sizer.engine.memory_rules import EngineMemory
+from sizer.memory.cache import whole_cache
+from sizer.memory.capacity import reservation
+from sizer.memory.case import Case, cache_plan
 from sizer.memory.footprint import footprint, kv_cache_bytes
-from sizer.memory.offload import best_split, split_at
+from sizer.memory.offload import best_split, host_compute_bytes, split_as_told, split_at
 from sizer.memory.records import Footprint, Placement, Share
-from sizer.memory.shares import Case, Held, host_tables_bytes, kv_by_layer, share_of, usable_bytes, weights_by_layer
-from sizer.model.architecture import MixerKind, Module, Role
+from sizer.memory.shard import tensor_shard
+from sizer.memory.shares import (
+    Held,
+    host_tables_bytes,
+    kv_by_layer,
+    share_of,
+    table_bytes,
+    usable_bytes,
+    weights_by_layer,
+)
 from sizer.workload import Split
 
-SHARDED_MODULES = frozenset(
-    {Module.LINEAR, Module.LINEAR_SUBCLASS, Module.CONV1D, Module.EXPERT_STACK, Module.EMBEDDING}
-)
-REPLICATED_ROLES = frozenset({Role.ROUTER, Role.NORM, Role.Q_A, Role.KV_A, Role.POSITION})
-"""What every rank of a tensor-parallel group holds whole: routers, norms, the low-rank MLA inputs, positions."""
 LONGEST_CONTEXT_TOKENS = 2**30
 
 
@@ -28,9 +34,14 @@ def place(case: Case) -> tuple[Footprint, Placement]:
     engine can and a host is known; else nothing fits, and the shortfall says by how much.
     """
     can_split = case.can_offload and not case.on_cpu and case.target.host is not None
-    needed = _needed(case)
-    if case.workload.gpu_layers is not None and can_split:
-        return needed, split_at(case, needed, case.workload.gpu_layers)
+    needed = footprint(case)
+    if case.can_offload and not case.on_cpu:
+        told = split_as_told(case, needed)
+        if told is not None:
+            return needed, told
+    asked = _layers_asked(case)
+    if asked is not None and can_split:
+        return needed, split_at(case, needed, asked)
     placed = _whole(case, _device_shares(case, needed))
     if placed.fits or not can_split:
         return needed, placed
@@ -38,17 +49,12 @@ def place(case: Case) -> tuple[Footprint, Placement]:
     return needed, split if split is not None else placed
 
 
-def _needed(case: Case) -> Footprint:
-    """The footprint of a case on its devices."""
-    return footprint(
-        case.architecture,
-        case.stored,
-        case.workload,
-        case.engine,
-        on_cpu=case.on_cpu,
-        device_count=len(case.devices),
-        ranks=len(case.devices) if case.parallelism.within_layers else 1,
-    )
+def _layers_asked(case: Case) -> int | None:
+    """How many layers the user wants on the devices: --gpu-layers, or the engine's own flag (negative: all)."""
+    if case.workload.gpu_layers is not None:
+        return case.workload.gpu_layers
+    flag = case.options.gpu_layers
+    return None if flag is None or flag < 0 else flag
 
 
 def _missing_bytes(shares: Sequence[Share]) -> int:
@@ -62,7 +68,7 @@ def _whole(case: Case, shares: Sequence[Share]) -> Placement:
     known = [share.available_bytes for share in shares if share.available_bytes is not None]
     available_bytes = sum(known) if len(known) == len(shares) else None
     shortfall_bytes = _missing_bytes(shares) if available_bytes is not None else 0
-    reserved_bytes, capacity_tokens = _reserved(case, shares, available_bytes)
+    held = reservation(case, shares)
     return Placement(
         kind=kind,
         shares=tuple(shares),
@@ -71,41 +77,28 @@ def _whole(case: Case, shares: Sequence[Share]) -> Placement:
         shortfall_bytes=shortfall_bytes,
         gpu_layers=0 if case.on_cpu else case.architecture.num_layers,
         available_bytes=available_bytes,
-        reserved_bytes=reserved_bytes,
-        kv_capacity_tokens=capacity_tokens,
-        host_tables_bytes=host_tables_bytes(case),
+        reserved_bytes=held.reserved_bytes,
+        kv_capacity_tokens=held.kv_capacity_tokens,
+        max_sequences=held.max_sequences,
+        host_tables_bytes=table_bytes(case),
+        host_compute_bytes=host_compute_bytes(case),
     )
-
-
-def _reserved(case: Case, shares: Sequence[Share], available_bytes: int | None) -> tuple[int | None, int | None]:
-    """What an engine that allocates ahead takes, and the tokens of cache that fit into it, all sequences together."""
-    fraction = case.engine.device_fraction
-    if available_bytes is None or fraction is None or not case.architecture.layers:
-        return None, None
-    fixed_bytes = sum(share.total_bytes - share.kv_cache_bytes for share in shares)
-    if case.engine.allocates == "fraction_of_free":
-        available_bytes = fixed_bytes + int(max(0, available_bytes - fixed_bytes) * fraction)
-    elif case.engine.allocates == "fraction_of_device_for_cache":
-        available_bytes = min(available_bytes, fixed_bytes + int(available_bytes * fraction))
-    if fixed_bytes >= available_bytes:
-        return available_bytes, 0
-    one = replace(case, workload=replace(case.workload, batch_size=1))
-    return available_bytes, _longest(one, available_bytes - fixed_bytes, LONGEST_CONTEXT_TOKENS)
 
 
 def _device_shares(case: Case, needed: Footprint) -> list[Share]:
     """What each device holds when the devices alone hold everything."""
     devices = case.devices
     if len(devices) == 1:
+        cache = whole_cache(case.architecture, cache_plan(case))
         weights_bytes = needed.weights.size_bytes - host_tables_bytes(case)
-        held = Held(weights_bytes, needed.kv_cache.size_bytes, case.architecture.num_layers)
+        held = Held(weights_bytes, cache.attention_bytes, case.architecture.num_layers, cache.state_bytes)
         return [share_of(case, devices[0], held, needed)]
     if not case.architecture.layers:
         return _even_shares(case, needed)
     if case.parallelism is Split.DATA:
         return [share_of(case, device, _copy(case, needed), needed) for device in devices]
-    if case.parallelism.within_layers:
-        held = _tensor_shard(case, needed, len(devices))
+    if case.ranks > 1:
+        held = tensor_shard(case)
         return [share_of(case, device, held, needed) for device in devices]
     return _layer_shares(case, needed)
 
@@ -120,14 +113,14 @@ def _kind(parallelism: Split) -> str:
 def _copy(case: Case, needed: Footprint) -> Held:
     """What each device of a data-parallel group holds: a whole copy, and the cache of its share of the sequences."""
     sequences = -(-case.workload.batch_size // len(case.devices))
-    one = replace(case.workload, batch_size=sequences)
-    kv_bytes = kv_cache_bytes(case.architecture, one, case.engine)
-    return Held(needed.weights.size_bytes, kv_bytes, case.architecture.num_layers)
+    one = replace(case, workload=replace(case.workload, batch_size=sequences))
+    cache = whole_cache(one.architecture, cache_plan(one))
+    return Held(needed.weights.size_bytes, cache.attention_bytes, case.architecture.num_layers, cache.state_bytes)
 
 
 def _even_shares(case: Case, needed: Footprint) -> list[Share]:
     """The shares of a model known by its name alone, whose layers nobody knows: all even, or by each card's room."""
-    rooms = [usable_bytes(case.target, device, case.engine) or 0 for device in case.devices]
+    rooms = [usable_bytes(case, device) or 0 for device in case.devices]
     if not case.parallelism.whole_layers or not sum(rooms):
         rooms = [1] * len(case.devices)
     sizes = [-(-needed.weights.size_bytes * room // sum(rooms)) for room in rooms]
@@ -135,50 +128,30 @@ def _even_shares(case: Case, needed: Footprint) -> list[Share]:
     return [share_of(case, device, part, needed) for device, part in zip(case.devices, held, strict=True)]
 
 
-def _tensor_shard(case: Case, needed: Footprint, ranks: int) -> Held:
-    """Weights and cache of one rank: matrices split evenly, the rest replicated, KV heads whole, the MLA latent too."""
-    weights_bytes = 0
-    for entry in case.stored.tensors:
-        tensor = entry.tensor
-        if tensor.checkpoint_only:
-            continue
-        sharded = tensor.module in SHARDED_MODULES and tensor.role not in REPLICATED_ROLES and len(tensor.shape) > 1
-        weights_bytes += -(-entry.size_bytes // ranks) if sharded else entry.size_bytes
-    weights_bytes -= host_tables_bytes(case) // ranks
-    kv_bytes = needed.kv_cache.size_bytes
-    mixers = {mixer for layer in case.architecture.layers for mixer in layer.mixers}
-    if any(mixer.kind is MixerKind.MLA for mixer in mixers):
-        return Held(weights_bytes, kv_bytes, case.architecture.num_layers)
-    kv_heads = max((mixer.kv_heads for mixer in mixers), default=0)
-    if kv_heads:
-        kv_bytes = kv_bytes * -(-kv_heads // ranks) // kv_heads
-    return Held(weights_bytes, kv_bytes, case.architecture.num_layers)
-
-
 def _layer_shares(case: Case, needed: Footprint) -> list[Share]:
-    """Whole layers by capacity: each device takes layers until its part of the total capacity is used."""
+    """Whole layers by capacity (or by --tensor-split): each device takes layers until its part is used."""
     devices = case.devices
-    capacities = [usable_bytes(case.target, device, case.engine) or 0 for device in devices]
+    capacities = [int(part * 1000) for part in case.options.tensor_split[: len(devices)]]
+    if len(capacities) < len(devices) or not any(capacities):
+        capacities = [usable_bytes(case, device) or 0 for device in devices]
     layer_bytes, _, input_bytes, output_bytes = weights_by_layer(case.stored)
-    kv_sizes = kv_by_layer(case)
+    caches = kv_by_layer(case)
     total_bytes = needed.weights.size_bytes + needed.kv_cache.size_bytes
     total_capacity = sum(capacities) or len(devices)
-    weights, kv, layers = [0] * len(devices), [0] * len(devices), [0] * len(devices)
-    weights[0] += input_bytes
-    weights[-1] += output_bytes
+    held = [[0, 0, 0, 0] for _ in devices]
+    held[0][0] += input_bytes
+    held[-1][0] += output_bytes
     position, limit, used = 0, total_bytes * (capacities[0] or 1) / total_capacity, float(input_bytes)
-    for index in range(case.architecture.num_layers):
-        size_bytes = layer_bytes.get(index, 0) + kv_sizes[index]
+    for index, cache in enumerate(caches):
+        size_bytes = layer_bytes.get(index, 0) + sum(cache)
         while position < len(devices) - 1 and used + size_bytes / 2 > limit:
             position += 1
             limit += total_bytes * (capacities[position] or 1) / total_capacity
         used += size_bytes
-        weights[position] += layer_bytes.get(index, 0)
-        kv[position] += kv_sizes[index]
-        layers[position] += 1
-    weights[0] += needed.weights.size_bytes - sum(weights) - host_tables_bytes(case)
-    held = [Held(*sizes) for sizes in zip(weights, kv, layers, strict=True)]
-    return [share_of(case, device, part, needed) for device, part in zip(devices, held, strict=True)]
+        for number, amount in enumerate((layer_bytes.get(index, 0), cache.attention_bytes, 1, cache.state_bytes)):
+            held[position][number] += amount
+    held[0][0] += needed.weights.size_bytes - sum(part[0] for part in held) - host_tables_bytes(case)
+    return [share_of(case, device, Held(*part), needed) for device, part in zip(devices, held, strict=True)]
 
 
 def counted_bytes(needed: Footprint, placement: Placement, engine: EngineMemory) -> int:
@@ -202,11 +175,14 @@ def max_context_tokens(case: Case, placement: Placement) -> int | None:
     if any(share.available_bytes is None for share in places) or not case.architecture.layers:
         return None
     ceiling = case.architecture.max_context_tokens or LONGEST_CONTEXT_TOKENS
-    guess = _guess(case, placement, ceiling)
+    free = replace(case, options=replace(case.options, context_tokens=None))
+    guess = _guess(free, placement, ceiling)
 
     def holds(context_tokens: int) -> bool:
-        longer = replace(case, workload=replace(case.workload, context_tokens=context_tokens))
-        return place(longer)[1].fits if placement.host else _missing_bytes(_device_shares(longer, _needed(longer))) == 0
+        longer = replace(free, workload=replace(case.workload, context_tokens=context_tokens))
+        return (
+            place(longer)[1].fits if placement.host else _missing_bytes(_device_shares(longer, footprint(longer))) == 0
+        )
 
     low, high = 0, ceiling
     for known in (guess, guess + 1):
@@ -218,12 +194,12 @@ def max_context_tokens(case: Case, placement: Placement) -> int | None:
 def _guess(case: Case, placement: Placement, ceiling: int) -> int:
     """About the longest context: as if the cache alone grew with it, in the proportions of this placement."""
     places = (*placement.shares, *([placement.host] if placement.host else []))
-    whole_kv = sum(share.kv_cache_bytes for share in places)
-    rooms = [(share.available_bytes or 0) - (share.total_bytes - share.kv_cache_bytes) for share in places]
+    whole_kv = sum(share.cache_bytes for share in places)
+    rooms = [(share.available_bytes or 0) - (share.total_bytes - share.cache_bytes) for share in places]
     if placement.host is not None or not whole_kv:
         return _longest(case, max(0, sum(rooms)), ceiling)
-    held_kv = kv_cache_bytes(case.architecture, case.workload, case.engine)
-    fractions = [share.kv_cache_bytes / held_kv for share in places]
+    held_kv = kv_cache_bytes(case)
+    fractions = [share.cache_bytes / held_kv for share in places]
     room_bytes = min(room / fraction for room, fraction in zip(rooms, fractions, strict=True) if fraction)
     return _longest(case, int(min(max(0.0, room_bytes), 2**62)), ceiling)
 
@@ -233,7 +209,7 @@ def _longest(case: Case, room_bytes: int, ceiling_tokens: int) -> int:
 
     def fits(context_tokens: int) -> bool:
         workload = replace(case.workload, context_tokens=context_tokens)
-        return kv_cache_bytes(case.architecture, workload, case.engine) <= room_bytes
+        return kv_cache_bytes(replace(case, workload=workload)) <= room_bytes
 
     return _last(fits, 0, ceiling_tokens)
 

@@ -14,6 +14,10 @@ class Part(NamedTuple):
     size_bytes: int
     parts: tuple[Part, ...] = ()
 
+    def part(self, name: str) -> int:
+        """Bytes of a part by its name, 0 where there is none."""
+        return sum(part.size_bytes for part in self.parts if part.name == name)
+
 
 def tree(name: str, parts: Iterable[Part]) -> Part:
     """A part that is the sum of others."""
@@ -46,20 +50,31 @@ class Footprint:
 
 
 class Share(NamedTuple):
-    """What one place (a device or the host) holds of the model."""
+    """What one place (a device or the host) holds of the model.
+
+    `kv_cache_bytes` is the attention cache, `state_bytes` recurrent and convolution states, `compute_bytes` the working
+    memory or compute buffer, `graphs_bytes` captured graphs, `overhead_bytes` the driver's context and what is left.
+    """
 
     place: str
     weights_bytes: int
     kv_cache_bytes: int
-    activations_bytes: int
+    state_bytes: int
+    compute_bytes: int
+    graphs_bytes: int
     overhead_bytes: int
     available_bytes: int | None
     layers: int
 
     @property
+    def cache_bytes(self) -> int:
+        """Cache and states together."""
+        return self.kv_cache_bytes + self.state_bytes
+
+    @property
     def total_bytes(self) -> int:
         """Bytes taken in this place."""
-        return self.weights_bytes + self.kv_cache_bytes + self.activations_bytes + self.overhead_bytes
+        return self.weights_bytes + self.cache_bytes + self.compute_bytes + self.graphs_bytes + self.overhead_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +85,9 @@ class Placement:
     every place holds its share, `whole` that the devices need no host for it. `gpu_layers` counts the layers on
     the devices; `host_bytes` is what lies on the host; `host_experts` says that the host holds experts only.
     `reserved_bytes` is what an engine that allocates ahead takes; `kv_capacity_tokens` what that leaves for the cache.
-    `host_tables_bytes` is an input embedding that the engine keeps on the host although the model fits the devices.
+    `host_tables_bytes` is an input embedding that the engine keeps on the host although the model fits the devices,
+    `host_compute_bytes` the buffer that it reserves there. `max_sequences` is how many sequences of the workload's
+    context the reservation (or the device) holds.
     """
 
     kind: str
@@ -84,6 +101,8 @@ class Placement:
     reserved_bytes: int | None = None
     kv_capacity_tokens: int | None = None
     host_tables_bytes: int = 0
+    host_compute_bytes: int = 0
+    max_sequences: int | None = None
 
     @property
     def whole(self) -> bool:
@@ -93,7 +112,7 @@ class Placement:
     @property
     def host_bytes(self) -> int:
         """Bytes of weights and cache that lie on the host."""
-        return self.host.total_bytes if self.host else self.host_tables_bytes
+        return self.host.weights_bytes + self.host.cache_bytes if self.host else self.host_tables_bytes
 
     @property
     def device_bytes(self) -> int:

@@ -3,69 +3,53 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
-from sizer.cache_formats import cache_format
-from sizer.device.records import Device, Target, is_cpu
+from sizer.device.records import Device
 from sizer.device.usable import free_memory_bytes
-from sizer.engine.memory_rules import EngineMemory
-from sizer.engine.options import NO_OPTIONS, EngineOptions
-from sizer.memory.footprint import whole_blocks
-from sizer.memory.kv_cache import layer_cache_bytes
+from sizer.memory.cache import LayerCache, cache_by_layer
+from sizer.memory.case import Case, cache_plan
 from sizer.memory.records import Footprint, Share
-from sizer.model.architecture import Architecture, Mixer, Module, Role, Tower
+from sizer.model.architecture import Module, Role, Tower
 from sizer.model.stored import Stored
-from sizer.workload import Split, Workload
 
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """Everything that placement looks at, in one record; `options` are what the engine's own flags said."""
-
-    architecture: Architecture
-    stored: Stored
-    workload: Workload
-    target: Target
-    engine: EngineMemory
-    parallelism: Split
-    can_offload: bool
-    experts_first: bool
-    options: EngineOptions = NO_OPTIONS
-
-    @property
-    def devices(self) -> tuple[Device, ...]:
-        """All devices of the target, equal ones repeated, unlike ones after them."""
-        return (self.target.device,) * self.target.count + self.target.others
-
-    @property
-    def on_cpu(self) -> bool:
-        """Whether the model runs on a CPU, out of the system's memory."""
-        return is_cpu(self.target.device)
+__all__ = ["Case", "Held", "host_tables_bytes", "kv_by_layer", "share_of", "usable_bytes", "weights_by_layer"]
 
 
 class Held(NamedTuple):
-    """Weights, cache and layers that one place holds."""
+    """Weights, cache, recurrent states and layers that one place holds."""
 
     weights_bytes: int
     kv_cache_bytes: int
     layers: int
+    state_bytes: int = 0
 
 
-def usable_bytes(target: Target, device: Device, engine: EngineMemory) -> int | None:
+def usable_bytes(case: Case, device: Device) -> int | None:
     """What a model may take of one device, less what an engine that allocates ahead leaves free."""
-    memory_bytes = free_memory_bytes(target, device)
-    if memory_bytes is not None and engine.allocates == "fraction_of_device" and engine.device_fraction:
-        return int(memory_bytes * engine.device_fraction)
+    memory_bytes = free_memory_bytes(case.target, device)
+    fraction = device_fraction(case)
+    if memory_bytes is not None and case.engine.allocates == "fraction_of_device" and fraction:
+        return int(memory_bytes * fraction)
     return memory_bytes
 
 
-def host_tables_bytes(case: Case) -> int:
-    """Bytes of the input embedding where the engine keeps it in the host's memory: a tied one is on the device too."""
-    if not case.engine.embedding_on_host or case.target.device.kind != "gpu" or case.architecture.tied_embeddings:
+def device_fraction(case: Case) -> float | None:
+    """The fraction that the engine allocates ahead: as the flags say, else its default."""
+    return case.options.memory_fraction or case.engine.device_fraction
+
+
+def table_bytes(case: Case) -> int:
+    """Bytes of the input embedding where the engine keeps one in the host's memory beside a GPU, else 0."""
+    if not case.engine.embedding_on_host or case.target.device.kind != "gpu":
         return 0
     return sum(entry.size_bytes for entry in case.stored.tensors if entry.tensor.role is Role.EMBEDDING)
+
+
+def host_tables_bytes(case: Case) -> int:
+    """Of `table_bytes`, what the device is spared: a tied table is there too."""
+    return 0 if case.architecture.tied_embeddings else table_bytes(case)
 
 
 @lru_cache(maxsize=64)
@@ -91,28 +75,26 @@ def weights_by_layer(stored: Stored) -> tuple[dict[int, int], dict[int, int], in
     return layer_bytes, expert_bytes, input_bytes, output_bytes
 
 
-def kv_by_layer(case: Case) -> list[int]:
-    """Cache bytes of each layer at the workload's context and batch."""
-    kv_format = cache_format(case.workload.kv_precision)
-    context_tokens = whole_blocks(case.workload.context_tokens, case.engine)
-    by_mixers: dict[tuple[Mixer, ...], int] = {}
-    sizes = []
-    for layer in case.architecture.layers:
-        if layer.mixers not in by_mixers:
-            one = layer_cache_bytes(layer, context_tokens, kv_format, case.engine.state_bytes_per_value)
-            by_mixers[layer.mixers] = one * case.workload.batch_size * case.engine.cache_copies
-        sizes.append(by_mixers[layer.mixers])
-    return sizes
+def kv_by_layer(case: Case) -> list[LayerCache]:
+    """What each layer keeps at the workload's context, all sequences together."""
+    return cache_by_layer(case.architecture, cache_plan(case))
 
 
-def share_of(case: Case, device: Device, held: Held, needed: Footprint) -> Share:
-    """What a device holds: its weights and cache, and the activations and overhead that every device needs."""
+def share_of(case: Case, device: Device, held: Held, needed: Footprint, compute_bytes: int | None = None) -> Share:
+    """What a device holds: its weights and cache, and the working memory and overhead that every device needs.
+
+    `compute_bytes` is its own working memory where devices differ.
+    """
+    count = len(case.devices)
+    graphs = needed.overhead.part("graphs") // count
     return Share(
         place=device.key,
         weights_bytes=held.weights_bytes,
         kv_cache_bytes=held.kv_cache_bytes,
-        activations_bytes=needed.activations.size_bytes // len(case.devices),
-        overhead_bytes=needed.overhead.size_bytes // len(case.devices),
-        available_bytes=usable_bytes(case.target, device, case.engine),
+        state_bytes=held.state_bytes,
+        compute_bytes=needed.activations.size_bytes // count if compute_bytes is None else compute_bytes,
+        graphs_bytes=graphs,
+        overhead_bytes=needed.overhead.size_bytes // count - graphs,
+        available_bytes=usable_bytes(case, device),
         layers=held.layers,
     )

@@ -123,7 +123,7 @@ def test_the_figures_of_the_estimate_are_in_the_command() -> None:
     assert (server["-c"], server["-np"], server["-t"]) == ("16384", "4", "8")
     assert (server["-ctk"], server["-ctv"], server["-fa"]) == ("q8_0", "q8_0", "on")
     split = CASES[3]
-    assert check(next(commands(recipe(split))))["-ngl"] == str(split.placement.gpu_layers)
+    assert check(next(commands(recipe(split))))["-ngl"] == str(split.placement.gpu_layers + 1)
     experts = CASES[4]
     assert experts.placement.host_experts
     on_host = experts.architecture.num_layers - experts.placement.gpu_layers

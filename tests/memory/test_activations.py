@@ -7,15 +7,17 @@ from typing import Any
 
 import pytest
 
-from sizer.engine.memory_rules import LAYER_CODES, engine_memory
+from sizer.device.records import Device, Target
+from sizer.engine.memory_rules import LAYER_CODES, EngineMemory, engine_memory
 from sizer.memory.activations import activation_values_per_token
+from sizer.memory.case import Case
 from sizer.memory.footprint import footprint, kv_cache_bytes
 from sizer.model.architecture import Architecture, Basis
 from sizer.model.families import build
 from sizer.model.read import catalogue
 from sizer.precision.store import store
 from sizer.units import GIB
-from sizer.workload import Workload
+from sizer.workload import Split, Workload
 
 SMALL: dict[str, Any] = {
     "hidden_size": 512,
@@ -46,6 +48,12 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "olmoe": ("OlmoeForCausalLM", ROUTED | {"intermediate_size": 512, "num_key_value_heads": 8}),
 }
 SHORT, LONG = 1024, 4096
+
+
+def plain_case(architecture: Architecture, memory: EngineMemory, work: Workload) -> Case:
+    """A model in bf16 on one card."""
+    card = Target(Device("card", "Card", "maker", "gpu", 80 * GIB, 1e12))
+    return Case(architecture, store(architecture, "bf16"), work, card, memory, Split.LAYER, False, False)
 
 
 class LiveBytes:
@@ -128,7 +136,7 @@ def test_a_window_holds_the_whole_prompt_until_the_next_step() -> None:
     full = build(config | {"sliding_window": None}, "model")
     memory = engine_memory("transformers")
     assert memory is not None
-    sizes = [kv_cache_bytes(full, Workload(context_tokens=tokens), memory) for tokens in (SHORT, LONG)]
+    sizes = [kv_cache_bytes(plain_case(full, memory, Workload(context_tokens=tokens))) for tokens in (SHORT, LONG)]
     assert left_bytes == sizes[1] - sizes[0]
 
 
@@ -152,7 +160,7 @@ def test_published_peaks_by_version(model_id: str, version: str, prompt_tokens: 
     memory = engine_memory("transformers", version)
     assert memory is not None
     asked = Workload(prompt_tokens, 2048, prompt_tokens + 2048)
-    needed = footprint(architecture, store(architecture, "bf16"), asked, memory)
+    needed = footprint(plain_case(architecture, memory, asked))
     allocated = needed.total_bytes - needed.overhead.size_bytes
     assert allocated == pytest.approx(measured_gib * GIB, rel=0.02)
 

@@ -114,9 +114,7 @@ def _is_away(source: Node, reader: Node) -> bool:
 
 
 def _copy(source: Node, place: Place) -> Node:
-    copy = Node((source.size_bytes,), bytes_per_value=1, place=place)
-    copy.shape = source.shape
-    return copy
+    return Node(source.shape, bytes_per_value=source.bytes_per_value, place=place)
 
 
 def _kept(source: Node, place: Place) -> Node:
@@ -132,10 +130,14 @@ def _place(buffers: dict[Place, _Buffer], node: Node) -> None:
     assert node.place is not None
     for source in node.sources if node.inplace else ():
         alone = source.view_of is None and source.children == 1 and source.views == 0 and not source.keep
-        if alone and source.shape == node.shape and source.place is node.place and source.offset is not None:
+        if alone and _alike(source, node) and source.place is node.place and source.offset is not None:
             node.offset, source.offset = source.offset, -1
             return
     node.offset = buffers[node.place].take(node.size_bytes)
+
+
+def _alike(one: Node, other: Node) -> bool:
+    return one.shape == other.shape and one.bytes_per_value == other.bytes_per_value
 
 
 def _release(buffers: dict[Place, _Buffer], source: Node) -> None:

@@ -20,6 +20,14 @@ class Inputs(NamedTuple):
     window_mask: Node
 
 
+class Build(NamedTuple):
+    """A graph in the making, the step that it is for, and what the host writes for it."""
+
+    graph: Graph
+    step: Step
+    inputs: Inputs
+
+
 class Weights(NamedTuple):
     """A layer's experts where they lie on the host: its gate, up and down stacks, else None."""
 
@@ -33,8 +41,9 @@ def norm(node: Node) -> Node:
     return elementwise(elementwise(node))
 
 
-def attention(graph: Graph, layer: LayerShape, mixer: Mixer, step: Step, inputs: Inputs, state: Node) -> Node:
+def attention(build: Build, layer: LayerShape, mixer: Mixer, state: Node) -> Node:
     """Keys and values go to the cache; what comes back is one hidden vector a token, before the residual is added."""
+    graph, step, inputs = build
     tokens, hidden = step.tokens, state.shape[0]
     k_width, v_width = mixer.kv_heads * mixer.qk_head_dim, mixer.kv_heads * mixer.v_head_dim
     plain_width = mixer.heads * mixer.qk_head_dim
@@ -77,8 +86,9 @@ def attend(mixer: Mixer, step: Step, inputs: Inputs, query: Node) -> Node:
     return operation((width, step.tokens), view(weighted))
 
 
-def latent_attention(graph: Graph, layer: LayerShape, mixer: Mixer, step: Step, inputs: Inputs, state: Node) -> Node:
+def latent_attention(build: Build, layer: LayerShape, mixer: Mixer, state: Node) -> Node:
     """MLA on the latent itself: queries are taken into it, what comes back is expanded (src/models/deepseek2.cpp)."""
+    graph, step, inputs = build
     tokens, heads = step.tokens, mixer.heads
     rope = max(0, mixer.latent_elements - 512) or 64
     latent = mixer.latent_elements - rope
@@ -107,8 +117,9 @@ def latent_attention(graph: Graph, layer: LayerShape, mixer: Mixer, step: Step, 
     return operation((state.shape[0], tokens), flat)
 
 
-def delta_net(graph: Graph, mixer: Mixer, conv_width: int, step: Step, state: Node) -> Node:
+def delta_net(build: Build, mixer: Mixer, conv_width: int, state: Node) -> Node:
     """A gated delta net with the fused kernel (src/models/delta-net-base.cpp): convolution, state, gated norm."""
+    graph, step, _ = build
     tokens = step.tokens
     inner = mixer.heads * mixer.v_head_dim
     state_values = mixer.heads * mixer.v_head_dim * mixer.qk_head_dim * step.sequences
@@ -131,8 +142,9 @@ def delta_net(graph: Graph, mixer: Mixer, conv_width: int, step: Step, state: No
     return operation((state.shape[0], tokens), view(gated))
 
 
-def state_space(graph: Graph, mixer: Mixer, conv_width: int, step: Step, state: Node) -> Node:
+def state_space(build: Build, mixer: Mixer, conv_width: int, state: Node) -> Node:
     """A Mamba-2 mixer (src/models/mamba-base.cpp): one projection, convolution, scan."""
+    graph, step, _ = build
     tokens = step.tokens
     inner = mixer.heads * mixer.v_head_dim if mixer.v_head_dim else conv_width
     state_values = mixer.state_elements * step.sequences
@@ -166,8 +178,8 @@ def mlp(width: int, gate: str, state: Node) -> Node:
 def experts(graph: Graph, spec: Experts, state: Node, weights: Weights) -> Node:
     """Routing, the active experts of each token side by side, and their weighted sum."""
     hidden, tokens = state.shape[0], state.shape[1]
-    scores = elementwise(operation((spec.count, tokens), state))
-    chosen = view(operation((spec.count, tokens), scores), (spec.active, tokens))
+    scores = elementwise(operation((spec.total, tokens), state))
+    chosen = view(operation((spec.total, tokens), scores), (spec.active, tokens))
     shares = operation((spec.active, tokens), view(scores), chosen)
     total = elementwise(operation((1, tokens), view(shares)))
     shares = view(elementwise(view(shares), total))
@@ -182,10 +194,9 @@ def experts(graph: Graph, spec: Experts, state: Node, weights: Weights) -> Node:
     weighted = graph.expand(elementwise(back, shares))
     parts = [graph.expand(view(weighted, (hidden, tokens))) for _ in range(spec.active)]
     summed = parts[0]
-    for part in parts[1:]:
-        summed = graph.expand(
-            operation((hidden, tokens), summed, part) if summed is parts[0] else elementwise(summed, part)
-        )
+    for number, part in enumerate(parts[1:]):
+        added = elementwise(summed, part) if number else operation((hidden, tokens), summed, part)
+        summed = graph.expand(added)
     return summed
 
 

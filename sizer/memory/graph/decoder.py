@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from sizer.memory.graph import blocks
 from sizer.memory.graph.allocator import peak_bytes
-from sizer.memory.graph.blocks import Inputs, Weights
+from sizer.memory.graph.blocks import Build, Inputs, Weights
 from sizer.memory.graph.nodes import Graph, Node, Place, elementwise, entry, host_weight, operation
 from sizer.memory.graph.shape import LayerShape, ModelShape, Step, is_recurrent
 from sizer.model.architecture import MixerKind
@@ -72,11 +72,11 @@ def _build(graph: Graph, model: ModelShape, step: Step, part: Part) -> None:
         rows = operation((model.hidden, step.tokens), entry((step.tokens,)), host=True)
         mixed = operation((model.hidden, step.tokens), entry((model.hidden, step.tokens)), host=True)
         graph.expand(Node(mixed.shape, (rows, entry((step.tokens,), 8), mixed), place=mixed.place, view_of=mixed))
-    inputs = _inputs(step)
+    build = Build(graph, step, _inputs(step))
     layers = _shown(model.layers[part.first : part.last])
     for number, layer in enumerate(layers):
         last = part.output and number == len(layers) - 1
-        state = _layer(graph, layer, step, inputs, state, last, part.host_expert_bytes)
+        state = _layer(build, layer, state, last, part.host_expert_bytes)
     if part.output:
         logits = operation((model.vocab, step.outputs), blocks.norm(state))
         logits.keep = True
@@ -117,23 +117,22 @@ def _shown(layers: tuple[LayerShape, ...]) -> list[LayerShape]:
     return shown
 
 
-def _layer(
-    graph: Graph, layer: LayerShape, step: Step, inputs: Inputs, state: Node, last: bool, host_expert_bytes: int
-) -> Node:
+def _layer(build: Build, layer: LayerShape, state: Node, last: bool, host_expert_bytes: int) -> Node:
     """One layer: mixer and residual, then MLP or experts and residual; the last keeps the rows that are asked for."""
     residual = state
     if layer.mixer is not None:
-        mixed = _mixer(graph, layer, step, inputs, blocks.norm(state))
+        mixed = _mixer(build, layer, blocks.norm(state))
         if last:
-            mixed = operation((state.shape[0], step.outputs), mixed, inputs.output_ids)
-            residual = operation((state.shape[0], step.outputs), residual, inputs.output_ids)
+            rows = (state.shape[0], build.step.outputs)
+            mixed = operation(rows, mixed, build.inputs.output_ids)
+            residual = operation(rows, residual, build.inputs.output_ids)
         if layer.post_norms:
             mixed = blocks.norm(mixed)
         residual = elementwise(mixed, residual)
     if not layer.ffn_width and layer.experts is None:
         return residual
     normed = blocks.norm(residual)
-    made = _feed_forward(graph, layer, normed, residual, host_expert_bytes)
+    made = _feed_forward(build.graph, layer, normed, residual, host_expert_bytes)
     if layer.post_norms:
         made = blocks.norm(made)
     return elementwise(made, residual)
@@ -157,13 +156,13 @@ def _feed_forward(graph: Graph, layer: LayerShape, normed: Node, residual: Node,
     return routed
 
 
-def _mixer(graph: Graph, layer: LayerShape, step: Step, inputs: Inputs, normed: Node) -> Node:
+def _mixer(build: Build, layer: LayerShape, normed: Node) -> Node:
     mixer = layer.mixer
     assert mixer is not None
     if mixer.kind is MixerKind.LINEAR:
-        return blocks.delta_net(graph, mixer, layer.conv_width, step, normed)
+        return blocks.delta_net(build, mixer, layer.conv_width, normed)
     if is_recurrent(mixer):
-        return blocks.state_space(graph, mixer, layer.conv_width or layer.q_width, step, normed)
+        return blocks.state_space(build, mixer, layer.conv_width or layer.q_width, normed)
     if mixer.latent_elements:
-        return blocks.latent_attention(graph, layer, mixer, step, inputs, normed)
-    return blocks.attention(graph, layer, mixer, step, inputs, normed)
+        return blocks.latent_attention(build, layer, mixer, normed)
+    return blocks.attention(build, layer, mixer, normed)

@@ -24,18 +24,9 @@ class Node:
     """One value. `inplace` operations may take over the first source of the same shape that nobody else reads."""
 
     __slots__ = (
-        "children",
-        "inplace",
-        "is_input",
-        "keep",
-        "offset",
-        "place",
-        "shape",
-        "size_bytes",
-        "sources",
-        "view_of",
-        "views",
-    )
+        "bytes_per_value", "children", "inplace", "is_input", "keep", "offset", "place", "shape", "size_bytes",
+        "sources", "view_of", "views",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -52,7 +43,8 @@ class Node:
         for extent in shape:
             values *= extent
         size_bytes = int(values * bytes_per_value)
-        self.shape = (*shape, bytes_per_value)
+        self.shape = shape
+        self.bytes_per_value = bytes_per_value
         self.size_bytes = -(-size_bytes // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
         self.sources = list(sources)
         self.inplace = inplace
@@ -95,13 +87,14 @@ def operation(shape: tuple[int, ...], *sources: Node, inplace: bool = False, hos
 
 def elementwise(first: Node, *others: Node) -> Node:
     """A result that may overwrite one of its sources: add, multiply, scale, norm, RoPE, softmax, activations."""
-    return Node(first.shape[:-1], (first, *others), bytes_per_value=first.shape[-1], inplace=True, place=Place.DEVICE)
+    width = first.bytes_per_value
+    return Node(first.shape, (first, *others), bytes_per_value=width, inplace=True, place=Place.DEVICE)
 
 
 def view(node: Node, shape: tuple[int, ...] = ()) -> Node:
     """A node that reads another's storage."""
     root = node.view_of or node
-    return Node(shape or node.shape[:-1], (node,), place=root.place, view_of=root)
+    return Node(shape or node.shape, (node,), place=root.place, view_of=root)
 
 
 def stored(sources: Sequence[Node] = ()) -> Node:

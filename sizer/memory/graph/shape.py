@@ -14,7 +14,7 @@ FUSED_ROLES = {Role.GATE_UP, Role.SHARED_GATE_UP}
 class Experts(NamedTuple):
     """A layer's routed experts: how many, how many a token uses, their width, whether they are gated."""
 
-    count: int
+    total: int
     active: int
     width: int
     gated: bool
@@ -52,7 +52,7 @@ class Step(NamedTuple):
     """The step that a server reserves for: tokens of a micro-batch, sequences in it, rows of logits, and the cache.
 
     `cells` are those of a full cache (one stream's), `window_cells` those of layers with a window. `streams` are the
-    sequences with a cache of their own. `mask_bytes` is 4 where the mask is made in 32 bits and converted on the device.
+    sequences with a cache of their own. `mask_bytes` is 4 where the mask is made in 32 bits.
     """
 
     tokens: int

@@ -111,14 +111,14 @@ def layer_mixers(layer: int, shapes: Shapes, meta: Metadata) -> tuple[Mixer, ...
         return (Mixer(MixerKind.RECURRENT, heads=width // head, state_elements=state),)
     if "ssm_conv1d_q" in names:
         heads, head = meta.size("attention.head_count", layer), meta.size("kda.head_dim", minimum=1)
-        convolution = 3 * max(meta.size("ssm.conv_kernel") - 1, 0) * heads * head
+        convolution = 3 * meta.size("ssm.conv_kernel") * heads * head
         return (Mixer(MixerKind.LINEAR, heads=heads, state_elements=convolution + head * head * heads),)
     mixers = []
     delta_net = "ssm_conv1d" in names and bool(names & _DELTA_NET)
     if "ssm_conv1d" in names:
         mixers.append(_ssm(meta, MixerKind.LINEAR if delta_net else MixerKind.SSM))
     if "shortconv.conv" in names:
-        state = meta.size("embedding_length") * max(meta.size("shortconv.l_cache") - 1, 0)
+        state = meta.size("embedding_length") * meta.size("shortconv.l_cache")
         mixers.append(Mixer(MixerKind.CONV, state_elements=state))
     if names & _ATTENTION and not delta_net:
         mixers.append(_attention(layer, shapes, meta))
@@ -131,7 +131,7 @@ def _ssm(meta: Metadata, kind: MixerKind) -> Mixer:
     """Mamba's state, or a delta net's: the recurrent state and the convolution's last inputs."""
     inner, state = meta.size("ssm.inner_size"), meta.size("ssm.state_size")
     channels = inner + 2 * meta.size("ssm.group_count", default=0) * state
-    convolution = max(meta.size("ssm.conv_kernel") - 1, 0) * channels
+    convolution = meta.size("ssm.conv_kernel") * channels
     return Mixer(kind, heads=meta.size("ssm.time_step_rank", default=0), state_elements=state * inner + convolution)
 
 

@@ -1,0 +1,53 @@
+"""How the engines that share ggml reserve their compute buffers and caches: rows of `data/graph_rules.csv`."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import NamedTuple
+
+from sizer.engine.releases import rule_in_force, rules
+
+
+class GraphRule(NamedTuple):
+    """One release of one engine.
+
+    `logits` is slots (rows for as many sequences as there are slots) or chunk (for every token of the micro-batch).
+    `mask_bytes` is a cell's width in the mask that the host writes, `embedding_inputs` how many forms of a prompt are
+    laid out, `value_ids` whether cached values are written by row ids. `flash_attention` and `unified` (one cache for
+    all sequences) are the defaults; `window_cache` is cells (the window, the micro-batch and padding) or whole.
+    `server_slots` are those of the server where nothing is said. `basis` says whether it was read or fitted.
+    """
+
+    engine: str
+    logits: str
+    mask_bytes: int
+    embedding_inputs: int
+    value_ids: bool
+    flash_attention: bool
+    unified: bool
+    window_cache: str
+    server_slots: int
+    basis: str
+    source: str
+
+
+@cache
+def graph_rule(engine: str, version: str = "", date: str = "") -> GraphRule | None:
+    """The rule in force for an engine's version or date, None for engines that reserve no ggml graph."""
+    table = rules("graph_rules.csv", "engine")
+    if engine not in table:
+        return None
+    row = rule_in_force(table[engine], version, date)
+    return GraphRule(
+        engine=engine,
+        logits=row["logits"],
+        mask_bytes=int(row["mask_bytes"]),
+        embedding_inputs=int(row["embedding_inputs"]),
+        value_ids=row["value_ids"] == "yes",
+        flash_attention=row["flash_attention"] == "yes",
+        unified=row["unified"] == "yes",
+        window_cache=row["window_cache"],
+        server_slots=int(row["server_slots"]),
+        basis=row["basis"],
+        source=row["source"],
+    )

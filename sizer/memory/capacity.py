@@ -1,0 +1,93 @@
+"""What an engine that allocates ahead reserves, and what that holds: tokens of cache, and sequences of a length."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from sizer.memory.case import Case, blocks, cache_plan
+from sizer.memory.records import Share
+from sizer.memory.shard import rank_token_bytes
+from sizer.memory.shares import device_fraction
+
+MOST_TOKENS = 2**30
+"""A cache that holds more tokens than this does not grow with them: it is told in sequences."""
+
+
+class Reservation(NamedTuple):
+    """Bytes reserved on all devices, tokens of cache that they hold (None: no pool), and sequences of the workload."""
+
+    reserved_bytes: int | None
+    kv_capacity_tokens: int | None
+    max_sequences: int | None
+
+
+def reservation(case: Case, shares: Sequence[Share]) -> Reservation:
+    """What the devices reserve ahead and hold; sequences alone for engines that take memory as needed.
+
+    Ranks that share layers hold the same tokens each: the capacity is one rank's room over one rank's bytes a token.
+    Devices with layers of their own pool their rooms; copies of the model add their capacities.
+    """
+    if not case.architecture.layers or any(share.available_bytes is None for share in shares):
+        return Reservation(None, None, None)
+    rooms = [_room(case, share) for share in shares]
+    if case.ranks > 1 or len(shares) == 1:
+        room_bytes, copies = min(rooms), 1
+    elif case.parallelism.value == "data":
+        room_bytes, copies = min(rooms), len(shares)
+    else:
+        room_bytes, copies = sum(rooms), 1
+    sequences = _sequences(case, room_bytes) * copies
+    if device_fraction(case) is None:
+        return Reservation(None, None, sequences)
+    reserved = sum(share.total_bytes - share.cache_bytes for share in shares) + sum(rooms)
+    tokens = case.options.cache_tokens or _tokens(case, room_bytes)
+    return Reservation(reserved, None if tokens is None else tokens * copies, sequences)
+
+
+def _room(case: Case, share: Share) -> int:
+    """Bytes of a device that are left for the cache, as its engine reserves."""
+    if case.options.cache_bytes is not None:
+        return case.options.cache_bytes
+    available, fraction = share.available_bytes or 0, device_fraction(case)
+    fixed = share.total_bytes - share.cache_bytes
+    if case.engine.profile == "static":
+        fixed -= share.compute_bytes + share.graphs_bytes
+    if fraction is not None and case.engine.allocates == "fraction_of_free":
+        return int(max(0, available - fixed) * fraction)
+    if fraction is not None and case.engine.allocates == "fraction_of_device_for_cache":
+        return max(0, min(available - fixed, int(available * fraction)))
+    return max(0, available - fixed)
+
+
+def _tokens(case: Case, room_bytes: int) -> int | None:
+    """Tokens of cache in a room, in whole blocks: those of one long sequence, less what does not grow.
+
+    Where no layer's cache grows with the context there is no pool of tokens: None.
+    """
+    plan = cache_plan(case)
+    block = case.options.cache_block_tokens or case.engine.kv_block_tokens
+    length = max(case.workload.context_tokens, block)
+    base, grown = rank_token_bytes(case, plan, length), rank_token_bytes(case, plan, length + 1024 * block)
+    per_block = (grown - base) / 1024
+    if per_block <= 0:
+        return None
+    if base > room_bytes:
+        return _within(case, room_bytes, length, block)
+    return blocks(length, block) + int((room_bytes - base) // per_block) * block
+
+
+def _within(case: Case, room_bytes: int, length: int, block: int) -> int:
+    """Tokens where not even one sequence of the workload's length fits."""
+    plan, low, high = cache_plan(case), 0, length // block
+    while low < high:
+        middle = (low + high + 1) // 2
+        fits = rank_token_bytes(case, plan, middle * block) <= room_bytes
+        low, high = (middle, high) if fits else (low, middle - 1)
+    return low * block
+
+
+def _sequences(case: Case, room_bytes: int) -> int:
+    """Sequences of the workload's context in a room, at most those that one step may have."""
+    one = rank_token_bytes(case, cache_plan(case), cache_plan(case).tokens)
+    return min(MOST_TOKENS, room_bytes // one) if one else MOST_TOKENS

@@ -1,0 +1,133 @@
+"""What placement looks at, in one record, and how the engine of a case runs it: slots, micro-batch, cache."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from sizer.cache_formats import CacheFormat, cache_format
+from sizer.device.records import Device, Target, is_cpu
+from sizer.engine.graph_rules import GraphRule, graph_rule
+from sizer.engine.memory_rules import EngineMemory
+from sizer.engine.options import NO_OPTIONS, EngineOptions
+from sizer.memory.cache import CELL_PADDING, CachePlan
+from sizer.model.architecture import Architecture
+from sizer.model.stored import Stored
+from sizer.workload import Split, Workload
+
+TYPE_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """Everything that placement looks at, in one record; `options` are what the engine's own flags said.
+
+    `engine_date` (ISO) says which release ran where no version does.
+    """
+
+    architecture: Architecture
+    stored: Stored
+    workload: Workload
+    target: Target
+    engine: EngineMemory
+    parallelism: Split
+    can_offload: bool
+    experts_first: bool
+    options: EngineOptions = NO_OPTIONS
+    engine_date: str = ""
+
+    @property
+    def devices(self) -> tuple[Device, ...]:
+        """All devices of the target, equal ones repeated, unlike ones after them."""
+        return (self.target.device,) * self.target.count + self.target.others
+
+    @property
+    def on_cpu(self) -> bool:
+        """Whether the model runs on a CPU, out of the system's memory."""
+        return is_cpu(self.target.device)
+
+    @property
+    def ranks(self) -> int:
+        """Devices that share each layer."""
+        if self.options.tensor_parallel:
+            return min(self.options.tensor_parallel, len(self.devices))
+        return len(self.devices) if self.parallelism.within_layers else 1
+
+    @property
+    def graph(self) -> GraphRule | None:
+        """How the engine reserves ggml's buffers, None where it has none."""
+        return graph_rule(self.engine.engine, self.options.version, self.engine_date)
+
+    @property
+    def sequences(self) -> int:
+        """Sequences that the run makes room for."""
+        return self.options.max_sequences or self.workload.batch_size
+
+    @property
+    def flash_attention(self) -> bool:
+        """Whether attention keeps no scores: as the flags say, else the engine's default."""
+        asked = self.options.flash_attention
+        if asked is not None:
+            return asked
+        return self.graph is None or self.graph.flash_attention
+
+    @property
+    def step_tokens(self) -> int:
+        """Tokens of one step while prompts are read (llama.cpp's micro-batch)."""
+        chunk = self.options.prefill_chunk_tokens or self.engine.prefill_chunk_tokens or self.workload.prompt_tokens
+        return max(1, chunk)
+
+
+def formats(case: Case) -> tuple[CacheFormat, CacheFormat]:
+    """The formats of keys and values: as the flags say, else the workload's."""
+    usual = cache_format(case.workload.kv_precision)
+    k_name, v_name = case.options.k_cache_type, case.options.v_cache_type
+    return _format(k_name, usual), _format(v_name, usual)
+
+
+def _format(name: str, usual: CacheFormat) -> CacheFormat:
+    return usual if name in {"", "auto"} else cache_format(name)
+
+
+def cache_plan(case: Case, workload: Workload | None = None) -> CachePlan:
+    """How the case keeps its cache, or how it would keep that of another workload."""
+    work = workload or case.workload
+    k_format, v_format = formats(case)
+    conv_bytes, state_bytes = state_widths(case)
+    drops = case.engine.conv_columns == "kernel-1"
+    rule = case.graph
+    if rule is None:
+        sequences = case.options.max_sequences if workload is None and case.engine.cache_grows else None
+        count = sequences or work.batch_size
+        tokens = blocks(work.context_tokens, case.options.cache_block_tokens or case.engine.kv_block_tokens)
+        window = case.engine.window_cache
+        return CachePlan(
+            count, count, tokens, case.step_tokens, k_format, v_format, window, state_bytes, conv_bytes, drops,
+            case.engine.cache_copies,
+        )  # fmt: skip
+    sequences = case.options.max_sequences or work.batch_size
+    unified = rule.unified if case.options.unified_cache is None else case.options.unified_cache
+    total = case.options.context_tokens or work.context_tokens * work.batch_size
+    streams = 1 if unified or sequences == 1 else sequences
+    tokens = blocks(math.ceil(total / streams), CELL_PADDING)
+    window = "whole" if case.options.whole_window_cache else rule.window_cache
+    step = min(case.step_tokens, tokens * streams)
+    return CachePlan(sequences, streams, tokens, step, k_format, v_format, window, state_bytes, conv_bytes, True)
+
+
+def blocks(tokens: int, block_tokens: int) -> int:
+    """Tokens rounded up to whole blocks."""
+    return -(-tokens // block_tokens) * block_tokens
+
+
+def state_widths(case: Case) -> tuple[int, int]:
+    """Bytes of a convolution's value and of a recurrent state's: the engine's rule, the flags or the config say."""
+    width = case.engine.state_bytes_per_value
+    if case.engine.state_type == "fp32":
+        return width, 4
+    config = case.architecture.config
+    text = config.get("text_config") if isinstance(config.get("text_config"), dict) else config
+    named = case.options.state_dtype or (text or config).get("mamba_ssm_dtype")
+    if case.engine.state_type == "config" and named:
+        return width, TYPE_BYTES.get(str(named).removeprefix("torch."), width)
+    return width, width

@@ -1,0 +1,133 @@
+"""Working memory of each kind of engine: a reserved graph, a profile run, or the widest step of the workload."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from sizer.memory.activations import activation_values_per_token
+from sizer.memory.cache import CachePlan
+from sizer.memory.case import Case
+from sizer.memory.graph.decoder import PIPELINE_COPIES, Buffers, Part, compute_buffers
+from sizer.memory.graph.shape import ModelShape, Step, model_shape
+from sizer.model.architecture import Module
+from sizer.units import GIB
+
+LARGE_CARD_BYTES, SMALLER_CARD_BYTES = 160 * GIB, 70 * GIB
+GREEDY_CARDS = ("a100", "gb10")
+"""Cards whose memory would allow the larger step and that vLLM gives the smaller: arg_utils.py."""
+
+
+def graph_buffers(case: Case, plan: CachePlan, part: Part) -> Buffers:
+    """What an engine on ggml reserves on a device and on the host for one part of a model."""
+    model = model_shape(case.architecture)
+    return compute_buffers(model, graph_step(case, plan, model), part)
+
+
+def graph_step(case: Case, plan: CachePlan, model: ModelShape) -> Step:
+    """The step that the engine reserves for: a whole micro-batch over a full cache, whatever the prompt."""
+    rule = case.graph
+    assert rule is not None
+    tokens = min(plan.step_tokens, plan.tokens * plan.streams)
+    tokens = -(-tokens // plan.sequences) * plan.sequences
+    windows = [layer.mixer for layer in model.layers if layer.mixer and layer.mixer.window_tokens is not None]
+    widths = [layer.mixer.kv_heads * layer.mixer.v_head_dim for layer in model.layers if layer.mixer]
+    slots = rule.logits == "slots" and not case.options.logits_all
+    return Step(
+        tokens=tokens,
+        sequences=plan.sequences,
+        outputs=min(tokens, plan.sequences) if slots else tokens,
+        cells=plan.tokens,
+        window_cells=max((plan.layer_tokens(mixer) for mixer in windows), default=0),
+        streams=plan.streams,
+        flash_attention=case.flash_attention,
+        mask_bytes=rule.mask_bytes if case.flash_attention else 4,
+        embedding_inputs=rule.embedding_inputs,
+        value_ids=max(widths, default=1) if rule.value_ids else 1,
+    )
+
+
+def whole_part(case: Case) -> Part:
+    """The whole model on one kind of place: the CPU alone, or a device."""
+    return Part(0, case.architecture.num_layers, True, copies=pipeline_copies(case), on_host=case.on_cpu)
+
+
+def pipeline_copies(case: Case) -> int:
+    """How often inputs are kept where whole layers lie on several devices that work as a pipeline."""
+    many = len(case.devices) > 1 and case.parallelism.whole_layers
+    return PIPELINE_COPIES if many and not case.options.cache_on_host and not case.options.tensor_overrides else 1
+
+
+def largest_expert_bytes(case: Case) -> int:
+    """The largest expert stack of one layer: what passes through the card where experts lie on the host."""
+    return max(
+        (
+            entry.size_bytes // entry.tensor.copies
+            for entry in case.stored.tensors
+            if entry.tensor.module is Module.EXPERT_STACK and len(entry.tensor.shape) > 2
+        ),
+        default=0,
+    )
+
+
+class ProfileRun(NamedTuple):
+    """The step that vLLM and SGLang measure before they reserve their cache: tokens scheduled and sequences."""
+
+    tokens: int
+    sequences: int
+
+
+def profile_run(case: Case) -> ProfileRun:
+    """What the engine profiles: as the flags say, else its defaults for the card (vLLM's arg_utils.py)."""
+    memory_bytes, device = case.target.device.memory_bytes or 0, case.target.device
+    greedy = any(device.key.startswith(name) for name in GREEDY_CARDS)
+    tokens, sequences = case.engine.prefill_chunk_tokens or 2048, 256
+    if case.engine.profile == "by card" and memory_bytes >= LARGE_CARD_BYTES:
+        tokens, sequences = 16_384, 1024
+    elif case.engine.profile == "by card" and memory_bytes >= SMALLER_CARD_BYTES and not greedy:
+        tokens, sequences = 8192, 1024
+    return ProfileRun(case.options.batch_tokens or tokens, case.options.max_sequences or sequences)
+
+
+def profile_bytes(case: Case) -> int:
+    """The peak of the profile run on one rank: the widest layer over all tokens, or the sampler over all sequences."""
+    run = profile_run(case)
+    values = activation_values_per_token(case.architecture, case.engine.layer_code, case.ranks)
+    values += _expert_values(case)
+    layers = run.tokens * values * case.engine.activation_bytes_per_value
+    sampler = run.sequences * case.architecture.vocab_size * case.engine.sampler_bytes_per_value
+    hidden = run.tokens * case.architecture.hidden_size * case.engine.activation_bytes_per_value
+    return max(layers, sampler + hidden)
+
+
+def _expert_values(case: Case) -> int:
+    """Values a token that a fused expert kernel holds beside its product: one hidden vector for each active expert."""
+    active = case.architecture.active_experts or 0
+    return active * case.architecture.hidden_size if case.architecture.experts else 0
+
+
+def graphs_bytes(case: Case) -> int:
+    """What captured CUDA graphs take of one device, by layer; none in eager mode."""
+    if case.options.graphs is False or not case.engine.graph_bytes_per_layer or case.on_cpu:
+        return 0
+    return case.engine.graph_bytes_per_layer * case.architecture.num_layers
+
+
+def rotary_bytes(case: Case) -> int:
+    """Cosines and sines of every position in 16 bits, one table for each kind of attention."""
+    positions = case.options.context_tokens or case.architecture.max_context_tokens or 0
+    dims = {mixer.qk_head_dim for mixer in case.architecture.mixer_counts if mixer.kv_heads}
+    return sum(positions * dim * 2 for dim in dims)
+
+
+def padded_bytes(case: Case) -> int:
+    """What kernels pad MXFP4 experts by: both sides of each matrix to whole tiles (gpt-oss on vLLM)."""
+    tile = case.engine.mxfp4_tile
+    if not tile or case.stored.precision != "mxfp4":
+        return 0
+    extra = 0
+    for entry in case.stored.tensors:
+        shape = entry.tensor.shape
+        if entry.tensor.module is Module.EXPERT_STACK and len(shape) > 2 and entry.format.startswith("mxfp4"):
+            rows, columns = (-(-side // tile) * tile for side in shape[-2:])
+            extra += int(entry.size_bytes * (rows * columns / (shape[-2] * shape[-1]) - 1))
+    return extra
