@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sizer.bench.public import Benchmark
     from sizer.device.machine import Machine
+    from sizer.device.records import Target
 
 Say = Callable[[str], None]
 
@@ -44,7 +45,44 @@ def probe(*, fresh: bool = False, flops: bool = False, seconds: float = 4.0, bac
 
     machine = detect()
     document = probed(machine, fresh=fresh, flops=flops, seconds=seconds, backend=backend)
-    return {"schema_version": 1, "machine": described(machine, this_target(machine=machine)), **document}
+    return told(machine, this_target(machine=machine), document)
+
+
+def told(machine: Machine, target: Target, document: dict[str, Any]) -> dict[str, Any]:
+    """A machine and its probe as one document: each fact with its source, what is not known, what does not add up."""
+    from sizer.device.known import knowledge
+
+    known = knowledge(machine, target, document)
+    return {
+        "schema_version": 1,
+        "machine": described(machine, target),
+        "facts": [fact._asdict() for fact in known.facts],
+        "unknown": [unknown._asdict() for unknown in known.unknown],
+        "doubts": list(machine.doubts),
+        "table_line": known.table_line,
+        **document,
+    }
+
+
+def report() -> str:
+    """This machine as its tools print it, without host and user names, serial numbers and UUIDs: for a bug report."""
+    from sizer.device.detect import detect, this_target
+    from sizer.device.edge import Edge
+    from sizer.device.recorded import Recorder, personal_names, written
+    from sizer.units import GB, GIB
+
+    edge, recorder = Edge(), Recorder()
+    machine = detect(recorder.listen(edge))
+    device = this_target(machine=machine).device
+    rate, size = device.bandwidth_bytes_per_s, device.memory_bytes
+    expect = {
+        "device": device.key,
+        "kind": device.kind,
+        "memory_gib": round(size / GIB, 2) if size else None,
+        "bandwidth_gbs": round(rate / GB, 1) if rate else None,
+    }
+    about = f"{machine.os}, {machine.cpu}, by sizer probe --report"
+    return written(recorder, edge, expect, about, personal_names(edge.environment))
 
 
 def probed(
@@ -69,7 +107,7 @@ def probed(
     return {**document, "notes": notes, "cached": False, "age_s": 0.0}
 
 
-def described(machine: Machine, target: Any) -> dict[str, Any]:
+def described(machine: Machine, target: Target) -> dict[str, Any]:
     """The machine for JSON, with the key of the device that an estimate takes for it."""
     from dataclasses import asdict
 

@@ -39,11 +39,12 @@ def linux(edge: Edge) -> Machine:
     installed = from_dmidecode(edge.run(["dmidecode", "-t", "17"]))
     vendor = edge.read("/sys/class/dmi/id/sys_vendor")
     product = _board(edge)
-    machine = _cpu(edge, facts, f"{vendor} {product}")
+    machine, fast = _cpu(edge, facts, f"{vendor} {product}"), _fast_cpus(edge)
     return replace(
         machine,
         os="Android" if is_android(edge) else "Linux",
-        fast_cores=_fast_cores(edge),
+        fast_cores=_count_cores(edge, fast) or None,
+        fast_cpus=tuple(sorted(fast)),
         usable_cores=usable_cores(edge, machine.threads),
         cache_bytes=_last_cache(edge),
         memory_bytes=limit if limited else physical,
@@ -162,12 +163,12 @@ def _nodes(edge: Edge) -> Iterator[tuple[int, bool]]:
             yield total, bool(edge.read(f"{base}/cpulist")) or not edge.exists(f"{base}/cpulist")
 
 
-def _fast_cores(edge: Edge) -> int | None:
-    """Cores of the fastest kind where there are two or more: by Intel's `cpu_core` list, else by the kernel's capacity,
+def _fast_cpus(edge: Edge) -> set[int]:
+    """CPUs of the fastest kind where there are two or more: by Intel's `cpu_core` list, else by the kernel's capacity,
     else by the highest clock. None where all are alike or nothing tells."""
     performance = edge.read("/sys/devices/cpu_core/cpus")
     if performance and edge.read("/sys/devices/cpu_atom/cpus"):
-        return _count_cores(edge, _listed(performance))
+        return _listed(performance)
     for name in ("cpu_capacity", "cpufreq/cpuinfo_max_freq"):
         told: dict[int, int] = {}
         for path in edge.glob(f"/sys/devices/system/cpu/cpu[0-9]*/{name}"):
@@ -178,8 +179,8 @@ def _fast_cores(edge: Edge) -> int | None:
         # Favoured cores of one kind differ by a few percent; kinds differ by a fifth and more.
         fast = {cpu for cpu, value in told.items() if value > 0.8 * max(told.values())}
         if told and len(fast) < len(told):
-            return _count_cores(edge, fast)
-    return None
+            return fast
+    return set()
 
 
 def _count_cores(edge: Edge, cpus: set[int]) -> int:

@@ -111,6 +111,22 @@ def processors() -> tuple[int | None, int | None]:
         return None, None
 
 
+def read_file(path: Path) -> str:
+    """A file's text without what pads it, empty where it cannot be read."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").strip("\0\n ")
+    except OSError:
+        return ""
+
+
+def is_there(path: Path) -> bool:
+    """Whether there is such a file or folder."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
 def _system() -> str:
     import platform
 
@@ -148,20 +164,16 @@ class Edge:
     memory: Callable[[], tuple[int | None, int | None]] = system_memory
     processors: Callable[[], tuple[int | None, int | None]] = processors
     architecture: str = field(default_factory=_architecture)
+    read_file: Callable[[Path], str] = read_file
+    is_there: Callable[[Path], bool] = is_there
 
     def read(self, path: str) -> str:
         """A file's text, empty where it cannot be read."""
-        try:
-            return (self.root / path.lstrip("/")).read_text(encoding="utf-8", errors="replace").strip("\0\n ")
-        except OSError:
-            return ""
+        return self.read_file(self.root / path.lstrip("/"))
 
     def exists(self, path: str) -> bool:
         """Whether there is such a file or folder."""
-        try:
-            return (self.root / path.lstrip("/")).exists()
-        except OSError:
-            return False
+        return self.is_there(self.root / path.lstrip("/"))
 
     def target(self, path: str) -> str:
         """What a link points at, all links followed, as text; the path itself where it is none."""

@@ -41,13 +41,13 @@ class Machine:
     """This machine as a program in it sees it.
 
     `memory_bytes` is the smaller of the physical memory and the container's limit, `available_bytes` what is free of
-    it. `cores` are physical, of which `fast_cores` are the fast kind where there are two; `threads` are logical;
-    `usable_cores` is what affinity and the container's quota leave. `numa_nodes_bytes` is the memory of each node with
-    CPUs, `memory_only_nodes_bytes` of each without (HBM, CXL, a GPU's). `mem_channels` (of 64 bits) and `mem_mts` are
-    the installed modules where they can be read, `mem_modules` how many there are, `mem_type` what kind. `product` is
-    the board's or the cloud's name for it, `wired_limit_bytes` Apple's limit on GPU memory where one was set, `npus`
-    the neural processors that the system names, `hidden` what the environment hides. `evidence` says who told what,
-    `doubts` says where two sources differ, and what does not answer.
+    it. `cores` are physical, of which `fast_cores` are the fast kind where there are two (`fast_cpus` by number);
+    `threads` are logical; `usable_cores` is what affinity and the container's quota leave.
+    `numa_nodes_bytes` is the memory of each node with CPUs, `memory_only_nodes_bytes` of each without (HBM, CXL, a
+    GPU's). `mem_channels` (of 64 bits) and `mem_mts` are the installed modules where they can be read, `mem_modules`
+    how many there are, `mem_type` what kind. `product` is the board's or the cloud's name for it, `wired_limit_bytes`
+    Apple's limit on GPU memory where one was set, `npus` the neural processors that the system names, `hidden` what the
+    environment hides. `evidence` says who told what, `doubts` where two sources differ, and what does not answer.
     """
 
     os: str
@@ -59,6 +59,7 @@ class Machine:
     sockets: int = 1
     cores: int | None = None
     fast_cores: int | None = None
+    fast_cpus: tuple[int, ...] = ()
     threads: int | None = None
     usable_cores: float | None = None
     instruction_sets: tuple[str, ...] = ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 # A pass takes far less; a team that does not meet in this time has been interrupted.
 LONGEST_WAIT_S = 60.0
@@ -17,16 +17,18 @@ class Team:
     """`size` threads, the caller among them. `run(work)` calls `work(rank, size)` in each and waits for all.
 
     Threads are pinned where the system lets a thread choose (Linux), spread evenly over the CPUs that this process may
-    use; the caller's own affinity is put back by `close`.
+    use, or over those `among` them; the caller's own affinity is put back by `close`. Elsewhere (macOS, Windows) the
+    system places them.
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, among: Collection[int] = ()) -> None:
         self.size = size
         self._work: Work | None = None
         self._errors: list[BaseException] = []
         self._start = threading.Barrier(size)
         self._finish = threading.Barrier(size)
         self._own = _affinity()
+        self._cpus = sorted(self._own.intersection(among) or self._own)
         self._threads = [threading.Thread(target=self._serve, args=(rank,), daemon=True) for rank in range(1, size)]
         for thread in self._threads:
             thread.start()
@@ -69,8 +71,8 @@ class Team:
             self._errors.append(error)
 
     def _pin(self, rank: int) -> None:
-        if self._own:
-            cpus = sorted(self._own)
+        cpus = self._cpus
+        if cpus:
             cpu = cpus[rank * len(cpus) // self.size] if self.size <= len(cpus) else cpus[rank % len(cpus)]
             _settle(threading.get_native_id(), {cpu})
 

@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sizer.device import probe_gpu
 from sizer.device.bandwidth_loops import Kernel, Memory, make_memory
@@ -29,14 +29,21 @@ MEMORY_SHARE = 0.5
 BUSY_LOAD = 0.3
 
 
+# Under load clocks rise for up to a second (power-saving laptops): what is measured before is not the machine.
+WARM_UP_S = 1.0
+ALL_CORES, FAST_CORES = "all", "fast"
+"""Where threads were placed: over all CPUs, or over the fast ones of a processor that has two kinds."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """The best pass of one kernel at one number of threads."""
+    """The best pass of one kernel at one number of threads on one set of cores."""
 
     kernel: str
     backend: str
     threads: int
     bytes_per_s: float
+    cores: str = ALL_CORES
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +81,7 @@ def run(machine: Machine, flops: bool = False, seconds: float = 4.0, backend: st
     notes = list(_busy(machine))
     array_bytes, note = array_size(machine)
     notes.extend([note] if note else [])
-    rates = sweep(array_bytes, thread_counts(machine), seconds, backend)
+    rates = sweep(array_bytes, placements(machine), seconds, backend)
     gpus, gpu_notes = probe_gpu.bandwidths(machine)
     flop_rates, flop_notes = probe_gpu.flop_rates(machine) if flops else ((), ())
     return Probe(
@@ -121,28 +128,59 @@ def thread_counts(machine: Machine) -> tuple[int, ...]:
     return tuple(sorted(counts))
 
 
-def sweep(array_bytes: int, counts: tuple[int, ...], seconds: float, backend: str = "") -> tuple[Rate, ...]:
-    """Best rate of every kernel at every number of threads. Rounds go over all of them in turn, so that a disturbance
-    of a second or two does not fall on one alone."""
+class Placement(NamedTuple):
+    """How many threads, and on which CPUs: none named are all."""
+
+    threads: int
+    cores: str = ALL_CORES
+    cpus: tuple[int, ...] = ()
+
+
+def placements(machine: Machine) -> tuple[Placement, ...]:
+    """Every number of threads on all cores; and on the fast ones alone where there are two kinds and threads can be
+    pinned: which set reaches most is found, not assumed."""
+    counts = thread_counts(machine)
+    fast = machine.fast_cores or 0
+    everywhere = {*counts, *([fast] if 0 < fast <= counts[-1] else [])}
+    found = [Placement(count) for count in sorted(everywhere)]
+    if machine.fast_cpus and hasattr(os, "sched_setaffinity"):
+        some = {fast, len(machine.fast_cpus), *(count for count in counts if count <= fast)}
+        found += [Placement(count, FAST_CORES, machine.fast_cpus) for count in sorted(some) if 0 < count <= counts[-1]]
+    return tuple(found)
+
+
+def sweep(array_bytes: int, places: tuple[Placement, ...], seconds: float, backend: str = "") -> tuple[Rate, ...]:
+    """Best rate of every kernel at every placement. Rounds go over all of them in turn, so that a disturbance of a
+    second or two does not fall on one alone; before them the widest team works until the clocks have risen."""
     memory = make_memory(array_bytes, backend)
-    best: dict[tuple[int, str], float] = {}
-    teams = [Team(count) for count in counts]
+    best: dict[tuple[str, int, str], float] = {}
+    teams = [Team(place.threads, place.cpus) for place in places]
     try:
         for team in teams:
             team.run(memory.touch)
+        _warm_up(max(teams, key=lambda team: team.size), memory, min(WARM_UP_S, seconds))
         deadline = time.perf_counter() + seconds
         for number in _rounds(deadline):
-            for team in teams:
+            for place, team in zip(places, teams, strict=True):
                 for kernel in memory.kernels:
                     taken_s = _timed(team, memory, kernel)
                     if number:  # the first pass warms up
-                        case = (team.size, kernel.name)
+                        case = (place.cores, place.threads, kernel.name)
                         best[case] = max(best.get(case, 0.0), kernel.arrays_moved * array_bytes / taken_s)
     finally:
         for team in teams:
             team.close()
         memory.close()
-    return tuple(Rate(name, memory.backend, threads, rate) for (threads, name), rate in sorted(best.items()))
+    return tuple(
+        Rate(name, memory.backend, threads, rate, cores) for (cores, threads, name), rate in sorted(best.items())
+    )
+
+
+def _warm_up(team: Team, memory: Memory, seconds: float) -> None:
+    deadline = time.perf_counter() + seconds
+    while time.perf_counter() < deadline:
+        for kernel in memory.kernels:
+            _timed(team, memory, kernel)
 
 
 def _rounds(deadline: float) -> Iterator[int]:
@@ -158,11 +196,25 @@ def _timed(team: Team, memory: Memory, kernel: Kernel) -> float:
     return time.perf_counter() - started
 
 
+def _load() -> float:
+    """Programs that want to run, on average over the last minute; Windows counts none, psutil imitates it there."""
+    if hasattr(os, "getloadavg"):
+        return os.getloadavg()[0]
+    import psutil
+
+    return float(psutil.getloadavg()[0])
+
+
 def _busy(machine: Machine) -> Iterator[str]:
     cores = machine.usable_cores or machine.threads or 1
-    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    load = _load()
     if load > BUSY_LOAD * cores:
         yield f"other programs are running (load {load:.1f} on {cores:g} cores): an idle machine may reach more"
+    if machine.low_power:
+        yield "the machine is in its low-power mode: it reaches more without"
+    if machine.memory_only_nodes_bytes:
+        size = sum(machine.memory_only_nodes_bytes) / GIB
+        yield f"{size:.4g} GiB of the memory belong to no CPU (HBM, CXL or a GPU's): the rate is that of the CPUs' own"
 
 
 def measure_once(machine: Machine, seconds: float = 1.5) -> bool:

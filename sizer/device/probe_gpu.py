@@ -46,16 +46,35 @@ def bandwidths(machine: Machine) -> tuple[tuple[GpuRate, ...], tuple[str, ...]]:
     places = accelerators(torch)
     if not places:
         return (), ("a GPU is here, but this build of torch does not use it: its bandwidth is not measured",)
-    return tuple(rate for place in places for rate in _gpu_bandwidth(torch, place)), ()
+    rates: list[GpuRate] = []
+    notes: list[str] = []
+    for place in places:
+        found, fault = _tried(torch, place, machine)
+        rates.extend(found)
+        notes.extend([fault] if fault else [])
+    return tuple(rates), tuple(notes)
+
+
+def _tried(torch: Any, place: str, machine: Machine) -> tuple[tuple[GpuRate, ...], str]:
+    """One accelerator's rates, or why there are none: no memory is left on it, or its driver refuses."""
+    try:
+        return _gpu_bandwidth(torch, place, machine), ""
+    except RuntimeError as error:
+        first_line = next(iter(str(error).splitlines()), type(error).__name__)
+        return (), f"{_name(torch, place, machine)} could not be measured: {first_line[:200]}"
 
 
 def accelerators(torch: Any) -> tuple[str, ...]:
-    """torch's names of the accelerators that it can use."""
-    if torch.cuda.is_available():
-        return tuple(f"cuda:{number}" for number in range(torch.cuda.device_count()))
-    if getattr(torch, "xpu", None) is not None and torch.xpu.is_available():
-        return tuple(f"xpu:{number}" for number in range(torch.xpu.device_count()))
-    return ("mps",) if torch.backends.mps.is_available() else ()
+    """torch's names of the accelerators that it can use: `cuda` is NVIDIA's and, in builds for ROCm, AMD's."""
+    found: list[str] = []
+    for kind in ("cuda", "xpu"):
+        library = getattr(torch, kind, None)
+        if library is not None and library.is_available():
+            found.extend(f"{kind}:{number}" for number in range(library.device_count()))
+    backends = getattr(torch, "backends", None)
+    if not found and backends is not None and hasattr(backends, "mps") and backends.mps.is_available():
+        found.append("mps")
+    return tuple(found)
 
 
 def _torch() -> Any | None:
@@ -66,13 +85,21 @@ def _torch() -> Any | None:
     return torch
 
 
-def _gpu_bandwidth(torch: Any, place: str) -> tuple[GpuRate, ...]:
-    size = GPU_ARRAY_BYTES
-    if place.startswith("cuda"):
-        size = min(size, int(torch.cuda.mem_get_info(place)[0] * GPU_ARRAY_SHARE))
+def _array_bytes(torch: Any, place: str, machine: Machine) -> int:
+    """Bytes of each of three arrays: no more than an eighth of what is free, as its runtime or the system tells."""
+    kind = place.partition(":")[0]
+    try:
+        free = torch.mps.recommended_max_memory() if kind == "mps" else getattr(torch, kind).mem_get_info(place)[0]
+    except (AttributeError, RuntimeError):  # an older torch, or a driver that does not tell
+        free = machine.available_bytes or machine.memory_bytes or GPU_ARRAY_BYTES
+    return min(GPU_ARRAY_BYTES, int(free * GPU_ARRAY_SHARE))
+
+
+def _gpu_bandwidth(torch: Any, place: str, machine: Machine) -> tuple[GpuRate, ...]:
+    size = _array_bytes(torch, place, machine)
     items = size // MIB * MIB // 4
     a, b, c = (torch.ones(items, dtype=torch.float32, device=place) for _ in range(3))
-    name = _name(torch, place)
+    name = _name(torch, place, machine)
     cases: tuple[tuple[str, int, Callable[[], object]], ...] = (
         ("triad", 3, lambda: torch.add(b, c, alpha=3.0, out=a)),
         ("copy", 2, lambda: c.copy_(a)),
@@ -82,12 +109,11 @@ def _gpu_bandwidth(torch: Any, place: str) -> tuple[GpuRate, ...]:
     )
 
 
-def _name(torch: Any, place: str) -> str:
-    if place.startswith("cuda"):
-        return str(torch.cuda.get_device_name(place))
-    if place.startswith("xpu"):
-        return str(torch.xpu.get_device_name(place))
-    return place
+def _name(torch: Any, place: str, machine: Machine) -> str:
+    kind = place.partition(":")[0]
+    if kind == "mps":
+        return machine.gpus[0].name if machine.gpus else place
+    return str(getattr(torch, kind).get_device_name(place))
 
 
 def _best_s(torch: Any, place: str, work: Callable[[], object]) -> float:
@@ -132,7 +158,7 @@ def flop_rates(machine: Machine) -> tuple[tuple[FlopRate, ...], tuple[str, ...]]
 def _products(torch: Any, place: str, machine: Machine) -> tuple[FlopRate, ...]:
     on_cpu = place == "cpu"
     side = CPU_MATRIX if on_cpu else GPU_MATRIX
-    name = machine.cpu if on_cpu else _name(torch, place)
+    name = machine.cpu if on_cpu else _name(torch, place, machine)
     rates = []
     for number_format, kind in (("fp32", torch.float32), ("bf16", torch.bfloat16), ("fp16", torch.float16)):
         a = torch.ones((side, side), dtype=kind, device=place)

@@ -27,7 +27,7 @@ from sizer.device.bandwidth_loops import Kernel, Memory
 from sizer.device.detect import detect, this_target
 from sizer.device.machine import Gpu, Machine
 from sizer.device.pinned_threads import Team
-from sizer.device.probe import Rate, array_size, headline, sweep, thread_counts
+from sizer.device.probe import Placement, Rate, array_size, headline, placements, sweep, thread_counts
 from sizer.errors import BenchmarkFailed, UsageError
 from sizer.units import GB, GIB, MIB
 
@@ -113,7 +113,7 @@ def test_without_numpy_and_torch_memcpy_measures(monkeypatch: pytest.MonkeyPatch
         return real(name, *rest, **more)
 
     monkeypatch.setattr(builtins, "__import__", missing)
-    rates = sweep(4 * MIB, (1, 2), seconds=0.0)
+    rates = sweep(4 * MIB, (Placement(1), Placement(2)), seconds=0.0)
     assert {rate.backend for rate in rates} == {"memcpy"}
     assert headline(rates).bytes_per_s > 0
     with pytest.raises(UsageError, match="not installed"):
@@ -173,6 +173,81 @@ def test_threads_are_swept_up_to_what_may_be_used(facts: dict[str, Any], expecte
     assert thread_counts(machine(**facts)) == expected
 
 
+def test_fast_cores_are_tried_alone_and_with_the_others() -> None:
+    """With two kinds of cores both sets are swept, where threads can be pinned: the figure is the better one's."""
+    hybrid = machine(usable_cores=24.0, cores=16, fast_cores=8, fast_cpus=tuple(range(16)))
+    tried = placements(hybrid)
+    assert {place.threads for place in tried if place.cores == "all"} == {1, 2, 4, 8, 16, 24}
+    if hasattr(os, "sched_setaffinity"):
+        assert {place.threads for place in tried if place.cores == "fast"} == {1, 2, 4, 8, 16}
+        assert all(place.cpus == tuple(range(16)) for place in tried if place.cores == "fast")
+    by_count = placements(machine(usable_cores=10.0, cores=10, fast_cores=6))
+    assert {place.threads for place in by_count} == {1, 2, 4, 6, 8, 10}
+
+
+def test_slow_first_second_is_not_the_figure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that wakes up for a second is measured after it: no pass of that second counts, even the best."""
+    clock = [0.0]
+    speeds: list[tuple[float, float]] = []
+
+    def timed(_team: Team, _memory: Memory, _kernel: Kernel) -> float:
+        taken_s = 0.05 if clock[0] < 1.0 else 0.01
+        speeds.append((clock[0], taken_s))
+        clock[0] += taken_s
+        return taken_s
+
+    monkeypatch.setattr(probe, "_timed", timed)
+    monkeypatch.setattr(probe.time, "perf_counter", lambda: clock[0])
+    rates = sweep(4 * MIB, (Placement(1),), seconds=1.0)
+    assert all(rate.bytes_per_s == pytest.approx({"add": 3, "copy": 2}[rate.kernel] * 4 * MIB / 0.01) for rate in rates)
+    assert sum(started < 1.0 for started, _ in speeds) == 20
+
+
+def test_team_works_where_threads_cannot_be_pinned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without affinity (macOS, Windows) every rank still works once a run."""
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.delattr(os, "sched_setaffinity", raising=False)
+    team, ranks = Team(3, among=(0, 1)), []
+    try:
+        team.run(lambda rank, size: ranks.append((rank, size)))
+    finally:
+        team.close()
+    assert sorted(ranks) == [(0, 3), (1, 3), (2, 3)]
+    assert all(
+        place.cores == "all" for place in placements(machine(usable_cores=8.0, fast_cores=4, fast_cpus=(0, 1, 2, 3)))
+    )
+
+
+@pytest.mark.parametrize("kind", ["cuda", "xpu", "mps"])
+def test_gpu_arrays_leave_most_of_the_memory(kind: str) -> None:
+    """On every kind of accelerator an array takes an eighth of what is free at most, also where nothing tells it."""
+    library = SimpleNamespace(mem_get_info=lambda _: (8 * GIB, 16 * GIB), recommended_max_memory=lambda: 8 * GIB)
+    place = kind if kind == "mps" else f"{kind}:0"
+    here = machine(available_bytes=4 * GIB)
+    assert probe_gpu._array_bytes(SimpleNamespace(**{kind: library}), place, here) == GIB
+    assert probe_gpu._array_bytes(SimpleNamespace(**{kind: SimpleNamespace()}), place, here) == GIB // 2
+
+
+def test_accelerator_that_fails_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A GPU without free memory is said, and the others are still measured."""
+    clock = [0.0]
+    torch = fake_torch(clock)
+    torch.cuda.device_count = lambda: 2
+    real = torch.ones
+
+    def ones(*sizes: Any, device: str, **more: Any) -> Any:
+        if device == "cuda:0":
+            raise RuntimeError("CUDA out of memory.\nTried to allocate 2 GiB")
+        return real(*sizes, **more)
+
+    torch.ones = ones
+    monkeypatch.setattr(probe_gpu, "_torch", lambda: torch)
+    monkeypatch.setattr(probe_gpu.time, "perf_counter", lambda: clock[0])
+    rates, notes = probe_gpu.bandwidths(machine(gpus=(Gpu("NVIDIA Test", "nvidia"),) * 2))
+    assert {rate.kernel for rate in rates} == {"triad", "copy"}
+    assert notes == ("NVIDIA Test could not be measured: CUDA out of memory.",)
+
+
 def test_arrays_exceed_the_caches_unless_memory_is_short() -> None:
     """Arrays are four times the last cache, at most a share of free memory, and a shortage is noted."""
     assert array_size(machine(cache_bytes=64 * MIB, available_bytes=8 * GIB)) == (256 * MIB, "")
@@ -221,7 +296,7 @@ def test_agrees_with_a_compiled_triad(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(probe, "make_memory", with_triad)
     ratios = []
     for _ in range(SWEEPS):
-        rates = sweep(array_bytes, thread_counts(here), seconds=0.0)
+        rates = sweep(array_bytes, placements(here), seconds=0.0)
         ours = headline(tuple(rate for rate in rates if rate.kernel != COMPILED)).bytes_per_s
         theirs = max(rate.bytes_per_s for rate in rates if rate.kernel == COMPILED)
         ratios.append(ours / theirs)
@@ -354,7 +429,7 @@ def test_command_measures_once_and_shows_the_age() -> None:
     assert told["schema_version"] == 1
     assert told["memory_bandwidth_bytes_per_s"] > 1 * GB
     assert {"device", "cpu", "cores", "memory_bytes", "gpus"} <= set(told["machine"])
-    assert {"kernel", "backend", "threads", "bytes_per_s"} == set(told["kernels"][0])
+    assert {"kernel", "backend", "threads", "bytes_per_s", "cores"} == set(told["kernels"][0])
     assert told["threads_tried"] == sorted({kernel["threads"] for kernel in told["kernels"]})
     second = json.loads(CliRunner().invoke(command, ["--json"], catch_exceptions=False).stdout)
     assert second["cached"]

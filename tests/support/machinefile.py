@@ -81,8 +81,12 @@ def names() -> list[str]:
 
 def read(name: str) -> Recorded:
     """One recorded machine."""
+    return parse(name, (FOLDER / f"{name}.txt").read_text(encoding="utf-8"))
+
+
+def parse(name: str, text: str) -> Recorded:
+    """A machine of the text of a file, or of what `sizer probe --report` printed."""
     machine = Recorded(name)
-    text = (FOLDER / f"{name}.txt").read_text(encoding="utf-8")
     for section in text.removeprefix("@ ").split("\n@ "):
         head, _, body = section.partition("\n")
         kind, _, rest = head.partition(" ")
