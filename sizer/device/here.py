@@ -175,7 +175,7 @@ def _as_seen(found: Found, gpu: Gpu, machine: Machine) -> Found:
             notes.append(note)
         if gpu.shared_memory_bytes is not None and memory_bytes:
             whole, memory_bytes = memory_bytes, min(own + gpu.shared_memory_bytes, memory_bytes)
-            device = replace(device, memory_basis="driver")
+            device = replace(device, memory_basis="driver", memory_limit_bytes=memory_bytes)
             of_all = f"{memory_bytes / GIB:.4g} of {whole / GIB:.4g} GiB"
             notes.append(f"its GPU may take {of_all} of the memory, as the driver says")
     if machine.wired_limit_bytes and device.kind == "apple":
