@@ -12,6 +12,7 @@ from __future__ import annotations
 import csv
 import re
 import sys
+from bisect import bisect_left
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -27,11 +28,16 @@ TARGET = Path(__file__).resolve().parent.parent / "data" / "model_facts.csv"
 Announced = tuple[tuple[re.Pattern[str], str], ...]
 FIELDS = ("model", "released", "released_source", "kind", "kind_source", "images")
 PLACEHOLDER = "2022-03-02"
+MADE_ANEW_MONTHS = 6
 SCRAPE = "hub: repository created (llmfit catalogue, August 2026)"
 
 MARK = re.compile(r"[-_. ](?:instruct|inst|chat|it|sft|thinking)(?=[-_. ]|$)", re.IGNORECASE)
 BASE_MARK = re.compile(r"[-_. ](?:base|pt|pretrain(?:ed)?)(?=[-_. ]|$)", re.IGNORECASE)
 COPY = re.compile(r"[-_.](?:nvfp4|fp8|bf16|base|it|instruct|awq|gptq|4bit|pt)\b.*", re.IGNORECASE)
+IN_A_FORMAT = re.compile(
+    r"(?:gguf|gptq|awq|fp8|bnb|[34568]bits?|int[48]|unsloth|mlx|exl[23]?|nvfp4|mxfp4|fp4|dynamic|quantized|w4a16|w8a8|bf16|"
+    r"fp16|g128|abliterated|uncensored|dwq|dq3|dq4|autoround)+[a-z0-9]{0,12}"
+)
 TOWERS = ("vision_config", "vit_config", "img_processor", "vision_tower", "mm_vision_tower")
 
 
@@ -76,22 +82,56 @@ def kind(name: str, fact: Mapping[str, str], marked: set[str], based: set[str]) 
     return (tags, "hub tags") if tags else ("instruct", "no mark of another kind")
 
 
+def squashed(name: str) -> str:
+    """The last part of a name, letters and digits alone."""
+    return re.sub(r"[^a-z0-9]", "", name.rsplit("/", 1)[-1].lower())
+
+
+def earliest_copies(facts: Mapping[str, Mapping[str, str]]) -> list[tuple[str, str]]:
+    """(squashed name, day) of every repository whose day is told, in the order of the names."""
+    return sorted(
+        (squashed(name), fact["released"]) for name, fact in facts.items() if fact["released"] not in {"", PLACEHOLDER}
+    )
+
+
+def earliest_copy(name: str, copies: list[tuple[str, str]]) -> str:
+    """The day of the earliest repository that holds a name in some format: a model is out before its copies are."""
+    wanted, days = squashed(name), []
+    for other, day in copies[bisect_left(copies, (wanted, "")) :]:
+        if not other.startswith(wanted):
+            break
+        if other == wanted or IN_A_FORMAT.fullmatch(other[len(wanted) :]):
+            days.append(day)
+    return min(days, default="")
+
+
 def release(
-    name: str, facts: Mapping[str, Mapping[str, str]], by_last: Mapping[str, str], announced: Announced
+    name: str, facts: Mapping[str, Mapping[str, str]], copies: list[tuple[str, str]], announced: Announced
 ) -> tuple[str, str]:
-    """The day or month of a name and where that comes from: its repository, an announcement, another copy of it."""
-    own = facts.get(name, {}).get("released", "")
-    if own and own != PLACEHOLDER:
-        return own, SCRAPE
+    """The day or month of a name and where that comes from: its repository, or an earlier one that holds it in another
+    format; its line's announcement where the repositories are over half a year younger (they were made anew)."""
     last = name.rsplit("/", 1)[-1]
-    month = next((month for pattern, month in announced if pattern.match(last)), None)
-    if month:
+    own = facts.get(name, {}).get("released", "")
+    month = next((month for pattern, month in announced if pattern.match(last)), "")
+    told = {
+        SCRAPE: "" if own == PLACEHOLDER else own,
+        "hub: the earliest repository that holds it": earliest_copy(name, copies),
+    }
+    day, source = min(((day, source) for source, day in told.items() if day), default=("", ""))
+    if month and (not day or months(day) - months(month) > MADE_ANEW_MONTHS):
         return month, "announcement"
-    for other in (last.lower(), COPY.sub("", last).lower()):
-        if by_last.get(other):
-            return by_last[other], "hub: the earliest repository of that name"
-    month = next((month for pattern, month in announced if pattern.search(last)), None)
-    return (month, "announcement") if month else ("", "")
+    if day:
+        return day, source
+    bare = earliest_copy(COPY.sub("", last), copies)
+    if bare:
+        return bare, "hub: the earliest repository of that name"
+    month = next((month for pattern, month in announced if pattern.search(last)), "")
+    return month, "announcement" if month else ""
+
+
+def months(day: str) -> int:
+    """Months since the year 0."""
+    return 12 * int(day[:4]) + int(day[5:7])
 
 
 def main() -> None:
@@ -104,17 +144,11 @@ def main() -> None:
     based = {BASE_MARK.sub("", name).lower() for name in names if BASE_MARK.search(name)}
     with ANNOUNCED.open(encoding="utf-8", newline="") as lines:
         announced = tuple((re.compile(row["pattern"], re.IGNORECASE), row["month"]) for row in csv.DictReader(lines))
-    by_last: dict[str, str] = {}
-    for fact_name, fact in facts.items():
-        last, day = fact_name.rsplit("/", 1)[-1].lower(), fact["released"]
-        if day and day != PLACEHOLDER:
-            by_last[last] = min(day, by_last.get(last, day))
-            bare = COPY.sub("", last)
-            by_last.setdefault(bare, day)
+    copies = earliest_copies(facts)
     rows = []
     for name, entry in catalogue.published():
         fact, old = facts.get(name, {}), kept.get(name, {})
-        released, source = release(name, facts, by_last, announced)
+        released, source = release(name, facts, copies, announced)
         if not released and old.get("released"):
             released, source = old["released"], old["released_source"]
         told = kind(name, fact, marked, based)

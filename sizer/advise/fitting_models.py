@@ -1,45 +1,92 @@
-"""The catalogue against a machine: what runs, at which precision, how fast, with how much room left."""
+"""The catalogue against a machine: what runs, at which precision, how fast, best first."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cache
 
 from sizer.advise.advice import questions_for, usual_workload
 from sizer.advise.licenses import ANY_LICENSE, Licenses
 from sizer.advise.loss import layer_params, least_bits
+from sizer.advise.ratings import OVERALL, Rating, rating_of
 from sizer.advise.recommend import Wanted
 from sizer.advise.search import best_of, best_split, host_room, room
 from sizer.answer.records import Estimate
 from sizer.device.records import Target
-from sizer.errors import ModelError
+from sizer.errors import ModelError, UsageError
 from sizer.model.architecture import Architecture, Basis
 from sizer.model.families import build
 from sizer.model.read import catalogue
 from sizer.model.read.catalogue import CatalogueEntry
+from sizer.model.read.facts import facts
 from sizer.tables import read_rows
 from sizer.workload import Workload
+
+CHAT_KINDS = frozenset({"instruct", "reasoning"})
+"""Kinds of model that answer a person: what is listed unless all are asked for."""
+RECENT_YEARS = 2
+"""How much older than the catalogue's newest a model may be and still be listed unasked."""
+SAME_SIZE = 1.6
+"""Models of one line whose sizes differ by less stand for each other: the newer supersedes the older."""
 
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which catalogued models to look at: words of the name or type, sparse ones only, licences, and split ones too.
+    """Which catalogued models to look at, and by whose rating they are ordered.
 
-    A model whose licence is not known has none of `licenses`. `splits` adds what runs only with a part on the host.
+    `family` are words of the name or type; a model whose licence is not known has none of `licenses`. `splits` adds
+    what runs only with a part on the host. Unless `everything` is asked for, models that answer a person, recent and
+    not superseded; `since` (YYYY, YYYY-MM or YYYY-MM-DD) sets how old they may be. `category` is the arena's.
+    Raises UsageError for a `since` that is no date.
     """
 
     family: str = ""
     moe_only: bool = False
     licenses: Licenses = ANY_LICENSE
     splits: bool = False
+    everything: bool = False
+    since: str = ""
+    category: str = OVERALL
+
+    def __post_init__(self) -> None:
+        if self.since and not re.fullmatch(r"20\d\d(-(0[1-9]|1[0-2])(-([0-2]\d|3[01]))?)?", self.since):
+            raise UsageError(f"since is {self.since!r}.", "Write a date: 2025, 2025-06 or 2025-06-30.")
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A published name with its model's shape and what is known of it."""
+
+    model_id: str
+    entry: CatalogueEntry
+    released: str
+    kind: str
+    rating: Rating | None
+
+    @property
+    def order(self) -> tuple[float, str, str]:
+        """Best last: by rating where there is one, then by release."""
+        return (self.rating.rating if self.rating else 0.0, self.released, self.model_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A model that runs: its best estimate, and what is known of the model. `released` is empty where nobody told."""
+
+    estimate: Estimate
+    released: str
+    kind: str
+    rating: Rating | None
 
 
 def fitting(
     target: Target, workload: Workload, wanted: Wanted, *, engine: str | None, keep: Filter, context_asked: bool
-) -> list[Estimate]:
-    """The best estimate of each catalogued model that the target runs whole, or split where asked, largest model first.
+) -> list[Found]:
+    """The best estimate of each model that the target runs whole, or split where asked: by rating where one is known,
+    then by release and size, the best first.
 
     A context that was not asked for is the usual one, or the model's own where that is shorter; a model whose own
     context is shorter than the one asked for is left out.
@@ -48,7 +95,7 @@ def fitting(
     room_bytes = room(target)
     if room_bytes is not None and keep.splits:
         room_bytes += host_room(target)
-    for architecture in _candidates(room_bytes, wanted, keep):
+    for candidate, architecture in _candidates(room_bytes, wanted, keep):
         longest = architecture.max_context_tokens
         if context_asked and longest is not None and longest < workload.context_tokens:
             continue
@@ -58,27 +105,94 @@ def fitting(
         if chosen is None and keep.splits:
             chosen = best_split(questions, wanted)
         if chosen is not None:
-            found.append(chosen)
-    return sorted(found, key=lambda item: (-item.architecture.total_params, item.architecture.model_id))
+            found.append(Found(chosen, candidate.released, candidate.kind, candidate.rating))
+    shown = found if keep.everything else _not_superseded(found)
+    return sorted(shown, key=_rank, reverse=True)
 
 
-def _candidates(room_bytes: int | None, wanted: Wanted, keep: Filter) -> Iterator[Architecture]:
-    """The catalogued models that could fit, built: of those of one shape, an original before an altered or quantized
-    copy."""
-    by_shape: dict[tuple[str, int], tuple[tuple[bool, bool], Architecture]] = {}
+def _rank(item: Found) -> tuple[float, str, int, str]:
+    architecture = item.estimate.architecture
+    return (item.rating.rating if item.rating else 0.0, item.released, architecture.total_params, architecture.model_id)
+
+
+def _not_superseded(found: list[Found]) -> list[Found]:
+    """Those that no newer model of the same maker, line, kind and size stands for; a rated one is not hidden by one
+    that nobody rated."""
+    return [item for item in found if not any(_supersedes(other, item) for other in found)]
+
+
+def _supersedes(newer: Found, older: Found) -> bool:
+    if not older.released < newer.released or (older.rating and not newer.rating):
+        return False
+    if older.rating and newer.rating and newer.rating.rating < older.rating.rating:
+        return False
+    one, other = newer.estimate.architecture, older.estimate.architecture
+    alike = (newer.kind, one.experts is None, _line(one.model_id)) == (
+        older.kind,
+        other.experts is None,
+        _line(other.model_id),
+    )
+    return alike and 1 / SAME_SIZE < one.total_params / other.total_params < SAME_SIZE
+
+
+def _line(model_id: str) -> tuple[str, str]:
+    """A maker's line of models: the organisation and the first word of the name (`qwen` of Qwen2.5-7B)."""
+    organisation, _, name = model_id.lower().rpartition("/")
+    word = re.match(r"(?:meta-)?([a-z]+)", name)
+    return organisation, word[1] if word else name
+
+
+def _candidates(room_bytes: int | None, wanted: Wanted, keep: Filter) -> Iterator[tuple[Candidate, Architecture]]:
+    """The models that could fit, built, one a shape: of the names of one shape the best rated, then the newest; an
+    original before an altered or quantized copy."""
     bits = least_bits(wanted.max_loss) if wanted.max_loss is not None else 0.0
-    for entry in _entries(keep):
-        architecture = _built(entry)
+    by_shape: dict[tuple[str, int], tuple[tuple[bool, bool, bool], Candidate, Architecture]] = {}
+    for candidate in _best_names(_names(keep)):
+        architecture = _built(candidate)
         if architecture is None or (keep.moe_only and architecture.experts is None):
             continue
         smallest_bytes = bits / 8 * layer_params(architecture)
         if room_bytes is not None and architecture.quantization is None and smallest_bytes > room_bytes:
             continue
         shape = (architecture.architecture, architecture.total_params)
-        rank = (_listing(entry.model_id) == "copy", architecture.quantization is not None)
-        if shape not in by_shape or rank < by_shape[shape][0]:
-            by_shape[shape] = (rank, architecture)
-    yield from (architecture for _, architecture in by_shape.values())
+        copy = _listing(candidate.model_id) == "copy"
+        rank = (copy, candidate.rating is None, architecture.quantization is not None)
+        known = by_shape.get(shape)
+        if known is None or rank < known[0] or (rank == known[0] and candidate.order > known[1].order):
+            by_shape[shape] = (rank, candidate, architecture)
+    yield from ((candidate, architecture) for _, candidate, architecture in by_shape.values())
+
+
+def _names(keep: Filter) -> Iterator[Candidate]:
+    """The published names that are asked for."""
+    words = keep.family.lower().split()
+    oldest = keep.since or ("" if keep.everything else _recent())
+    for name, entry in catalogue.published():
+        text = f"{name} {entry.architecture}".lower()
+        if _listing(name) == "never" or not all(word in text for word in words) or not keep.licenses.allow(name):
+            continue
+        known = facts(name)
+        released, kind = (known.released or "", known.kind) if known else ("", "")
+        if released < oldest or not (keep.everything or kind in CHAT_KINDS):
+            continue
+        yield Candidate(name, entry, released, kind, rating_of(name, keep.category))
+
+
+def _best_names(candidates: Iterable[Candidate]) -> list[Candidate]:
+    """One name for each catalogued shape: the best rated, else the newest."""
+    best: dict[str, Candidate] = {}
+    for candidate in candidates:
+        shape = candidate.entry.model_id
+        if shape not in best or candidate.order > best[shape].order:
+            best[shape] = candidate
+    return list(best.values())
+
+
+@cache
+def _recent() -> str:
+    """The oldest release that counts as recent: two years before the catalogue's newest."""
+    newest = max(row["released"] for row in read_rows("model_facts.csv"))
+    return f"{int(newest[:4]) - RECENT_YEARS}{newest[4:]}"
 
 
 @cache
@@ -92,15 +206,9 @@ def _listing(model_id: str) -> str:
     return next((listing for pattern, listing in _listings() if fnmatchcase(name, pattern)), "")
 
 
-def _entries(keep: Filter) -> Iterator[CatalogueEntry]:
-    entries = catalogue.search(keep.family) if keep.family else catalogue.entries()
-    yield from (
-        entry for entry in entries if _listing(entry.model_id) != "never" and keep.licenses.allow(entry.model_id)
-    )
-
-
-def _built(entry: CatalogueEntry) -> Architecture | None:
+def _built(candidate: Candidate) -> Architecture | None:
     try:
-        return build(catalogue.load(entry), entry.model_id, Basis.CATALOGUE)
+        built = build(catalogue.load(candidate.entry), candidate.model_id, Basis.CATALOGUE)
     except ModelError:
         return None
+    return built if built.model_id == candidate.model_id else replace(built, model_id=candidate.model_id)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from sizer.advise.advice import Advice
 from sizer.advise.draft import Draft
+from sizer.advise.fitting_models import Found
 from sizer.advise.hardware import Fitting
 from sizer.advise.licenses import license_of
 from sizer.advise.recipes import DRAFT_FLAGS, RECIPES, recipe
@@ -79,6 +80,10 @@ class FitRow:
     low_tokens_per_s: float | None
     high_tokens_per_s: float | None
     license: str | None
+    released: str | None
+    rating: float | None
+    kind: str
+    command: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,8 +158,17 @@ def command_of(advice: Advice, draft: Draft | None = None) -> str | None:
     return recipe(chosen, draft=draft if draft is not None and draft.pays and chosen.engine in DRAFT_FLAGS else None)
 
 
-def fit_row(item: Estimate) -> FitRow:
+def first_command(item: Estimate) -> str | None:
+    """The first line that runs an estimate and is no remark; None where there is no recipe for the engine."""
+    if item.engine not in RECIPES:
+        return None
+    lines = [line for line in recipe(item).splitlines() if line.strip() and not line.startswith("#")]
+    return lines[0] if lines else None
+
+
+def fit_row(found: Found) -> FitRow:
     """The public record of a model that fits."""
+    item = found.estimate
     public = model_estimate(item)
     return FitRow(
         model=item.architecture.model_id,
@@ -172,12 +186,16 @@ def fit_row(item: Estimate) -> FitRow:
         low_tokens_per_s=public.decode.low_tokens_per_s,
         high_tokens_per_s=public.decode.high_tokens_per_s,
         license=license_of(item.architecture.model_id),
+        released=found.released or None,
+        rating=found.rating.rating if found.rating else None,
+        kind=found.kind,
+        command=first_command(item),
     )
 
 
 def hardware_row(item: Fitting) -> HardwareRow:
     """The public record of a device that runs the model."""
-    target, row = item.estimate.target, fit_row(item.estimate)
+    target, row = item.estimate.target, fit_row(Found(item.estimate, "", "", None))
     return HardwareRow(
         device=target.device.key,
         count=target.count,
@@ -201,7 +219,7 @@ def hardware_row(item: Fitting) -> HardwareRow:
     )
 
 
-def fit_rows(found: Sequence[Estimate]) -> tuple[FitRow, ...]:
+def fit_rows(found: Sequence[Found]) -> tuple[FitRow, ...]:
     """The public records of all models that fit."""
     return tuple(map(fit_row, found))
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from sizer.advise.advice import Advice
     from sizer.advise.draft import Draft
+    from sizer.advise.fitting_models import Filter, Found
     from sizer.advise.hardware import Fitting
     from sizer.advise.public import FitRow, HardwareRow, Recommended
     from sizer.advise.recommend import Wanted
@@ -153,6 +154,9 @@ def draft_for(chosen: Estimate, asked: DraftAsked | None, *, offline: bool = Fal
 def fit(
     *,
     family: str = "",
+    everything: bool = False,
+    since: str = "",
+    rated_for: str = "overall",
     moe: bool = False,
     licenses: Sequence[str] = (),
     whole: bool = False,
@@ -167,25 +171,35 @@ def fit(
     >>> fit(device="rtx-4060", family="qwen3", offline=True)[0].fits
     True
 
-    `whole` leaves out what runs only with a part on the host. Raises DoesNotFit where nothing runs.
+    Recent models that answer a person and are not superseded, by LMArena rating where one is known (`rated_for`: its
+    category), then by release and size; `everything` for the rest, `since` a date. `whole` leaves out what runs only
+    with a part on the host. Raises DoesNotFit where nothing runs.
     """
     from sizer.advise.fitting_models import Filter
     from sizer.advise.licenses import Licenses
     from sizer.advise.public import fit_rows
+    from sizer.advise.ratings import category_of
 
     devices, work, _ = split_options(options)
-    keep = Filter(family, moe, Licenses.of(tuple(licenses)), splits=not whole)
+    keep = Filter(
+        family,
+        moe,
+        Licenses.of(tuple(licenses)),
+        splits=not whole,
+        everything=everything,
+        since=since,
+        category=category_of(rated_for),
+    )
     wanted = WantedAsked(prefer, min_speed, max_loss).wanted(offer=True)
     return fit_rows(fitting_for(targets(devices)[0], work, wanted, keep)[:limit])
 
 
-def fitting_for(target: Target, work: WorkAsked, wanted: Wanted, keep: object) -> list[Estimate]:
-    """The estimates of the catalogued models that a target runs. Raises DoesNotFit, UnknownModel for unknown words."""
-    from sizer.advise.fitting_models import Filter, fitting
+def fitting_for(target: Target, work: WorkAsked, wanted: Wanted, keep: Filter) -> list[Found]:
+    """The catalogued models that a target runs, best first. Raises DoesNotFit, UnknownModel for unknown words."""
+    from sizer.advise.fitting_models import fitting
     from sizer.errors import UnknownModel
     from sizer.model.read import catalogue
 
-    assert isinstance(keep, Filter)
     if keep.family and not catalogue.search(keep.family):
         near = ", ".join(catalogue.nearest(keep.family))
         raise UnknownModel(

@@ -14,7 +14,11 @@ from sizer.cli.recommend import PREFER
 
 FLOOR = "Precisions that lose more than a KL divergence of {:g} are left out (--max-loss)."
 UNKNOWN_LICENSES = "Models whose licence is not known are left out; the tags are the hub's: read the licence itself."
-LEADERBOARDS = "sizer does not rank answers: see lmarena.ai and the model cards' own benchmarks for quality."
+RATINGS = "Ratings: {}{}; none is sizer's own. Unrated ones (-) follow, newest first."
+RECENT = "Recent chat models that no newer one supersedes; --all has the rest, --for coding rates so."
+
+
+SHOWN = 20
 
 
 @click.command()
@@ -26,36 +30,58 @@ LEADERBOARDS = "sizer does not rank answers: see lmarena.ai and the model cards'
     "--max-loss", type=NOT_NEGATIVE, metavar="KL", help="Highest KL divergence to offer.  [default: 0.08, four bits]"
 )
 @click.option("--prefer", type=PREFER, default="balanced", show_default=True, help="Which way to lean.")
+@click.option("--all", "everything", is_flag=True, help="Base, code and vision models and embedders, older ones too.")
+@click.option("--since", default="", metavar="DATE", help="Only models released since: 2025, 2025-06, 2025-06-30.")
+@click.option(
+    "--for", "rated_for", default="overall", show_default=True, metavar="WHAT",
+    help="Order by this rating: coding, math, writing, chinese, law, medicine ...",
+)  # fmt: skip
 @click.option("--family", default="", metavar="TEXT", help="Only models whose name or type holds these words.")
 @click.option("--moe", is_flag=True, help="Only mixtures of experts.")
 @click.option(
     "--license", "licenses", multiple=True, metavar="L", help="Only licences that begin so: apache, mit, llama."
 )
 @click.option("--whole", is_flag=True, help="Leave out what runs only with a part on the host (--ram).")
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Show the N largest.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Show the first N.  [default: 20 in a table]")
 @output_options
 def command(style: str, family: str, licenses: tuple[str, ...], limit: int | None, **options: Any) -> None:
-    """Which catalogued models this machine (or --device) runs, at which precision, how fast, with how much room left.
+    """Which catalogued models this machine (or --device) runs, best first, at which precision, how fast.
 
     \b
     sizer fit
     sizer fit --device rtx-4090 --min-speed 20 --context 32k
     sizer fit --device m3-max --family qwen --moe
+    sizer fit --device rtx-3060 --for coding --since 2025
     sizer fit --device rtx-4060 --ram 32GiB --license apache
     """
     from sizer.advise.fitting_models import Filter
     from sizer.advise.licenses import Licenses
+    from sizer.advise.ratings import SOURCE, category_of
 
-    keep = Filter(family, options["moe"], Licenses.of(licenses), splits=not options["whole"])
+    keep = Filter(
+        family,
+        options["moe"],
+        Licenses.of(licenses),
+        splits=not options["whole"],
+        everything=options["everything"],
+        since=options["since"],
+        category=category_of(options["rated_for"]),
+    )
     wanted = WantedAsked(options["prefer"], options["min_speed"], options["max_loss"]).wanted(offer=True)
     target = targets(devices_asked(options), talk)[0]
     found = fitting_for(target, work_asked(options), wanted, keep)
     notes = [f"{len(found)} of the catalogue's models run on {target.device.name}."]
-    split = sum(1 for item in found if not item.placement.whole)
+    split = sum(1 for item in found if not item.estimate.placement.whole)
     if split:
         notes.append(f"{split} of them need the host's memory for other layers or experts; --whole leaves them out.")
     notes += [UNKNOWN_LICENSES] if licenses else []
-    notes += [FLOOR.format(wanted.max_loss), LEADERBOARDS]
+    words = "" if options["rated_for"] == "overall" else f", {options['rated_for']}"
+    notes += [
+        RATINGS.format(SOURCE, words),
+        *([] if options["everything"] else [RECENT]),
+        FLOOR.format(wanted.max_loss),
+    ]
     from sizer.report.advice import fit_document
 
-    show(fit_document(found[:limit], notes), style)
+    listed = found[: limit or (SHOWN if style == "table" else None)]
+    show(fit_document(listed, notes), style)

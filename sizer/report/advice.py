@@ -7,16 +7,19 @@ from typing import Any
 
 from sizer.advise.advice import Advice
 from sizer.advise.draft import Draft
+from sizer.advise.fitting_models import Found
 from sizer.advise.hardware import Fitting
 from sizer.advise.loss import loss_of
-from sizer.advise.public import command_of, fit_rows, hardware_rows, recommended
+from sizer.advise.public import command_of, first_command, fit_rows, hardware_rows, recommended
 from sizer.answer.records import Estimate
 from sizer.plain_json import to_json
 from sizer.report.layout import Lay, cells_of
 from sizer.report.outputs import Document
 from sizer.report.table import device_line, fits_text, flat_rows, gib, model_line, rate_text, tokens_text, workload_line
-from sizer.units import format_count, format_gib, format_rate
+from sizer.units import format_gib, format_rate
 
+FIRST_COMMANDS = 3
+"""Of how many models a list shows the command; `--json` has all."""
 HEADERS = ("", "precision", "engine", "KL loss", "total", "fits", "max ctx", "decode tok/s")
 
 
@@ -90,10 +93,12 @@ def advice_document(advice: Advice, draft: Draft | None, *, draft_asked: bool) -
     )
 
 
-def fit_document(found: Sequence[Estimate], notes: Sequence[str] = ()) -> Document:
-    """The models that fit: raw rows for scripts, rounded cells and what was left out for people."""
-    with_splits = any(not item.placement.whole for item in found)
-    return _found(lambda: fit_rows(found), lambda: [_fit_cells(item, with_splits) for item in found], notes)
+def fit_document(found: Sequence[Found], notes: Sequence[str] = ()) -> Document:
+    """The models that fit: raw rows for scripts, rounded cells, what runs the first ones and the notes for people."""
+    commands = [f"  {command}" for item in found[:FIRST_COMMANDS] if (command := first_command(item.estimate))]
+    after = [*(["To run the first of them:", *commands, ""] if commands else []), *notes]
+    with_splits = any(not item.estimate.placement.whole for item in found)
+    return _found(lambda: fit_rows(found), lambda: [_fit_cells(item, with_splits) for item in found], after)
 
 
 def hardware_document(found: Sequence[Fitting], notes: Sequence[str] = ()) -> Document:
@@ -111,26 +116,19 @@ def _found(
     )
 
 
-def _fit_cells(item: Estimate, with_splits: bool) -> dict[str, Any]:
-    left = (item.placement.available_bytes or 0) - sum(share.total_bytes for share in item.placement.shares)
+def _fit_cells(found: Found, with_splits: bool) -> dict[str, Any]:
+    item = found.estimate
     held = "all" if item.placement.whole else f"{item.placement.gpu_layers}/{item.architecture.num_layers}"
     return {
         "model": item.architecture.model_id,
-        "params": _params_text(item),
+        "released": found.released[:7] or None,
+        "rating": f"{found.rating.rating:.0f}" if found.rating else None,
         "precision": item.precision,
-        "GiB": gib(item.footprint.total_bytes),
-        "left": gib(left),
         **({"layers": held} if with_splits else {}),
-        "ctx": tokens_text(item.max_context_tokens),
-        "decode tok/s": _speed_cell(item),
+        "GiB": gib(item.footprint.total_bytes),
+        "tok/s": _speed_cell(item),
+        "kind": found.kind or "?",
     }
-
-
-def _params_text(item: Estimate) -> str:
-    """`8.19B`, or `30.5B-A3.3B` where fewer are active."""
-    model = item.architecture
-    total = format_count(model.total_params)
-    return total if model.experts is None else f"{total}-A{format_count(model.active_params)}"
 
 
 def _hardware_cells(item: Fitting) -> dict[str, Any]:
