@@ -14,7 +14,7 @@ from sizer.cli.recommend import PREFER
 
 FLOOR = "Precisions that lose more than a KL divergence of {:g} are left out (--max-loss)."
 UNKNOWN_LICENSES = "Models whose licence is not known are left out; the tags are the hub's: read the licence itself."
-RATINGS = "Ratings: {}{}; none is sizer's own. Unrated ones (-) follow, newest first."
+RATINGS = "Ratings: {}{}; none is sizer's own. Unrated ones (-) follow by date."
 RECENT = "Recent chat models that no newer one supersedes; --all has the rest, --for coding rates so."
 
 
