@@ -68,7 +68,8 @@ def _path(name: str, command: str, about: str) -> dict[str, Any]:
     }
 
 
-def _parameter(item: Parameter) -> dict[str, Any]:
+def schema_of(item: Parameter) -> dict[str, Any]:
+    """The JSON schema of one parameter's value."""
     schema = dict(SCHEMAS.get(item.kind, {"type": "string", "maxLength": LONGEST_VALUE}))
     if item.choices:
         schema["enum"] = list(item.choices)
@@ -77,12 +78,16 @@ def _parameter(item: Parameter) -> dict[str, Any]:
     if item.repeats:
         most = MOST_PRECISIONS if item.name == "precision" else MOST_VALUES
         schema = {"type": "array", "items": schema, "maxItems": most}
+    return schema
+
+
+def _parameter(item: Parameter) -> dict[str, Any]:
     return {
         "name": item.name,
         "in": "query",
         "required": item.required,
         "description": item.about,
-        "schema": schema,
+        "schema": schema_of(item),
         "explode": True,
     }
 

@@ -1,0 +1,92 @@
+"""The commands as tools of the Model Context Protocol: the same names, options and JSON, over the official SDK."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from sizer.cli import COMMANDS
+from sizer.web.dispatch import Rules, reply
+from sizer.web.openapi import package_version, schema_of
+from sizer.web.parameters import available, parameters
+
+if TYPE_CHECKING:
+    from mcp.server import Server
+
+TOOLS = ("estimate", "recommend", "fit", "hardware", "check", "capacity", "models", "devices")
+INSTRUCTIONS = (
+    "Memory and speed of language models on given hardware, from their names, without downloading them. "
+    "Bytes are exact; speeds have a 90 % interval. Say `device` (a card, a Mac, a cloud instance, `2x rtx-4090`); "
+    "without it, this machine is meant. Null is unknown: the reason stands in `assumptions`."
+)
+
+
+def tool_names() -> tuple[str, ...]:
+    """The tools that this version offers."""
+    return tuple(name for name in TOOLS if name in available())
+
+
+def input_schema(name: str) -> dict[str, Any]:
+    """The JSON schema of a tool's arguments: its command's options."""
+    known = parameters(name)
+    return {
+        "type": "object",
+        "properties": {item.name: {**schema_of(item), "description": item.about} for item in known},
+        "required": [item.name for item in known if item.required],
+        "additionalProperties": False,
+    }
+
+
+def query_of(arguments: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """A tool's arguments as a query: a list repeats its name, true and false are written so, null is left out."""
+    query: list[tuple[str, str]] = []
+    for name, value in arguments.items():
+        values = value if isinstance(value, list) else [value]
+        query += [(name, _text(item)) for item in values if item is not None]
+    return query
+
+
+def _text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def server(rules: Rules) -> Server[Any]:
+    """The MCP server: each tool is a command, its answer the command's JSON, a refusal an error that says what to do."""
+    import anyio
+    import mcp_types as types
+    from mcp.server import Server
+
+    async def list_tools(_ctx: Any, _params: Any) -> types.ListToolsResult:
+        tools = [
+            types.Tool(name=name, description=COMMANDS[name], input_schema=input_schema(name)) for name in tool_names()
+        ]
+        return types.ListToolsResult(tools=tools)
+
+    async def call_tool(_ctx: Any, params: types.CallToolRequestParams) -> types.CallToolResult:
+        query = query_of(params.arguments or {})
+        name = params.name if params.name in tool_names() else "unknown"
+        found = await anyio.to_thread.run_sync(reply, name, query, rules)
+        document = json.loads(found.body)
+        return types.CallToolResult(
+            content=[types.TextContent(type="text", text=found.body)],
+            structured_content=document if isinstance(document, dict) else {"rows": document},
+            is_error=found.status != 200,
+        )
+
+    return Server(
+        "sizer",
+        version=package_version(),
+        instructions=INSTRUCTIONS,
+        on_list_tools=list_tools,
+        on_call_tool=call_tool,
+    )
+
+
+async def serve(rules: Rules) -> None:
+    """Answer on stdin and stdout until the client leaves."""
+    from mcp.server.stdio import stdio_server
+
+    served = server(rules)
+    async with stdio_server() as (reading, writing):
+        await served.run(reading, writing, served.create_initialization_options())
