@@ -24,7 +24,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "-q"]
     build = ["wheel", "--no-deps", "--no-build-isolation", "-w", str(folder), str(ROOT)]
     subprocess.run([*pip, *build], check=True)
-    wheel = next(folder.glob("sizer-*.whl"))
+    wheel = next(folder.glob("sizer_llm-*.whl"))
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
     assert "sizer/data/devices.csv" in names

@@ -14,6 +14,7 @@ from sizer.bench.predict import predict
 from sizer.bench.records import Measurement
 from sizer.bench.summary import measurement
 from sizer.errors import ModelError
+from sizer.version import package_version
 
 if TYPE_CHECKING:
     from sizer.answer.records import Estimate
@@ -85,11 +86,9 @@ def learn(result: Result) -> bool:
 
 def row_of(result: Result) -> dict[str, str]:
     """The result as a row of the measurements format."""
-    from importlib.metadata import version
-
     from sizer.bench.save import row
 
-    return row(result.measured, result.predicted, version("sizer"))
+    return row(result.measured, result.predicted, package_version())
 
 
 @lru_cache(maxsize=1)

@@ -98,7 +98,7 @@ def name_error(error: BaseException, stage: str) -> SizerError:
         return disk_full(stage)
     if isinstance(error, ModuleNotFoundError):
         package = (error.name or "").partition(".")[0]
-        wanted = "'sizer[bench]'" if package in EXTRA else package
+        wanted = "'sizer-llm[bench]'" if package in EXTRA else package
         return BenchmarkFailed(f"{package!r} is not installed.", f"Install it with: pip install {wanted}")
     first_line = next((line.strip() for line in text.splitlines() if line.strip()), text)
     return BenchmarkFailed(f"The benchmark failed while {stage}: {first_line[:400]}.", _hint(error))

@@ -11,6 +11,7 @@ import click
 from sizer.cli.console import print_what_can_be_printed
 from sizer.errors import SizerError, did_you_mean
 from sizer.printable import one_line
+from sizer.version import package_version
 
 # Command -> what it answers. Each lives in its own module here, as `command`; none is imported to print this table.
 COMMANDS = {
@@ -28,6 +29,7 @@ COMMANDS = {
     "sweep": "Estimates for every row of a CSV or JSON Lines file.",
     "validate": "The same, compared with the measured columns.",
     "calibrate": "Fit the engine constants from measurements.",
+    "installed": "The models found on this machine: what each takes, how fast it runs.",
     "devices": "The devices, instances and classes that sizer knows.",
     "models": "The models that sizer knows offline.",
     "precisions": "The precisions: bits per weight, engines, quality.",
@@ -67,9 +69,17 @@ class CommandTable(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
 
+def _version(ctx: click.Context, _param: click.Parameter, asked: bool) -> None:
+    if asked:
+        click.echo(f"sizer, version {package_version()}")
+        ctx.exit()
+
+
 @click.group(cls=CommandTable, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
-@click.version_option(package_name="sizer", prog_name="sizer")
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version and exit."
+)
 def cli(debug: bool) -> None:
     """Will it fit, and how fast? Memory and tokens/s of an LLM from its name, before you download it.
 

@@ -23,7 +23,7 @@ def command(file: Path, serving: Path | None, output: Path | None, report: Path 
     """Fit the engine constants to FILE and print the errors on rows that were held out.
 
     Each row is predicted by constants that never saw its device, its model or its source. The same file
-    gives the same constants. Needs sizer[calibrate].
+    gives the same constants. Needs sizer-llm[calibrate].
 
     \b
     sizer calibrate data/measurements.csv
@@ -32,7 +32,7 @@ def command(file: Path, serving: Path | None, output: Path | None, report: Path 
     try:
         import scipy  # noqa: F401
     except ImportError:
-        raise UsageError("calibrate needs scipy.", "Install it with: pip install 'sizer[calibrate]'") from None
+        raise UsageError("calibrate needs scipy.", "Install it with: pip install 'sizer-llm[calibrate]'") from None
     from sizer.calibrate.calibration import calibrate
     from sizer.calibrate.constants_file import constants_text
     from sizer.calibrate.measurements import read_measurements

@@ -67,7 +67,7 @@ def _check_packages() -> None:
 
     for package in ("torch", "transformers"):
         if find_spec(package) is None:
-            raise UsageError(f"A chat needs {package}, which is not installed.", "pip install 'sizer[bench]'")
+            raise UsageError(f"A chat needs {package}, which is not installed.", "pip install 'sizer-llm[bench]'")
 
 
 def _check_flags(flags: dict[str, Any]) -> None:

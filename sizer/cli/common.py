@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
+from sizer.cli.completion import complete_devices
 from sizer.errors import UsageError
 from sizer.printable import printable
 from sizer.report.outputs import FORMATS, Document, write
@@ -87,7 +88,13 @@ def device_options(function: Command) -> Command:
     """--device and what describes or overrides it."""
     options = [
         click.option(
-            "--device", "-d", "devices", multiple=True, metavar="D", help="Repeatable; default: this machine."
+            "--device",
+            "-d",
+            "devices",
+            multiple=True,
+            metavar="D",
+            help="Repeatable; default: this machine.",
+            shell_complete=complete_devices,
         ),
         click.option("--bandwidth", type=RATE, metavar="RATE", help="Memory bandwidth of the device, as 936GB/s."),
         click.option("--memory", type=SIZE, metavar="SIZE", help="Memory of the device, as 24GiB."),

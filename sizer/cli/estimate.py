@@ -11,6 +11,7 @@ import click
 from sizer.api.asked import DeviceAsked, WorkAsked
 from sizer.api.estimates import estimates, targets
 from sizer.cli.common import PROBABILITY, device_options, output_options, show, talk, workload_options
+from sizer.cli.completion import complete_models
 
 if TYPE_CHECKING:
     from sizer.answer.estimate import Drafting
@@ -23,7 +24,7 @@ PLOT_KINDS = ("memory", "speed", "batch", "roofline", "frontier")
 
 
 @click.command()
-@click.argument("models", nargs=-1, required=True, metavar="MODEL...")
+@click.argument("models", nargs=-1, required=True, metavar="MODEL...", shell_complete=complete_models)
 @click.option("--precision", "-p", "precisions", multiple=True, metavar="P", help="Repeatable; all lists every one.")
 @click.option(
     "--engine", "-e", metavar="E", help="transformers, llama.cpp, vllm ..., also with a version and its own flags."

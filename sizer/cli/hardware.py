@@ -8,6 +8,7 @@ import click
 
 from sizer.api.advice import WantedAsked, hardware_for
 from sizer.cli.common import NOT_NEGATIVE, output_options, show, workload_options
+from sizer.cli.completion import complete_models
 from sizer.cli.estimate import work_asked
 from sizer.cli.recommend import PREFER
 
@@ -16,7 +17,7 @@ PRICES = "USD is the launch price, where the table knows one; --sort price puts 
 
 
 @click.command()
-@click.argument("model")
+@click.argument("model", shell_complete=complete_models)
 @workload_options
 @click.option("--users", type=click.IntRange(min=1), metavar="N", help="Sequences at once; the same as --batch.")
 @click.option("--min-speed", type=NOT_NEGATIVE, metavar="N", help="Decode tokens/s of each sequence.")

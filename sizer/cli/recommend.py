@@ -18,6 +18,7 @@ from sizer.cli.common import (
     talk,
     workload_options,
 )
+from sizer.cli.completion import complete_models
 from sizer.cli.estimate import devices_asked, work_asked
 from sizer.errors import UsageError
 
@@ -29,7 +30,7 @@ PREFER = click.Choice(["balanced", "quality", "speed", "memory"])
 
 
 @click.command()
-@click.argument("model")
+@click.argument("model", shell_complete=complete_models)
 @device_options
 @click.option("--vram", type=SIZE, metavar="SIZE", help="A GPU with this memory, whichever it is.")
 @workload_options

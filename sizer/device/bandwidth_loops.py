@@ -63,7 +63,7 @@ def make_memory(array_bytes: int, backend: str = "") -> Memory:
     except (MemoryError, OSError, RuntimeError) as error:
         wanted = f"three arrays of {array_bytes} bytes"
         raise BenchmarkFailed(f"no memory for {wanted}: {error}.", "Free memory and try again.") from None
-    raise UsageError(f"{backend!r} is not installed.", "'pip install sizer[bench]' installs numpy and torch.")
+    raise UsageError(f"{backend!r} is not installed.", "'pip install sizer-llm[bench]' installs numpy and torch.")
 
 
 def _numpy(items: int) -> Memory:

@@ -42,7 +42,7 @@ def bandwidths(machine: Machine) -> tuple[tuple[GpuRate, ...], tuple[str, ...]]:
         return (), ()
     torch = _torch()
     if torch is None:
-        return (), ("a GPU is here, but torch is not installed to measure it: pip install 'sizer[bench]'",)
+        return (), ("a GPU is here, but torch is not installed to measure it: pip install 'sizer-llm[bench]'",)
     places = accelerators(torch)
     if not places:
         return (), ("a GPU is here, but this build of torch does not use it: its bandwidth is not measured",)
@@ -149,7 +149,7 @@ def flop_rates(machine: Machine) -> tuple[tuple[FlopRate, ...], tuple[str, ...]]
     try:
         import numpy as np
     except ImportError:
-        return (), ("FLOP rates need numpy or torch: pip install 'sizer[bench]'",)
+        return (), ("FLOP rates need numpy or torch: pip install 'sizer-llm[bench]'",)
     a: Any = np.ones((CPU_MATRIX, CPU_MATRIX), dtype=np.float32)
     taken_s = _shortest_s(lambda: a @ a)
     return (FlopRate(machine.cpu, "fp32", 2 * CPU_MATRIX**3 / taken_s),), ()

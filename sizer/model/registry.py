@@ -101,7 +101,7 @@ def _unsupported(model_type: str | None, architecture: str | None, known: tuple[
     return UnsupportedArchitecture(
         f"no family describes the architecture {name!r} (model_type {model_type!r}).",
         (did_you_mean(name, known) + " Give the .safetensors or .gguf file itself, whose header lists every tensor, or "
-         "install sizer[bench] so that transformers can build it on the meta device.").strip(),
+         "install sizer-llm[bench] so that transformers can build it on the meta device.").strip(),
     )  # fmt: skip
 
 
@@ -129,6 +129,6 @@ def parts_of(row: Row, config: Config) -> Parts:
     if config.fields.get("per_layer_config") and row.per_layer != "yes":
         raise UnsupportedArchitecture(
             f"config field {config.path + 'per_layer_config'!r} overrides single layers, which no family describes.",
-            "Install sizer[bench] so that transformers can build it on the meta device.",
+            "Install sizer-llm[bench] so that transformers can build it on the meta device.",
         )
     return family(row)(config)

@@ -54,7 +54,7 @@ def _figure_class() -> Any:
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        raise UsageError("--plot needs matplotlib.", "Install it with: pip install 'sizer[plot]'") from None
+        raise UsageError("--plot needs matplotlib.", "Install it with: pip install 'sizer-llm[plot]'") from None
     return Figure
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from sizer.cli import COMMANDS
+from sizer.version import package_version
 from sizer.web.parameters import LONGEST_VALUE, MOST_PRECISIONS, MOST_VALUES, Parameter, available, parameters
 
 SCHEMAS: dict[str, dict[str, Any]] = {
@@ -28,14 +28,6 @@ REFUSALS = {
     "422": "Nothing fits as asked.",
     "503": "Too many requests at once, or one that takes too long.",
 }
-
-
-def package_version() -> str:
-    """The version of the installed package; `0` in a checkout that is not installed."""
-    try:
-        return version("sizer")
-    except PackageNotFoundError:
-        return "0"
 
 
 def document() -> dict[str, Any]:

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from sizer.cli import COMMANDS
+from sizer.version import package_version
 from sizer.web.dispatch import Rules, reply
-from sizer.web.openapi import package_version, schema_of
+from sizer.web.openapi import schema_of
 from sizer.web.parameters import available, parameters
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def _text(value: Any) -> str:
 
 
 def server(rules: Rules) -> Server[Any]:
-    """The MCP server: each tool is a command, its answer the command's JSON, a refusal an error that says what to do."""
+    """The MCP server: each tool is a command, its answer the command's JSON, a refusal an error with a next step."""
     import anyio
     import mcp_types as types
     from mcp.server import Server

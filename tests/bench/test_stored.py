@@ -56,7 +56,7 @@ def test_random_weights_have_the_stored_layout(precision: str, own: dict[str, An
 
 @pytest.mark.parametrize(
     ("package", "command"),
-    [("bitsandbytes", "pip install 'sizer[bench]'"), ("gptqmodel.utils", "pip install gptqmodel")],
+    [("bitsandbytes", "pip install 'sizer-llm[bench]'"), ("gptqmodel.utils", "pip install gptqmodel")],
 )
 def test_a_missing_package_is_named_with_what_installs_it(package: str, command: str) -> None:
     """The extra brings torch and its kin; the package of a stored format is installed by its own name."""
