@@ -14,7 +14,7 @@ from sizer.memory.placement import max_context_tokens, place
 from sizer.memory.records import Footprint, Placement
 from sizer.memory.shares import Case
 from sizer.model.architecture import Architecture, Tower
-from sizer.model.stored import Stored
+from sizer.model.stored import Stored, text_of
 from sizer.precision.bitsandbytes import repacking_notes
 from sizer.precision.names import canonical
 from sizer.precision.quality import kl_divergence
@@ -91,16 +91,18 @@ def estimate(question: Question) -> Estimate:
 def _case(question: Question, engine: Engine, stored: Stored) -> Case:
     options = question.options or EngineOptions(engine.name, question.engine_version)
     version = question.engine_version or options.version
+    memory = with_options(engine.memory(version, question.engine_date), options)
     return Case(
         architecture=question.architecture,
-        stored=stored,
+        stored=text_of(stored) if memory.text_alone else stored,
         workload=question.workload,
         target=question.target,
-        engine=with_options(engine.memory(version, question.engine_date), options),
+        engine=memory,
         parallelism=parallelism_of(engine, question.workload),
         can_offload=bool(engine.offload),
         experts_first="experts" in engine.offload,
-        options=options,
+        options=options if options.version or not version else replace(options, version=version),
+        engine_date=question.engine_date,
     )
 
 

@@ -48,12 +48,15 @@ class EngineMemory(NamedTuple):
     `window_cache` is window where layers with a window keep that much, whole where they keep the context.
     `state_type` is the type of recurrent states: model (that of the weights), config (`mamba_ssm_dtype` where the
     config has it, else the model's) or fp32. `conv_columns` is kernel or kernel-1: what a convolution keeps.
+    `text_alone` says that vision and audio towers are not loaded.
     `cache_grows` says that the cache grows token by token instead of being reserved, and that layers with a
     window hold the last chunk besides while the prompt is read; `cache_copies` is 2 where a step makes a new cache
     beside the old one. `profile` says how an engine that allocates ahead leaves room for its working memory: by card
-    (a profile run of the card's default tokens and sequences, whatever the prompt, whose sampler holds
-    `sampler_bytes_per_value` for each logit) or static (what the fraction leaves free). Captured graphs take
+    (a profile run of the card's default tokens and sequences, whatever the prompt), whole length (of 256 sequences and
+    of one whole prompt: vLLM before 0.8), whose sampler holds
+    `sampler_bytes_per_value` for each logit, or static (what the fraction leaves free). Captured graphs take
     `graph_bytes_per_layer`, each further rank `rank_overhead_bytes`; MXFP4 experts are padded to `mxfp4_tile`.
+    `capped_score_bytes` are those of one attention score where the model caps its scores and no kernel does.
     `rotary_tables` says that each layer holds cosines and sines for every position, `embedding_on_host` that the input
     table stays in the host's memory beside a GPU. Layers that go to the
     host leave `split_margin_bytes` free on each device. `usual_counter` is what people report: allocated (the
@@ -76,6 +79,7 @@ class EngineMemory(NamedTuple):
     window_cache: str
     state_type: str
     conv_columns: str
+    text_alone: bool
     cache_grows: bool
     cache_copies: int
     profile: str
@@ -83,6 +87,7 @@ class EngineMemory(NamedTuple):
     graph_bytes_per_layer: int
     mxfp4_tile: int
     rank_overhead_bytes: int
+    capped_score_bytes: float
     rotary_tables: bool
     workspace_bytes: int
     embedding_on_host: bool
@@ -122,6 +127,7 @@ def engine_memory(engine: str, version: str = "", date: str = "") -> EngineMemor
         window_cache=row["window_cache"],
         state_type=row["state_type"],
         conv_columns=row["conv_columns"],
+        text_alone=row["text_alone"] == "yes",
         cache_grows=row["cache_grows"] == "yes",
         cache_copies=int(row["cache_copies"]),
         profile=row["profile"],
@@ -129,6 +135,7 @@ def engine_memory(engine: str, version: str = "", date: str = "") -> EngineMemor
         graph_bytes_per_layer=int(row["graph_bytes_per_layer"]),
         mxfp4_tile=int(row["mxfp4_tile"]),
         rank_overhead_bytes=int(row["rank_overhead_bytes"]),
+        capped_score_bytes=float(row["capped_score_bytes"] or 0),
         rotary_tables=row["rotary_tables"] == "yes",
         workspace_bytes=int(row["workspace_bytes"]),
         embedding_on_host=row["embedding_on_host"] == "yes",

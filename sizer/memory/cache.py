@@ -20,7 +20,8 @@ class CachePlan(NamedTuple):
     (`unified`). Recurrent states are kept for each of `sequences`. `window_cache` is window (that many tokens a
     sequence), cells (llama.cpp: window and `step_tokens`, padded) or whole. Values of a recurrent state take
     `state_bytes`, those of a convolution `conv_bytes`, one kernel column less where `drops_conv_column`. While a prompt
-    is read a layer with a window holds `held_beside_window` tokens besides.
+    is read a layer with a window holds `held_beside_window` tokens besides. `expands_latent` keeps the heads' keys and
+    values of MLA instead of its latent.
     """
 
     sequences: int
@@ -34,6 +35,7 @@ class CachePlan(NamedTuple):
     conv_bytes: int
     drops_conv_column: bool
     copies: int = 1
+    expands_latent: bool = False
     held_beside_window: int = 0
 
     @property
@@ -67,7 +69,10 @@ def mixer_cache(mixer: Mixer, plan: CachePlan, conv_values: int = 0, kernel_colu
     convolution's, `kernel_columns` columns of them.
     """
     token_bytes = 0
-    if not mixer.shares_kv and mixer.latent_elements:
+    if plan.expands_latent and mixer.latent_elements:
+        token_bytes = plan.k_format.row_bytes(mixer.heads * mixer.qk_head_dim)
+        token_bytes += plan.v_format.row_bytes(mixer.heads * mixer.v_head_dim)
+    elif not mixer.shares_kv and mixer.latent_elements:
         token_bytes = plan.k_format.row_bytes(mixer.latent_elements)
     elif not mixer.shares_kv:
         token_bytes = plan.k_format.row_bytes(mixer.kv_heads * mixer.qk_head_dim)

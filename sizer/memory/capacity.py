@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from sizer.memory.case import Case, blocks, cache_plan
-from sizer.memory.records import Share
+from sizer.memory.pages import paged, pages
+from sizer.memory.records import Reservation, Share
 from sizer.memory.shard import rank_token_bytes
 from sizer.memory.shares import device_fraction
 
 MOST_TOKENS = 2**30
 """A cache that holds more tokens than this does not grow with them: it is told in sequences."""
-
-
-class Reservation(NamedTuple):
-    """Bytes reserved on all devices, tokens of cache that they hold (None: no pool), and sequences of the workload."""
-
-    reserved_bytes: int | None
-    kv_capacity_tokens: int | None
-    max_sequences: int | None
 
 
 def reservation(case: Case, shares: Sequence[Share]) -> Reservation:
@@ -37,11 +29,16 @@ def reservation(case: Case, shares: Sequence[Share]) -> Reservation:
         room_bytes, copies = min(rooms), len(shares)
     else:
         room_bytes, copies = sum(rooms), 1
-    sequences = _sequences(case, room_bytes) * copies
+    pool = pages(case)
+    if pool is not None and device_fraction(case) is not None:
+        held = paged(case, pool, room_bytes)
+        tokens, sequences = held.kv_capacity_tokens, (held.max_sequences or 0) * copies
+    else:
+        tokens, sequences = _tokens(case, room_bytes), _sequences(case, room_bytes) * copies
     if device_fraction(case) is None:
         return Reservation(None, None, sequences)
     reserved = sum(share.total_bytes - share.cache_bytes for share in shares) + sum(rooms)
-    tokens = case.options.cache_tokens or _tokens(case, room_bytes)
+    tokens = case.options.cache_tokens or tokens
     return Reservation(reserved, None if tokens is None else tokens * copies, sequences)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 
 from sizer.cache_formats import CacheFormat, cache_format
 from sizer.device.records import Device, Target, is_cpu
@@ -13,6 +14,7 @@ from sizer.engine.options import NO_OPTIONS, EngineOptions
 from sizer.memory.cache import CELL_PADDING, CachePlan
 from sizer.model.architecture import Architecture
 from sizer.model.stored import Stored
+from sizer.tables import read_rows
 from sizer.workload import Split, Workload
 
 TYPE_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
@@ -100,7 +102,7 @@ def cache_plan(case: Case, workload: Workload | None = None) -> CachePlan:
         sequences = case.options.max_sequences if workload is None and case.engine.cache_grows else None
         count = sequences or work.batch_size
         tokens = blocks(work.context_tokens, case.options.cache_block_tokens or case.engine.kv_block_tokens)
-        window = case.engine.window_cache
+        window = window_cache(case)
         return CachePlan(
             count, count, tokens, case.step_tokens, k_format, v_format, window, state_bytes, conv_bytes, drops,
             case.engine.cache_copies,
@@ -112,7 +114,27 @@ def cache_plan(case: Case, workload: Workload | None = None) -> CachePlan:
     tokens = blocks(math.ceil(total / streams), CELL_PADDING)
     window = "whole" if case.options.whole_window_cache else rule.window_cache
     step = min(case.step_tokens, tokens * streams)
-    return CachePlan(sequences, streams, tokens, step, k_format, v_format, window, state_bytes, conv_bytes, True)
+    return CachePlan(
+        sequences, streams, tokens, step, k_format, v_format, window, state_bytes, conv_bytes, True,
+        expands_latent=case.options.mla_mode == 0,
+    )  # fmt: skip
+
+
+@cache
+def _rotating() -> dict[str, frozenset[str]]:
+    """By engine: the model types whose layers with a window drop what lies behind it."""
+    return {row["engine"]: frozenset(row["model_types"].split()) for row in read_rows("rotating_caches.csv")}
+
+
+def window_cache(case: Case) -> str:
+    """What layers with a window keep: some engines cut the cache for some model types alone."""
+    if case.engine.window_cache != "rotating":
+        return case.engine.window_cache
+    config = case.architecture.config
+    text = config.get("text_config")
+    types = {case.architecture.model_type, str(text.get("model_type", "")) if isinstance(text, dict) else ""}
+    known = _rotating().get(case.engine.like or case.engine.engine, frozenset())
+    return "window" if types & known else "whole"
 
 
 def blocks(tokens: int, block_tokens: int) -> int:

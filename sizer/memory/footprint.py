@@ -9,7 +9,15 @@ from sizer.memory.activations import activation_values_per_token, rotary_table_b
 from sizer.memory.cache import cache_by_kind, layer_kinds, whole_cache
 from sizer.memory.case import Case, blocks, cache_plan
 from sizer.memory.records import Footprint, Part, tree
-from sizer.memory.working import graph_buffers, graphs_bytes, padded_bytes, profile_bytes, rotary_bytes, whole_part
+from sizer.memory.working import (
+    graph_buffers,
+    graphs_bytes,
+    padded_bytes,
+    profile_bytes,
+    rotary_bytes,
+    scores_bytes,
+    whole_part,
+)
 from sizer.model.architecture import Tower
 from sizer.model.stored import Stored
 
@@ -58,7 +66,7 @@ def _working_bytes(case: Case, tokens: int) -> int:
     """Bytes alive while `tokens` tokens go through one step: the widest layer, or the logits and the residual."""
     architecture, engine = case.architecture, case.engine
     values = activation_values_per_token(architecture, engine.layer_code, case.ranks)
-    layer_bytes = tokens * values * engine.activation_bytes_per_value
+    layer_bytes = tokens * values * engine.activation_bytes_per_value + scores_bytes(case, tokens)
     by_rule = {"last": case.workload.batch_size, "chunk": tokens, "prompt": tokens}
     rows = by_rule[engine.logits_rows] if engine.logits_rows in by_rule else int(engine.logits_rows)
     logits_bytes = rows * architecture.vocab_size * engine.logits_bytes_per_value

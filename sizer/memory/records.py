@@ -77,6 +77,14 @@ class Share(NamedTuple):
         return self.weights_bytes + self.cache_bytes + self.compute_bytes + self.graphs_bytes + self.overhead_bytes
 
 
+class Reservation(NamedTuple):
+    """Bytes reserved on all devices, tokens of cache that they hold (None: no pool), and sequences of the workload."""
+
+    reserved_bytes: int | None
+    kv_capacity_tokens: int | None
+    max_sequences: int | None
+
+
 @dataclass(frozen=True, slots=True)
 class Placement:
     """Where the model lies: whole on one device, over several, or split with the host.

@@ -13,6 +13,8 @@ from sizer.model.architecture import Module
 from sizer.units import GIB
 
 LARGE_CARD_BYTES, SMALLER_CARD_BYTES = 160 * GIB, 70 * GIB
+LONGEST_WHOLE_PROMPT = 32_768
+"""Longer models read their prompts in chunks, before the engine of 0.8: vllm/engine/arg_utils.py of 0.7.3."""
 GREEDY_CARDS = ("a100", "gb10")
 """Cards whose memory would allow the larger step and that vLLM gives the smaller: arg_utils.py."""
 
@@ -31,7 +33,7 @@ def graph_step(case: Case, plan: CachePlan, model: ModelShape) -> Step:
     tokens = -(-tokens // plan.sequences) * plan.sequences
     windows = [layer.mixer for layer in model.layers if layer.mixer and layer.mixer.window_tokens is not None]
     widths = [layer.mixer.kv_heads * layer.mixer.v_head_dim for layer in model.layers if layer.mixer]
-    slots = rule.logits == "slots" and not case.options.logits_all
+    slots = rule.logits == "slots" if case.options.logits_all is None else not case.options.logits_all
     return Step(
         tokens=tokens,
         sequences=plan.sequences,
@@ -83,6 +85,9 @@ def profile_run(case: Case) -> ProfileRun:
     tokens, sequences = case.engine.prefill_chunk_tokens or 2048, 256
     if case.engine.profile == "by card" and memory_bytes >= LARGE_CARD_BYTES:
         tokens, sequences = 16_384, 1024
+    elif case.engine.profile == "whole length":
+        length = case.options.context_tokens or case.workload.context_tokens
+        tokens = tokens if length > LONGEST_WHOLE_PROMPT else max(tokens, length)
     elif case.engine.profile == "by card" and memory_bytes >= SMALLER_CARD_BYTES and not greedy:
         tokens, sequences = 8192, 1024
     return ProfileRun(case.options.batch_tokens or tokens, case.options.max_sequences or sequences)
@@ -97,6 +102,16 @@ def profile_bytes(case: Case) -> int:
     sampler = run.sequences * case.architecture.vocab_size * case.engine.sampler_bytes_per_value
     hidden = run.tokens * case.architecture.hidden_size * case.engine.activation_bytes_per_value
     return max(layers, sampler + hidden)
+
+
+def scores_bytes(case: Case, tokens: int) -> int:
+    """Attention scores that stand in memory for a chunk of `tokens`, where the engine's kernels cannot cap them."""
+    config = case.architecture.config
+    text = config.get("text_config") if isinstance(config.get("text_config"), dict) else config
+    if not case.engine.capped_score_bytes or not (text or config).get("attn_logit_softcapping"):
+        return 0
+    heads = max((mixer.heads for mixer in case.architecture.mixer_counts), default=0)
+    return int(heads * tokens * case.workload.context_tokens * case.engine.capped_score_bytes)
 
 
 def _expert_values(case: Case) -> int:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 
-from sizer.model.architecture import Tensor
+from sizer.model.architecture import Tensor, Tower
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,3 +38,10 @@ class Stored:
     def weights_bytes(self) -> int:
         """Resident bytes: data and scales of every tensor that runs."""
         return sum(stored.size_bytes for stored in self.tensors if not stored.tensor.checkpoint_only)
+
+
+@lru_cache(maxsize=64)
+def text_of(stored: Stored) -> Stored:
+    """The model without its vision and audio towers and projectors, as an engine for text alone loads it."""
+    text = tuple(entry for entry in stored.tensors if entry.tensor.tower in {Tower.TEXT, Tower.ENCODER, Tower.MTP})
+    return stored if len(text) == len(stored.tensors) else replace(stored, tensors=text)

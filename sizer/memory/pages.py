@@ -1,0 +1,93 @@
+"""The pool of a model whose layers keep unlike caches, as vLLM divides it (v1/core/kv_cache_utils.py, read).
+
+Layers of one kind form groups of equal size; all groups draw pages from one pool. A page holds a block of tokens of
+each layer of a group, or the state of one sequence: blocks grow until a page of attention is as large as a state.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import NamedTuple
+
+from sizer.memory.cache import STATE_KINDS, cache_by_kind, layer_kinds
+from sizer.memory.case import Case, cache_plan
+from sizer.memory.records import Reservation
+from sizer.memory.shard import rank_architecture
+from sizer.memory.working import profile_run
+
+BLOCK_STEP = 16
+ALIKE = 1.25
+"""Kinds of layers whose counts differ by less than this share one group size, the larger count (padded)."""
+
+
+class Kind(NamedTuple):
+    """Layers that keep alike: how many, bytes a token or of one sequence's state, and their window."""
+
+    layers: int
+    token_bytes: int
+    state_bytes: int
+    window_tokens: int | None
+
+
+class Pages(NamedTuple):
+    """A pool's pages: layers of a group, tokens and bytes of one page of one layer, and the kinds of layers."""
+
+    group_layers: int
+    block_tokens: int
+    layer_page_bytes: int
+    kinds: tuple[Kind, ...]
+
+    def of_request(self, tokens: int, step_tokens: int) -> int:
+        """Pages that one sequence of `tokens` tokens takes from the pool."""
+        taken = 0
+        for kind in self.kinds:
+            groups = -(-kind.layers // self.group_layers)
+            whole = -(-tokens // self.block_tokens)
+            if kind.state_bytes:
+                whole = 1
+            elif kind.window_tokens is not None:
+                whole = min(whole, -(-(kind.window_tokens - 1 + step_tokens) // self.block_tokens) + 1)
+            taken += groups * whole
+        return taken
+
+
+def pages(case: Case) -> Pages | None:
+    """The pages of a model with unlike layers, None where all keep alike or the engine has a pool for each kind."""
+    if case.engine.profile not in {"by card", "whole length"}:
+        return None
+    kinds = _kinds(case)
+    if len(kinds) < 2:
+        return None
+    counts = [kind.layers for kind in kinds]
+    group = max(counts) if max(counts) < ALIKE * min(counts) else min(counts)
+    token_bytes = max(kind.token_bytes for kind in kinds)
+    state_bytes = max(kind.state_bytes for kind in kinds)
+    block = case.options.cache_block_tokens or case.engine.kv_block_tokens
+    if token_bytes and state_bytes > block * token_bytes:
+        block = -(-state_bytes // (token_bytes * BLOCK_STEP)) * BLOCK_STEP
+    return Pages(group, block, max(block * token_bytes, state_bytes), kinds)
+
+
+def _kinds(case: Case) -> tuple[Kind, ...]:
+    """The kinds of layers on one rank that keep anything."""
+    architecture = rank_architecture(case.architecture, case.ranks)
+    layers = layer_kinds(architecture)
+    one = cache_plan(case)._replace(sequences=1, streams=1, tokens=1)
+    counted: Counter[tuple[int, int, int | None]] = Counter()
+    for layer, count, held in zip(layers.layers, layers.counts, cache_by_kind(architecture, one), strict=True):
+        if any(mixer.kind in STATE_KINDS for mixer in layer.mixers):
+            counted[0, -(-held.state_bytes // case.ranks), None] += count
+        if held.attention_bytes:
+            window = next((mixer.window_tokens for mixer in layer.mixers if mixer.window_tokens), None)
+            counted[held.attention_bytes, 0, window] += count
+    return tuple(Kind(count, *key) for key, count in counted.items())
+
+
+def paged(case: Case, pool: Pages, room_bytes: int) -> Reservation:
+    """Sequences of the workload's length that a pool holds, and their tokens together."""
+    number = room_bytes // (pool.layer_page_bytes * pool.group_layers)
+    length = case.options.context_tokens or case.workload.context_tokens
+    taken = pool.of_request(length, profile_run(case).tokens)
+    if all(kind.state_bytes for kind in pool.kinds):
+        return Reservation(None, None, number // taken)
+    return Reservation(None, int(number / taken * length), number // taken)
