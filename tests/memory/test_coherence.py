@@ -122,6 +122,8 @@ def test_more_never_needs_less(case: Case, more: int) -> None:
         replace(case, stored=store(case.architecture, "fp32")),
     ]
     rounding_bytes = len(case.devices) - 1  # equal shares of what several devices hold
+    if case.graph is not None:
+        rounding_bytes += needed.activations.size_bytes // 8  # a micro-batch is a multiple of the sequences
     for other in larger:
         bigger, other_placement = place(other)
         assert bigger.total_bytes >= needed.total_bytes - rounding_bytes
