@@ -14,6 +14,8 @@ MAX_DIMENSION = 2**26
 MAX_LAYERS = 4096
 MAX_COUNT = 16384
 
+MIN_RATIO = 0.001
+
 # Layer kinds renamed by transformers 5; old files hold the left names.
 LEGACY_LAYER_TYPES = {
     "mamba": "linear_attention",
@@ -113,11 +115,10 @@ class Config(Mapping[str, Any]):
             if default is None:
                 raise self._missing(name)
             return default
-        if isinstance(value, float) and value.is_integer():
-            value = int(value)
-        if isinstance(value, bool) or not isinstance(value, int) or not minimum <= value <= maximum:
+        whole = _whole(value, minimum, maximum)
+        if whole is None:
             raise self._wrong(name, value, f"It must be a whole number from {minimum} to {maximum}.")
-        return value
+        return whole
 
     def optional_size(self, *names: str, minimum: int = 1) -> int | None:
         """As `size`, but None where the field is missing or null."""
@@ -131,6 +132,13 @@ class Config(Mapping[str, Any]):
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < MAX_DIMENSION:
             raise self._wrong(name, value, "It must be a number.")
         return float(value)
+
+    def ratio(self, name: str, *, default: float) -> float:
+        """A number from a thousandth to one, by which a side is made smaller."""
+        value = self.number(name, default=default)
+        if not MIN_RATIO <= value <= 1:
+            raise self.error(name, f"It must be from {MIN_RATIO:g} to 1.")
+        return value
 
     def scaled(self, size: int, *names: str, default: float) -> int:
         """`size` times the ratio under any of `names`, rounded down; at least one."""
@@ -176,6 +184,23 @@ class Config(Mapping[str, Any]):
             raise self._wrong(name, value, "It must be an object.")
         return value
 
+    def sizes(
+        self, name: str, *, count: int | None = None, minimum: int = 1, maximum: int = MAX_DIMENSION
+    ) -> tuple[int, ...] | None:
+        """A list of whole numbers from `minimum` to `maximum`, `count` of them where that is given.
+
+        None where the field is missing or null.
+        """
+        value = self.sequence(name)
+        if value is None:
+            return None
+        if count is not None and len(value) != count:
+            raise self.error(name, f"It must be a list of {count} whole numbers.")
+        found = [whole for item in value if (whole := _whole(item, minimum, maximum)) is not None]
+        if len(found) != len(value):
+            raise self.error(name, f"It must be a list of whole numbers from {minimum} to {maximum}.")
+        return tuple(found)
+
     def layers(self, *names: str) -> int:
         """The number of layers, within reason."""
         names = names or ("num_hidden_layers", "n_layer", "num_layers", "n_layers")
@@ -212,12 +237,20 @@ class Config(Mapping[str, Any]):
         spec = self.class_defaults.sub_configs.get(name, {})
         stated = (value or {}).get("model_type")
         if stated is not None and not isinstance(stated, str):
-            raise InvalidConfig(
-                f"config field {self.path + name + '.model_type'!r} is {stated!r}.", "It must be a string."
-            )
+            field = f"{self.path}{name}.model_type"
+            raise InvalidConfig(f"config field {field!r} is {stated!r:.80}.", "It must be a string.")
         named = None if spec.get("fixed") else stated
         defaults = class_defaults(named or spec.get("model_type", "") or (value or {}).get("model_type", ""))
         return Config(spec.get("init", {}) if value is None else value, defaults, f"{self.path}{name}.")
+
+
+def _whole(value: object, minimum: int, maximum: int) -> int | None:
+    """`value` as a whole number (2.0 is one, True is none) within the limits; else None."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or not minimum <= value <= maximum:
+        return None
+    return value
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,7 @@ def identify(config: Mapping[str, Any]) -> tuple[Row, str, tuple[str, ...]]:
     """
     model_type, architecture = config.get("model_type"), _architecture_name(config)
     if model_type is not None and not isinstance(model_type, str):
-        raise InvalidConfig(f"config field 'model_type' is {model_type!r}.", "It must be a string.")
+        raise InvalidConfig(f"config field 'model_type' is {model_type!r:.80}.", "It must be a string.")
     if not model_type and not architecture:
         raise InvalidConfig(
             "config fields 'model_type' and 'architectures' are both missing.", "One must name the model."
@@ -92,14 +92,14 @@ def _architecture_name(config: Mapping[str, Any]) -> str | None:
     if named is None or named == []:
         return None
     if not isinstance(named, (list, tuple)) or not isinstance(named[0], str):
-        raise InvalidConfig(f"config field 'architectures' is {named!r}.", "It must be a list of class names.")
+        raise InvalidConfig(f"config field 'architectures' is {named!r:.80}.", "It must be a list of class names.")
     return named[0]
 
 
 def _unsupported(model_type: str | None, architecture: str | None, known: tuple[str, ...]) -> UnsupportedArchitecture:
     name = architecture or model_type or ""
     return UnsupportedArchitecture(
-        f"no family describes the architecture {name!r} (model_type {model_type!r}).",
+        f"no family describes the architecture {name!r:.80} (model_type {model_type!r:.80}).",
         (did_you_mean(name, known) + " Give the .safetensors or .gguf file itself, whose header lists every tensor, or "
          "install sizer-llm[bench] so that transformers can build it on the meta device.").strip(),
     )  # fmt: skip

@@ -460,3 +460,11 @@ def test_a_file_without_an_embedding_table_has_its_width_from_its_layers() -> No
     norm: Shapes = {"model.norm.weight": ("F16", (48,))}
     sizes = [torch(shapes, None)[0].hidden_size for shapes in (down | query, down, query, norm)]
     assert sizes == [48, 48, 48, 0]
+
+
+@pytest.mark.parametrize("kept", [(), ("token_embd.weight", "output_norm.weight")])
+def test_a_gguf_file_without_layers_is_no_model(kept: tuple[str, ...]) -> None:
+    """A vocabulary alone (llama.cpp keeps such files) or a table without layers is refused: no nought parameters."""
+    whole = llama_tensors()
+    with pytest.raises(InvalidHeader, match="it holds no tensors"):
+        gguf(LLAMA, {name: whole[name] for name in kept})

@@ -97,7 +97,7 @@ def _absurd(config: Config, result: Architecture) -> InvalidConfig:
     } or {"num_hidden_layers": result.num_layers}
     name = max(sizes, key=lambda field: sizes[field])
     return InvalidConfig(
-        f"config field {name!r} is {sizes[name]!r}: the model would have {result.checkpoint_params:.1e} parameters.",
+        f"config field {name!r} is {sizes[name]!r:.80}: the model would have more than {MAX_PARAMS:.0e} parameters.",
         "No published model is near that; the config is damaged.",
     )
 
@@ -134,7 +134,7 @@ def _dtype(config: Mapping[str, Any]) -> str:
                 known = DTYPES.get(value.removeprefix("torch."))
                 if known is None:
                     raise InvalidConfig(
-                        f"config field {name!r} is {value!r}.", f"It must be one of {', '.join(DTYPES)}."
+                        f"config field {name!r} is {value!r:.80}.", f"It must be one of {', '.join(DTYPES)}."
                     )
                 return known
     return "bfloat16" if _quantization(config) else "float32"
@@ -146,6 +146,6 @@ def _quantization(config: Mapping[str, Any]) -> Mapping[str, Any] | None:
             value = source.get(name)
             if value:
                 if not isinstance(value, Mapping):
-                    raise InvalidConfig(f"config field {name!r} is {value!r}.", "It must be an object.")
+                    raise InvalidConfig(f"config field {name!r} is {value!r:.80}.", "It must be an object.")
                 return value
     return None

@@ -33,7 +33,7 @@ def _cohere2_moe_windows(config: Config, count: int) -> Sequence[Window]:
     """Cohere2-MoE: one pattern for the dense layers in front, counted apart from that of the rest."""
     window, types = config.optional_size("sliding_window"), config.layer_types(count)
     if types is None:
-        front = config.size("first_k_dense_replace", default=0, minimum=0)
+        front = min(config.size("first_k_dense_replace", default=0, minimum=0), count)
         patterns = (config.size("prefix_dense_sliding_window_pattern"), config.size("sliding_window_pattern"))
         places = [(index, patterns[0]) for index in range(front)]
         places += [(index, patterns[1]) for index in range(count - front)]

@@ -95,11 +95,8 @@ def _strided_sam(config: Config, tree: Tree) -> int:
 
 
 def _downsampling(config: Config) -> tuple[int, int]:
-    listed = config.sequence("downsample_channels", int)
-    channels = (512, 896) if listed is None else listed
-    if len(channels) != 2 or min(channels) < 1:
-        raise config.error("downsample_channels", "It must be two sizes.")
-    return channels[0], channels[1]
+    first, last = config.sizes("downsample_channels", count=2) or (512, 896)
+    return first, last
 
 
 def unlimited(pieces: Pieces, tree: Tree) -> None:

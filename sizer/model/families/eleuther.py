@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from sizer.model.architecture import MixerKind, Role
 from sizer.model.blocks.core import Parts, parameter
-from sizer.model.config import Config
+from sizer.model.config import MAX_LAYERS, Config
 from sizer.model.shapes.decoder import Decoder
 from sizer.model.shapes.family import Family
 from sizer.model.shapes.gpt2 import LN, positions
@@ -18,11 +18,11 @@ from sizer.model.shapes.windows import FULL, Window
 def _gpt_neo_windows(config: Config, count: int) -> Sequence[Window]:
     """GPT-Neo: `attention_types` lists patterns of global and local layers with how often each repeats."""
     kinds: list[str] = []
-    try:
-        for pattern, times in config.sequence("attention_types") or ([["global", "local"], 12],):
-            kinds += list(pattern) * int(times)
-    except (TypeError, ValueError):
-        raise config.error("attention_types", "It must list [[kinds], times].") from None
+    for entry in config.sequence("attention_types", list) or ([["global", "local"], 12],):
+        one = Config({"kinds": entry[0], "times": entry[1]} if len(entry) == 2 else {}, path="attention_types.")
+        kinds += (one.sequence("kinds", str) or ()) * one.size("times", maximum=MAX_LAYERS)
+        if len(kinds) > count:
+            break
     if len(kinds) != count or set(kinds) - {"global", "local"}:
         raise config.error("attention_types", f"It must name global or local for each of {count} layers.")
     window = (MixerKind.SLIDING, config.size("window_size", default=256))

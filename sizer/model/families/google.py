@@ -104,9 +104,7 @@ def gemma3n_text(config: Config) -> Parts:
     }
     inners = config.first("intermediate_size")[1]
     if isinstance(inners, (list, tuple)):
-        if len(inners) != count:
-            raise config.error("intermediate_size", f"It must have one size for each of {count} layers.")
-        listed = [Config({"size": inner}, path="intermediate_size.").size("size") for inner in inners]
+        listed = list(config.sizes("intermediate_size", count=count) or ())
     else:
         listed = [config.size("intermediate_size")] * count
     mlps = {inner: gated_mlp(sizes.hidden, inner) for inner in set(listed)}

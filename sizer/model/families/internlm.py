@@ -32,10 +32,7 @@ def internvl_chat(config: Config) -> Parts:
     parts = describe(text, text.text("model_type"))
     tower, joint = Tree("vision_model."), Tree("mlp1.", tower=Tower.PROJECTOR)
     intern_vit(vision, tower)
-    ratio = config.number("downsample_ratio", default=0.5)
-    if not 0 < ratio <= 1:
-        raise config.error("downsample_ratio", "It must be between 0 and 1.")
-    merged = int(vision.size("hidden_size") / ratio**2)
+    merged = int(vision.size("hidden_size") / config.ratio("downsample_ratio", default=0.5) ** 2)
     joint.layer_norm("0", size=merged)
     joint.linear("1", parts.hidden_size, merged, bias=True)
     joint.linear("3", parts.hidden_size, parts.hidden_size, bias=True)

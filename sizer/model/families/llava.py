@@ -41,7 +41,7 @@ def _tower(config: Config) -> tuple[Tree, int]:
     name = config.text("mm_vision_tower", "vision_tower")
     if name not in TOWERS:
         raise UnsupportedArchitecture(
-            f"config field 'mm_vision_tower' is {name!r}, a tower that is not known here.",
+            f"config field 'mm_vision_tower' is {name!r:.80}, a tower that is not known here.",
             f"Known are {', '.join(TOWERS)}. Give the .safetensors file itself, whose header lists every tensor.",
         )
     tree = Tree("model.vision_tower.vision_tower.vision_model.")

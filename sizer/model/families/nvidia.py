@@ -110,10 +110,8 @@ cosmos3_edge_text = Decoder(mlp=Mlp("plain", names=("fc1", "fc2")))
 def nemotron_omni(pieces: Pieces, tree: Tree) -> None:
     """Nemotron Omni: a norm and two matrices for merged patches, the same for sound where there is an encoder."""
     config, text = pieces.config, pieces.text_size
-    merged = (
-        config.size("vit_hidden_size", "vision_hidden_size")
-        * int(1 / config.number("downsample_ratio", default=0.5)) ** 2
-    )
+    side = int(1 / config.ratio("downsample_ratio", default=0.5))
+    merged = config.size("vit_hidden_size", "vision_hidden_size") * side**2
     projector = tree.at("multi_modal_projector")
     projector.rms_norm("layer_norm", size=merged)
     projector.mlp(merged, config.size("projector_hidden_size"), "linear_1 linear_2", bias=False, out=text)

@@ -8,7 +8,7 @@ from sizer.model.architecture import MlpKind, Module, Role, Tensor
 from sizer.model.blocks.attention import attention, attention_mixer, fused_attention
 from sizer.model.blocks.core import Block, Parts, linear, norm, parameter, stack
 from sizer.model.blocks.mlp import MOE, expert_stack, experts, gated_mlp, router
-from sizer.model.config import MAX_LAYERS, Config
+from sizer.model.config import MAX_COUNT, MAX_LAYERS, Config
 from sizer.model.shapes.decoder import LLAMA_MLP, PRE_NORMS, Decoder, causal_lm, joined
 from sizer.model.shapes.experts import Moe, active_experts
 from sizer.model.shapes.family import Family, with_names
@@ -211,17 +211,19 @@ GPT_NAMES = {"num_hidden_layers": "n_layer", "num_attention_heads": "n_head", "i
 def openelm(config: Config) -> Parts:
     """OpenELM: heads and MLP width grow with depth; the file lists them, or the multipliers that give them."""
     hidden, size, count = config.size("model_dim"), config.size("head_dim"), config.layers("num_transformer_layers")
-    queries, keys = config.sequence("num_query_heads") or (), config.sequence("num_kv_heads") or ()
-    multipliers = config.sequence("ffn_multipliers") or ()
-    divisor = config.size("ffn_dim_divisor", default=256)
-    for name, listed in (("num_query_heads", queries), ("num_kv_heads", keys), ("ffn_multipliers", multipliers)):
-        if len(listed) != count or not all(isinstance(value, (int, float)) and value > 0 for value in listed):
-            raise config.error(name, f"It must be a list of {count} numbers, one for each layer.")
+    queries, keys = (
+        config.sizes(name, count=count, maximum=MAX_COUNT) or () for name in ("num_query_heads", "num_kv_heads")
+    )
+    divisor, multipliers = config.size("ffn_dim_divisor", default=256), config.sequence("ffn_multipliers") or ()
+    if len(multipliers) != count or not all(
+        isinstance(value, (int, float)) and 0 < value < 1000 for value in multipliers
+    ):
+        raise config.error("ffn_multipliers", f"It must be a list of {count} numbers, one for each layer.")
     made: dict[tuple[int, int, int], Block] = {}
     blocks = []
     for query, key, multiplier in zip(queries, keys, multipliers, strict=True):
         inner = _divisible(multiplier * hidden, divisor)
-        kind = (int(query), int(key), inner)
+        kind = (query, key, inner)
         if kind not in made:
             made[kind] = _openelm_layer(config, hidden, size, kind)
         blocks.append(made[kind])

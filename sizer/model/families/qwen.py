@@ -89,7 +89,7 @@ def _ngram_layer(config: Config, place: int) -> Block:
     """An n-gram embedding with its projections: each of its hash heads has a prime number of rows."""
     hidden, kernel = config.size("hidden_size"), config.size("ple_conv_kernel_size")
     size = config.size("ple_embed_dim", default=hidden)
-    hashes = (config.size("ngram_size", minimum=2) - 1) * config.size("heads_per_ngram")
+    hashes = (config.size("ngram_size", minimum=2, maximum=64) - 1) * config.size("heads_per_ngram", maximum=64)
     base, divisor = config.size("ngram_vocab_size_base"), config.size("make_ngram_vocab_size_divisible_by")
     primes = _primes_from(base, (place + 1) * hashes)[place * hashes :]
     rows = ceil(sum(primes) / divisor) * divisor

@@ -73,7 +73,7 @@ def _dots_attention(config: Config, count: int) -> Sequence[Block]:
         elif kind == "sliding_attention":
             block = replace(block, mixers=(replace(block.mixers[0], window_tokens=window),))
         elif kind != "full_attention":
-            raise config.error("layer_types", f"{kind!r} is no attention layer of this family.")
+            raise config.error("layer_types", f"{kind!r:.40} is no attention layer of this family.")
         blocks[kind] = block
     return [blocks[kind] for kind in types]
 

@@ -10,7 +10,7 @@ from sizer.model.blocks.core import Block, Parts, linear, norm
 from sizer.model.blocks.mlp import gated_mlp
 from sizer.model.blocks.towers.images import patches
 from sizer.model.blocks.tree import Tree
-from sizer.model.config import Config
+from sizer.model.config import MAX_LAYERS, Config
 from sizer.model.registry import describe
 from sizer.model.shapes.connectors import strided, with_towers
 from sizer.model.shapes.decoder import PRE_NORMS, causal_lm
@@ -24,7 +24,7 @@ from sizer.model.shapes.wrapper import VISION_MODEL, Pieces, Wrapper
 def step3p5(config: Config) -> Parts:
     """Step 3.5's text model: gated heads, more of them in sliding layers, experts behind a few dense layers."""
     hidden, count = config.size("hidden_size"), config.layers()
-    beyond = config.size("num_nextn_predict_layers", default=0, minimum=0)
+    beyond = config.size("num_nextn_predict_layers", default=0, minimum=0, maximum=MAX_LAYERS)
     types = _padded(config, "layer_types", count, beyond) or ("full_attention",) * (count + beyond)
     mlps = _padded(config, "mlp_layer_types", count, beyond)
     if mlps is None:
@@ -113,7 +113,7 @@ def step3(config: Config) -> Parts:
     block += Block(tuple(t for t in whole.tensors if t.role is not Role.Q), whole.mixers)
     block += norm(PRE_NORMS[0], hidden) + norm(PRE_NORMS[1], hidden)
     text = config.text("moe_layers_enum")
-    if text and not all(part.strip().isdigit() for part in text.split(",")):
+    if text and not all(part.strip().isdecimal() for part in text.split(",")):
         raise config.error("moe_layers_enum", "It must be a list of layer numbers, parted by commas.")
     sparse = {int(part) for part in text.split(",")} if text else set(range(1, count))
     moe = Moe("moe_num_experts", "moe_top_k", prefix="moe.", stack="").block(config)

@@ -60,6 +60,9 @@ def gguf_model(header: Header, model_id: str) -> tuple[Architecture, Stored]:
     if meta.architecture in _NOT_LANGUAGE_MODELS or kind != "model":
         what = _NOT_LANGUAGE_MODELS.get(meta.architecture, f"of the type {kind!r}")
         raise UnsupportedArchitecture(f"{model_id!r} is {what}, no language model.", "Give the model's own GGUF file.")
+    if not any(_BLOCK.match(tensor.name) for tensor in header.tensors):
+        what = "tensors of layers" if header.tensors else "tensors: only a vocabulary or metadata"
+        raise invalid(model_id, f"it holds no {what}")
     blocks = meta.size("block_count", minimum=1)
     if blocks > MAX_LAYERS:
         raise invalid(model_id, f"block_count is {blocks}")

@@ -6,7 +6,6 @@ refused here, and headers above 25 MB too, the limit that the hub sets.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -21,6 +20,7 @@ from sizer.model.read.headers import (
     open_shard,
     read_exactly,
 )
+from sizer.model.read.json_object import loads
 
 MAX_HEADER_BYTES = 25_000_000
 # DeepSeek-V3 ships 163 shards; a thousand is a mistake or an attack.
@@ -72,31 +72,10 @@ def _load(source: ByteSource, raw: bytes) -> dict[str, Any]:
     if raw.count(b"[") + raw.count(b"{") > 8 + len(raw) // BYTES_PER_BRACKET or raw.count(b",") > 64 + len(raw) // 4:
         raise invalid(source, "it is no table of tensors")
 
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        table = dict(pairs)
-        if len(table) != len(pairs):
-            raise ValueError("a name is there twice")
-        return table
-
-    def refuse(text: str) -> Any:
-        raise ValueError(f"{text[:40]} is no JSON")
-
-    def whole(text: str) -> int:
-        if len(text) > MAX_DIGITS:
-            raise ValueError(f"a number has {len(text)} digits")
-        return int(text)
-
     try:
-        fields = json.loads(raw.decode("utf-8"), object_pairs_hook=unique, parse_constant=refuse, parse_int=whole)
-    except UnicodeDecodeError:
-        raise invalid(source, "it is not UTF-8") from None
-    except RecursionError:
-        raise invalid(source, "it is nested too deep") from None
+        return loads(raw, strict=True, digits=MAX_DIGITS)
     except ValueError as error:
         raise invalid(source, f"{error}") from None
-    if not isinstance(fields, dict):
-        raise invalid(source, "it is no JSON object")
-    return fields
 
 
 def _is_count(value: Any) -> bool:

@@ -8,7 +8,6 @@ whole, nothing pickled is fetched, no code of a repository is run. `HF_ENDPOINT`
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from typing import Any, TypeVar
 
 from sizer.errors import HubUnreachable, InvalidConfig, ModelError
 from sizer.model.read.hub_errors import may_pass, no_repo_name, retry_after_s, translate
+from sizer.model.read.json_object import loads
 
 # The largest published config.json files (with a list of every quantized module) have some 2 MB.
 MAX_CONFIG_BYTES = 8 * 2**20
@@ -135,16 +135,9 @@ def read_json(path: Path, name: str, limit_bytes: int = MAX_CONFIG_BYTES) -> dic
     if size_bytes > limit_bytes:
         raise too_large(name, size_bytes, limit_bytes)
     try:
-        fields = json.loads(path.read_bytes().decode("utf-8-sig"))
-    except UnicodeDecodeError:
-        raise InvalidConfig(f"{name!r} is not UTF-8.", "It must be a JSON object.") from None
-    except RecursionError:
-        raise InvalidConfig(f"{name!r} is nested too deep.", "It must be a plain JSON object.") from None
+        return loads(path.read_bytes())
     except ValueError as error:
-        raise InvalidConfig(f"{name!r} is no JSON: {error}.", "It must be a JSON object.") from None
-    if not isinstance(fields, dict):
-        raise InvalidConfig(f"{name!r} is no JSON object.", "A config.json is one.")
-    return fields
+        raise InvalidConfig(f"{name!r} cannot be used: {error}.", "It must be a plain JSON object.") from None
 
 
 class RemoteFile:

@@ -3,13 +3,19 @@ repository run."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from sizer.errors import UnsupportedArchitecture
+from sizer.errors import InvalidConfig, UnsupportedArchitecture
 from sizer.model.architecture import Architecture, Basis, Module, Role, Tensor
+from sizer.model.config import MAX_LAYERS
 
+# DeepSeek-V3's 256 experts in 58 layers would be some 60,000 modules, were they not stacked.
+MAX_MODULES = 300_000
+_LAYERS = re.compile(r"layers?$|depth|blocks?$")
 _MODULES = {"Linear": Module.LINEAR, "Embedding": Module.EMBEDDING, "Conv1D": Module.CONV1D}
 _ROUTED = ("num_experts_per_tok", "num_experts_per_token", "moe_topk", "moe_k", "top_k_experts", "experts_per_token")
 
@@ -40,6 +46,7 @@ def on_meta_device(config: Mapping[str, Any], model_id: str) -> Architecture | N
 
     if config.get("model_type") not in CONFIG_MAPPING:
         return None
+    _check_counts(config)
     try:
         model = _build(config)
     except Exception as error:
@@ -48,6 +55,38 @@ def on_meta_device(config: Mapping[str, Any], model_id: str) -> Architecture | N
             "Give the .safetensors or .gguf file itself, whose header lists every tensor.",
         ) from None
     return None if model is None else _inventory(model, config, model_id)
+
+
+def _check_counts(config: Mapping[str, Any], path: str = "") -> None:
+    """InvalidConfig, naming the field, for a count of layers that no model has: before anything is built."""
+    for name, value in config.items():
+        if isinstance(value, Mapping):
+            _check_counts(value, f"{path}{name}.")
+        elif isinstance(value, (int, float)) and value > MAX_LAYERS and _LAYERS.search(str(name)):
+            raise InvalidConfig(
+                f"config field {path + str(name)!r:.100} is {value!r:.40}.",
+                f"No model has more than {MAX_LAYERS} layers.",
+            )
+
+
+@contextmanager
+def _bounded() -> Iterator[None]:
+    """Ends a build that registers more modules than any model has, which would take memory until it is killed."""
+    from torch.nn.modules.module import register_module_module_registration_hook
+
+    count = 0
+
+    def registered(_module: Any, _name: str, _submodule: Any) -> None:
+        nonlocal count
+        count += 1
+        if count > MAX_MODULES:
+            raise ValueError(f"it has more than {MAX_MODULES} modules")
+
+    handle = register_module_module_registration_hook(registered)
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 def _build(config: Mapping[str, Any]) -> Any:
@@ -64,7 +103,7 @@ def _build(config: Mapping[str, Any]) -> Any:
     known = CONFIG_MAPPING[config["model_type"]].from_dict(fields)
     for auto in (AutoModelForCausalLM, AutoModelForImageTextToText, AutoModelForSeq2SeqLM):
         if type(known) in auto._model_mapping:
-            with torch.device("meta"):
+            with torch.device("meta"), _bounded():
                 return auto.from_config(known, trust_remote_code=False)
     return None
 

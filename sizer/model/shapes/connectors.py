@@ -32,10 +32,7 @@ def llava_next(pieces: Pieces, tree: Tree) -> None:
 
 def shuffled_pixels(pieces: Pieces, tree: Tree) -> None:
     """InternVL: pixels shuffled into channels, a norm and two matrices."""
-    ratio = pieces.config.number("downsample_ratio", default=0.5)
-    if not 0 < ratio <= 1:
-        raise pieces.config.error("downsample_ratio", "It must be above nought, at most one.")
-    side = int(1 / ratio)
+    side = int(1 / pieces.config.ratio("downsample_ratio", default=0.5))
     width = pieces.vision.size("hidden_size") * side**2
     projector = tree.at("multi_modal_projector")
     projector.layer_norm("layer_norm", size=width)

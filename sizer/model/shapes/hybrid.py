@@ -26,7 +26,7 @@ def mixer_types(config: Config, name: str, types: Sequence[str], allowed: Sequen
     """`types` where each is one of `allowed`; else the error names the field."""
     for kind in types:
         if kind not in allowed:
-            raise config.error(name, f"{kind!r} is no layer of this family; it has {', '.join(allowed)}.")
+            raise config.error(name, f"{kind!r:.40} is no layer of this family; it has {', '.join(allowed)}.")
     return types
 
 

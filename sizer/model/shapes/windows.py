@@ -21,7 +21,7 @@ def window_of(config: Config, name: str, window: int | None) -> Window:
         return MixerKind.CHUNKED, config.size("attention_chunk_size")
     if name in ("full_attention", "sliding_attention"):
         return FULL
-    raise config.error("layer_types", f"{name!r} is no attention layer of this family.")
+    raise config.error("layer_types", f"{name!r:.40} is no attention layer of this family.")
 
 
 def no_windows(_config: Config, count: int) -> Sequence[Window]:

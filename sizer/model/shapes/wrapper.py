@@ -66,7 +66,7 @@ def tower_of(field: str, config: Config) -> TowerMaker:
         maker: TowerMaker = getattr(import_module(f"sizer.model.blocks.towers.{module}"), name)
         return maker
     raise UnsupportedArchitecture(
-        f"no tower describes {field} of model_type {model_type!r}.",
+        f"no tower describes {field} of model_type {model_type!r:.80}.",
         "Give the .safetensors or .gguf file itself, whose header lists every tensor.",
     )
 

@@ -98,17 +98,29 @@ def granite(config: Config, tree: Tree) -> None:
     tree.linear("out_mid", size, out, bias=True)
 
 
+def _pairs(config: Config, name: str, count: int, usual: tuple[int, int]) -> tuple[tuple[int, ...], ...]:
+    """A pair of sizes for each of `count` convolutions; `usual` for all where the file gives none."""
+    listed = config.sequence(name)
+    if listed is None:
+        return (usual,) * count
+    if len(listed) != count:
+        raise config.error(name, f"It must be a list of {count} pairs.")
+    return tuple(Config({name: entry}, path=config.path).sizes(name, count=2) or usual for entry in listed)
+
+
 def gemma3n(config: Config, tree: Tree) -> None:
     """Gemma 3n's audio tower: strided convolutions, then conformer blocks without biases."""
     size, bins = config.size("hidden_size"), config.size("input_feat_size")
     sub, into = tree.at("subsample_conv_projection"), 1
-    channels = config.sequence("sscp_conv_channel_size") or (128, 32)
-    kernels = config.sequence("sscp_conv_kernel_size") or ((3, 3), (3, 3))
-    strides = config.sequence("sscp_conv_stride_size") or ((2, 2), (2, 2))
+    channels = config.sizes("sscp_conv_channel_size") or (128, 32)
+    kernels = _pairs(config, "sscp_conv_kernel_size", len(channels), (3, 3))
+    strides = _pairs(config, "sscp_conv_stride_size", len(channels), (2, 2))
     for index, (out, kernel, stride) in enumerate(zip(channels, kernels, strides, strict=True)):
-        sub.conv(f"conv_{index}.conv", out, into, kernel[0], kernel[1])
+        sub.conv(f"conv_{index}.conv", out, into, *kernel)
         sub.rms_norm(f"conv_{index}.norm", size=out)
         bins, into = (bins + 2 - kernel[1]) // stride[1] + 1, out
+    if bins < 1:
+        raise config.error("sscp_conv_kernel_size", "It must not be wider than the spectrogram.")
     sub.linear("input_proj_linear", size, into * bins)
     block = tree.stack("conformer", config.layers("conf_num_hidden_layers"))
     for name in ("ffw_layer_start", "ffw_layer_end"):

@@ -19,11 +19,11 @@ def _stage(tree: Tree, kind: str, size: int, inner: int, *, bias: str) -> None:
 def florence(config: Config, tree: Tree) -> None:
     """DaViT (arXiv:2204.03645) as Florence-2 has it: stages of paired spatial and channel attention."""
     names = ("embed_dim", "patch_size", "depths")
-    sizes, kernels, depths = (config.sequence(name, int) or () for name in names)
-    norms_first = config.sequence("patch_prenorm") or ()
-    for name, listed in (*zip(names, (sizes, kernels, depths), strict=True), ("patch_prenorm", norms_first)):
-        if len(listed) != len(sizes) or not all(0 <= int(item) <= MAX_COUNT for item in listed):
-            raise config.error(name, f"It must have an entry for each of {len(sizes)} stages (embed_dim).")
+    count = len(config.sequence("embed_dim") or ())
+    sizes, kernels, depths = (config.sizes(name, count=count, maximum=MAX_COUNT) or () for name in names)
+    norms_first = config.sequence("patch_prenorm", bool) or ()
+    if len(norms_first) != count:
+        raise config.error("patch_prenorm", f"It must have an entry for each of {count} stages (embed_dim).")
     into = channels(config)
     bias = "qo" if config.flag("qkv_bias", default=True) else "o"
     for index, (size, kernel, depth) in enumerate(zip(sizes, kernels, depths, strict=True)):

@@ -33,10 +33,10 @@ def muse_vision(config: Config, tree: Tree) -> None:
 def muse_audio(config: Config, tree: Tree) -> None:
     """Muse Spark's sound pyramid: each stage joins patches of the one before, then runs causal convolutions."""
     count = config.layers()
-    patches, sizes, depths = (config.sequence(name, int) or () for name in ("patch_sizes", "hidden_sizes", "depths"))
-    for name, listed in (("patch_sizes", patches), ("hidden_sizes", sizes), ("depths", depths)):
-        if len(listed) != count or not all(0 < item <= MAX_COUNT for item in listed):
-            raise config.error(name, f"It must have a size for each of {count} stages (num_hidden_layers).")
+    names = ("patch_sizes", "hidden_sizes", "depths")
+    patches, sizes, depths = (config.sizes(name, count=count, maximum=MAX_COUNT) or () for name in names)
+    if not (patches and sizes and depths):
+        raise config.error(names[0], f"It must have a size for each of {count} stages (num_hidden_layers).")
     for index, (patch, size, depth) in enumerate(zip(patches, sizes, depths, strict=True)):
         stage = tree.at(f"layers.{index}")
         stage.linear("patch_embedder.proj", size, patch * (sizes[index - 1] if index else 1), bias=True)

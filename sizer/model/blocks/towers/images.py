@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sizer.errors import InvalidConfig
 from sizer.model.blocks.tree import Tree
 from sizer.model.config import Config
 
@@ -13,15 +12,11 @@ TowerMaker = Callable[[Config, Tree], None]
 
 def pair(config: Config, name: str, default: int | None = None) -> tuple[int, int]:
     """A size that a config gives as one number or as [height, width]; `default` where it gives none."""
-    value = config.get(name)
-    if value is None and default is not None:
-        return default, default
-    if not isinstance(value, (list, tuple)):
-        size = config.size(name)
-        return size, size
-    if len(value) != 2 or not all(isinstance(side, int) and not isinstance(side, bool) and side > 0 for side in value):
-        raise InvalidConfig(f"config field {config.path + name!r} is {value!r}.", "It must be one or two sizes.")
-    return value[0], value[1]
+    if isinstance(config.get(name), (list, tuple)):
+        height, width = config.sizes(name, count=2) or (0, 0)
+        return height, width
+    size = config.size(name, default=default)
+    return size, size
 
 
 def patches(config: Config) -> int:

@@ -5,17 +5,14 @@ from __future__ import annotations
 from sizer.model.architecture import Module, Role
 from sizer.model.blocks.core import embedding, parameter
 from sizer.model.blocks.tree import SPLIT_O, Tree
-from sizer.model.config import Config
+from sizer.model.config import MAX_COUNT, Config
 
 TIMES = 256  # width of the sinusoids that stand for a time, fixed in the class
 
 
 def numbers(config: Config, name: str, default: tuple[int, ...]) -> tuple[int, ...]:
     """A list of positive whole numbers."""
-    values = config.sequence(name) or default
-    if not all(isinstance(value, int) and not isinstance(value, bool) and value > 0 for value in values):
-        raise config.error(name, "It must be a list of positive whole numbers.")
-    return tuple(values)
+    return config.sizes(name, maximum=MAX_COUNT) or default
 
 
 def widen(tree: Tree, name: str, read: int, out: int, kernel: int) -> None:
@@ -68,7 +65,7 @@ def _speaker(config: Config, tree: Tree) -> None:
     )
     if len(sizes) != len(kernels):
         raise config.error("enc_kernel_sizes", f"It must have an entry for each of {len(sizes)} enc_channels.")
-    scale, squeezed, last = config.size("enc_res2net_scale"), config.size("enc_se_channels"), sizes[-1]
+    scale, squeezed, last = config.size("enc_res2net_scale", maximum=64), config.size("enc_se_channels"), sizes[-1]
     tree.conv("blocks.0.conv", sizes[0], config.size("mel_dim"), kernels[0], bias=True)
     for index in range(1, len(sizes) - 1):
         block, size = tree.at(f"blocks.{index}"), sizes[index]

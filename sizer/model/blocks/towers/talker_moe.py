@@ -42,7 +42,11 @@ def moe_talker(config: Config, tree: Tree) -> None:
 
 def _predictor(config: Config, tree: Tree) -> None:
     """A small decoder with a table and a head for every group of codes after the first."""
-    size, words, further = config.size("hidden_size"), config.size("vocab_size"), config.size("num_code_groups") - 1
+    size, words, further = (
+        config.size("hidden_size"),
+        config.size("vocab_size"),
+        config.size("num_code_groups", maximum=1024) - 1,
+    )
     layer = tree.stack("model.layers", config.layers())
     _attention(config, layer, norms=True)
     layer.at("mlp").gated_mlp(size, config.size("intermediate_size"))

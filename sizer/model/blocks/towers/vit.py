@@ -148,10 +148,10 @@ def qianfan(config: Config, tree: Tree) -> None:
 def molmo2(config: Config, tree: Tree) -> None:
     """Molmo 2's ViT: patches embedded by a linear layer, learned positions."""
     size, patch = config.size("hidden_size"), config.size("image_patch_size", "patch_size")
-    sides = config.sequence("image_default_input_size") or config.sequence("image_size") or (378, 378)
-    positions = config.size(
-        "image_num_pos", "num_position_embeddings", default=(sides[0] // patch) * (sides[1] // patch)
-    )
+    given = "image_default_input_size" if config.first("image_default_input_size")[1] is not None else "image_size"
+    height, width = pair(config, given, 378)
+    whole = (height // patch) * (width // patch)
+    positions = config.size("image_num_pos", "num_position_embeddings", default=whole)
     tree.parameter("positional_embedding", positions, size, role=Role.POSITION)
     tree.linear("patch_embedding", size, channels(config) * patch**2, bias=True)
     layer = tree.stack("layers", config.layers())

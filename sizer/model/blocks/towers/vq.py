@@ -44,8 +44,8 @@ def _level(tree: Tree, count: int, into: int, out: int, *, attends: bool) -> Non
 
 def _widths(config: Config) -> tuple[int, list[int]]:
     """Channels of the first convolution, and of each resolution."""
-    base, times = config.size("base_channels"), config.sequence("channel_multiplier", int) or ()
-    if not times or not all(0 < factor <= MAX_COUNT for factor in times) or len(times) > 16:
+    base, times = config.size("base_channels"), config.sizes("channel_multiplier", maximum=MAX_COUNT) or ()
+    if not 0 < len(times) <= 16:
         raise config.error("channel_multiplier", "It must list a factor for each resolution.")
     return base, [base * factor for factor in times]
 
