@@ -185,15 +185,23 @@ class Config(Mapping[str, Any]):
         return value
 
     def sizes(
-        self, name: str, *, count: int | None = None, minimum: int = 1, maximum: int = MAX_DIMENSION
-    ) -> tuple[int, ...] | None:
+        self,
+        name: str,
+        *,
+        count: int | None = None,
+        default: tuple[int, ...] | None = None,
+        minimum: int = 1,
+        maximum: int = MAX_DIMENSION,
+    ) -> tuple[int, ...]:
         """A list of whole numbers from `minimum` to `maximum`, `count` of them where that is given.
 
-        None where the field is missing or null.
+        Missing without a `default` is an error, as in `size`; an empty list takes the default too.
         """
         value = self.sequence(name)
+        if not value and default is not None:
+            return default
         if value is None:
-            return None
+            raise self._missing(name)
         if count is not None and len(value) != count:
             raise self.error(name, f"It must be a list of {count} whole numbers.")
         found = [whole for item in value if (whole := _whole(item, minimum, maximum)) is not None]

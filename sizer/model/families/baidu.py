@@ -75,7 +75,7 @@ def ernie_vl_text(config: Config) -> Parts:
     """Ernie 4.5 VL's text model: one set of experts for text, another for images, and shared ones."""
     hidden, count, bias = config.size("hidden_size"), config.layers(), config.flag("use_bias")
     types = config.layer_types(count, "mlp_layer_types") or ("dense", *("sparse",) * (count - 1))
-    inner = config.sizes("moe_intermediate_size", count=2) or (1536, 512)
+    inner = config.sizes("moe_intermediate_size", count=2, default=(1536, 512))
     routed, active = config.size("moe_num_experts"), config.size("moe_k")
 
     def layer(kind: str) -> Block:

@@ -95,7 +95,7 @@ def _strided_sam(config: Config, tree: Tree) -> int:
 
 
 def _downsampling(config: Config) -> tuple[int, int]:
-    first, last = config.sizes("downsample_channels", count=2) or (512, 896)
+    first, last = config.sizes("downsample_channels", count=2, default=(512, 896))
     return first, last
 
 

@@ -86,10 +86,10 @@ def reformer(config: Config) -> Parts:
     if not kinds or set(kinds) - {"lsh", "local"}:
         raise config.error("attn_layers", "It must list lsh or local for each layer.")
     blocks = {kind: _reformer_layer(config, kind, (hidden, number, size)) for kind in set(kinds)}
-    prefix, axial = "reformer.embeddings.position_embeddings.", config.sizes("axial_pos_shape") or ()
+    prefix, axial = "reformer.embeddings.position_embeddings.", config.sizes("axial_pos_shape", default=())
     if config.flag("axial_pos_embds"):
         extra = Block()
-        widths = config.sizes("axial_pos_embds_dim") or ()
+        widths = config.sizes("axial_pos_embds_dim", default=())
         if sum(widths) != hidden or len(widths) != len(axial):
             raise config.error("axial_pos_embds_dim", f"They must sum to hidden_size ({hidden}), one for each axis.")
         for axis, width in enumerate(widths):

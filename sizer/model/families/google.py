@@ -104,7 +104,7 @@ def gemma3n_text(config: Config) -> Parts:
     }
     inners = config.first("intermediate_size")[1]
     if isinstance(inners, (list, tuple)):
-        listed = list(config.sizes("intermediate_size", count=count) or ())
+        listed = list(config.sizes("intermediate_size", count=count))
     else:
         listed = [config.size("intermediate_size")] * count
     mlps = {inner: gated_mlp(sizes.hidden, inner) for inner in set(listed)}

@@ -79,7 +79,7 @@ def latent_queries(pieces: Pieces, tree: Tree) -> None:
 def florence2(pieces: Pieces, tree: Tree) -> None:
     """Florence-2: positions of rows and columns, one matrix and a norm."""
     vision, projector = pieces.vision, tree.at("multi_modal_projector")
-    widths = vision.sizes("embed_dim") or (1024,)
+    widths = vision.sizes("embed_dim", default=(1024,))
     size, out = widths[-1], vision.size("projection_dim")
     rows = vision.size("max_position_embeddings")
     projector.linear("image_projection", out, size)

@@ -211,9 +211,7 @@ GPT_NAMES = {"num_hidden_layers": "n_layer", "num_attention_heads": "n_head", "i
 def openelm(config: Config) -> Parts:
     """OpenELM: heads and MLP width grow with depth; the file lists them, or the multipliers that give them."""
     hidden, size, count = config.size("model_dim"), config.size("head_dim"), config.layers("num_transformer_layers")
-    queries, keys = (
-        config.sizes(name, count=count, maximum=MAX_COUNT) or () for name in ("num_query_heads", "num_kv_heads")
-    )
+    queries, keys = (config.sizes(name, count=count, maximum=MAX_COUNT) for name in ("num_query_heads", "num_kv_heads"))
     divisor, multipliers = config.size("ffn_dim_divisor", default=256), config.sequence("ffn_multipliers") or ()
     if len(multipliers) != count or not all(
         isinstance(value, (int, float)) and 0 < value < 1000 for value in multipliers

@@ -113,7 +113,7 @@ def minicpm(config: Config, tree: Tree) -> None:
     """MiniCPM-V 4.6: SigLIP's encoder, with a merger by window attention between its layers."""
     siglip(config, tree, head=False)
     size = config.size("hidden_size")
-    height, width = config.sizes("window_kernel_size", count=2) or (2, 2)
+    height, width = config.sizes("window_kernel_size", count=2, default=(2, 2))
     merger, merged = tree.at("vit_merger"), height * width
     merger.at("self_attn").attention(size)
     merger.layer_norm("layer_norm1", size=size)

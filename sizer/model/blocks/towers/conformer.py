@@ -105,14 +105,14 @@ def _pairs(config: Config, name: str, count: int, usual: tuple[int, int]) -> tup
         return (usual,) * count
     if len(listed) != count:
         raise config.error(name, f"It must be a list of {count} pairs.")
-    return tuple(Config({name: entry}, path=config.path).sizes(name, count=2) or usual for entry in listed)
+    return tuple(Config({name: entry}, path=config.path).sizes(name, count=2) for entry in listed)
 
 
 def gemma3n(config: Config, tree: Tree) -> None:
     """Gemma 3n's audio tower: strided convolutions, then conformer blocks without biases."""
     size, bins = config.size("hidden_size"), config.size("input_feat_size")
     sub, into = tree.at("subsample_conv_projection"), 1
-    channels = config.sizes("sscp_conv_channel_size") or (128, 32)
+    channels = config.sizes("sscp_conv_channel_size", default=(128, 32))
     kernels = _pairs(config, "sscp_conv_kernel_size", len(channels), (3, 3))
     strides = _pairs(config, "sscp_conv_stride_size", len(channels), (2, 2))
     for index, (out, kernel, stride) in enumerate(zip(channels, kernels, strides, strict=True)):

@@ -20,7 +20,7 @@ def florence(config: Config, tree: Tree) -> None:
     """DaViT (arXiv:2204.03645) as Florence-2 has it: stages of paired spatial and channel attention."""
     names = ("embed_dim", "patch_size", "depths")
     count = len(config.sequence("embed_dim") or ())
-    sizes, kernels, depths = (config.sizes(name, count=count, maximum=MAX_COUNT) or () for name in names)
+    sizes, kernels, depths = (config.sizes(name, count=count, maximum=MAX_COUNT) for name in names)
     norms_first = config.sequence("patch_prenorm", bool) or ()
     if len(norms_first) != count:
         raise config.error("patch_prenorm", f"It must have an entry for each of {count} stages (embed_dim).")

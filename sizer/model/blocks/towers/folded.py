@@ -34,9 +34,7 @@ def muse_audio(config: Config, tree: Tree) -> None:
     """Muse Spark's sound pyramid: each stage joins patches of the one before, then runs causal convolutions."""
     count = config.layers()
     names = ("patch_sizes", "hidden_sizes", "depths")
-    patches, sizes, depths = (config.sizes(name, count=count, maximum=MAX_COUNT) or () for name in names)
-    if not (patches and sizes and depths):
-        raise config.error(names[0], f"It must have a size for each of {count} stages (num_hidden_layers).")
+    patches, sizes, depths = (config.sizes(name, count=count, maximum=MAX_COUNT) for name in names)
     for index, (patch, size, depth) in enumerate(zip(patches, sizes, depths, strict=True)):
         stage = tree.at(f"layers.{index}")
         stage.linear("patch_embedder.proj", size, patch * (sizes[index - 1] if index else 1), bias=True)

@@ -13,7 +13,7 @@ TowerMaker = Callable[[Config, Tree], None]
 def pair(config: Config, name: str, default: int | None = None) -> tuple[int, int]:
     """A size that a config gives as one number or as [height, width]; `default` where it gives none."""
     if isinstance(config.get(name), (list, tuple)):
-        height, width = config.sizes(name, count=2) or (0, 0)
+        height, width = config.sizes(name, count=2)
         return height, width
     size = config.size(name, default=default)
     return size, size

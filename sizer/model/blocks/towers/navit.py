@@ -156,17 +156,15 @@ def dots3(config: Config, tree: Tree) -> None:
 
 def _dots3_experts(config: Config, count: int) -> tuple[int, ...]:
     """Experts of each layer, nought where it is dense: `pyramid_num_routed`, else `mlp_layer_types`, else a pyramid."""
-    pyramid = config.sizes("pyramid_num_routed", minimum=-1, maximum=MAX_COUNT)
     types = config.layer_types(count, "mlp_layer_types")
-    if pyramid is None and types is None:
-        pyramid = (*(-1,) * 25, *range(4, 65, 4), 64)
-    if pyramid is not None:
+    if types is None or config.first("pyramid_num_routed")[1] is not None:
+        usual = (*(-1,) * 25, *range(4, 65, 4), 64)
+        pyramid = config.sizes("pyramid_num_routed", default=usual, minimum=-1, maximum=MAX_COUNT)
         if len(pyramid) != count:
             raise config.error("pyramid_num_routed", f"It must have an entry for each of {count} layers.")
         return tuple(max(experts_here, 0) for experts_here in pyramid)
     return tuple(
-        config.layer(index).size("num_local_experts") if kind == "sparse" else 0
-        for index, kind in enumerate(types or ())
+        config.layer(index).size("num_local_experts") if kind == "sparse" else 0 for index, kind in enumerate(types)
     )
 
 

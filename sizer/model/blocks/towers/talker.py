@@ -12,7 +12,7 @@ TIMES = 256  # width of the sinusoids that stand for a time, fixed in the class
 
 def numbers(config: Config, name: str, default: tuple[int, ...]) -> tuple[int, ...]:
     """A list of positive whole numbers."""
-    return config.sizes(name, maximum=MAX_COUNT) or default
+    return config.sizes(name, default=default, maximum=MAX_COUNT)
 
 
 def widen(tree: Tree, name: str, read: int, out: int, kernel: int) -> None:

@@ -44,7 +44,7 @@ def _level(tree: Tree, count: int, into: int, out: int, *, attends: bool) -> Non
 
 def _widths(config: Config) -> tuple[int, list[int]]:
     """Channels of the first convolution, and of each resolution."""
-    base, times = config.size("base_channels"), config.sizes("channel_multiplier", maximum=MAX_COUNT) or ()
+    base, times = config.size("base_channels"), config.sizes("channel_multiplier", maximum=MAX_COUNT)
     if not 0 < len(times) <= 16:
         raise config.error("channel_multiplier", "It must list a factor for each resolution.")
     return base, [base * factor for factor in times]
