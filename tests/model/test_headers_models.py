@@ -143,20 +143,20 @@ def test_state_space_and_hybrid_layers() -> None:
     model, _ = gguf(pairs, tensors)
     kinds = [[mixer.kind for mixer in layer.mixers] for layer in model.layers]
     assert kinds == [[MixerKind.SSM], [MixerKind.FULL], [MixerKind.SSM, MixerKind.FULL]]
-    assert model.layers[0].mixers[0].state_elements == 512 * 16 + 3 * 512
+    assert model.layers[0].mixers[0].state_elements == 512 * 16 + 4 * 512
 
 
 def test_delta_net_convolution_and_recurrent_layers() -> None:
-    """Gated delta nets, short convolutions and RWKV keep the state that llama.cpp allocates."""
+    """Gated delta nets, short convolutions (all columns of the kernel, as families count them) and RWKV keep a state."""
     ssm = {"ssm__conv_kernel": 4, "ssm__inner_size": 512, "ssm__state_size": 16, "ssm__group_count": 2}
     delta: Shapes = {"blk.0.ssm_conv1d.weight": ("fp32", (576, 4)), "blk.0.ssm_ba.weight": ("fp16", (8, 256))}
     delta["blk.0.attn_qkv.weight"] = ("fp16", (576, 256))
     model, _ = gguf(named("qwen3next", block_count=1, **ssm), delta | {"token_embd.weight": ("fp16", (9, 256))})
     (mixer,) = model.layers[0].mixers
-    assert (mixer.kind, mixer.state_elements) == (MixerKind.LINEAR, 512 * 16 + 3 * (512 + 2 * 2 * 16))
+    assert (mixer.kind, mixer.state_elements) == (MixerKind.LINEAR, 512 * 16 + 4 * (512 + 2 * 2 * 16))
     short: Shapes = {"blk.0.shortconv.conv.weight": ("fp32", (256, 3)), "token_embd.weight": ("fp16", (9, 256))}
     (mixer,) = gguf(named("lfm2", block_count=1, shortconv__l_cache=3), short)[0].layers[0].mixers
-    assert (mixer.kind, mixer.state_elements) == (MixerKind.CONV, 512)
+    assert (mixer.kind, mixer.state_elements) == (MixerKind.CONV, 3 * 256)
     rwkv: Shapes = {"blk.0.time_mix_key.weight": ("fp16", (256, 256)), "token_embd.weight": ("fp16", (9, 256))}
     (mixer,) = gguf(named("rwkv7", block_count=1, wkv__head_size=64), rwkv)[0].layers[0].mixers
     assert (mixer.kind, mixer.state_elements) == (MixerKind.RECURRENT, 2 * 256 + 256 * 64)
