@@ -62,6 +62,7 @@ def test_any_values_in_any_fields(data: st.DataObject) -> None:
 def _parent(fields: Any, path: tuple[str, ...]) -> Any:
     for name in path[:-1]:
         fields = fields.get(name) if isinstance(fields, dict) else None
+        fields = fields[0] if isinstance(fields, list) and fields else fields
     return fields
 
 

@@ -147,7 +147,7 @@ def test_state_space_and_hybrid_layers() -> None:
 
 
 def test_delta_net_convolution_and_recurrent_layers() -> None:
-    """Gated delta nets, short convolutions (all columns of the kernel, as families count them) and RWKV keep a state."""
+    """Gated delta nets, short convolutions (all columns of a kernel, as families count them) and RWKV keep a state."""
     ssm = {"ssm__conv_kernel": 4, "ssm__inner_size": 512, "ssm__state_size": 16, "ssm__group_count": 2}
     delta: Shapes = {"blk.0.ssm_conv1d.weight": ("fp32", (576, 4)), "blk.0.ssm_ba.weight": ("fp16", (8, 256))}
     delta["blk.0.attn_qkv.weight"] = ("fp16", (576, 256))

@@ -81,18 +81,24 @@ def refused(fields: Mapping[str, Any]) -> bool:
 
 
 def paths(fields: Mapping[str, Any], before: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    """Every field, those of sub-configs too."""
+    """Every field, those of sub-configs and of the first of a list of objects (layers) too."""
     for name, value in fields.items():
         if not any(word in name for word in SILENT):
             yield (*before, name)
-            if isinstance(value, dict) and len(before) < 3:
-                yield from paths(value, (*before, name))
+            inner = value[0] if isinstance(value, list) and value else value
+            if isinstance(inner, dict) and len(before) < 3:
+                yield from paths(inner, (*before, name))
 
 
 def put(fields: Mapping[str, Any], path: tuple[str, ...], value: Any) -> dict[str, Any]:
     """A copy with one field replaced."""
-    inner = value if len(path) == 1 else put(fields[path[0]], path[1:], value)
-    return {**fields, path[0]: inner}
+    name, rest = path[0], path[1:]
+    if not rest:
+        return {**fields, name: value}
+    within = fields[name]
+    listed = isinstance(within, list)
+    inner = put(within[0] if listed else within, rest, value)
+    return {**fields, name: [inner, *within[1:]] if listed else inner}
 
 
 def fault(fields: Mapping[str, Any]) -> str:

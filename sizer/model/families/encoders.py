@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from sizer.model.architecture import Role
 from sizer.model.blocks.core import Block, embedding, linear, norm
-from sizer.model.config import Config
+from sizer.model.config import MIN_RATIO, Config
 from sizer.model.shapes.bert import BERT, ROBERTA, Bert
 from sizer.model.shapes.family import Family
 
@@ -58,8 +58,8 @@ def _xmod_adapters(config: Config) -> Block:
     """X-MOD: an adapter for each language in each layer; its norm where it has one of its own."""
     hidden = config.size("hidden_size")
     factor = config.number("adapter_reduction_factor", default=2)
-    if factor <= 0:
-        raise config.error("adapter_reduction_factor", "It must be above nought.")
+    if factor < MIN_RATIO:
+        raise config.error("adapter_reduction_factor", f"It must be at least {MIN_RATIO:g}.")
     inner = int(hidden // factor)
     languages = config.sequence("languages", str) or ()
     if not languages:

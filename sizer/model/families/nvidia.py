@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from sizer.model.architecture import MlpKind, Role, Tensor
 from sizer.model.blocks.attention import attention
@@ -11,7 +10,7 @@ from sizer.model.blocks.core import Block, Parts, linear, norm, on_layers, prefi
 from sizer.model.blocks.mlp import SHARED_ROLES, experts, gated_mlp, plain_mlp, router
 from sizer.model.blocks.ssm import mamba2
 from sizer.model.blocks.tree import Tree
-from sizer.model.config import Config
+from sizer.model.config import MIN_RATIO, Config
 from sizer.model.shapes.decoder import PRE_NORMS, Decoder, causal_lm
 from sizer.model.shapes.family import Family
 from sizer.model.shapes.hybrid import each_kind, mixer_types
@@ -132,19 +131,18 @@ def decilm(config: Config) -> Parts:
     listed = config.sequence("block_configs")
     if listed is None or len(listed) != config.layers():
         raise config.error("block_configs", f"It must have one entry for each of {config.layers()} layers.")
-    made: dict[tuple[Any, ...], Block] = {}
+    made: dict[tuple[float | None, ...], Block] = {}
     blocks = []
     for entry in listed:
         if not isinstance(entry, Mapping):
             raise config.error("block_configs", "Each entry must be an object.")
         layer = Config(entry, path=config.path + "block_configs.")
         mixer, mlp = layer.sub("attention"), layer.sub("ffn")
-        kind = tuple(
-            part.first(name)[1] for part, name in (
-                (mixer, "no_op"), (mixer, "replace_with_linear"), (mixer, "n_heads_in_group"), (mixer, "window_length"),
-                (mlp, "no_op"), (mlp, "replace_with_linear"), (mlp, "ffn_mult"), (mlp, "intermediate_size"),
-            )
-        )  # fmt: skip
+        kind = (
+            *(part.flag(name) for part in (mixer, mlp) for name in ("no_op", "replace_with_linear")),
+            *(mixer.optional_size(name) for name in ("n_heads_in_group", "window_length")),
+            *(mlp.optional_size("intermediate_size"), mlp.number("ffn_mult", default=0.0)),
+        )
         if kind not in made:
             made[kind] = _decilm_attention(config, mixer, hidden, count) + _decilm_mlp(config, mlp, hidden)
         blocks.append(made[kind])
@@ -175,7 +173,10 @@ def _decilm_mlp(config: Config, mlp: Config, hidden: int) -> Block:
     inner = mlp.optional_size("intermediate_size")
     if inner is None:
         # As the repository's code: two thirds of a multiple of the hidden size, rounded up to a multiple of 256.
-        inner = -(-int(2 * mlp.number("ffn_mult", default=0.0) * hidden / 3) // 256) * 256
+        factor = mlp.number("ffn_mult", default=0.0)
+        if not MIN_RATIO <= factor <= 1 / MIN_RATIO:
+            raise mlp.error("ffn_mult", f"It must be from {MIN_RATIO:g} to {1 / MIN_RATIO:g}.")
+        inner = -(-int(2 * factor * hidden / 3) // 256) * 256
     return block + gated_mlp(hidden, inner, bias=config.flag("mlp_bias"))
 
 
