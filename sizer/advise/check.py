@@ -83,7 +83,7 @@ def _estimate(planned: Planned) -> Estimate:
     workload, fitting = _workload(planned)
     question = Question(
         architecture=planned.architecture,
-        target=planned.used,
+        target=replace(planned.used, host=None) if _all_on_devices(planned) else planned.used,
         precision=planned.precision,
         workload=workload,
         engine=planned.options.engine,
@@ -109,9 +109,19 @@ def _workload(planned: Planned) -> tuple[Workload, bool]:
     output = min(planned.output_tokens, max(1, context - prompt))
     work = Workload(prompt, output, max(context, prompt + output))
     flags = replace(planned.options, context_tokens=None)
-    if planned.options.fit is False and flags.gpu_layers is None:
-        flags = replace(flags, gpu_layers=-1)
+    if _all_on_devices(planned):
+        flags = replace(flags, gpu_layers=None)
     return with_flags(work, flags), fitting
+
+
+def _all_on_devices(planned: Planned) -> bool:
+    """Whether the flags put every layer and the output on the devices, and nothing of them on the host."""
+    options = planned.options
+    if options.cpu_moe_layers or options.tensor_overrides or options.cache_on_host:
+        return False
+    if options.gpu_layers is None:
+        return options.fit is False
+    return options.gpu_layers < 0 or options.gpu_layers > planned.architecture.num_layers
 
 
 def _context(planned: Planned) -> tuple[int, bool]:

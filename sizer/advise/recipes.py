@@ -1,15 +1,26 @@
-"""Ready-to-paste code and commands that run an estimate's model as estimated."""
+"""Ready-to-paste code and commands that run an estimate's model as estimated.
+
+Commands are written from the rows of `data/engine_flags.csv` that `sizer check` reads them by.
+"""
 
 from __future__ import annotations
 
 import json
-import re
 import shlex
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
 
 from sizer.advise.draft import Draft
+from sizer.advise.repositories import file_name, gguf_file, hub_id, is_own_format, quantized
 from sizer.answer.records import Estimate
+from sizer.engine.engines import find_engine
+from sizer.engine.flag_text import written_all
 from sizer.errors import UsageError
+from sizer.model.read.published import gguf_repository, ollama_tag, quantized_copy
+from sizer.precision.configured import configured_precision
+from sizer.precision.names import precision_of
+from sizer.workload import Split
 
 BITSANDBYTES_CONFIGS = {
     "int8": "BitsAndBytesConfig(load_in_8bit=True)",
@@ -21,55 +32,72 @@ BITSANDBYTES_CONFIGS = {
     "fp4": 'BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="fp4", bnb_4bit_compute_dtype=torch.bfloat16)',
 }
 TORCH_DTYPES = {"fp32": "torch.float32", "fp16": "torch.float16", "bf16": "torch.bfloat16"}
-LLAMA_CPP_CACHE_TYPES = {"fp16": "f16", "bf16": "bf16", "fp32": "f32"}
-VLLM_ONLINE_QUANTIZATION = {"fp8": "fp8", "int8": "bitsandbytes", "nf4": "bitsandbytes"}
+SERVED_DTYPES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
+GGML_CACHE_TYPES = {"fp16": "f16", "bf16": "bf16", "fp32": "f32"}
+ONLINE_QUANTIZATION = {"fp8": "fp8", "nf4": "bitsandbytes"}
+"""What servers make of a 16-bit checkpoint while they load it (--quantization)."""
+PLAIN_CACHES = frozenset({"fp16", "bf16"})
+GGUF_TYPE_OF = {"mxfp4": "MXFP4_MOE"}
 
 
-COPY_SUFFIXES = {"awq": "AWQ", "gptq": "GPTQ", "w8a8": "quantized.w8a8", "w4a16": "quantized.w4a16", "nvfp4": "NVFP4"}
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What to type: lines that come first (comments, conversions, files), then the commands that run the model."""
+
+    setup: tuple[str, ...] = ()
+    runs: tuple[tuple[str, ...], ...] = field(default=())
+
+    def text(self, added: tuple[str, ...] = ()) -> str:
+        """The whole, with flags added to each command that runs the model."""
+        return "".join(f"{line}\n" for line in (*self.setup, *(shlex.join((*run, *added)) for run in self.runs)))
 
 
-def file_name(estimate: Estimate) -> str:
-    """The model's own name, fit for a file, a tag or a Modelfile: what could end a word or a line is replaced."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", estimate.architecture.model_id.rsplit("/", 1)[-1]).lstrip("-.") or "model"
+def _flags(estimate: Estimate, fields: dict[str, Any]) -> list[str]:
+    return written_all(find_engine(estimate.engine).flags, {name: value for name, value in fields.items() if value})
 
 
-def gguf_file(estimate: Estimate) -> str:
-    """The usual file name of the model at this GGUF type: `Qwen3-8B-Q4_K_M.gguf`."""
-    return f"{file_name(estimate)}-{estimate.precision.upper()}.gguf"
+def _ranks(estimate: Estimate) -> dict[str, Any]:
+    """The ranks of each kind over several devices."""
+    count, asked = estimate.target.count, estimate.workload.parallelism
+    if count == 1:
+        return {}
+    if asked is Split.DATA:
+        return {"data_parallel": count}
+    return {"pipeline_parallel" if estimate.placement.kind == "layer" else "tensor_parallel": count}
 
 
-def model_argument(estimate: Estimate) -> str:
-    """The model's id or path as an argument: one that starts with a dash is written as a path, not taken as a flag."""
-    model_id = estimate.architecture.model_id
-    return f"./{model_id}" if model_id.startswith("-") else model_id
+def _cache(estimate: Estimate, eight_bits: str) -> dict[str, Any]:
+    kind = estimate.workload.kv_precision
+    name = "" if kind in PLAIN_CACHES else eight_bits if kind == "fp8" else kind
+    return {"k_cache_type": name, "v_cache_type": name}
 
 
-def repository(estimate: Estimate) -> tuple[str, str]:
-    """The repository to load, and a comment where it is a quantized copy whose name is only the usual one."""
-    model_id = model_argument(estimate)
-    suffix = COPY_SUFFIXES.get(estimate.precision.split("-", 1)[0])
-    if suffix is None or estimate.architecture.quantization is not None:
-        return model_id, ""
-    return f"{model_id}-{suffix}", f"# a copy of {model_id!r} in {estimate.precision}; its name may differ\n"
+def _require_loadable(estimate: Estimate) -> None:
+    """Raises UsageError for a float type that a checkpoint published in fewer bits has not got."""
+    model = estimate.architecture
+    own = configured_precision(model) if model.quantization is not None else None
+    if own is not None and estimate.precision in SERVED_DTYPES:
+        raise UsageError(f"{model.model_id} is published in {own} alone.", f"Ask for --precision {own}.")
 
 
-def transformers(estimate: Estimate) -> str:
+def transformers(estimate: Estimate) -> Recipe:
     """Python that loads the model with transformers' `pipeline` and answers one chat turn.
 
     Raises UsageError for a precision that neither the checkpoint nor transformers' own quantization gives.
     """
-    model_id, comment = repository(estimate)
-    quantized = BITSANDBYTES_CONFIGS.get(estimate.precision)
-    dtype = TORCH_DTYPES.get(estimate.precision, "torch.bfloat16" if quantized else '"auto"')
-    if dtype == '"auto"' and not comment and estimate.architecture.quantization is None:
+    _require_loadable(estimate)
+    config = BITSANDBYTES_CONFIGS.get(estimate.precision)
+    named = quantized(estimate) if config is None and estimate.precision not in TORCH_DTYPES else None
+    model_id = hub_id(estimate) if named is None else named.name
+    dtype = TORCH_DTYPES.get(estimate.precision, "torch.bfloat16" if config else '"auto"')
+    if dtype == '"auto"' and named is not None and named.comment:
         known = ", ".join([*TORCH_DTYPES, *BITSANDBYTES_CONFIGS])
         raise UsageError(f"no recipe for {estimate.precision!r} with transformers.", f"There are recipes for {known}.")
-    imports = "BitsAndBytesConfig, pipeline" if quantized else "pipeline"
-    extra = f'    model_kwargs={{"quantization_config": {quantized}}},\n' if quantized else ""
+    imports = "BitsAndBytesConfig, pipeline" if config else "pipeline"
+    extra = f'    model_kwargs={{"quantization_config": {config}}},\n' if config else ""
     needs_torch = "import torch\n" if "torch." in dtype + extra else ""
-    return (
+    code = (
         f"{needs_torch}from transformers import {imports}\n\n"
-        f"{comment}"
         "generate = pipeline(\n"
         '    "text-generation",\n'
         f"    model={model_id!r},\n"
@@ -79,114 +107,188 @@ def transformers(estimate: Estimate) -> str:
         ")\n"
         'messages = [{"role": "user", "content": "Will it fit, and how fast?"}]\n'
         f"answer = generate(messages, max_new_tokens={estimate.workload.output_tokens})\n"
-        'print(answer[0]["generated_text"][-1]["content"])\n'
+        'print(answer[0]["generated_text"][-1]["content"])'
     )
+    return Recipe((code,))
 
 
-def vllm(estimate: Estimate) -> str:
+def _served(estimate: Estimate, start: tuple[str, ...], eight_bits: str, *, online: bool = True) -> Recipe:
+    """A server that loads a hub repository: the model itself, quantized while it loads, or a published copy."""
+    _require_loadable(estimate)
+    setup, model, fields = "", hub_id(estimate), dict[str, Any]()
+    if estimate.precision in SERVED_DTYPES:
+        fields["weights_dtype"] = SERVED_DTYPES[estimate.precision] if online else ""
+    elif online and estimate.precision in ONLINE_QUANTIZATION and not is_own_format(estimate):
+        fields["quantization"] = ONLINE_QUANTIZATION[estimate.precision]
+    else:
+        named = quantized(estimate)
+        setup, model = named.comment.rstrip("\n"), named.name
+    work = estimate.workload
+    limits = {"context_tokens": work.context_tokens, "max_sequences": work.batch_size}
+    flags = _flags(estimate, {**limits, **fields, **_ranks(estimate), **_cache(estimate, eight_bits)})
+    return Recipe((setup,) if setup else (), ((*start, model, *flags),))
+
+
+def vllm(estimate: Estimate) -> Recipe:
     """`vllm serve` with the context, the cache precision and the number of devices of the estimate."""
-    model_id, comment = repository(estimate)
-    command = ["vllm", "serve", model_id]
-    command += ["--max-model-len", str(estimate.workload.context_tokens)]
-    command += ["--max-num-seqs", str(estimate.workload.batch_size)]
-    if estimate.precision in {"bf16", "fp16", "fp32"}:
-        command += ["--dtype", {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}[estimate.precision]]
-    elif estimate.precision in VLLM_ONLINE_QUANTIZATION and not estimate.architecture.quantization:
-        command += ["--quantization", VLLM_ONLINE_QUANTIZATION[estimate.precision]]
-    if estimate.target.count > 1:
-        kind = "pipeline" if estimate.placement.kind == "layer" else "tensor"
-        command += [f"--{kind}-parallel-size", str(estimate.target.count)]
-    if estimate.workload.kv_precision == "fp8":
-        command += ["--kv-cache-dtype", "fp8"]
-    return f"{comment}{shlex.join(command)}\n"
+    if precision_of(estimate.precision).is_gguf:
+        name = gguf_repository(hub_id(estimate), estimate.precision)
+        if name is None:
+            raise UsageError(
+                f"no published {estimate.precision} file of {hub_id(estimate)} is known.", "Use llama.cpp."
+            )
+        work = estimate.workload
+        limits = {"context_tokens": work.context_tokens, "max_sequences": work.batch_size}
+        flags = _flags(estimate, {**limits, **_ranks(estimate), **_cache(estimate, "fp8")})
+        model = f"{name}:{estimate.precision.upper()}"
+        return Recipe((), (("vllm", "serve", model, "--tokenizer", hub_id(estimate), *flags),))
+    return _served(estimate, ("vllm", "serve"), "fp8")
+
+
+def sglang(estimate: Estimate) -> Recipe:
+    """`python -m sglang.launch_server`."""
+    return _served(estimate, ("python", "-m", "sglang.launch_server", "--model-path"), "fp8_e4m3")
+
+
+def tensorrt_llm(estimate: Estimate) -> Recipe:
+    """`trtllm-serve`: it loads checkpoints as they are published."""
+    return _served(estimate, ("trtllm-serve",), "fp8", online=False)
 
 
 def _llama_flags(estimate: Estimate) -> list[str]:
     """The flags that llama-server and llama-cli share."""
-    workload, placement = estimate.workload, estimate.placement
-    flags = ["-m", gguf_file(estimate), "-c", str(workload.context_tokens * workload.batch_size)]
+    work, placement = estimate.workload, estimate.placement
     layers = estimate.architecture.num_layers
+    fields: dict[str, Any] = {"context_tokens": work.context_tokens * work.batch_size}
     if placement.host_experts:
-        flags += ["-ngl", "99", "--n-cpu-moe", str(layers - placement.gpu_layers)]
+        fields |= {"gpu_layers": 99, "cpu_moe_layers": layers - placement.gpu_layers}
     elif placement.gpu_layers:
-        # All layers without the output head are not everything: only 99 takes it too.
-        flags += ["-ngl", "99" if placement.host is None else str(placement.gpu_layers + 1)]
-    else:
-        flags += ["-ngl", "0"]
-    cache_type = LLAMA_CPP_CACHE_TYPES.get(workload.kv_precision, workload.kv_precision)
-    if cache_type != "f16":
-        flags += ["-fa", "on", "-ctk", cache_type, "-ctv", cache_type]
-    if workload.threads:
-        flags += ["-t", str(workload.threads)]
-    if estimate.target.count > 1:
-        flags += ["-sm", "layer"]
-    return flags
+        # The output layer counts as one, and goes to the card first: all layers alone are not everything.
+        fields["gpu_layers"] = 99 if placement.host is None else placement.gpu_layers + 1
+    kind = GGML_CACHE_TYPES.get(work.kv_precision, work.kv_precision)
+    if kind != "f16":
+        fields |= {"flash_attention": True, "k_cache_type": kind, "v_cache_type": kind}
+    fields |= {"threads": work.threads, "split_mode": "layer" if estimate.target.count > 1 else ""}
+    return [*_flags(estimate, fields), *([] if placement.gpu_layers or placement.host_experts else ["-ngl", "0"])]
 
 
-def llama_cpp(estimate: Estimate) -> str:
-    """`llama-server` for serving and `llama-cli` for the terminal."""
-    parallel = ["-np", str(estimate.workload.batch_size)] if estimate.workload.batch_size > 1 else []
-    server = ["llama-server", *_llama_flags(estimate), *parallel]
-    cli = ["llama-cli", *_llama_flags(estimate), "-n", str(estimate.workload.output_tokens)]
-    return f"{shlex.join(server)}\n{shlex.join(cli)}\n"
+def _gguf(estimate: Estimate) -> tuple[tuple[str, ...], list[str]]:
+    """Lines that make the file where none is published, and the flag that names it."""
+    precision, name = estimate.precision, estimate.architecture.model_id
+    if name.lower().endswith(".gguf"):
+        return (), ["-m", name if not name.startswith("-") else f"./{name}"]
+    published = gguf_repository(hub_id(estimate), precision)
+    if published is not None:
+        return (), ["-hf", f"{published}:{precision.upper()}"]
+    if "gguf" in name.lower().partition(":")[0] and "/" in name and not name.startswith("-"):
+        return (), ["-hf", name if ":" in name else f"{name}:{precision.upper()}"]
+    return _conversion(estimate), ["-m", gguf_file(estimate)]
 
 
-def ollama(estimate: Estimate) -> str:
-    """A Modelfile, and the two commands that create and run it."""
-    name = file_name(estimate).lower()
-    lines = [f"FROM ./{gguf_file(estimate)}", f"PARAMETER num_ctx {estimate.workload.context_tokens}"]
-    if estimate.placement.host is not None:
-        lines.append(f"PARAMETER num_gpu {estimate.placement.gpu_layers + 1}")
-    if estimate.workload.threads:
-        lines.append(f"PARAMETER num_thread {estimate.workload.threads}")
-    tag = f"{name}:{estimate.precision}"
-    return "\n".join([*lines, "", f"# ollama create {tag} -f Modelfile && ollama run {tag}", ""])
+def _conversion(estimate: Estimate) -> tuple[str, ...]:
+    """Downloading, converting and quantizing: for a type that nobody has published."""
+    folder, model = file_name(estimate), hub_id(estimate)
+    target = gguf_file(estimate)
+    kind = precision_of(estimate.precision)
+    plain = {"fp16": "f16", "bf16": "bf16", "fp32": "f32", "q8_0": "q8_0"}.get(estimate.precision)
+    whole = target if plain else f"{folder}-BF16.gguf"
+    download = ["hf", "download", model, "--local-dir", folder]
+    convert = ["python", "convert_hf_to_gguf.py", folder, "--outfile", whole, "--outtype", plain or "bf16"]
+    name = GGUF_TYPE_OF.get(estimate.precision) or kind.ftype or estimate.precision.upper()
+    steps = [download, convert, *([] if plain else [["llama-quantize", whole, target, name]])]
+    return tuple(shlex.join(step) for step in steps)
 
 
-def mlx_name(estimate: Estimate) -> str:
-    """The folder that a conversion writes, or the model itself where its precision needs no conversion."""
-    bits = _mlx_bits(estimate)
-    return f"{file_name(estimate)}-{bits}bit" if bits else model_argument(estimate)
+def llama_cpp(estimate: Estimate) -> Recipe:
+    """`llama-server` for serving and `llama-cli` for the terminal, with what makes the file where none is published."""
+    work = estimate.workload
+    setup, model = _gguf(estimate)
+    shared = [*model, *_llama_flags(estimate)]
+    parallel = ["-np", str(work.batch_size)] if work.batch_size > 1 else []
+    server = ("llama-server", *shared, *parallel)
+    return Recipe(setup, (server, ("llama-cli", *shared, "-n", str(work.output_tokens))))
 
 
-def _mlx_bits(estimate: Estimate) -> str:
-    bits = estimate.precision.removeprefix("mlx-").removesuffix("bit")
-    return bits if bits.isdigit() else ""
+def ollama(estimate: Estimate) -> Recipe:
+    """`ollama run` of the library's tag or of a published file, by a Modelfile that sets the context."""
+    work, placement = estimate.workload, estimate.placement
+    source, setup = _ollama_source(estimate)
+    lines = [f"FROM {source}", f"PARAMETER num_ctx {work.context_tokens}"]
+    if placement.host is not None:
+        lines.append(f"PARAMETER num_gpu {placement.gpu_layers + 1}")
+    if work.threads:
+        lines.append(f"PARAMETER num_thread {work.threads}")
+    served = {"max_sequences": work.batch_size if work.batch_size > 1 else None}
+    kind = GGML_CACHE_TYPES.get(work.kv_precision, work.kv_precision)
+    if kind != "f16":
+        served |= {"flash_attention": True, "k_cache_type": kind, "v_cache_type": kind}  # type: ignore[dict-item]
+    environment = _flags(estimate, served)
+    serve = (shlex.join([*environment, "ollama", "serve"]) + " &",) if environment else ()
+    tag = f"{file_name(estimate).lower()}:{estimate.precision}"
+    make = ("cat > Modelfile <<'EOF'", *lines, "EOF", *serve, shlex.join(["ollama", "create", tag, "-f", "Modelfile"]))
+    return Recipe((*setup, *make), (("ollama", "run", tag),))
 
 
-def mlx_lm(estimate: Estimate) -> str:
-    """Convert once at the precision's bits, then generate."""
-    bits, name = _mlx_bits(estimate), mlx_name(estimate)
-    convert = ["mlx_lm.convert", "--hf-path", model_argument(estimate), "-q", "--q-bits", bits]
+def _ollama_source(estimate: Estimate) -> tuple[str, tuple[str, ...]]:
+    """What a Modelfile starts from: a tag, a published file on the hub, or a file made by the lines returned."""
+    tag = ollama_tag(hub_id(estimate))
+    if tag is not None and estimate.precision == find_engine("ollama").usual_precision:
+        return tag, ()
+    setup, (flag, name) = _gguf(estimate)
+    return (f"hf.co/{name}" if flag == "-hf" else f"./{name.removeprefix('./')}"), setup
+
+
+def mlx_lm(estimate: Estimate) -> Recipe:
+    """The published MLX copy, else a conversion at the precision's bits; then generate."""
+    setup, name = _mlx_model(estimate)
     run = ["mlx_lm.generate", "--model", name, "--prompt", "Will it fit, and how fast?"]
-    run += ["--max-tokens", str(estimate.workload.output_tokens)]
-    commands = [[*convert, "--mlx-path", name], run] if bits else [run]
-    return "".join(shlex.join(command) + "\n" for command in commands)
+    return Recipe(setup, ((*run, "--max-tokens", str(estimate.workload.output_tokens)),))
+
+
+def _mlx_model(estimate: Estimate) -> tuple[tuple[str, ...], str]:
+    precision = estimate.precision
+    bits = precision.removeprefix("mlx-").partition("bit")[0] if precision.startswith("mlx-") else ""
+    mode = precision if precision in {"mxfp4", "nvfp4"} else ""
+    if not (bits or mode):
+        _require_loadable(estimate)
+        return (), hub_id(estimate)
+    if is_own_format(estimate):
+        return (), quantized(estimate).name
+    copy = quantized_copy(hub_id(estimate), precision, "mlx-lm")
+    if copy is not None:
+        return (), copy
+    folder = f"{file_name(estimate)}-{bits + 'bit' if bits else mode}"
+    how = ["--q-bits", bits] if bits else ["--q-mode", mode]
+    convert = ["mlx_lm.convert", "--hf-path", hub_id(estimate), "-q", *how, "--mlx-path", folder]
+    return (shlex.join(convert),), folder
 
 
 def _llama_draft(draft: Draft) -> list[str]:
-    return ["-md", gguf_file(draft.estimate), "--spec-draft-n-max", str(draft.draft_tokens)]
+    published = gguf_repository(hub_id(draft.estimate), draft.estimate.precision)
+    named = f"{published}:{draft.estimate.precision.upper()}" if published else gguf_file(draft.estimate)
+    return ["-hfd" if published else "-md", named, "--spec-draft-n-max", str(draft.draft_tokens)]
 
 
 def _vllm_draft(draft: Draft) -> list[str]:
-    config = {"method": "draft_model", "model": model_argument(draft.estimate)}
+    config = {"method": "draft_model", "model": hub_id(draft.estimate)}
     return ["--speculative-config", json.dumps({**config, "num_speculative_tokens": draft.draft_tokens})]
 
 
 def _mlx_draft(draft: Draft) -> list[str]:
-    return ["--draft-model", mlx_name(draft.estimate), "--num-draft-tokens", str(draft.draft_tokens)]
+    return ["--draft-model", _mlx_model(draft.estimate)[1], "--num-draft-tokens", str(draft.draft_tokens)]
 
 
-RUNNERS = ("llama-server ", "llama-cli ", "vllm serve ", "mlx_lm.generate ")
 DRAFT_FLAGS: dict[str, Callable[[Draft], list[str]]] = {
     "llama.cpp": _llama_draft,
     "vllm": _vllm_draft,
     "mlx-lm": _mlx_draft,
 }
 
-RECIPES: dict[str, Callable[[Estimate], str]] = {
+RECIPES: dict[str, Callable[[Estimate], Recipe]] = {
     "transformers": transformers,
     "vllm": vllm,
+    "sglang": sglang,
+    "tensorrt-llm": tensorrt_llm,
     "llama.cpp": llama_cpp,
     "ollama": ollama,
     "mlx-lm": mlx_lm,
@@ -201,12 +303,9 @@ def recipe(estimate: Estimate, engine: str | None = None, draft: Draft | None = 
     wanted = engine or estimate.engine
     if wanted not in RECIPES:
         raise UsageError(f"no recipe for the engine {wanted!r}.", f"There are recipes for {', '.join(RECIPES)}.")
-    text = RECIPES[wanted](estimate)
+    made = RECIPES[wanted](estimate)
     if draft is None:
-        return text
+        return made.text()
     if wanted not in DRAFT_FLAGS:
         raise UsageError(f"no recipe with a draft for {wanted!r}.", f"There are such for {', '.join(DRAFT_FLAGS)}.")
-    flags = shlex.join(DRAFT_FLAGS[wanted](draft))
-    lines = text.splitlines()
-    # A conversion comes before the command that runs the model: only the latter takes a draft.
-    return "".join(f"{line} {flags}\n" if line.startswith(RUNNERS) else f"{line}\n" for line in lines)
+    return made.text(tuple(DRAFT_FLAGS[wanted](draft)))

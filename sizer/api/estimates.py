@@ -106,7 +106,7 @@ def precisions_of(resolved: Resolved, work: WorkAsked, device: Device) -> tuple[
     """
     from sizer.engine.engines import find_engine, running_engines
     from sizer.precision.configured import configured_precision
-    from sizer.precision.names import all_precisions
+    from sizer.precision.names import all_precisions, precision_of
 
     engine = None if work.engine is None else find_engine(work.engine)
     if any(name.lower() == "all" for name in work.precisions):
@@ -118,6 +118,8 @@ def precisions_of(resolved: Resolved, work: WorkAsked, device: Device) -> tuple[
         return (resolved.stored.precision,)
     # A copy's name tells its precision (`X-GGUF:Q4_K_M`, `X-GPTQ`) where the config found is the base model's.
     own = configured_precision(resolved.architecture) or resolved.hints.quantization
+    if resolved.hints.quantization and precision_of(resolved.hints.quantization).is_gguf:
+        own = resolved.hints.quantization
     usual: tuple[str, ...] = DEFAULT_PRECISIONS
     if engine is not None:
         usual = tuple(name for name in usual if engine.runs(name)) or usual

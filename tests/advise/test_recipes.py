@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from sizer.advise.draft import Draft, draft
 from sizer.advise.recipes import RECIPES, recipe
+from sizer.advise.repositories import hub_id
 from sizer.answer.estimate import Question, estimate
 from sizer.answer.records import Estimate
 from sizer.errors import UsageError
@@ -53,7 +54,7 @@ def commands(text: str) -> Iterator[list[str]]:
 
 def check(words: list[str]) -> dict[str, str]:
     """Parse a command by the flag table of its program; the values by flag."""
-    program = " ".join(words[:2]) if " ".join(words[:2]) in FLAGS else words[0]
+    program = max((name for name in FLAGS if words[: len(name.split())] == name.split()), key=len)
     table, rest, found = FLAGS[program], words[len(program.split()) :], {}
     positional = table["positional"]
     while rest:
@@ -94,6 +95,13 @@ CASES = [
     run_of("vllm", "mxfp4", "h100", "openai/gpt-oss-120b"),
     run_of("mlx-lm", "mlx-4bit", "m2-ultra"),
     run_of("mlx-lm", "bf16", "m2-ultra"),
+    run_of("mlx-lm", "mlx-5bit", "m2-ultra"),
+    run_of("sglang", "fp8", "2xh100", "Qwen/Qwen3-32B", kv_precision="fp8"),
+    run_of("sglang", "awq-int4", "a100"),
+    run_of("tensorrt-llm", "fp8", "2xh100", "Qwen/Qwen3-32B", kv_precision="fp8"),
+    run_of("tensorrt-llm", "bf16", "h100"),
+    run_of("llama.cpp", "q5_0", "rtx-3060", "tiiuae/Falcon-H1-7B-Base"),
+    run_of("vllm", "q4_k_m", "a100"),
 ]
 
 
@@ -114,7 +122,12 @@ def test_a_draft_s_flags_are_the_engine_s(engine: str) -> None:
     plain, with_draft = (recipe(run_of(engine, precision, device), draft=one) for one in (None, drafted()))
     for before, after in zip(commands(plain), commands(with_draft), strict=True):
         added = set(check(after)) - set(check(before))
-        assert bool(added) == (after[0] != "mlx_lm.convert")
+        assert bool(added) == (after[0] in {"llama-server", "llama-cli", "vllm", "mlx_lm.generate"})
+
+
+def server_of(item: Estimate) -> list[str]:
+    """The command that serves, after those that make the file."""
+    return next(words for words in commands(recipe(item)) if words[0] == "llama-server")
 
 
 def test_the_figures_of_the_estimate_are_in_the_command() -> None:
@@ -123,35 +136,53 @@ def test_the_figures_of_the_estimate_are_in_the_command() -> None:
     assert (server["-c"], server["-np"], server["-t"]) == ("16384", "4", "8")
     assert (server["-ctk"], server["-ctv"], server["-fa"]) == ("q8_0", "q8_0", "on")
     split = CASES[3]
-    assert check(next(commands(recipe(split))))["-ngl"] == str(split.placement.gpu_layers + 1)
+    assert check(server_of(split))["-ngl"] == str(split.placement.gpu_layers + 1)
     experts = CASES[4]
     assert experts.placement.host_experts
     on_host = experts.architecture.num_layers - experts.placement.gpu_layers
-    assert check(next(commands(recipe(experts))))["--n-cpu-moe"] == str(on_host)
+    assert check(next(commands(recipe(experts))))["-ncmoe"] == str(on_host)
     assert check(next(commands(recipe(CASES[7]))))["--tensor-parallel-size"] == "2"
     assert check(next(commands(recipe(CASES[10]))))["--pipeline-parallel-size"] == "2"
 
 
-def test_a_quantized_copy_is_named_as_such() -> None:
-    """AWQ weights are another repository's: the base is not served in its stead, and a comment says so."""
-    text = recipe(CASES[8])
-    assert text.startswith("# a copy of 'Qwen/Qwen3-8B' in awq-int4")
-    assert next(commands(text))[2] == "Qwen/Qwen3-8B-AWQ"
+def test_a_quantized_copy_is_one_that_is_published() -> None:
+    """AWQ weights are another repository's; where none is known, a comment says that it has to be made."""
+    assert next(commands(recipe(CASES[8])))[2] == "Qwen/Qwen3-8B-AWQ"
+    unknown = recipe(run_of("vllm", "awq-int4", "a100", "tiiuae/falcon-mamba-7b"))
+    assert unknown.startswith("# no copy of 'tiiuae/falcon-mamba-7b' in awq-int4 is known")
+    assert next(commands(unknown))[2] == "./falcon-mamba-7b-awq-int4"
+
+
+@pytest.mark.parametrize("engine", ["vllm", "sglang", "transformers"])
+def test_a_tag_of_a_library_becomes_the_instruct_repository(engine: str) -> None:
+    """No server of hub checkpoints is sent to ollama.com, or to the base model of an instruct tag."""
+    from sizer.model.read.resolve import resolve
+
+    for tag, repository in (
+        ("llama3.3", "meta-llama/Llama-3.3-70B-Instruct"),
+        ("llama3.1:8b", "meta-llama/Llama-3.1-8B-Instruct"),
+    ):
+        found = resolve(tag, offline=True).architecture
+        text = recipe(estimate(Question(found, target("4xh100"), "bf16", Workload(), engine=engine)))
+        assert repository in text
+        assert "ollama.com" not in text
 
 
 def modelfile(text: str) -> list[tuple[str, str]]:
-    """Instructions and arguments of an ollama Modelfile."""
-    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
-    return [(line.split(" ", 1)[0], line.split(" ", 1)[1]) for line in lines]
+    """Instructions and arguments of the Modelfile that a script writes."""
+    body = text.partition("cat > Modelfile <<'EOF'\n")[2].partition("\nEOF\n")[0]
+    return [(line.split(" ", 1)[0], line.split(" ", 1)[1]) for line in body.splitlines()]
 
 
 @pytest.mark.parametrize("ram_gib", [None, 64.0])
 def test_the_modelfile_has_known_instructions(ram_gib: float | None) -> None:
-    """FROM comes first, every PARAMETER is one of ollama's, and its value is a number."""
+    """FROM comes first and names what exists, every PARAMETER is one of ollama's, and its value is a number."""
     name = "meta-llama/Llama-3.1-70B" if ram_gib else "Qwen/Qwen3-8B"
     lines = modelfile(recipe(run_of("ollama", "q4_k_m", name=name, ram_gib=ram_gib, threads=8)))
-    assert lines[0][0] == "FROM"
-    assert lines[0][1].startswith("./")
+    assert lines[0] == ("FROM", "./Llama-3.1-70B-Q4_K_M.gguf" if ram_gib else "qwen3:8b")
+    other = recipe(run_of("ollama", "q8_0", kv_precision="q8_0", batch_size=2))
+    assert modelfile(other)[0] == ("FROM", "hf.co/unsloth/Qwen3-8B-GGUF:Q8_0")
+    assert "OLLAMA_NUM_PARALLEL=2 OLLAMA_FLASH_ATTENTION=on OLLAMA_KV_CACHE_TYPE=q8_0 ollama serve &" in other
     assert {instruction for instruction, _ in lines[1:]} == {"PARAMETER"}
     parameters = dict(argument.split(" ") for _, argument in lines[1:])
     assert set(parameters) <= set(FLAGS["ollama"]["parameters"])
@@ -174,7 +205,7 @@ def test_no_recipe_is_an_error_that_says_which_there_are() -> None:
     with pytest.raises(UsageError, match="exllamav2"):
         recipe(run_of("exllamav2", "exl2-4.00bpw"))
     with pytest.raises(UsageError, match="fp8"):
-        recipe(run_of("transformers", "fp8"))
+        recipe(run_of("transformers", "fp8", name="tiiuae/falcon-mamba-7b"))
     with pytest.raises(UsageError, match="ollama"):
         recipe(run_of("ollama", "q4_k_m"), draft=drafted())
 
@@ -188,18 +219,35 @@ def words_of(text: str) -> list[list[str]]:
     return list(commands(text))
 
 
+KNOWN_FLAGS = {flag for table in FLAGS.values() for flag in table.get("flags", {})} | {"-n"}
+
+
 @settings(max_examples=60, deadline=None)
 @given(name=st.one_of(st.just(HOSTILE), st.text(min_size=1, max_size=40)), which=st.sampled_from(range(len(CASES))))
 def test_no_name_breaks_out_of_a_command(name: str, which: int) -> None:
-    """Whatever a model is called, its commands have the same flags, in as many words."""
-    item = CASES[which]
-    plain, hostile = recipe(item), recipe(renamed(item, name))
-    body = "".join(line for line in hostile.splitlines(keepends=True) if not line.startswith("# "))
-    found = shlex.split(body)
-    expected = [word for words in words_of(plain) for word in words]
-    assert len(found) == len(expected)
-    flags = [[word for word in words if word.startswith("-")] for words in (found, expected)]
-    assert flags[0] == flags[1]
+    """Whatever a model is called, its commands have no other programs and flags, and the name stays one word."""
+    try:
+        hostile = recipe(renamed(CASES[which], name))
+    except UsageError:
+        return
+    for words in shell_lines(hostile):
+        assert words[0] in {"llama-server", "llama-cli", "llama-quantize", "vllm", "mlx_lm.convert", "mlx_lm.generate",
+                            "python", "trtllm-serve", "hf"}  # fmt: skip
+        assert {word for word in words if word.startswith("-")} <= KNOWN_FLAGS
+
+
+def shell_lines(text: str) -> Iterator[list[str]]:
+    """The commands of a script whose quoted words may hold line breaks."""
+    lexer = shlex.shlex(text, posix=True, punctuation_chars="\n")
+    lexer.whitespace, lexer.whitespace_split = " \t\r", True
+    words: list[str] = []
+    for word in lexer:
+        if word and set(word) == {"\n"}:
+            yield from [words] if words else []
+            words = []
+        else:
+            words.append(word)
+    yield from [words] if words else []
 
 
 @settings(max_examples=60, deadline=None)
@@ -208,13 +256,12 @@ def test_no_name_breaks_out_of_a_modelfile_or_of_python(name: str) -> None:
     """A name stays one string of the code, and adds no instruction to a Modelfile."""
     code = ast.parse(recipe(renamed(run_of("transformers", "bf16"), name)))
     strings = [node.value for node in ast.walk(code) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
-    assert {name, f"./{name}"} & set(strings)
+    assert {name, f"./{name}"} & set(strings) or hub_id(renamed(CASES[0], name)) in strings
     assert len(code.body) == 6
-    plain = modelfile(recipe(run_of("ollama", "q4_k_m")))
     hostile = recipe(renamed(run_of("ollama", "q4_k_m"), name))
-    assert [line[0] for line in modelfile(hostile)] == [line[0] for line in plain]
-    last = hostile.rstrip("\n").splitlines()[-1].removeprefix("# ")
-    assert len(shlex.split(last)) == 9
+    assert [line[0] for line in modelfile(hostile)] == ["FROM", "PARAMETER"]
+    last = hostile.rstrip("\n").splitlines()[-1]
+    assert len(shlex.split(last)) == 3
 
 
 def test_every_engine_of_the_ladders_default_has_a_recipe() -> None:

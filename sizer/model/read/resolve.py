@@ -16,6 +16,7 @@ from sizer.errors import HubUnreachable, UnknownModel
 from sizer.model.architecture import Architecture, Basis, Module, Role, Tensor
 from sizer.model.read.catalogue import find, load, nearest
 from sizer.model.read.names import Confidence, NameHints, parse_name
+from sizer.model.read.published import gguf_source
 from sizer.model.stored import Stored
 
 if TYPE_CHECKING:
@@ -68,13 +69,17 @@ def resolve(text: str, *, offline: bool = False, revision: str | None = None) ->
     name, at = _without_address(text)
     revision = revision or at
     entry = None if revision and not offline else find(name)
+    if entry is None and "gguf" in name.lower() and (source := gguf_source(name)) is not None:
+        entry = find(source)
+        entry = None if entry is None else replace(entry, copy=True)
     if entry is not None:
         hints, bits = _with_bits(hints, name)
         notes = bits + _catalogue_notes(entry.alias, entry.copy, entry.model_id, revision)
         model_id = name if entry.copy else entry.alias or entry.model_id
         architecture = _described(load(entry), model_id)
-        if entry.copy and hints.quantization and architecture.quantization:
-            # The name tells what the copy is stored in, which the original's config cannot.
+        if entry.copy and hints.quantization and architecture.quantization and "gguf" not in name.lower():
+            # The name tells what the copy is stored in, which the original's config cannot. A GGUF file keeps what was
+            # published in fewer bits than its type has (gpt-oss' experts), so that the original's word counts there.
             architecture = replace(architecture, quantization=None)
         return _resolved(text, architecture, None, hints, notes)
     if entry is None and not revision:

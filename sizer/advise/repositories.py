@@ -1,0 +1,74 @@
+"""What a recipe names: a hub repository, a published copy in another format, a file; nothing that is not there."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from sizer.answer.records import Estimate
+from sizer.engine.engines import find_engine
+from sizer.errors import UnknownPrecision
+from sizer.model.read import catalogue
+from sizer.model.read.name_quantization import quantization_in
+from sizer.model.read.published import TAG_LIBRARY, gguf_source, quantized_copy, tag_repository
+from sizer.precision.configured import configured_precision
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """What to load, and a comment where it must be made first."""
+
+    name: str
+    comment: str = ""
+
+
+def file_name(estimate: Estimate) -> str:
+    """The model's own name, fit for a file, a tag or a Modelfile: what could end a word or a line is replaced."""
+    base = hub_id(estimate).rsplit("/", 1)[-1]
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", base).lstrip("-.") or "model"
+
+
+def gguf_file(estimate: Estimate) -> str:
+    """The usual file name of the model at this GGUF type: `Qwen3-8B-Q4_K_M.gguf`."""
+    return f"{file_name(estimate)}-{estimate.precision.upper()}.gguf"
+
+
+def hub_id(estimate: Estimate) -> str:
+    """The repository of the model itself: that of a library's tag or of a copy in another format is its original's.
+
+    A name that starts with a dash is written as a path, not taken as a flag.
+    """
+    name = estimate.architecture.model_id
+    told = tag_repository(name) if ":" in name or name.startswith(TAG_LIBRARY) else None
+    known = told or gguf_source(name)
+    if known is None and (name.startswith(TAG_LIBRARY) or "gguf" in name.lower()):
+        entry = catalogue.find(name)
+        known = entry.model_id if entry is not None else None
+    name = known or name
+    return f"./{name}" if name.startswith("-") else name
+
+
+def is_own_format(estimate: Estimate) -> bool:
+    """Whether the model that was named is stored in the estimate's precision already."""
+    if estimate.architecture.quantization is not None:
+        try:
+            return configured_precision(estimate.architecture) == estimate.precision
+        except UnknownPrecision:
+            return True
+    return quantization_in(estimate.architecture.model_id)[0] == estimate.precision
+
+
+def quantized(estimate: Estimate) -> Named:
+    """The repository of the model in the estimate's precision, for an engine that loads checkpoints as published.
+
+    The model itself where it is stored so, else the copy that is published, else a folder that has to be made.
+    """
+    if is_own_format(estimate):
+        name = estimate.architecture.model_id
+        return Named(f"./{name}" if name.startswith("-") else name)
+    copy = quantized_copy(hub_id(estimate), estimate.precision, find_engine(estimate.engine).runtime)
+    if copy is not None:
+        return Named(copy)
+    folder = f"./{file_name(estimate)}-{estimate.precision}"
+    missing = f"# no copy of {hub_id(estimate)!r} in {estimate.precision} is known"
+    return Named(folder, f"{missing}: {folder} has to be made\n")

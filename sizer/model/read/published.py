@@ -1,0 +1,88 @@
+"""Which repositories and tags publish a model: facts that a recipe names and a command is read by.
+
+Rows of `data/gguf_repositories.csv`, `data/quantized_copies.csv` and `data/ollama_tags.csv`; nothing here is guessed.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+from sizer.tables import read_rows
+
+TAG_LIBRARY = "ollama.com/library/"
+_HUBS = ("https://huggingface.co/", "https://hf.co/", "huggingface.co/", "hf.co/")
+
+
+@cache
+def _publishers() -> dict[str, frozenset[str]]:
+    """The GGUF types that a publisher's repositories have."""
+    return {row["publisher"]: frozenset(row["types"].split()) for row in read_rows("gguf_publishers.csv")}
+
+
+@cache
+def _gguf() -> dict[str, tuple[str, ...]]:
+    return {row["model"].lower(): tuple(row["repositories"].split()) for row in read_rows("gguf_repositories.csv")}
+
+
+@cache
+def _gguf_sources() -> dict[str, str]:
+    return {
+        name.lower(): row["model"] for row in read_rows("gguf_repositories.csv") for name in row["repositories"].split()
+    }
+
+
+@cache
+def _tags() -> dict[str, str]:
+    return {row["tag"]: row["model"] for row in read_rows("ollama_tags.csv")}
+
+
+def gguf_repository(model_id: str, precision: str) -> str | None:
+    """The published repository that holds a model in a GGUF type, the publishers' order deciding; None without one."""
+    found = _gguf().get(model_id.lower(), ())
+    for publisher, types in _publishers().items():
+        for name in found:
+            if name.split("/")[0] == publisher and precision in types:
+                return name
+    return None
+
+
+def gguf_source(repository: str) -> str | None:
+    """The model that a published GGUF repository (`hf.co/` before it or not, a type after it or not) is made from."""
+    return _gguf_sources().get(_plain(repository))
+
+
+def _plain(repository: str) -> str:
+    text = repository.lower()
+    for hub in _HUBS:
+        text = text.removeprefix(hub)
+    return text.split(":", 1)[0]
+
+
+def quantized_copy(model_id: str, precision: str, runtime: str = "") -> str | None:
+    """The repository that holds a model quantized so, for engines of a runtime; None where none is known."""
+    own = runtime if runtime == "mlx-lm" else ""
+    return _copies().get((model_id.lower(), precision, own))
+
+
+@cache
+def _copies() -> dict[tuple[str, str, str], str]:
+    return {
+        (row["model"].lower(), row["precision"], row["runtime"]): row["repository"]
+        for row in read_rows("quantized_copies.csv")
+    }
+
+
+def ollama_tag(model_id: str) -> str | None:
+    """The tag of the Ollama library that holds a model at its default type; the shortest that names the size."""
+    found = [tag for tag, repository in _tags().items() if repository.lower() == model_id.lower()]
+    return min(found, key=lambda tag: (":" not in tag, len(tag)), default=None)
+
+
+def tag_repository(text: str) -> str | None:
+    """The hub repository of a tag of the Ollama library, its instruct model where the tag is one; None without one."""
+    tag = text.strip().lower().removeprefix("https://").removeprefix(TAG_LIBRARY).removeprefix("registry.ollama.ai/")
+    if "/" in tag:
+        return None
+    name, _, size = tag.partition(":")
+    plain = size.split("-")[0]
+    return _tags().get(tag) or _tags().get(f"{name}:{plain}") if size != "latest" else _tags().get(name)
