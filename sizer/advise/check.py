@@ -94,10 +94,10 @@ def _estimate(planned: Planned) -> Estimate:
     if fitting and item.placement.whole and item.max_context_tokens:
         longest = max(item.max_context_tokens, workload.context_tokens)
         return estimate(replace(question, workload=replace(workload, context_tokens=longest)))
-    capacity = item.placement.kv_capacity_tokens
-    if capacity and "pool" not in planned.engine.refuses and capacity < workload.context_tokens:
+    longest = min(item.placement.kv_capacity_tokens or 0, item.max_context_tokens or 0)
+    if longest and "pool" not in planned.engine.refuses and longest < workload.context_tokens:
         # It starts with whatever pool there is room for: a sequence may then be no longer than that.
-        least = max(capacity, workload.prompt_tokens + workload.output_tokens)
+        least = max(longest, workload.prompt_tokens + workload.output_tokens)
         return estimate(replace(question, workload=replace(workload, context_tokens=least)))
     return item
 

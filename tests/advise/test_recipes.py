@@ -179,7 +179,7 @@ def test_the_modelfile_has_known_instructions(ram_gib: float | None) -> None:
     """FROM comes first and names what exists, every PARAMETER is one of ollama's, and its value is a number."""
     name = "meta-llama/Llama-3.1-70B" if ram_gib else "Qwen/Qwen3-8B"
     lines = modelfile(recipe(run_of("ollama", "q4_k_m", name=name, ram_gib=ram_gib, threads=8)))
-    assert lines[0] == ("FROM", "./Llama-3.1-70B-Q4_K_M.gguf" if ram_gib else "qwen3:8b")
+    assert lines[0] == ("FROM", "./Llama-3.1-70B-Q4_K_M.gguf" if ram_gib else "qwen3")
     other = recipe(run_of("ollama", "q8_0", kv_precision="q8_0", batch_size=2))
     assert modelfile(other)[0] == ("FROM", "hf.co/unsloth/Qwen3-8B-GGUF:Q8_0")
     assert "OLLAMA_NUM_PARALLEL=2 OLLAMA_FLASH_ATTENTION=on OLLAMA_KV_CACHE_TYPE=q8_0 ollama serve &" in other
