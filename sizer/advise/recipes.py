@@ -76,8 +76,14 @@ def _require_loadable(estimate: Estimate) -> None:
     """Raises UsageError for a float type that a checkpoint published in fewer bits has not got."""
     model = estimate.architecture
     own = configured_precision(model) if model.quantization is not None else None
-    if own is not None and estimate.precision in SERVED_DTYPES:
+    made_while_loading = estimate.precision in SERVED_DTYPES or estimate.precision in BITSANDBYTES_CONFIGS
+    if own is not None and own != estimate.precision and made_while_loading:
         raise UsageError(f"{model.model_id} is published in {own} alone.", f"Ask for --precision {own}.")
+
+
+def _stored_in_fewer_bits(estimate: Estimate) -> bool:
+    """Whether the model that was named is a checkpoint in fewer than 16 bits: nothing more is made of it in loading."""
+    return estimate.architecture.quantization is not None or is_own_format(estimate)
 
 
 def transformers(estimate: Estimate) -> Recipe:
@@ -118,7 +124,7 @@ def _served(estimate: Estimate, start: tuple[str, ...], eight_bits: str, *, onli
     setup, model, fields = "", hub_id(estimate), dict[str, Any]()
     if estimate.precision in SERVED_DTYPES:
         fields["weights_dtype"] = SERVED_DTYPES[estimate.precision] if online else ""
-    elif online and estimate.precision in ONLINE_QUANTIZATION and not is_own_format(estimate):
+    elif online and estimate.precision in ONLINE_QUANTIZATION and not _stored_in_fewer_bits(estimate):
         fields["quantization"] = ONLINE_QUANTIZATION[estimate.precision]
     else:
         named = quantized(estimate)
