@@ -10,6 +10,7 @@ from sizer.calibrate.rows import row_architecture
 from sizer.device.catalogue import find
 from sizer.device.records import Target
 from sizer.engine.engines import find_engine
+from sizer.engine.options import EngineOptions
 from sizer.engine.precisions import store_for
 from sizer.errors import SizerError
 from sizer.model.stored import Stored
@@ -20,7 +21,7 @@ from sizer.serving.corrections import REQUEST, REQUEST_S, STREAMED, Corrections,
 from sizer.serving.deployment import Deployment, Served, deployment
 from sizer.serving.points import Point
 from sizer.serving.simulate import Simulation
-from sizer.serving.steps import StepLaw, TermCurves, term_curves, weighed
+from sizer.serving.steps import StepLaw, TermCurves, term_curves, weighed, weight_floors
 from sizer.speed.case import groups, owners
 from sizer.speed.law import Constants
 
@@ -33,6 +34,7 @@ class LoadCase:
     served: Deployment
     curves: dict[str, TermCurves]
     law_weights: dict[str, float]
+    floors: dict[str, float]
     names: dict[str, str]
     cache: float | None
 
@@ -46,6 +48,13 @@ class LoadCase:
         """The model's shape: checkpoints of one shape are one model to a fit."""
         model = self.served.case.architecture
         return f"{model.total_params} {model.num_layers}"
+
+    @property
+    def same_case(self) -> tuple[object, ...]:
+        """What points share that measure the same case, whatever the release: they are held out together."""
+        layout = self.served.layout
+        engine, precision = self.served.case.engine.name, self.served.case.stored.precision
+        return self.shape, self.system, engine, precision, layout.devices, repr(self.point.load)
 
 
 @lru_cache(maxsize=256)
@@ -69,8 +78,9 @@ def load_case(point: Point, fitted: Constants, known_curves: dict[object, dict[s
         _stored(point.model, precision, engine),
         _target(point.device, point.devices),
         engine,
+        EngineOptions(engine, point.engine_version),
     )
-    served = deployment(model, point.layout, point.load, engine_version=point.engine_version)
+    served = deployment(model, point.layout, point.load)
     key = (point.model, precision, engine, point.device, point.layout)
     curves = known_curves.get(key) or term_curves(served.case, point.layout)
     known_curves[key] = curves
@@ -79,7 +89,8 @@ def load_case(point: Point, fitted: Constants, known_curves: dict[object, dict[s
     room = cache_tokens(served.memory, point.layout, point.load)
     if room is not None and room < point.load.whole_tokens * (1 + point.load.spread):
         room = None  # it was measured, so it fitted: how much is left beside the weights is not known
-    return LoadCase(point, served, curves, weights, load_groups(served.case, point.layout), room)
+    floors = weight_floors(served.case, curves)
+    return LoadCase(point, served, curves, weights, floors, load_groups(served.case, point.layout), room)
 
 
 def load_cases(points: Iterable[Point], fitted: Constants) -> list[LoadCase]:
@@ -98,8 +109,7 @@ def load_cases(points: Iterable[Point], fitted: Constants) -> list[LoadCase]:
 
 def corrected_law(case: LoadCase, known: Corrections) -> StepLaw:
     """The law of the case's steps, corrected."""
-    law = {term: (case.curves[term].part, weight) for term, weight in case.law_weights.items()}
-    weights = known.weights(law, case.names)
+    weights = known.weights(case.law_weights, case.floors, case.names)
     layout = case.served.layout
     return weighed(case.curves, weights, 1 / layout.stages if layout.in_flight else 1.0)
 

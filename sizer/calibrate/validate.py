@@ -91,8 +91,8 @@ def as_json(result: Validation) -> dict[str, Any]:
 
     document: dict[str, Any] = {"schema_version": SCHEMA_VERSION, "rows": result.rows, "scored": result.scored}
     document["skipped"] = [{"id": name, "reason": reason} for name, reason in result.skipped]
-    for name in QUANTITIES:
-        document[name] = _accuracy_json(result.by_quantity[name], with_coverage=name != "memory")
+    for name, one in result.by_quantity.items():
+        document[name] = _accuracy_json(one, with_coverage=name != "memory")
     document["by"] = {
         name: {key: _accuracy_json(one) for key, one in groups.items()} for name, groups in result.by.items()
     }

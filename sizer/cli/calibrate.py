@@ -28,11 +28,17 @@ def command(file: Path, serving: Path | None, output: Path | None, report: Path 
     \b
     sizer calibrate data/measurements.csv
     sizer calibrate data/measurements.csv --serving data/serving.csv --output data/constants.json
+    sizer calibrate data/serving.csv --output data/serving_constants.json
     """
     try:
         import scipy  # noqa: F401
     except ImportError:
         raise UsageError("calibrate needs scipy.", "Install it with: pip install 'sizer-llm[calibrate]'") from None
+    from sizer.serving.points import is_serving_table
+
+    if serving is None and is_serving_table(file):
+        _calibrate_serving(file, output, report)
+        return
     from sizer.calibrate.calibration import calibrate
     from sizer.calibrate.constants_file import constants_text
     from sizer.calibrate.measurements import read_measurements
@@ -45,3 +51,16 @@ def command(file: Path, serving: Path | None, output: Path | None, report: Path 
     if report is not None:
         report.write_text(accuracy_markdown(found), encoding="utf-8")
     echo(accuracy_text(found))
+
+
+def _calibrate_serving(file: Path, output: Path | None, report: Path | None) -> None:
+    """What servers under load add to the law: its own constants, fitted to points under load alone."""
+    from sizer.calibrate.load_calibration import calibrate_serving, constants_text
+    from sizer.report.serving_accuracy import serving_markdown, serving_text
+
+    found = calibrate_serving(file)
+    if output is not None:
+        output.write_text(constants_text(found.document), encoding="utf-8")
+    if report is not None:
+        report.write_text(serving_markdown(found), encoding="utf-8")
+    echo(serving_text(found))

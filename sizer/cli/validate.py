@@ -21,19 +21,28 @@ def command(file: Path, as_json: bool, plot: Path | None) -> None:
     """Predict every row of FILE (CSV or JSON Lines) and compare with what was measured.
 
     The columns are those of data/measurements.csv: model, device, precision and engine name the case,
-    decode_tokens_per_s, prefill_tokens_per_s and memory_gib are compared where they are filled.
+    decode_tokens_per_s, prefill_tokens_per_s and memory_gib are compared where they are filled. A file with the columns
+    of data/serving.csv holds servers under load: their time to first token and per output token are compared.
 
     \b
     sizer validate data/measurements.csv
     sizer validate mine.jsonl --json
+    sizer validate data/serving.csv
     sizer validate mine.csv --plot errors.png
     """
     from sizer.calibrate import validate as comparison
     from sizer.calibrate.measurements import read_measurements
     from sizer.calibrate.predictions import predict_rows
+    from sizer.serving.points import is_serving_table, read_rows
 
-    rows = read_measurements(file)
-    result = comparison.validate(progress(predict_rows(rows), len(rows), "validating"))
+    if is_serving_table(file):
+        from sizer.calibrate.load_validation import predict_points, validate_points
+
+        loads = list(read_rows(file))
+        result = validate_points(progress(predict_points(loads), len(loads), "validating"))
+    else:
+        rows = read_measurements(file)
+        result = comparison.validate(progress(predict_rows(rows), len(rows), "validating"))
     if plot is not None:
         from sizer.report.validation import save_plot
 

@@ -22,7 +22,7 @@ def reservation(case: Case, shares: Sequence[Share]) -> Reservation:
     """
     if not case.architecture.layers or any(share.available_bytes is None for share in shares):
         return Reservation(None, None, None)
-    rooms = [_room(case, share) for share in shares]
+    rooms = [room_bytes_of(case, share) for share in shares]
     if case.ranks > 1 or len(shares) == 1:
         room_bytes, copies = min(rooms), 1
     elif case.parallelism.value == "data":
@@ -42,7 +42,7 @@ def reservation(case: Case, shares: Sequence[Share]) -> Reservation:
     return Reservation(reserved, None if tokens is None else tokens * copies, sequences)
 
 
-def _room(case: Case, share: Share) -> int:
+def room_bytes_of(case: Case, share: Share) -> int:
     """Bytes of a device that are left for the cache, as its engine reserves."""
     if case.options.cache_bytes is not None:
         return case.options.cache_bytes

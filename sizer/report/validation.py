@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
-from sizer.calibrate.validate import QUANTITIES, Accuracy, Validation
+from sizer.calibrate.validate import Accuracy, Validation
 from sizer.report.layout import Lay, cells_of, text_table
 from sizer.units import GIB
 
@@ -17,11 +17,13 @@ LARGEST_GROUPS = 12
 def render(result: Validation, lay: Lay = text_table) -> str:
     """Errors by quantity and by group of decode, the worst rows, and why rows were skipped."""
     parts = [f"{result.scored} of {result.rows} rows scored, {len(result.skipped)} skipped."]
-    parts.append(_table(lay, "", {name: result.by_quantity[name] for name in QUANTITIES}))
+    parts.append(_table(lay, "", result.by_quantity))
+    timed = "tpot" in result.by_quantity
     for name, groups in result.by.items():
         largest = dict(list(groups.items())[:LARGEST_GROUPS])
-        parts.append(_table(lay, f"Decode by {name.replace('_', ' ')}", largest))
-    worst = sorted((one for one in result.predictions if one.quantity == "decode"), key=lambda one: -one.ape)
+        parts.append(_table(lay, f"{'Time per token' if timed else 'Decode'} by {name.replace('_', ' ')}", largest))
+    shown = {"tpot", "ttft"} if timed else {"decode"}
+    worst = sorted((one for one in result.predictions if one.quantity in shown), key=lambda one: -one.ape)
     rows = [
         {
             "worst row": one.id,
@@ -68,7 +70,7 @@ def save_plot(result: Validation, path: Path) -> None:
 
     if path.suffix.lower() not in ENDINGS:
         raise UsageError(f"{str(path)!r} has no ending that can be drawn.", f"Use one of {', '.join(ENDINGS)}.")
-    shown = [name for name in QUANTITIES if result.by_quantity[name].n]
+    shown = [name for name, one in result.by_quantity.items() if one.n]
     figure = _figure_class()(figsize=(5.2 * max(1, len(shown)), 5.2), layout="constrained")
     for number, name in enumerate(shown, 1):
         scale = GIB if name == "memory" else 1
@@ -81,7 +83,7 @@ def save_plot(result: Validation, path: Path) -> None:
         axes.plot(ends, ends, color="0.3", linewidth=1)
         for factor in (0.8, 1.25):
             axes.plot(ends, [end * factor for end in ends], color="0.6", linewidth=0.8, linestyle="--")
-        unit = "GiB" if name == "memory" else "tokens/s"
+        unit = {"memory": "GiB", "ttft": "s", "tpot": "s"}.get(name, "tokens/s")
         axes.set(xscale="log", yscale="log", xlabel=f"measured ({unit})", ylabel=f"predicted ({unit})")
         one = result.by_quantity[name]
         axes.set_title(f"{name}: n = {one.n}, median error {_percent(one.median_ape)}, p90 {_percent(one.p90_ape)}")

@@ -10,7 +10,7 @@ from sizer.engine.engines import find_engine
 from sizer.serving.apart import apart
 from sizer.serving.asked import ServingAsked
 from sizer.serving.capacity import Choice, Seen, choose, ladder, look, machines_for, most_rate, served_row
-from sizer.serving.corrections import Corrections, corrections
+from sizer.serving.corrections import Corrections, corrections, load_groups
 from sizer.serving.day import day_of
 from sizer.serving.deployment import Deployment, Served, deployment
 from sizer.serving.load import Load
@@ -69,7 +69,10 @@ def _candidates(
     served: Served, load: Load, split: Split | None, replicas: int | None, kv_precision: str
 ) -> Iterator[tuple[Deployment, int]]:
     engine = find_engine(served.engine)
-    for layout, count in layouts(served.architecture, engine, served.target.count, asked=split, replicas=replicas):
+    ways = layouts(
+        served.architecture, engine, served.target.count, asked=split, replicas=replicas, flags=served.options
+    )
+    for layout, count in ways:
         target = replace(served.target, count=layout.devices)
         yield deployment(replace(served, target=target), layout, load, kv_precision=kv_precision), count
 
@@ -114,8 +117,8 @@ def _basis(choice: Choice, known: Corrections) -> str:
     served = choice.replica.served
     if not is_measured(served.layout):
         return ARITHMETIC
-    engines = {group for effects in known.effects.values() for group in effects if group.startswith("engine: ")}
-    return CALIBRATED if f"engine: {served.case.engine.name}" in engines else LAW
+    evidence = known.evidence(load_groups(served.case, served.layout))
+    return LAW if evidence == "engine" else CALIBRATED
 
 
 def _notes(served: Served, load: Load, limits: Limits, choice: Choice, reasons: Sequence[str]) -> Iterator[str]:
@@ -140,5 +143,8 @@ def _notes(served: Served, load: Load, limits: Limits, choice: Choice, reasons: 
         yield "Arithmetic only: no measured point under load has this kind of split."
     elif basis == LAW:
         yield f"No measured point under load is of {served.engine}: the law of speed's own times, uncorrected."
+    longest = served.architecture.max_context_tokens
+    if longest is not None and load.whole_tokens > longest:
+        yield f"Prompt and output are longer than the {longest:,} tokens that the model was made for."
     yield from served.stored.notes
     yield from served.target.notes

@@ -1,7 +1,7 @@
 """What a closed-loop benchmark reports of a simulated server: means over a burst at its start and the steady rest.
 
 The benchmarks behind `data/serving.csv` send ten requests a user: the first of each user all at once, so a tenth of
-the requests queue behind the whole burst. A simulation of four a user shows both; the means weigh them one to nine.
+the requests queue behind the whole burst. A simulation of three a user shows both; the means weigh them one to nine.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sizer.serving.simulate import MOST_REQUESTS, Simulated
+from sizer.serving.simulate import Simulated
 
 BURST_SHARE = 0.1
-REQUESTS_PER_USER, LEAST_REQUESTS = 4, 48
+REQUESTS_PER_USER, LEAST_REQUESTS, MOST_REQUESTS = 3, 48, 6000
 
 
 class Means(NamedTuple):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import ceil, exp
 
-from sizer.errors import DoesNotFit, SizerError
+from sizer.errors import DoesNotFit, SizerError, UsageError
 from sizer.serving.cache import cache_tokens
 from sizer.serving.corrections import REQUEST, REQUEST_S, Corrections, load_groups
 from sizer.serving.deployment import Deployment
@@ -16,7 +16,7 @@ from sizer.serving.simulate import MOST_REQUESTS, Simulated, Simulation, percent
 from sizer.serving.steps import StepLaw, step_law
 from sizer.speed.law import constants
 
-LEAST_REQUESTS = 300
+LEAST_REQUESTS, FEWEST_REQUESTS = 300, 8
 OPEN_LOOP_TURNS = 4
 """How many times over an open load's requests in the system are simulated, so that a queue that grows shows."""
 MOST_EVENTS = 150_000
@@ -58,7 +58,13 @@ def simulated(one: Replica, load: Load, seed: int = 0) -> Simulated:
     """A replica under a load: as many requests as show its steady state, within bounded work."""
     users = load.users or OPEN_LOOP_TURNS * _in_system(one, load)
     chunks = 2 + load.new_prompt_tokens / one.served.rules.step_tokens
-    requests = int(min(MOST_REQUESTS, max(LEAST_REQUESTS, 2.5 * users), max(LEAST_REQUESTS // 3, MOST_EVENTS / chunks)))
+    affordable = int(MOST_EVENTS / chunks)
+    if affordable < max(FEWEST_REQUESTS, load.users or 1):
+        raise UsageError(
+            f"{load.users or 1:,} users with prompts of {load.prompt_tokens:,} tokens are too much to simulate.",
+            "Ask for fewer users, or a shorter --prompt.",
+        )
+    requests = min(MOST_REQUESTS, affordable, int(max(LEAST_REQUESTS, 2.5 * users)))
     requests = max(requests, min(load.users or 1, MOST_REQUESTS))
     return Simulation(
         one.law, one.served.rules, load, one.cache, requests=requests, request_s=one.request_s, seed=seed
@@ -121,15 +127,21 @@ def most_users(one: Replica, load: Load, limits: Limits) -> tuple[int, str]:
         failed[users] = look(one, replace(load, users=users, rate_per_s=None), limits).fails
         return not failed[users]
 
-    low, high = 0, 1
-    while high <= SEARCH_UP_TO_USERS and meets(high):
+    low, high, most = 0, 1, _search_up_to(one, load)
+    while high <= most and meets(high):
         low, high = high, high * 2
-    if high > SEARCH_UP_TO_USERS:
+    if high > most:
         return low, "none"
     while high - low > max(1, low // 50):
         middle = (low + high) // 2
         low, high = (middle, high) if meets(middle) else (low, middle)
     return low, _binding(one, replace(load, users=high, rate_per_s=None), failed[high])
+
+
+def _search_up_to(one: Replica, load: Load) -> int:
+    """Users beyond which no search goes: twice the engine's places, and what can be simulated."""
+    chunks = 2 + load.new_prompt_tokens / one.served.rules.step_tokens
+    return int(min(2 * one.served.rules.max_sequences, MOST_EVENTS / chunks, SEARCH_UP_TO_USERS))
 
 
 def _binding(one: Replica, load: Load, fails: Sequence[str]) -> str:

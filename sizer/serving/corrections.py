@@ -15,52 +15,55 @@ from typing import Any, NamedTuple
 
 from sizer.serving.layout import Layout
 from sizer.speed.case import SpeedCase, groups, precision_class
-from sizer.speed.law import MEMORY
 from sizer.tables import read_json
 
 FILE = "serving_constants.json"
 REQUEST_S = 0.01
 """The unit of the `request` term."""
-LEAST_MEMORY_WEIGHT = 1.05
-"""No correction lets memory be read faster than 95 % of its nominal bandwidth."""
+EVIDENCE = ("known", "model", "system", "engine")
+"""What is measured of a deployment: all of it, or all but its model, its system, its engine."""
 REQUEST, STREAMED = "request", "streamed"
-LEVELS = (
-    "all",
-    "engine",
-    "generation",
-    "engine generation",
-    "kernel",
-    "engine kernel",
-    "kind",
-    "engine kind",
-    "version",
-    "split",
-)
+LEVELS = ("all", "engine", "generation", "kernel", "kind", "split", "engine kernel", "version", "model", "engine model")
 
 
 class Corrections(NamedTuple):
-    """Log-corrections by term and group, and the held-out spreads of both times by engine."""
+    """Log-corrections by term and group, and the held-out spreads of both times by evidence and engine.
+
+    `runtimes` are those whose engines were measured: another's kernels are corrected by nothing (none named: all are).
+    """
 
     effects: Mapping[str, Mapping[str, float]]
     spreads: Mapping[str, Mapping[str, tuple[float, float]]]
+    runtimes: frozenset[str] = frozenset()
 
     def factor(self, term: str, names: Mapping[str, str]) -> float:
         """The correction of a term in a deployment of these groups."""
+        if self.runtimes and names["runtime"] not in self.runtimes:
+            return 1.0
         own = self.effects.get(term, {})
         return exp(sum(own.get(group, 0.0) for group in names.values()))
 
-    def weights(self, law: Mapping[str, tuple[str, float]], names: Mapping[str, str]) -> dict[str, float]:
-        """The weight of each term: the law's (with the part of the step that it belongs to), corrected."""
-        found = {}
-        for term, (part, weight) in law.items():
-            corrected = weight * self.factor(term, names)
-            found[term] = max(corrected, min(weight, LEAST_MEMORY_WEIGHT)) if part == MEMORY else corrected
-        return found
+    def weights(
+        self, law: Mapping[str, float], floors: Mapping[str, float], names: Mapping[str, str]
+    ) -> dict[str, float]:
+        """The weight of each term: the law's, corrected; no correction makes a device faster than its floors allow."""
+        return {
+            term: max(weight * self.factor(term, names), min(weight, floors.get(term, 0.0)))
+            for term, weight in law.items()
+        }
+
+    def evidence(self, names: Mapping[str, str]) -> str:
+        """What was measured of a deployment: `known`, or which of engine, system and model was not."""
+        seen = {group for effects in self.effects.values() for group in effects}
+        for level, evidence in (("engine", "engine"), ("generation", "system"), ("model", "model")):
+            if names[level] not in seen:
+                return evidence
+        return "known"
 
     def spread(self, quantity: str, names: Mapping[str, str]) -> tuple[float, float]:
-        """The middle 90 % of log(measured / predicted) of points that were held out."""
-        found = self.spreads[quantity]
-        return found.get(names["engine"]) or found["all"]
+        """The middle 90 % of log(measured / predicted) of points held out so that as little was known of them."""
+        found, evidence = self.spreads[quantity], self.evidence(names)
+        return found.get(f"{evidence}: {names['engine'].partition(': ')[2]}") or found[evidence]
 
 
 def load_groups(case: SpeedCase, layout: Layout) -> dict[str, str]:
@@ -68,22 +71,23 @@ def load_groups(case: SpeedCase, layout: Layout) -> dict[str, str]:
     known = groups(case)
     engine, kernel = case.engine.name, precision_class(case.stored.precision)[0]
     made = known["generation"].partition(": ")[2]
-    kind = _kind(case)
+    kind, model = _kind(case), f"{case.architecture.total_params} parameters"
     split = "single" if layout.devices == 1 else "experts" if layout.expert_parallel else "tensor"
     split = "data" if layout.attention_groups > 1 else split
     found = {
         "all": "all",
         "engine": engine,
         "generation": made,
-        "engine generation": f"{engine} {made}",
         "kernel": kernel,
         "engine kernel": f"{engine} {kernel}",
         "kind": kind,
-        "engine kind": f"{engine} {kind}",
         "version": f"{engine} {case.engine_version}" if case.engine_version else "",
         "split": split,
+        "model": model,
+        "engine model": f"{engine} {model}",
     }
-    return {level: f"{level}: {name}" for level, name in found.items()}
+    named = {level: f"{level}: {name}" for level, name in found.items()}
+    return {**named, "runtime": case.engine.runtime}
 
 
 def _kind(case: SpeedCase) -> str:
@@ -99,7 +103,7 @@ def corrections_of(document: Mapping[str, Any]) -> Corrections:
     spreads = {
         quantity: {name: (low, high) for name, low, high, _ in rows} for quantity, rows in document["spreads"].items()
     }
-    return Corrections(effects, spreads)
+    return Corrections(effects, spreads, frozenset(document["runtimes"]))
 
 
 @cache

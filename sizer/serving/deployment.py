@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sizer.device.records import Target
 from sizer.engine.engines import find_engine
+from sizer.engine.flagged import cache_type
 from sizer.engine.options import EngineOptions
-from sizer.memory.shares import Case
+from sizer.memory.case import Case
 from sizer.model.architecture import Architecture
 from sizer.model.stored import Stored
 from sizer.serving.layout import Layout
@@ -25,6 +26,8 @@ class Served:
     stored: Stored
     target: Target
     engine: str
+    options: EngineOptions | None = None
+    """What the engine's own flags said, and its version."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +45,16 @@ def deployment(
     layout: Layout,
     load: Load,
     *,
-    engine_version: str = "",
     kv_precision: str = "fp16",
 ) -> Deployment:
     """One replica of what is served; the target's devices are those of the layout."""
     architecture, stored, target = served.architecture, served.stored, served.target
     found = find_engine(served.engine)
+    options = served.options or EngineOptions(found.name)
     split = Split.TENSOR if layout.stages == 1 else Split.PIPELINE
     whole = load.prompt_tokens + load.output_tokens
     workload = Workload(
-        load.prompt_tokens, load.output_tokens, whole, kv_precision=kv_precision,
+        load.prompt_tokens, load.output_tokens, whole, kv_precision=cache_type(options.k_cache_type) or kv_precision,
         parallelism=split if target.count > 1 else None,
     )  # fmt: skip
     memory = Case(
@@ -59,11 +62,18 @@ def deployment(
         stored=stored,
         workload=workload,
         target=target,
-        engine=found.memory(engine_version),
+        engine=found.memory(options.version),
         parallelism=split,
         can_offload=False,
         experts_first=False,
-        options=EngineOptions(found.name, engine_version),
+        options=_of_one_replica(options),
     )
-    case = speed_case(architecture, stored, target, workload, found.name, engine_version=engine_version or None)
-    return Deployment(case, memory, layout, scheduler(found.name, target.device, engine_version))
+    case = speed_case(architecture, stored, target, workload, found.name, engine_version=options.version or None)
+    rules = scheduler(found.name, target.device, options.version)
+    chunk = options.prefill_chunk_tokens if rules.prompts == "before" else None
+    return Deployment(case, memory, layout, rules.with_limits(options.batch_tokens or chunk, options.max_sequences))
+
+
+def _of_one_replica(options: EngineOptions) -> EngineOptions:
+    """The options without those that say how many devices and replicas there are: the layout tells that."""
+    return replace(options, tensor_parallel=None, pipeline_parallel=None, data_parallel=None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sizer.engine.engines import Engine
+from sizer.engine.options import EngineOptions
 from sizer.errors import UsageError
 from sizer.model.architecture import Architecture
 from sizer.serving.layout import Layout
@@ -14,7 +15,13 @@ NODE_DEVICES = 8
 
 
 def layouts(
-    architecture: Architecture, engine: Engine, devices: int, *, asked: Split | None = None, replicas: int | None = None
+    architecture: Architecture,
+    engine: Engine,
+    devices: int,
+    *,
+    asked: Split | None = None,
+    replicas: int | None = None,
+    flags: EngineOptions | None = None,
 ) -> Iterator[tuple[Layout, int]]:
     """Each layout of one replica with how many replicas fill the machine, fewest devices a replica first.
 
@@ -24,6 +31,7 @@ def layouts(
         raise UsageError(
             f"{devices} devices do not part into {replicas} equal replicas.", f"Give --replicas that divides {devices}."
         )
+    replicas = _replicas_told(flags, devices) or replicas
     found = False
     for each in (count for count in range(1, devices + 1) if devices % count == 0):
         if replicas not in (None, devices // each):
@@ -36,6 +44,18 @@ def layouts(
             f"{engine.name} has no way to share this model over {devices} devices as asked.",
             "Leave out --parallel or --replicas, or take another --engine.",
         )
+
+
+def _replicas_told(flags: EngineOptions | None, devices: int) -> int | None:
+    """Replicas that the engine's own flags leave room for: --tensor-parallel-size 2 on eight devices leaves four."""
+    if flags is None or not (flags.tensor_parallel or flags.pipeline_parallel):
+        return None
+    each = (flags.tensor_parallel or 1) * (flags.pipeline_parallel or 1)
+    if devices % each:
+        raise UsageError(
+            f"{devices} devices do not part into groups of {each}.", "Ask for ranks that divide the devices."
+        )
+    return devices // each
 
 
 def _of(architecture: Architecture, engine: Engine, devices: int, asked: Split | None) -> Iterator[Layout]:

@@ -18,11 +18,11 @@ from dataclasses import dataclass, replace
 from sizer.model.architecture import Architecture
 from sizer.serving.corrections import Corrections
 from sizer.serving.layout import Layout
-from sizer.speed.case import SpeedCase, groups, owners
+from sizer.speed.case import SpeedCase, groups, owners, precision_class
 from sizer.speed.launches import LAYER_S, layer_count
 from sizer.speed.law import COMPUTE, LAUNCH, MEMORY, OVERHEAD, ROOFLINE_POWER, Amount, Constants
 from sizer.speed.predict import LINK_TERMS
-from sizer.speed.terms import HOP_S, decode_amounts, prefill_amounts
+from sizer.speed.terms import HOP_S, decode_amounts, peak_flops_per_s, prefill_amounts, prompt_peak_flops_per_s
 from sizer.speed.traffic import decode_traffic, prefill_traffic
 
 BATCHES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 512, 1024, 2048, 4096, 8192, 16384, 65536)
@@ -33,7 +33,12 @@ EXPERT_TERMS = frozenset({"experts", "prefill_experts"})
 ACTIVATION_BYTES = 2
 LINK_BYTES_PER_S = 3e10
 """A link that no table tells: PCIe 4.0 x16, as the law of speed takes it."""
-NODE_DEVICES = 8
+REACHED_BANDWIDTH, REACHED_PEAK = 0.95, 0.9
+MULTIPLIED_AS = {
+    "fp8": ("fp8",), "int8": ("int8",), "w8a8-int8": ("int8",), "nvfp4": ("fp8", "fp4"), "mxfp4": ("fp8", "fp4"),
+    "fp4": ("fp8", "fp4"),
+}  # fmt: skip
+"""Formats of the products by the kernel of the weights; other weights are multiplied in 16 bits."""
 
 
 class Curve:
@@ -217,8 +222,32 @@ def step_law(
     """The step times of a case over a layout: each term weighed by the law's factor and its correction under load."""
     law_groups, own = tuple(groups(case).values()), owners(case)
     curves = term_curves(case, layout)
-    law = {name: (term.part, fitted.factor(name, law_groups, own)) for name, term in curves.items()}
-    return weighed(curves, known.weights(law, names), 1 / layout.stages if layout.in_flight else 1.0)
+    law = {name: fitted.factor(name, law_groups, own) for name in curves}
+    weights = known.weights(law, weight_floors(case, curves), names)
+    return weighed(curves, weights, 1 / layout.stages if layout.in_flight else 1.0)
+
+
+def weight_floors(case: SpeedCase, curves: Mapping[str, TermCurves]) -> dict[str, float]:
+    """The least weight of a term: 95 % of the nominal bandwidth, 90 % of the peak of the format that is multiplied.
+
+    A decode step's compute has its nominal peak's; a prompt's is told against `prompt_peak_flops_per_s`.
+    """
+    one = replace(case, target=replace(case.target, count=1, others=()), placement=None)
+    peak = _format_flops_per_s(one) * REACHED_PEAK
+    prompt, decode = prompt_peak_flops_per_s(one) / peak, peak_flops_per_s(one) / peak
+    floors = {MEMORY: 1 / REACHED_BANDWIDTH}
+    return {
+        name: floors.get(term.part, 0.0) if term.part != COMPUTE else prompt if name.startswith("prefill") else decode
+        for name, term in curves.items()
+    }
+
+
+def _format_flops_per_s(case: SpeedCase) -> float:
+    """The nominal dense peak of the narrowest format that the stored weights are multiplied in."""
+    peaks = case.device.peak_flops_per_s
+    half = peak_flops_per_s(case)
+    wanted = MULTIPLIED_AS.get(precision_class(case.stored.precision)[0], ())
+    return max([half, *(peaks[name] for name in wanted if name in peaks)])
 
 
 def weighed(curves: Mapping[str, TermCurves], weights: Mapping[str, float], batch_share: float = 1.0) -> StepLaw:

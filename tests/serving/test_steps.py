@@ -1,0 +1,100 @@
+"""The steps of a server are those of the law of speed, asked for mixes of work and divided over ranks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from sizer.device.catalogue import find
+from sizer.engine.precisions import store_for
+from sizer.model.read.resolve import resolve
+from sizer.serving.corrections import Corrections, load_groups
+from sizer.serving.layout import Layout
+from sizer.serving.steps import StepLaw, step_law
+from sizer.speed.case import SpeedCase, speed_case
+from sizer.speed.law import constants
+from sizer.speed.predict import decode_of, prefill_of
+from sizer.workload import Workload
+
+NONE = Corrections({}, {})
+
+
+def case(model: str, precision: str, device: str = "h100-80gb-sxm") -> SpeedCase:
+    """A catalogued model on a device with vLLM."""
+    architecture = resolve(model, offline=True).architecture
+    return speed_case(architecture, store_for(architecture, precision, "vllm"), find(device), Workload(), "vllm")
+
+
+def law(asked: SpeedCase, layout: Layout | None = None) -> StepLaw:
+    """Its uncorrected law."""
+    chosen = layout or Layout()
+    return step_law(asked, chosen, constants(), NONE, load_groups(asked, chosen))
+
+
+@pytest.mark.parametrize("model", ["Qwen/Qwen3-32B", "Qwen/Qwen3-30B-A3B", "google/gemma-3-27b-it"])
+def test_decode_is_the_laws(model: str) -> None:
+    """A decode step on one device takes what the estimate's takes, whatever its batch and depth, within one percent."""
+    asked = case(model, "fp8")
+    steps = law(asked)
+    for sequences, context in ((1, 16), (16, 1), (5, 1000), (37, 5000), (200, 300)):
+        workload = Workload(context, 1, context + 1, sequences)
+        expected = decode_of(replace(asked, workload=workload), constants())[0].tpot_s
+        assert steps.step_s(sequences, context) == pytest.approx(expected, rel=0.01)
+
+
+def test_prefill_is_the_laws() -> None:
+    """A prompt that fits one step takes the estimate's time to the first token within two percent."""
+    asked = case("Qwen/Qwen3-32B", "fp8")
+    steps = law(asked)
+    expected = prefill_of(replace(asked, workload=Workload(700, 1, 701)), constants())[0].ttft_s
+    assert steps.step_s(0, 0, 700, steps.attention_s(0, 700)) == pytest.approx(expected, rel=0.02)
+
+
+def test_more_work_is_never_faster() -> None:
+    """More sequences, deeper caches, more prompt tokens and both together take no less time, but less than apart."""
+    steps = law(case("Qwen/Qwen3-32B", "fp8"))
+    by_batch = [steps.step_s(n, 2000) for n in range(1, 300)]
+    by_depth = [steps.step_s(8, n) for n in range(1, 40000, 777)]
+    by_prompt = [steps.step_s(0, 0, n) for n in range(1, 9000, 101)]
+    assert by_batch == sorted(by_batch)
+    assert by_depth == sorted(by_depth)
+    assert by_prompt == sorted(by_prompt)
+    both = steps.step_s(16, 2000, 512)
+    assert max(steps.step_s(16, 2000), steps.step_s(0, 0, 512)) <= both
+    assert both < steps.step_s(16, 2000) + steps.step_s(0, 0, 512)
+
+
+def test_chunks_of_attention_add_up() -> None:
+    """A prompt's causal attention costs the same in one chunk or in four."""
+    steps = law(case("Qwen/Qwen3-32B", "fp8"))
+    parts = sum(steps.attention_s(start, 2048) for start in range(0, 8192, 2048))
+    assert parts == pytest.approx(steps.attention_s(0, 8192))
+
+
+def test_ranks_divide_and_latent_caches_do_not() -> None:
+    """Four ranks read a GQA model's cache four times as fast; an MLA model's every rank reads it whole."""
+    dense, latent = case("Qwen/Qwen3-32B", "fp8", "4xh100"), case("deepseek-ai/DeepSeek-V3", "fp8", "8xb200")
+    one, four = law(dense), law(dense, Layout(4))
+    assert one.deep_memory(8192) == pytest.approx(4 * four.deep_memory(8192))
+    alone, shared, apart = law(latent), law(latent, Layout(8)), law(latent, Layout(1, 8, expert_parallel=True))
+    assert shared.deep_memory(8192) == pytest.approx(alone.deep_memory(8192))
+    assert apart.deep_memory(8192) == pytest.approx(alone.deep_memory(8192) / 8)
+
+
+def test_a_pipeline_gains_throughput_not_latency() -> None:
+    """Stages at work on different sequences keep one sequence's time, and shrink what each further one adds."""
+    asked = case("Qwen/Qwen3-32B", "fp8", "4xh100")
+    alone, stages = law(asked), law(asked, Layout(stages=4, in_flight=True))
+    assert stages.step_s(1, 2000) >= 0.99 * alone.step_s(1, 2000)
+    assert stages.step_s(256, 2000) < alone.step_s(256, 2000)
+
+
+def test_floors_hold_memory_to_its_bandwidth() -> None:
+    """However strong a correction, weights are not read faster than the bandwidth."""
+    asked = case("Qwen/Qwen3-32B", "fp8")
+    names = load_groups(asked, Layout())
+    strong = Corrections({"weights": {"all: all": -9.0}, "layers": {"all: all": -9.0}, "step": {"all: all": -9.0}}, {})
+    steps = step_law(asked, Layout(), constants(), strong, names)
+    bandwidth = asked.device.bandwidth_bytes_per_s or 0
+    assert steps.step_s(1, 1) > 0.9 * 32e9 / bandwidth
