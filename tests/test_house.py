@@ -13,7 +13,18 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 ROOMS = (
-    {"printable", "units", "errors", "tables", "formats", "cache_formats", "workload", "plain_json", "methods"},
+    {
+        "printable",
+        "units",
+        "errors",
+        "tables",
+        "formats",
+        "cache_formats",
+        "workload",
+        "plain_json",
+        "methods",
+        "version",
+    },
     {"model", "device"},
     {"precision"},
     {"engine"},
