@@ -28,7 +28,8 @@ class Options(TypedDict, total=False):
     device: one or several names (default: this machine). precision: one or several. engine. prompt, output, context
     (tokens; context also `max`), batch, kv_precision, parallel (`tensor`, `pipeline`, `layer` ...), gpu_layers,
     threads. bandwidth_bytes_per_s, memory_bytes, flops_per_s, power_limit_w describe or override a device; host,
-    ram_bytes, ram_bandwidth_bytes_per_s where offloaded layers go. offline: never touch the network.
+    ram_bytes, ram_bandwidth_bytes_per_s where offloaded layers go; reserve_bytes is what others use. offline: never
+    touch the network.
     """
 
     device: str | Sequence[str] | None
@@ -49,6 +50,7 @@ class Options(TypedDict, total=False):
     host: str | None
     ram_bytes: int | str | None
     ram_bandwidth_bytes_per_s: float | str | None
+    reserve_bytes: int | str | None
     offline: bool
 
 
@@ -67,6 +69,7 @@ class DeviceAsked:
     host: str | None = None
     ram_bytes: int | None = None
     ram_bandwidth_bytes_per_s: float | None = None
+    reserve_bytes: int | None = None
 
     def __post_init__(self) -> None:
         for name in self.names:
@@ -74,6 +77,7 @@ class DeviceAsked:
                 raise UsageError(f"a device is {name!r}.", "Name one: 'sizer devices' lists them.")
         _positive("memory", self.memory_bytes, MOST_BYTES, least=MIB)
         _positive("ram", self.ram_bytes, MOST_BYTES, least=MIB)
+        _positive("reserve", self.reserve_bytes, MOST_BYTES, least=MIB)
         _positive("bandwidth", self.bandwidth_bytes_per_s, MOST_RATE)
         _positive("ram-bandwidth", self.ram_bandwidth_bytes_per_s, MOST_RATE)
         _positive("flops", self.flops_per_s, MOST_RATE)
@@ -190,6 +194,7 @@ def split_options(options: Mapping[str, Any]) -> tuple[DeviceAsked, WorkAsked, b
         host=options.get("host"),
         ram_bytes=_read(options.get("ram_bytes"), parse_bytes),
         ram_bandwidth_bytes_per_s=_read(options.get("ram_bandwidth_bytes_per_s"), parse_rate),
+        reserve_bytes=_read(options.get("reserve_bytes"), parse_bytes),
     )
     work = WorkAsked(
         precisions=names(options.get("precision")),

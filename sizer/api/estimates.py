@@ -26,7 +26,7 @@ def targets(asked: DeviceAsked, say: Callable[[str], None] | None = None) -> lis
     This machine's CPU, where nobody has measured it, is measured once (two seconds, stored); `say` is told so.
     Raises UnknownDevice with the nearest names, UsageError where figures contradict.
     """
-    from sizer.device.catalogue import described, find, override, power_limited
+    from sizer.device.catalogue import described, find, override, power_limited, reserved
 
     figures = (asked.bandwidth_bytes_per_s, asked.memory_bytes, asked.flops_per_s)
     if not any(figure is not None for figure in figures):
@@ -39,6 +39,8 @@ def targets(asked: DeviceAsked, say: Callable[[str], None] | None = None) -> lis
         found = [find("this")]
     if asked.power_limit_w is not None:
         found = [power_limited(target, asked.power_limit_w) for target in found]
+    if asked.reserve_bytes is not None:
+        found = [reserved(target, asked.reserve_bytes) for target in found]
     return [_with_host(target, asked) for target in found]
 
 

@@ -110,6 +110,7 @@ def device_options(function: Command) -> Command:
             metavar="WATTS",
             help="Power that the device is held to, as 250W.",
         ),
+        click.option("--reserve", type=SIZE, metavar="SIZE", help="Memory of each device that others use, as 1GiB."),
         click.option("--host", metavar="D", help="CPU that holds what does not fit on the device."),
         click.option("--ram", type=SIZE, metavar="SIZE", help="The host's memory, as 64GiB."),
         click.option("--ram-bandwidth", type=RATE, metavar="RATE", help="The host's memory bandwidth."),

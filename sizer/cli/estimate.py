@@ -107,6 +107,7 @@ def devices_asked(options: dict[str, Any]) -> DeviceAsked:
         host=options["host"],
         ram_bytes=options["ram"],
         ram_bandwidth_bytes_per_s=options["ram_bandwidth"],
+        reserve_bytes=options.get("reserve"),
     )
 
 

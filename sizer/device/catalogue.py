@@ -18,7 +18,7 @@ from sizer.device.slices import is_bare_slice, take_slice
 from sizer.device.spelling import squash
 from sizer.device.usable import as_sold
 from sizer.errors import UnknownDevice, UsageError, nearest
-from sizer.units import GB, GIB
+from sizer.units import GB, GIB, format_gib
 
 LONGEST_NAME = 300
 LEAST_MEASURED_POWER_SHARE = 0.6
@@ -245,6 +245,12 @@ def override(
         device = replace(device, peak_flops_per_s=peaks)
         notes.append("fp16 and bf16 peak as given")
     return replace(target, device=device, notes=tuple(notes))
+
+
+def reserved(target: Target, size_bytes: int) -> Target:
+    """The target with that much of each device's memory put aside for what else uses it."""
+    note = f"{format_gib(size_bytes)} of each device are put aside for what else uses it"
+    return replace(target, reserve_bytes=target.reserve_bytes + size_bytes, notes=(*target.notes, note))
 
 
 def power_limited(target: Target, limit_w: float) -> Target:

@@ -68,10 +68,15 @@ class Case:
     @property
     def flash_attention(self) -> bool:
         """Whether attention keeps no scores: as the flags say, else the engine's default."""
-        asked = self.options.flash_attention
+        asked, rule = self.options.flash_attention, self.graph
+        if rule is not None and rule.flash_attention == "listed":
+            mixers = self.architecture.mixer_counts
+            if any(mixer.kv_heads and mixer.qk_head_dim != mixer.v_head_dim for mixer in mixers):
+                return False
+            return bool(model_types(self.architecture) & _listed()[rule.engine]) if asked is None else asked
         if asked is not None:
             return asked
-        return self.graph is None or self.graph.flash_attention
+        return rule is None or rule.flash_attention == "yes"
 
     @property
     def step_tokens(self) -> int:
@@ -121,6 +126,18 @@ def cache_plan(case: Case, workload: Workload | None = None) -> CachePlan:
 
 
 @cache
+def _listed() -> dict[str, frozenset[str]]:
+    """By engine: the model types for which flash attention is on by default."""
+    return {row["engine"]: frozenset(row["model_types"].split()) for row in read_rows("flash_attention.csv")}
+
+
+def model_types(architecture: Architecture) -> set[str]:
+    """The model type of a config, and of its text part."""
+    text = architecture.config.get("text_config")
+    return {architecture.model_type, str(text.get("model_type", "")) if isinstance(text, dict) else ""}
+
+
+@cache
 def _rotating() -> dict[str, frozenset[str]]:
     """By engine: the model types whose layers with a window drop what lies behind it."""
     return {row["engine"]: frozenset(row["model_types"].split()) for row in read_rows("rotating_caches.csv")}
@@ -130,11 +147,8 @@ def window_cache(case: Case) -> str:
     """What layers with a window keep: some engines cut the cache for some model types alone."""
     if case.engine.window_cache != "rotating":
         return case.engine.window_cache
-    config = case.architecture.config
-    text = config.get("text_config")
-    types = {case.architecture.model_type, str(text.get("model_type", "")) if isinstance(text, dict) else ""}
     known = _rotating().get(case.engine.like or case.engine.engine, frozenset())
-    return "window" if types & known else "whole"
+    return "window" if model_types(case.architecture) & known else "whole"
 
 
 def blocks(tokens: int, block_tokens: int) -> int:

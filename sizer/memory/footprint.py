@@ -110,6 +110,12 @@ def weights_part(stored: Stored) -> Part:
     return tree("weights", (Part(role, size_bytes) for role, size_bytes in by_role.items()))
 
 
+def _weights(case: Case) -> Part:
+    """The weights with what the engine's kernels pad them by."""
+    stored, padding = weights_part(case.stored), padded_bytes(case)
+    return tree("weights", (*stored.parts, Part("padding of experts", padding))) if padding else stored
+
+
 def overhead_part(case: Case) -> Part:
     """What the engine takes besides: the driver's context, graphs and padding on each device, or its own memory."""
     count = len(case.devices)
@@ -119,14 +125,13 @@ def overhead_part(case: Case) -> Part:
     on_each = {"device context": context, "graphs": graphs_bytes(case)}
     if case.engine.profile:
         on_each["rotary tables"] = rotary_bytes(case)
-        on_each["padded experts"] = padded_bytes(case) // case.ranks
     return tree("overhead", (Part(name, size * count) for name, size in on_each.items() if size))
 
 
 def footprint(case: Case) -> Footprint:
     """The tree of what one run takes, all devices together, in bytes."""
     return Footprint(
-        weights=weights_part(case.stored),
+        weights=_weights(case),
         kv_cache=kv_cache_part(case),
         activations=activations_part(case),
         overhead=overhead_part(case),

@@ -8,6 +8,7 @@ from functools import lru_cache
 from sizer.memory.cache import CachePlan, whole_cache
 from sizer.memory.case import Case, cache_plan
 from sizer.memory.shares import Held, host_tables_bytes
+from sizer.memory.working import padded_bytes
 from sizer.model.architecture import Architecture, Layer, Mixer, Module, Role
 
 SHARDED_MODULES = frozenset(
@@ -27,7 +28,7 @@ def tensor_shard(case: Case) -> Held:
             continue
         sharded = tensor.module in SHARDED_MODULES and tensor.role not in REPLICATED_ROLES and len(tensor.shape) > 1
         weights_bytes += -(-entry.size_bytes // ranks) if sharded else entry.size_bytes
-    weights_bytes -= host_tables_bytes(case) // ranks
+    weights_bytes += padded_bytes(case) // ranks - host_tables_bytes(case) // ranks
     held = whole_cache(rank_architecture(case.architecture, ranks), cache_plan(case))
     return Held(weights_bytes, held.attention_bytes, case.architecture.num_layers, -(-held.state_bytes // ranks))
 

@@ -9,7 +9,7 @@ from sizer.memory.cache import CachePlan
 from sizer.memory.case import Case
 from sizer.memory.graph.decoder import PIPELINE_COPIES, Buffers, Part, compute_buffers
 from sizer.memory.graph.shape import ModelShape, Step, model_shape
-from sizer.model.architecture import Module
+from sizer.model.architecture import Module, Role
 from sizer.units import GIB
 
 LARGE_CARD_BYTES, SMALLER_CARD_BYTES = 160 * GIB, 70 * GIB
@@ -135,14 +135,24 @@ def rotary_bytes(case: Case) -> int:
 
 
 def padded_bytes(case: Case) -> int:
-    """What kernels pad MXFP4 experts by: both sides of each matrix to whole tiles (gpt-oss on vLLM)."""
-    tile = case.engine.mxfp4_tile
-    if not tile or case.stored.precision != "mxfp4":
+    """What MXFP4 kernels pad experts by: the hidden size to whole tiles, their width to half tiles (gpt-oss on vLLM).
+
+    gpt-oss-120b then loads 65.9 GiB, which is what vLLM prints (65.97).
+    """
+    tile, hidden = case.engine.mxfp4_tile, case.architecture.hidden_size
+    if not tile or case.stored.precision != "mxfp4" or not hidden:
         return 0
     extra = 0
     for entry in case.stored.tensors:
-        shape = entry.tensor.shape
-        if entry.tensor.module is Module.EXPERT_STACK and len(shape) > 2 and entry.format.startswith("mxfp4"):
-            rows, columns = (-(-side // tile) * tile for side in shape[-2:])
-            extra += int(entry.size_bytes * (rows * columns / (shape[-2] * shape[-1]) - 1))
+        tensor = entry.tensor
+        if tensor.module is not Module.EXPERT_STACK or len(tensor.shape) < 3 or not entry.format.startswith("mxfp4"):
+            continue
+        width = tensor.shape[-1] if tensor.role is Role.EXPERT_DOWN else tensor.shape[-2]
+        halves = 2 if tensor.role is Role.EXPERT_GATE_UP else 1
+        padded = _whole_tiles(hidden, tile) * _whole_tiles(width // halves, tile // 2) * halves
+        extra += int(entry.size_bytes * (padded / (hidden * width) - 1))
     return extra
+
+
+def _whole_tiles(size: int, tile: int) -> int:
+    return -(-size // tile) * tile
