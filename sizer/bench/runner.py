@@ -13,7 +13,7 @@ from sizer.bench.plan import DEFAULT_MODEL, Asked, refuse_what_cannot_fit, spec_
 from sizer.bench.predict import predict
 from sizer.bench.records import Measurement
 from sizer.bench.summary import measurement
-from sizer.errors import ModelError
+from sizer.errors import BenchmarkFailed, InvalidInputFile, ModelError
 from sizer.version import package_version
 
 if TYPE_CHECKING:
@@ -52,11 +52,17 @@ def bench(asked: Asked, *, timeout_s: float, force: bool, progress: Progress) ->
 def save(path: Path, result: Result) -> None:
     """Append the result to a results file, and let later estimates here learn from it.
 
-    BenchmarkFailed leaves the file as it was.
+    BenchmarkFailed leaves the file as it was; the row is then kept in a file of its own, and stands in the message.
     """
-    from sizer.bench.save import append
+    from sizer.bench.save import append, keep
 
-    append(path, row_of(result))
+    new_row = row_of(result)
+    try:
+        append(path, new_row)
+    except (BenchmarkFailed, InvalidInputFile) as error:
+        kept = keep(path, new_row)
+        where = f"The row is kept in {str(kept)!r}." if kept else f"The row: {','.join(new_row.values())}"
+        raise type(error)(error.message, f"{where} {error.hint}") from error
     learn(result)
 
 

@@ -10,6 +10,7 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from sizer.answer.records import Estimate
 from sizer.bench.records import Measurement
@@ -49,6 +50,7 @@ COLUMNS = (
 )
 # Writers hold the lock for milliseconds; a minute means that one of them is stuck.
 LONGEST_WAIT_S = 60.0
+BYTE_ORDER_MARK = "\ufeff"
 # Warnings that make a row no measure of the device alone; `sizer validate` and `calibrate` know these flags.
 FLAGS = {"spilled": "offload", "swapping": "suspect", "throttled": "power_limited", "on-battery": "power_limited"}
 
@@ -99,41 +101,108 @@ def _digits(text: str) -> str:
     return "".join(filter(str.isdigit, text))
 
 
+def check(path: Path) -> None:
+    """Whether a row can be appended: asked before the run, whose hours a wrong file must not cost.
+
+    Raises InvalidInputFile for a file that is no results file (other columns, another encoding), BenchmarkFailed where
+    the folder cannot be made or written to.
+    """
+    target = _target(path)
+    try:
+        if target.exists():
+            _read(target)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with _locked(target), tempfile.NamedTemporaryFile(prefix=f".{target.name}.", dir=target.parent):
+            if target.exists():
+                target.open("r+b").close()
+    except OSError as error:
+        raise _cannot(path, error, "nothing was run") from error
+
+
 def append(path: Path, new_row: Mapping[str, str]) -> None:
     """Add one row. The file is as before or has the whole row, also when the disk is full or two write at once.
 
     Raises InvalidInputFile for a file that is not such a table, BenchmarkFailed where it cannot be written.
     """
-    target = path.expanduser().resolve()
-    if target.exists() and not target.is_file():
-        raise BenchmarkFailed(f"{str(path)!r} is no file that rows can be saved to.", "Choose another --save FILE.")
+    target = _target(path)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with _locked(target):
             _replace(target, _with_row(target, new_row))
     except OSError as error:
-        raise BenchmarkFailed(
-            f"The row could not be saved to {str(path)!r} ({error.strerror or error}); the file is as it was.",
-            "Free space or choose another --save FILE.",
-        ) from error
+        raise _cannot(path, error, "the file is as it was") from error
+
+
+def keep(path: Path, new_row: Mapping[str, str]) -> Path | None:
+    """Keep a row that could not be appended in a file of its own: beside the other, else in the user's data folder, or
+    in the folder for temporary files; None where none of them takes it."""
+    from sizer.device.measured import folder
+
+    name = f"{path.stem}-{new_row['id']}.csv"
+    for place in (path.expanduser().absolute().parent, folder(), Path(tempfile.gettempdir())):
+        with contextlib.suppress(OSError, InvalidInputFile, BenchmarkFailed):
+            append(place / name, new_row)
+            return place / name
+    return None
+
+
+def _target(path: Path) -> Path:
+    target = path.expanduser().resolve()
+    if target.exists() and not target.is_file():
+        raise BenchmarkFailed(f"{str(path)!r} is no file that rows can be saved to.", "Choose another --save FILE.")
+    return target
+
+
+def _cannot(path: Path, error: OSError, otherwise: str) -> BenchmarkFailed:
+    return BenchmarkFailed(
+        f"The row could not be saved to {str(path)!r} ({error.strerror or error}); {otherwise}.",
+        "Free space or choose another --save FILE.",
+    )
+
+
+class _Table(NamedTuple):
+    """A results file: its text without the byte-order mark that Excel writes, its columns and its line end."""
+
+    text: str
+    header: list[str]
+    mark: str
+    line_end: str
+
+
+def _read(target: Path) -> _Table:
+    """A results file, or an empty one where there is none. Raises InvalidInputFile, OSError."""
+    try:
+        text = target.read_bytes().decode("utf-8") if target.exists() else ""
+    except UnicodeDecodeError:
+        raise InvalidInputFile(
+            f"{str(target)!r} is not written in UTF-8.", "Save it as 'CSV UTF-8', or give a new file."
+        ) from None
+    mark = BYTE_ORDER_MARK if text.startswith(BYTE_ORDER_MARK) else ""
+    text = text.removeprefix(mark)
+    if not text.strip():
+        return _Table("", list(COLUMNS), mark, "\n")
+    header = next(csv.reader(text.splitlines()[:1]), [])
+    if not set(COLUMNS) <= set(header):
+        semicolons = (
+            " Its cells are separated by semicolons: save it with commas." if ";" in text.splitlines()[0] else ""
+        )
+        raise InvalidInputFile(
+            f"{str(target)!r} has other columns than a results file.{semicolons}",
+            "Give a new --save FILE, or one with the columns of data/measurements.csv.",
+        )
+    return _Table(text, header, mark, "\r\n" if "\r\n" in text else "\n")
 
 
 def _with_row(target: Path, new_row: Mapping[str, str]) -> str:
-    """The file's text with the row added, in the order of the file's own columns."""
-    text = target.read_text(encoding="utf-8") if target.exists() else ""
-    header = next(csv.reader(text.splitlines()), None) if text.strip() else list(COLUMNS)
-    if header is None or not set(COLUMNS) <= set(header):
-        raise InvalidInputFile(
-            f"{str(target)!r} has other columns than a results file.",
-            "Give a new --save FILE, or one with the columns of data/measurements.csv.",
-        )
+    """The file's text with the row added, in the order of the file's own columns, with its own mark and line ends."""
+    table = _read(target)
     out = io.StringIO()
-    writer = csv.DictWriter(out, header, restval="", lineterminator="\n")
-    if not text.strip():
+    writer = csv.DictWriter(out, table.header, restval="", lineterminator=table.line_end)
+    if not table.text:
         writer.writeheader()
     writer.writerow(new_row)
-    separator = "" if not text or text.endswith("\n") else "\n"
-    return (text if text.strip() else "") + separator + out.getvalue()
+    separator = "" if not table.text or table.text.endswith(("\n", "\r")) else table.line_end
+    return table.mark + table.text + separator + out.getvalue()
 
 
 def _replace(target: Path, text: str) -> None:

@@ -16,7 +16,11 @@ from sizer.errors import BenchmarkFailed, UsageError
 
 MAX_LINE_BYTES = 2**20
 MAX_BODY_BYTES = 2**24
+# An event of one token takes some 300 bytes, with the logarithms of twenty others 4,000.
+MAX_BYTES_PER_TOKEN, MAX_BYTES_BESIDE_TOKENS = 2**14, 2**20
+# Seconds without a token, however many comments keep the connection alive; and for the whole list of models.
 IDLE_TIMEOUT_S = 300.0
+LIST_TIMEOUT_S = 30.0
 _HTTP_OK = 200
 _MISSING = (404, 405, 501)
 _REFUSED_FIELDS = (400, 422)
@@ -54,7 +58,7 @@ class Server:
         connection = self._connect()
         try:
             response = self._send(connection, "GET", "/v1/models", None)
-            body = response.read(MAX_BODY_BYTES)
+            body = _body(response, LIST_TIMEOUT_S)
             if response.status != _HTTP_OK:
                 return []
             listed = json.loads(body).get("data", [])
@@ -72,7 +76,7 @@ class Server:
         """The events of one completion as they come. Raises ServerGone where the stream breaks off."""
         connection = self._connect()
         try:
-            yield from self._events(self._open(connection, model, prompt, output_tokens))
+            yield from _events(self._open(connection, model, prompt, output_tokens), output_tokens)
         except (OSError, http.client.HTTPException) as error:
             raise ServerGone(_reason(error)) from error
         finally:
@@ -96,20 +100,6 @@ class Server:
                 raise BenchmarkFailed(f"The server refused ({response.status}): {said[:300]}", "Look at its log.")
             connection.close()
 
-    def _events(self, response: http.client.HTTPResponse) -> Iterator[Token]:
-        while True:
-            line = response.readline(MAX_LINE_BYTES)
-            at_s = time.perf_counter()
-            if not line:
-                raise ServerGone("the stream ended before its end mark")
-            text = line.decode("utf-8", "replace").strip()
-            if not text.startswith("data:"):
-                continue
-            payload = text[5:].strip()
-            if payload == "[DONE]":
-                return
-            yield _token(payload, at_s)
-
     def _connect(self) -> http.client.HTTPConnection:
         kind = http.client.HTTPSConnection if self._secure else http.client.HTTPConnection
         return kind(self._host, self._port, timeout=IDLE_TIMEOUT_S)
@@ -124,6 +114,51 @@ class Server:
         connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.request(method, self._base + path, body, headers)
         return connection.getresponse()
+
+
+def _events(response: http.client.HTTPResponse, output_tokens: int) -> Iterator[Token]:
+    """The tokens of a stream, until its end mark; bounded by bytes, and by the time since the last token."""
+    last_s = time.perf_counter()
+    for at_s, lines in _lines(response, MAX_BYTES_BESIDE_TOKENS + MAX_BYTES_PER_TOKEN * output_tokens):
+        for line in lines:
+            text = line.decode("utf-8", "replace").strip()
+            if not text.startswith("data:"):
+                continue
+            payload = text[5:].strip()
+            if payload == "[DONE]":
+                return
+            token = _token(payload, at_s)
+            last_s = at_s if token.text else last_s
+            yield token
+        if at_s - last_s > IDLE_TIMEOUT_S:
+            raise ServerGone(f"no token came for {IDLE_TIMEOUT_S:g} s")
+
+
+def _lines(response: http.client.HTTPResponse, limit_bytes: int) -> Iterator[tuple[float, list[bytes]]]:
+    """What each arrival completes, and when it came; an arrival that ends no line has none."""
+    rest, taken = b"", 0
+    while chunk := response.read1(2**16):
+        at_s = time.perf_counter()
+        taken += len(chunk)
+        *lines, rest = (rest + chunk).split(b"\n")
+        if taken > limit_bytes or len(rest) > MAX_LINE_BYTES:
+            raise BenchmarkFailed(
+                f"The server streamed {taken:,} bytes, far more than the tokens asked for.", "Is it OpenAI-compatible?"
+            )
+        yield at_s, lines
+    raise ServerGone("the stream ended before its end mark")
+
+
+def _body(response: http.client.HTTPResponse, seconds: float) -> bytes:
+    """A short answer, whole within some seconds. Raises TimeoutError."""
+    deadline, body = time.monotonic() + seconds, b""
+    while chunk := response.read1(MAX_BODY_BYTES - len(body)):
+        body += chunk
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"its answer took more than {seconds:g} s")
+        if len(body) >= MAX_BODY_BYTES:
+            break
+    return body
 
 
 def request_body(model: str, prompt: str, tokens: int, *, chat: bool, plain: bool) -> tuple[str, dict[str, Any]]:

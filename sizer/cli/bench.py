@@ -54,7 +54,10 @@ def command(precisions: tuple[str, ...], style: str, save_to: Path | None, **opt
     """
     from sizer.bench.plan import Asked
     from sizer.bench.runner import bench, save
+    from sizer.bench.save import check
 
+    if save_to is not None:
+        check(save_to)
     timeout_s, force = options.pop("timeout_s"), options.pop("force")
     options["parallelism"] = options["parallelism"] or ""
     results: list[Result] = []

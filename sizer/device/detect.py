@@ -14,7 +14,7 @@ from sizer.device.detect_npu import accelerators
 from sizer.device.detect_nvidia import nvidia
 from sizer.device.detect_windows import adapters, windows
 from sizer.device.edge import Edge
-from sizer.device.evidence import Evidence, Reading, agree
+from sizer.device.evidence import Evidence, Reading, agree, plausible
 from sizer.device.here import row_of_gpu, target_of
 from sizer.device.machine import Gpu, Machine
 from sizer.device.pci import find_pci
@@ -36,8 +36,29 @@ def detect(edge: Edge | None = None) -> Machine:
         machine = _with_cards(edge, linux(edge))
     else:
         machine = _other(edge)
+    machine = _with_plausible_sizes(machine)
     unified = machine.unified_memory or any(_is_unified(gpu, machine) for gpu in machine.gpus)
     return replace(machine, architecture=edge.architecture, unified_memory=unified)
+
+
+def _with_plausible_sizes(machine: Machine) -> Machine:
+    """The machine without the sizes that no memory has: whatever told them, they are not known."""
+    gpus = tuple(
+        replace(
+            gpu,
+            memory_bytes=plausible(gpu.memory_bytes),
+            free_memory_bytes=plausible(gpu.free_memory_bytes),
+            shared_memory_bytes=plausible(gpu.shared_memory_bytes),
+        )
+        for gpu in machine.gpus
+    )
+    return replace(
+        machine,
+        gpus=gpus,
+        memory_bytes=plausible(machine.memory_bytes),
+        physical_memory_bytes=plausible(machine.physical_memory_bytes),
+        available_bytes=plausible(machine.available_bytes),
+    )
 
 
 def this_target(part: str = "", machine: Machine | None = None) -> Target:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from sizer.device.edge import Edge, records
+from sizer.device.edge import LARGEST_NUMBER, Edge, records
 from sizer.device.evidence import Evidence, Reading, agree
 from sizer.device.machine import Gpu, Machine
 from sizer.device.pci import VENDORS, is_integrated_name
@@ -117,4 +117,5 @@ def _radeons(edge: Edge) -> Iterator[Gpu]:
 
 def _size(value: object) -> int | None:
     match = _SIZE.search(str(value or "").replace("\u00a0", " "))
-    return int(float(match[1].replace(",", ".")) * (GIB if match[2] == "G" else MIB)) if match else None
+    number = float(match[1].replace(",", ".")) if match else 0.0
+    return int(number * (GIB if match[2] == "G" else MIB)) if match and number < LARGEST_NUMBER / GIB else None

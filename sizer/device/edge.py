@@ -15,6 +15,8 @@ from typing import Any
 COMMAND_TIMEOUT_S = 10
 # More than any of these commands prints; a tool gone wild must not fill the memory.
 LONGEST_ANSWER = 4_000_000
+# No figure of a machine has more bits.
+LARGEST_NUMBER = 2**63
 # One of these is there with any NVIDIA driver on Linux (the last is Windows's): without, the library is not loaded.
 NVIDIA_DRIVER = ("/dev/nvidiactl", "/proc/driver/nvidia", "/dev/nvhost-gpu", "/dev/nvmap", "/dev/dxg")
 # WSL keeps Windows' NVIDIA tools here, outside the path of many shells.
@@ -115,7 +117,7 @@ def read_file(path: Path) -> str:
     """A file's text without what pads it, empty where it cannot be read."""
     try:
         return path.read_text(encoding="utf-8", errors="replace").strip("\0\n ")
-    except OSError:
+    except (OSError, ValueError):  # a name that no file system has
         return ""
 
 
@@ -123,7 +125,7 @@ def is_there(path: Path) -> bool:
     """Whether there is such a file or folder."""
     try:
         return path.exists()
-    except OSError:
+    except (OSError, ValueError):
         return False
 
 
@@ -204,18 +206,17 @@ class Edge:
 
 
 def whole_number(value: object) -> int | None:
-    """A whole number of a number, or of text in digits or hexadecimal; None for anything else."""
+    """A whole number of a number, or of text in digits or hexadecimal; None for anything else, and beyond 64 bits."""
     if isinstance(value, bool):
         return None
-    if isinstance(value, int):
-        return value
-    if isinstance(value, float):
-        return int(value) if abs(value) < 2**63 else None  # NaN compares with nothing
+    if isinstance(value, int | float):
+        return int(value) if abs(value) < LARGEST_NUMBER else None  # NaN compares with nothing
     text = str(value).strip() if isinstance(value, str) else ""
     try:
-        return int(text, 16) if text[:2].lower() == "0x" else int(text) if text.lstrip("-").isdigit() else None
+        number = int(text, 16) if text[:2].lower() == "0x" else int(text) if text.lstrip("-").isdigit() else None
     except ValueError:  # digits of another script's powers, or too many of them
         return None
+    return number if number is None or abs(number) < LARGEST_NUMBER else None
 
 
 def records(value: object) -> list[dict[str, Any]]:

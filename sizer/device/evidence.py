@@ -11,6 +11,9 @@ from sizer.units import GIB
 MEMORY_AGREEMENT = 0.12
 
 
+LARGEST_MEMORY_BYTES = 2**50
+
+
 class Evidence(NamedTuple):
     """One fact of this machine: what, its value for people, and its source (driver, file, table or measurement)."""
 
@@ -34,9 +37,14 @@ class Agreed(NamedTuple):
     contradiction: str = ""
 
 
+def plausible(size_bytes: int | None) -> int | None:
+    """A size that a memory can have, None for any other that a tool gone wrong prints."""
+    return size_bytes if size_bytes is not None and 0 < size_bytes <= LARGEST_MEMORY_BYTES else None
+
+
 def agree(what: str, readings: Iterable[Reading]) -> Agreed:
     """The first known reading, in order of trust; a further one that differs by more than an eighth is told."""
-    known = [reading for reading in readings if reading.size_bytes]
+    known = [reading for reading in readings if plausible(reading.size_bytes)]
     if not known:
         return Agreed(None, "")
     first, *others = known

@@ -134,6 +134,8 @@ def _memory_agrees(asked: Facts, row: dict[str, str]) -> bool:
     graphics_memory = asked.memory_type.startswith(("hbm", "gddr"))
     if graphics_memory and row["mem_type"] and row["mem_type"].casefold() != asked.memory_type:
         return False
+    if asked.memory_gib == 0:
+        return False
     if asked.memory_gib is None or not row["memory_gb"] or "/" in row["memory_gb"]:
         return True
     return abs(float(row["memory_gb"]) / asked.memory_gib - 1) <= MEMORY_TOLERANCE

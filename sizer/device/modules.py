@@ -9,6 +9,9 @@ from typing import NamedTuple
 from sizer.device.edge import whole_number
 
 CHANNEL_BITS = 64
+# What modules can be: from SDR's clock to beyond any announced, a sub-channel to a stack of HBM.
+SLOWEST_MTS, FASTEST_MTS = 100, 50_000
+WIDTHS = range(8, 1025)
 # SMBIOS type numbers of memory: DMTF DSP0134, "Memory Device - Type".
 MEMORY_TYPES = {20: "DDR", 21: "DDR2", 24: "DDR3", 26: "DDR4", 29: "LPDDR3", 30: "LPDDR4", 34: "DDR5", 35: "LPDDR5",
                 32: "HBM", 33: "HBM2", 36: "HBM3"}  # fmt: skip
@@ -40,7 +43,7 @@ NOTHING_TOLD = Installed()
 def together(modules: Iterable[Module]) -> Installed:
     """Populated slots are not channels (four modules of a desktop are two), so channels are told by the letter in the
     slot's name: `P0 CHANNEL A`, `DIMM_B1`, `Controller1-ChannelC-DIMM0`. A channel is as wide as its widest module."""
-    found = list(modules)
+    found = [one for one in modules if SLOWEST_MTS <= one.mts <= FASTEST_MTS and one.width_bits in WIDTHS]
     if not found:
         return NOTHING_TOLD
     widths: dict[tuple[str, str] | None, int] = {}

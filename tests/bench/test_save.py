@@ -12,9 +12,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from benchserver import fake_server
+from clirun import Run as Command
 
 from sizer.bench.records import Caution, Measurement, Run
-from sizer.bench.save import COLUMNS, append, row
+from sizer.bench.runner import Result, row_of, save
+from sizer.bench.save import COLUMNS, append, check, row
 from sizer.errors import BenchmarkFailed, InvalidInputFile
 from sizer.tables import data_path
 
@@ -176,3 +179,62 @@ def test_permissions_survive(tmp_path: Path):
     path.chmod(0o640)
     append(path, ROW)
     assert path.stat().st_mode & 0o777 == 0o640
+
+
+REFUSED = {
+    "columns": (b"a,b\n1,2\n", "other columns"),
+    "semicolons": (";".join(COLUMNS).encode() + b"\n", "separated by semicolons"),
+    "utf-16": (",".join(COLUMNS).encode("utf-16"), "not written in UTF-8"),
+    "latin-1": (",".join(COLUMNS).encode() + b"\nM\xfcller\n", "not written in UTF-8"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_file_is_checked_before_the_run(case: str, tmp_path: Path, run: Command):
+    """A file that cannot take a row is refused in the first second, as a usage error, and left as it is."""
+    content, words = REFUSED[case]
+    path = tmp_path / "results.csv"
+    path.write_bytes(content)
+    with pytest.raises(InvalidInputFile, match=words):
+        check(path)
+    with fake_server() as server:
+        done = run("bench", "--server", server.url, "--save", str(path))
+        assert (done.code, server.bodies) == (2, [])
+    assert words in done.err
+    assert path.read_bytes() == content
+
+
+def test_folder_is_checked_before_the_run(tmp_path: Path):
+    """A folder that cannot be made (a file stands in its place) is told before the run; a new one leaves no trace."""
+    (tmp_path / "file").touch()
+    with pytest.raises(BenchmarkFailed, match="nothing was run"):
+        check(tmp_path / "file" / "results.csv")
+    check(tmp_path / "new" / "results.csv")
+    assert list((tmp_path / "new").iterdir()) == []
+
+
+def test_mark_and_line_ends_of_excel_stay(tmp_path: Path):
+    """A file with a byte-order mark and CRLF is accepted and keeps both."""
+    path = tmp_path / "results.csv"
+    path.write_bytes(b"\xef\xbb\xbf" + ",".join(COLUMNS).encode() + b"\r\n")
+    check(path)
+    append(path, ROW)
+    written = path.read_bytes()
+    assert written.startswith(b"\xef\xbb\xbfid,")
+    assert written.count(b"\r\n") == written.count(b"\n") == 2
+
+
+def test_row_that_cannot_be_appended_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """When the file turned bad meanwhile, the row stands in a file of its own, and the message says where."""
+    path = tmp_path / "results.csv"
+    path.write_text("another,file\n", encoding="utf-8")
+    result = Result(_measured(), None)
+    with pytest.raises(InvalidInputFile, match="The row is kept in") as caught:
+        save(path, result)
+    (kept,) = [item for item in tmp_path.iterdir() if item.name != path.name]
+    assert str(kept) in caught.value.hint
+    assert _rows(kept) == [row_of(result)]
+    assert path.read_text(encoding="utf-8") == "another,file\n"
+    monkeypatch.setattr("sizer.bench.save.keep", lambda *_: None)
+    with pytest.raises(InvalidInputFile, match="The row: sizer-bench-abc"):
+        save(path, result)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from benchserver import fake_server
 
+from sizer.bench import sse
 from sizer.bench.records import Outcome, Run, Spec
 from sizer.bench.server_backend import run
 from sizer.bench.sse import Server
@@ -121,3 +124,20 @@ def test_bad_address_is_a_usage_error(url: str):
     """Only http and https with a host are addresses."""
     with pytest.raises(UsageError, match="no address"):
         Server(url)
+
+
+@pytest.mark.parametrize("behaviour", ["comments", "empty", "drip"])
+def test_a_server_without_tokens_is_left(behaviour: str, monkeypatch: pytest.MonkeyPatch):
+    """Comments, empty events and single bytes keep a connection alive, not a benchmark."""
+    monkeypatch.setattr(sse, "IDLE_TIMEOUT_S", 0.3)
+    started = time.monotonic()
+    with fake_server(behaviour) as server, pytest.raises(BenchmarkFailed, match="no token came for"):
+        run(Spec("server", "m", server_url=server.url, output_tokens=8), lambda _stage: None)
+    assert time.monotonic() - started < 10
+
+
+@pytest.mark.parametrize("behaviour", ["flood", "line"])
+def test_a_server_s_bytes_are_bounded(behaviour: str):
+    """A stream far longer than its tokens, or a line without end, is one clear error and no full memory."""
+    with fake_server(behaviour) as server, pytest.raises(BenchmarkFailed, match="far more than the tokens"):
+        run(Spec("server", "m", server_url=server.url, output_tokens=8), lambda _stage: None)

@@ -10,6 +10,15 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+ENDLESS = {
+    "comments": b": still here\n\n",
+    "empty": b'data: {"choices": [{"text": ""}]}\n\n',
+    "flood": b'data: {"choices": [{"text": "' + b"x" * 60_000 + b'"}]}\n\n',
+    "line": b"data: " + b"x" * 60_000,
+    "drip": b"d",
+}
+"""Behaviours of a server that never stops, with what it sends each time."""
+
 
 class Handler(BaseHTTPRequestHandler):
     """Answers /v1/models and the two completion routes as the server's `behaviour` says."""
@@ -45,6 +54,9 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", "text/event-stream")
         self.send_header("Connection", "close")
         self.end_headers()
+        if self.server.behaviour in ENDLESS:
+            self._go_on()
+            return
         time.sleep(self.server.first_s)
         count = body["max_tokens"] if self.server.behaviour != "early" else body["max_tokens"] // 2
         for index in range(count):
@@ -59,6 +71,15 @@ class Handler(BaseHTTPRequestHandler):
             self._event({"choices": [], "usage": {"prompt_tokens": words + 3, "completion_tokens": count}})
         self.wfile.write(b"data: [DONE]\n\n")
         self.close_connection = True
+
+    def _go_on(self) -> None:
+        """Send without end what is no token: comments, empty events, or one line that never ends."""
+        try:
+            while not self.server.stop.wait(0.002):
+                self.wfile.write(ENDLESS[self.server.behaviour])
+                self.wfile.flush()
+        except OSError:
+            self.close_connection = True
 
     def _choice(self, text: str) -> dict[str, Any]:
         return {"delta": {"content": text}} if "chat" in self.path else {"text": text}
