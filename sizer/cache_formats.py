@@ -31,14 +31,18 @@ def cache_formats() -> dict[str, CacheFormat]:
     }
 
 
+@cache
+def _spellings() -> dict[str, str]:
+    """The key of every name that engines have for a format."""
+    return {name: row["key"] for row in read_rows("kv_formats.csv") for name in (row["key"], *row["aliases"].split())}
+
+
 def cache_format(name: str) -> CacheFormat:
-    """The cache format of a name; UnknownPrecision with the nearest names otherwise."""
+    """The cache format of a name, an engine's own included; UnknownPrecision with the nearest names otherwise."""
     if not isinstance(name, str):
         raise UnknownPrecision(f"unknown --kv-precision {name!r}.", f"Known: {', '.join(cache_formats())}.")
-    key = {"f16": "fp16", "f32": "fp32", "float16": "fp16", "bfloat16": "bf16", "fp8_e4m3": "fp8", "fp8_e5m2": "fp8"}
-    formats = cache_formats()
-    wanted = key.get(name.lower(), name.lower())
-    if wanted not in formats:
-        hint = did_you_mean(wanted, formats) or f"Known: {', '.join(formats)}."
+    key = _spellings().get(name.strip().lower())
+    if key is None:
+        hint = did_you_mean(name.lower(), cache_formats()) or f"Known: {', '.join(cache_formats())}."
         raise UnknownPrecision(f"unknown --kv-precision {name!r}.", hint)
-    return formats[wanted]
+    return cache_formats()[key]

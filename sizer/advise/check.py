@@ -284,15 +284,17 @@ def _single(planned: Planned) -> Iterator[dict[str, Any]]:
 
 
 def _together(planned: Planned) -> Iterator[dict[str, Any]]:
-    """Changes of several flags, where none alone is enough."""
-    dense = _denser(planned)
-    saving = {"memory_fraction": 0.95, "graphs": False, "max_sequences": 16, "batch_tokens": 2048}
-    kept = {field: value for field, value in saving.items() if _words(planned, {field: value}) is not None}
-    quantized = next(_quantized(planned), {})
-    for beside in (dense, kept, {**kept, **dense}, quantized, {**quantized, **dense}):
-        if beside:
-            yield from _shorter(planned, beside)
-            yield from _to_host(planned, beside)
+    """Changes of several flags, where none alone is enough: one more at a time, until the context stays as it is."""
+    steps: list[dict[str, Any]] = [{"batch_tokens": 2048}, {"max_sequences": 16}, {"memory_fraction": 0.95}]
+    steps += [{"graphs": False}, _denser(planned), next(_quantized(planned), {})]
+    beside: dict[str, Any] = {}
+    for step in (step for step in steps if step and _words(planned, step) is not None):
+        beside = {**beside, **step}
+        if _starts(planned, beside):
+            yield beside
+            return
+        yield from _shorter(planned, beside)
+        yield from _to_host(planned, beside)
 
 
 def _shorter(planned: Planned, beside: dict[str, Any]) -> Iterator[dict[str, Any]]:

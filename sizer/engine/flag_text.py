@@ -90,6 +90,6 @@ _WRITERS: dict[str, Callable[[Any], str]] = {
     "places": lambda pairs: ",".join(f"{pattern}={place}" for pattern, place in pairs),
     "limits": lambda pairs: ",".join(f"{place}={size}B" for place, size in pairs),
     "kobold_kv": lambda kind: {"f16": "0", "q8_0": "1", "q4_0": "2"}.get(kind, kind),
-    "exl_cache": str.upper,
+    "exl_cache": lambda kind: kind.removeprefix("exl-").upper(),
 }
 """Kinds whose text is not the value itself."""

@@ -20,6 +20,7 @@ _STEPS = {"k": 1, "m": 2, "g": 3, "t": 4}
 BLOCK_TOKENS = 16
 """Tokens of a block of vLLM's cache, unless --block-size says another number."""
 KOBOLD_CACHE_TYPES = {"0": "f16", "1": "q8_0", "2": "q4_0"}
+MLX_BITS = (2, 3, 4, 5, 6, 8)
 BNB = {"bnb-4bit": (4, "nf4", True), "bnb-8bit": (8, "", False)}
 
 
@@ -175,7 +176,15 @@ def _exl_cache(text: str) -> dict[str, Any]:
     bits = whole_numbers(lowered.replace("q", ""))
     if not 1 <= len(bits) <= 2 or not all(2 <= width <= 8 for width in bits):
         raise bad(text, "FP16, Q8, Q6, Q4 or bits of keys and values")
-    return {"k_cache_type": f"q{bits[0]}", "v_cache_type": f"q{bits[-1]}", "cache_bits": max(bits)}
+    return {"k_cache_type": f"exl-q{bits[0]}", "v_cache_type": f"exl-q{bits[-1]}", "cache_bits": max(bits)}
+
+
+def _mlx_bits(text: str) -> dict[str, Any]:
+    """mlx-lm's --kv-bits."""
+    bits = whole(text)
+    if bits not in MLX_BITS:
+        raise bad(text, f"one of {', '.join(map(str, MLX_BITS))}")
+    return {"k_cache_type": f"mlx-q{bits}", "v_cache_type": f"mlx-q{bits}", "cache_bits": bits}
 
 
 def _hf_quantization(text: str) -> dict[str, Any]:
@@ -244,11 +253,12 @@ READERS: dict[str, Callable[[str], Any]] = {
     "compilation": _compilation,
     "speculative": _speculative,
     "exl_cache": _exl_cache,
+    "mlx_bits": _mlx_bits,
     "hf_quant": _hf_quantization,
     "draft": _draft,
 }
 """By the kind of a row. A mapping sets the fields that it names; any other value goes to every field of the row."""
-SEVERAL_FIELDS = frozenset({"compilation", "speculative", "exl_cache", "hf_quant", "draft"})
+SEVERAL_FIELDS = frozenset({"compilation", "speculative", "exl_cache", "mlx_bits", "hf_quant", "draft"})
 JSON_KINDS = frozenset({"compilation", "speculative"})
 """Kinds whose value is a JSON object: their parts may be given one by one, as `--speculative-config.method mtp`."""
 WITHOUT_VALUE = frozenset({"switch", "toggle", "not"})

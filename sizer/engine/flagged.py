@@ -4,17 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sizer.cache_formats import cache_formats
+from sizer.cache_formats import cache_format
 from sizer.engine.memory_rules import EngineMemory
 from sizer.engine.options import EngineOptions
 from sizer.errors import UsageError
 from sizer.workload import MOST_LAYERS, Split, Workload
 
-CACHE_TYPES = {
-    "f16": "fp16", "f32": "fp32", "float16": "fp16", "float32": "fp32", "bfloat16": "bf16", "half": "fp16",
-    "fp8_e4m3": "fp8", "fp8_e5m2": "fp8", "fp8_inc": "fp8", "q8": "q8_0", "q4": "q4_0", "q5": "q5_0",
-}  # fmt: skip
-"""Engines' own names of cache formats."""
 SPLIT_MODES = {"layer": Split.LAYER, "row": Split.ROW, "tensor": Split.ROW, "graph": Split.ROW}
 """llama.cpp's ways; `tensor` and ik_llama.cpp's `graph` share each layer's work, as rows do."""
 
@@ -47,10 +42,8 @@ def split_of(options: EngineOptions) -> Split | None:
 
 
 def cache_type(text: str) -> str:
-    """A cache format of the table by an engine's own name; empty for `auto` and for one that the table lacks."""
-    lowered = text.strip().lower()
-    name = CACHE_TYPES.get(lowered, lowered)
-    return name if name in cache_formats() else ""
+    """A cache format of the table by an engine's own name; empty for `auto`. Raises UnknownPrecision for another."""
+    return "" if text.strip().lower() in {"", "auto"} else cache_format(text).key
 
 
 def with_flags(workload: Workload, options: EngineOptions, *, context_asked: bool = True) -> Workload:

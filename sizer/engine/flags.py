@@ -181,7 +181,9 @@ def _switch(read: Read, flag: Flag, value: bool) -> None:
 
 
 def _constant(text: str) -> Any:
-    return {"yes": True, "no": False}[text] if text in {"yes", "no"} else int(text)
+    if text in {"yes", "no"}:
+        return text == "yes"
+    return int(text) if text.lstrip("-").isdigit() else text
 
 
 def _set(read: Read, flag: Flag, spelled: str, text: str) -> None:

@@ -28,7 +28,7 @@ EXAMPLES = {
     "texts": "CUDA0,CUDA1", "texts+": "a=b", "repeat": "a.gguf", "places": "exps=CPU", "mib": "1024", "gib": "4",
     "bytes": "2GiB", "blocks": "100", "images": "image=1", "kobold_kv": "1", "limits": "0=10GiB,cpu=30GiB",
     "compilation": '{"cudagraph_mode": "NONE"}', "speculative": '{"method": "mtp", "num_speculative_tokens": 1}',
-    "exl_cache": "Q4", "hf_quant": "bnb-4bit", "draft": "3", "words": "normal", "pair": "1 2",
+    "exl_cache": "Q4", "mlx_bits": "8", "hf_quant": "bnb-4bit", "draft": "3", "words": "normal", "pair": "1 2",
 }  # fmt: skip
 PUBLIC_FLAGS = {
     "vllm": "--gpu-memory-utilization --max-num-batched-tokens --max-num-seqs --max-model-len --enforce-eager "
@@ -111,12 +111,13 @@ def test_the_flags_that_people_ask_about_set_something(engine: str) -> None:
         ("tensorrt-llm --tp_size 4 --kv-cache-free-gpu-memory-fraction 0.8",
          {"tensor_parallel": 4, "memory_fraction": 0.8}),
         ("exllamav3 --cache-mode 8,4 --gpu-split 20 24",
-         {"k_cache_type": "q8", "v_cache_type": "q4", "cache_bits": 8, "tensor_split": (20.0, 24.0)}),
+         {"k_cache_type": "exl-q8", "v_cache_type": "exl-q4", "cache_bits": 8, "tensor_split": (20.0, 24.0)}),
         ("koboldcpp --quantkv 2 --moecpu --gpulayers 40",
          {"k_cache_type": "q4_0", "v_cache_type": "q4_0", "cpu_moe_layers": -1, "gpu_layers": 40}),
         ("transformers --load_in_4bit --bnb-4bit-quant-type nf4 --max-memory 0=10GiB,cpu=30GiB",
          {"load_bits": 4, "four_bit_type": "nf4", "device_memory_limits": (("0", 10 * 2**30), ("cpu", 30 * 2**30))}),
-        ("mlx-lm --kv-bits 8 --max-kv-size 4096", {"cache_bits": 8, "context_tokens": 4096}),
+        ("mlx-lm --kv-bits 8 --max-kv-size 4096",
+         {"k_cache_type": "mlx-q8", "v_cache_type": "mlx-q8", "cache_bits": 8, "context_tokens": 4096}),
     ],
 )  # fmt: skip
 def test_flags_are_read_by_the_engine_s_own_conventions(text: str, settings: dict[str, object]) -> None:
