@@ -51,7 +51,7 @@ def _whole(settings: Settings, field: str, default: int) -> int:
     if value is None:
         return default
     if isinstance(value, bool) or not isinstance(value, int):
-        raise InvalidConfig(f"quantization_config field {field!r} is {value!r}.", "It must be a whole number.")
+        raise InvalidConfig(f"quantization_config field {field!r} is {value!r:.80}.", "It must be a whole number.")
     return value
 
 
@@ -114,7 +114,7 @@ def _fp8(settings: Settings) -> Configured:
     """DeepSeek-V3's layout: a scale for each 128 x 128 where `weight_block_size` is set, else one a tensor."""
     block = settings.get("weight_block_size")
     if block is not None and block != [128, 128]:
-        raise UnknownPrecision(f"weight_block_size {block!r} is not known.", "fp8 blocks are [128, 128].")
+        raise UnknownPrecision(f"weight_block_size {block!r:.80} is not known.", "fp8 blocks are [128, 128].")
     key = "fp8-block" if block is not None else "fp8-tensor"
     return Configured("fp8", key, _ignored(settings, "modules_to_not_convert", "ignored_layers"))
 
@@ -260,7 +260,9 @@ def _mixed(layers: Settings, algorithms: dict[str, tuple[str, str]], ignored: Na
     for module, value in layers.items():
         algorithm = algorithms.get(str(value.get("quant_algo"))) if isinstance(value, Mapping) else None
         if algorithm is None:
-            raise UnknownPrecision(f"modelopt algorithm {value!r} of {module!r} is not known.", "Name a --precision.")
+            raise UnknownPrecision(
+                f"modelopt algorithm {value!r:.80} of {module!r:.80} is not known.", "Name a --precision."
+            )
         name = bare(str(module))
         before, found, _ = name.partition(".experts")
         key = before.rpartition(".")[0] + ".experts" if found else name
@@ -292,7 +294,7 @@ def _quark(settings: Settings) -> Configured:
     }
     found = kinds.get((str(weights.get("dtype")), str(weights.get("qscheme"))))
     if found is None:
-        raise UnknownPrecision(f"quark type {weights.get('dtype')!r} is not known.", "Name a --precision instead.")
+        raise UnknownPrecision(f"quark type {weights.get('dtype')!r:.80} is not known.", "Name a --precision instead.")
     return Configured(*found, _ignored(settings, "exclude"))
 
 

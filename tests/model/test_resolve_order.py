@@ -28,7 +28,8 @@ from sizer.errors import (
 from sizer.model.architecture import Basis
 from sizer.model.read import hub, meta_device
 from sizer.model.read.names import parse_name
-from sizer.model.read.resolve import named, resolve
+from sizer.model.read.name_only import named
+from sizer.model.read.resolve import resolve
 
 CONFIG = {
     "model_type": "llama", "architectures": ["LlamaForCausalLM"], "hidden_size": 64, "intermediate_size": 96,

@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
-from math import gcd
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sizer.errors import HubUnreachable, UnknownModel
-from sizer.model.architecture import Architecture, Basis, Module, Role, Tensor
+from sizer.model.architecture import Architecture, Basis
 from sizer.model.read.catalogue import find, load, nearest
+from sizer.model.read.name_only import named
 from sizer.model.read.names import Confidence, NameHints, parse_name
 from sizer.model.read.published import gguf_source
 from sizer.model.stored import Stored
@@ -219,40 +219,3 @@ def _name_notes(hints: NameHints) -> tuple[str, ...]:
     if hints.experts and hints.active_params is None:
         notes.append("the name does not tell the active parameters: all are counted as read")
     return tuple(notes)
-
-
-def named(text: str, hints: NameHints) -> Architecture:
-    """A model of which the name tells the size: a lump of parameters, without layers.
-
-    Where active parameters are told, the lump is a stack of equal parts of which a token uses as many as give exactly
-    the active count. Raises UnknownModel where the name tells no total.
-    """
-    total, active = hints.total_params, hints.active_params
-    if total is None:
-        raise UnknownModel(f"the name {text!r} tells no size.", "Write one as 8B, 8x7B or 30B-A3B.")
-    return lump(text, total, active if active is not None and active < total else None, hints)
-
-
-def lump(model_id: str, total: int, active: int | None, hints: NameHints, basis: Basis = Basis.NAME) -> Architecture:
-    """A model of `total` parameters of which only the count is known."""
-    if active is None:
-        tensor = Tensor("model", (total,), Role.OTHER, Module.LINEAR)
-    else:
-        part = gcd(total, active)
-        tensor = Tensor(
-            "model", (total // part, part), Role.EXPERT_UP, Module.EXPERT_STACK, active_experts=active // part
-        )
-    return Architecture(
-        model_id=model_id,
-        architecture="unknown",
-        model_type="",
-        basis=basis,
-        tensors=(tensor,),
-        layers=(),
-        hidden_size=0,
-        vocab_size=0,
-        max_context_tokens=hints.context_tokens,
-        tied_embeddings=False,
-        dtype="bfloat16",
-        experts=hints.experts,
-    )

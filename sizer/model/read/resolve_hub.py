@@ -131,8 +131,8 @@ def _from_gguf(repo_id: str, wanted: str, revision: str | None, info: hub.RepoIn
 
 def _from_summary(info: hub.RepoInfo) -> Found:
     """A gated repository: its parameters are public, its config is not."""
+    from sizer.model.read.name_only import lump
     from sizer.model.read.names import parse_name
-    from sizer.model.read.resolve import lump
 
     total = info.total_params or 0
     dtypes = ", ".join(f"{count:,} {dtype}" for dtype, count in sorted(info.parameters.items()))
