@@ -45,6 +45,7 @@ def _rows() -> tuple[dict[str, Row], dict[str, Row]]:
     return types, classes
 
 
+@lru_cache(maxsize=1)
 def supported() -> tuple[Row, ...]:
     """Every family of the registry."""
     from sizer.tables import read_rows
@@ -55,7 +56,8 @@ def supported() -> tuple[Row, ...]:
 def identify(config: Mapping[str, Any]) -> tuple[Row, str, tuple[str, ...]]:
     """The family's row, the architecture class to report, and notes, from `model_type` and `architectures`.
 
-    As in transformers, `model_type` decides where both are known; a class that belongs elsewhere is noted. Raises
+    A pair that a row holds is that row's. As in transformers, `model_type` decides where both are known apart; a class
+    that belongs elsewhere is noted. Raises
     InvalidConfig where neither is given, UnsupportedArchitecture where neither is known.
     """
     model_type, architecture = config.get("model_type"), _architecture_name(config)
@@ -67,6 +69,9 @@ def identify(config: Mapping[str, Any]) -> tuple[Row, str, tuple[str, ...]]:
         )
     types, classes = _rows()
     by_type, by_class = types.get(model_type or ""), classes.get(architecture or "")
+    pair = next((row for row in supported() if (row.model_type, row.architecture) == (model_type, architecture)), None)
+    if pair is not None:
+        return pair, pair.architecture, ()
     # A class that ships its own code beside the weights is what its repository runs, whatever the model_type.
     if by_class and (by_type is None or by_class.code == "repository"):
         why = "is not known" if by_type is None else "has no code for this class"
@@ -75,8 +80,6 @@ def identify(config: Mapping[str, Any]) -> tuple[Row, str, tuple[str, ...]]:
         return by_class, architecture or by_class.architecture, notes
     if by_type is None:
         raise _unsupported(model_type, architecture, (*types, *classes))
-    if by_class and by_class.model_type == by_type.model_type:
-        return by_class, by_class.architecture, ()
     if architecture is None:
         return by_type, by_type.architecture, ()
     if by_class:

@@ -109,6 +109,7 @@ def _method(architecture: Architecture) -> Configured | None:
     if read is None:
         known = ", ".join(sorted(readers()))
         raise UnknownPrecision(
-            f"the config's quantization method {name!r:.80} is not known.", f"Known: {known}. Name a --precision instead."
+            f"the config's quantization method {name!r:.80} is not known.",
+            f"Known: {known}. Name a --precision instead.",
         )
     return read(settings)

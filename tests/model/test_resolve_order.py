@@ -27,8 +27,8 @@ from sizer.errors import (
 )
 from sizer.model.architecture import Basis
 from sizer.model.read import hub, meta_device
-from sizer.model.read.names import parse_name
 from sizer.model.read.name_only import named
+from sizer.model.read.names import parse_name
 from sizer.model.read.resolve import resolve
 
 CONFIG = {
