@@ -23,6 +23,9 @@ SILENT = {
 }  # fmt: skip
 
 
+# Encoders of texts that have no causal class.
+ENCODERS = ("modernbert", "mpnet", "distilbert")
+
 # Old names of fields that a class's __post_init__ moves to the new name: they are aliases too.
 RENAMED = {
     "bloom": {"n_embed": "hidden_size"},
@@ -83,6 +86,7 @@ def reached() -> dict[str, Any]:
         *auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
         *auto.MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES,
         *auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES,
+        *ENCODERS,
     ]
     found: dict[str, Any] = {}
     waiting = [(name, CONFIG_MAPPING[name]) for name in dict.fromkeys(names)]

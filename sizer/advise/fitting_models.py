@@ -149,7 +149,7 @@ def _candidates(room_bytes: int | None, wanted: Wanted, keep: Filter) -> Iterato
     by_shape: dict[tuple[str, int], tuple[tuple[bool, bool, bool], Candidate, Architecture]] = {}
     for candidate in _best_names(_names(keep)):
         architecture = _built(candidate)
-        if architecture is None or (keep.moe_only and architecture.experts is None):
+        if architecture is None or not architecture.decodes or (keep.moe_only and architecture.experts is None):
             continue
         smallest_bytes = bits / 8 * layer_params(architecture)
         if room_bytes is not None and architecture.quantization is None and smallest_bytes > room_bytes:

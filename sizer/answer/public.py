@@ -127,15 +127,22 @@ class DecodeSpeed:
     bound: str | None
 
 
+NO_DECODING = DecodeSpeed(None, None, None, None, None, None)
+
+
 @dataclass(frozen=True, slots=True)
 class PrefillSpeed:
-    """Speed of reading the prompts and the time to the first token; all None where it cannot be known."""
+    """Speed of reading the prompts and the time to the first token; all None where it cannot be known.
+
+    `texts_per_s` is what an encoder is asked for: whole texts of the prompt's length a second, all of a batch together.
+    """
 
     tokens_per_s: float | None
     low_tokens_per_s: float | None
     high_tokens_per_s: float | None
     ttft_s: float | None
     bound: str | None
+    texts_per_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +170,7 @@ class ModelEstimate:
     engine_options: dict[str, FlagValue]
     precision: str
     memory: Memory
-    decode: DecodeSpeed
+    decode: DecodeSpeed | None
     prefill: PrefillSpeed
     request: RequestSpeed
     quality: Quality
@@ -336,9 +343,12 @@ def _part(part: Part) -> PartSize:
     return PartSize(part.name, part.size_bytes, tuple(_part(child) for child in part.parts))
 
 
-def _decode(estimate: Estimate) -> DecodeSpeed:
+def _decode(estimate: Estimate) -> DecodeSpeed | None:
+    """None for an encoder, which writes no tokens."""
+    if not estimate.architecture.decodes:
+        return None
     if estimate.speed is None:
-        return DecodeSpeed(None, None, None, None, None, None)
+        return NO_DECODING
     decode = estimate.speed.decode
     return DecodeSpeed(
         decode.tokens_per_s,
@@ -360,6 +370,7 @@ def _prefill(estimate: Estimate) -> PrefillSpeed:
         prefill.high_tokens_per_s,
         prefill.ttft_s,
         prefill.bound,
+        None if estimate.architecture.decodes else estimate.workload.batch_size / prefill.ttft_s,
     )
 
 
@@ -367,4 +378,6 @@ def _request(estimate: Estimate) -> RequestSpeed:
     if estimate.speed is None:
         return RequestSpeed(None, None, None)
     request = estimate.speed.request
+    if not estimate.architecture.decodes:
+        return RequestSpeed(None, estimate.speed.prefill.ttft_s, None)
     return RequestSpeed(request.tokens_per_s, request.latency_s, request.throughput_tokens_per_s)

@@ -44,7 +44,9 @@ class CachePlan(NamedTuple):
         return self.streams < self.sequences
 
     def layer_tokens(self, mixer: Mixer) -> int:
-        """Tokens that one stream keeps for a mixer."""
+        """Tokens that one stream keeps for a mixer: none for an encoder's."""
+        if mixer.kind is MixerKind.BIDIRECTIONAL:
+            return 0
         if mixer.window_tokens is None or self.window_cache == "whole":
             return self.tokens
         if self.window_cache == "cells":

@@ -14,6 +14,7 @@ from sizer.engine.options import NO_OPTIONS, EngineOptions
 from sizer.memory.cache import CELL_PADDING, CachePlan
 from sizer.model.architecture import Architecture
 from sizer.model.stored import Stored
+from sizer.precision.gguf_windows import keeps_windows
 from sizer.tables import read_rows
 from sizer.workload import Split, Workload
 
@@ -117,7 +118,8 @@ def cache_plan(case: Case, workload: Workload | None = None) -> CachePlan:
     total = case.options.context_tokens or work.context_tokens * work.batch_size
     streams = 1 if unified or sequences == 1 else sequences
     tokens = blocks(math.ceil(total / streams), CELL_PADDING)
-    window = "whole" if case.options.whole_window_cache else rule.window_cache
+    whole = case.options.whole_window_cache or not keeps_windows(case.architecture)
+    window = "whole" if whole else rule.window_cache
     step = min(case.step_tokens, tokens * streams)
     return CachePlan(
         sequences, streams, tokens, step, k_format, v_format, window, state_bytes, conv_bytes, True,

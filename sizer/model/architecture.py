@@ -140,6 +140,8 @@ class MixerKind(str, Enum):
     RECURRENT = "recurrent"
     CONV = "conv"
     CROSS = "cross"
+    BIDIRECTIONAL = "bidirectional"
+    """An encoder's attention: every token to every other, nothing cached."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +176,9 @@ class Mixer:
         return self.latent_elements or self.kv_heads * (self.qk_head_dim + self.v_head_dim)
 
     def cached_tokens(self, context_tokens: int) -> int:
-        """Entries kept at a context: the window's at most, one per `compression_tokens`."""
+        """Entries kept at a context: the window's at most, one per `compression_tokens`; none by an encoder."""
+        if self.kind is MixerKind.BIDIRECTIONAL:
+            return 0
         tokens = context_tokens if self.window_tokens is None else min(context_tokens, self.window_tokens)
         return -(-tokens // self.compression_tokens)
 
@@ -215,7 +219,8 @@ class Architecture:
 
     `dtype` is the checkpoint's own float type. `quantization` is the config's `quantization_config`, as it stands, or
     None. `experts` and `active_experts` are those of the routed layers. `notes` are what a reader of the figures must
-    know. A model known by its name alone has no layers, and its tensors are one lump (`basis` NAME).
+    know. A model known by its name alone has no layers, and its tensors are one lump (`basis` NAME). An encoder or
+    embedder does not write tokens: `decodes` is False. `passes` is how often a token runs through the layers.
     """
 
     model_id: str
@@ -233,6 +238,8 @@ class Architecture:
     active_experts: int | None = None
     quantization: Mapping[str, Any] | None = None
     notes: tuple[str, ...] = ()
+    decodes: bool = True
+    passes: int = 1
     config: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property

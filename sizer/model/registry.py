@@ -53,6 +53,11 @@ def supported() -> tuple[Row, ...]:
     return tuple(Row(*(cells[field] for field in Row._fields)) for cells in read_rows("families.csv"))
 
 
+def known() -> frozenset[str]:
+    """The architecture classes of the registry."""
+    return frozenset(_rows()[1])
+
+
 def identify(config: Mapping[str, Any]) -> tuple[Row, str, tuple[str, ...]]:
     """The family's row, the architecture class to report, and notes, from `model_type` and `architectures`.
 

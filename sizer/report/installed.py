@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sizer.answer.public import model_estimate
+from sizer.answer.public import NO_DECODING, model_estimate
 from sizer.report.outputs import Document, listing
 from sizer.report.table import gib, rate_text, tokens_text
 
@@ -24,6 +24,7 @@ def _figures(item: Installed) -> dict[str, Any]:
     if item.estimate is None:
         return {**where, **dict.fromkeys(_ESTIMATED), "engine": kept.engine, "problem": item.problem}
     public = model_estimate(item.estimate)
+    decode = public.decode or NO_DECODING
     figures = (
         public.engine,
         public.precision,
@@ -32,9 +33,9 @@ def _figures(item: Installed) -> dict[str, Any]:
         public.memory.available_bytes,
         public.memory.fits,
         public.memory.max_context_tokens,
-        public.decode.tokens_per_s,
-        public.decode.low_tokens_per_s,
-        public.decode.high_tokens_per_s,
+        decode.tokens_per_s,
+        decode.low_tokens_per_s,
+        decode.high_tokens_per_s,
     )
     return {**where, **dict(zip(_ESTIMATED, figures, strict=True)), "problem": None}
 

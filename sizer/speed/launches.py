@@ -24,7 +24,7 @@ def layer_count(architecture: Architecture) -> float:
     geometric mean of total and active parameters for a mixture of experts.
     """
     if architecture.layers:
-        return float(architecture.num_layers)
+        return float(architecture.num_layers * architecture.passes)
     size: float = (architecture.total_params * architecture.active_params) ** 0.5
     layers: float = 32 * (size / 7e9) ** 0.36
     return min(128.0, max(8.0, layers))
@@ -50,7 +50,7 @@ def llama_layers(architecture: Architecture, code: str) -> float:
     if costs is None or not architecture.layers:
         return layers
     parts = _layer_parts(architecture)
-    return _operations(costs, parts) / _operations(costs, LLAMA_LAYER)
+    return architecture.passes * _operations(costs, parts) / _operations(costs, LLAMA_LAYER)
 
 
 def _operations(costs: dict[str, float], parts: dict[str, int]) -> float:

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from sizer.cache_formats import cache_format
-from sizer.model.architecture import Architecture, Mixer, Module, Role, Tensor, Tower
+from sizer.model.architecture import Architecture, Mixer, MixerKind, Module, Role, Tensor, Tower
 from sizer.model.stored import Stored, StoredTensor
 from sizer.workload import Workload
 
@@ -214,7 +214,9 @@ def attended_tokens(mixer: Mixer, context_tokens: int) -> int:
 
 
 def causal_attended_tokens(mixer: Mixer, prompt_tokens: int, cached_tokens: int = 0) -> int:
-    """Sum over the prompt's tokens of how many entries each attends to (itself included)."""
+    """Sum over the prompt's tokens of how many entries each attends to (itself included); an encoder's to all."""
+    if mixer.kind is MixerKind.BIDIRECTIONAL:
+        return prompt_tokens * min(prompt_tokens, mixer.window_tokens or prompt_tokens)
     limits = [limit for limit in (mixer.window_tokens, mixer.selected_tokens) if limit is not None]
     last = cached_tokens + prompt_tokens
     limit = min([last, *limits])
@@ -273,19 +275,19 @@ def _weight_traffic(
         if tied or part.tensor.role is Role.LM_HEAD:
             _add(totals, _head(part, head_tokens))
         elif part.tensor.role not in (Role.EMBEDDING, Role.POSITION):
-            _add(totals, _matrix(part, routed))
+            _add(totals, _matrix(part, routed, architecture.passes if part.tensor.layers else 1))
     return totals
 
 
-def _matrix(part: StoredTensor, routed: _RoutedTokens) -> StageTraffic:
+def _matrix(part: StoredTensor, routed: _RoutedTokens, passes: int) -> StageTraffic:
     tensor = part.tensor
     share = routed.touched_share(tensor)
     multiplied = 0 if tensor.role in _NOT_MULTIPLIED or tensor.module is Module.NORM else tensor.active_elements
     stage = _STAGE_BY_ROLE.get(tensor.role) or ("attention" if tensor.role in (Role.NORM, Role.BIAS) else "other")
     return StageTraffic(
         stage,
-        weight_bytes=round(part.size_bytes * share),
-        flops=2 * multiplied * routed.tokens,
+        weight_bytes=round(part.size_bytes * share) * passes,
+        flops=2 * multiplied * routed.tokens * passes,
     )
 
 

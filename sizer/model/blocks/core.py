@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from sizer.errors import InvalidConfig
-from sizer.model.architecture import Layer, Mixer, MlpKind, Module, Role, Tensor, Tower
+from sizer.model.architecture import Layer, Mixer, MixerKind, MlpKind, Module, Role, Tensor, Tower
 from sizer.model.config import MAX_LAYERS
 
 
@@ -26,6 +26,9 @@ class Block:
         return Block(self.tensors + other.tensors, self.mixers + other.mixers, mlp)
 
 
+NO_TOKENS = "It reads whole texts and writes no tokens: texts of the prompt's length a second are told."
+
+
 @dataclass(frozen=True)
 class Parts:
     """What a family makes of a config: the figures of an Architecture that only the family knows.
@@ -41,6 +44,22 @@ class Parts:
     tied: bool
     max_context_tokens: int | None = None
     notes: tuple[str, ...] = ()
+    decodes: bool = True
+    passes: int = 1
+
+    def looped(self, passes: int) -> Parts:
+        """These parts where each token runs through the layers `passes` times, every pass with a cache of its own."""
+        layers = tuple(replace(layer, mixers=layer.mixers * passes) for layer in self.layers)
+        note = f"Its layers run {passes} times for each token, each time with a cache of their own."
+        return self if passes == 1 else replace(self, layers=layers, passes=passes, notes=(*self.notes, note))
+
+    def as_encoder(self) -> Parts:
+        """These parts with attention over the whole text, which keeps no cache and writes no tokens."""
+
+        def both_ways(layer: Layer) -> Layer:
+            return replace(layer, mixers=tuple(replace(mixer, kind=MixerKind.BIDIRECTIONAL) for mixer in layer.mixers))
+
+        return replace(self, layers=tuple(both_ways(layer) for layer in self.layers), decodes=False, notes=(NO_TOKENS,))
 
     def with_notes(self, *notes: str) -> Parts:
         """These parts with more notes."""

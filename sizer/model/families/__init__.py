@@ -31,9 +31,10 @@ from dataclasses import replace
 from typing import Any
 
 from sizer.errors import InvalidConfig
-from sizer.model.architecture import Architecture, Basis
+from sizer.model.architecture import Architecture, Basis, Role
+from sizer.model.blocks.core import NO_TOKENS, Parts
 from sizer.model.config import Config
-from sizer.model.registry import Row, describe, family, identify, parts_of, supported
+from sizer.model.registry import Row, describe, family, identify, known, parts_of, supported
 
 __all__ = ["Row", "build", "describe", "family", "identify", "supported"]
 
@@ -62,6 +63,8 @@ def build(config: Mapping[str, Any], model_id: str, basis: Basis = Basis.CONFIG)
     row, architecture, notes = identify(config)
     whole = Config.of(config, row.model_type)
     parts = parts_of(row, whole)
+    if _is_headless(row, architecture):
+        parts, notes = _without_head(parts, whole), ()
     result = Architecture(
         model_id=model_id,
         architecture=architecture,
@@ -78,6 +81,8 @@ def build(config: Mapping[str, Any], model_id: str, basis: Basis = Basis.CONFIG)
         active_experts=max((tensor.active_experts or 0 for tensor in parts.tensors), default=0) or None,
         quantization=_quantization(config),
         notes=notes + parts.notes,
+        decodes=parts.decodes,
+        passes=parts.passes,
         config=config,
     )
     if result.experts and result.active_experts == result.experts:
@@ -86,6 +91,18 @@ def build(config: Mapping[str, Any], model_id: str, basis: Basis = Basis.CONFIG)
     if result.checkpoint_params > MAX_PARAMS:
         raise _absurd(whole, result)
     return result
+
+
+def _is_headless(row: Row, architecture: str) -> bool:
+    """Whether the class is the stack that a causal class puts its head on (`MistralModel`): what embedders publish."""
+    return architecture.endswith("Model") and row.architecture.endswith("ForCausalLM") and architecture not in known()
+
+
+def _without_head(parts: Parts, config: Config) -> Parts:
+    """The parts without the language-model head; attention both ways where the config says so (EmbeddingGemma)."""
+    tensors = tuple(tensor for tensor in parts.tensors if tensor.role is not Role.LM_HEAD)
+    bare = replace(parts, tensors=tensors, decodes=False, notes=(NO_TOKENS,))
+    return bare.as_encoder() if config.flag("use_bidirectional_attention") else bare
 
 
 def _absurd(config: Config, result: Architecture) -> InvalidConfig:
@@ -114,14 +131,13 @@ def _text(config: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _context(config: Config) -> int | None:
-    name = _text_field(config.fields)
-    for source in (config, None if name is None else config.sub(name)):
-        if source is None:
-            continue
-        for name in CONTEXT_FIELDS:
-            if source.first(name)[1] is not None:
-                return source.size(name)
-    return None
+    """The longest context that the file tells: on top, or in its text model, however deep that lies (an omni model's
+    `thinker_config.text_config`)."""
+    for name in CONTEXT_FIELDS:
+        if config.first(name)[1] is not None:
+            return config.size(name)
+    field = _text_field(config.fields)
+    return None if field is None else _context(config.sub(field))
 
 
 def _dtype(config: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""The causal classes of BERT's kind, whoever made them."""
+"""BERT's kind, whoever made it: encoders of whole texts, and the causal classes of the same stacks."""
 
 from __future__ import annotations
 
@@ -9,6 +9,16 @@ from sizer.model.blocks.core import Block, embedding, linear, norm
 from sizer.model.config import MIN_RATIO, Config
 from sizer.model.shapes.bert import BERT, ROBERTA, Bert
 from sizer.model.shapes.family import Family
+from sizer.model.shapes.text_encoder import (
+    TextEncoder,
+    distilbert,
+    gte,
+    modernbert,
+    modernbert_labelled,
+    modernbert_masked,
+    mpnet,
+    nomic,
+)
 
 
 def _electra_transform(_config: Config, hidden: int, width: int) -> Block:
@@ -76,7 +86,29 @@ def _xmod_final(config: Config) -> Block:
     return norm("roberta.encoder.LayerNorm", config.size("hidden_size"), True) if config.flag("pre_norm") else Block()
 
 
+WITH_POOLER, LABELLED = TextEncoder(BERT), TextEncoder(BERT, "pooled-classifier")
+ROBERTA_LABELLED, MASKED = TextEncoder(ROBERTA, "dense-classifier"), TextEncoder(ROBERTA, "lm")
+
 FAMILIES: dict[str, Family] = {
+    # Classes that read whole texts, under their own names.
+    "BertModel": WITH_POOLER,
+    "BertForSequenceClassification": LABELLED,
+    "BertForMaskedLM": TextEncoder(BERT, "lm"),
+    "RobertaModel": TextEncoder(ROBERTA),
+    "RobertaForSequenceClassification": ROBERTA_LABELLED,
+    "RobertaForMaskedLM": MASKED,
+    "XLMRobertaModel": TextEncoder(ROBERTA),
+    "XLMRobertaForSequenceClassification": ROBERTA_LABELLED,
+    "XLMRobertaForMaskedLM": MASKED,
+    "CamembertModel": TextEncoder(ROBERTA),
+    "CamembertForMaskedLM": MASKED,
+    "modernbert": modernbert,
+    "ModernBertForSequenceClassification": modernbert_labelled,
+    "ModernBertForMaskedLM": modernbert_masked,
+    "mpnet": mpnet,
+    "distilbert": distilbert,
+    "nomic_bert": nomic,
+    "new": gte,
     "bert": BERT,
     "bert-generation": Bert(types=False, decoder="lm_head.decoder"),
     "big_bird": replace(BERT, bias="use_bias", plus=_big_bird_pooler),

@@ -144,7 +144,7 @@ def step3_vl(config: Config) -> Parts:
 
 FAMILIES: dict[str, Family] = {
     "got_ocr2": Wrapper(strided),
-    "step3p7": Wrapper(step3p7, VISION_MODEL, text_as=step3p5),
+    "step3p7": Wrapper(step3p7, VISION_MODEL, text_as=step3p5, flat=True),
     "step3_text": step3,
     "step3p5": step3p5,
     "step3_vl": step3_vl,

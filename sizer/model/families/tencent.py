@@ -89,6 +89,19 @@ def hunyuan(config: Config) -> Parts:
     return causal_lm(config, joined(attentions, _hunyuan_mlp(config, count), (norms,) * count))
 
 
+V1_MOE = Decoder(
+    Attention(qk_norm="head", qk_names=("query_layernorm", "key_layernorm")),
+    Moe(active="moe_topk", inner="intermediate_size", router="gate.wg", router_linear=True, plus=_hunyuan_shared),
+)
+PER_LAYER = ("num_experts", "moe_topk", "moe_intermediate_size", "num_shared_expert")
+
+
+def hunyuan_v1_moe(config: Config) -> Parts:
+    """Hunyuan-A13B: transformers' shape; as published, its sizes of experts are lists of one value a layer."""
+    listed = any(isinstance(config.first(field)[1], (list, tuple)) for field in PER_LAYER)
+    return replace(V1_MOE, mlp=_hunyuan_mlp)(config) if listed else V1_MOE(config)
+
+
 def _hunyuan_attention(config: Config, shares: bool) -> Block:
     sizes, bias = heads(config), config.flag("attention_bias")
     names = [("query_layernorm", sizes.head_dim)] + ([] if shares else [("key_layernorm", sizes.head_dim)])
@@ -126,10 +139,7 @@ FAMILIES: dict[str, Family] = {
     "hunyuan_v1_dense": Decoder(Attention(qk_norm="head", qk_names=("query_layernorm", "key_layernorm")), UNBIASED),
     "hy_v4": hy_v4,
     "youtu": Decoder(Mla(), UNBIASED),
-    "hunyuan_v1_moe": Decoder(
-        Attention(qk_norm="head", qk_names=("query_layernorm", "key_layernorm")),
-        Moe(active="moe_topk", inner="intermediate_size", router="gate.wg", router_linear=True, plus=_hunyuan_shared),
-    ),
+    "hunyuan_v1_moe": hunyuan_v1_moe,
     "hy_v3": Decoder(
         QK_HEADS,
         Moe(

@@ -27,10 +27,11 @@ def _cross(config: Config) -> bool:
 
 @dataclass(frozen=True)
 class Bert:
-    """A BERT-like stack with a head, by its differences from BERT.
+    """A BERT-like stack with a head, by its differences from BERT. Only `is_decoder` makes its attention causal.
 
     `norms` are the names of the norms at the attention and at the MLP, `final` that of the one behind the layers.
-    `width` and `out` name the fields of an embedding narrower, or a head input wider, than the layers.
+    With `offset` the first positions are the padding's, as in RoBERTa. `width` and `out` name the fields of an
+    embedding narrower, or a head input wider, than the layers.
     """
 
     base: str = "bert"
@@ -40,6 +41,7 @@ class Bert:
     embed_norm: bool = True
     positions: bool = True
     types: bool = True
+    offset: bool = False
     width: str | None = None
     project: str = "embeddings_project"
     head: Callable[[Config, int, int], Block] | None = None
@@ -72,7 +74,9 @@ class Bert:
             hidden=width,
             tied=True,
         )
-        return replace(parts, hidden_size=hidden, tied=tied)
+        rows = config.size("max_position_embeddings") - config.size("pad_token_id", default=1, minimum=0) - 1
+        parts = replace(parts, hidden_size=hidden, tied=tied, max_context_tokens=rows if self.offset else None)
+        return parts if config.flag("is_decoder") else parts.as_encoder()
 
     def embeddings(self, config: Config, width: int) -> Block:
         """What stands beside the word embeddings: positions, token types, a norm."""
@@ -127,4 +131,4 @@ def _roberta_transform(_config: Config, hidden: int, _width: int) -> Block:
 
 
 BERT = Bert(head=_bert_transform)
-ROBERTA = Bert("roberta", head=_roberta_transform, decoder="lm_head.decoder")
+ROBERTA = Bert("roberta", head=_roberta_transform, decoder="lm_head.decoder", offset=True)

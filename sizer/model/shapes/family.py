@@ -23,6 +23,11 @@ def named(config: Config, aliases: Mapping[str, str], **defaults: Any) -> Config
     return Config(config.fields, both, config.path)
 
 
+def looping(family: Family, field: str, passes: int) -> Family:
+    """`family` whose layers a token runs through as often as `field` says, `passes` times where the file is silent."""
+    return lambda config: family(config).looped(config.size(field, default=passes, maximum=64))
+
+
 def with_names(family: Family, aliases: Mapping[str, str], **defaults: Any) -> Family:
     """`family` for files that call its fields by other names, or leave them to other defaults."""
     return lambda config: family(named(config, aliases, **defaults))

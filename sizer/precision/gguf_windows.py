@@ -1,0 +1,26 @@
+"""Which GGUF architectures keep attention windows as windows: llama.cpp has no such rule for the rest."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from sizer.model.architecture import Architecture, Basis
+from sizer.tables import read_rows
+
+
+@lru_cache(maxsize=1)
+def _tables() -> tuple[dict[str, str], frozenset[str]]:
+    """GGUF architectures by model_type, and those that `data/gguf_windows.csv` has."""
+    archs = {row["model_type"]: row["arch"] for row in read_rows("gguf_archs.csv")}
+    return archs, frozenset(row["architecture"] for row in read_rows("gguf_windows.csv"))
+
+
+def keeps_windows(architecture: Architecture) -> bool:
+    """Whether llama.cpp and its kin cut the cache of a layer with a window to it.
+
+    Mistral 7B v0.1 becomes a `llama`, Phi-3 a `phi3`, StarCoder2 a `starcoder2`: of these, the whole context is kept.
+    What no converter is known for is left as its config says; a file's header says it itself.
+    """
+    archs, windowed = _tables()
+    arch = archs.get(architecture.model_type)
+    return architecture.basis is Basis.HEADER or arch is None or arch in windowed
