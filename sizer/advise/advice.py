@@ -5,20 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from sizer.advise.alternatives import Alternative, alternatives, smaller_model
-from sizer.advise.loss import loss_of
+from sizer.advise.alternatives import Alternative, alternatives, smaller_model, split_pace
 from sizer.advise.recommend import (
     READING_TOKENS_PER_S,
     TOLERABLE_LOSS,
     USABLE_LOSS,
+    WORTHWHILE_GAIN,
     Wanted,
     choose,
     decode_rate,
+    is_native,
     neighbours,
     reason,
 )
 from sizer.advise.search import best_of
 from sizer.answer.estimate import Question, estimate
+from sizer.answer.loss import loss_of
 from sizer.answer.records import Estimate
 from sizer.device.records import Target
 from sizer.engine.ladders import ladders
@@ -95,13 +97,15 @@ def advise(
     """
     tolerable = replace(wanted, max_loss=min(TOLERABLE_LOSS, _limit(wanted)))
     tried: list[tuple[Estimate, ...]] = []
+    flat: list[Question] = []
     for ladder in questions:
-        tried.append(tuple(estimate(question) for question in ladder))
-        chosen = choose(tried[-1], tolerable)
+        asked, found = worthwhile(ladder, [estimate(question) for question in ladder])
+        tried.append(found)
+        flat += asked
+        chosen = choose(found, tolerable)
         if chosen is not None:
-            better, cheaper = neighbours(tried[-1], chosen, wanted)
-            return Advice(chosen, reason(tried[-1], chosen, wanted), tried[-1], better, cheaper)
-    flat = [question for ladder in questions for question in ladder]
+            better, cheaper = neighbours(found, chosen, wanted)
+            return Advice(chosen, reason(found, chosen, wanted), found, better, cheaper)
     estimates = tuple(item for ladder in tried for item in ladder)
     ways = alternatives(flat, estimates, wanted, context_asked=context_asked)
     model = smaller_model(flat[0].architecture, smaller, _asker(flat[0], tolerable, engine))
@@ -114,6 +118,18 @@ def advise(
     return Advice(best.estimate, f"{why} {best.text}", estimates, alternatives=tuple(ways))
 
 
+def worthwhile(
+    ladder: Sequence[Question], estimates: Sequence[Estimate]
+) -> tuple[tuple[Question, ...], tuple[Estimate, ...]]:
+    """A ladder and its estimates without those that quantize a quantized checkpoint anew and save under a tenth."""
+    native = next((item for item in estimates if is_native(item)), None)
+    if native is None:
+        return tuple(ladder), tuple(estimates)
+    most_bytes = native.stored.weights_bytes / WORTHWHILE_GAIN
+    kept = [index for index, item in enumerate(estimates) if item is native or item.stored.weights_bytes < most_bytes]
+    return tuple(ladder[index] for index in kept), tuple(estimates[index] for index in kept)
+
+
 def _limit(wanted: Wanted) -> float:
     return float("inf") if wanted.max_loss is None else wanted.max_loss
 
@@ -123,7 +139,7 @@ def _first_way(ways: Sequence[Alternative]) -> Alternative | None:
     own = [way for way in ways if way.kind != "smaller model"]
     for limit in (TOLERABLE_LOSS, USABLE_LOSS):
         for way in own:
-            speed = decode_rate(way.estimate)
+            speed = split_pace(way.estimate) or decode_rate(way.estimate)
             if loss_of(way.estimate) <= limit and (speed is None or speed >= READING_TOKENS_PER_S):
                 return way
     return own[0] if own else None
@@ -153,4 +169,4 @@ def _why_nothing(tried: Sequence[Estimate], wanted: Wanted) -> str:
         return f"No precision that fits reaches {wanted.min_tokens_per_s:g} tokens/s."
     context = tried[0].workload.context_tokens
     room = "with a little memory to spare " if whole else ""
-    return f"No precision of four bits or more fits whole {room}at a context of {context:,} tokens."
+    return f"No precision of a small loss fits whole {room}at a context of {context:,} tokens."

@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from sizer.advise.loss import loss_of
 from sizer.advise.recommend import (
     READING_TOKENS_PER_S,
     TOLERABLE_LOSS,
@@ -16,12 +15,15 @@ from sizer.advise.recommend import (
     choose,
     decode_rate,
     figures,
+    is_native,
+    loss_text,
     reaches,
     split_text,
     with_margin,
     within_loss,
 )
 from sizer.answer.estimate import Question, estimate
+from sizer.answer.loss import loss_of
 from sizer.answer.records import Estimate
 from sizer.device.records import Device, Target, is_cpu
 from sizer.model.architecture import Architecture
@@ -80,16 +82,28 @@ def _split(tried: Sequence[Estimate], wanted: Wanted) -> Alternative | None:
 
     def fastest(limit: float) -> Estimate | None:
         allowed = [item for item in splits if loss_of(item) <= limit]
-        top = max((decode_rate(item) or 0 for item in allowed), default=0.0)
-        close = [item for item in allowed if (decode_rate(item) or 0) * WORTHWHILE_GAIN >= top]
-        return min(close, key=lambda item: (loss_of(item), -(decode_rate(item) or 0)), default=None)
+        top = max((split_pace(item) for item in allowed), default=0.0)
+        close = [item for item in allowed if split_pace(item) * WORTHWHILE_GAIN >= top]
+        return min(close, key=lambda item: (loss_of(item), -split_pace(item)), default=None)
 
-    mild, usable = fastest(TOLERABLE_LOSS), fastest(USABLE_LOSS)
-    best = mild
-    if mild is None or ((decode_rate(mild) or 0) < READING_TOKENS_PER_S <= (decode_rate(usable) or 0 if usable else 0)):
+    native = next((item for item in splits if is_native(item)), None)
+    best = native or fastest(TOLERABLE_LOSS)
+    usable = fastest(USABLE_LOSS)
+    faster = usable is not None and split_pace(usable) >= READING_TOKENS_PER_S
+    if best is None or (native is None and faster and split_pace(best) < READING_TOKENS_PER_S):
         best = usable or fastest(float("inf"))
     assert best is not None
     return Alternative("split", best, f"Split with the host: {split_text(best)}.")
+
+
+def split_pace(item: Estimate) -> float:
+    """Tokens/s of a split; where the device's bandwidth is not known, what the host alone allows: it is the slower."""
+    rate = decode_rate(item)
+    host = item.target.host
+    if rate is not None or host is None or not host.bandwidth_bytes_per_s:
+        return rate or 0.0
+    active = item.architecture.active_params / item.architecture.total_params
+    return host.bandwidth_bytes_per_s / max(1.0, item.placement.host_bytes * active)
 
 
 def _fewer_bits(tried: Sequence[Estimate], wanted: Wanted) -> Alternative | None:
@@ -97,7 +111,7 @@ def _fewer_bits(tried: Sequence[Estimate], wanted: Wanted) -> Alternative | None
     chosen = choose(tried, wanted)
     if chosen is None:
         return None
-    text = f"Take fewer bits: {chosen.precision} fits with {figures(chosen)}, at a KL of {loss_of(chosen):.2g}."
+    text = f"Take fewer bits: {chosen.precision} fits with {figures(chosen)}, {loss_text(chosen)}."
     return Alternative("fewer bits", chosen, text)
 
 

@@ -10,10 +10,10 @@ from functools import cache
 
 from sizer.advise.advice import questions_for, usual_workload
 from sizer.advise.licenses import ANY_LICENSE, Licenses
-from sizer.advise.loss import layer_params, least_bits
 from sizer.advise.ratings import OVERALL, Rating, rating_of
 from sizer.advise.recommend import Wanted
 from sizer.advise.search import best_of, best_split, host_room, room
+from sizer.answer.loss import layer_params, least_bits
 from sizer.answer.records import Estimate
 from sizer.device.records import Target
 from sizer.errors import ModelError, UsageError

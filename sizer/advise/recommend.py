@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sizer.advise.loss import loss_of
+from sizer.answer.loss import loss_of, quality_of, recovery_pct
 from sizer.answer.public import Recommendation
 from sizer.answer.records import Estimate
+from sizer.device.records import is_cpu
+from sizer.engine.ladders import own_precision
 from sizer.units import format_gib, format_rate
 
 NEGLIGIBLE_LOSS = 0.01
@@ -20,6 +22,8 @@ USABLE_LOSS = 0.2
 quality loss - not recommended`."""
 READING_TOKENS_PER_S = 5.3
 """Silent reading: 238 words a minute (Brysbaert 2019, doi 10.1016/j.jml.2019.104047) at 0.75 words a token."""
+WHOLE_RECOVERY_PCT = 99.5
+"""Benchmark scores left as they were: less is lost than between two runs (FP8 keeps 100.1 % in the median)."""
 WORTHWHILE_GAIN = 1.10
 """A step down in quality must buy at least a tenth in speed, or it is not taken."""
 
@@ -42,6 +46,26 @@ class Wanted:
     prefer: str = "balanced"
     min_tokens_per_s: float | None = None
     max_loss: float | None = None
+
+
+def is_native(estimate: Estimate) -> bool:
+    """Whether an estimate is at the quantization that the checkpoint itself was published in: nothing loses less."""
+    return estimate.precision == own_precision(estimate.architecture, estimate.engine)
+
+
+def pace(estimate: Estimate) -> float | None:
+    """Generated tokens/s that a user waits for: on CPUs, which read prompts slowly, with the prompt's time in it."""
+    if estimate.speed is None:
+        return None
+    if is_cpu(estimate.target.device):
+        return estimate.speed.request.tokens_per_s
+    return estimate.speed.decode.tokens_per_s
+
+
+def unnoticed(estimate: Estimate) -> bool:
+    """Whether nobody notices what an estimate loses: a negligible divergence, or benchmarks that stay as they were."""
+    left = recovery_pct(estimate)
+    return loss_of(estimate) <= NEGLIGIBLE_LOSS or (left is not None and left >= WHOLE_RECOVERY_PCT)
 
 
 def decode_rate(estimate: Estimate) -> float | None:
@@ -87,7 +111,7 @@ def frontier(estimates: Sequence[Estimate]) -> list[Estimate]:
 
 def _costs(estimate: Estimate) -> tuple[float, int, float]:
     """Loss, memory and slowness: each better when smaller."""
-    return loss_of(estimate), estimate.footprint.total_bytes, -(decode_rate(estimate) or 0.0)
+    return loss_of(estimate), estimate.footprint.total_bytes, -(pace(estimate) or 0.0)
 
 
 def _beats(one: tuple[float, int, float], other: tuple[float, int, float]) -> bool:
@@ -101,25 +125,30 @@ def choose(estimates: Sequence[Estimate], wanted: Wanted) -> Estimate | None:
     balanced: from the best quality down, as long as each step buys a tenth of speed and the loss stays negligible, or
     tolerable while decoding is slower than reading.
     quality: the lowest loss. speed: the fastest with a tolerable loss. memory: the smallest with a tolerable loss.
-    Where even the best has more than a tolerable loss, the best is taken.
+    Where even the best has more than a tolerable loss, the best is taken. A checkpoint published quantized is run as
+    it is wherever that fits: whoever quantizes it again loses more.
     """
-    points = frontier(eligible(estimates, wanted))
+    allowed = eligible(estimates, wanted)
+    native = next((item for item in allowed if is_native(item)), None)
+    if native is not None:
+        return native
+    points = frontier(allowed)
     if not points or wanted.prefer == "quality":
         return points[0] if points else None
     if wanted.prefer == "balanced":
         return _step_down(points)
     tolerable = [item for item in points if loss_of(item) <= TOLERABLE_LOSS] or points[:1]
     if wanted.prefer == "speed":
-        return max(tolerable, key=lambda item: decode_rate(item) or 0)
+        return max(tolerable, key=lambda item: pace(item) or 0)
     return min(tolerable, key=lambda item: item.footprint.total_bytes)
 
 
 def _step_down(points: Sequence[Estimate]) -> Estimate:
     chosen = points[0]
     for point in points[1:]:
-        if loss_of(point) > worth_losing(chosen):
+        if loss_of(point) > worth_losing(chosen) and not unnoticed(point):
             break
-        if (decode_rate(point) or 0) >= WORTHWHILE_GAIN * (decode_rate(chosen) or 0):
+        if (pace(point) or 0) >= WORTHWHILE_GAIN * (pace(chosen) or 0):
             chosen = point
     return chosen
 
@@ -168,12 +197,22 @@ def reason(estimates: Sequence[Estimate], chosen: Estimate, wanted: Wanted) -> s
     better, cheaper = neighbours(estimates, chosen, wanted)
     sentences = [f"{chosen.precision} fits with {figures(chosen)}."]
     if better is not None:
-        less = f"{better.precision} loses less (KL {loss_of(better):.3g} against {loss_of(chosen):.3g})"
+        less = f"{better.precision} loses less ({loss_text(better)} against {loss_text(chosen)})"
         sentences.append(f"{less}{_why_not(better)}.")
     if cheaper is not None:
         saved = chosen.footprint.total_bytes - cheaper.footprint.total_bytes
-        sentences.append(f"{cheaper.precision} saves {format_gib(saved)} at a KL of {loss_of(cheaper):.3g}.")
+        if saved > 0:
+            sentences.append(f"{cheaper.precision} saves {format_gib(saved)}: {loss_text(cheaper)}.")
     return " ".join(sentences)
+
+
+def loss_text(estimate: Estimate) -> str:
+    """`hard to notice, KL about 0.013`: what an estimate loses, in words and as a figure."""
+    loss = quality_of(estimate)
+    if loss.kl_divergence == 0:
+        return "nothing lost"
+    about = "" if loss.factor == 1 else "about "
+    return f"{loss.words}, KL {about}{loss.kl_divergence:.2g}"
 
 
 def _why_not(better: Estimate) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
-from sizer.advise.loss import layer_params, least_bits, loss_at
 from sizer.advise.recommend import (
     READING_TOKENS_PER_S,
     WORTHWHILE_GAIN,
@@ -16,6 +15,7 @@ from sizer.advise.recommend import (
     worth_losing,
 )
 from sizer.answer.estimate import Question, estimate
+from sizer.answer.loss import layer_params, least_bits, loss_at
 from sizer.answer.records import Estimate
 from sizer.device.records import Target
 from sizer.device.usable import free_memory_bytes

@@ -17,7 +17,6 @@ from sizer.model.architecture import Architecture, Tower
 from sizer.model.stored import Stored, text_of
 from sizer.precision.bitsandbytes import repacking_notes
 from sizer.precision.names import canonical
-from sizer.precision.quality import kl_divergence
 from sizer.speed.measured_here import as_measured_here
 from sizer.speed.predict import predict
 from sizer.speed.records import Speculation, Speed
@@ -81,7 +80,6 @@ def estimate(question: Question) -> Estimate:
         placement=placement,
         speed=speed,
         max_context_tokens=longest,
-        quality_kl_divergence=kl_divergence(precision),
         speculation=_speculation(question, case, engine, placement) if speed is not None else None,
         assumptions=_assumptions(question, case, needed, speed),
         options=case.options,

@@ -156,9 +156,20 @@ class RequestSpeed:
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """What the precision costs in quality; None where no source tells."""
+    """What the precision costs: KL divergence from the checkpoint and where it may lie, the share of tokens at which
+    the likeliest differs, what is left of benchmark scores (None where no source tells), and plain words.
+
+    `basis` is checkpoint, measured (this model), table (Llama-3-8B), scheme (other models) or bits (a curve); what is
+    not of this model is scaled by active parameters.
+    """
 
     kl_divergence: float | None
+    low_kl_divergence: float | None
+    high_kl_divergence: float | None
+    basis: str
+    top_token_disagreement: float | None
+    benchmark_recovery_pct: float | None
+    words: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,7 +279,7 @@ def model_estimate(estimate: Estimate) -> ModelEstimate:
         decode=_decode(estimate),
         prefill=_prefill(estimate),
         request=_request(estimate),
-        quality=Quality(estimate.quality_kl_divergence),
+        quality=_quality(estimate),
         speculation=estimate.speculation,
         assumptions=estimate.assumptions,
     )
@@ -284,6 +295,15 @@ def _device(target: Target) -> DeviceUsed:
         bandwidth_bytes_per_s=device.bandwidth_bytes_per_s,
         usable_memory_bytes=usable_memory_bytes(device),
     )
+
+
+def _quality(estimate: Estimate) -> Quality:
+    from sizer.answer.loss import quality_of, recovery_pct
+
+    loss = quality_of(estimate)
+    disagreement = loss.top_token_disagreement
+    recovery = recovery_pct(estimate)
+    return Quality(loss.kl_divergence, loss.low, loss.high, loss.basis, disagreement, recovery, loss.words)
 
 
 def _memory(estimate: Estimate) -> Memory:

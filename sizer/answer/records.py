@@ -32,7 +32,6 @@ class Estimate:
     placement: Placement
     speed: Speed | None
     max_context_tokens: int | None
-    quality_kl_divergence: float | None = None
     speculation: Speculation | None = None
     assumptions: tuple[str, ...] = ()
     options: EngineOptions = NO_OPTIONS

@@ -12,11 +12,18 @@ from functools import lru_cache
 from itertools import pairwise
 from math import exp, log
 
+from sizer.model.architecture import Tower
+from sizer.model.stored import Stored
 from sizer.precision.names import Precision, precision_of
+from sizer.tables import read_rows
 
 # Blocks of 32 without k-quants' two-level scales: worse than others of their size, so no guide for other schemes.
 LEGACY = frozenset({"q4_0", "q4_1", "q5_0", "q5_1"})
 SIXTEEN_BITS = 16.0
+REFERENCE_MODEL = "meta-llama/Meta-Llama-3-8B-Instruct"
+"""The shape that the rows of `data/quality.csv` were measured with."""
+REFERENCE_ACTIVE, ACTIVE_POWER = 8_030_261_248, -0.2
+"""Large models lose less: about active parameters to the power -0.2, over the models of `data/quality_facts.csv`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +43,6 @@ class Quality:
 @lru_cache(maxsize=1)
 def rows() -> tuple[Quality, ...]:
     """The rows of the table."""
-    from sizer.tables import read_rows
-
     return tuple(
         Quality(
             row["precision"],
@@ -90,3 +95,77 @@ def on_curve(curve: Sequence[tuple[float, float]], bits_per_weight: float) -> fl
             share = (upper - bits_per_weight) / (upper - lower) if upper > lower else 0.0
             return exp(log(less) + share * (log(more) - log(less)))
     return curve[0][1] if bits_per_weight > curve[0][0] else curve[-1][1]
+
+
+def scaled_by_active(loss: float, active_params: float) -> float:
+    """A loss of Llama-3-8B as that of a model with so many active parameters."""
+    return float(loss * (active_params / REFERENCE_ACTIVE) ** ACTIVE_POWER)
+
+
+def layer_bits(stored: Stored) -> float:
+    """Mean bits a weight of the layers' matrices.
+
+    Embeddings and the output head, which some schemes leave in 16 bits, buy a scheme no quality in the layers.
+    """
+    size_bytes = elements = 0
+    for entry in stored.tensors:
+        tensor = entry.tensor
+        if tensor.tower is Tower.TEXT and tensor.layers and len(tensor.shape) > 1 and not tensor.checkpoint_only:
+            size_bytes += entry.size_bytes
+            elements += tensor.total_elements
+    if not elements:  # known by its name alone: one tensor stands for all
+        size_bytes, elements = stored.weights_bytes, sum(entry.tensor.total_elements for entry in stored.tensors)
+    return 8 * size_bytes / max(1, elements)
+
+
+@lru_cache(maxsize=1)
+def points() -> tuple[tuple[float, float], ...]:
+    """The curve of `data/quality_curve.csv`: (bits a weight in the layers, KL divergence), most bits first."""
+    return tuple((float(row["bits_per_weight"]), float(row["kl_divergence"])) for row in read_rows("quality_curve.csv"))
+
+
+@lru_cache(maxsize=1)
+def _by_model() -> dict[tuple[str, str], float]:
+    found = read_rows("quality_models.csv")
+    return {(row["model"].lower(), row["precision"]): float(row["kl_divergence"]) for row in found}
+
+
+def kl_of_model(model_id: str, precision: str) -> float | None:
+    """The measured divergence of this very model at a canonical precision; None where nobody measured it."""
+    return _by_model().get((model_id.lower(), precision))
+
+
+@lru_cache(maxsize=1)
+def _by_scheme() -> dict[str, float]:
+    return {row["precision"]: float(row["kl_divergence"]) for row in read_rows("quality_schemes.csv")}
+
+
+def kl_of_scheme(precision: str) -> float | None:
+    """The divergence that other models' rows of a canonical precision tell for Llama-3-8B's size; None without rows."""
+    return _by_scheme().get(precision)
+
+
+@lru_cache(maxsize=1)
+def _by_family() -> dict[str, float]:
+    return {row["prefix"]: float(row["over_curve"]) for row in read_rows("quality_families.csv")}
+
+
+def over_curve(precision: str) -> float | None:
+    """How a scheme of many widths (`exl3-4.25bpw`) compares with GGUF types of as many bits; None for other schemes."""
+    return next((ratio for prefix, ratio in _by_family().items() if precision.startswith(prefix)), None)
+
+
+@lru_cache(maxsize=1)
+def _recoveries() -> dict[str, float]:
+    return {row["precision"]: float(row["recovery_pct"]) for row in read_rows("quality_benchmarks.csv")}
+
+
+def benchmark_recovery_pct(precision: str) -> float | None:
+    """What is left of benchmark scores at a canonical precision, in percent; None where no source tells."""
+    return _recoveries().get(precision)
+
+
+@lru_cache(maxsize=1)
+def errors_by_basis() -> dict[str, float]:
+    """The factor within which nine of ten figures of a basis lay on models left out (`data/quality_errors.csv`)."""
+    return {row["basis"]: float(row["p90_factor"]) for row in read_rows("quality_errors.csv")}

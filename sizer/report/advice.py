@@ -9,8 +9,8 @@ from sizer.advise.advice import Advice
 from sizer.advise.draft import Draft
 from sizer.advise.fitting_models import Found
 from sizer.advise.hardware import Fitting
-from sizer.advise.loss import loss_of
 from sizer.advise.public import command_of, first_command, fit_rows, hardware_rows, recommended
+from sizer.answer.loss import quality_of
 from sizer.answer.records import Estimate
 from sizer.plain_json import to_json
 from sizer.report.layout import Lay, cells_of
@@ -20,7 +20,7 @@ from sizer.units import format_gib, format_rate
 
 FIRST_COMMANDS = 3
 """Of how many models a list shows the command; `--json` has all."""
-HEADERS = ("", "precision", "engine", "KL loss", "total", "fits", "max ctx", "decode tok/s")
+HEADERS = ("", "precision", "engine", "KL", "what it costs", "total", "fits", "ctx", "tok/s")
 
 
 def draft_text(draft: Draft | None, large: Estimate) -> str:
@@ -56,18 +56,7 @@ def render_advice(advice: Advice, lay: Lay, draft: Draft | None = None, *, draft
     assert chosen is not None
     lines = [model_line(advice.tried[0]), device_line(chosen), workload_line(chosen), ""]
     lines += [f"Run {chosen.precision} with {chosen.engine}. {advice.reason}", ""]
-    rows = []
-    for item in advice.tried:
-        mark = "*" if item is chosen else ""
-        estimated = "" if item.quality_kl_divergence is not None else "~"
-        rows.append(
-            [
-                mark, item.precision, item.engine, f"{estimated}{loss_of(item):.2g}", gib(item.footprint.total_bytes),
-                fits_text(item.placement, item.architecture.num_layers), tokens_text(item.max_context_tokens),
-                _speed_cell(item),
-            ]
-        )  # fmt: skip
-    lines.append(lay(HEADERS, rows))
+    lines.append(lay(HEADERS, [_tried_cells(item, item is chosen) for item in _with_chosen(advice)]))
     lines += ["", *(f"- {way.text}" for way in advice.alternatives[1:])] if advice.alternatives[1:] else []
     lines += ["", draft_text(draft, chosen)] if draft_asked else []
     notes = chosen.assumptions
@@ -75,6 +64,34 @@ def render_advice(advice: Advice, lay: Lay, draft: Draft | None = None, *, draft
     command = command_of(advice, draft)
     lines += ["", command.rstrip("\n")] if command else []
     return "\n".join(lines)
+
+
+def _with_chosen(advice: Advice) -> list[Estimate]:
+    """What was tried, with the chosen estimate in its place where a smaller cache or a shorter context changed it."""
+    chosen = advice.chosen
+    assert chosen is not None
+    rows = [chosen if _rung(item) == _rung(chosen) else item for item in advice.tried]
+    return rows if chosen in rows else [chosen, *rows]
+
+
+def _rung(item: Estimate) -> tuple[str, str, str]:
+    return item.architecture.model_id, item.engine, item.precision
+
+
+def _tried_cells(item: Estimate, marked: bool) -> list[str]:
+    loss = quality_of(item)
+    about = "" if loss.factor == 1 else "~"
+    return [
+        "*" if marked else "",
+        item.precision,
+        item.engine,
+        f"{about}{loss.kl_divergence:.2g}",
+        loss.words,
+        gib(item.footprint.total_bytes),
+        fits_text(item.placement, item.architecture.num_layers),
+        tokens_text(item.max_context_tokens),
+        _speed_cell(item),
+    ]
 
 
 def _speed_cell(estimate: Estimate) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from sizer.advise.loss import loss_of
 from sizer.advise.recommend import decode_rate
 from sizer.answer.estimate import Question, estimate
+from sizer.answer.loss import loss_of
 from sizer.answer.records import Estimate
 from sizer.units import GIB
 

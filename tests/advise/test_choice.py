@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sizer.advise.advice import questions_for
-from sizer.advise.loss import expected_loss, layer_bits, loss_at, loss_of
 from sizer.advise.recommend import (
     NEGLIGIBLE_LOSS,
     PREFERENCES,
@@ -27,11 +26,12 @@ from sizer.advise.recommend import (
 )
 from sizer.advise.search import best_of
 from sizer.answer.estimate import estimate
+from sizer.answer.loss import expected_loss, loss_at, loss_of
 from sizer.answer.records import Estimate
 from sizer.engine.ladders import ladders, own_precision
 from sizer.engine.precisions import store_for
 from sizer.errors import UnknownEngine
-from sizer.precision.quality import kl_divergence
+from sizer.precision.quality import kl_divergence, layer_bits
 from sizer.tables import read_rows
 from sizer.workload import Workload
 

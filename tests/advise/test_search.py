@@ -7,9 +7,9 @@ from advice import model, target
 
 from sizer.advise.fitting_models import Filter, Found, fitting
 from sizer.advise.hardware import hardware
-from sizer.advise.loss import loss_of
 from sizer.advise.ratings import category_of
 from sizer.advise.recommend import TOLERABLE_LOSS, Wanted, decode_rate, has_margin
+from sizer.answer.loss import loss_of
 from sizer.answer.records import Estimate
 from sizer.errors import UsageError
 from sizer.model.read import catalogue

@@ -1,4 +1,4 @@
-"""The ways out where no precision of four bits or more fits whole: each of them really fits."""
+"""The ways out where no precision of a small loss fits whole: each of them really fits."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from advice import model, target
 
 from sizer.advise.advice import Advice, advise, ladder_questions
 from sizer.advise.family import relatives
-from sizer.advise.loss import loss_of
 from sizer.advise.recommend import (
     READING_TOKENS_PER_S,
     TOLERABLE_LOSS,
@@ -19,6 +18,7 @@ from sizer.advise.recommend import (
     has_margin,
 )
 from sizer.answer.estimate import Question, estimate
+from sizer.answer.loss import loss_of
 from sizer.device.catalogue import find
 from sizer.workload import Workload
 
@@ -34,13 +34,13 @@ def advice(
 
 
 CASES = [
-    ("Qwen/Qwen3-14B", "rtx-4090", 9.25, 64.0, 8192),
-    ("Qwen/Qwen3-32B", "rtx-4090", None, 64.0, 32768),
+    ("Qwen/Qwen3-14B", "rtx-4090", 8.5, 64.0, 8192),
+    ("Qwen/Qwen3-32B", "rtx-4090", 20.0, 64.0, 32768),
     ("Qwen/Qwen3-30B-A3B", "rtx-4060", None, 32.0, 8192),
     ("meta-llama/Llama-3.1-70B", "rtx-4090", None, 64.0, 8192),
     ("meta-llama/Llama-3.1-70B", "rtx-4090", None, None, 8192),
     ("openai/gpt-oss-120b", "rtx-3090", None, 96.0, 8192),
-    ("Qwen/Qwen3-32B", "apple-m2", 24.0, None, 8192),
+    ("Qwen/Qwen3-32B", "apple-m2", 22.0, None, 8192),
 ]
 
 
@@ -98,8 +98,8 @@ def test_what_fits_well_needs_no_way_out() -> None:
 
 def test_a_default_context_is_shortened_before_splitting_and_an_asked_one_after() -> None:
     """Nobody asked for the default context; whoever asks for one keeps it if a split can."""
-    default = advice("Qwen/Qwen3-14B", "rtx-4090", 9.25, 64)
-    asked = advice("Qwen/Qwen3-14B", "rtx-4090", 9.25, 64, asked=True)
+    default = advice("Qwen/Qwen3-14B", "rtx-4090", 8.5, 64)
+    asked = advice("Qwen/Qwen3-14B", "rtx-4090", 8.5, 64, asked=True)
     kinds = [[way.kind for way in found.alternatives if way.kind in {"shorter context", "split"}]
              for found in (default, asked)]  # fmt: skip
     assert kinds == [["shorter context", "split"], ["split", "shorter context"]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sizer.advise.loss import loss_at
+from sizer.answer.loss import loss_at
 from sizer.engine.engines import engines
 from sizer.formats import format_of
 from sizer.methods import Method, methods

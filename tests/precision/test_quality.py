@@ -7,8 +7,12 @@ import json
 import pytest
 from click.testing import CliRunner
 
+from sizer.answer.loss import Loss, _quality
 from sizer.cli import cli
 from sizer.errors import UnknownPrecision
+from sizer.model.architecture import Architecture, Basis
+from sizer.model.families import build
+from sizer.model.read import catalogue
 from sizer.precision.listing import listing
 from sizer.precision.names import all_precisions
 from sizer.precision.quality import kl_divergence, on_curve, quality, rows
@@ -92,3 +96,34 @@ def test_the_command_lists_filters_and_refuses() -> None:
     refused = runner.invoke(cli, ["precisions", "nothing-like-it"])
     assert isinstance(refused.exception, UnknownPrecision)
     assert refused.exception.exit_code == 2
+
+
+def catalogued(model_id: str) -> Architecture:
+    """A model of the catalogue."""
+    entry = catalogue.find(model_id)
+    assert entry is not None
+    return build(catalogue.load(entry), model_id, Basis.CATALOGUE)
+
+
+def test_the_tables_of_losses_are_made_from_the_facts() -> None:
+    """A model's measured row comes first; what is not measured is scaled by active parameters and says so."""
+    measured = _quality(catalogued("Qwen/Qwen3-30B-A3B"), "q4_k_m", "llama.cpp", None)
+    assert measured.basis == "measured"
+    assert measured.kl_divergence == pytest.approx(0.010136, rel=1e-3)
+    small = _quality(catalogued("Qwen/Qwen3-8B"), "q4_k_m", "llama.cpp", None)
+    large = _quality(catalogued("Qwen/Qwen2.5-72B-Instruct"), "q4_k_m", "llama.cpp", None)
+    assert (small.basis, large.basis) == ("table", "table")
+    assert large.kl_divergence / small.kl_divergence == pytest.approx(
+        (72_706_203_648 / 8_190_735_360) ** -0.2, rel=1e-3
+    )
+    assert small.low < small.kl_divergence < small.high
+
+
+def test_words_and_disagreement_follow_the_divergence() -> None:
+    """More divergence is never a better word, and the likeliest token differs as rows that tell both say."""
+    losses = [Loss(kl, "table", 2.0) for kl in (0.0, 0.001, 0.01, 0.05, 0.2, 1.0)]
+    assert [loss.words for loss in losses] == [
+        "none to notice", "none to notice", "hard to notice", "small slips", "visibly worse", "often wrong",
+    ]  # fmt: skip
+    # Llama-3-8B Q4_K_M: KL 0.0313, the same top token in 91.9 % (data/quality_facts.csv).
+    assert Loss(0.0313, "table", 2.0).top_token_disagreement == pytest.approx(1 - 0.919, abs=0.02)
