@@ -54,8 +54,8 @@ def every(browsed: Browsed, address: str, folder: Path) -> None:
 
 def gallery(browsed: Browsed, address: str, folder: Path) -> None:
     """The README's two: a light answer on a wide window, a dark one on a phone."""
-    picture(browsed, address + PAIR, folder / "page.png", 1080, 760, whole=False, color_scheme="light")
-    picture(browsed, address + PAIR, folder / "page-phone.png", 390, 760, whole=False, color_scheme="dark")
+    picture(browsed, address + PAIR, folder / "page.png", 1080, 1000, whole=False, color_scheme="light")
+    picture(browsed, address + PAIR, folder / "page-phone.png", 390, 1350, whole=False, color_scheme="dark")
 
 
 def main() -> None:

@@ -40,6 +40,13 @@ def test_popular_names_are_in_the_tables() -> None:
     assert len(popular_pairs()) == len(POPULAR_MODELS) * len(POPULAR_DEVICES)
 
 
+def test_site_is_as_light_as_told(site_folder: Path) -> None:
+    """With Pyodide and without the stored answers, the site has no more than the README tells (15 MiB)."""
+    sizes = {path: path.stat().st_size for path in site_folder.rglob("*") if path.is_file()}
+    assert sum(size for path, size in sizes.items() if path.parent.name == "pyodide") < 13.5 * 2**20
+    assert sum(sizes.values()) < 15.5 * 2**20
+
+
 def test_stored_answers_are_the_commands(tmp_path: Path, run: Run) -> None:
     """A stored answer is the command's JSON for the question that it is stored under."""
     export(tmp_path / "site", pairs=[("Qwen/Qwen3-8B", "rtx-4090")])

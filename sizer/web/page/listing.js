@@ -18,7 +18,7 @@ const COLUMNS = {
     ["model", (row) => row.model, "head"], ["params", (row) => [count(row.total_params), row.active_params < row.total_params ? h("small", null, ` ${t("active", { count: count(row.active_params) })}`) : null], "number params"],
     ["precision", (row) => [named(row.precision), h("small", null, ` ${row.engine}`)], "words"], ["memory", (row) => [figure(row.total_bytes, gib(row.total_bytes)), shareBar(row)], "number mem"],
     ["speed", speedCell, "number speed"], ["context", (row) => (row.max_context_tokens ? figure(row.max_context_tokens, tokens(row.max_context_tokens)) : figure(null)), "number ctx"],
-    ["released", (row) => row.released ?? "–"], ["rating", (row) => figure(row.rating ?? null, String(Math.round(row.rating ?? 0))), "number"], ["kind", (row) => row.kind ?? "–"], ["license", (row) => row.license ?? "–"],
+    ["rating", (row) => figure(row.rating ?? null, String(Math.round(row.rating ?? 0))), "number rating"],
   ],
   hardware: [
     ["device", deviceKey, "head"], ["vram", (row) => figure(row.memory_bytes, gib(row.memory_bytes)), "number"], ["price", (row) => (row.price_usd_launch ? figure(row.price_usd_launch, dollars(row.price_usd_launch)) : figure(null)), "number"],
@@ -26,14 +26,16 @@ const COLUMNS = {
     ["speed", speedCell, "number speed"], ["context", (row) => (row.max_context_tokens ? figure(row.max_context_tokens, tokens(row.max_context_tokens)) : figure(null)), "number ctx"],
   ],
 };
-const OPTIONAL = { released: "released", rating: "rating", kind: "kind", license: "license" };
+const OPTIONAL = { rating: "rating" };
+// What stands under a model's name.
+const about = (row) => [row.kind, row.released, row.license].filter(Boolean).join(" · ");
 const LINKED = { fit: (row) => ({ model: row.model }), hardware: (row) => ({ device: deviceKey(row) }) };
 
 function table(name, rows, state, tell) {
   const columns = COLUMNS[name].filter(([word]) => !OPTIONAL[word] || rows.some((row) => row[OPTIONAL[word]] !== undefined));
   const open = (row) => ({ ...state, ...LINKED[name](row), tab: "estimate", precision: "", versus: [] });
   const cell = (row) => ([word, look, kind]) => (kind === "head"
-    ? h("th", { scope: "row" }, h("a", { href: address(open(row)), onclick: (event) => { if (event.metaKey || event.ctrlKey || event.shiftKey) return; event.preventDefault(); tell(open(row), true); } }, look(row)))
+    ? h("th", { scope: "row" }, h("a", { href: address(open(row)), onclick: (event) => { if (event.metaKey || event.ctrlKey || event.shiftKey) return; event.preventDefault(); tell(open(row), true); } }, look(row)), about(row) ? h("small", null, about(row)) : null)
     : h("td", { class: kind ?? null, "data-name": t(`col_${word}`) }, look(row)));
   return h("table", { class: "rows list" }, h("thead", null, h("tr", null, ...columns.map(([word, , kind]) => h("th", { scope: "col", class: kind?.startsWith("number") ? "number" : null }, t(`col_${word}`))))),
     h("tbody", null, ...rows.map((row) => h("tr", { class: row.fits === false ? "partly" : "yes" }, ...columns.map(cell(row))))));
