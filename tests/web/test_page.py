@@ -220,3 +220,20 @@ def test_keyboard_alone(browser: Browsed, served: str) -> None:
         box.press("Escape")
         assert box.get_attribute("aria-expanded") == "false"
         assert box.input_value() == "rtx-4090"
+
+
+RENDERERS = {
+    "ANGLE (NVIDIA, NVIDIA GeForce RTX 3060 (0x00002504) Direct3D11 vs_5_0 ps_5_0, D3D11)": "NVIDIA GeForce RTX 3060",
+    "ANGLE (Apple, ANGLE Metal Renderer: Apple M2 Pro, Unspecified Version)": "Apple M2 Pro",
+    "NVIDIA GeForce RTX 4090/PCIe/SSE2": "NVIDIA GeForce RTX 4090",
+    "ANGLE (AMD, AMD Radeon RX 7900 XTX (0x0000744C) Direct3D11 vs_5_0 ps_5_0, D3D11)": "AMD Radeon RX 7900 XTX",
+}
+
+
+def test_the_browsers_gpu_is_a_name_that_sizer_reads(page: Any) -> None:
+    """What browsers call a GPU becomes a name that `--device` takes."""
+    from sizer.device.catalogue import find
+
+    for told, name in RENDERERS.items():
+        assert page.evaluate("async (told) => (await import('./gpu.js')).cleaned(told)", told) == name
+        assert find(name).device.memory_bytes

@@ -41,10 +41,10 @@ def test_popular_names_are_in_the_tables() -> None:
 
 
 def test_site_is_as_light_as_told(site_folder: Path) -> None:
-    """With Pyodide and without the stored answers, the site has no more than the README tells (15 MiB)."""
+    """The site has no more than the README tells: 16 MiB with Pyodide's 13 and 1.5 for the stored answers."""
     sizes = {path: path.stat().st_size for path in site_folder.rglob("*") if path.is_file()}
     assert sum(size for path, size in sizes.items() if path.parent.name == "pyodide") < 13.5 * 2**20
-    assert sum(sizes.values()) < 15.5 * 2**20
+    assert sum(sizes.values()) < (16.5 - 1.5) * 2**20
 
 
 def test_stored_answers_are_the_commands(tmp_path: Path, run: Run) -> None:

@@ -3,6 +3,7 @@ import { answer } from "./answer.js";
 import { ask, drop, isStatic, names, startPython, whenReady } from "./api.js";
 import { check } from "./check.js";
 import { form } from "./form.js";
+import { seenDevice } from "./gpu.js";
 import { listing } from "./listing.js";
 import { address, filled, read } from "./state.js";
 import { language, setLanguage, t, translatePage } from "./words.js";
@@ -71,7 +72,7 @@ function focused() {
 
 // The form anew; with names, only those sliders are exchanged and the rest is left as the reader has it.
 function ask_form(only = null) {
-  const fresh = form(state, { names: loaded, here, seen, tell, known });
+  const fresh = form(state, { names: loaded, here, seen: () => seen, tell, known });
   if (!only) return place.ask.replaceChildren(...fresh);
   for (const name of only) {
     const old = place.ask.querySelector(`[name="${name}"]`)?.closest(".field");
@@ -138,7 +139,7 @@ names.then(async (all) => {
     const rows = await ask("devices", [["text", "this"]]);
     if (Array.isArray(rows)) [here] = rows;
   }
-  const refill = place.ask.contains(document.activeElement) ? ["engine"] : null;
-  ask_form(refill);
+  ask_form(place.ask.contains(document.activeElement) ? ["engine"] : null);
+  if (isStatic) whenReady(async () => { seen = await seenDevice(); });
 });
 start();
