@@ -30,7 +30,7 @@ def test_the_names_are_the_packages() -> None:
     """Wherever the documents install the package, it is by the name that it has."""
     name = re.search(r'^name = "(.*)"$', (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)
     assert name is not None
-    for path in (*DOCS.glob("*"), ROOT / "Dockerfile", ROOT / "README.md"):
+    for path in (*DOCS.glob("*.md"), ROOT / "Dockerfile", ROOT / "README.md"):
         text = path.read_text(encoding="utf-8") if path.is_file() else ""
         for told in re.findall(r"(?:pip install|pipx install|uvx --from) '?([a-z][\w-]*)", text):
             assert told == name[1], f"{path.name}: {told}"
