@@ -23,8 +23,8 @@ def reservation(case: Case, shares: Sequence[Share]) -> Reservation:
     if not case.architecture.layers or any(share.available_bytes is None for share in shares):
         return Reservation(None, None, None)
     rooms = [room_bytes_of(case, share) for share in shares]
-    if case.ranks > 1 or len(shares) == 1:
-        room_bytes, copies = min(rooms), 1
+    if case.ranks > 1 or case.replicas > 1 or len(shares) == 1:
+        room_bytes, copies = min(rooms), case.replicas
     elif case.parallelism.value == "data":
         room_bytes, copies = min(rooms), len(shares)
     else:

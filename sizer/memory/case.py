@@ -8,6 +8,7 @@ from functools import cache
 
 from sizer.cache_formats import CacheFormat, cache_format
 from sizer.device.records import Device, Target, is_cpu
+from sizer.engine.flagged import cache_type
 from sizer.engine.graph_rules import GraphRule, graph_rule
 from sizer.engine.memory_rules import EngineMemory
 from sizer.engine.options import NO_OPTIONS, EngineOptions
@@ -51,10 +52,20 @@ class Case:
 
     @property
     def ranks(self) -> int:
-        """Devices that share each layer."""
-        if self.options.tensor_parallel:
-            return min(self.options.tensor_parallel, len(self.devices))
-        return len(self.devices) if self.parallelism.within_layers else 1
+        """Devices that share each layer's attention."""
+        if (self.options.tensor_parallel or 0) > 0 or self.replicas > 1:
+            return min(max(1, self.options.tensor_parallel or 1), len(self.devices))
+        return len(self.devices) // self.stages if self.parallelism.within_layers else 1
+
+    @property
+    def stages(self) -> int:
+        """Stages of a pipeline that flags ask for beside a split within layers."""
+        return max(1, min(self.options.pipeline_parallel or 1, len(self.devices)))
+
+    @property
+    def replicas(self) -> int:
+        """Groups with sequences of their own: each keeps the attention and a cache, all share the experts."""
+        return max(1, min(self.options.data_parallel or 1, len(self.devices)))
 
     @property
     def graph(self) -> GraphRule | None:
@@ -94,7 +105,8 @@ def formats(case: Case) -> tuple[CacheFormat, CacheFormat]:
 
 
 def _format(name: str, usual: CacheFormat) -> CacheFormat:
-    return usual if name in {"", "auto"} else cache_format(name)
+    known = cache_type(name)
+    return cache_format(known) if known else usual
 
 
 def cache_plan(case: Case, workload: Workload | None = None) -> CachePlan:
@@ -115,7 +127,9 @@ def cache_plan(case: Case, workload: Workload | None = None) -> CachePlan:
         )  # fmt: skip
     sequences = case.options.max_sequences or work.batch_size
     unified = rule.unified if case.options.unified_cache is None else case.options.unified_cache
-    total = case.options.context_tokens or work.context_tokens * work.batch_size
+    total = work.context_tokens * work.batch_size
+    if case.options.context_tokens == work.context_tokens:
+        total = work.context_tokens  # the flag is the whole cache, which the slots share
     streams = 1 if unified or sequences == 1 else sequences
     tokens = blocks(math.ceil(total / streams), CELL_PADDING)
     whole = case.options.whole_window_cache or not keeps_windows(case.architecture)

@@ -8,6 +8,7 @@ from functools import lru_cache
 from sizer.memory.activations import activation_values_per_token, rotary_table_bytes
 from sizer.memory.cache import cache_by_kind, layer_kinds, whole_cache
 from sizer.memory.case import Case, blocks, cache_plan
+from sizer.memory.extras import lora_bytes, prediction_bytes, projector_bytes, projector_compute_bytes
 from sizer.memory.records import Footprint, Part, tree
 from sizer.memory.working import (
     graph_buffers,
@@ -34,7 +35,8 @@ def activations_part(case: Case) -> Part:
     if case.graph is not None:
         buffers = graph_buffers(case, cache_plan(case), whole_part(case))
         size = buffers.host_bytes if case.on_cpu else buffers.device_bytes
-        return tree("activations", (Part("compute buffer", size * count),))
+        parts = {"compute buffer": size * count, "projector": projector_compute_bytes(case)}
+        return tree("activations", (Part(name, amount) for name, amount in parts.items() if amount))
     if case.engine.profile and not case.on_cpu:
         return tree("activations", (Part("profile run", profile_bytes(case) * count),))
     return _step_part(case)
@@ -111,9 +113,17 @@ def weights_part(stored: Stored) -> Part:
 
 
 def _weights(case: Case) -> Part:
-    """The weights with what the engine's kernels pad them by."""
-    stored, padding = weights_part(case.stored), padded_bytes(case)
-    return tree("weights", (*stored.parts, Part("padding of experts", padding))) if padding else stored
+    """The weights with what kernels pad them by and what flags add."""
+    count = len(case.devices) if case.ranks > 1 else 1
+    added = {
+        "padding of experts": padded_bytes(case),
+        "LoRA slots": lora_bytes(case) * count,
+        "projector": projector_bytes(case),
+        "multi-token prediction": prediction_bytes(case) * count,
+    }
+    stored = weights_part(case.stored)
+    more = tuple(Part(name, size) for name, size in added.items() if size)
+    return tree("weights", (*stored.parts, *more)) if more else stored
 
 
 def overhead_part(case: Case) -> Part:

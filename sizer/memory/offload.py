@@ -68,24 +68,26 @@ def split_at(case: Case, needed: Footprint, gpu_layers: int, margin_bytes: int =
 
 
 def split_as_told(case: Case, needed: Footprint) -> Placement | None:
-    """The placement that flags ask for which leave weights of layers on the devices to the host, None without such.
+    """The placement that flags ask for which leave weights or the cache of the devices' layers to the host, else None.
 
     `--n-cpu-moe N` and `--cpu-moe` keep the experts of the first layers there, `-ot PATTERN=CPU` what a pattern finds
     among the names of a GGUF file (the first pattern that finds a name decides).
     """
     options = case.options
-    if options.cpu_moe_layers is None and not options.tensor_overrides:
+    if options.cpu_moe_layers is None and not options.tensor_overrides and not options.cache_on_host:
         return None
     host_bytes = sum(_told_bytes(case))
     tables = table_bytes(case) if not case.architecture.tied_embeddings else 0
     cache = whole_cache(case.architecture, cache_plan(case))
+    if options.cache_on_host:
+        cache = LayerCache(0, 0)
     held = Held(
         needed.weights.size_bytes - host_bytes - tables,
         cache.attention_bytes,
         case.architecture.num_layers,
         cache.state_bytes,
     )
-    return _split(case, needed, held, 0, host_experts=True)
+    return _split(case, needed, held, 0, host_experts=host_bytes > 0)
 
 
 def _told_bytes(case: Case) -> list[int]:

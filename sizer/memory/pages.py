@@ -80,7 +80,7 @@ def _kinds(case: Case) -> tuple[Kind, ...]:
         if held.attention_bytes:
             window = next((mixer.window_tokens for mixer in layer.mixers if mixer.window_tokens), None)
             counted[held.attention_bytes, 0, window] += count
-    return tuple(Kind(count, *key) for key, count in counted.items())
+    return tuple(Kind(-(-count // case.stages), *key) for key, count in counted.items())
 
 
 def paged(case: Case, pool: Pages, room_bytes: int) -> Reservation:

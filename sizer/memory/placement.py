@@ -97,7 +97,7 @@ def _device_shares(case: Case, needed: Footprint) -> list[Share]:
         return _even_shares(case, needed)
     if case.parallelism is Split.DATA:
         return [share_of(case, device, _copy(case, needed), needed) for device in devices]
-    if case.ranks > 1:
+    if case.ranks > 1 or case.replicas > 1:
         held = tensor_shard(case)
         return [share_of(case, device, held, needed) for device in devices]
     return _layer_shares(case, needed)

@@ -7,6 +7,7 @@ from functools import lru_cache
 
 from sizer.memory.cache import CachePlan, whole_cache
 from sizer.memory.case import Case, cache_plan
+from sizer.memory.extras import lora_bytes, prediction_bytes
 from sizer.memory.shares import Held, host_tables_bytes
 from sizer.memory.working import padded_bytes
 from sizer.model.architecture import Architecture, Layer, Mixer, Module, Role
@@ -19,18 +20,28 @@ REPLICATED_ROLES = frozenset({Role.ROUTER, Role.NORM, Role.Q_A, Role.KV_A, Role.
 
 
 def tensor_shard(case: Case) -> Held:
-    """Weights and cache of one rank: matrices split evenly, the rest replicated, KV heads whole, the latent too."""
-    ranks = case.ranks
+    """Weights and cache of one rank: matrices split evenly, the rest replicated, KV heads whole, the latent too.
+
+    Experts are split over the ranks of all replicas; a pipeline's stages hold an even part of the layers each.
+    """
+    ranks, stages = case.ranks, case.stages
     weights_bytes = 0
     for entry in case.stored.tensors:
         tensor = entry.tensor
         if tensor.checkpoint_only:
             continue
         sharded = tensor.module in SHARDED_MODULES and tensor.role not in REPLICATED_ROLES and len(tensor.shape) > 1
-        weights_bytes += -(-entry.size_bytes // ranks) if sharded else entry.size_bytes
+        parts = ranks * case.replicas if tensor.module is Module.EXPERT_STACK else ranks
+        weights_bytes += -(-entry.size_bytes // parts) if sharded else entry.size_bytes
     weights_bytes += padded_bytes(case) // ranks - host_tables_bytes(case) // ranks
-    held = whole_cache(rank_architecture(case.architecture, ranks), cache_plan(case))
-    return Held(weights_bytes, held.attention_bytes, case.architecture.num_layers, -(-held.state_bytes // ranks))
+    weights_bytes += lora_bytes(case) + prediction_bytes(case)
+    plan = cache_plan(case)
+    sequences = -(-plan.sequences // case.replicas)
+    plan = plan._replace(sequences=sequences, streams=min(plan.streams, sequences))
+    held = whole_cache(rank_architecture(case.architecture, ranks), plan)
+    layers = -(-case.architecture.num_layers // stages)
+    states = -(-held.state_bytes // (ranks * stages))
+    return Held(-(-weights_bytes // stages), -(-held.attention_bytes // stages), layers, states)
 
 
 @lru_cache(maxsize=64)
@@ -58,4 +69,4 @@ def rank_token_bytes(case: Case, plan: CachePlan, tokens: int) -> int:
     """Bytes that one rank keeps for one sequence of `tokens` tokens."""
     one = plan._replace(sequences=1, streams=1, tokens=tokens)
     held = whole_cache(rank_architecture(case.architecture, case.ranks), one)
-    return held.attention_bytes + -(-held.state_bytes // case.ranks)
+    return -(-(held.attention_bytes + -(-held.state_bytes // case.ranks)) // case.stages)

@@ -187,6 +187,54 @@ def test_a_device_that_few_engines_run_on_has_an_answer(device: str) -> None:
     assert len(answer.estimates) > 1
 
 
+def test_replicas_keep_attention_and_share_experts() -> None:
+    """Data parallel attention: each of eight ranks holds it whole with its own cache, and an eighth of the experts.
+
+    The capacity is eight times that of one rank, where tensor parallel ranks hold the same latents.
+    """
+    flags = "vllm --data-parallel-size 8 --enable-expert-parallel"
+    replicas = memory("deepseek-ai/DeepSeek-R1", "8xh200", "fp8", flags, context=8192)
+    shards = memory("deepseek-ai/DeepSeek-R1", "8xh200", "fp8", "vllm", context=8192)
+    assert replicas.devices[0].weights_bytes > shards.devices[0].weights_bytes
+    assert replicas.devices[0].weights_bytes < 1.3 * shards.devices[0].weights_bytes
+    assert replicas.kv_capacity_tokens is not None
+    assert shards.kv_capacity_tokens is not None
+    assert replicas.kv_capacity_tokens > 5 * shards.kv_capacity_tokens
+
+
+def test_stages_hold_their_layers() -> None:
+    """Two stages of two ranks hold a quarter of the weights each, as four ranks do, and twice their part of a token."""
+    four = memory("Qwen/Qwen3-32B", "4xh100", "bf16", "vllm", context=8192)
+    two = memory(
+        "Qwen/Qwen3-32B", "4xh100", "bf16", "vllm --tensor-parallel-size 2 --pipeline-parallel-size 2", context=8192
+    )
+    assert two.devices[0].weights_bytes == pytest.approx(four.devices[0].weights_bytes, rel=0.01)
+    assert two.devices[0].kv_cache_bytes == four.devices[0].kv_cache_bytes
+    assert two.devices[0].layers == 32
+
+
+def test_adapters_projector_and_cache_formats_are_counted() -> None:
+    """Slots of LoRA adapters, a projector's file (888 MiB in a log, its buffer 248), fp8 caches."""
+    plain = memory("Qwen/Qwen3-8B", "h100", "bf16", "vllm", context=8192)
+    adapters = memory("Qwen/Qwen3-8B", "h100", "bf16", "vllm --enable-lora --max-loras 4 --max-lora-rank 64")
+    sides = 36 * ((4096 + 4096) * 2 + (4096 + 1024) * 2 + (4096 + 12288) * 3)
+    assert adapters.weights_bytes - plain.weights_bytes == 4 * 64 * sides * 2
+    fp8 = memory("Qwen/Qwen3-8B", "h100", "bf16", "vllm --kv-cache-dtype fp8", context=8192)
+    assert fp8.kv_cache_bytes == plain.kv_cache_bytes // 2
+    blind = memory("Qwen/Qwen3.6-27B", "rtx-5090", "q4_k_m", "llama.cpp")
+    seeing = memory("Qwen/Qwen3.6-27B", "rtx-5090", "q4_k_m", "llama.cpp --mmproj mmproj-BF16.gguf")
+    assert (seeing.weights_bytes - blind.weights_bytes) / MIB == pytest.approx(887.99, rel=0.02)
+    assert (seeing.activations_bytes - blind.activations_bytes) / MIB == pytest.approx(248.1, rel=0.02)
+
+
+def test_a_cache_stays_on_the_host_where_flags_say_so() -> None:
+    """--no-kv-offload leaves the weights on the card and the cache in the host's memory."""
+    held = memory("Qwen/Qwen3-8B", "rtx-4090", "q4_k_m", "llama.cpp --no-kv-offload", context=32768)
+    assert held.devices[0].kv_cache_bytes == 0
+    assert held.host.kv_cache_bytes == 36 * 32768 * 4096
+    assert held.devices[0].layers == 36
+
+
 def test_experts_stay_on_the_host_by_number_and_by_pattern() -> None:
     """--n-cpu-moe N, --cpu-moe and the pattern that people write for it are one thing."""
 
