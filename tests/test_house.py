@@ -18,6 +18,7 @@ ROOMS = (
         "units",
         "errors",
         "tables",
+        "tuning",
         "formats",
         "cache_formats",
         "workload",

@@ -31,14 +31,14 @@ def held_out_rows(report: str, heading: str) -> list[list[str]]:
     """The cells of the table under a heading of docs/accuracy.md, header and rule left out."""
     _, found, after = report.partition(f"\n{heading}\n")
     if not found:
-        raise SystemExit(f"docs/accuracy.md has no {heading!r}; run: sizer calibrate data/measurements.csv --report")
+        raise SystemExit(f"docs/accuracy.md has no {heading!r}; run: python tools/calibrate.py")
     lines = [line for line in after.split("\n#")[0].splitlines() if line.startswith("|")]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
 
 
 def accuracy(report: str) -> str:
     """The accuracy table of the first screen: every row is one that was held out of the fit."""
-    table = [["what", "held out", "n", "median error", "p90", "bias", "in the 90 % interval"], ["---"] * 7]
+    table = [["what", "held out", "n", "median error", "p90", "bias", "in the 90 % interval", "its width"], ["---"] * 8]
     for what, heading in (("decode", "## Decode"), ("prefill", "## Prefill")):
         table += [[what, *cells] for cells in held_out_rows(report, heading)]
     for scheme in ("device", "model"):

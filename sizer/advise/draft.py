@@ -77,7 +77,7 @@ def draft(
     gains = {length: _speculate(large, drafting, length, acceptance) for length in lengths}
     best = max(lengths, key=lambda length: gains[length].speedup)
     extra_bytes = drafting.footprint.total_bytes - drafting.footprint.overhead.size_bytes
-    costs = {length: gain.verify_cost + length * gain.draft_cost for length, gain in gains.items()}
+    costs = {length: gain.verify_cost + length * gain.draft_cost + gain.round_cost for length, gain in gains.items()}
     return Draft(
         estimate=drafting,
         draft_tokens=best,

@@ -19,17 +19,28 @@ from sizer.precision.bitsandbytes import repacking_notes
 from sizer.precision.names import canonical
 from sizer.speed.measured_here import as_measured_here
 from sizer.speed.predict import predict
-from sizer.speed.records import Speculation, Speed
+from sizer.speed.records import DraftMethod, Speculation, Speed
 from sizer.workload import Split, Workload
 
 
 @dataclass(frozen=True, slots=True)
 class Drafting:
-    """A draft model: how many tokens it drafts a step, and with which probability each is accepted."""
+    """A drafter: how many tokens it drafts a step, and with which probability each is accepted.
 
-    architecture: Architecture
+    It is a model of its own, or a way of drafting beside the model (`mtp`, `eagle`, `dflash`, `ngram` …).
+    """
+
+    drafter: Architecture | DraftMethod
     draft_tokens: int
     acceptance: float
+
+    @property
+    def note(self) -> str:
+        """What is assumed of it."""
+        how = f"drafts {self.draft_tokens} tokens a step, each accepted with probability {self.acceptance:g}"
+        if isinstance(self.drafter, Architecture):
+            return f"{self.drafter.model_id} {how}; its own memory is not counted."
+        return f"{self.drafter.name} {how}; what it takes of memory is not counted."
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,9 +145,10 @@ def _speculation(question: Question, case: Case, engine: Engine, placement: Plac
         return None
     from sizer.speed.speculative import speculate
 
+    found = drafting.drafter
     return speculate(
         (question.architecture, case.stored),
-        (drafting.architecture, store_for(drafting.architecture, case.stored.precision, engine.name)),
+        (found, store_for(found, case.stored.precision, engine.name)) if isinstance(found, Architecture) else found,
         case.target,
         case.workload,
         engine.name,
@@ -172,8 +184,5 @@ def _assumptions(question: Question, case: Case, needed: Footprint, speed: Speed
     if speed is not None:
         notes += speed.notes
     if question.drafting is not None:
-        notes.append(
-            f"{question.drafting.architecture.model_id} drafts {question.drafting.draft_tokens} tokens a step, each "
-            f"accepted with probability {question.drafting.acceptance:g}; its own memory is not counted."
-        )
+        notes.append(question.drafting.note)
     return tuple(dict.fromkeys(notes))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sizer.answer.measured import MeasuredRow, measured_rows
 from sizer.answer.records import Estimate
 from sizer.device.records import Target
 from sizer.device.usable import usable_memory_bytes
@@ -117,7 +118,11 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class DecodeSpeed:
-    """One sequence's decode speed, its 90 % interval, and what binds it; all None where it cannot be known."""
+    """One sequence's decode speed, its 90 % interval, and what binds it; all None where it cannot be known.
+
+    `empty_tokens_per_s` and `full_tokens_per_s` are the speeds with an empty cache and with one of
+    `full_context_tokens`, None where they differ by no more than 3 %. `measured` are the nearest measured rows.
+    """
 
     tokens_per_s: float | None
     low_tokens_per_s: float | None
@@ -125,9 +130,13 @@ class DecodeSpeed:
     tpot_s: float | None
     bytes_per_token: int | None
     bound: str | None
+    empty_tokens_per_s: float | None
+    full_tokens_per_s: float | None
+    full_context_tokens: int | None
+    measured: tuple[MeasuredRow, ...]
 
 
-NO_DECODING = DecodeSpeed(None, None, None, None, None, None)
+NO_DECODING = DecodeSpeed(None, None, None, None, None, None, None, None, None, ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +151,7 @@ class PrefillSpeed:
     high_tokens_per_s: float | None
     ttft_s: float | None
     bound: str | None
+    measured: tuple[MeasuredRow, ...]
     texts_per_s: float | None = None
 
 
@@ -370,6 +380,7 @@ def _decode(estimate: Estimate) -> DecodeSpeed | None:
     if estimate.speed is None:
         return NO_DECODING
     decode = estimate.speed.decode
+    depth = decode.depth
     return DecodeSpeed(
         decode.tokens_per_s,
         decode.low_tokens_per_s,
@@ -377,12 +388,16 @@ def _decode(estimate: Estimate) -> DecodeSpeed | None:
         decode.tpot_s,
         decode.bytes_per_token,
         decode.bound,
+        depth.empty_tokens_per_s if depth else None,
+        depth.full_tokens_per_s if depth else None,
+        depth.full_context_tokens if depth else None,
+        measured_rows(estimate, "decode"),
     )
 
 
 def _prefill(estimate: Estimate) -> PrefillSpeed:
     if estimate.speed is None:
-        return PrefillSpeed(None, None, None, None, None)
+        return PrefillSpeed(None, None, None, None, None, ())
     prefill = estimate.speed.prefill
     return PrefillSpeed(
         prefill.tokens_per_s,
@@ -390,6 +405,7 @@ def _prefill(estimate: Estimate) -> PrefillSpeed:
         prefill.high_tokens_per_s,
         prefill.ttft_s,
         prefill.bound,
+        measured_rows(estimate, "prefill"),
         None if estimate.architecture.decodes else estimate.workload.batch_size / prefill.ttft_s,
     )
 

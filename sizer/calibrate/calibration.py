@@ -7,18 +7,20 @@ from dataclasses import dataclass, replace
 from math import log
 from typing import Any
 
+from sizer.calibrate.digests import digests
 from sizer.calibrate.fit_constants import Fitter, fit_terms, predicted_seconds
-from sizer.calibrate.heldout import SCHEMES, Residual, counts, held_out, quantile
-from sizer.calibrate.intervals import bounds_by_group, stretch_by_engine
+from sizer.calibrate.heldout import SCHEMES, Residual, counts, held_out, nearby_rows, quantile
+from sizer.calibrate.intervals import stretch_by_engine, widths
 from sizer.calibrate.measurements import Measurement
 from sizer.calibrate.observations import Observation, observe
 from sizer.calibrate.terms import TERMS
 from sizer.speed.law import Constants
+from sizer.speed.nearby import written
 from sizer.speed.predict import EVIDENCE_LEVELS
+from sizer.tuning import tuned
 
-COMMAND = "sizer calibrate data/measurements.csv --serving data/serving.csv"
+COMMAND = "python tools/calibrate.py"
 LEAST_DECODE_SHARE = 0.6
-SERVING_WEIGHT = 0.1
 NORMAL_DEVIATIONS = 1.4826
 """Standard deviations of a normal distribution in its median absolute deviation."""
 
@@ -27,12 +29,14 @@ NORMAL_DEVIATIONS = 1.4826
 class Calibration:
     """The constants document, and the held-out residuals of each quantity and scheme behind it.
 
-    `apart` are the residuals of rows that teach the fit but are not scored: they set no interval.
+    `apart` are the residuals of rows that teach the fit but are not scored: they set no interval. `nearby` is the text
+    of `data/nearby.tsv`.
     """
 
     document: Mapping[str, Any]
     residuals: Mapping[str, Mapping[str, Sequence[Residual]]]
     apart: Mapping[str, Mapping[str, Sequence[Residual]]]
+    nearby: str
 
 
 def calibrate(rows: Sequence[Measurement], serving: Sequence[Measurement] = ()) -> Calibration:
@@ -40,39 +44,51 @@ def calibrate(rows: Sequence[Measurement], serving: Sequence[Measurement] = ()) 
 
     `serving` are rows of engines under load: they teach what batches and ranks cost, and are scored apart.
     """
-    observations = observe(rows)
-    under_load = [
-        replace(row, weight=SERVING_WEIGHT, apart="under load") for row in observe(serving) if row.quantity == "decode"
-    ]
-    prefill = [row for row in observations if row.quantity == "prefill"]
-    observations = requests_as_decode(observations, Constants(fit_terms(prefill, TERMS["prefill"]), {}, {}, {}))
-    observations += under_load
+    observations = learned_rows(rows, serving)
     terms: dict[str, Any] = {}
-    spreads: dict[str, Any] = {}
+    widths_of: dict[str, Any] = {}
+    nearby = ""
     stretches: dict[str, Any] = {}
     residuals: dict[str, dict[str, list[Residual]]] = {}
     apart: dict[str, dict[str, list[Residual]]] = {}
     for quantity, priors in TERMS.items():
         fitter = Fitter([row for row in observations if row.quantity == quantity], priors)
-        terms.update(_fitted_terms(fitter))
+        theta = fitter.solve()
+        terms.update(_fitted_terms(fitter, theta))
+        ratios = [log(seconds / row.seconds) for row, seconds in zip(fitter.rows, fitter.seconds(theta), strict=True)]
+        near = nearby_rows(zip(fitter.rows, ratios, strict=True))
+        nearby += written(quantity, (row for rows_near in near.values() for row in rows_near))
         found = {scheme: held_out(fitter, scheme) for scheme in SCHEMES}
         residuals[quantity] = {scheme: [one for one in rest if one.row.scored] for scheme, rest in found.items()}
         apart[quantity] = {scheme: [one for one in rest if not one.row.scored] for scheme, rest in found.items()}
         stretches[quantity] = {
             engine: [round(stretch, 3), n] for engine, (stretch, n) in stretch_by_engine(residuals[quantity]).items()
         }
-        bounds = bounds_by_group(one for rest in residuals[quantity].values() for one in rest)
-        spreads[quantity] = [[name, round(low, 4), round(high, 4), n] for name, (low, high, n) in bounds.items()]
+        width = widths(one for rest in residuals[quantity].values() for one in rest)
+        effects = [[name, effect] for name, effect in width.effects.items()]
+        widths_of[quantity] = {"base": width.base, "low": width.low, "high": width.high, "effects": effects}
     document = {
         "schema_version": 1,
         "command": COMMAND,
+        "digests": digests(),
         "rows": len(observations),
         "counts": {name: n for name, n in sorted(counts(observations).items()) if _is_evidence(name)},
         "stretches": stretches,
-        "spreads": spreads,
+        "widths": widths_of,
         "terms": terms,
     }
-    return Calibration(document, residuals, apart)
+    return Calibration(document, residuals, apart, "".join(line + "\n" for line in sorted(nearby.splitlines())))
+
+
+def learned_rows(rows: Sequence[Measurement], serving: Sequence[Measurement]) -> list[Observation]:
+    """What the fit sees of all rows: requests as decode steps, rows under load with a weight of their own."""
+    observations = observe(rows)
+    share = tuned("serving_weight")
+    under_load = [
+        replace(row, weight=share, apart="under load") for row in observe(serving) if row.quantity == "decode"
+    ]
+    prefill = [row for row in observations if row.quantity == "prefill"]
+    return requests_as_decode(observations, Constants(fit_terms(prefill, TERMS["prefill"]), {}, {}, {})) + under_load
 
 
 def requests_as_decode(rows: Sequence[Observation], fitted: Constants) -> list[Observation]:
@@ -89,9 +105,8 @@ def requests_as_decode(rows: Sequence[Observation], fitted: Constants) -> list[O
     return found
 
 
-def _fitted_terms(fitter: Fitter) -> dict[str, Any]:
+def _fitted_terms(fitter: Fitter, theta: Any) -> dict[str, Any]:
     """Each term as the document has it: its base, and each group's effect with its rows and their spread."""
-    theta = fitter.solve()
     evidence = _evidence_by_group(fitter.rows, fitter.seconds(theta))
     return {
         name: {

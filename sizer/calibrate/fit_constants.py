@@ -23,10 +23,8 @@ from sizer.speed.law import (
     constants_name,
     parts_of,
 )
+from sizer.tuning import tuned
 
-RESIDUAL_SPREADS = {"decode": 0.3, "prefill": 0.15}
-"""How far a good row lies from the law: the larger, the more effects shrink. Chosen by held-out error."""
-HUBER_BOUND = 0.1
 BASE_SPREAD = 0.7
 STEPS = 60
 LARGEST_STEP = 0.7
@@ -56,6 +54,7 @@ class Design:
         self.index: dict[Parameter, int] = {}
         entries: dict[str, tuple[list[int], list[int], list[float]]] = {term: ([], [], []) for term in priors}
         self.amounts = {term: np.zeros(len(rows)) for term in priors}
+        self.least = {term: np.zeros(len(rows)) for term in priors}
         self.part = dict.fromkeys(priors, OVERHEAD)
         for number, row in enumerate(rows):
             for amount in row.amounts:
@@ -63,6 +62,7 @@ class Design:
                 if term not in priors or amount.nominal_s <= 0:
                     continue
                 self.amounts[term][number] += amount.nominal_s
+                self.least[term][number] += amount.least_s
                 self.part[term] = amount.part
                 for parameter in self._parameters(term, row):
                     at = self.index.setdefault(parameter, len(self.index))
@@ -90,7 +90,7 @@ class Design:
         parts = {name: np.zeros(size) for name in PARTS}
         by_term = {}
         for term, matrix in self.matrices.items():
-            by_term[term] = self.amounts[term] * np.exp(np.clip(matrix @ theta, -30, 30))
+            by_term[term] = np.maximum(self.amounts[term] * np.exp(np.clip(matrix @ theta, -30, 30)), self.least[term])
             parts[self.part[term]] += by_term[term]
         largest = np.maximum(np.max([parts[name] for name in OVERLAPPING], axis=0), 1e-30)
         powers = sum((parts[name] / largest) ** ROOFLINE_POWER for name in OVERLAPPING)
@@ -111,6 +111,11 @@ class Design:
         return result
 
 
+def residual_spread(quantity: str) -> float:
+    """How far a good row lies from the law: the larger, the more effects shrink."""
+    return tuned(f"residual_spread_{quantity}")
+
+
 class Fitter:
     """The rows of one quantity, ready to be fitted, whole or with some of them held out."""
 
@@ -122,7 +127,8 @@ class Fitter:
         self.design = Design(rows, priors)
         self.weights = np.array([row.weight for row in rows])
         self.measured = np.log([row.seconds for row in rows])
-        self.center, self.penalty = _prior_arrays(self.design, RESIDUAL_SPREADS[rows[0].quantity])
+        self.center, self.penalty = _prior_arrays(self.design, residual_spread(rows[0].quantity))
+        self.bound = tuned("huber_bound")
 
     def solve(self, held_out: Any = None) -> Any:
         """All parameters, fitted to the rows that are not held out.
@@ -136,7 +142,7 @@ class Fitter:
         value, times, residual = self._evaluate(theta, weights)
         for _ in range(STEPS):
             jacobian = self.design.jacobian(*times).tocsr()
-            robust = weights * np.minimum(1, HUBER_BOUND / np.maximum(np.abs(residual), 1e-9))
+            robust = weights * np.minimum(1, self.bound / np.maximum(np.abs(residual), 1e-9))
             slope = jacobian.T @ (robust * residual) + self.penalty * (theta - self.center)
             for _attempt in range(6):
                 step = _newton_step(jacobian, robust, self.penalty, slope, damping)
@@ -161,7 +167,7 @@ class Fitter:
         times = self.design.times(theta)
         residual = np.log(times[3]) - self.measured
         size = np.abs(residual)
-        loss = np.where(size < HUBER_BOUND, residual**2, 2 * HUBER_BOUND * size - HUBER_BOUND**2)
+        loss = np.where(size < self.bound, residual**2, 2 * self.bound * size - self.bound**2)
         objective = (weights * loss).sum() + (self.penalty * (theta - self.center) ** 2).sum()
         return float(objective), times, residual
 
@@ -215,5 +221,5 @@ def _prior_arrays(design: Design, residual_spread: float) -> tuple[Any, Any]:
 def predicted_seconds(row: Observation, fitted: Constants) -> float:
     """The time that constants predict for a row."""
     names = tuple(row.groups.values())
-    terms = [(amount, amount.nominal_s * fitted.factor(amount.term, names, row.owners)) for amount in row.amounts]
+    terms = [(amount, amount.weighed_s(fitted.factor(amount.term, names, row.owners))) for amount in row.amounts]
     return combine(parts_of(terms))

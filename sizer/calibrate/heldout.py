@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import exp, log
+from math import exp
 
 from sizer.calibrate.fit_constants import Fitter
 from sizer.calibrate.observations import Observation
+from sizer.speed.nearby import Row, correction
 from sizer.speed.predict import EVIDENCE_LEVELS
+from sizer.speed.records import NONE, Correction
 
-FOLDS = 24
+FOLDS = 12
 SCHEMES: dict[str, Callable[[Observation], str]] = {
     "device": lambda row: row.device,
     "model": lambda row: row.model,
@@ -21,12 +23,14 @@ SCHEMES: dict[str, Callable[[Observation], str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Residual:
-    """A held-out row: the logarithm of measured over predicted speed, how much of it the fit knew, and its fold."""
+    """A held-out row: the logarithm of measured over predicted speed, how much of it the fit knew, its fold, and
+    how many rows near it spoke."""
 
     row: Observation
     log_ratio: float
     evidence: str
     fold: int
+    near: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +61,31 @@ def held_out(fitter: Fitter, scheme: str) -> list[Residual]:
     found: list[Residual] = []
     for fold, names in enumerate(folds(rows, key)):
         held = np.array([key(row) in names for row in rows])
-        predicted = fitter.seconds(fitter.solve(held))
-        seen = counts([row for row, out in zip(rows, held, strict=True) if not out])
-        found += [
-            Residual(row, log(seconds / row.seconds), evidence_of(row, seen), fold)
-            for row, out, seconds in zip(rows, held, predicted, strict=True)
-            if out
-        ]
+        log_ratios = np.log(fitter.seconds(fitter.solve(held))) - fitter.measured
+        kept = [(row, ratio) for row, out, ratio in zip(rows, held, log_ratios, strict=True) if not out]
+        seen, near = counts([row for row, _ in kept]), nearby_rows(kept)
+        for row, out, ratio in zip(rows, held, log_ratios, strict=True):
+            if out:
+                said = correction_of(row, near)
+                found.append(Residual(row, float(ratio) - said.log_factor, evidence_of(row, seen), fold, said.rows))
     return found
+
+
+def nearby_rows(kept: Iterable[tuple[Observation, float]]) -> dict[str, list[Row]]:
+    """The rows that speak for cases like them, by engine and device: scored ones, wholly on their devices."""
+    found: dict[str, list[Row]] = {}
+    for row, ratio in kept:
+        if row.scored and not row.hosted and row.traits is not None:
+            one = Row(row.traits, float(ratio), row.source, row.id, row.tokens_per_s)
+            found.setdefault(row.traits.pair, []).append(one)
+    return found
+
+
+def correction_of(row: Observation, near: Mapping[str, Sequence[Row]]) -> Correction:
+    """What rows near a row say of it; nothing where part of it lies on the host."""
+    if row.hosted or row.traits is None:
+        return NONE
+    return correction(row.traits, near.get(row.traits.pair, ()))
 
 
 def evidence_of(row: Observation, seen: Mapping[str, int]) -> str:

@@ -1,24 +1,76 @@
-"""The widths of intervals: conformal bounds of held-out residuals, stretched until they hold rows that set none."""
+"""The widths of intervals: how far held-out rows usually lie, and the ends that hold nine of ten of them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from math import ceil
+from math import ceil, exp, log
+from typing import Any
 
 from sizer.calibrate.heldout import Residual
-from sizer.speed.predict import EVIDENCE_LEVELS, OTHER_ENGINES, interval_keys
-
-ENOUGH_ROWS = 40
-"""Held-out residuals that a group needs for bounds of its own; with fewer it takes those of the next wider one."""
+from sizer.speed.predict import OTHER_ENGINES
+from sizer.speed.widths import WIDEST, Asked, Width
+from sizer.tuning import tuned
 
 ENOUGH_TO_STRETCH = 90
 """Held-out residuals (30 rows, each left out in three ways) that an engine needs for a stretch of its own."""
 
 COVERAGE = 0.9
 LEAST_BOUND = 0.01
+FAR = 1.5
 
-Bounds = Mapping[str, tuple[float, float, int]]
-"""By group: the low and the high logarithm of measured over predicted speed, and the rows behind them."""
+
+def groups_of(one: Residual) -> tuple[str, ...]:
+    """The groups that a residual's width follows."""
+    row = one.row
+    bits = row.groups["bits"].partition(": ")[2]
+    return Asked(one.evidence, one.near, row.engine, row.family, bits, row.moe).groups
+
+
+class Distances:
+    """Residuals as sums over groups, so that the width without a fold's rows is a difference of sums."""
+
+    def __init__(self, residuals: Sequence[Residual]) -> None:
+        import numpy as np
+
+        self.residuals = residuals
+        self.index: dict[str, int] = {}
+        rows = [
+            [0] + [self.index.setdefault(name, len(self.index) + 1) for name in groups_of(one)] for one in residuals
+        ]
+        size = len(self.index) + 1
+        self.design = np.zeros((len(rows), size))
+        for number, columns in enumerate(rows):
+            self.design[number, columns] = 1.0
+        ratios = np.array([one.log_ratio for one in residuals])
+        self.ratios = ratios
+        self.target = np.log(np.minimum(FAR, np.abs(ratios)) + LEAST_BOUND)
+        self.penalty = np.diag([0.0] + [tuned("width_shrink")] * (size - 1))
+
+    def effects(self, without: Any = None) -> Any:
+        """Base and effects by least squares, each effect shrunken; without the rows of a mask."""
+        import numpy as np
+
+        kept = np.ones(len(self.target), bool) if without is None else ~without
+        design, target = self.design[kept], self.target[kept]
+        return np.linalg.solve(design.T @ design + self.penalty, design.T @ target)
+
+    def ends(self, effects: Any, without: Any = None) -> tuple[float, float]:
+        """The ends that hold `COVERAGE` of the distances in units of the usual one; without the rows of a mask.
+
+        0 lies between them, so that stretching widens them on both sides.
+        """
+        import numpy as np
+
+        units = self.ratios / np.exp(self.design @ effects)
+        low, high = conformal_bounds((units if without is None else units[~without]).tolist())
+        return min(low, -LEAST_BOUND), max(high, LEAST_BOUND)
+
+    def width(self) -> Width:
+        """The width that all residuals set."""
+        found = self.effects()
+        low, high = self.ends(found)
+        named = {name: round(float(found[at]), 4) for name, at in self.index.items()}
+        return Width(round(float(found[0]), 4), dict(sorted(named.items())), round(low, 4), round(high, 4))
 
 
 def conformal_bounds(log_ratios: Sequence[float], share: float = COVERAGE) -> tuple[float, float]:
@@ -27,56 +79,48 @@ def conformal_bounds(log_ratios: Sequence[float], share: float = COVERAGE) -> tu
     tail = (1 - share) / 2 * (len(ordered) + 1)
     low = max(0, int(tail) - 1)
     high = min(len(ordered) - 1, ceil(len(ordered) + 1 - tail) - 1)
-    return ordered[low], ordered[high]
+    return float(ordered[low]), float(ordered[high])
 
 
-def bounds_by_group(residuals: Iterable[Residual]) -> Bounds:
-    """Bounds that hold `COVERAGE` of these residuals, by evidence and by what `interval_keys` adds where rows suffice.
+class Judged(dict[str, list[tuple[float, float]]]):
+    """By scheme, each residual's needed stretch and the span (high less low) of its interval before any stretch."""
 
-    They always hold an error of 1 %, so that stretching can widen them on both sides.
+
+def judged(by_scheme: Mapping[str, Sequence[Residual]]) -> Judged:
+    """How many times the interval that its own fold had no part in must be stretched to hold each residual.
+
+    Rows that are left out together share a device, a model or a source, and err alike: an interval that they had helped
+    to set would hold them too easily. A row's residuals in the other schemes are left out as well.
     """
-    groups: dict[str, list[float]] = {level: [] for level in EVIDENCE_LEVELS}
-    everything = []
-    for one in residuals:
-        everything.append(one.log_ratio)
-        for key in _keys(one):
-            groups.setdefault(key, []).append(one.log_ratio)
-    bounds = {}
-    for name, found in groups.items():
-        if len(found) >= ENOUGH_ROWS or name in EVIDENCE_LEVELS:
-            low, high = conformal_bounds(found if len(found) >= ENOUGH_ROWS else everything)
-            bounds[name] = (min(low, -LEAST_BOUND), max(high, LEAST_BOUND), len(found))
-    return bounds
+    import numpy as np
 
-
-def needed_stretches(by_scheme: Mapping[str, Sequence[Residual]]) -> dict[str, list[float]]:
-    """How many times the bounds that its own fold had no part in must be stretched to hold each residual.
-
-    Rows that are left out together share a device, a model or a source, and err alike: bounds that they had helped to
-    set would hold them too easily. A row's residuals in the other schemes are left out of its bounds as well.
-    """
-    everything = [one for residuals in by_scheme.values() for one in residuals]
-    needed: dict[str, list[float]] = {}
+    distances = Distances([one for residuals in by_scheme.values() for one in residuals])
+    ids = np.array([one.row.id for one in distances.residuals])
+    found, start = Judged(), 0
     for scheme, residuals in by_scheme.items():
-        bounds = {}
-        for fold in {one.fold for one in residuals}:
-            ids = {one.row.id for one in residuals if one.fold == fold}
-            bounds[fold] = bounds_by_group(one for one in everything if one.row.id not in ids)
-        needed[scheme] = [_needed(bounds[one.fold], one) for one in residuals]
-    return needed
+        stretches = [(0.0, 0.0)] * len(residuals)
+        for fold in sorted({one.fold for one in residuals}):
+            members = [at for at, one in enumerate(residuals) if one.fold == fold]
+            without = np.isin(ids, [residuals[at].row.id for at in members])
+            effects = distances.effects(without)
+            low, high = distances.ends(effects, without)
+            for at in members:
+                unit = exp(float(distances.design[start + at] @ effects))
+                ratio = residuals[at].log_ratio
+                stretches[at] = (max(ratio / (unit * high), ratio / (unit * low)), unit * (high - low))
+        found[scheme] = stretches
+        start += len(residuals)
+    return found
 
 
-def stretch_by_engine(by_scheme: Mapping[str, Sequence[Residual]]) -> dict[str, tuple[float, int]]:
-    """The stretch that holds `COVERAGE` of each engine's residuals, and their number; engines with few share one."""
-    return _stretches(by_scheme, needed_stretches(by_scheme))
-
-
-def _stretches(
-    by_scheme: Mapping[str, Sequence[Residual]], needed: Mapping[str, Sequence[float]]
+def stretch_by_engine(
+    by_scheme: Mapping[str, Sequence[Residual]], needed: Judged | None = None
 ) -> dict[str, tuple[float, int]]:
+    """The stretch that holds `COVERAGE` of each engine's residuals, and their number; engines with few share one."""
+    needed = needed if needed is not None else judged(by_scheme)
     engines: dict[str, list[float]] = {}
     for scheme, residuals in by_scheme.items():
-        for one, stretch in zip(residuals, needed[scheme], strict=True):
+        for one, (stretch, _) in zip(residuals, needed[scheme], strict=True):
             engines.setdefault(one.row.engine, []).append(stretch)
     groups: dict[str, list[float]] = {OTHER_ENGINES: []}
     for engine, found in sorted(engines.items()):
@@ -84,17 +128,22 @@ def _stretches(
     return {name: (_holding(found), len(found)) for name, found in groups.items()}
 
 
-def held_in_bounds(by_scheme: Mapping[str, Sequence[Residual]]) -> dict[str, list[bool]]:
-    """Whether each residual lies in the bounds of the other folds, stretched as its engine's are."""
-    needed = needed_stretches(by_scheme)
-    stretches = _stretches(by_scheme, needed)
-    return {
-        scheme: [
-            stretch <= stretches.get(one.row.engine, stretches[OTHER_ENGINES])[0]
-            for one, stretch in zip(residuals, needed[scheme], strict=True)
-        ]
-        for scheme, residuals in by_scheme.items()
-    }
+def held_in_bounds(by_scheme: Mapping[str, Sequence[Residual]]) -> dict[str, list[tuple[bool, float]]]:
+    """Whether each residual lies in the interval of the other folds, stretched and bounded, and that one's width."""
+    needed = judged(by_scheme)
+    stretches = stretch_by_engine(by_scheme, needed)
+    found = {}
+    for scheme, residuals in by_scheme.items():
+        found[scheme] = [_held(one, seen, stretches) for one, seen in zip(residuals, needed[scheme], strict=True)]
+    return found
+
+
+def _held(one: Residual, seen: tuple[float, float], stretches: Mapping[str, tuple[float, int]]) -> tuple[bool, float]:
+    needed, span = seen
+    stretch = stretches.get(one.row.engine, stretches[OTHER_ENGINES])[0]
+    if one.row.quantity == "decode" and one.row.engine in stretches:
+        stretch = min(stretch, log(WIDEST) / span)
+    return needed <= stretch, exp(span * stretch)
 
 
 def _holding(needed: Sequence[float]) -> float:
@@ -103,10 +152,6 @@ def _holding(needed: Sequence[float]) -> float:
     return ordered[min(len(ordered), ceil(COVERAGE * (len(ordered) + 1))) - 1] if ordered else 1.0
 
 
-def _needed(bounds: Bounds, one: Residual) -> float:
-    low, high, _ = next(bounds[key] for key in _keys(one) if key in bounds)
-    return max(one.log_ratio / high, one.log_ratio / low)
-
-
-def _keys(one: Residual) -> tuple[str, ...]:
-    return interval_keys(one.evidence, one.row.engine, one.row.family, one.row.moe)
+def widths(residuals: Iterable[Residual]) -> Width:
+    """The width that residuals set."""
+    return Distances(list(residuals)).width()

@@ -14,7 +14,17 @@ from typing import Any
 from sizer.errors import InvalidInputFile
 
 EXCLUDING_FLAGS = frozenset(
-    {"aggregate", "max_load", "speculative", "suspect", "offload", "host_limited", "forked_kernels", "few_threads"}
+    {
+        "aggregate",
+        "max_load",
+        "speculative",
+        "suspect",
+        "offload",
+        "host_limited",
+        "forked_kernels",
+        "few_threads",
+        "verification",
+    }
 )
 """Rows with one of these measure something else than a single request that the device alone serves."""
 
@@ -23,7 +33,11 @@ MAX_FILE_BYTES = 2**30
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """One row, as read: texts as they stand, numbers where they are numbers (`bad` names those that are not)."""
+    """One row, as read: texts as they stand, numbers where they are numbers (`bad` names those that are not).
+
+    `model` is the checkpoint that ran where a column `checkpoint` names it. `tokens_a_step` above 1 is a verification:
+    each step runs so many tokens of a sequence, and `decode_tokens_per_s` counts them all.
+    """
 
     id: str
     source: str
@@ -38,6 +52,7 @@ class Measurement:
     parallelism: str
     threads: int | None
     batch: int
+    tokens_a_step: int
     prompt_tokens: int | None
     context_tokens: int | None
     output_tokens: int | None
@@ -144,7 +159,7 @@ def measurement(row: Mapping[str, Any], number: int = 0) -> Measurement:
         engine=_text(row, "engine"),
         engine_version=_text(row, "engine_version"),
         backend=_text(row, "backend"),
-        model=_text(row, "model"),
+        model=_text(row, "checkpoint") or _text(row, "model"),
         precision=_text(row, "precision"),
         precision_as_printed=_text(row, "precision_as_printed"),
         device=_text(row, "device"),
@@ -152,6 +167,7 @@ def measurement(row: Mapping[str, Any], number: int = 0) -> Measurement:
         parallelism=_text(row, "parallelism"),
         threads=numbers.whole("threads") or None,
         batch=numbers.at_least_one("batch"),
+        tokens_a_step=numbers.at_least_one("tokens_a_step"),
         prompt_tokens=numbers.whole("prompt_tokens"),
         context_tokens=numbers.whole("context_tokens"),
         output_tokens=numbers.whole("output_tokens"),

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from sizer.answer.estimate import parallelism_of
 from sizer.calibrate.measurements import EXCLUDING_FLAGS, Measurement
+from sizer.calibrate.plausible import impossible_decode, impossible_prompt
 from sizer.calibrate.rows import Resolved, resolve_measurement
 from sizer.device.kinds import device_family, memory_class
 from sizer.device.records import Target
@@ -19,17 +20,16 @@ from sizer.memory.records import Placement
 from sizer.memory.shares import Case
 from sizer.speed.case import SpeedCase, groups, owners, speed_case
 from sizer.speed.law import Amount
-from sizer.speed.terms import decode_amounts, prefill_amounts, prompt_traffic
+from sizer.speed.nearby import Traits, traits
+from sizer.speed.terms import decode_amounts, host_share, prefill_amounts, prompt_traffic
 from sizer.speed.traffic import decode_traffic
+from sizer.tuning import tuned
 
 NOISY_FLAGS = frozenset({"rounded", "derived", "power_limited"})
-NOISY_WEIGHT = 0.5
-TEACHING_FLAGS = frozenset({"aggregate", "offload", "few_threads"})
+TEACHING_FLAGS = frozenset({"aggregate", "offload", "few_threads", "verification"})
 """Flagged rows that still teach: how batches, host memory and threads cost time."""
-EXACT_FLAGS = frozenset({"few_threads"})
+EXACT_FLAGS = frozenset({"few_threads", "verification"})
 """Flagged rows that are measured as well as others: only their question is unusual."""
-CROWD_POWER = 0.2
-"""Rows of one source, engine and device count as their number to the power 0.8: they repeat each other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Observation:
 
     `quantity` is decode (a step), prefill (a whole prompt) or request (a whole request, by output token; `before` are
     then its prompt's amounts, and `outputs` its tokens). Rows that stand `apart` (it says why: `offload`, `aggregate`,
-    `under load` …) teach the fit, and their errors are told apart.
+    `under load` …) teach the fit, and their errors are told apart. An `odd` one is impossible, and left out.
     """
 
     id: str
@@ -57,6 +57,10 @@ class Observation:
     apart: str = ""
     before: tuple[Amount, ...] = ()
     outputs: int = 1
+    odd: str = ""
+    traits: Traits | None = None
+    hosted: bool = False
+    tokens_per_s: float = 0.0
 
     @property
     def scored(self) -> bool:
@@ -128,10 +132,10 @@ def observe(rows: Iterable[Measurement]) -> list[Observation]:
         if excluding - TEACHING_FLAGS:
             continue
         try:
-            seen = observe_row(row)
+            seen = [one for one in observe_row(row) if not one.odd]
         except SizerError:
             continue
-        trust = NOISY_WEIGHT if excluding - EXACT_FLAGS else 1.0
+        trust = tuned("noisy_weight") if excluding - EXACT_FLAGS else 1.0
         apart = ", ".join(sorted(excluding))
         found += [replace(one, apart=apart, weight=one.weight * trust) for one in seen] if excluding else seen
     return _weighed(found)
@@ -145,14 +149,19 @@ def observe_row(row: Measurement) -> list[Observation]:
     before = prefill_amounts(prefilling, read, chunks)
     found = []
     if row.decode_tokens_per_s:
-        step_s = max(1, row.batch) / row.decode_tokens_per_s
-        traffic = decode_traffic(decoding.architecture, decoding.stored, decoding.workload)
-        seen = _observation(resolved, decoding, "decode", step_s, decode_amounts(decoding, traffic))
+        step_s = max(1, row.batch) * row.tokens_a_step / row.decode_tokens_per_s
+        traffic = decode_traffic(
+            decoding.architecture, decoding.stored, decoding.workload, tokens_per_sequence=row.tokens_a_step
+        )
+        odd = impossible_decode(decoding, traffic, step_s) if row.metric == "decode" else ""
+        seen = replace(_observation(resolved, decoding, "decode", step_s, decode_amounts(decoding, traffic)), odd=odd)
         if row.metric == "request":
             seen = replace(seen, quantity="request", before=before, outputs=max(1, decoding.workload.output_tokens))
         found.append(seen)
     if row.prefill_tokens_per_s and row.prompt_tokens:
-        found.append(_observation(resolved, prefilling, "prefill", read.tokens / row.prefill_tokens_per_s, before))
+        prompt_s = read.tokens / row.prefill_tokens_per_s
+        seen = _observation(resolved, prefilling, "prefill", prompt_s, before)
+        found.append(replace(seen, odd=impossible_prompt(prefilling, read, prompt_s)))
     return found
 
 
@@ -173,16 +182,19 @@ def _observation(
         amounts=amounts,
         groups=groups(case),
         owners=owners(case),
-        weight=NOISY_WEIGHT if row.flags & NOISY_FLAGS else 1.0,
+        weight=tuned("noisy_weight") if row.flags & NOISY_FLAGS else 1.0,
+        traits=traits(case, amounts),
+        hosted=host_share(case) > 0,
+        tokens_per_s=(row.prefill_tokens_per_s if quantity == "prefill" else row.decode_tokens_per_s) or 0.0,
     )
 
 
 def _weighed(observations: list[Observation]) -> list[Observation]:
-    """The observations with crowds of like rows toned down, and weights of mean 1."""
+    """The observations with weights of mean 1: n rows of one source, engine and device count as a power of n."""
+    power = tuned("crowd_power")
     crowds = Counter((seen.quantity, seen.source, seen.engine, seen.device) for seen in observations)
     weights = [
-        seen.weight * crowds[seen.quantity, seen.source, seen.engine, seen.device] ** -CROWD_POWER
-        for seen in observations
+        seen.weight * crowds[seen.quantity, seen.source, seen.engine, seen.device] ** -power for seen in observations
     ]
     mean = sum(weights) / len(weights) if weights else 1.0
     return [replace(seen, weight=weight / mean) for seen, weight in zip(observations, weights, strict=True)]

@@ -9,16 +9,22 @@ from math import sqrt
 from sizer.answer.estimate import parallelism_of
 from sizer.calibrate.measurements import EXCLUDING_FLAGS, Measurement
 from sizer.calibrate.observations import placed
+from sizer.calibrate.plausible import impossible_decode, impossible_prompt
 from sizer.calibrate.rows import Resolved, resolve_measurement
 from sizer.engine.memory_rules import engine_memory
 from sizer.errors import SizerError
 from sizer.memory.placement import counted_bytes, place
 from sizer.memory.shares import Case
 from sizer.speed.law import constants
-from sizer.speed.predict import decode_of, prefill_of
+from sizer.speed.predict import decode_of, prefill_of, replicas
 from sizer.speed.records import Decode, Prefill
+from sizer.speed.terms import prompt_traffic
+from sizer.speed.traffic import decode_traffic
 from sizer.units import GIB
 from sizer.workload import Split
+
+SCORED_FLAGS = frozenset({"aggregate", "verification"})
+"""Flagged rows that are predicted as they are: so many sequences, or so many tokens of one, a step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,28 +67,49 @@ class PredictedRow:
 
 
 def predict_rows(rows: Iterable[Measurement], *, with_flagged: bool = False) -> Iterator[PredictedRow]:
-    """Each row predicted, in order. Rows with an excluding flag are skipped unless `with_flagged`."""
+    """Each row predicted, in order.
+
+    Rows with an excluding flag, and those that no physics allows, are skipped unless `with_flagged`.
+    """
     for row in rows:
-        excluding = sorted(row.flags & EXCLUDING_FLAGS)
+        excluding = sorted(row.flags & EXCLUDING_FLAGS - SCORED_FLAGS)
         if excluding and not with_flagged:
             yield PredictedRow(row, None, (), f"flagged {', '.join(excluding)}")
             continue
         try:
             resolved = resolve_measurement(row)
-            yield PredictedRow(row, resolved, _predictions(resolved))
+            odd = "" if with_flagged else _odd(resolved)
+            yield PredictedRow(row, resolved, () if odd else _predictions(resolved), odd)
         except SizerError as error:
             yield PredictedRow(row, None, (), error.message)
         except (ValueError, ArithmeticError) as error:
             yield PredictedRow(row, None, (), f"its figures contradict each other: {error}")
 
 
+def _odd(resolved: Resolved) -> str:
+    """Why no device of its specification measured this row; empty where one may have."""
+    row = resolved.measurement
+    decoding, prefilling = placed(resolved)
+    if row.decode_tokens_per_s and row.metric == "decode":
+        traffic = decode_traffic(
+            decoding.architecture, decoding.stored, decoding.workload, tokens_per_sequence=row.tokens_a_step
+        )
+        step_s = row.batch * row.tokens_a_step / row.decode_tokens_per_s
+        if odd := impossible_decode(decoding, traffic, step_s):
+            return odd
+    if row.prefill_tokens_per_s and row.prompt_tokens:
+        read, _ = prompt_traffic(prefilling, resolved.prefill_depth_tokens)
+        return impossible_prompt(prefilling, read, read.tokens / row.prefill_tokens_per_s)
+    return ""
+
+
 def _predictions(resolved: Resolved) -> tuple[Prediction, ...]:
     row = resolved.measurement
     decoding, prefilling = placed(resolved)
     fitted = constants()
-    decode = decode_of(decoding, fitted)[0]
+    decode = decode_of(decoding, fitted, row.tokens_a_step)[0]
     prefill = prefill_of(prefilling, fitted, resolved.prefill_depth_tokens)[0]
-    together = decoding.workload.batch_size
+    together = decoding.workload.batch_size * row.tokens_a_step * replicas(decoding)
     low, high = ((bound or 0.0) * together for bound in (decode.low_tokens_per_s, decode.high_tokens_per_s))
     rate = decode.tokens_per_s * together
     if row.metric == "request":

@@ -14,12 +14,11 @@ from sizer.engine.precisions import store_for
 from sizer.errors import InvalidInputFile, SizerError, UnknownModel, UnknownPrecision
 from sizer.model.architecture import Architecture, Basis, Module, Role, Tensor
 from sizer.model.stored import Stored
+from sizer.tuning import tuned
 from sizer.units import GIB
 from sizer.workload import Split, Workload
 
 DEFAULT_OUTPUT_TOKENS = 128
-SHARED_SHARE_OF_ACTIVE = 0.3
-"""Of a mixture's active parameters, the share outside routed experts, where only its name is known."""
 LUMP_EXPERTS = 1000
 
 
@@ -81,7 +80,9 @@ def workloads(row: Measurement) -> tuple[Workload, Workload]:
     start = prompt if row.metric == "request" or row.context_tokens is None else row.context_tokens
     named = row.parallelism not in {"", "offload", "unstated"}
     split = Split.parse(row.parallelism) if named else None
-    decoding = Workload(start, output, start + output, row.batch, parallelism=split, threads=row.threads)
+    copies = row.device_count if split is Split.DATA else 1  # each serves its share of the sequences
+    batch = max(1, -(-row.batch // copies))
+    decoding = Workload(start, output, start + output, batch, parallelism=split, threads=row.threads)
     prompt = max(1, prompt)
     return decoding, replace(decoding, prompt_tokens=prompt, context_tokens=prompt + output, threads=None)
 
@@ -127,7 +128,7 @@ def lump_architecture(model: str, total_params: float, active_params: float) -> 
         raise UnknownModel(f"{model!r} has {total_params:g} parameters, of which {active_params:g} active.")
     tensors = [Tensor("weights", (round(total_params),), Role.OTHER, Module.LINEAR)]
     if active_params < total_params:
-        shared = SHARED_SHARE_OF_ACTIVE * active_params
+        shared = tuned("shared_share_of_active") * active_params
         stack = (total_params - shared) / LUMP_EXPERTS
         active = max(1, round((active_params - shared) / stack))
         experts = Tensor(

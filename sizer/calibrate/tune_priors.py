@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from math import sqrt
 from typing import Any
 
-from sizer.calibrate.fit_constants import HUBER_BOUND, RESIDUAL_SPREADS, Fitter, Parameter
+from sizer.calibrate.fit_constants import Fitter, Parameter, residual_spread
 from sizer.calibrate.terms import TermPrior
 
 NARROWEST, WIDEST = 0.01, 2.5
@@ -23,8 +23,8 @@ def refined(fitter: Fitter, theta: Any, priors: Mapping[str, TermPrior]) -> dict
     times = fitter.design.times(theta)
     jacobian = fitter.design.jacobian(*times)
     residual = np.abs(np.log(times[3]) - fitter.measured)
-    weights = fitter.weights * np.minimum(1, HUBER_BOUND / np.maximum(residual, 1e-9))
-    curvature = (jacobian.multiply(jacobian).T @ weights) / RESIDUAL_SPREADS[fitter.rows[0].quantity] ** 2
+    weights = fitter.weights * np.minimum(1, fitter.bound / np.maximum(residual, 1e-9))
+    curvature = (jacobian.multiply(jacobian).T @ weights) / residual_spread(fitter.rows[0].quantity) ** 2
     squares: dict[tuple[str, str], list[float]] = defaultdict(list)
     for parameter, at in fitter.design.index.items():
         if parameter.name:

@@ -23,6 +23,7 @@ COMMANDS = {
     "check": "Will this engine command start, what it takes, and which flag to change.",
     "web": "The same answers on a page, from this machine or as a static site.",
     "mcp": "The same answers as tools, over the Model Context Protocol.",
+    "measured": "The measured rows nearest to a model, device, precision and engine.",
     "bench": "Load a model, generate, and print measured beside predicted.",
     "chat": "Chat in the terminal at the recommended precision.",
     "probe": "What this machine is, and its measured memory bandwidth.",

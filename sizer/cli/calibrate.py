@@ -16,10 +16,11 @@ from sizer.errors import UsageError
     "--serving", type=click.Path(path_type=Path), metavar="FILE", help="Rows under load, as data/serving.csv."
 )
 @click.option("--output", "-o", type=click.Path(path_type=Path), metavar="FILE", help="Write the constants there.")
+@click.option("--nearby", type=click.Path(path_type=Path), metavar="FILE", help="Write what each row says there.")
 @click.option(
     "--report", type=click.Path(path_type=Path), metavar="FILE", help="Write the held-out errors as Markdown."
 )
-def command(file: Path, serving: Path | None, output: Path | None, report: Path | None) -> None:
+def command(file: Path, serving: Path | None, output: Path | None, nearby: Path | None, report: Path | None) -> None:
     """Fit the engine constants to FILE and print the errors on rows that were held out.
 
     Each row is predicted by constants that never saw its device, its model or its source. The same file
@@ -48,6 +49,8 @@ def command(file: Path, serving: Path | None, output: Path | None, report: Path 
     found = calibrate(read_measurements(file), read_serving(serving) if serving else ())
     if output is not None:
         output.write_text(constants_text(found.document), encoding="utf-8")
+    if nearby is not None:
+        nearby.write_text(found.nearby, encoding="utf-8")
     if report is not None:
         report.write_text(accuracy_markdown(found), encoding="utf-8")
     echo(accuracy_text(found))

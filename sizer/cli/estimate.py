@@ -32,7 +32,7 @@ PLOT_KINDS = ("memory", "speed", "batch", "roofline", "frontier")
 @device_options
 @workload_options
 @output_options
-@click.option("--draft", metavar="MODEL", help="A draft model for speculative decoding.")
+@click.option("--draft", metavar="MODEL", help="A draft model, or mtp, eagle, dflash, medusa, ngram.")
 @click.option("--draft-tokens", type=click.IntRange(1, 64), default=4, show_default=True, help="Drafted a step.")
 @click.option("--acceptance", type=PROBABILITY, metavar="P", help="Of each drafted token.  [default: 0.7]")
 @click.option("--explain", is_flag=True, help="Write out the arithmetic, number by number.")
@@ -85,15 +85,18 @@ def work_asked(options: dict[str, Any]) -> WorkAsked:
 
 
 def drafting_asked(options: dict[str, Any], offline: bool) -> Drafting | None:
-    """The draft model and how it is used, where one is asked for."""
+    """The drafter and how it is used, where one is asked for: a model, or a method by its name."""
     if options["draft"] is None:
         return None
     from sizer.advise.draft import USUAL_ACCEPTANCE
     from sizer.answer.estimate import Drafting
     from sizer.model.read.resolve import resolve
+    from sizer.speed.speculative import draft_methods
 
+    method = draft_methods().get(options["draft"].strip().lower())
+    drafter = method or resolve(options["draft"], offline=offline).architecture
     acceptance = USUAL_ACCEPTANCE if options["acceptance"] is None else options["acceptance"]
-    return Drafting(resolve(options["draft"], offline=offline).architecture, options["draft_tokens"], acceptance)
+    return Drafting(drafter, options["draft_tokens"], acceptance)
 
 
 def devices_asked(options: dict[str, Any]) -> DeviceAsked:

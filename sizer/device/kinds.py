@@ -8,7 +8,8 @@ from sizer.device.records import Device, is_cpu
 def memory_class(device: Device) -> str:
     """hbm, gddr, a chip's shared memory, or a CPU's: `dimm`, or `lpddr`, which is wide for the GPU beside the cores.
 
-    Bandwidth tells it where the table does not name the type. A CPU whose bandwidth was measured is a class of its own:
+    The table names the type of every card; one that a user describes by its figures is of no class (`unnamed`), and has
+    the constants that all share. A CPU whose bandwidth was measured is a class of its own:
     engines reach most of what a triad does, and less of what a specification says.
     """
     if is_cpu(device) and device.bandwidth_basis == "measured":
@@ -19,7 +20,7 @@ def memory_class(device: Device) -> str:
         return "shared"
     if device.memory_type:
         return "hbm" if "HBM" in device.memory_type.upper() else "gddr"
-    return "hbm" if (device.bandwidth_bytes_per_s or 0) > 1.3e12 else "gddr"
+    return "unnamed"
 
 
 def device_family(device: Device) -> str:

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from math import exp, log
+from statistics import median
 
 from sizer.calibrate.calibration import COMMAND, Calibration
+from sizer.calibrate.drafts import Round, held_out_gains
 from sizer.calibrate.heldout import Residual, errors
 from sizer.calibrate.intervals import held_in_bounds
 from sizer.report.layout import Lay, cells_of, markdown_table, text_table
 
 FEWEST_ROWS = 10
+WORST = 20
+Member = tuple[Residual, tuple[bool, float]]
+"""A residual, whether its interval holds it, and how wide that is: high over low."""
 
 _GROUPINGS: Mapping[str, Callable[[Residual], str]] = {
     "engine": lambda one: one.row.engine,
@@ -21,11 +27,12 @@ _GROUPINGS: Mapping[str, Callable[[Residual], str]] = {
 
 _HEAD = """# How right the speeds are
 
-Written by `{command} --report docs/accuracy.md`; do not edit.
+Written by `{command}`; do not edit.
 
 Every row below was predicted by constants that were fitted without it: without any row of its device, of its model,
-or of its source. An error is |predicted / measured - 1|; bias is the median of the signed error; the last column is
-the share of rows inside the 90 % interval, whose width comes from held-out rows of other devices, models or sources.
+or of its source. An error is |predicted / measured - 1|; bias is the median of the signed error; the last two columns
+are the share of rows inside the 90 % interval, which held-out rows of other devices, models or sources set, and the
+median width of these intervals (high over low).
 
 The spreads that the fit shrinks by (`data/fit_priors.csv`) and the law's exponent were chosen with all rows in view.
 
@@ -42,9 +49,50 @@ def accuracy_text(found: Calibration) -> str:
     return "\n\n".join(_tables(found, text_table))
 
 
-def accuracy_markdown(found: Calibration) -> str:
+def accuracy_markdown(found: Calibration, drafted: Sequence[Round] = ()) -> str:
     """The page docs/accuracy.md."""
-    return "\n\n".join([_HEAD.format(command=COMMAND), *_tables(found, markdown_table, "#")]) + "\n"
+    parts = [_HEAD.format(command=COMMAND), *_tables(found, markdown_table, "#"), *_gains(drafted), *_worst(found)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _gains(drafted: Sequence[Round]) -> list[str]:
+    """Gains of drafts told from the rounds of other sources, by engine and kind of model and by method."""
+    groups: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    for one, told in held_out_gains(drafted):
+        for name in ("all", f"{one.runtime}, {one.kind}", one.method):
+            groups[name].append((one.speedup, told))
+    rows = [_gain_row(name, pairs) for name, pairs in sorted(groups.items(), key=lambda item: -len(item[1]))]
+    return [f"## Gains of drafts, one source left out\n\n{cells_of(rows, markdown_table)}"] if rows else []
+
+
+def _gain_row(name: str, pairs: Sequence[tuple[float, float]]) -> dict[str, str]:
+    seen = errors([log(measured / told) for measured, told in pairs])
+    return {
+        "": name,
+        "n": str(seen.n),
+        "median gain": f"{median([measured for measured, _ in pairs]):.2f}",
+        "median error": f"{seen.median_ape:.1%}",
+        "p90 error": f"{seen.p90_ape:.1%}",
+        "bias": f"{seen.bias:+.1%}",
+    }
+
+
+def _worst(found: Calibration) -> list[str]:
+    """The rows of decode that lie farthest from what the rows of other models say, with what is known of them."""
+    residuals = sorted(found.residuals["decode"]["model"], key=lambda one: -abs(one.log_ratio))[:WORST]
+    rows = [
+        {
+            "row": one.row.id,
+            "engine": one.row.engine,
+            "device": one.row.device,
+            "model": one.row.model.rpartition("/")[2],
+            "kernel": one.row.groups["kernel"].partition(": ")[2],
+            "predicted / measured": f"{exp(-one.log_ratio):.2f}",
+            "rows near": str(one.near),
+        }
+        for one in residuals
+    ]
+    return [f"## The rows of decode that are missed most, one model left out\n\n{cells_of(rows, markdown_table)}"]
 
 
 def _tables(found: Calibration, lay: Lay, heading: str = "") -> list[str]:
@@ -59,7 +107,7 @@ def _tables(found: Calibration, lay: Lay, heading: str = "") -> list[str]:
         parts.append(f"{mark}{quantity.capitalize()}\n\n{cells_of(rows, lay)}")
         for scheme, residuals in schemes.items():
             for title, key in _GROUPINGS.items():
-                groups: dict[str, list[tuple[Residual, bool]]] = defaultdict(list)
+                groups: dict[str, list[Member]] = defaultdict(list)
                 for one, held in zip(residuals, inside[scheme], strict=True):
                     groups[key(one)].append((one, held))
                 rows = [
@@ -80,19 +128,19 @@ def _apart(schemes: Mapping[str, Sequence[Residual]]) -> list[dict[str, str]]:
     """A row for each kind of rows and each scheme: the errors alone, as these rows have no interval."""
     rows = []
     for scheme, residuals in schemes.items():
-        kinds: dict[str, list[tuple[Residual, bool]]] = defaultdict(list)
+        kinds: dict[str, list[Member]] = defaultdict(list)
         for one in residuals:
-            kinds[one.row.apart].append((one, True))
+            kinds[one.row.apart].append((one, (True, 1.0)))
         for kind, members in sorted(kinds.items()):
             if len(members) >= FEWEST_ROWS:
                 row = _row(f"{kind}, one {scheme} left out", members)
-                rows.append({name: text for name, text in row.items() if name != "in interval"})
+                rows.append({name: text for name, text in row.items() if name not in {"in interval", "width"}})
     return rows
 
 
-def _row(name: str, residuals: Sequence[tuple[Residual, bool]]) -> dict[str, str]:
+def _row(name: str, residuals: Sequence[Member]) -> dict[str, str]:
     seen = errors([one.log_ratio for one, _ in residuals])
-    inside = sum(held for _, held in residuals)
+    inside = sum(held for _, (held, _) in residuals)
     return {
         "": name,
         "n": str(seen.n),
@@ -100,4 +148,5 @@ def _row(name: str, residuals: Sequence[tuple[Residual, bool]]) -> dict[str, str
         "p90 error": f"{seen.p90_ape:.1%}",
         "bias": f"{seen.bias:+.1%}",
         "in interval": f"{inside / max(1, seen.n):.1%}",
+        "width": f"{median([width for _, (_, width) in residuals]):.2f}",
     }

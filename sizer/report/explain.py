@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from math import exp
 
 from sizer.answer.records import Estimate
 from sizer.memory.records import Part
 from sizer.model.architecture import Mixer
 from sizer.report.table import device_line, fits_text, model_line, rate_text
-from sizer.speed.records import Speed, StageTime
+from sizer.speed.records import Correction, Speed, StageTime
 from sizer.units import format_bandwidth, format_gib, format_rate, format_seconds
 
 
@@ -118,6 +119,7 @@ def _speed(estimate: Estimate) -> list[str]:
             f"  {decode.bytes_per_token:,} B at {format_bandwidth(bandwidth)} would take {format_seconds(floor_s)}"
         )
     lines += _stage_lines(speed.decode_stages)
+    lines += _nearby_lines(decode.nearby)
     lines += _prefill_lines(speed)
     return lines
 
@@ -127,11 +129,21 @@ def _prefill_lines(speed: Speed) -> list[str]:
     rate = rate_text(prefill.tokens_per_s, prefill.low_tokens_per_s, prefill.high_tokens_per_s)
     lines = [f"Prefill: {rate} tokens/s, first token after {format_seconds(prefill.ttft_s)}, bound by {prefill.bound}"]
     lines += _stage_lines(speed.prefill_stages)
+    lines += _nearby_lines(prefill.nearby)
     lines.append(
         f"Request: {format_seconds(request.latency_s)}, {format_rate(request.tokens_per_s)} tokens/s with the prompt, "
         f"{format_rate(request.throughput_tokens_per_s)} tokens/s of all sequences"
     )
     return lines
+
+
+def _nearby_lines(said: Correction) -> list[str]:
+    """What measured rows of the engine on the device say beyond the law; the stages above are scaled by it."""
+    if not said.rows:
+        return []
+    change = exp(said.log_factor) - 1
+    way = "faster" if change >= 0 else "slower"
+    return [f"  rows like this one run {abs(change):.1%} {way} than the law: n = {said.rows}"]
 
 
 def _stage_lines(stages: tuple[StageTime, ...]) -> list[str]:

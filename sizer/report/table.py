@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from sizer.answer.measured import MeasuredRow, measured_rows
 from sizer.answer.records import Estimate
 from sizer.memory.placement import LONGEST_CONTEXT_TOKENS
 from sizer.memory.records import Placement
 from sizer.report.layout import Lay, text_table
 from sizer.units import format_bandwidth, format_count, format_gib, format_rate, format_seconds, format_tokens
 
+LEAST_DEPTH = 2048
+MEASURED = "\u2713"
 HEADERS = ("precision", "engine", "weights", "total", "fits", "max ctx", "decode tok/s", "TTFT")
 
 
@@ -119,10 +122,48 @@ def render(estimates: Sequence[Estimate], lay: Lay = text_table) -> str:
     gains = [_gain(item) for item in estimates if item.speculation is not None]
     if gains:
         lines += ["", *gains]
+    lines += _beside(estimates)
     notes = list(dict.fromkeys(note for item in estimates for note in item.assumptions))
     if notes:
         lines += ["", *(f"- {note}" for note in notes)]
     return "\n".join(lines)
+
+
+def _beside(estimates: Sequence[Estimate]) -> list[str]:
+    """What stands below the table: speeds with an empty and a full cache, and the nearest measured rows."""
+    depths = [text for item in estimates if (text := _depth_text(item))]
+    measured = [text for item in estimates if (text := _measured_text(item))]
+    return [*([""] if depths else []), *depths, *([""] if measured else []), *measured]
+
+
+def _depth_text(estimate: Estimate) -> str:
+    """`q4_k_m: 145 -> 98 tok/s at 32k` where a full cache slows decoding."""
+    depth = estimate.speed.decode.depth if estimate.speed else None
+    if depth is None:
+        return ""
+    empty, full = format_rate(depth.empty_tokens_per_s), format_rate(depth.full_tokens_per_s)
+    return f"{estimate.precision}: {empty} -> {full} tok/s at {format_tokens(depth.full_context_tokens)}"
+
+
+def _measured_text(estimate: Estimate) -> str:
+    """`q4_k_m measured: 132 tok/s (llama.cpp b4567, 2026-03, github.com/...)`, the nearest row's."""
+    rows = measured_rows(estimate, "decode", 1) if estimate.speed else ()
+    if not rows or "precision" not in rows[0].same:
+        return ""
+    return f"{MEASURED} {estimate.precision}: {measured_text(rows[0])}"
+
+
+def measured_text(row: MeasuredRow) -> str:
+    """A measured row in a few words: its speed, engine, version, date and source, and where it differs."""
+    others = {"precision": row.precision, "device": row.device, "engine": row.engine}
+    apart = [others[name] for name in ("precision", "device") if name not in row.same]
+    source = row.source.removeprefix("https://").split("/blob/")[0][:60]
+    how = ", ".join(
+        text for text in (f"{row.engine} {row.engine_version}".strip(), *apart, row.date[:7], source) if text
+    )
+    tokens = row.context_tokens or 0
+    depth = f" at {format_tokens(tokens)}" if tokens >= LEAST_DEPTH else ""
+    return f"{format_rate(row.tokens_per_s)} tok/s{depth} measured ({how})"
 
 
 def _gain(estimate: Estimate) -> str:

@@ -41,6 +41,10 @@ MULTIPLIED_AS = {
 """Formats of the products by the kernel of the weights; other weights are multiplied in 16 bits."""
 
 
+RATES_OF_OTHERS = frozenset({"many", "cache_copies", "prefill_cache"})
+"""Terms of memory that count bytes again that another term has counted: any share of them may be what is added."""
+
+
 class Curve:
     """A piecewise linear function of one count through known points, continued in a straight line."""
 
@@ -236,10 +240,11 @@ def weight_floors(case: SpeedCase, curves: Mapping[str, TermCurves]) -> dict[str
     peak = _format_flops_per_s(one) * REACHED_PEAK
     prompt, decode = prompt_peak_flops_per_s(one) / peak, peak_flops_per_s(one) / peak
     floors = {MEMORY: 1 / REACHED_BANDWIDTH}
-    return {
+    least = {
         name: floors.get(term.part, 0.0) if term.part != COMPUTE else prompt if name.startswith("prefill") else decode
         for name, term in curves.items()
     }
+    return {**least, **dict.fromkeys(RATES_OF_OTHERS & set(least), 0.0)}
 
 
 def _format_flops_per_s(case: SpeedCase) -> float:

@@ -11,15 +11,15 @@ from sizer.device.chip_parts import UNIFIED_KINDS, cpu_part
 from sizer.device.kinds import device_family, generation, memory_class
 from sizer.device.records import Device, Target, is_cpu
 from sizer.engine.engines import Engine, find_engine
+from sizer.engine.releases import rule_in_force, rules
 from sizer.memory.records import Placement
 from sizer.model.architecture import Architecture
 from sizer.model.stored import Stored
+from sizer.tuning import tuned
 from sizer.workload import Workload
 
-REFERENCE_FLOPS_PER_BYTE, PEAK_POWER = 100.0, 0.7
-CORE_FLOPS_PER_S = 1e11
-"""A CPU core's nominal peak: 3 GHz times 32 fp32 FLOPs a cycle (two 256-bit fused multiply-adds)."""
-CPU_REFERENCE_BYTES_PER_S, CPU_BANDWIDTH_POWER = 6e10, 0.8
+DOUBLE = "-dq"
+"""Scales that are quantized too: the kernel is that of plain ones, and unpacks them first."""
 USUAL_CORES, USUAL_BANDWIDTH_BYTES_PER_S = 8, 8e10
 FIRST_YEAR, LATEST_YEAR = 2023, 2026
 
@@ -81,7 +81,7 @@ def precision_class(name: str) -> tuple[str, str]:
     """A precision's kernel (`q4_k` of `ud-q4_k_xl`, `exl3` of `exl3-4.25bpw`) and its wider class (`4bit`, `low` …)."""
     kernel = re.sub(r"_(xxs|xs|s|m|l|xl|p|moe)$", "", name.removeprefix("ud-"))
     kernel = re.sub(r"-g\d+$", "", kernel)
-    kernel = {"fp16": "half", "bf16": "half", "q8_k": "q8_0"}.get(kernel, kernel)
+    kernel = {"fp16": "half", "bf16": "half", "q8_k": "q8_0"}.get(kernel, kernel).removesuffix(DOUBLE)
     if kernel in {"half", "fp32"}:
         return kernel, "float"
     trellis = re.match(r"exl\d", kernel)
@@ -119,11 +119,26 @@ def groups(case: SpeedCase) -> dict[str, str]:
         "engine device": f"{engine} {case.backend} {device.key}",
         "era": f"{runtime} {min(max(built, FIRST_YEAR), LATEST_YEAR)}",
         "link": _link(case),
+        "split": f"{runtime} {_split(case)}",
+        "graphs": f"{runtime} {'graphs' if in_graphs(case) else 'eager'}",
     }
     release = _release(case.engine_version)
     if release:
         found["version"] = f"{engine} {release}"
     return {level: f"{level}: {group}" for level, group in found.items()}
+
+
+def in_graphs(case: SpeedCase) -> bool:
+    """Whether a step is replayed from a captured graph, as `data/graph_capture.csv` tells of a release and a depth.
+
+    Where no row tells of a runtime, its one way of running is all there is: called graphs.
+    """
+    rows = rules("graph_capture.csv", "runtime").get(case.engine.runtime)
+    if not rows:
+        return True
+    version = case.engine_version if case.engine.name == case.engine.runtime else ""
+    rule = rule_in_force(rows, version, f"{case.year}-12-31" if case.year else "")
+    return not rule["longest_context"] or case.workload.context_tokens <= int(rule["longest_context"])
 
 
 def owners(case: SpeedCase) -> tuple[str, ...]:
@@ -143,6 +158,14 @@ def _link(case: SpeedCase) -> str:
     return "nvlink" if (case.device.interconnect_bytes_per_s or 0) > 1e11 else "pcie"
 
 
+def _split(case: SpeedCase) -> str:
+    count = len(case.devices)
+    if count == 1:
+        return "one device"
+    split = case.engine.split(case.workload.parallelism)
+    return f"{split.value if split else 'split'} over {'2' if count == 2 else '3 or more'}"
+
+
 def nominal_flops_per_s(device: Device, accumulates: str = "fp32") -> float:
     """An accelerator's nominal dense peak: 16-bit, else twice the 32-bit, else what the bandwidth lets expect."""
     peaks = device.peak_flops_per_s
@@ -159,33 +182,35 @@ def peak_doubt(device: Device) -> tuple[float, float]:
     """How much slower and faster (as logarithms) a prompt may be read where an accelerator's peak is not known."""
     if is_cpu(device) or device.peak_flops_per_s:
         return 0.0, 0.0
-    return -PEAK_POWER * log(UNTOLD_PEAK[0]), PEAK_POWER * log(UNTOLD_PEAK[1])
+    power = tuned("peak_power")
+    return -power * log(UNTOLD_PEAK[0]), power * log(UNTOLD_PEAK[1])
 
 
 def prompt_flops_per_s(device: Device, accumulates: str = "fp32") -> float:
     """What a prompt's arithmetic is relative to: the geometric mean of the peak (0.7) and what memory feeds (0.3).
 
-    The more a peak outruns the memory that feeds it, the less of it engines reach: of the weights 0.55, 0.7, 0.85
-    and 1, 0.7 has the lowest held-out error for prompts. A decode step's error is lowest with the peak alone.
+    The more a peak outruns the memory that feeds it, the less of it engines reach (`peak_power` of data/tuning.csv).
+    A decode step's error is lowest with the peak alone.
     """
-    return float(nominal_flops_per_s(device, accumulates) ** PEAK_POWER * _fed_flops_per_s(device) ** (1 - PEAK_POWER))
+    power = tuned("peak_power")
+    return float(nominal_flops_per_s(device, accumulates) ** power * _fed_flops_per_s(device) ** (1 - power))
 
 
 def _fed_flops_per_s(device: Device) -> float:
-    return (device.bandwidth_bytes_per_s or 5e10) * REFERENCE_FLOPS_PER_BYTE
+    return (device.bandwidth_bytes_per_s or 5e10) * tuned("fed_flops_per_byte")
 
 
 def reachable_bytes_per_s(device: Device) -> float | None:
     """The bandwidth that a step's memory traffic is relative to: the nominal one, less of it on wide CPUs.
 
-    The more bandwidth a CPU's specification tells, the less of it its cores and their fabric reach: it counts to the
-    power 0.8, equal at 60 GB/s. Of the powers 1, 0.9, 0.8 and 0.65, 0.9 and 0.8 have the lowest held-out error, and 0.8
-    the lowest 90th percentile on CPUs. A measured bandwidth counts whole.
+    The more bandwidth a CPU's specification tells, the less of it its cores and their fabric reach: it counts to a
+    power, equal at 60 GB/s (`cpu_bandwidth_power` of data/tuning.csv). A measured bandwidth counts whole.
     """
     nominal = device.bandwidth_bytes_per_s
     if not nominal or not is_cpu(device) or device.bandwidth_basis == "measured":
         return nominal
-    return float(nominal**CPU_BANDWIDTH_POWER * CPU_REFERENCE_BYTES_PER_S ** (1 - CPU_BANDWIDTH_POWER))
+    power = tuned("cpu_bandwidth_power")
+    return float(nominal**power * tuned("cpu_reference_bytes_per_s") ** (1 - power))
 
 
 def cpu_flops_per_s(device: Device, threads: int | None = None) -> float:
@@ -197,5 +222,5 @@ def cpu_flops_per_s(device: Device, threads: int | None = None) -> float:
     bandwidth = device.bandwidth_bytes_per_s or USUAL_BANDWIDTH_BYTES_PER_S
     usual = max(1.0, USUAL_CORES * (bandwidth / USUAL_BANDWIDTH_BYTES_PER_S) ** 0.5)
     cores = device.cores or max(usual, threads or 0)
-    whole = device.peak_flops_per_s.get("fp32") or cores * CORE_FLOPS_PER_S
+    whole = device.peak_flops_per_s.get("fp32") or cores * tuned("core_flops_per_s")
     return whole * min(threads or cores, cores) / cores

@@ -10,6 +10,7 @@ from sizer.model.architecture import Architecture, MlpKind, Module, Role, Tensor
 from sizer.speed.case import SpeedCase
 from sizer.speed.law import LAUNCH, OVERHEAD, Amount
 from sizer.speed.traffic import distinct_experts
+from sizer.tuning import tuned
 
 LAYER_S, LAUNCH_S = 1e-4, 1e-5
 LLAMA_LAYER = {"base": 1, "linear": 7, "rms_norm": 2}
@@ -20,13 +21,13 @@ _MULTIPLYING = frozenset({Module.LINEAR, Module.LINEAR_SUBCLASS, Module.CONV1D})
 def layer_count(architecture: Architecture) -> float:
     """Decoder layers; for a model known by its name alone, those that models of its size usually have.
 
-    The guess is 32 layers at 7 B, growing with the 0.36th power of the parameters (24 at 0.5 B to 80 at 70 B), of the
+    The guess is 32 layers at 7 B, growing with a power of the parameters (24 at 0.5 B to 80 at 70 B), of the
     geometric mean of total and active parameters for a mixture of experts.
     """
     if architecture.layers:
         return float(architecture.num_layers * architecture.passes)
     size: float = (architecture.total_params * architecture.active_params) ** 0.5
-    layers: float = 32 * (size / 7e9) ** 0.36
+    layers: float = 32 * (size / 7e9) ** tuned("layers_power")
     return min(128.0, max(8.0, layers))
 
 

@@ -19,6 +19,7 @@ from functools import cache
 from math import exp
 from typing import Any, NamedTuple
 
+from sizer.speed.widths import Width
 from sizer.tables import read_json
 
 ROOFLINE_POWER = 2.0
@@ -28,11 +29,19 @@ CONSTANTS_FILE = "constants.json"
 
 
 class Amount(NamedTuple):
-    """One term of a step: its name, which part of the step it belongs to, and its nominal seconds."""
+    """One term of a step: its name, which part of the step it belongs to, and its nominal seconds.
+
+    `least_s` is what physics leaves it at the least: the bytes at the nominal rate of their memory or link.
+    """
 
     term: str
     part: str
     nominal_s: float
+    least_s: float = 0.0
+
+    def weighed_s(self, factor: float) -> float:
+        """Seconds with a fitted factor; a term that was never fitted (factor 0) is not counted."""
+        return max(self.nominal_s * factor, self.least_s) if factor else 0.0
 
 
 class Term(NamedTuple):
@@ -46,14 +55,13 @@ class Term(NamedTuple):
 class Constants(NamedTuple):
     """All fitted constants: terms by name, how many fitted rows each group has, and held-out spreads.
 
-    `spreads` are by quantity and evidence level: the logarithms of measured over predicted speed of rows that were held
-    out, as low and high bounds of the middle 90 %; `stretches`, by quantity and engine, how many times these must be
-    wider to hold 90 % of the engine's rows where other rows set them.
+    `widths` are by quantity how far held-out rows lie from their predictions (`widths`); `stretches`, by quantity and
+    engine, how many times these must be wider to hold 90 % of the engine's rows where other rows set them.
     """
 
     terms: Mapping[str, Term]
     counts: Mapping[str, int]
-    spreads: Mapping[str, Mapping[str, tuple[float, float]]]
+    widths: Mapping[str, Width]
     stretches: Mapping[str, Mapping[str, float]]
 
     def factor(self, name: str, groups: Iterable[str], owners: Sequence[str] = ()) -> float:
@@ -85,14 +93,15 @@ def constants_of(document: Mapping[str, Any]) -> Constants:
         name: Term(term["base"], {row[0]: row[1] for row in term["effects"]}, term.get("parent", ""))
         for name, term in document["terms"].items()
     }
-    spreads = {
-        quantity: {level: (low, high) for level, low, high, _ in rows} for quantity, rows in document["spreads"].items()
+    widths = {
+        quantity: Width(row["base"], dict(row["effects"]), row["low"], row["high"])
+        for quantity, row in document["widths"].items()
     }
     stretches = {
         quantity: {engine: stretch for engine, (stretch, _) in rows.items()}
         for quantity, rows in document["stretches"].items()
     }
-    return Constants(terms, document["counts"], spreads, stretches)
+    return Constants(terms, document["counts"], widths, stretches)
 
 
 def combine(parts: Mapping[str, float]) -> float:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import exp, hypot
 
 from sizer.device.kinds import device_family
-from sizer.device.records import Device, Target
+from sizer.device.records import Target
 from sizer.memory.records import Placement
 from sizer.model.architecture import Architecture, Basis
 from sizer.model.stored import Stored
-from sizer.speed.case import SpeedCase, groups, owners, peak_doubt, reachable_bytes_per_s, speed_case
+from sizer.speed.case import SpeedCase, groups, owners, peak_doubt, precision_class, speed_case
 from sizer.speed.law import (
     COMPUTE,
     LAUNCH,
@@ -24,13 +24,17 @@ from sizer.speed.law import (
     constants,
     parts_of,
 )
-from sizer.speed.records import Decode, Prefill, Request, Speed, StageTime
-from sizer.speed.terms import decode_amounts, parallelism, prefill_amounts, prompt_traffic
+from sizer.speed.nearby import correction, rows_of, traits
+from sizer.speed.records import NONE, Correction, Decode, Depth, Prefill, Request, Speed, StageTime
+from sizer.speed.terms import decode_amounts, host_share, parallelism, prefill_amounts, prompt_traffic
 from sizer.speed.traffic import Traffic, decode_traffic
+from sizer.speed.widths import Asked
 from sizer.workload import Split, Workload
 
 LINK_TERMS = frozenset({"ranks", "rows", "moved", "hops", "prefill_ranks", "prefill_moved", "prefill_host"})
 OTHER_ENGINES = "other engines"
+TOLD_SHARE = 0.03
+"""An empty and a full cache are told apart where their speeds differ by more."""
 EVIDENCE_LEVELS = ("engine device", "backend generation", "backend family", "backend", "engine", "none")
 
 
@@ -58,7 +62,7 @@ class Timed:
 def timed(amounts: Sequence[Amount], case: SpeedCase, fitted: Constants) -> Timed:
     """The time of a step out of its amounts."""
     names, own = tuple(groups(case).values()), owners(case)
-    terms = tuple((amount, amount.nominal_s * fitted.factor(amount.term, names, own)) for amount in amounts)
+    terms = tuple((amount, amount.weighed_s(fitted.factor(amount.term, names, own))) for amount in amounts)
     return Timed(combine(parts_of(terms)), terms)
 
 
@@ -93,8 +97,10 @@ def predict(
     )
     fitted = fitted or constants()
     decode, decode_stages = decode_of(case, fitted)
+    decode = decode._replace(depth=depth_of(case, decode, fitted))
     prefill, prefill_stages = prefill_of(case, fitted)
-    return Speed(decode, prefill, _request(case, decode, prefill), decode_stages, prefill_stages, _notes(case, fitted))
+    request = _request(case, decode, prefill)
+    return Speed(decode, prefill, request, decode_stages, prefill_stages, _notes(case, fitted))
 
 
 def evidence(case: SpeedCase, fitted: Constants) -> str:
@@ -103,31 +109,29 @@ def evidence(case: SpeedCase, fitted: Constants) -> str:
     return next((level for level in EVIDENCE_LEVELS[:-1] if fitted.counts.get(found[level], 0)), "none")
 
 
-def interval_keys(level: str, engine: str, family: str, moe: bool) -> tuple[str, ...]:
-    """The groups whose spread an interval may follow, the narrowest first; the last one always has a spread.
-
-    CPUs have one of their own, whatever the engine: how many cores and channels a row had is rarely told. Elsewhere
-    mixtures of experts are told from dense models.
-    """
-    narrowest = "cpu" if family.startswith("cpu") else f"{engine}, {'mixture of experts' if moe else 'dense'}"
-    return f"{level}: {narrowest}", f"{level}: {engine}", level
-
-
-def _interval(rate: float, case: SpeedCase, fitted: Constants, quantity: str) -> tuple[float, float]:
+def _interval(rate: float, case: SpeedCase, fitted: Constants, quantity: str, near: int) -> tuple[float, float]:
+    engine, bits = case.engine.name, precision_class(case.stored.precision)[1]
     moe = case.architecture.experts is not None
-    keys = interval_keys(evidence(case, fitted), case.engine.name, device_family(case.device), moe)
-    low, high = next(fitted.spreads[quantity][key] for key in keys if key in fitted.spreads[quantity])
+    found = Asked(evidence(case, fitted), near, engine, device_family(case.device), bits, moe).groups
     stretches = fitted.stretches[quantity]
-    stretch = stretches.get(case.engine.name, stretches[OTHER_ENGINES])
+    stretch = stretches.get(engine, stretches[OTHER_ENGINES])
+    low, high = fitted.widths[quantity].ends(found, stretch, bounded=quantity == "decode" and engine in stretches)
     slower, faster = peak_doubt(case.device) if quantity == "prefill" else (0.0, 0.0)
-    return rate * exp(-hypot(stretch * low, slower)), rate * exp(hypot(stretch * high, faster))
+    return rate * exp(-hypot(low, slower)), rate * exp(hypot(high, faster))
 
 
-def _bandwidth_limit(step: Timed, device: Device) -> float:
+def _bandwidth_limit(step: Timed) -> float:
     """Steps a second at which the weights and the cache alone would take the nominal bandwidth: nothing is faster."""
-    nominal_s = sum(amount.nominal_s for amount, _ in step.terms if amount.part == MEMORY)
-    nominal_s *= (reachable_bytes_per_s(device) or 1) / (device.bandwidth_bytes_per_s or 1)
-    return 1 / nominal_s if nominal_s > 0 else float("inf")
+    least_s = sum(amount.least_s for amount, _ in step.terms if amount.part == MEMORY)
+    return 1 / least_s if least_s > 0 else float("inf")
+
+
+def said_nearby(case: SpeedCase, step: Timed, quantity: str) -> Correction:
+    """What measured rows of this engine on this device say of the case; nothing where part of it lies on the host."""
+    if host_share(case):
+        return NONE
+    asked = traits(case, (amount for amount, _ in step.terms))
+    return correction(asked, rows_of(asked.pair, quantity))
 
 
 def replicas(case: SpeedCase) -> int:
@@ -135,24 +139,57 @@ def replicas(case: SpeedCase) -> int:
     return len(case.devices) if parallelism(case) is Split.DATA else 1
 
 
-def decode_of(case: SpeedCase, fitted: Constants) -> tuple[Decode, tuple[StageTime, ...]]:
-    """Decode speed of one sequence, and its step's time by stage."""
-    traffic = decode_traffic(case.architecture, case.stored, case.workload)
+def decode_of(case: SpeedCase, fitted: Constants, tokens_per_sequence: int = 1) -> tuple[Decode, tuple[StageTime, ...]]:
+    """Decode speed of one sequence, and its step's time by stage.
+
+    With more than one of its tokens a step (a verification), the speed is that of steps.
+    """
+    traffic = decode_traffic(case.architecture, case.stored, case.workload, tokens_per_sequence=tokens_per_sequence)
     step = timed(decode_amounts(case, traffic), case, fitted)
-    rate = 1 / step.total_s
-    low, high = _interval(rate, case, fitted, "decode")
-    high = max(rate, min(high, _bandwidth_limit(step, case.device)))
+    said = said_nearby(case, step, "decode")
+    limit = _bandwidth_limit(step)
+    rate = min(exp(said.log_factor) / step.total_s, max(limit, 1 / step.total_s))
+    low, high = _interval(rate, case, fitted, "decode", said.rows)
+    high = max(rate, min(high, limit))
     bytes_per_token = round(traffic.bytes_read / max(1, case.workload.batch_size))
-    return Decode(rate, low, high, bytes_per_token, step.bound), _stages(traffic, step)
+    decode = Decode(rate, low, high, bytes_per_token, step.bound, said)
+    return decode, _stages(traffic, step, 1 / rate)
+
+
+def depth_of(case: SpeedCase, decode: Decode, fitted: Constants) -> Depth | None:
+    """Decode with an empty and with a full cache; None where the two differ by no more than 3 %.
+
+    What measured rows near the case say holds for both.
+    """
+    if not case.architecture.decodes:
+        return None
+    full = case.workload.context_tokens
+    traffic = decode_traffic(case.architecture, case.stored, _with_cache(case, full).workload)
+    if traffic.stage("kv").cache_bytes < TOLD_SHARE / 4 * traffic.bytes_read:
+        return None  # so little of the bytes makes no such difference
+    scale = exp(decode.nearby.log_factor)
+    empty_s, full_s = (
+        timed(decode_amounts(one, decode_traffic(one.architecture, one.stored, one.workload)), one, fitted).total_s
+        for one in (_with_cache(case, 1), _with_cache(case, full))
+    )
+    return Depth(scale / empty_s, scale / full_s, full) if full_s > (1 + TOLD_SHARE) * empty_s else None
+
+
+def _with_cache(case: SpeedCase, tokens: int) -> SpeedCase:
+    """The case with so many tokens in the cache while it decodes."""
+    workload = replace(case.workload, prompt_tokens=max(1, tokens - 1), output_tokens=1, context_tokens=max(2, tokens))
+    return replace(case, workload=workload)
 
 
 def prefill_of(case: SpeedCase, fitted: Constants, cached_tokens: int = 0) -> tuple[Prefill, tuple[StageTime, ...]]:
     """Prefill speed of all sequences behind `cached_tokens` tokens in the cache, and its time by stage."""
     traffic, chunks = prompt_traffic(case, cached_tokens)
     step = timed(prefill_amounts(case, traffic, chunks), case, fitted)
-    rate = traffic.tokens / step.total_s
-    low, high = _interval(rate, case, fitted, "prefill")
-    return Prefill(rate, low, high, step.total_s, step.bound), _stages(traffic, step)
+    said = said_nearby(case, step, "prefill")
+    rate = exp(said.log_factor) * traffic.tokens / step.total_s
+    low, high = _interval(rate, case, fitted, "prefill", said.rows)
+    prefill = Prefill(rate, low, high, traffic.tokens / rate, step.bound, said)
+    return prefill, _stages(traffic, step, prefill.ttft_s)
 
 
 def _request(case: SpeedCase, decode: Decode, prefill: Prefill) -> Request:
@@ -162,11 +199,11 @@ def _request(case: SpeedCase, decode: Decode, prefill: Prefill) -> Request:
     return Request(output / latency_s, latency_s, together * output / latency_s)
 
 
-def _stages(traffic: Traffic, step: Timed) -> tuple[StageTime, ...]:
+def _stages(traffic: Traffic, step: Timed, predicted_s: float) -> tuple[StageTime, ...]:
     """The step's time by stage: memory and compute by the stages' bytes and FLOPs, then launches and overheads by name.
 
     Memory, compute and launches overlap: each has its square's share of the time that the step takes for the three, as
-    the law adds squares. The stages share that of memory and compute.
+    the law adds squares. The stages share that of memory and compute. What rows near the case say scales all alike.
     """
     memory_s, compute_s, launch_s = step.part_s(MEMORY), step.part_s(COMPUTE), step.part_s(LAUNCH)
     overhead = [(amount.term, time_s) for amount, time_s in step.terms if amount.part == OVERHEAD]
@@ -191,7 +228,8 @@ def _stages(traffic: Traffic, step: Timed) -> tuple[StageTime, ...]:
         for name, time_s in overhead
         if time_s
     ]
-    return tuple(found)
+    scale = predicted_s / step.total_s
+    return tuple(stage._replace(time_s=stage.time_s * scale) for stage in found)
 
 
 def _notes(case: SpeedCase, fitted: Constants) -> tuple[str, ...]:

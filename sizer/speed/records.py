@@ -5,6 +5,25 @@ from __future__ import annotations
 from typing import NamedTuple
 
 
+class Correction(NamedTuple):
+    """What measured rows of the same engine and device say: the logarithm of the factor on the law's speed, and how
+    many rows lie near (those that count at least a quarter of a row that is alike in all)."""
+
+    log_factor: float
+    rows: int
+
+
+NONE = Correction(0.0, 0)
+
+
+class Depth(NamedTuple):
+    """Decode speed of one sequence with an empty and with a full cache, and how many tokens fill it."""
+
+    empty_tokens_per_s: float
+    full_tokens_per_s: float
+    full_context_tokens: int
+
+
 class Decode(NamedTuple):
     """Speed of decoding: one sequence's tokens/s with its 90 % interval, None where it is not known."""
 
@@ -13,6 +32,8 @@ class Decode(NamedTuple):
     high_tokens_per_s: float | None
     bytes_per_token: int
     bound: str
+    nearby: Correction = NONE
+    depth: Depth | None = None
 
     @property
     def tpot_s(self) -> float:
@@ -28,6 +49,7 @@ class Prefill(NamedTuple):
     high_tokens_per_s: float | None
     ttft_s: float
     bound: str
+    nearby: Correction = NONE
 
 
 class Request(NamedTuple):
@@ -59,11 +81,26 @@ class Speed(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
+class DraftMethod(NamedTuple):
+    """A way of drafting beside the model: how often it runs (for each `token`, once a `round`, `none`), and what it
+    reads then: decoder layers like the model's, and a share of the output head."""
+
+    name: str
+    spellings: tuple[str, ...]
+    passes: str
+    layers: float
+    head: float
+
+
 class Speculation(NamedTuple):
-    """What a draft model gains. `tokens_per_s` is one sequence's; `speedup` below 1 says that it does not pay."""
+    """What drafting gains. `tokens_per_s` is one sequence's; `speedup` below 1 says that it does not pay.
+
+    `verify_cost`, `draft_cost` (of one drafted token) and `round_cost` are in plain steps.
+    """
 
     tokens_per_step: float
     verify_cost: float
     draft_cost: float
+    round_cost: float
     speedup: float
     tokens_per_s: float

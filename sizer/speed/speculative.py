@@ -1,14 +1,18 @@
-"""Speculative decoding: what a draft model gains, out of what verification and drafting cost.
+"""Speculative decoding: what a drafter gains, out of what verification, drafting and the round itself cost.
 
-A step drafts g tokens and verifies g + 1 at once. Each draft is accepted with probability a, independently, so a step
+A round drafts g tokens and verifies g + 1 at once. Each draft is accepted with probability a, independently, so a round
 yields (1 - a^(g+1)) / (1 - a) tokens (Leviathan et al. 2023, eq. 1). It costs one verification, v times a plain step,
-and g draft steps, c times a plain step each. v and c come from the same law of speed as every step: a dense model that
-waits for memory verifies for little more than one token's time, a mixture reads the experts of all the tokens.
+its drafts, c times a plain step each, and what every round costs whatever it drafts (`data/draft_rounds.csv`). v and c
+come from the law of speed: a dense model that waits for memory verifies for little more than one token's time, a
+mixture reads the experts of all the tokens. A drafter is a model of its own, or a method beside the model: a head of a
+layer or two (`mtp`, `eagle`), one that drafts a block at once (`dflash`), or what the text already holds (`ngram`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 
 from sizer.device.records import Target
 from sizer.errors import UsageError
@@ -16,12 +20,43 @@ from sizer.memory.records import Placement
 from sizer.model.architecture import Architecture
 from sizer.model.stored import Stored
 from sizer.speed.case import SpeedCase, speed_case
+from sizer.speed.launches import layer_count
 from sizer.speed.law import Constants, constants
 from sizer.speed.predict import timed
-from sizer.speed.records import Speculation
-from sizer.speed.terms import decode_amounts
+from sizer.speed.records import DraftMethod, Speculation
+from sizer.speed.terms import decode_amounts, vector_rows
 from sizer.speed.traffic import decode_traffic
+from sizer.tables import read_rows
 from sizer.workload import Workload
+
+ANY_ENGINE = "any"
+
+
+Drafter = tuple[Architecture, Stored] | DraftMethod
+"""A draft model, or a method beside the model."""
+
+
+@cache
+def draft_methods() -> dict[str, DraftMethod]:
+    """The methods of `data/draft_methods.csv` by name and spelling."""
+    found = {}
+    for row in read_rows("draft_methods.csv"):
+        spellings = tuple(row["spellings"].split())
+        method = DraftMethod(row["method"], spellings, row["passes"], float(row["layers"]), float(row["head"]))
+        found.update(dict.fromkeys((method.name, *spellings), method))
+    return found
+
+
+@cache
+def _rounds() -> dict[tuple[str, str], float]:
+    return {(row["runtime"], row["kind"]): float(row["plain_steps"]) for row in read_rows("draft_rounds.csv")}
+
+
+def round_cost(runtime: str, moe: bool) -> float:
+    """Plain steps that a round costs beyond drafting and verifying: sampling, bookkeeping, graphs that do not fit."""
+    kind = "mixture" if moe else "dense"
+    rounds = _rounds()
+    return rounds.get((runtime, kind), rounds[ANY_ENGINE, kind])
 
 
 def expected_tokens(acceptance: float, draft_tokens: int) -> float:
@@ -37,9 +72,40 @@ def step_s(case: SpeedCase, tokens_per_sequence: int, fitted: Constants) -> floa
     return timed(decode_amounts(case, traffic), case, fitted).total_s
 
 
+def verify_cost(case: SpeedCase, draft_tokens: int, fitted: Constants) -> float:
+    """Plain steps that verifying `draft_tokens` drafts and the token before them costs: never less than fewer did."""
+    plain_s = step_s(case, 1, fitted)
+    rows = vector_rows(case.engine.runtime)
+    tried = {draft_tokens + 1, *([rows] if 0 < rows <= draft_tokens else [])}
+    return max(step_s(case, tokens, fitted) for tokens in tried) / plain_s
+
+
+def draft_cost(case: SpeedCase, drafter: Drafter, draft_tokens: int, fitted: Constants) -> float:
+    """Plain steps that each drafted token costs."""
+    if not isinstance(drafter, DraftMethod):
+        alone = replace(case.target, count=1, others=())
+        drafting = speed_case(*drafter, alone, case.workload, case.engine.name, backend=case.backend)
+        return step_s(drafting, 1, fitted) / step_s(case, 1, fitted)
+    traffic = decode_traffic(case.architecture, case.stored, case.workload)
+    head = traffic.stage("lm_head").weight_bytes / max(1, traffic.bytes_read)
+    once = drafter.layers / max(1.0, layer_count(case.architecture)) * (1 - head) + drafter.head * head
+    return {"token": once, "round": once / draft_tokens, "none": 0.0}[drafter.passes]
+
+
+def speculation_of(
+    case: SpeedCase, drafter: Drafter, draft_tokens: int, tokens: float, fitted: Constants
+) -> Speculation:
+    """The gain where a round yields `tokens` tokens."""
+    verified = verify_cost(case, draft_tokens, fitted)
+    drafted = draft_cost(case, drafter, draft_tokens, fitted)
+    each = round_cost(case.engine.runtime, case.architecture.experts is not None)
+    speedup = tokens / (verified + draft_tokens * drafted + each)
+    return Speculation(tokens, verified, drafted, each, speedup, speedup / step_s(case, 1, fitted))
+
+
 def speculate(
     model: tuple[Architecture, Stored],
-    draft: tuple[Architecture, Stored],
+    drafter: Drafter,
     target: Target,
     workload: Workload,
     engine: str,
@@ -52,20 +118,22 @@ def speculate(
 ) -> Speculation:
     """The gain of drafting `draft_tokens` tokens a step, each accepted with probability `acceptance`.
 
-    Both models lie on the same target; the draft's layers are on one device. Raises UsageError for a probability
-    outside 0 to 1 or a draft of no tokens.
+    Model and drafter lie on the same target; a draft model's layers are on one device. Raises UsageError for a
+    probability outside 0 to 1 or a draft of no tokens.
     """
     if not 0 <= acceptance <= 1:
         raise UsageError(f"--acceptance {acceptance:g} is no probability.", "Give a number from 0 to 1, as 0.7.")
     if draft_tokens < 1:
         raise UsageError(f"--draft-tokens {draft_tokens} drafts nothing.", "Give 1 or more.")
-    fitted = fitted or constants()
     case = speed_case(*model, target, workload, engine, backend=backend, placement=placement)
-    alone = replace(target, count=1, others=())
-    drafting = speed_case(*draft, alone, workload, engine, backend=backend)
-    plain_s = step_s(case, 1, fitted)
-    verify_cost = step_s(case, draft_tokens + 1, fitted) / plain_s
-    draft_cost = step_s(drafting, 1, fitted) / plain_s
     tokens = expected_tokens(acceptance, draft_tokens)
-    speedup = tokens / (verify_cost + draft_tokens * draft_cost)
-    return Speculation(tokens, verify_cost, draft_cost, speedup, speedup / plain_s)
+    return speculation_of(case, drafter, draft_tokens, tokens, fitted or constants())
+
+
+def gains_by_acceptance(
+    case: SpeedCase, drafter: Drafter, draft_tokens: int, acceptances: Sequence[float], fitted: Constants
+) -> list[Speculation]:
+    """The gain at each acceptance."""
+    return [
+        speculation_of(case, drafter, draft_tokens, expected_tokens(one, draft_tokens), fitted) for one in acceptances
+    ]

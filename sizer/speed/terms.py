@@ -6,18 +6,31 @@ are counts times a unit of time (so that fitted factors are near one). The law o
 
 from __future__ import annotations
 
+from functools import cache
+
 from sizer.device.records import is_cpu
 from sizer.engine.memory_rules import engine_memory
 from sizer.errors import SizerError
-from sizer.speed.case import SpeedCase, cpu_flops_per_s, nominal_flops_per_s, prompt_flops_per_s, reachable_bytes_per_s
+from sizer.speed.case import (
+    DOUBLE,
+    SpeedCase,
+    cpu_flops_per_s,
+    nominal_flops_per_s,
+    prompt_flops_per_s,
+    reachable_bytes_per_s,
+)
 from sizer.speed.launches import LAYER_S, expert_amounts, layer_count, llama_layers
 from sizer.speed.law import COMPUTE, LAUNCH, MEMORY, OVERHEAD, Amount
 from sizer.speed.traffic import Traffic, copied_cache_bytes, prefill_traffic
+from sizer.tables import read_rows
+from sizer.tuning import tuned
 from sizer.workload import Split
 
 STEP_S, SEQUENCE_S, HOP_S = 1e-3, 1e-4, 1e-4
-DEFAULT_HOST_BANDWIDTH_BYTES_PER_S = 6e10
 LARGEST_TENSOR_GROUP = 8
+UNPACKED_SCALES = 4.5 / 4.127
+"""Double quantization stores 0.127 bits of scales a weight instead of 0.5 (blocks of 64, scales in blocks of 256) and
+unpacks them before each product: it saves memory, and no time."""
 CHUNKS_IN_FLIGHT = 4
 """llama.cpp submits a logical batch of 2048 tokens as 4 physical ones of 512, which follow each other through the
 devices of a layer split (llama.cpp n_batch and n_ubatch)."""
@@ -65,6 +78,12 @@ def bandwidth_bytes_per_s(case: SpeedCase) -> float:
     return sum(sizes) / sum(size / rate for size, rate in zip(sizes, known, strict=True))
 
 
+def nominal_bandwidth_bytes_per_s(case: SpeedCase) -> float:
+    """The same with every device at its specification: no step moves its bytes faster."""
+    reached = reachable_bytes_per_s(case.device) or 1.0
+    return bandwidth_bytes_per_s(case) * (case.device.bandwidth_bytes_per_s or reached) / reached
+
+
 def peak_flops_per_s(case: SpeedCase) -> float:
     """Nominal dense peak that a step sees; a CPU's is that of the cores that work on it."""
     if is_cpu(case.device):
@@ -102,7 +121,7 @@ def host_bandwidth_bytes_per_s(case: SpeedCase) -> float:
     """Bandwidth of the host's memory, a desktop's where no host is known."""
     host = case.target.host
     if host is None or not host.bandwidth_bytes_per_s:
-        return DEFAULT_HOST_BANDWIDTH_BYTES_PER_S
+        return tuned("host_bytes_per_s")
     return host.bandwidth_bytes_per_s * case.target.host_count
 
 
@@ -113,13 +132,17 @@ def decode_amounts(case: SpeedCase, traffic: Traffic) -> tuple[Amount, ...]:
     experts_away, rest_away = _away(case, away)
     experts, total = traffic.stage("experts").weight_bytes, traffic.weight_bytes
     hosted = experts * experts_away + (total - experts) * rest_away
+    unpacked = UNPACKED_SCALES if case.stored.precision.endswith(DOUBLE) else 1.0
+    near, near_experts = (total - experts) * (1 - rest_away) * unpacked, experts * (1 - experts_away) * unpacked
+    nominal = nominal_bandwidth_bytes_per_s(case)
+    host_s = hosted / host_bandwidth_bytes_per_s(case)
     layers = llama_layers(case.architecture, case.engine.layer_operations)
     amounts = [
-        Amount("weights", MEMORY, (total - experts) * (1 - rest_away) / bandwidth),
-        Amount("experts", MEMORY, experts * (1 - experts_away) / bandwidth),
-        Amount("cache", MEMORY, traffic.cache_bytes / bandwidth),
-        Amount("host", MEMORY, hosted / host_bandwidth_bytes_per_s(case)),
-        Amount("compute", COMPUTE, traffic.flops / peak),
+        Amount("weights", MEMORY, near / bandwidth, near / nominal),
+        Amount("experts", MEMORY, near_experts / bandwidth, near_experts / nominal),
+        Amount("cache", MEMORY, traffic.cache_bytes / bandwidth, traffic.cache_bytes / nominal),
+        Amount("host", MEMORY, host_s, host_s),
+        *_products(case, traffic, peak),
         Amount("launch", LAUNCH, layers * LAYER_S),
         Amount("layers", OVERHEAD, layers * LAYER_S),
         Amount("step", OVERHEAD, STEP_S),
@@ -128,9 +151,33 @@ def decode_amounts(case: SpeedCase, traffic: Traffic) -> tuple[Amount, ...]:
     if case.engine.cache_growth == "concatenated":
         copied = copied_cache_bytes(case.architecture, case.workload)
         amounts.append(Amount("cache_copies", MEMORY, copied / bandwidth))
+    if traffic.tokens > 1:
+        amounts.append(Amount("many", MEMORY, (near + near_experts) / bandwidth))
     if case.workload.batch_size > 1:
         amounts.append(Amount("sequences", OVERHEAD, (case.workload.batch_size - 1) * SEQUENCE_S))
     return tuple(amounts + _communication(case, case.workload.batch_size, ranks))
+
+
+@cache
+def _vector_rows() -> dict[str, int]:
+    return {row["runtime"]: int(row["rows"]) for row in read_rows("vector_rows.csv")}
+
+
+def vector_rows(runtime: str) -> int:
+    """Up to how many tokens a step a runtime multiplies by vectors, one after the other; 0 where one kernel does all.
+
+    `data/vector_rows.csv` tells; with more tokens it turns to tiles, near a prompt's rate.
+    """
+    return _vector_rows().get(runtime, 0)
+
+
+def _products(case: SpeedCase, traffic: Traffic, peak: float) -> list[Amount]:
+    """The matrix products of a step: by vectors up to the engine's rows, beyond them one vector's and the tiles'."""
+    rows, tokens = vector_rows(case.engine.runtime), traffic.tokens
+    if not rows or tokens <= rows:
+        return [Amount("compute", COMPUTE, traffic.flops / peak)]
+    tiles_s = traffic.flops / prompt_peak_flops_per_s(case)
+    return [Amount("compute", COMPUTE, traffic.flops / tokens / peak), Amount("tiles", COMPUTE, tiles_s)]
 
 
 def prompt_traffic(case: SpeedCase, cached_tokens: int = 0) -> tuple[Traffic, int]:
@@ -156,14 +203,15 @@ def prefill_amounts(case: SpeedCase, traffic: Traffic, chunks: int) -> tuple[Amo
     attention = traffic.stage("kv").flops
     layers = llama_layers(case.architecture, case.engine.layer_operations)
     hosted = traffic.weight_bytes * host_share(case)
-    link = case.target.host_link_bytes_per_s or host_bandwidth_bytes_per_s(case)
+    link = _streaming_bytes_per_s(case) * (chunks if computes_on_host(case) else 1)
     experts = traffic.stage("experts").flops
     amounts = [
         Amount("prefill_compute", COMPUTE, (traffic.flops - attention - experts) / peak),
         Amount("prefill_experts", COMPUTE, experts / peak),
         Amount("prefill_attention", COMPUTE, attention / peak),
-        Amount("prefill_weights", MEMORY, (traffic.bytes_read - hosted) / bandwidth),
-        Amount("prefill_host", MEMORY, hosted / link),
+        Amount("prefill_weights", MEMORY, (traffic.weight_bytes - hosted) / bandwidth),
+        Amount("prefill_cache", MEMORY, traffic.cache_bytes / bandwidth),
+        Amount("prefill_host", MEMORY, hosted / link, hosted / link),
         Amount("prefill_launch", LAUNCH, layers * chunks / speedup * LAYER_S),
         Amount("prefill_layers", OVERHEAD, layers * chunks / speedup * LAYER_S),
         Amount("prefill_step", OVERHEAD, chunks * STEP_S),
@@ -171,8 +219,22 @@ def prefill_amounts(case: SpeedCase, traffic: Traffic, chunks: int) -> tuple[Amo
     if ranks > 1:
         amounts.append(Amount("prefill_ranks", OVERHEAD, layers * chunks * LAYER_S))
         moved = 2 * layers * case.architecture.hidden_size * 2 * traffic.tokens * 2 * (ranks - 1) / ranks
-        amounts.append(Amount("prefill_moved", OVERHEAD, moved / (case.target.link_bytes_per_s or 3e10)))
+        amounts.append(
+            Amount("prefill_moved", OVERHEAD, moved / (case.target.link_bytes_per_s or tuned("link_bytes_per_s")))
+        )
     return tuple(amounts)
+
+
+def computes_on_host(case: SpeedCase) -> bool:
+    """Whether what lies on the host is multiplied there (KTransformers' experts) instead of streamed to the device."""
+    return case.backend.startswith("cpu+")
+
+
+def _streaming_bytes_per_s(case: SpeedCase) -> float:
+    """The rate at which a prompt reads what lies on the host: over the link for each chunk, or in place."""
+    host = host_bandwidth_bytes_per_s(case)
+    link = case.target.host_link_bytes_per_s
+    return host if link is None or computes_on_host(case) else min(host, link)
 
 
 def _away(case: SpeedCase, share: float) -> tuple[float, float]:
@@ -190,7 +252,7 @@ def _communication(case: SpeedCase, tokens: int, ranks: int) -> list[Amount]:
         return [Amount("rows", OVERHEAD, layers * (ranks - 1) * LAYER_S)]
     if ranks > 1:
         moved = 2 * layers * case.architecture.hidden_size * 2 * tokens * 2 * (ranks - 1) / ranks
-        link = case.target.link_bytes_per_s or 3e10
+        link = case.target.link_bytes_per_s or tuned("link_bytes_per_s")
         return [Amount("ranks", OVERHEAD, layers * LAYER_S), Amount("moved", OVERHEAD, moved / link)]
     if _whole_layers(case):
         return [Amount("hops", OVERHEAD, (len(case.devices) - 1) * HOP_S)]

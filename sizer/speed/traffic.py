@@ -14,12 +14,10 @@ from typing import NamedTuple
 from sizer.cache_formats import cache_format
 from sizer.model.architecture import Architecture, Mixer, MixerKind, Module, Role, Tensor, Tower
 from sizer.model.stored import Stored, StoredTensor
+from sizer.tuning import tuned
 from sizer.workload import Workload
 
 STAGES = ("attention", "kv", "dense_mlp", "experts", "router", "lm_head", "state", "embedding", "other")
-
-ROUTING_CORRELATION = 0.7
-"""Tokens of one sequence share experts: of the further experts that independent routing would touch, about 0.7 are."""
 
 STATE_BYTES_PER_VALUE = 2
 
@@ -162,8 +160,8 @@ def prefill_traffic(
     """Bytes and FLOPs of reading the prompts of all sequences, behind `cached_tokens` tokens already in the cache.
 
     The prompt runs in chunks of `chunk_tokens` tokens (None: at once); each chunk reads the weights once. Attention is
-    causal: token i attends to i tokens, a sliding window at most. The output head runs for the last token only. Latent
-    attention rebuilds keys and values unless it is `latent_absorbed`.
+    causal: token i attends to i tokens, a sliding window at most; each chunk reads the cache once. The output head runs
+    for the last token only. Latent attention rebuilds keys and values unless it is `latent_absorbed`.
     """
     prompt, sequences = max(1, workload.prompt_tokens), workload.batch_size
     chunk = min(prompt * sequences, chunk_tokens or prompt * sequences)
@@ -175,17 +173,14 @@ def prefill_traffic(
     if head:
         totals["lm_head"] = head
     kv_format = cache_format(workload.kv_precision)
+    last = cached_tokens + (prompt + chunk // sequences) // 2  # entries that a chunk finds in the cache, on average
     for mixer, layers in architecture.mixer_counts.items():
         attended = causal_attended_tokens(mixer, prompt, cached_tokens)
         flops = layers * sequences * attention_flops(mixer, attended, expanded=not latent_absorbed)
-        cache = (
-            layers
-            * sequences
-            * _read_cache_bytes(
-                mixer, prompt, attended_tokens(mixer, prompt), kv_format.block_bytes, kv_format.block_values
-            )
+        read = _read_cache_bytes(
+            mixer, last, attended_tokens(mixer, last), kv_format.block_bytes, kv_format.block_values
         )
-        _add(totals, StageTraffic("kv", cache_bytes=cache * max(1, chunks // (2 * sequences)), flops=flops))
+        _add(totals, StageTraffic("kv", cache_bytes=layers * read * chunks, flops=flops))
         _add(totals, _state_traffic(mixer, layers, sequences, prompt))
     return Traffic(_ordered(totals), prompt * sequences)
 
@@ -256,7 +251,9 @@ class _RoutedTokens(NamedTuple):
         """Share of a stack's experts that the step touches; 1 for what every token uses."""
         if tensor.experts is None or tensor.active_experts is None:
             return 1.0
-        of_one = distinct_experts(tensor.experts, tensor.active_experts, self.per_sequence, ROUTING_CORRELATION)
+        of_one = distinct_experts(
+            tensor.experts, tensor.active_experts, self.per_sequence, tuned("routing_correlation")
+        )
         share_missed = (1 - of_one / tensor.experts) ** self.sequences
         return 1 - share_missed
 

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from sizer.calibrate.heldout import Residual, errors, quantile
-from sizer.calibrate.intervals import conformal_bounds, held_in_bounds, needed_stretches, stretch_by_engine
+from sizer.calibrate.intervals import conformal_bounds, held_in_bounds, judged, stretch_by_engine
 from sizer.calibrate.measurements import Measurement, measurement, read_measurements
 from sizer.calibrate.observations import Observation
 from sizer.calibrate.rows import resolve_measurement, workloads
@@ -148,17 +148,17 @@ def test_conformal_bounds_hold_their_share() -> None:
 
 def test_rows_do_not_set_the_bounds_that_hold_them() -> None:
     """A fold that errs unlike all others needs its bounds stretched far, and most others lie inside as they are."""
-    base = Observation("0", "decode", "s", "d", "m", "vllm", "nvidia-hbm", False, 1.0, (), {})
+    base = Observation("0", "decode", "s", "d", "m", "vllm", "nvidia-hbm", False, 1.0, (), {"bits": "bits: 4bit"})
     ordinary = [Residual(replace(base, id=str(n)), n % 100 / 1000, "engine", n % 5) for n in range(300)]
     strange = [Residual(replace(base, id=f"x{n}"), 2.0, "engine", 5) for n in range(300)]
-    needed = needed_stretches({"device": [*ordinary, *strange]})["device"]
+    needed = [stretch for stretch, _ in judged({"device": [*ordinary, *strange]})["device"]]
     assert min(needed[300:]) > 10
     assert sum(stretch <= 1 for stretch in needed[:300]) > 250
 
 
 def test_stretches_hold_their_share_of_each_engine() -> None:
     """An engine whose folds err alike is stretched more, until at least nine of ten of its rows lie inside."""
-    base = Observation("0", "decode", "s", "d", "m", "vllm", "nvidia-hbm", False, 1.0, (), {})
+    base = Observation("0", "decode", "s", "d", "m", "vllm", "nvidia-hbm", False, 1.0, (), {"bits": "bits: 4bit"})
     scatter = [(number * 37 % 101 - 50) / 1000 for number in range(300)]
     rows = [Residual(replace(base, id=f"v{n}"), error, "none", n % 6) for n, error in enumerate(scatter)]
     rows += [
@@ -171,7 +171,7 @@ def test_stretches_hold_their_share_of_each_engine() -> None:
     assert stretches["sglang"][0] > stretches["vllm"][0]
     inside = held_in_bounds({"device": rows})["device"]
     for engine in ("vllm", "sglang", "rare"):
-        held = [one for row, one in zip(rows, inside, strict=True) if row.row.engine == engine]
+        held = [one for row, (one, _) in zip(rows, inside, strict=True) if row.row.engine == engine]
         assert 0.9 <= sum(held) / len(held) <= 0.95
 
 
@@ -216,6 +216,6 @@ def test_fit_recovers_a_law_and_is_the_same_twice(tmp_path: Path) -> None:
 def test_committed_constants_name_their_command() -> None:
     """Constants carry the command that writes them, and each effect the rows behind it and how far they scatter."""
     document = json.loads(data_path("constants.json").read_text(encoding="utf-8"))
-    assert document["command"].startswith("sizer calibrate data/measurements.csv")
+    assert document["command"].startswith("python tools/calibrate.py")
     effects = [row for term in document["terms"].values() for row in term["effects"]]
     assert all(rows > 0 and spread >= 0 for _group, _value, rows, spread in effects)

@@ -183,11 +183,14 @@ def test_every_engine_of_the_measurements_is_known() -> None:
         assert engine.backends
 
 
-def test_constants_have_a_spread_for_every_level_of_evidence() -> None:
-    """Each quantity has bounds for each level, the low below the high, with the row counts beside the constants."""
-    for spreads in constants().spreads.values():
-        assert set(EVIDENCE_LEVELS) <= set(spreads)
-        assert all(low < high for low, high in spreads.values())
+def test_constants_have_a_width_for_every_level_of_evidence() -> None:
+    """Each quantity has an effect for each level of evidence that rows had, and its ends lie around the prediction."""
+    for width in constants().widths.values():
+        assert {f"evidence: {level}" for level in EVIDENCE_LEVELS[:4]} <= set(width.effects)
+        assert width.low < 0 < width.high
+        known = width.ends(("evidence: engine device", "near: many"), 1.0, bounded=True)
+        unknown = width.ends(("evidence: none", "near: none"), 1.0, bounded=True)
+        assert known[1] - known[0] < unknown[1] - unknown[0]
 
 
 @given(acceptance=st.floats(0, 1), tokens=st.integers(1, 16))

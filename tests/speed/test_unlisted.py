@@ -12,7 +12,8 @@ from sizer.api.asked import WorkAsked
 from sizer.device.catalogue import find
 from sizer.device.table import all_devices
 from sizer.model.read.resolve import resolve
-from sizer.speed.case import PEAK_POWER, UNTOLD_PEAK, _fed_flops_per_s, nominal_flops_per_s, peak_doubt
+from sizer.speed.case import UNTOLD_PEAK, _fed_flops_per_s, nominal_flops_per_s, peak_doubt
+from sizer.tuning import tuned
 
 
 def test_bounds_of_an_untold_peak_are_the_tables() -> None:
@@ -39,6 +40,6 @@ def test_unknown_peak_widens_the_prompts_interval_alone() -> None:
         return log(rate / low), log(high / rate)
 
     slower, faster = peak_doubt(blank.device)
-    assert (exp(-slower), exp(faster)) == pytest.approx(tuple(bound**PEAK_POWER for bound in UNTOLD_PEAK))
+    assert (exp(-slower), exp(faster)) == pytest.approx(tuple(bound ** tuned("peak_power") for bound in UNTOLD_PEAK))
     assert spans(less) == pytest.approx(tuple(map(hypot, spans(whole), (slower, faster))))
     assert peak_doubt(target.device) == peak_doubt(find("epyc-9654").device) == (0.0, 0.0)

@@ -1,0 +1,32 @@
+"""What the constants were made of, as digests: a test fails where one moved and they were not made again."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import sizer
+from sizer.tables import data_path
+
+TABLES = ("measurements.csv", "serving.csv", "verify.csv", "fit_priors.csv", "tuning.csv", "graph_capture.csv")
+LAW = (
+    "speed/case.py", "speed/law.py", "speed/terms.py", "speed/traffic.py", "speed/launches.py", "speed/nearby.py",
+    "speed/widths.py", "calibrate/calibration.py", "calibrate/fit_constants.py", "calibrate/heldout.py",
+    "calibrate/intervals.py", "calibrate/observations.py", "calibrate/plausible.py", "calibrate/terms.py",
+)  # fmt: skip
+"""The files that turn rows into constants and constants into seconds."""
+
+
+def digests() -> dict[str, str]:
+    """The digest of each table, and one of the law's code."""
+    found = {f"data/{name}": _digest(data_path(name)) for name in TABLES}
+    package = Path(sizer.__file__).parent
+    found["code of the law"] = _digest(*(package / name for name in LAW))
+    return found
+
+
+def _digest(*paths: Path) -> str:
+    whole = hashlib.sha256()
+    for path in paths:
+        whole.update(path.read_bytes().replace(b"\r\n", b"\n"))
+    return whole.hexdigest()[:16]
