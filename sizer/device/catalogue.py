@@ -14,7 +14,7 @@ from sizer.device.interconnect import between_devices, to_host
 from sizer.device.lookup import Found, find_row
 from sizer.device.naming import find_described
 from sizer.device.records import Device, Instance, Target
-from sizer.device.slices import is_bare_slice, take_slice
+from sizer.device.slices import is_bare_slice, take_slice, virtual_card
 from sizer.device.spelling import squash
 from sizer.device.usable import as_sold
 from sizer.errors import UnknownDevice, UsageError, nearest
@@ -50,10 +50,26 @@ def find(text: str) -> Target:
     cleaned = " ".join(text.split())
     if not cleaned or len(cleaned) > LONGEST_NAME:
         raise UnknownDevice(f"{text[:LONGEST_NAME]!r} is no device.", "'sizer devices' lists them.")
-    target = _this_machine(cleaned) or _parse(cleaned)
+    target = _this_machine(cleaned) or _parse(cleaned) or _as_typed(cleaned)
     if target is None:
         raise _unknown(cleaned)
     return replace(target, asked=text)
+
+
+def _as_typed(text: str) -> Target | None:
+    """A device that no name tells: a tool's line, a renter's word, counts in words, memory by its channels."""
+    from sizer.device.typed import readings, system_memory
+
+    memory = system_memory(text)
+    if memory is not None:
+        plain = described(memory.bandwidth_bytes_per_s, kind="cpu")
+        note = f"{memory.name}: {memory.bandwidth_bytes_per_s / GB:.4g} GB/s by arithmetic; --ram says how much it is"
+        return replace(plain, device=replace(plain.device, name=memory.name), notes=(note,))
+    for other, note in readings(text):
+        target = _parse(other) or next((found for deeper, _ in readings(other) if (found := _parse(deeper))), None)
+        if target is not None:
+            return replace(target, notes=(*([note] if note else []), *target.notes))
+    return None
 
 
 def _this_machine(text: str) -> Target | None:
@@ -86,7 +102,7 @@ def _single(text: str) -> Target | None:
         meaning, reason = alias
         target = _parse(meaning)
         return replace(target, notes=(f"{text!r} is taken as {meaning}: {reason}", *target.notes)) if target else None
-    found = find_row(text)
+    found = virtual_card(text, find_row) or find_row(text)
     if found:
         return _target(found)
     instance = find_instance(text)

@@ -1,0 +1,77 @@
+"""Devices as people write them: each is what they mean, or unknown; arithmetic of memory by its channels."""
+
+import csv
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sizer.device import table
+from sizer.device.catalogue import find
+from sizer.device.typed import readings, system_memory
+from sizer.errors import UnknownDevice, UsageError
+
+TYPED = Path(__file__).parent.parent / "data" / "device" / "typed.csv"
+PLAIN_FIGURE = 1e6  # figures above are bytes a second, those below GiB
+
+
+def _rows() -> list[dict[str, str]]:
+    with TYPED.open(encoding="utf-8", newline="") as lines:
+        return list(csv.DictReader(lines))
+
+
+@pytest.mark.parametrize("row", _rows(), ids=lambda row: row["text"])
+def test_typed_devices(row: dict[str, str]) -> None:
+    """Each text names the device of its row (a variant of it), as often, with the memory or bandwidth it states."""
+    if row["key"] == "?":
+        with pytest.raises((UnknownDevice, UsageError)):
+            find(row["text"])
+        return
+    target = find(row["text"])
+    assert target.device.key.startswith(row["key"]) or (row["key"], target.device.kind) == ("cpu", "cpu")
+    assert target.count == int(row["count"])
+    if row["figure"]:
+        figure = float(row["figure"])
+        rate, memory = target.device.bandwidth_bytes_per_s, (target.device.memory_bytes or 0) / 2**30
+        assert (rate if figure > PLAIN_FIGURE else memory) == pytest.approx(figure, rel=0.02)
+
+
+def test_the_list_is_long() -> None:
+    """There are 120 texts or more, and some that name nothing."""
+    rows = _rows()
+    assert len({row["text"] for row in rows}) >= 120
+    assert sum(row["key"] == "?" for row in rows) >= 6
+
+
+@pytest.mark.parametrize(
+    ("text", "gb_per_s"),
+    [("DDR5-5600 dual channel", 89.6), ("12 channels of DDR4-3200", 307.2), ("LPDDR5X-8533 128-bit", 136.528)],
+)
+def test_memory_by_arithmetic(text: str, gb_per_s: float) -> None:
+    """Transfers a second times eight bytes a channel, or the bus width."""
+    memory = system_memory(text)
+    assert memory is not None
+    assert memory.bandwidth_bytes_per_s / 1e9 == pytest.approx(gb_per_s)
+
+
+@pytest.mark.parametrize(
+    "text", ["DDR5-5600", "dual channel", "rtx 4090 ddr5-5600 dual channel", "ddr5-6000 900 channels"]
+)
+def test_memory_without_its_width_is_none(text: str) -> None:
+    """Without channels there is nothing to multiply, and a card's name beside it is not passed over."""
+    assert system_memory(text) is None
+
+
+def test_no_key_needs_a_reading() -> None:
+    """Every key of the table is found as it stands."""
+    for key in table.by_key():
+        assert find(key).device.key == key
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.text(max_size=60))
+def test_any_text_can_be_read(text: str) -> None:
+    """No text raises, and readings end."""
+    assert len(list(readings(text))) < 20
+    system_memory(text)
