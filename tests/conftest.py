@@ -21,6 +21,12 @@ def own_data_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ["XDG_DATA_HOME"] = str(tmp_path_factory.mktemp("data"))
 
 
+@pytest.fixture(autouse=True)
+def own_hub_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command's --timeout ends with its test."""
+    monkeypatch.setenv("SIZER_HUB_TIMEOUT", "")
+
+
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str]) -> Run:
     """Runs `sizer ARGS` in this process."""

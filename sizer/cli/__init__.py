@@ -53,6 +53,10 @@ class CommandTable(click.Group):
         from importlib import import_module
 
         command: click.Command = import_module(f"sizer.cli.{cmd_name}").command
+        if not any("--offline" in option.opts for option in command.params):
+            command.params.append(
+                click.Option(["--offline"], is_flag=True, expose_value=False, help="Nothing here touches the network.")
+            )
         return command
 
     def resolve_command(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -163,6 +164,29 @@ def output_options(function: Command) -> Command:
         ),
     ]
     return _apply(options, function)
+
+
+def network_options(function: Command) -> Command:
+    """--offline, and how long the hub may take."""
+    options = [
+        click.option("--offline", is_flag=True, help="Never touch the network."),
+        click.option(
+            "--timeout",
+            type=Threshold(0.1, 86_400),
+            metavar="SECONDS",
+            expose_value=False,
+            is_eager=True,
+            callback=_hub_timeout,
+            help="How long the hub may take for an answer.  [default: 15]",
+        ),
+    ]
+    return _apply(options, function)
+
+
+def _hub_timeout(_ctx: click.Context, _param: click.Parameter, seconds: float | None) -> None:
+    """Tell the hub's room, which is not imported yet."""
+    if seconds is not None:
+        os.environ["SIZER_HUB_TIMEOUT"] = str(seconds)
 
 
 def _ask_json(ctx: click.Context, _param: click.Parameter, asked: bool) -> None:

@@ -10,7 +10,7 @@ import click
 
 from sizer.api.asked import DeviceAsked, WorkAsked
 from sizer.api.estimates import estimates, targets
-from sizer.cli.common import PROBABILITY, device_options, output_options, show, talk, workload_options
+from sizer.cli.common import PROBABILITY, device_options, network_options, output_options, show, talk, workload_options
 from sizer.cli.completion import complete_models
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ PLOT_KINDS = ("memory", "speed", "batch", "roofline", "frontier")
 @click.option(
     "--plot-kind", "plot_kinds", multiple=True, type=click.Choice(PLOT_KINDS), help="Repeatable; default: all."
 )
-@click.option("--offline", is_flag=True, help="Never touch the network.")
+@network_options
 def command(models: tuple[str, ...], explain: bool, offline: bool, style: str, **options: Any) -> None:
     """How much memory a model needs at each precision, and how fast it runs.
 

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from sizer.api.advice import WantedAsked, hardware_for
-from sizer.cli.common import NOT_NEGATIVE, output_options, show, workload_options
+from sizer.cli.common import NOT_NEGATIVE, network_options, output_options, show, workload_options
 from sizer.cli.completion import complete_models
 from sizer.cli.estimate import work_asked
 from sizer.cli.recommend import PREFER
@@ -38,7 +38,7 @@ PRICES = "USD is the launch price, where the table knows one; --sort price puts 
 @click.option("--sort", "order", type=ORDER, default="memory", show_default=True, help="What comes first.")
 @click.option("--limit", type=click.IntRange(min=1), default=30, show_default=True, help="Show the first N.")
 @output_options
-@click.option("--offline", is_flag=True, help="Never touch the network.")
+@network_options
 def command(model: str, style: str, users: int | None, offline: bool, **options: Any) -> None:
     """Which devices, counts of them and cloud instances run MODEL as asked, cheapest memory first.
 

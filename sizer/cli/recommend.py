@@ -13,6 +13,7 @@ from sizer.cli.common import (
     SIZE,
     device_options,
     echo,
+    network_options,
     output_options,
     show,
     talk,
@@ -43,7 +44,7 @@ PREFER = click.Choice(["balanced", "quality", "speed", "memory"])
 @click.option("--acceptance", type=PROBABILITY, metavar="P", help="Share of drafts accepted.  [default: 0.7]")
 @click.option("--emit", is_flag=True, help="Print only the code or command that runs it.")
 @output_options
-@click.option("--offline", is_flag=True, help="Never touch the network.")
+@network_options
 def command(model: str, style: str, offline: bool, emit: bool, **options: Any) -> None:
     """Which precision of MODEL to run on this machine (or --device, --ram, --vram), why, and how.
 

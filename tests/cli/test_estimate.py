@@ -234,3 +234,17 @@ def test_plot_is_drawn(run: Run, tmp_path: Path) -> None:
     assert run(*args, str(picture)).code == 0
     assert picture.read_bytes()[:4] == b"\x89PNG"
     assert run(*args, str(tmp_path / "out.doc")).code == 2
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_accepts_offline(run: Run, name: str) -> None:
+    """--offline stands in the help of every command."""
+    assert "--offline" in run(name, "--help").out
+
+
+def test_the_hub_s_time_can_be_set(run: Run) -> None:
+    """--timeout takes seconds, and nothing else."""
+    assert run("estimate", LLAMA, "-d", "a100", "--offline", "--timeout", "5").code == 0
+    refused = run("estimate", LLAMA, "-d", "a100", "--timeout", "soon")
+    assert refused.code == 2
+    assert "soon" in refused.err

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hubserver import COMMIT, Hub, Repo, point_client_at, serve
 
-from sizer.errors import GatedModel, HubUnreachable, InvalidConfig, ModelError, UnknownModel
-from sizer.model.read import hub
-from sizer.model.read.hub_errors import FileMissing
+from sizer.errors import GatedModel, HubUnreachable, InvalidConfig, ModelError, UnknownModel, UsageError
+from sizer.model.read import hub, hub_ask
+from sizer.model.read.hub_errors import FileMissing, LocalFault
 
 CONFIG = {"model_type": "llama", "hidden_size": 8}
 
@@ -20,7 +22,7 @@ CONFIG = {"model_type": "llama", "hidden_size": 8}
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
     """A hub with one plain repository; the client points at it, and waits little between attempts."""
-    monkeypatch.setattr(hub, "RETRY_WAIT_S", 0.001)
+    monkeypatch.setattr(hub_ask, "RETRY_WAIT_S", 0.001)
     with serve() as running:
         running.repos["org/plain"] = Repo({"config.json": json.dumps(CONFIG).encode(), "big.gguf": bytes(300_000)})
         point_client_at(monkeypatch, running.url, tmp_path)
@@ -142,7 +144,7 @@ def test_lasting_faults_end_in_a_clear_error(server: Hub, status: int, words: st
     server.faults = [status] * 50
     with pytest.raises((HubUnreachable, GatedModel), match=words):
         hub.repo_info("org/plain")
-    assert len(server.requests) <= hub.ATTEMPTS
+    assert len(server.requests) <= hub_ask.ATTEMPTS
 
 
 def test_a_long_retry_after_is_not_waited_for(server: Hub) -> None:
@@ -163,8 +165,8 @@ def test_unreachable_hub(server: Hub, monkeypatch: pytest.MonkeyPatch, tmp_path:
 
 def test_silent_hub_times_out(server: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that accepts and says nothing is given up."""
-    monkeypatch.setattr(hub, "TIMEOUT_S", 0.05)
-    monkeypatch.setattr(hub, "ATTEMPTS", 1)
+    monkeypatch.setattr(hub_ask, "TIMEOUT_S", 0.05)
+    monkeypatch.setattr(hub_ask, "ATTEMPTS", 1)
     server.hang = threading.Event()
     with pytest.raises(HubUnreachable, match="did not answer"):
         hub.repo_info("org/plain")
@@ -212,3 +214,91 @@ def test_revision_is_asked_for(server: Hub) -> None:
     hub.repo_info("org/plain", "v2")
     hub.load_json("org/plain", "config.json", "v2")
     assert all("v2" in path for _, path, _ in server.requests)
+
+
+def test_a_dripping_hub_is_given_up_in_time(server: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A byte now and then never looks silent to the client: the whole answer has a deadline."""
+    monkeypatch.setenv("SIZER_HUB_TIMEOUT", "0.5")
+    server.drip_s = 0.1
+    started = time.monotonic()
+    with pytest.raises(HubUnreachable, match=r"did not finish an answer within 0\.5 s.*--timeout"):
+        hub.repo_info("org/plain")
+    assert time.monotonic() - started < 5
+
+
+def test_a_config_without_end_is_cut_before_it_reaches_the_disk(server: Hub, tmp_path: Path) -> None:
+    """A server that says 40 bytes and sends gigabytes fills neither memory nor cache."""
+    server.endless_bytes = 2**30
+    with pytest.raises(InvalidConfig, match="are allowed"):
+        hub.load_json("org/plain", "config.json", limit_bytes=2**20)
+    assert server.sent_bytes < 64 * 2**20
+    assert sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file()) < 2**20
+
+
+@pytest.mark.parametrize("junk", [b"", b"<html>", b"[1]", b"\xff\xfe"])
+def test_a_junk_file_in_the_cache_is_fetched_anew(server: Hub, tmp_path: Path, junk: bytes) -> None:
+    """What the cache holds is not believed for ever: the hub is up, so it is asked again, and the cache is mended."""
+    expected = hub.load_json("org/plain", "config.json")
+    (cached,) = tmp_path.rglob("config.json")
+    cached.write_bytes(junk)
+    assert hub.load_json("org/plain", "config.json") == expected
+    assert hub.load_json("org/plain", "config.json", offline=True) == expected
+
+
+def test_a_junk_file_in_the_cache_is_named_where_the_hub_is_off(server: Hub, tmp_path: Path) -> None:
+    """Offline, the message names the file."""
+    hub.load_json("org/plain", "config.json")
+    (cached,) = tmp_path.rglob("config.json")
+    cached.write_bytes(b"{")
+    with pytest.raises(InvalidConfig, match=r"config\.json"):
+        hub.load_json("org/plain", "config.json", offline=True)
+
+
+def test_a_home_that_is_no_folder_is_named(server: Hub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """HF_HOME that is a file is a local fault, with its path and errno, and no word of the network."""
+    home = tmp_path / "file"
+    home.write_text("no folder")
+    point_client_at(monkeypatch, server.url, home)
+    with pytest.raises(LocalFault, match=r"file/token.*errno 20") as refused:
+        hub.load_json("org/plain", "config.json")
+    assert "network" not in str(refused.value)
+
+
+def test_a_cache_that_cannot_be_written_answers(server: Hub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A full or read-only cache keeps nothing, and the answer is there all the same."""
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    assert hub.load_json("org/plain", "config.json")["model_type"]
+    assert not list(tmp_path.rglob("config.json"))
+
+
+def test_a_token_that_no_header_can_carry_is_named(
+    server: Hub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A token with other letters is told as such, and not as a fault of the network."""
+    monkeypatch.setenv("HF_TOKEN", "hf_\u043a\u043b\u044e\u0447")
+    with pytest.raises(GatedModel, match="HF_TOKEN"):
+        hub.repo_info("org/plain")
+
+
+def test_an_empty_etag_is_no_fault(server: Hub) -> None:
+    """Some mirrors send none."""
+    server.etag = False
+    assert hub.load_json("org/plain", "config.json")["model_type"]
+
+
+def test_one_passing_fault_on_the_file_itself_is_asked_again(server: Hub) -> None:
+    """A transient 500 for the body is retried as one for its metadata is."""
+    server.faults = [None, 500]
+    assert hub.load_json("org/plain", "config.json")["model_type"]
+
+
+@pytest.mark.parametrize("text", ["soon", "0", "-1", "nan", "1e9"])
+def test_a_timeout_is_a_number_of_seconds(server: Hub, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    """What is no time is refused."""
+    monkeypatch.setenv("SIZER_HUB_TIMEOUT", text)
+    with pytest.raises(UsageError, match="SIZER_HUB_TIMEOUT"):
+        hub.repo_info("org/plain")

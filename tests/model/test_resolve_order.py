@@ -26,7 +26,7 @@ from sizer.errors import (
     UnsupportedArchitecture,
 )
 from sizer.model.architecture import Basis
-from sizer.model.read import hub, meta_device
+from sizer.model.read import hub_ask, meta_device
 from sizer.model.read.name_only import named
 from sizer.model.read.names import parse_name
 from sizer.model.read.resolve import resolve
@@ -61,7 +61,7 @@ LLAMA_GGUF = gguf_bytes(LLAMA, llama_tensors())
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
     """A hub on this machine that the client points at."""
-    monkeypatch.setattr(hub, "RETRY_WAIT_S", 0.001)
+    monkeypatch.setattr(hub_ask, "RETRY_WAIT_S", 0.001)
     with serve() as running:
         point_client_at(monkeypatch, running.url, tmp_path)
         yield running

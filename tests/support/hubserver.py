@@ -7,6 +7,7 @@ import json
 import re
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -45,6 +46,11 @@ class Hub:
     serve_ranges: bool = True
     api_body: bytes | None = None
     hang: threading.Event | None = None
+    # Seconds between the bytes of every body.
+    drip_s: float = 0.0
+    # A body that goes on for so many bytes, whatever its headers say.
+    endless_bytes: int = 0
+    etag: bool = True
     url: str = ""
     port: int = 0
 
@@ -130,7 +136,8 @@ class Handler(BaseHTTPRequestHandler):
             self._error(404, "EntryNotFound", "Entry not found")
             return
         data = repo.files[file]
-        headers = {"X-Repo-Commit": COMMIT, "ETag": f'"{hashlib.sha1(data).hexdigest()}"'}
+        tag = hashlib.sha1(data).hexdigest() if self.hub.etag else ""
+        headers = {"X-Repo-Commit": COMMIT, "ETag": f'"{tag}"'}
         if file.endswith(LFS):
             size = repo.claimed_bytes.get(file, len(data))
             headers |= {"X-Linked-Size": str(size), "X-Linked-ETag": headers["ETag"]}
@@ -162,11 +169,23 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         for key, value in (headers or {}).items():
             self.send_header(key, value)
-        self.send_header("Content-Length", str(len(body) if claimed is None else claimed))
+        if not self.hub.endless_bytes or self.command == "HEAD":
+            self.send_header("Content-Length", str(len(body) if claimed is None else claimed))
+        else:
+            self.send_header("Connection", "close")
         self.end_headers()
         if self.command != "HEAD":
             try:
-                self.wfile.write(body)
+                for index in range(len(body) if self.hub.drip_s else 0):
+                    self.wfile.write(body[index : index + 1])
+                    self.wfile.flush()
+                    time.sleep(self.hub.drip_s)
+                if not self.hub.drip_s:
+                    self.wfile.write(body)
+                piece = b" " * 2**20
+                for _ in range(self.hub.endless_bytes // len(piece)):
+                    self.wfile.write(piece)
+                    self.hub.sent_bytes += len(piece)
             except OSError:  # the client closed the line: it had what it wanted
                 return
             self.hub.sent_bytes += len(body)

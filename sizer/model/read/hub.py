@@ -8,28 +8,25 @@ whole, nothing pickled is fetched, no code of a repository is run. `HF_ENDPOINT`
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from sizer.errors import HubUnreachable, InvalidConfig, ModelError
-from sizer.model.read.hub_errors import may_pass, no_repo_name, retry_after_s, translate
+from sizer.errors import HubUnreachable, InvalidConfig
+from sizer.model.read import hub_ask, hub_cache
+from sizer.model.read.hub_ask import answered_in_time, ask, is_offline
 from sizer.model.read.json_object import loads
 
 # The largest published config.json files (with a list of every quantized module) have some 2 MB.
 MAX_CONFIG_BYTES = 8 * 2**20
 MAX_INDEX_BYTES = 25_000_000
-TIMEOUT_S = 10.0
-"""How long the hub may keep silent."""
-ATTEMPTS = 3
-RETRY_WAIT_S = 0.5
-MAX_RETRY_WAIT_S = 5.0
 _FIRST_RANGE_BYTES = 128 * 2**10
 _LARGEST_RANGE_BYTES = 8 * 2**20
 
-_Answer = TypeVar("_Answer")
+
+__all__ = ["RemoteFile", "RepoInfo", "answered_in_time", "is_offline", "load_json", "read_json", "repo_info"]
 
 
 @dataclass(frozen=True)
@@ -45,13 +42,6 @@ class RepoInfo:
     total_params: int | None = None
 
 
-def is_offline(offline: bool = False) -> bool:
-    """Whether the network is switched off, by the caller or by `HF_HUB_OFFLINE`."""
-    from huggingface_hub import constants
-
-    return offline or bool(constants.HF_HUB_OFFLINE)
-
-
 def repo_info(repo_id: str, revision: str | None = None) -> RepoInfo:
     """What the API says of a repository. It answers for gated ones too, without a token.
 
@@ -59,8 +49,8 @@ def repo_info(repo_id: str, revision: str | None = None) -> RepoInfo:
     """
     from huggingface_hub import HfApi
 
-    info = _ask(
-        lambda: HfApi().model_info(repo_id, revision=revision, files_metadata=True, timeout=TIMEOUT_S),
+    info = ask(
+        lambda: HfApi().model_info(repo_id, revision=revision, files_metadata=True, timeout=hub_ask.TIMEOUT_S),
         repo_id,
         revision,
     )
@@ -94,11 +84,11 @@ def load_json(
 
     Raises: FileMissing, UnknownModel, GatedModel, HubUnreachable, InvalidConfig (malformed, or above `limit_bytes`).
     """
-    from huggingface_hub import hf_hub_download, hf_hub_url, try_to_load_from_cache
+    from huggingface_hub import hf_hub_url
     from huggingface_hub.file_download import get_hf_file_metadata
 
     name = f"{repo_id}/{filename}"
-    cached = _or_refuse(lambda: try_to_load_from_cache(repo_id, filename, revision=revision), repo_id)
+    cached = hub_cache.path(repo_id, filename, revision)
     try:
         if is_offline(offline):
             raise HubUnreachable(
@@ -106,22 +96,25 @@ def load_json(
                 "Run once without --offline and HF_HUB_OFFLINE.",
             )
         url = hf_hub_url(repo_id, filename, revision=revision)
-        metadata = _ask(lambda: get_hf_file_metadata(url, timeout=TIMEOUT_S), repo_id, revision, filename)
+        metadata = ask(lambda: get_hf_file_metadata(url, timeout=hub_ask.TIMEOUT_S), repo_id, revision, filename)
     except HubUnreachable:
-        if isinstance(cached, str):
-            return read_json(Path(cached), name, limit_bytes)
+        if cached is not None:
+            return read_json(cached, name, limit_bytes)
         raise
     if metadata.size is not None and metadata.size > limit_bytes:
         raise too_large(name, metadata.size, limit_bytes)
-    with _quiet():
-        path = _ask(
-            lambda: hf_hub_download(repo_id, filename, revision=revision, etag_timeout=TIMEOUT_S),
-            repo_id,
-            revision,
-            filename,
-            attempts=1,
-        )
-    return read_json(Path(path), name, limit_bytes)
+    if cached is not None and metadata.commit_hash and metadata.commit_hash == cached.parent.name:
+        with suppress(InvalidConfig):  # a cached file that is junk is fetched anew
+            return read_json(cached, name, limit_bytes)
+    # One byte more than is allowed tells a server that sends more than it said.
+    remote = RemoteFile(repo_id, filename, revision, limit_bytes + 1)
+    data = ask(lambda: remote.fetch(0, limit_bytes + 1), repo_id, revision, filename)
+    if len(data) > limit_bytes:
+        raise too_large(name, len(data), limit_bytes)
+    fields = _parsed(data, name)
+    if metadata.commit_hash:
+        hub_cache.keep(repo_id, filename, revision, metadata.commit_hash, data)
+    return fields
 
 
 def too_large(name: str, size_bytes: int, limit_bytes: int) -> InvalidConfig:
@@ -131,11 +124,21 @@ def too_large(name: str, size_bytes: int, limit_bytes: int) -> InvalidConfig:
 
 def read_json(path: Path, name: str, limit_bytes: int = MAX_CONFIG_BYTES) -> dict[str, Any]:
     """A JSON object from a file, its size checked before it is read; `InvalidConfig` for anything else."""
-    size_bytes = path.stat().st_size
-    if size_bytes > limit_bytes:
-        raise too_large(name, size_bytes, limit_bytes)
     try:
-        return loads(path.read_bytes())
+        size_bytes = path.stat().st_size
+        if size_bytes > limit_bytes:
+            raise too_large(name, size_bytes, limit_bytes)
+        data = path.read_bytes()
+    except OSError as error:
+        raise InvalidConfig(
+            f"{str(path)!r} cannot be read: {error.strerror or error} (errno {error.errno}).", "Look at the file."
+        ) from None
+    return _parsed(data, name)
+
+
+def _parsed(data: bytes, name: str) -> dict[str, Any]:
+    try:
+        return loads(data)
     except ValueError as error:
         raise InvalidConfig(f"{name!r} cannot be used: {error}.", "It must be a plain JSON object.") from None
 
@@ -153,7 +156,8 @@ class RemoteFile:
         self.repo_id, self.filename, self.revision = repo_id, filename, revision
         self.url = hf_hub_url(repo_id, filename, revision=revision)
         if size_bytes is None:
-            metadata = _ask(lambda: get_hf_file_metadata(self.url, timeout=TIMEOUT_S), repo_id, revision, filename)
+            timeout_s = hub_ask.TIMEOUT_S
+            metadata = ask(lambda: get_hf_file_metadata(self.url, timeout=timeout_s), repo_id, revision, filename)
             size_bytes = metadata.size
         if size_bytes is None:
             raise HubUnreachable(f"The hub does not say how large {self.name!r} is.", "Download the file and pass it.")
@@ -173,13 +177,13 @@ class RemoteFile:
         begin = offset - self._start
         if begin < 0 or begin + length > len(self._piece):
             wanted = min(max(length, self._ahead), self.size_bytes - offset)
-            self._piece = _ask(lambda: self._fetch(offset, wanted), self.repo_id, self.revision, self.filename)
+            self._piece = ask(lambda: self.fetch(offset, wanted), self.repo_id, self.revision, self.filename)
             self._start, begin = offset, 0
             self.fetched_bytes += len(self._piece)
             self._ahead = min(2 * self._ahead, _LARGEST_RANGE_BYTES)
         return self._piece[begin : begin + length]
 
-    def _fetch(self, offset: int, length: int) -> bytes:
+    def fetch(self, offset: int, length: int) -> bytes:
         """One range request; a server that ignores the range is read only from the start, and only so far."""
         from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
 
@@ -190,9 +194,9 @@ class RemoteFile:
         }
         session = get_session()
         if callable(getattr(session, "stream", None)):  # httpx, since huggingface_hub 1.0
-            opened = session.stream("GET", self.url, headers=headers, timeout=TIMEOUT_S)
+            opened = session.stream("GET", self.url, headers=headers, timeout=hub_ask.TIMEOUT_S)
         else:
-            opened = session.get(self.url, headers=headers, timeout=TIMEOUT_S, stream=True)
+            opened = session.get(self.url, headers=headers, timeout=hub_ask.TIMEOUT_S, stream=True)
         with opened as response:
             hf_raise_for_status(response)
             if response.status_code != 206 and offset:
@@ -206,60 +210,3 @@ class RemoteFile:
                 if len(data) >= length:
                     break
         return bytes(data[:length])
-
-
-class _quiet:  # noqa: N801 - a context manager, named like one
-    """Keeps the client's progress bar for a file of a few kilobytes off the terminal."""
-
-    def __enter__(self) -> None:
-        from huggingface_hub import constants
-        from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars
-
-        self.restore = constants.HF_HUB_DISABLE_PROGRESS_BARS is None and not are_progress_bars_disabled()
-        if self.restore:
-            disable_progress_bars()
-
-    def __exit__(self, *_: object) -> None:
-        from huggingface_hub.utils import enable_progress_bars
-
-        if self.restore:
-            enable_progress_bars()
-
-
-def _or_refuse(call: Callable[[], _Answer], repo_id: str) -> _Answer:
-    """A cache look-up; a name that can be no repository's is unknown, a broken cache is as good as none."""
-    from huggingface_hub.errors import HFValidationError
-
-    try:
-        return call()
-    except HFValidationError:
-        raise no_repo_name(repo_id) from None
-
-
-def _ask(
-    call: Callable[[], _Answer],
-    repo_id: str,
-    revision: str | None,
-    filename: str | None = None,
-    *,
-    attempts: int = ATTEMPTS,
-) -> _Answer:
-    """One question to the hub, asked again where the fault may pass; every other fault becomes its own error."""
-    if is_offline():
-        raise HubUnreachable(f"{repo_id!r} cannot be asked for: the network is switched off.", "Unset HF_HUB_OFFLINE.")
-    for attempt in range(attempts - 1):
-        try:
-            return call()
-        except ModelError:  # noqa: PERF203 - a request takes a million times longer
-            raise
-        except Exception as error:
-            wait_s = max(RETRY_WAIT_S * 2**attempt, retry_after_s(error))
-            if not may_pass(error) or wait_s > MAX_RETRY_WAIT_S:
-                translate(error, repo_id, revision, filename, TIMEOUT_S)
-            time.sleep(wait_s)
-    try:
-        return call()
-    except ModelError:
-        raise
-    except Exception as error:
-        translate(error, repo_id, revision, filename, TIMEOUT_S)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NoReturn
 
-from sizer.errors import GatedModel, HubUnreachable, InvalidHeader, UnknownModel
+from sizer.errors import GatedModel, HubUnreachable, InvalidHeader, ModelError, UnknownModel
 
 _TRANSPORT = {"TransportError", "ConnectionError"}
 _RETRIED_STATUS = frozenset({408, 429, 500, 502, 503, 504})
@@ -16,6 +16,18 @@ _RETRIED_STATUS = frozenset({408, 429, 500, 502, 503, 504})
 
 class FileMissing(UnknownModel):
     """The repository exists and lacks the file."""
+
+
+class LocalFault(ModelError):
+    """A file or folder of this machine that the hub's client needs cannot be used."""
+
+
+def local_fault(error: OSError) -> LocalFault:
+    """The error for a path that cannot be used."""
+    return LocalFault(
+        f"{str(error.filename)!r} cannot be used: {error.strerror or error} (errno {error.errno}).",
+        "Free it or mend its rights; HF_HOME says where the client keeps its files.",
+    )
 
 
 def no_repo_name(repo_id: str) -> UnknownModel:
@@ -58,6 +70,11 @@ def may_pass(error: BaseException) -> bool:
     return _is_timeout(error) or bool(names & _TRANSPORT)
 
 
+def _is_local(error: BaseException) -> bool:
+    """A fault of this machine's files, not of the network: it names a path."""
+    return isinstance(error, OSError) and error.errno is not None and bool(error.filename)
+
+
 def translate(error: Exception, repo_id: str, revision: str | None, filename: str | None, timeout_s: float) -> NoReturn:
     """Raises the one error of sizer's tree that says what went wrong, and what to type next."""
     from huggingface_hub import errors
@@ -65,12 +82,14 @@ def translate(error: Exception, repo_id: str, revision: str | None, filename: st
     at = f" at revision {revision!r}" if revision else ""
     while isinstance(error, errors.LocalEntryNotFoundError) and isinstance(error.__cause__, Exception):
         error = error.__cause__
+    if isinstance(error, OSError) and _is_local(error):
+        raise local_fault(error) from None
     if isinstance(error, errors.HFValidationError):
         raise no_repo_name(repo_id) from None
     if isinstance(error, errors.GatedRepoError):
         raise GatedModel(
             f"{repo_id!r} is gated: its files need an access request.",
-            f"Ask for access at {_endpoint()}/{repo_id}, then set HF_TOKEN or run `hf auth login`.",
+            f"Ask for access at {endpoint()}/{repo_id}, then set HF_TOKEN or run `hf auth login`.",
         ) from None
     if isinstance(error, errors.RevisionNotFoundError):
         raise UnknownModel(
@@ -78,7 +97,7 @@ def translate(error: Exception, repo_id: str, revision: str | None, filename: st
         ) from None
     if isinstance(error, errors.EntryNotFoundError) and not isinstance(error, errors.LocalEntryNotFoundError):
         raise FileMissing(
-            f"{repo_id!r} has no {filename!r}{at}.", f"See its files at {_endpoint()}/{repo_id}/tree/main."
+            f"{repo_id!r} has no {filename!r}{at}.", f"See its files at {endpoint()}/{repo_id}/tree/main."
         ) from None
     if isinstance(error, errors.RepositoryNotFoundError):
         raise UnknownModel(
@@ -107,25 +126,25 @@ def _translate_http(error: Exception, repo_id: str, filename: str | None, timeou
         raise InvalidHeader(f"{repo_id}/{filename} is shorter than the hub says.", "Download it and pass its path.")
     if status is not None:
         raise HubUnreachable(
-            f"{_endpoint()} answers HTTP {status} for {repo_id!r}.", "Try again later, or use --offline."
+            f"{endpoint()} answers HTTP {status} for {repo_id!r}.", "Try again later, or use --offline."
         ) from None
     if _is_timeout(error):
         raise HubUnreachable(
-            f"{_endpoint()} did not answer within {timeout_s:g} s, asked for {repo_id!r}.",
+            f"{endpoint()} did not answer within {timeout_s:g} s, asked for {repo_id!r}.",
             "Check the network or HF_ENDPOINT, or use --offline.",
         ) from None
     if _is_transport(error):
         raise HubUnreachable(
-            f"{_endpoint()} cannot be reached, asked for {repo_id!r}.",
+            f"{endpoint()} cannot be reached, asked for {repo_id!r}.",
             "Check the network, the proxy and HF_ENDPOINT, or use --offline.",
         ) from None
     raise HubUnreachable(
-        f"{_endpoint()} gives an answer that is not the hub's, asked for {repo_id!r}: {type(error).__name__}.",
+        f"{endpoint()} gives an answer that is not the hub's, asked for {repo_id!r}: {type(error).__name__}.",
         "Check HF_ENDPOINT and whether a proxy or a login page stands in between.",
     ) from error
 
 
-def _endpoint() -> str:
+def endpoint() -> str:
     from huggingface_hub import constants
 
     return str(constants.ENDPOINT)

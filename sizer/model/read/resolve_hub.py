@@ -41,6 +41,11 @@ def from_hub(name: str, revision: str | None = None, *, offline: bool = False) -
     Offline, the client's cache answers. Raises: UnknownModel, GatedModel, HubUnreachable, InvalidConfig,
     InvalidHeader, UnsupportedArchitecture.
     """
+    with hub.answered_in_time():
+        return _from_hub(name, revision, offline=offline)
+
+
+def _from_hub(name: str, revision: str | None, *, offline: bool) -> Found:
     repo_id, wanted = split_name(name)
     if wanted == "config.json":
         wanted = ""
