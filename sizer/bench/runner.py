@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sizer.bench.child import Progress, measure
 from sizer.bench.plan import DEFAULT_MODEL, Asked, refuse_what_cannot_fit, spec_of
 from sizer.bench.predict import predict
-from sizer.bench.records import Measurement
+from sizer.bench.records import Measurement, Spec
 from sizer.bench.summary import measurement
 from sizer.errors import BenchmarkFailed, InvalidInputFile, ModelError
 from sizer.version import package_version
@@ -35,7 +35,7 @@ def bench(asked: Asked, *, timeout_s: float, force: bool, progress: Progress) ->
     Raises DoesNotFit, BenchmarkFailed, UsageError and what resolving the model raises.
     """
     resolved = _resolve(asked)
-    spec = spec_of(asked, resolved)
+    spec = _with_found_threads(spec_of(asked, resolved))
     engine = asked.engine or ("transformers" if spec.backend == "transformers" else "llama.cpp")
     predicted = predict(asked, spec, resolved, engine)
     if not force and spec.backend != "server":
@@ -47,6 +47,19 @@ def bench(asked: Asked, *, timeout_s: float, force: bool, progress: Progress) ->
         predicted = predict(asked, replace(spec, precision=outcome.precision), resolved, engine)
     now = datetime.now(timezone.utc).isoformat(timespec="microseconds")
     return Result(measurement(spec, outcome, machine(), now), predicted)
+
+
+def _with_found_threads(spec: Spec) -> Spec:
+    """The spec with the threads that the probe found best where the processor has fast and slow cores, and nobody asked
+    for another number: engines take a thread a core, and wait for the slowest."""
+    if spec.threads is not None or spec.backend == "server":
+        return spec
+    from sizer.device import measured
+    from sizer.device.detect import detect
+
+    seen = detect()
+    known = measured.load(seen).measurement if seen.fast_cores else None
+    return replace(spec, threads=measured.best_threads(known.document)) if known else spec
 
 
 def save(path: Path, result: Result) -> None:

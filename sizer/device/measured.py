@@ -15,6 +15,8 @@ from sizer.device.machine import Machine
 from sizer.units import GB, GIB
 
 SCHEMA_VERSION = 1
+# Passes of one team differ by about this much on a quiet machine.
+NEARLY_BEST = 0.97
 MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86400
 # Two machines of one type differ by a few MiB of memory; a fingerprint must not.
 MEMORY_STEP_BYTES = GIB
@@ -105,6 +107,21 @@ def load(machine: Machine) -> Cached:
             notes=(f"the stored probe {str(file)!r} is damaged and not used; 'sizer probe --fresh' renews it",)
         )
     return Cached(Measurement(float(rate), float(measured_at_s), document))
+
+
+def best_threads(document: Mapping[str, Any]) -> int | None:
+    """The fewest threads that reach the bandwidth which the probe found, within 3 %: more of them only wait.
+
+    None for a document without such rates. Where a processor has fast and slow cores, this is the set to compute with.
+    """
+    rates = document.get("kernels")
+    told = [
+        (rate["threads"], rate["bytes_per_s"])
+        for rate in (rates if isinstance(rates, list) else ())
+        if isinstance(rate, dict) and is_positive(rate.get("threads")) and is_positive(rate.get("bytes_per_s"))
+    ]
+    best = max((rate for _, rate in told), default=0.0)
+    return min((int(threads) for threads, rate in told if rate >= NEARLY_BEST * best), default=None)
 
 
 def is_positive(value: object) -> bool:

@@ -20,6 +20,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from sizer.bench import runner
+from sizer.bench.records import Spec
 from sizer.cli.probe import command
 from sizer.device import bandwidth_loops as kernels
 from sizer.device import measured, probe, probe_gpu
@@ -183,6 +185,28 @@ def test_fast_cores_are_tried_alone_and_with_the_others() -> None:
         assert all(place.cpus == tuple(range(16)) for place in tried if place.cores == "fast")
     by_count = placements(machine(usable_cores=10.0, cores=10, fast_cores=6))
     assert {place.threads for place in by_count} == {1, 2, 4, 6, 8, 10}
+
+
+def test_best_threads_are_those_that_the_probe_found() -> None:
+    """Of two kinds of cores the fewest threads within 3 % of the best rate; none of a damaged probe."""
+    rates = [("add", 1, 20e9, "all"), ("add", 8, 79e9, "fast"), ("add", 24, 80e9, "all"), ("copy", 16, 70e9, "all")]
+    kernels = [dict(zip(("kernel", "threads", "bytes_per_s", "cores"), rate, strict=True)) for rate in rates]
+    assert measured.best_threads({"kernels": kernels}) == 8
+    for damaged in ({}, {"kernels": None}, {"kernels": [None, {}, {"threads": "8", "bytes_per_s": 1e9}]}):
+        assert measured.best_threads(damaged) is None
+
+
+def test_bench_takes_the_threads_that_were_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a hybrid processor that was probed a benchmark runs with them, unless another number was asked for."""
+    hybrid = machine(fast_cores=8, cores=24, usable_cores=32.0)
+    found = {**document(), "kernels": [{"kernel": "add", "threads": 8, "bytes_per_s": 80e9}]}
+    measured.save(hybrid, found)
+    spec = Spec("transformers", "m")
+    monkeypatch.setattr("sizer.device.detect.detect", lambda: hybrid)
+    assert runner._with_found_threads(spec).threads == 8
+    assert runner._with_found_threads(replace(spec, threads=4)).threads == 4
+    monkeypatch.setattr("sizer.device.detect.detect", machine)
+    assert runner._with_found_threads(spec).threads is None
 
 
 def test_slow_first_second_is_not_the_figure(monkeypatch: pytest.MonkeyPatch) -> None:

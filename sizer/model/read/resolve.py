@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 _FILE_SUFFIXES = (".gguf", ".safetensors", ".json")
 FILES_ALLOWED: ContextVar[bool] = ContextVar("FILES_ALLOWED", default=True)
 """Whether a text may name a file of this machine: not where others ask (the page's API), unless they are told so."""
-_PATH_STARTS = ("/", "./", "../", "~", "\\")
+_DRIVES = (f"{letter}:{slash}" for letter in "abcdefghijklmnopqrstuvwxyz" for slash in "/\\")
+_PATH_STARTS = ("/", "./", "../", "~", "\\", ".\\", "..\\", *_DRIVES)
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,11 @@ def resolve(text: str, *, offline: bool = False, revision: str | None = None) ->
             hints = replace(hints, quantization=read.quantization)
             model_id = read.entry.alias or read.entry.model_id
             return _resolved(text, _described(load(read.entry), model_id), None, hints, read.notes)
-    if not name or name.startswith(_PATH_STARTS) or (name.lower().endswith(_FILE_SUFFIXES) and name.count("/") < 2):
+    if (
+        not name
+        or text.lower().startswith(_PATH_STARTS)
+        or (name.lower().endswith(_FILE_SUFFIXES) and name.count("/") < 2)
+    ):
         raise UnknownModel(f"there is no file {text!r}.", "Check the path.")
     return _beyond_the_catalogue(text, name, revision, hints, offline)
 
