@@ -53,6 +53,11 @@ class Planned:
         return find_engine(self.options.engine)
 
     @property
+    def dialects(self) -> tuple[str, ...]:
+        """The dialects that its command is written in."""
+        return self.options.dialects or self.engine.flags
+
+    @property
     def used(self) -> Target:
         """The devices that the command uses of those that are there; all of them where it asks for more."""
         wanted, have = ranks(self.options), self.target.count + len(self.target.others)
@@ -120,7 +125,8 @@ def _all_on_devices(planned: Planned) -> bool:
     if options.cpu_moe_layers or options.tensor_overrides or options.cache_on_host:
         return False
     if options.gpu_layers is None:
-        return options.fit is False
+        flag = flag_setting(planned.dialects, "gpu_layers", options.version)
+        return options.fit is False or (flag is not None and flag.default == "99")
     return options.gpu_layers < 0 or options.gpu_layers > planned.architecture.num_layers
 
 
@@ -131,11 +137,15 @@ def _context(planned: Planned) -> tuple[int, bool]:
     they write reserve none.
     """
     options, own = planned.options, planned.architecture.max_context_tokens
+    if options.prompt_tokens or options.depth_tokens:
+        # A benchmark's context is as long as what it measures.
+        parts = (options.prompt_tokens or (planned.prompt_tokens,), options.output_tokens or (planned.output_tokens,))
+        return sum(max(part, default=0) for part in (*parts, options.depth_tokens)), False
     needed = planned.prompt_tokens + planned.output_tokens
     given = options.context_tokens
     if given is not None and given > 0:
         return given, False
-    flag = flag_setting(planned.engine.flags, "context_tokens", options.version)
+    flag = flag_setting(planned.dialects, "context_tokens", options.version)
     default = flag.default_at(options.version) if flag is not None else ""
     if given is None and default.isdigit() and int(default) > 0:
         return min(int(default), own or int(default)), False
@@ -148,7 +158,7 @@ def _context(planned: Planned) -> tuple[int, bool]:
 
 def _fits_itself(planned: Planned) -> bool:
     """Whether the engine fits what no flag fixes to the devices (llama.cpp's --fit, on unless it is switched off)."""
-    flag = flag_setting(planned.engine.flags, "fit", planned.options.version)
+    flag = flag_setting(planned.dialects, "fit", planned.options.version)
     asked = planned.options.fit
     return flag is not None and (flag.default_at(planned.options.version) == "on" if asked is None else asked)
 
@@ -247,7 +257,7 @@ def _that_start(planned: Planned, candidates: Iterator[dict[str, Any]]) -> list[
 def _words(planned: Planned, fields: dict[str, Any]) -> list[str] | None:
     """The flags of a change, None where the engine has none for it."""
     try:
-        return written_all(planned.engine.flags, fields, planned.options.version)
+        return written_all(planned.dialects, fields, planned.options.version)
     except UsageError:
         return None
 
@@ -335,7 +345,7 @@ def _quantized(planned: Planned) -> Iterator[dict[str, Any]]:
 
 def _denser(planned: Planned) -> dict[str, Any]:
     """The cache at eight bits, in the engine's own word; nothing where it is already, or where the engine has none."""
-    flag = flag_setting(planned.engine.flags, "k_cache_type", planned.options.version)
+    flag = flag_setting(planned.dialects, "k_cache_type", planned.options.version)
     if flag is None or planned.options.k_cache_type:
         return {}
     return {"k_cache_type": flag.denser, "v_cache_type": flag.denser} if flag.denser else {}

@@ -73,7 +73,8 @@ def planned(
 
     precision = launched_precision(launch, resolved)
     options = replace(launch.options, engine=engine_for(launch.options.engine, precision))
-    plan = Planned(resolved.architecture, target, precision, options, None, prompt_tokens, output_tokens)
+    output = options.output_tokens[0] if options.output_tokens and options.output_tokens[0] > 0 else output_tokens
+    plan = Planned(resolved.architecture, target, precision, options, None, prompt_tokens, output)
     plan.engine.require_device(target.device)
     if plan.engine.uses_one_device_unasked and ranks(options) is None:
         plan = replace(plan, options=replace(options, tensor_parallel=1))

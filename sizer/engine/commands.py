@@ -200,7 +200,7 @@ def read_command(words: Sequence[str]) -> EngineOptions:
         abbreviates=True,
         positionals=start.program.positionals,
     )
-    return _with_model(options_of(engine, start.version, read), read)
+    return _with_model(options_of(engine, start.version, read, dialects), read)
 
 
 def _engine(start: Started) -> str:

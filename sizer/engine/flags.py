@@ -210,7 +210,7 @@ def _set(read: Read, flag: Flag, spelled: str, text: str) -> None:
             read.fields[name] = value
 
 
-def options_of(engine: str, version: str, read: Read) -> EngineOptions:
+def options_of(engine: str, version: str, read: Read, dialects: Sequence[str] = ()) -> EngineOptions:
     """The record of what was read; a field that a flag set to nothing keeps the engine's default."""
     kept = {name: value for name, value in read.fields.items() if value is not None}
     return EngineOptions(
@@ -218,5 +218,6 @@ def options_of(engine: str, version: str, read: Read) -> EngineOptions:
         version=version,
         given=tuple(read.given.items()),
         unknown=(*((text, "") for text in read.removed), *read.unknown),
+        dialects=tuple(dialects),
         **kept,
     )

@@ -16,7 +16,7 @@ FlagValue = bool | int | float | str | tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class EngineOptions:
-    """An engine, its version and what its flags set.
+    """An engine, its version and what its flags set; `dialects` are those that the flags were read by.
 
     Tokens and sequences
         `context_tokens` is the longest sequence, or llama.cpp's whole `-c`, shared by its slots (0: the model's own).
@@ -41,6 +41,7 @@ class EngineOptions:
     version: str = ""
     given: tuple[tuple[str, FlagValue], ...] = ()
     unknown: tuple[tuple[str, str], ...] = ()
+    dialects: tuple[str, ...] = ()
 
     model: str = ""
     hub_file: str = ""
@@ -137,7 +138,7 @@ class EngineOptions:
     @property
     def settings(self) -> dict[str, Any]:
         """What flags set, by field, without the engine, its words and its version."""
-        own = {"engine", "version", "given", "unknown"}
+        own = {"engine", "version", "given", "unknown", "dialects"}
         return {field.name: getattr(self, field.name) for field in fields(self) if field.name not in own
                 and self.said(field.name)}  # fmt: skip
 

@@ -25,6 +25,11 @@ STARTS = [
     ("m2-ultra", "mlx_lm.server --model mlx-community/Qwen3-8B-4bit"),
     ("rtx-4060", "transformers chat Qwen/Qwen3-8B --load-in-4bit --bnb_4bit_quant_type nf4"),
     ("rtx-4090", "ollama run qwen3:8b"),
+    ("rtx-4090", "llama-bench -m Qwen3-8B-Q4_K_M.gguf -p 512,2048 -n 128 -d 0,16384 -fa 1"),
+    (
+        "rtx-4090",
+        "python main.py --model-name turboderp/gemma-3-27b-it-exl3-4.0bpw --max-seq-len 32768 --cache-mode Q4",
+    ),
 ]
 REFUSED = [
     ("rtx-4090", "vllm serve Qwen/Qwen3-8B"),
@@ -32,6 +37,7 @@ REFUSED = [
     ("rtx-4090", "llama-server -hf unsloth/Qwen3-30B-A3B-GGUF:Q4_K_M -c 131072 -ngl 99"),
     ("rtx-3060-12gb", "llama-server -hf unsloth/Qwen3-30B-A3B-GGUF:Q4_K_M -ngl 99"),
     ("4xa100", "vllm serve meta-llama/Llama-3.1-70B"),
+    ("rtx-3060-12gb", "llama-bench -m Qwen3-8B-Q8_0.gguf -p 2048 -n 128 -d 65536"),
     ("rtx-4090", "python -m sglang.launch_server --model-path Qwen/Qwen3-14B"),
     ("rtx-4090", "OLLAMA_CONTEXT_LENGTH=40960 ollama run qwen3:32b num_gpu=99"),
 ]
@@ -88,6 +94,13 @@ def test_a_name_without_a_count_is_the_kind_of_card() -> None:
     found = answer("vllm serve Qwen/Qwen3-32B -tp 2 --max-model-len 8192", "h100")
     assert found.estimates[0].device.count == 2
     assert any("taken 2 times" in note for note in found.estimates[0].assumptions)
+
+
+def test_a_benchmark_s_context_is_what_it_measures() -> None:
+    """llama-bench reserves depth, prompt and output, all layers on the card."""
+    found = answer("llama-bench -m Qwen3-8B-Q4_K_M.gguf -p 512,2048 -n 64,128 -d 0,16384", "rtx-4090")
+    assert found.workload.context_tokens == 16384 + 2048 + 128
+    assert found.estimates[0].memory.gpu_layers == 36
 
 
 def test_flags_reach_the_estimate() -> None:
