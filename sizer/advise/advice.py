@@ -57,10 +57,14 @@ def usual_workload(architecture: Architecture, workload: Workload, context_asked
 
 
 def questions_for(
-    architecture: Architecture, target: Target, workload: Workload, engine: str | None = None
+    architecture: Architecture,
+    target: Target,
+    workload: Workload,
+    engine: str | None = None,
+    options: EngineOptions | None = None,
 ) -> list[Question]:
     """One question for each rung of the device's first ladder."""
-    return ladder_questions(architecture, target, workload, engine)[0]
+    return ladder_questions(architecture, target, workload, engine, options)[0]
 
 
 def ladder_questions(

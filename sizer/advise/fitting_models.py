@@ -16,6 +16,7 @@ from sizer.advise.search import best_of, best_split, host_room, room
 from sizer.answer.loss import layer_params, least_bits
 from sizer.answer.records import Estimate
 from sizer.device.records import Target
+from sizer.engine.options import EngineOptions
 from sizer.errors import ModelError, UsageError
 from sizer.model.architecture import Architecture, Basis
 from sizer.model.families import build
@@ -83,13 +84,19 @@ class Found:
 
 
 def fitting(
-    target: Target, workload: Workload, wanted: Wanted, *, engine: str | None, keep: Filter, context_asked: bool
+    target: Target,
+    workload: Workload,
+    wanted: Wanted,
+    *,
+    flags: EngineOptions | None,
+    keep: Filter,
+    context_asked: bool,
 ) -> list[Found]:
     """The best estimate of each model that the target runs whole, or split where asked: by rating where one is known,
     then by release and size, the best first.
 
     A context that was not asked for is the usual one, or the model's own where that is shorter; a model whose own
-    context is shorter than the one asked for is left out.
+    context is shorter than the one asked for is left out. `flags` name the engine, with its own flags; None: the usual.
     """
     found = []
     room_bytes = room(target)
@@ -100,7 +107,7 @@ def fitting(
         if context_asked and longest is not None and longest < workload.context_tokens:
             continue
         asked = usual_workload(architecture, workload, context_asked)
-        questions = questions_for(architecture, target, asked, engine)
+        questions = questions_for(architecture, target, asked, flags.engine if flags else None, flags)
         chosen = best_of(questions, wanted)
         if chosen is None and keep.splits:
             chosen = best_split(questions, wanted)

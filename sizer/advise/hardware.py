@@ -14,6 +14,7 @@ from sizer.device import catalogue
 from sizer.device.clouds import instances
 from sizer.device.records import Target
 from sizer.engine.engines import find_engine
+from sizer.engine.options import EngineOptions
 from sizer.errors import SizerError, UnknownEngine
 from sizer.model.architecture import Architecture
 from sizer.workload import Workload
@@ -42,6 +43,7 @@ def hardware(
     wanted: Wanted,
     *,
     engine: str | None = None,
+    options: EngineOptions | None = None,
     precision: str | None = None,
     text: str = "",
     order: str = "memory",
@@ -58,7 +60,7 @@ def hardware(
         if not rented and target.device.key in sufficient:
             continue
         try:
-            questions = questions_for(architecture, target, workload, engine)
+            questions = questions_for(architecture, target, workload, engine, options)
         except UnknownEngine:
             continue
         asked = [item for item in questions if precision in {None, item.precision}]

@@ -207,7 +207,7 @@ def fitting_for(target: Target, work: WorkAsked, wanted: Wanted, keep: Filter) -
             f"Nearest: {near}." if near else "'sizer models' lists them.",
         )
     asked = work.context_tokens is not None
-    found = fitting(target, work.workload(), wanted, engine=work.engine, keep=keep, context_asked=asked)
+    found = fitting(target, work.workload(), wanted, flags=work.flags, keep=keep, context_asked=asked)
     if not found:
         words = f" of {keep.family!r}" if keep.family else ""
         raise DoesNotFit(
@@ -257,7 +257,16 @@ def hardware_for(
     workload = usual_workload(architecture, work.workload(), work.context_tokens is not None)
     workload = replace(workload, gpu_layers=None)
     precision = canonical(work.precisions[0]) if work.precisions else None
-    found = hardware(architecture, workload, wanted, engine=work.engine, precision=precision, text=text, order=order)
+    found = hardware(
+        architecture,
+        workload,
+        wanted,
+        engine=work.engine,
+        options=work.flags,
+        precision=precision,
+        text=text,
+        order=order,
+    )
     if not found:
         raise DoesNotFit(f"no device in the table runs {model!r} as asked.", "Lower --min-speed, --context or --users.")
     return found, workload

@@ -14,6 +14,7 @@ from sizer.calibrate.rows import Resolved, resolve_measurement
 from sizer.device.kinds import device_family, memory_class
 from sizer.device.records import Target
 from sizer.engine.memory_rules import engine_memory
+from sizer.engine.options import EngineOptions
 from sizer.errors import SizerError
 from sizer.memory.placement import place
 from sizer.memory.records import Placement
@@ -89,10 +90,10 @@ def placed(resolved: Resolved) -> tuple[SpeedCase, SpeedCase]:
         resolved.decoding,
         resolved.engine,
         backend=row.backend or None,
-        engine_version=row.engine_version,
+        engine_version=resolved.options.version or row.engine_version,
         year=year,
     )
-    decoding = replace(one, placement=_placement(one, row.parallelism == "offload"))
+    decoding = replace(one, placement=_placement(one, row.parallelism == "offload", resolved.options))
     return decoding, replace(decoding, workload=resolved.prefilling)
 
 
@@ -102,7 +103,7 @@ def row_year(row: Measurement) -> int | None:
     return int(found[1]) if found else None
 
 
-def _placement(case: SpeedCase, offloaded: bool) -> Placement | None:
+def _placement(case: SpeedCase, offloaded: bool, options: EngineOptions) -> Placement | None:
     memory = engine_memory(case.engine.name, case.engine_version)
     if memory is None or not case.architecture.layers:
         return None
@@ -117,6 +118,7 @@ def _placement(case: SpeedCase, offloaded: bool) -> Placement | None:
         split,
         can_offload,
         "experts" in case.engine.offload,
+        options,
     )
     try:
         return place(wanted)[1]

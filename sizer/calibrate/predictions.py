@@ -154,7 +154,8 @@ def _request(resolved: Resolved, decode: Decode, prefill: Prefill) -> tuple[floa
 def _memory_bytes(resolved: Resolved) -> int | None:
     """Memory as those who measure the engine count it."""
     row = resolved.measurement
-    memory = engine_memory(resolved.engine, row.engine_version, str(row.row.get("source_date") or ""))
+    version = resolved.options.version or row.engine_version
+    memory = engine_memory(resolved.engine, version, str(row.row.get("source_date") or ""))
     if memory is None or resolved.target.device.memory_bytes is None:
         return None
     case = Case(
@@ -166,6 +167,7 @@ def _memory_bytes(resolved: Resolved) -> int | None:
         parallelism_of_row(resolved),
         can_offload=False,
         experts_first=False,
+        options=resolved.options,
     )
     return counted_bytes(*place(case), memory)
 

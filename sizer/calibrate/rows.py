@@ -9,7 +9,10 @@ from functools import lru_cache
 
 from sizer.calibrate.measurements import Measurement
 from sizer.device.records import Target
+from sizer.engine.asked import engine_asked
 from sizer.engine.engines import default_engine, find_engine
+from sizer.engine.flagged import with_flags
+from sizer.engine.options import NO_OPTIONS, EngineOptions
 from sizer.engine.precisions import store_for
 from sizer.errors import InvalidInputFile, SizerError, UnknownModel, UnknownPrecision
 from sizer.model.architecture import Architecture, Basis, Module, Role, Tensor
@@ -38,6 +41,7 @@ class Resolved:
     decoding: Workload
     prefilling: Workload
     prefill_depth_tokens: int = 0
+    options: EngineOptions = NO_OPTIONS
 
 
 def resolve_measurement(row: Measurement) -> Resolved:
@@ -50,7 +54,8 @@ def resolve_measurement(row: Measurement) -> Resolved:
     if row.device_count > 1 and target.count == 1 and not target.others:
         target = _counted(row.device, row.device_count)
     precision = row_precision(row)
-    engine = find_engine(row.engine).name if row.engine else default_engine(precision, target.device)
+    options = row_options(row)
+    engine = options.engine or default_engine(precision, target.device)
     architecture = row_architecture(row.model, row.total_params_b, row.active_params_b)
     stored = _stored(
         row.model,
@@ -60,8 +65,23 @@ def resolve_measurement(row: Measurement) -> Resolved:
         engine=engine,
         file_gib=row.model_file_gib,
     )
-    decoding, prefilling = workloads(row)
-    return Resolved(row, architecture, stored, target, engine, precision, decoding, prefilling, prefill_depth(row))
+    decoding, prefilling = (with_flags(work, options) for work in workloads(row))
+    depth = prefill_depth(row)
+    return Resolved(row, architecture, stored, target, engine, precision, decoding, prefilling, depth, options)
+
+
+def row_options(row: Measurement) -> EngineOptions:
+    """The engine of a row with its version and flags: the columns `engine`, `engine_version` and `engine_flags`.
+
+    The engine is empty where the row names none; its flags need it. Raises UnknownEngine, UsageError.
+    """
+    flags = str(row.row.get("engine_flags") or "").strip()
+    if not row.engine:
+        if flags:
+            raise InvalidInputFile("engine_flags are given without an engine.", "Name the engine beside them.")
+        return NO_OPTIONS
+    options = engine_asked(f"{row.engine} {flags}".strip())
+    return options if options.version else replace(options, version=row.engine_version)
 
 
 def prefill_depth(row: Measurement) -> int:
@@ -185,7 +205,7 @@ def row_precision(row: Measurement) -> str:
     if row.precision:
         return canonical(row.precision)
     printed = row.precision_as_printed
-    runtime = find_engine(row.engine).runtime if row.engine else ""
+    runtime = find_engine(engine_asked(row.engine).engine).runtime if row.engine else ""
     by_runtime: tuple[tuple[bool, Callable[[str], str | None]], ...] = (
         (runtime == "mlx-lm", lambda width: f"mlx-{width}bit"),
         (runtime in _GGUF_RUNTIMES, _USUAL_GGUF.get),

@@ -18,7 +18,8 @@ def engine_asked(text: str) -> EngineOptions:
     try:
         return EngineOptions(find_engine(text).name)
     except UnknownEngine:
-        if "@" not in text and len(text.split()) < 2:
+        flagged = any(word.startswith("-") or "=" in word for word in text.split()[1:])
+        if "@" not in text and not flagged:
             raise
     from sizer.engine.commands import read_engine
 

@@ -11,6 +11,7 @@ from sizer.advise.ratings import category_of
 from sizer.advise.recommend import TOLERABLE_LOSS, Wanted, decode_rate, has_margin
 from sizer.answer.loss import loss_of
 from sizer.answer.records import Estimate
+from sizer.engine.options import EngineOptions
 from sizer.errors import UsageError
 from sizer.model.read import catalogue
 from sizer.tables import read_rows
@@ -34,7 +35,7 @@ def fit_on(
         target(device, memory_gib),
         Workload(context_tokens=context or 640),
         wanted,
-        engine=engine,
+        flags=EngineOptions(engine) if engine else None,
         keep=Filter(family, moe, everything=True),
         context_asked=context is not None,
     )
@@ -47,7 +48,7 @@ def listed_on(device: str, **keep: str) -> list[Found]:
         target(device, None),
         Workload(),
         WANTED,
-        engine=None,
+        flags=None,
         keep=Filter(**keep),
         context_asked=False,  # type: ignore[arg-type]
     )

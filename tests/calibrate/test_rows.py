@@ -18,7 +18,7 @@ from sizer.calibrate.rows import resolve_measurement, workloads
 from sizer.cli.calibrate import command as calibrate_command
 from sizer.cli.sweep import command as sweep_command
 from sizer.cli.validate import command as validate_command
-from sizer.errors import InvalidInputFile, SizerError
+from sizer.errors import InvalidInputFile, SizerError, UsageError
 from sizer.speed.predict import OTHER_ENGINES
 from sizer.tables import data_path
 
@@ -82,6 +82,18 @@ def test_unknown_names_are_skipped_with_the_users_text(tmp_path: Path) -> None:
     document = _validate(_csv(tmp_path / "rows.csv", *rows))
     assert document["scored"] == 0
     assert all("Foo 9" in one["reason"] for one in document["skipped"])  # type: ignore[attr-defined]
+
+
+def test_engine_flags_are_read_as_the_command_line_reads_them() -> None:
+    """The columns engine, engine_version and engine_flags are one `--engine`; a bad flag is the row's reason."""
+    given = {**ROW, "engine": "llama.cpp", "engine_version": "b8000", "engine_flags": "-ctk q8_0 -ctv q8_0 -ub 1024"}
+    resolved = resolve_measurement(measurement(given))
+    assert (resolved.options.version, resolved.options.prefill_chunk_tokens) == ("b8000", 1024)
+    assert resolved.decoding.kv_precision == "q8_0"
+    inline = resolve_measurement(measurement({**ROW, "engine": "llama.cpp@b8000 -ctk q8_0 -ctv q8_0 -ub 1024"}))
+    assert inline.options.settings == resolved.options.settings
+    with pytest.raises(UsageError, match="--ubatch-size"):
+        resolve_measurement(measurement({**given, "engine_flags": "--ubatch-size some"}))
 
 
 def test_validation_has_the_documented_keys(tmp_path: Path) -> None:

@@ -37,6 +37,13 @@ def test_estimate_imports_nothing_heavy() -> None:
     assert not modules_after(ESTIMATE) & set(HEAVY)
 
 
+def test_a_plain_estimate_reads_no_table_of_flags() -> None:
+    """Flags and command lines are read when someone gives one: not for an engine's name alone."""
+    readers = {"sizer.engine.flag_table", "sizer.engine.flags", "sizer.engine.commands"}
+    assert not modules_after([*ESTIMATE, "--engine", "vllm"]) & readers
+    assert readers <= modules_after([*ESTIMATE, "--engine", "vllm --max-num-seqs 4"])
+
+
 def test_the_probe_sees_heavy_imports() -> None:
     """The check above can fail: a module imported on purpose shows up."""
     assert "psutil" in modules_after(ESTIMATE, before="import psutil")

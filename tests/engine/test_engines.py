@@ -7,6 +7,7 @@ import re
 import pytest
 
 import sizer
+from sizer.advise.recipes import RECIPES
 from sizer.device.catalogue import find
 from sizer.engine.engines import default_engine, engines, find_engine
 from sizer.engine.precisions import store_for
@@ -42,6 +43,14 @@ def test_every_engine_answers_everything(name: str) -> None:
         stored = engine.stored_precision(precision)
         assert stored.name == precision
         assert stored.scheme in SCHEMES or stored.is_gguf
+
+
+def test_every_engine_with_flags_has_a_command_and_every_recipe_is_read() -> None:
+    """An engine whose flags are known is started by a row of data/engine_commands.csv; what is written can be read."""
+    started = {row["engine"] for row in read_rows("engine_commands.csv")}
+    assert {name for name, engine in engines().items() if engine.flags} <= started
+    assert started <= set(engines())
+    assert {name for name in RECIPES if not engines()[name].flags} == set()
 
 
 @pytest.mark.parametrize(("table", "column"), TABLES.items())

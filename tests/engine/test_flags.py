@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from dataclasses import fields
 
@@ -153,7 +154,25 @@ def test_defaults_follow_the_version() -> None:
     """The newest where none is asked for."""
     flag = flag_setting(("vllm",), "memory_fraction")
     assert flag is not None
-    assert [flag.default_at(version) for version in ("", "0.25", "0.21")] == ["0.92", "0.92", "0.9"]
+    assert [flag.default_at(version) for version in ("", "0.25", "0.20")] == ["0.92", "0.92", "0.9"]
+
+
+@pytest.mark.parametrize("name", [name for name, engine in engines().items() if engine.flags])
+def test_defaults_are_those_that_memory_counts_with(name: str) -> None:
+    """A default that a memory rule also has is one figure, release by release."""
+    engine = engines()[name]
+    pairs = {
+        "memory_fraction": "device_fraction",
+        "prefill_chunk_tokens": "prefill_chunk_tokens",
+        "cache_block_tokens": "kv_block_tokens",
+    }
+    for version in ("", *engine.releases()):
+        for field, rule in pairs.items():
+            flag = flag_setting(engine.flags, field)
+            default = flag.default_at(version) if flag is not None else ""
+            counted = getattr(engine.memory(version), rule)
+            if default and counted is not None and re.fullmatch(r"[\d.]+", default):
+                assert float(default) == counted, (version, field)
 
 
 @pytest.mark.parametrize(
