@@ -10,7 +10,7 @@ from hostile import HOSTILE, bases, fault, paths, put
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sizer.errors import InvalidConfig
+from sizer.errors import InvalidConfig, SizerError
 from sizer.model.config import MAX_LAYERS, Config
 from sizer.model.families import build
 from sizer.model.read.meta_device import describe, on_meta_device
@@ -125,3 +125,25 @@ def test_meta_device_ends_a_build_of_too_many_modules(monkeypatch: pytest.Monkey
     monkeypatch.setattr(meta_device, "MAX_MODULES", 10)
     with pytest.raises(UnsupportedArchitecture, match="more than 10 modules"):
         on_meta_device(LLAMA, "x")
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize(
+    "lie",
+    [
+        {"hidden_size": None},
+        {"hidden_size": [64]},
+        {"hidden_size": 10**9},
+        {"vocab_size": -(10**400)},
+        {"num_attention_heads": 0},
+        {"rope_theta": float("nan"), "num_key_value_heads": "2"},
+    ],
+    ids=str,
+)
+def test_what_transformers_cannot_build_is_one_line(lie: dict[str, Any], capfd: pytest.CaptureFixture[str]) -> None:
+    """transformers' own words, in one line and cut; a model beyond any published is refused; nothing else is said."""
+    with pytest.raises(SizerError) as refused:
+        on_meta_device({**LLAMA, **lie}, "x")
+    assert "\n" not in refused.value.message
+    assert len(refused.value.message) < 400
+    assert capfd.readouterr() == ("", "")

@@ -44,17 +44,26 @@ def on_meta_device(config: Mapping[str, Any], model_id: str) -> Architecture | N
         return None
     from transformers import CONFIG_MAPPING
 
+    from sizer.model.families import MAX_PARAMS
+
     if config.get("model_type") not in CONFIG_MAPPING:
         return None
     _check_counts(config)
     try:
-        model = _build(config)
+        with _quiet():
+            model = _build(config)
     except Exception as error:
+        why = " ".join(str(error).split())
         raise UnsupportedArchitecture(
-            f"no family describes {config.get('model_type')!r}, and transformers cannot build it: {error!s:.200}.",
+            f"no family describes {config['model_type']!r}, and transformers cannot build it: {why:.200}.",
             "Give the .safetensors or .gguf file itself, whose header lists every tensor.",
         ) from None
-    return None if model is None else _inventory(model, config, model_id)
+    if model is None:
+        return None
+    params = sum(parameter.numel() for parameter in model.parameters())
+    if not 0 < params <= MAX_PARAMS:
+        raise InvalidConfig(f"the config asks for {params:.1e} parameters.", "No published model is near that.")
+    return _inventory(model, config, model_id)
 
 
 def _check_counts(config: Mapping[str, Any], path: str = "") -> None:
@@ -67,6 +76,23 @@ def _check_counts(config: Mapping[str, Any], path: str = "") -> None:
                 f"config field {path + str(name)!r:.100} is {value!r:.40}.",
                 f"No model has more than {MAX_LAYERS} layers.",
             )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """transformers' remarks on a config stay off stderr: what matters of them is an error."""
+    import logging
+    import warnings
+
+    logger = logging.getLogger("transformers")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 @contextmanager
