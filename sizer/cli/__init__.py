@@ -26,7 +26,7 @@ COMMANDS = {
     "measured": "The measured rows nearest to a model, device, precision and engine.",
     "bench": "Load a model, generate, and print measured beside predicted.",
     "chat": "Chat in the terminal at the recommended precision.",
-    "probe": "What this machine is, and its measured memory bandwidth.",
+    "probe": "What this machine is, how that is known, and its measured memory bandwidth.",
     "sweep": "Estimates for every row of a CSV or JSON Lines file.",
     "validate": "The same, compared with the measured columns.",
     "calibrate": "Fit the engine constants from measurements.",

@@ -14,7 +14,7 @@ from sizer.device.detect_npu import accelerators
 from sizer.device.detect_nvidia import nvidia
 from sizer.device.detect_windows import adapters, windows
 from sizer.device.edge import Edge
-from sizer.device.evidence import Evidence, Reading, agree, plausible
+from sizer.device.evidence import MEMORY_AGREEMENT, Evidence, Reading, agree, plausible
 from sizer.device.here import row_of_gpu, target_of
 from sizer.device.machine import Gpu, Machine
 from sizer.device.pci import find_pci
@@ -36,7 +36,7 @@ def detect(edge: Edge | None = None) -> Machine:
         machine = _with_cards(edge, linux(edge))
     else:
         machine = _other(edge)
-    machine = _with_plausible_sizes(machine)
+    machine = _without_gpu_nodes(_with_plausible_sizes(machine))
     unified = machine.unified_memory or any(_is_unified(gpu, machine) for gpu in machine.gpus)
     return replace(machine, architecture=edge.architecture, unified_memory=unified)
 
@@ -59,6 +59,22 @@ def _with_plausible_sizes(machine: Machine) -> Machine:
         physical_memory_bytes=plausible(machine.physical_memory_bytes),
         available_bytes=plausible(machine.available_bytes),
     )
+
+
+def _without_gpu_nodes(machine: Machine) -> Machine:
+    """The machine without the memory of GPUs that its kernel counts as its own (Grace Hopper: a node without CPUs)."""
+    left = list(machine.memory_only_nodes_bytes)
+    counted = 0
+    for gpu in machine.gpus:
+        size = gpu.memory_bytes or 0
+        node = next((one for one in left if size and min(one, size) >= (1 - MEMORY_AGREEMENT) * max(one, size)), None)
+        if node is not None:
+            left.remove(node)
+            counted += node
+    if not counted or machine.memory_bytes is None or machine.physical_memory_bytes is None:
+        return machine
+    whole = machine.physical_memory_bytes - counted
+    return replace(machine, physical_memory_bytes=whole, memory_bytes=min(machine.memory_bytes, whole))
 
 
 def this_target(part: str = "", machine: Machine | None = None) -> Target:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from sizer.device.usable import usable_memory_bytes
 from sizer.units import GB, GIB
 
 NAMES = machinefile.names()
+ROOT = Path(__file__).parents[2]
 MEMORY_WITHIN = 0.01
 
 
@@ -80,6 +82,7 @@ def wrong(machine: Machine, target: Target, expect: dict[str, Any]) -> dict[str,
         "memory_gib": _gib(device.memory_bytes),
         "usable_gib": _gib(usable_memory_bytes(device)),
         "bandwidth_gbs": _gbs(device.bandwidth_bytes_per_s),
+        "host_gib": _gib(target.host_memory_bytes),
         "host_gbs": _gbs(host.bandwidth_bytes_per_s) if host else None,
     }
     found |= {
@@ -139,6 +142,16 @@ def test_line_for_the_table_reads_back(tmp_path: Path) -> None:
     line = dict(zip(header, next(csv.reader([table_line(target.device)])), strict=True))
     assert (line["key"], line["memory_gb"], line["bandwidth_gbs"]) == ("nvidia-geforce-rtx-6090", "36", "2304")
     assert line["fp16_tflops_dense_tensor" if "fp16_tflops_dense_tensor" in header else "fp16_tflops"] == ""
+
+
+def test_the_page_shows_what_is_found_now() -> None:
+    """The table of docs/machines.md is what `python tools/machines.py` writes."""
+    spec = importlib.util.spec_from_file_location("machines_table", ROOT / "tools" / "machines.py")
+    assert spec is not None
+    assert spec.loader is not None
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    assert (ROOT / "docs" / "machines.md").read_text(encoding="utf-8") == tool.page()
 
 
 def test_there_are_many_kinds() -> None:
