@@ -13,7 +13,8 @@ class GraphRule(NamedTuple):
 
     `logits` is slots (rows for as many sequences as there are slots) or chunk (for every token of the micro-batch).
     `mask_bytes` is a cell's width in the mask that the host writes, `embedding_inputs` how many forms of a prompt are
-    laid out, `value_ids` whether cached values are written by row ids. `flash_attention` (yes, no, or listed: for the
+    laid out, `value_ids` whether cached values are written by row ids, `rotates` whether keys and values of a quantized
+    cache are rotated. `flash_attention` (yes, no, or listed: for the
     model types of `data/flash_attention.csv`) and `unified` (one cache for all sequences) are the defaults;
     `window_cache` is cells (the window, the micro-batch and padding) or whole. `server_slots` are those of the server
     where nothing is said. `basis` says whether it was read or fitted.
@@ -24,6 +25,7 @@ class GraphRule(NamedTuple):
     mask_bytes: int
     embedding_inputs: int
     value_ids: bool
+    rotates: bool
     flash_attention: str
     unified: bool
     window_cache: str
@@ -45,6 +47,7 @@ def graph_rule(engine: str, version: str = "", date: str = "") -> GraphRule | No
         mask_bytes=int(row["mask_bytes"]),
         embedding_inputs=int(row["embedding_inputs"]),
         value_ids=row["value_ids"] == "yes",
+        rotates=row["rotates"] == "yes",
         flash_attention=row["flash_attention"],
         unified=row["unified"] == "yes",
         window_cache=row["window_cache"],

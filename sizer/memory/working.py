@@ -45,6 +45,8 @@ def graph_step(case: Case, plan: CachePlan, model: ModelShape) -> Step:
         mask_bytes=rule.mask_bytes if case.flash_attention else 4,
         embedding_inputs=rule.embedding_inputs,
         value_ids=max(widths, default=1) if rule.value_ids else 1,
+        rotates_keys=rule.rotates and plan.k_format.block_values > 1,
+        rotates_values=rule.rotates and plan.v_format.block_values > 1,
     )
 
 

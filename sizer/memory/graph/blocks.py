@@ -8,6 +8,9 @@ from sizer.memory.graph.nodes import Graph, Node, elementwise, operation, stored
 from sizer.memory.graph.shape import Experts, LayerShape, Step
 from sizer.model.architecture import Mixer
 
+KEPT_COLUMNS = 3
+"""Columns of a convolution with a kernel of four that are kept from step to step."""
+
 
 class Inputs(NamedTuple):
     """What the host writes before a step and the layers read; `window_mask` is that of layers with a window."""
@@ -16,6 +19,8 @@ class Inputs(NamedTuple):
     output_ids: Node
     cache_ids: Node
     value_ids: Node
+    key_rotation: Node | None
+    value_rotation: Node | None
     mask: Node
     window_mask: Node
 
@@ -62,15 +67,21 @@ def attention(build: Build, layer: LayerShape, mixer: Mixer, state: Node) -> Nod
         if layer.qk_norm:
             query, key = norm(query), norm(key)
         query, key = elementwise(query, inputs.positions), elementwise(key, inputs.positions)
+    query, key = rotated(query, inputs.key_rotation), rotated(key, inputs.key_rotation)
+    value = rotated(value, inputs.value_rotation)
     for part in (query, value, key):
         graph.expand(part)
     graph.expand(stored((view(key), inputs.cache_ids)))
     graph.expand(stored((view(value), inputs.value_ids)))
-    mixed = attend(mixer, step, inputs, view(query))
-    graph.expand(mixed)
+    mixed = rotated(graph.expand(attend(mixer, step, inputs, view(query))), inputs.value_rotation)
     if gate is not None:
         mixed = elementwise(mixed, elementwise(gate))
     return operation((hidden, tokens), mixed)
+
+
+def rotated(values: Node, rotation: Node | None) -> Node:
+    """Values times a Hadamard matrix, as caches in few bits store them (src/llama-kv-cache.cpp, build_input_k_rot)."""
+    return values if rotation is None else view(operation(values.shape, rotation, view(values)))
 
 
 def attend(mixer: Mixer, step: Step, inputs: Inputs, query: Node) -> Node:
@@ -123,23 +134,23 @@ def delta_net(build: Build, mixer: Mixer, conv_width: int, state: Node) -> Node:
     tokens = step.tokens
     inner = mixer.heads * mixer.v_head_dim
     state_values = mixer.heads * mixer.v_head_dim * mixer.qk_head_dim * step.sequences
-    conv_state = 3 * conv_width * step.sequences
-    mixed = operation((conv_width, tokens), state)
-    gate = operation((inner, tokens), state)
-    beta = elementwise(view(operation((mixer.heads, tokens), state)))
-    alpha = view(operation((mixer.heads, tokens), state))
-    decay = elementwise(elementwise(elementwise(alpha)))
-    conv_input = operation((conv_state + conv_width * tokens,), operation((conv_state,), stored()), view(mixed))
+    columns = KEPT_COLUMNS * step.sequences + tokens
+    graph.expand(state)
+    kept = graph.expand(operation((conv_width, KEPT_COLUMNS * step.sequences), stored((view(state),))))
+    conv_input = operation((conv_width, columns), view(kept), view(operation((conv_width, tokens), state)))
     graph.expand(stored((view(conv_input),)))
-    before = operation((state_values,), stored())
-    graph.expand(before)
+    before = graph.expand(operation((state_values,), stored((view(state),))))
     convolved = elementwise(operation((conv_width, tokens), conv_input))
-    query, key = (operation(((conv_width - inner) // 2, tokens), view(convolved)) for _ in range(2))
-    result = operation((inner * tokens + state_values,), query, key, view(convolved), view(decay), beta, view(before))
+    query, key = (elementwise(elementwise(view(convolved, ((conv_width - inner) // 2, tokens)))) for _ in range(2))
+    rates = operation((mixer.heads, tokens), state)
+    decay = elementwise(elementwise(elementwise(view(rates))))
+    beta = elementwise(view(operation((mixer.heads, tokens), state)))
+    sources = (query, key, view(convolved), view(decay), view(beta), view(before))
+    result = operation((inner * tokens + state_values,), *sources)
     graph.expand(stored((view(result),)))
-    normed = elementwise(operation((inner, tokens), view(result)))
-    gated = elementwise(normed, elementwise(view(gate, (inner, tokens))))
-    return operation((state.shape[0], tokens), view(gated))
+    normed = norm(view(result, (inner, tokens)))
+    gate = elementwise(view(operation((inner, tokens), state)))
+    return view(operation((state.shape[0], tokens), view(elementwise(normed, gate))))
 
 
 def state_space(build: Build, mixer: Mixer, conv_width: int, state: Node) -> Node:

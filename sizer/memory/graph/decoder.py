@@ -18,6 +18,8 @@ MIXED = 2
 """Embedding inputs beyond which a batch may mix tokens and vectors: one path more is laid out."""
 PIPELINE_COPIES = 4
 """GGML_SCHED_MAX_COPIES: what crosses between devices that work as a pipeline is kept this many times."""
+SMALLEST_ROTATION = 64
+"""Side of the matrix that rotates heads before a quantized cache; keys' is larger where their size allows: 256 KiB."""
 SAME_LAYERS = 3
 """Layers of one shape that a graph needs to show its peak: the first, one behind it, and the last."""
 
@@ -101,6 +103,8 @@ def _inputs(step: Step) -> Inputs:
         output_ids=entry((step.outputs,)),
         cache_ids=entry((step.tokens,), 8),
         value_ids=entry((step.tokens, 1 if step.flash_attention else step.value_ids), 8),
+        key_rotation=entry((SMALLEST_ROTATION, SMALLEST_ROTATION)) if step.rotates_keys else None,
+        value_rotation=entry((SMALLEST_ROTATION, SMALLEST_ROTATION)) if step.rotates_values else None,
         mask=mask(step.cells),
         window_mask=mask(step.window_cells),
     )

@@ -65,6 +65,8 @@ class Step(NamedTuple):
     mask_bytes: int
     embedding_inputs: int
     value_ids: int = 1
+    rotates_keys: bool = False
+    rotates_values: bool = False
 
 
 @lru_cache(maxsize=256)
