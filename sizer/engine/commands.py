@@ -149,9 +149,11 @@ def _container(words: Sequence[str]) -> tuple[Program | None, str, list[str], li
         raise UsageError("the docker command names no image.", "Give the whole 'docker run ... IMAGE ARGS'.")
     image = rest.pop(0)
     tag = image.rpartition("/")[2].partition(":")[2]
-    found = _TAG_VERSION.search(tag)
-    version = (found[1] or found[2]) if found else ""
     known = next((row for row in programs() if row.kind == "image" and row.words[0] in image.lower()), None)
+    # A tag may tell several versions (rocm6.3.1_vllm_0.6.6): the engine's own stands behind its name.
+    named = re.search(rf"{re.escape(known.engine)}[_-]?v?(\d+\.\d+(?:\.\d+)?)", tag) if known is not None else None
+    found = named or _TAG_VERSION.search(tag)
+    version = next((part for part in found.groups() if part), "") if found else ""
     if rest and rest[0] in {"--server", "-s"} and known is not None and "llama.cpp" in known.words[0]:
         entry, rest = ["llama-server"], rest[1:]
     return known, version, variables, [*entry, *rest]

@@ -230,6 +230,7 @@ READERS: dict[str, Callable[[str], Any]] = {
     "float": number,
     "onoff": on_off,
     "onoff?": on_off,
+    "onoffs": lambda text: None if not _parts(text) else all(on_off(part) is not False for part in _parts(text)),
     "flag01": lambda text: on_off(_parts(text)[0] if _parts(text) else text),
     "firstint": lambda text: (whole_numbers(text) or (0,))[-1],
     "layers": layers,

@@ -19,12 +19,13 @@ from sizer.engine.flag_values import READERS, SEVERAL_FIELDS, WITHOUT_VALUE
 from sizer.engine.flags import read_flags
 from sizer.engine.options import EngineOptions
 from sizer.errors import SizerError, UnknownEngine, UsageError
-from sizer.tables import read_rows
+from sizer.tables import data_path, read_rows
 
 DIALECTS = sorted({row["dialect"] for row in read_rows("engine_flags.csv")})
 FIELDS = {field.name for field in fields(EngineOptions)}
 EXAMPLES = {
     "text": "x", "int": "3", "int?": "3", "int>1": "2", "tokens": "8k", "float": "0.5", "onoff": "on", "onoff?": "on",
+    "onoffs": "0,1",
     "flag01": "1", "firstint": "3", "layers": "99", "ints": "1,2", "ints+": "1 2", "floats": "3,1", "floats+": "3 1",
     "texts": "CUDA0,CUDA1", "texts+": "a=b", "repeat": "a.gguf", "places": "exps=CPU", "mib": "1024", "gib": "4",
     "bytes": "2GiB", "blocks": "100", "images": "image=1", "kobold_kv": "1", "limits": "0=10GiB,cpu=30GiB",
@@ -206,6 +207,11 @@ def test_an_unknown_engine_is_named() -> None:
          "llama.cpp", "Qwen/Qwen3-8B-GGUF:Q4_K_M", "b7406"),
         ("docker run lmsysorg/sglang:v0.5.6-cu129 python3 -m sglang.launch_server --model-path Qwen/Qwen3-8B",
          "sglang", "Qwen/Qwen3-8B", "0.5.6"),
+        ("docker run --device=/dev/kfd rocm/vllm:rocm6.3.1_mi300_py3.12_vllm_0.6.6 vllm serve Qwen/Qwen3-8B -tp 8",
+         "vllm", "Qwen/Qwen3-8B", "0.6.6"),
+        ("llama-bench -m a.gguf -fa 0,1 -p 512,1024 -ts 1/1 -mmp 0", "llama.cpp", "a.gguf", ""),
+        ("./llama-cli --model X/DeepSeek-R1-UD-IQ1_S-00001-of-00003.gguf -no-cnv --prio 2", "llama.cpp",
+         "X/DeepSeek-R1-UD-IQ1_S-00001-of-00003.gguf", ""),
         ("CUDA_VISIBLE_DEVICES=0 ./build/bin/llama-server.exe -m ./Qwen3-8B-Q4_K_M.gguf",
          "llama.cpp", "./Qwen3-8B-Q4_K_M.gguf", ""),
         ("llama-cli -hf Qwen/Qwen3-8B-GGUF -hff qwen3-8b-q8_0.gguf", "llama.cpp",
@@ -248,3 +254,12 @@ def test_no_command_breaks_the_reader(words: list[str], program: str) -> None:
     """Whatever is typed is read or refused in words."""
     with suppress(SizerError):
         assert read_command([*program.split(), *words]).engine
+
+
+def test_the_document_counts_the_flags_that_there_are() -> None:
+    """docs/check.md tells how many flags of each dialect are known."""
+    text = (data_path("").parent / "docs" / "check.md").read_text(encoding="utf-8")
+    for dialect in DIALECTS:
+        flags = flags_of(dialect)
+        spellings, setting = sum(len(flag.spellings) for flag in flags), sum(bool(flag.sets) for flag in flags)
+        assert f"| {dialect} | {len(flags)} | {spellings} | {setting} |" in text
