@@ -1,19 +1,17 @@
-"""Google's text models: Gemma 1 to 4, VaultGemma, RecurrentGemma."""
+"""Google's text models: Gemma 1 to 4, VaultGemma."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
 
-from sizer.model.architecture import MixerKind, Role
+from sizer.model.architecture import Role
 from sizer.model.blocks.attention import attention
 from sizer.model.blocks.core import Block, Parts, embedding, linear, norm, parameter, prefixed
 from sizer.model.blocks.mlp import experts, gated_mlp
-from sizer.model.blocks.ssm import rg_lru
 from sizer.model.config import MAX_COUNT, Config
 from sizer.model.shapes.decoder import SANDWICH_NORMS, Decoder, causal_lm, joined
 from sizer.model.shapes.family import Family
-from sizer.model.shapes.hybrid import each_kind, mixer_types
 from sizer.model.shapes.rules import UNBIASED, Attention, Heads, heads
 from sizer.model.shapes.windows import EveryNth, Window, window_of
 
@@ -231,24 +229,6 @@ def gemma4_assistant(config: Config) -> Parts:
     return causal_lm(text, blocks, extra=extra, tied=config.flag("tie_word_embeddings"))
 
 
-def recurrent_gemma(config: Config) -> Parts:
-    """RecurrentGemma (Griffin): gated linear recurrences and sliding attention, in a repeating order."""
-    hidden, count = config.size("hidden_size"), config.layers()
-    order = config.sequence("block_types") or ()
-    if not order:
-        raise config.error("block_types", "It must name the kinds of layers, in the order that repeats.")
-    mixer_types(config, "block_types", order, ("recurrent", "attention"))
-    width = config.size("lru_width", default=hidden)
-    recurrent = rg_lru(hidden, width, config.size("num_attention_heads"), config.size("conv1d_width"))
-    window = config.size("attention_window_size")
-    attending = Attention(o_bias=True, prefix="temporal_block.").block(config, (MixerKind.SLIDING, window))
-    around = gated_mlp(hidden, config.size("intermediate_size") // 2, prefix="mlp_block.", bias=True)
-    around += norm("temporal_pre_norm", hidden) + norm("channel_pre_norm", hidden)
-    kinds = (tuple(order) * count)[:count]
-    blocks = each_kind(kinds, lambda kind: (recurrent if kind == "recurrent" else attending) + around)
-    return causal_lm(config, blocks, final_norm="final_norm")
-
-
 FAMILIES: dict[str, Family] = {
     "gemma": Decoder(mlp=UNBIASED),
     "gemma2": Decoder(Attention(windows=EveryNth(2)), UNBIASED, SANDWICH_NORMS),
@@ -259,5 +239,4 @@ FAMILIES: dict[str, Family] = {
     "gemma4_unified_text": gemma4_text,
     "gemma4_assistant": gemma4_assistant,
     "gemma4_unified_assistant": gemma4_assistant,
-    "recurrent_gemma": recurrent_gemma,
 }

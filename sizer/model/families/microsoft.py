@@ -1,19 +1,11 @@
-"""Microsoft: Phi 1 to 4, BitNet, Kosmos, Florence-2, GIT, BioGPT."""
+"""Microsoft's text models: Phi 1 to 3, BitNet, BioGPT."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from sizer.model.architecture import Mixer, MixerKind, MlpKind, Role, Tower
-from sizer.model.blocks.attention import attention, fused_attention
-from sizer.model.blocks.core import Block, Parts, embedding, linear, norm, prefixed
-from sizer.model.blocks.mlp import plain_mlp
-from sizer.model.blocks.towers.clip import clip
-from sizer.model.blocks.tree import Tree
-from sizer.model.config import MAX_COUNT, Config
-from sizer.model.registry import describe
-from sizer.model.shapes.bart import Whole
-from sizer.model.shapes.connectors import CLIP_L_336, with_towers
+from sizer.model.architecture import MlpKind, Role
+from sizer.model.blocks.attention import fused_attention
+from sizer.model.blocks.core import Block, Parts, linear, norm
+from sizer.model.config import Config
 from sizer.model.shapes.decoder import PRE_NORMS, Decoder, causal_lm
 from sizer.model.shapes.experts import MIXTRAL, Moe
 from sizer.model.shapes.family import Family
@@ -25,126 +17,15 @@ from sizer.model.shapes.rules import (
     Attention,
     FusedAttention,
     Mlp,
-    head_size,
     heads,
     switched_layer_norms,
 )
 from sizer.model.shapes.windows import one_window
-from sizer.model.shapes.wrapper import Pieces, Wrapper
 
 
 def _bitnet_mlp(config: Config, count: int) -> list[Block]:
     inner = config.size("intermediate_size")
     return [UNBIASED.block(config, inner) + norm("mlp.ffn_sub_norm", inner)] * count
-
-
-def kosmos_text(config: Config, *, inner_norm: bool) -> Parts:
-    """Kosmos's decoder: sinusoidal positions, norms within attention (version 2 only) and within the MLP."""
-    hidden, heads, inner = config.size("hidden_size"), config.size("num_attention_heads"), config.size("ffn_dim")
-    size = head_size(config, hidden, heads)
-    block = attention(hidden, heads, heads, size, names=OUT_NAMES, bias=True)
-    if inner_norm:
-        block += norm("self_attn.inner_attn_ln", hidden, True)
-    block += norm("self_attn_layer_norm", hidden, True)
-    if inner_norm and config.flag("add_cross_attention"):
-        crossing = prefixed(
-            "encoder_attn.", attention(hidden, heads, heads, size, prefix="", names=OUT_NAMES, bias=True)
-        )
-        block += replace(crossing, mixers=(Mixer(MixerKind.CROSS, heads, heads, size, size),))
-        block += norm("encoder_attn.inner_attn_ln", hidden, True) + norm("encoder_attn_layer_norm", hidden, True)
-    block += plain_mlp(hidden, inner, prefix="ffn.", names=("fc1", "fc2"), bias=True)
-    block += norm("ffn.ffn_layernorm", inner, True) + norm("final_layer_norm", hidden, True)
-    extra = Block() if inner_norm else embedding("model.segment_emb", 2, hidden, Role.POSITION)
-    return causal_lm(config, [block] * config.layers(), final_norm="layer_norm", norm_bias=True, extra=extra)
-
-
-def kosmos2_text(config: Config) -> Parts:
-    """Kosmos-2's decoder."""
-    return kosmos_text(config, inner_norm=True)
-
-
-def kosmos2_5_text(config: Config) -> Parts:
-    """Kosmos-2.5's decoder."""
-    return kosmos_text(config, inner_norm=False)
-
-
-def latent_queries(pieces: Pieces, tree: Tree) -> None:
-    """Kosmos: a matrix, then learned queries attend to the image."""
-    size, scope = pieces.text_size, tree.at("image_to_text_projection")
-    scope.parameter("latent_query", pieces.config.size("latent_query_num"), size)
-    scope.linear("dense", size, pieces.vision.size("hidden_size"), bias=True)
-    scope.at("x_attn").attention(size)
-
-
-def florence2(pieces: Pieces, tree: Tree) -> None:
-    """Florence-2: positions of rows and columns, one matrix and a norm."""
-    vision, projector = pieces.vision, tree.at("multi_modal_projector")
-    widths = vision.sizes("embed_dim", default=(1024,))
-    size, out = widths[-1], vision.size("projection_dim")
-    rows = vision.size("max_position_embeddings")
-    projector.linear("image_projection", out, size)
-    projector.layer_norm("image_proj_norm", size=out)
-    projector.positions("image_position_embed.row_embeddings", rows, size // 2)
-    projector.positions("image_position_embed.column_embeddings", rows, size - size // 2)
-
-
-KOSMOS2 = (("vision_model.model", "vision_config"),)
-KOSMOS2_5 = (("vision_model", "vision_config"),)
-
-
-def phi4_projectors(pieces: Pieces, tree: Tree) -> None:
-    """Phi-4 multimodal: two projections for images, four for speech."""
-    size, text = pieces.vision.size("hidden_size"), pieces.text_size
-    image, audio = tree.at("embed_tokens_extend.image_embed"), tree.at("embed_tokens_extend.audio_embed")
-    image.parameter("global_img_feature_extensor", 1, 1, size)
-    image.parameter("sub_img_feature_extensor", 1, 1, 1, size)
-    image.mlp(size, text, "img_projection_up img_projection_down", out=text)
-    width = pieces.audio.size("hidden_size") * pieces.audio.size("downsample_rate")
-    for name in ("speech", "vision_speech"):
-        audio.mlp(width, text, f"up_proj_for_{name} down_proj_for_{name}", out=text)
-
-
-PHI4_TOWERS = (
-    ("embed_tokens_extend.image_embed.img_processor", "vision_config"),
-    ("embed_tokens_extend.audio_embed.encoder", "audio_config"),
-)
-
-
-def git(config: Config) -> Parts:
-    """GIT: a BERT-like decoder behind CLIP's tower and a projection."""
-    hidden, inner = config.size("hidden_size"), config.size("intermediate_size")
-    vision = config.sub("vision_config")
-    sizes = heads(config, head_dim_field=False, kv_field=False)
-    names = ("self.query", "self.key", "self.value", "output.dense")
-    layer = attention(
-        hidden, sizes.heads, sizes.heads, sizes.head_dim, prefix="attention.", names=names, bias=True, o_bias=True
-    )
-    layer += norm("attention.output.LayerNorm", hidden, True)
-    layer += plain_mlp(hidden, inner, prefix="", names=("intermediate.dense", "output.dense"), bias=True)
-    layer += norm("output.LayerNorm", hidden, True)
-    outside = embedding(
-        "git.embeddings.position_embeddings", config.size("max_position_embeddings"), hidden, Role.POSITION
-    )
-    outside += norm("git.embeddings.LayerNorm", hidden, True)
-    tree = Tree("git.", tower=Tower.PROJECTOR)
-    width = vision.size("hidden_size")
-    tree.linear("visual_projection.visual_projection.0", hidden, width, bias=True)
-    tree.layer_norm("visual_projection.visual_projection.1", size=hidden)
-    for index in range(config.size("num_image_with_embedding", default=0, minimum=0, maximum=MAX_COUNT)):
-        tree.parameter(f"img_temporal_embedding.{index}", 1, 1, width)
-    clip(vision, tree.at("image_encoder.vision_model", tower=Tower.VISION))
-    return causal_lm(
-        config,
-        [layer] * config.layers(),
-        prefix="git.",
-        layers="encoder.layer.{layer}.",
-        embed="embeddings.word_embeddings",
-        final_norm=None,
-        head="output",
-        head_bias=True,
-        extra=outside,
-        extra_tensors=tuple(tree.tensors),
-    )
 
 
 def phi3_small(config: Config) -> Parts:
@@ -158,22 +39,6 @@ def phi3_small(config: Config) -> Parts:
         config, [block] * config.layers(), final_norm="final_layernorm", norm_bias=True,
         tied=config.flag("tie_word_embeddings", default=True),
     )  # fmt: skip
-
-
-def phi3_v(config: Config) -> Parts:
-    """Phi-3 and 3.5 vision: CLIP ViT-L/14-336, learned separators and an MLP beside Phi-3."""
-    parts = describe(Config.of(config.fields, "phi3"), "phi3")
-    prefix = "model.vision_embed_tokens."
-    tower, joint = Tree(prefix + "img_processor.vision_model."), Tree(prefix, tower=Tower.PROJECTOR)
-    clip(Config(CLIP_L_336), tower)
-    image = config.sub("embd_layer")
-    merged, hidden = 4 * config.sub("img_processor").size("image_dim_out", default=1024), parts.hidden_size
-    if image.flag("use_hd_transform", default=True):
-        joint.parameter("glb_GN", 1, 1, merged)
-        joint.parameter("sub_GN", 1, 1, 1, merged)
-    joint.linear("img_projection.0", hidden, merged, bias=True)
-    joint.linear("img_projection.2", hidden, hidden, bias=True)
-    return with_towers(parts, tower, joint)
 
 
 FAMILIES: dict[str, Family] = {
@@ -203,15 +68,5 @@ FAMILIES: dict[str, Family] = {
         norm_bias=True,
         head_bias="lm_head_bias",
     ),
-    "kosmos-2": Wrapper(
-        latent_queries, KOSMOS2, "either", text_as=kosmos2_text, text_name="text_model", prefix="", inner_head=True
-    ),
-    "kosmos-2.5": Wrapper(
-        latent_queries, KOSMOS2_5, "either", text_as=kosmos2_5_text, text_name="text_model", prefix="", inner_head=True
-    ),
-    "florence2": Wrapper(florence2, text_as=Whole()),
-    "phi4_multimodal": Wrapper(phi4_projectors, PHI4_TOWERS, text="", text_as="phi3", text_name=""),
-    "git": git,
     "phi3small": phi3_small,
-    "phi3_v": phi3_v,
 }

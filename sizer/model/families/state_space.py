@@ -1,16 +1,17 @@
-"""State-space models, whoever made them: Mamba 1 and 2, Jamba, xLSTM."""
+"""State-space and recurrent models, whoever made them: Mamba 1 and 2, Jamba, xLSTM, RecurrentGemma."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+from sizer.model.architecture import MixerKind
 from sizer.model.blocks.core import Block, Parts, norm
 from sizer.model.blocks.mlp import experts, fused_mlp, gated_mlp, router
-from sizer.model.blocks.ssm import mamba, mamba2, mlstm
+from sizer.model.blocks.ssm import mamba, mamba2, mlstm, rg_lru
 from sizer.model.config import Config
 from sizer.model.shapes.decoder import causal_lm
 from sizer.model.shapes.family import Family
-from sizer.model.shapes.hybrid import dt_rank, each_kind, mamba1
+from sizer.model.shapes.hybrid import dt_rank, each_kind, mamba1, mixer_types
 from sizer.model.shapes.rules import Attention
 
 
@@ -102,9 +103,28 @@ def xlstm(config: Config) -> Parts:
     )
 
 
+def recurrent_gemma(config: Config) -> Parts:
+    """RecurrentGemma (Griffin): gated linear recurrences and sliding attention, in a repeating order."""
+    hidden, count = config.size("hidden_size"), config.layers()
+    order = config.sequence("block_types") or ()
+    if not order:
+        raise config.error("block_types", "It must name the kinds of layers, in the order that repeats.")
+    mixer_types(config, "block_types", order, ("recurrent", "attention"))
+    width = config.size("lru_width", default=hidden)
+    recurrent = rg_lru(hidden, width, config.size("num_attention_heads"), config.size("conv1d_width"))
+    window = config.size("attention_window_size")
+    attending = Attention(o_bias=True, prefix="temporal_block.").block(config, (MixerKind.SLIDING, window))
+    around = gated_mlp(hidden, config.size("intermediate_size") // 2, prefix="mlp_block.", bias=True)
+    around += norm("temporal_pre_norm", hidden) + norm("channel_pre_norm", hidden)
+    kinds = (tuple(order) * count)[:count]
+    blocks = each_kind(kinds, lambda kind: (recurrent if kind == "recurrent" else attending) + around)
+    return causal_lm(config, blocks, final_norm="final_norm")
+
+
 FAMILIES: dict[str, Family] = {
     "mamba": mamba1,
     "mamba2": mamba_2,
     "jamba": jamba,
     "xlstm": xlstm,
+    "recurrent_gemma": recurrent_gemma,
 }
