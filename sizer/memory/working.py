@@ -32,7 +32,8 @@ def graph_step(case: Case, plan: CachePlan, model: ModelShape) -> Step:
     tokens = min(plan.step_tokens, plan.tokens * plan.streams)
     tokens = -(-tokens // plan.sequences) * plan.sequences
     windows = [layer.mixer for layer in model.layers if layer.mixer and layer.mixer.window_tokens is not None]
-    widths = [layer.mixer.kv_heads * layer.mixer.v_head_dim for layer in model.layers if layer.mixer]
+    mixers = [layer.mixer for layer in model.layers if layer.mixer and not layer.mixer.latent_elements]
+    widths = [mixer.kv_heads * mixer.v_head_dim for mixer in mixers]
     slots = rule.logits == "slots" if case.options.logits_all is None else not case.options.logits_all
     return Step(
         tokens=tokens,

@@ -66,6 +66,84 @@ def test_the_buffer_is_what_llama_cpp_reserved(row: dict[str, str]) -> None:
     assert size_bytes / MIB == pytest.approx(float(row["compute_mib"]), abs=0.011)
 
 
+def layer_of(mixer: Mixer, q_width: int, **parts: object) -> LayerShape:
+    """A layer with what is said of it, and nothing else."""
+    plain: dict[str, object] = {
+        "fused_qkv": False, "qk_norm": False, "q_rank": 0, "ffn_width": 0, "gate": "", "shared_width": 0,
+        "experts": None, "post_norms": False, "conv_width": 0,
+    }  # fmt: skip
+    return LayerShape(mixer=mixer, q_width=q_width, **(plain | parts))  # type: ignore[arg-type]
+
+
+def latent_model() -> ModelShape:
+    """DeepSeek-V2-Lite."""
+    mla = Mixer(MixerKind.MLA, 16, 1, 192, 128, latent_elements=576)
+    dense = layer_of(mla, 3072, ffn_width=10944, gate="parallel")
+    routed = layer_of(mla, 3072, experts=Experts(64, 6, 1408, gated=True), shared_width=2816)
+    return ModelShape(2048, 102400, (dense, *(routed,) * 26))
+
+
+def windowed_model() -> ModelShape:
+    """Gemma 3 4B, seven layers of it."""
+    layers = [
+        layer_of(Mixer(kind, 8, 4, 256, 256, window_tokens=window), 2048, qk_norm=True, ffn_width=10240,
+                 gate="parallel", post_norms=True)
+        for kind, window in [(MixerKind.SLIDING, 1024)] * 5 + [(MixerKind.FULL, None), (MixerKind.SLIDING, 1024)]
+    ]  # fmt: skip
+    return ModelShape(2560, 262144, tuple(layers))
+
+
+def gpt_oss() -> ModelShape:
+    """gpt-oss-20b, four layers of it."""
+    experts = Experts(32, 4, 2880, gated=True)
+    windows = (MixerKind.SLIDING, 128), (MixerKind.FULL, None)
+    layers = [
+        layer_of(Mixer(kind, 64, 8, 64, 64, window_tokens=window), 4096, experts=experts) for kind, window in windows
+    ]
+    return ModelShape(2880, 201088, tuple(layers) * 2)
+
+
+def hybrid(*, dense: bool) -> ModelShape:
+    """Qwen3.6-27B or 35B-A3B, four layers of it: three gated delta nets and gated attention."""
+    heads, kv_heads, hidden, values = (24, 4, 5120, 48) if dense else (16, 2, 2048, 32)
+    parts: dict[str, object] = {"ffn_width": 17408, "gate": "parallel"}
+    if not dense:
+        parts = {"experts": Experts(256, 8, 512, gated=True), "shared_width": 512}
+    delta = Mixer(MixerKind.LINEAR, values, 0, 128, 128, state_elements=1)
+    linear = layer_of(delta, 0, fused_qkv=True, conv_width=2 * 2048 + values * 128, **parts)
+    full = layer_of(Mixer(MixerKind.FULL, heads, kv_heads, 256, 256), 2 * heads * 256, qk_norm=True, **parts)
+    return ModelShape(hidden, 248320, (linear,) * 3 + (full,))
+
+
+@pytest.mark.parametrize(
+    ("model", "context", "window_cells", "sequences", "flash", "printed"),
+    [
+        (latent_model(), 8192, 0, 1, True, 92.14),
+        (latent_model(), 8192, 0, 1, False, 332.01),
+        (windowed_model(), 32768, 1536, 1, True, 118.53),
+        (windowed_model(), 8192, 1536, 1, False, 184.02),
+        (gpt_oss(), 32768, 768, 1, True, 128.40),
+        (hybrid(dense=False), 34048, 0, 1, True, 109.27),
+        (hybrid(dense=False), 66816, 0, 1, True, 141.27),
+        (hybrid(dense=False), 4096, 0, 2, True, 80.02),
+        (hybrid(dense=False), 4096, 0, 16, True, 129.52),
+        (hybrid(dense=True), 32768, 0, 1, True, 184.02),
+    ],
+)
+def test_latents_windows_and_states_are_what_llama_cpp_reserved(  # noqa: PLR0917 - a table of printed sizes
+    model: ModelShape, context: int, window_cells: int, sequences: int, flash: bool, printed: float
+) -> None:
+    """MLA, windows, gpt-oss's experts and gated delta nets, run as the table's models were: within 0.02 MiB."""
+    widths = [layer.mixer.kv_heads * layer.mixer.v_head_dim for layer in model.layers if layer.mixer]
+    step = Step(
+        tokens=512, sequences=sequences, outputs=sequences, cells=context, window_cells=window_cells, streams=sequences,
+        flash_attention=flash, mask_bytes=2 if flash else 4, embedding_inputs=NEWEST_EMBEDDING_INPUTS,
+        value_ids=1 if model == latent_model() else max(widths),
+    )  # fmt: skip
+    size_bytes = compute_buffers(model, step, Part(0, len(model.layers), True, on_host=True)).host_bytes
+    assert size_bytes / MIB == pytest.approx(printed, abs=0.02)
+
+
 def test_an_operation_overwrites_what_nobody_reads_any_more() -> None:
     """Two values of 1 KiB are alive at once: the source, and a product that a chain of norms overwrites."""
     graph = Graph()

@@ -19,6 +19,7 @@ class Inputs(NamedTuple):
     output_ids: Node
     cache_ids: Node
     value_ids: Node
+    window_value_ids: Node
     key_rotation: Node | None
     value_rotation: Node | None
     mask: Node
@@ -72,7 +73,8 @@ def attention(build: Build, layer: LayerShape, mixer: Mixer, state: Node) -> Nod
     for part in (query, value, key):
         graph.expand(part)
     graph.expand(stored((view(key), inputs.cache_ids)))
-    graph.expand(stored((view(value), inputs.value_ids)))
+    ids = inputs.value_ids if mixer.window_tokens is None else inputs.window_value_ids
+    graph.expand(stored((view(value), ids)))
     mixed = rotated(graph.expand(attend(mixer, step, inputs, view(query))), inputs.value_rotation)
     if gate is not None:
         mixed = elementwise(mixed, elementwise(gate))

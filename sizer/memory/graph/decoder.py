@@ -98,11 +98,13 @@ def _inputs(step: Step) -> Inputs:
             return Node((cells, rows), (made,), bytes_per_value=MASK_BYTES_ON_DEVICE, place=Place.DEVICE)
         return made
 
+    ids = 1 if step.flash_attention else step.value_ids
     return Inputs(
         positions=entry((step.tokens,)),
         output_ids=entry((step.outputs,)),
         cache_ids=entry((step.tokens,), 8),
-        value_ids=entry((step.tokens, 1 if step.flash_attention else step.value_ids), 8),
+        value_ids=entry((step.tokens, ids), 8),
+        window_value_ids=entry((step.tokens, ids), 8),
         key_rotation=entry((SMALLEST_ROTATION, SMALLEST_ROTATION)) if step.rotates_keys else None,
         value_rotation=entry((SMALLEST_ROTATION, SMALLEST_ROTATION)) if step.rotates_values else None,
         mask=mask(step.cells),
