@@ -17,7 +17,7 @@ CLOUD_VENDORS = frozenset({"aws", "google", "microsoft"})
 # A text that names an accelerator is no CPU, whatever number it contains.
 _BRACKET = re.compile(r"\([^()]*\)")
 # What a saved row adds to a family's key: `epyc-9005 2-core 46 GB/s triad`.
-_FACTS = re.compile(r"\s+(?=\d+-core\b|\d+(?:\.\d+)? GB/s)")
+_FACTS = re.compile(r"\s+(?=\d+-core\b|\d+(?:\.\d+)?(?: GB/s|GB\b))")
 _ACCELERATOR = re.compile(r"\b(?:rtx|gtx|rx|geforce|quadro|tesla|instinct|arc|gaudi|tpu)\b")
 
 

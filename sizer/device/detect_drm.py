@@ -35,7 +35,7 @@ def drm(edge: Edge) -> tuple[dict[str, list[Card]], list[str]]:
     amd, doubts = _amd_cards(edge, by_maker["amd"])
     intel, more = _intel_cards(edge, by_maker["intel"])
     cards = {"amd": amd or list(_amd_by_tools(edge)), "intel": intel or list(_intel_by_tools(edge))}
-    if not any(cards.values()):
+    if not any(cards.values()) and not edge.glob("/sys/class/drm/card[0-9]*"):
         cards = _by_vulkan(edge)
     return cards, [*doubts, *more]
 

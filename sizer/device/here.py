@@ -120,7 +120,7 @@ def row_of_gpu(gpu: Gpu, machine: Machine) -> Found | None:
     if die and gpu.memory_bytes and die.device.memory_bytes and gpu.memory_bytes < 1.1 * die.device.memory_bytes:
         return die  # the driver shows each die of such a board as a device
     for text in _names(gpu, machine):
-        found = _look_up(text, gpu)
+        found = _look_up(text, gpu) or (find_family(text) if gpu.integrated else None)
         if found and found.device.kind != "cpu" and (not gpu.integrated or found.device.kind in UNIFIED_KINDS):
             return found
     return None

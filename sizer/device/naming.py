@@ -37,10 +37,15 @@ def name_of(target: Target) -> str:
     if device.kind == "cpu":
         return " ".join([_table_name(device), *_read_here(device)])
     if device.kind in UNIFIED_KINDS:
-        sized = device.memory_bytes is not None and rows.device(rows.by_key()[device.key]).memory_options_bytes
-        memory = [f"{device.memory_bytes / GIB:.6g}GB"] if sized and device.memory_bytes else []
+        memory = [f"{device.memory_bytes / GIB:.6g}GB"] if device.memory_bytes and _is_sold_in_sizes(device) else []
         return " ".join([_table_name(device), *memory, *_rate(device)])
     return device.name
+
+
+def _is_sold_in_sizes(device: Device) -> bool:
+    """Whether the table leaves its memory open: a family's is as that of the chips that it has."""
+    number = rows.by_key().get(device.key)
+    return number is None or bool(rows.device(number).memory_options_bytes)
 
 
 def slug(name: str) -> str:

@@ -202,6 +202,8 @@ def test_peak_counts_what_was_touched():
     [
         (-9, True, [], "for want of memory"),
         (-9, False, [], r"was killed \(SIGKILL\)"),
+        (0xC0000005, False, [], r"crashed \(access violation\)"),
+        (0xC0000017, False, [], "ran out of memory"),
         (-6, False, ["terminate called after throwing 'std::bad_alloc'"], "ran out of memory"),
         (-11, False, ["Segfault"], r"crashed \(SIGSEGV\)"),
         (1, False, ["OSError: [Errno 28] No space left on device"], "disk is full"),
