@@ -162,9 +162,9 @@ def test_gpu_driver_is_listened_to(
     processes: list[int], held_ns: int | None, codes: list[str], monkeypatch: pytest.MonkeyPatch
 ):
     """Another process on the GPU (here: init) and clocks held down over 2 % of 10 s are warned about, no less is."""
-    monkeypatch.setattr("sizer.device.machine.load_nvml", lambda: Nvml(processes, 0))
+    monkeypatch.setattr("sizer.device.edge.load_nvml", lambda: Nvml(processes, 0))
     before = held_down_ns(["GPU-1", "GPU-gone"])
-    monkeypatch.setattr("sizer.device.machine.load_nvml", lambda: Nvml(processes, held_ns))
+    monkeypatch.setattr("sizer.device.edge.load_nvml", lambda: Nvml(processes, held_ns))
     assert [caution.code for caution in judge_gpus(["GPU-1"], before, 10.0)] == codes
     assert used_bytes(["GPU-1", "GPU-gone"]) == 2**30
 
@@ -173,7 +173,7 @@ def test_own_processes_on_a_gpu_are_not_foreign(monkeypatch: pytest.MonkeyPatch)
     """A child in its own session (as torch starts its ranks) and a process that is gone are not warned of."""
     child = subprocess.Popen(["sleep", "60"], start_new_session=True)
     try:
-        monkeypatch.setattr("sizer.device.machine.load_nvml", lambda: Nvml([child.pid, 2**22 + 1], 0))
+        monkeypatch.setattr("sizer.device.edge.load_nvml", lambda: Nvml([child.pid, 2**22 + 1], 0))
         assert judge_gpus(["GPU-1"], {}, 10.0) == []
     finally:
         child.kill()
