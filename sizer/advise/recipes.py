@@ -210,7 +210,7 @@ def llama_cpp(estimate: Estimate) -> Recipe:
     work = estimate.workload
     setup, model = _gguf(estimate)
     shared = [*model, *_llama_flags(estimate)]
-    parallel = ["-np", str(work.batch_size)] if work.batch_size > 1 else []
+    parallel = ["-np", str(work.batch_size)]  # by itself the server starts four slots
     server = ("llama-server", *shared, *parallel)
     return Recipe(setup, (server, ("llama-cli", *shared, "-n", str(work.output_tokens))))
 

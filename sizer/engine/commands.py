@@ -15,6 +15,7 @@ from functools import cache
 from sizer.engine.engines import engines, find_engine
 from sizer.engine.flag_table import find_flag
 from sizer.engine.flags import Read, options_of, read_flags
+from sizer.engine.graph_rules import graph_rule
 from sizer.engine.options import EngineOptions
 from sizer.errors import UsageError, did_you_mean
 from sizer.tables import read_rows
@@ -36,13 +37,17 @@ _TAG_VERSION = re.compile(r"v?(\d+\.\d+(?:\.\d+)?)|(b\d{3,6})(?!\d)")
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A row of `data/engine_commands.csv`: what starts an engine, and how many words after it are no flags."""
+    """A row of `data/engine_commands.csv`: what starts an engine, and how many words after it are no flags.
+
+    `serves` is slots where it starts several by itself.
+    """
 
     kind: str
     words: tuple[str, ...]
     engine: str
     dialects: tuple[str, ...]
     positionals: int
+    serves: str = ""
 
 
 @cache
@@ -55,6 +60,7 @@ def programs() -> tuple[Program, ...]:
             row["engine"],
             tuple(row["dialects"].split()) or engines()[row["engine"]].flags,
             int(row["positionals"] or 0),
+            row["serves"],
         )
         for row in read_rows("engine_commands.csv")
     ]
@@ -202,7 +208,17 @@ def read_command(words: Sequence[str]) -> EngineOptions:
         abbreviates=True,
         positionals=start.program.positionals,
     )
-    return _with_model(options_of(engine, start.version, read, dialects), read)
+    options = _with_model(options_of(engine, start.version, read, dialects), read)
+    return _with_slots(options) if start.program.serves == "slots" else options
+
+
+def _with_slots(options: EngineOptions) -> EngineOptions:
+    """The options with the slots that a server starts by itself: several share one cache (`data/graph_rules.csv`)."""
+    rule = graph_rule(options.engine, options.version)
+    if (options.max_sequences or 0) > 0 or rule is None or rule.server_slots == 1:
+        return options
+    unified = True if options.unified_cache is None else options.unified_cache
+    return replace(options, max_sequences=rule.server_slots, unified_cache=unified)
 
 
 def _engine(start: Started) -> str:

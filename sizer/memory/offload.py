@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 
 from sizer.memory.cache import LayerCache, whole_cache
 from sizer.memory.case import Case, cache_plan
@@ -76,7 +77,8 @@ def split_as_told(case: Case, needed: Footprint) -> Placement | None:
     options = case.options
     if options.cpu_moe_layers is None and not options.tensor_overrides and not options.cache_on_host:
         return None
-    host_bytes = sum(_told_bytes(case))
+    told = _told_bytes(case)
+    host_bytes = sum(told.values())
     tables = table_bytes(case) if not case.architecture.tied_embeddings else 0
     cache = whole_cache(case.architecture, cache_plan(case))
     if options.cache_on_host:
@@ -84,16 +86,16 @@ def split_as_told(case: Case, needed: Footprint) -> Placement | None:
     held = Held(
         needed.weights.size_bytes - host_bytes - tables,
         cache.attention_bytes,
-        case.architecture.num_layers,
+        case.architecture.num_layers - len(told),
         cache.state_bytes,
     )
     return _split(case, needed, held, 0, host_experts=host_bytes > 0)
 
 
-def _told_bytes(case: Case) -> list[int]:
-    """Bytes of the tensors that flags keep on the host, one by one."""
+def _told_bytes(case: Case) -> dict[int, int]:
+    """Bytes that flags keep on the host, by layer."""
     patterns = [(re.compile(pattern), place.upper().startswith("CPU")) for pattern, place in _overrides(case)]
-    sizes = []
+    sizes: dict[int, int] = defaultdict(int)
     for entry in case.stored.tensors:
         tensor = entry.tensor
         if tensor.checkpoint_only or not tensor.layers:
@@ -101,7 +103,7 @@ def _told_bytes(case: Case) -> list[int]:
         for layer in tensor.layers:
             name = layer_tensor_name(tensor, case.architecture, layer)
             if next((on_host for pattern, on_host in patterns if pattern.search(name)), False):
-                sizes.append(entry.size_bytes // len(tensor.layers))
+                sizes[layer] += entry.size_bytes // len(tensor.layers)
     return sizes
 
 
