@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -34,6 +36,28 @@ ESSENTIAL = (
     "intermediate_size",
     "moe_intermediate_size",
 )
+
+
+# Fields that decide cache, experts a token, loops or context, whatever the parameters are: a count never reveals them.
+DECISIVE = frozenset({
+    "sliding_window", "layer_types", "sliding_window_pattern", "use_sliding_window", "attention_window_size",
+    "attention_chunk_size", "local_attention", "global_attn_every_n_layers", "full_attention_interval",
+    "num_kv_shared_layers", "attn_layer_period", "num_experts_per_tok", "num_experts_per_token", "moe_topk", "moe_k",
+    "moe_top_k", "top_k_experts", "total_ut_steps", "num_loops", "max_position_embeddings", "n_positions", "seq_length",
+})  # fmt: skip
+
+_taken: ContextVar[dict[str, Any] | None] = ContextVar("defaults_taken", default=None)
+
+
+@contextmanager
+def defaults_taken() -> Iterator[dict[str, Any]]:
+    """What the reads inside take from class defaults: decisive fields that the file lacks, by their full names."""
+    found: dict[str, Any] = {}
+    token = _taken.set(found)
+    try:
+        yield found
+    finally:
+        _taken.reset(token)
 
 
 class Config(Mapping[str, Any]):
@@ -86,8 +110,16 @@ class Config(Mapping[str, Any]):
                 return name, self.fields[name]
         for name in real:
             if name not in self.fields and name not in self.required and self.defaults.get(name) is not None:
+                self._take(name, self.defaults[name])
                 return name, self.defaults[name]
+        if real[0] not in self.fields:
+            self._take(real[0], None)
         return real[0], None
+
+    def _take(self, name: str, value: Any) -> None:
+        found = _taken.get()
+        if found is not None and name in DECISIVE:
+            found[self.path + name] = value
 
     def error(self, name: str, why: str) -> InvalidConfig:
         """The error to raise for a field that contradicts another: quotes its value and says why."""

@@ -23,8 +23,9 @@ class CatalogueEntry:
 
     `reference_params` are the published parameters that run, `checkpoint_params` what its repository stores where that
     differs (`difference` says why), `active_params` the authors' figure for a mixture of experts; None where nobody
-    published them. `alias` is the published name that matched where it is not the model's own, and `copy` says that
-    the text named a quantized or re-uploaded copy, whose own config may differ in all but the shape.
+    published them, and `unknown` the decisive fields of the config that nobody told. `alias` is the published name that
+    matched where it is not the model's own, and `copy` says that the text named a quantized or re-uploaded copy, whose
+    own config may differ in all but the shape.
     """
 
     model_id: str
@@ -37,6 +38,7 @@ class CatalogueEntry:
     difference: str
     params_source: str
     config_source: str
+    unknown: tuple[str, ...] = ()
     alias: str | None = None
     copy: bool = False
 
@@ -179,6 +181,7 @@ def _entry(row: Mapping[str, str], alias: str | None = None, copy: bool = False)
         difference=row["difference"],
         params_source=row["params_source"],
         config_source=row["config_source"],
+        unknown=tuple(row["unknown"].split()),
         alias=alias,
         copy=copy,
     )

@@ -28,12 +28,17 @@ def describe(config: Mapping[str, Any], model_id: str, basis: Basis) -> Architec
     from sizer.model.families import build
 
     try:
-        return build(config, model_id, basis)
+        found = build(config, model_id, basis)
     except UnsupportedArchitecture as error:
         built = on_meta_device(config, model_id)
         if built is None:
             raise error from None
         return built
+    if basis is Basis.CATALOGUE:
+        return found
+    from sizer.model.read.provenance import default_notes
+
+    return replace(found, notes=(*found.notes, *default_notes(config, found)))
 
 
 def on_meta_device(config: Mapping[str, Any], model_id: str) -> Architecture | None:

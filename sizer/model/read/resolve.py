@@ -75,7 +75,9 @@ def resolve(text: str, *, offline: bool = False, revision: str | None = None) ->
         entry = None if entry is None else replace(entry, copy=True)
     if entry is not None:
         hints, bits = _with_bits(hints, name)
-        notes = bits + _catalogue_notes(entry.alias, entry.copy, entry.model_id, revision)
+        notes = (
+            bits + _catalogue_notes(entry.alias, entry.copy, entry.model_id, revision) + _unknown_notes(entry.unknown)
+        )
         model_id = name if entry.copy else entry.alias or entry.model_id
         architecture = _described(load(entry), model_id)
         if entry.copy and hints.quantization and architecture.quantization and "gguf" not in name.lower():
@@ -88,7 +90,8 @@ def resolve(text: str, *, offline: bool = False, revision: str | None = None) ->
         if read is not None and read.entry is not None:
             hints = replace(hints, quantization=read.quantization)
             model_id = read.entry.alias or read.entry.model_id
-            return _resolved(text, _described(load(read.entry), model_id), None, hints, read.notes)
+            notes = read.notes + _unknown_notes(read.entry.unknown)
+            return _resolved(text, _described(load(read.entry), model_id), None, hints, notes)
     if (
         not name
         or text.lower().startswith(_PATH_STARTS)
@@ -96,6 +99,11 @@ def resolve(text: str, *, offline: bool = False, revision: str | None = None) ->
     ):
         raise UnknownModel(f"there is no file {text!r}.", "Check the path.")
     return _beyond_the_catalogue(text, name, revision, hints, offline)
+
+
+def _unknown_notes(fields: tuple[str, ...]) -> tuple[str, ...]:
+    """What nobody told of a catalogued model."""
+    return tuple(f"nobody published its {field}: what the catalogue has is the usual of its kind" for field in fields)
 
 
 def _with_bits(hints: NameHints, name: str) -> tuple[NameHints, tuple[str, ...]]:
