@@ -224,6 +224,7 @@ FAMILIES: dict[str, Family] = {
     "sdar": Decoder(Attention(qk_norm="head"), UNBIASED),
     "nanbeige": looping(Decoder(), "num_loops", 1),
     "kormo": Decoder(),
+    "k2_horizon": BARE,
     "ouro": looping(replace(BARE, norms=SANDWICH_NORMS, plus=_exit_gate), "total_ut_steps", 4),
     "llada": BARE,
     "arctic": arctic,
