@@ -5,20 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 
 from sizer.advise.advice import questions_for
 from sizer.advise.recommend import Wanted
 from sizer.advise.search import best_of
+from sizer.answer.estimate import Question
 from sizer.answer.records import Estimate
 from sizer.device import catalogue
 from sizer.device.clouds import instances
 from sizer.device.records import Target
-from sizer.engine.engines import find_engine
+from sizer.engine.engines import engines, find_engine
+from sizer.engine.memory_rules import engine_memory
 from sizer.engine.options import EngineOptions
-from sizer.errors import SizerError, UnknownEngine
+from sizer.errors import SizerError, UnknownDevice, UnknownEngine
 from sizer.model.architecture import Architecture
+from sizer.serving.prices import Price, price_of
 from sizer.workload import Workload
 
+SERVED_SEQUENCES = 8
+"""From so many sequences on, engines that batch continuously are what people run (docs/advice.md)."""
+NEVER_RENTED = 1e9
 COUNTS = (1, 2, 4, 8)
 """How many equal cards a machine usually holds."""
 COUNTED_KINDS = frozenset({"gpu"})
@@ -26,15 +33,31 @@ COUNTED_KINDS = frozenset({"gpu"})
 
 @dataclass(frozen=True, slots=True)
 class Fitting:
-    """One target that runs the model as asked: its estimate, all its memory, and its launch price where one is known.
+    """One target that runs the model as asked: its estimate, all its memory, and what it costs where that is known.
 
-    `rented` is the cloud instance's name, empty for a device of one's own.
+    `rented` is the cloud instance's name, empty for a device of one's own. `price_usd_launch` buys the devices, `rent`
+    is what an hour of one costs.
     """
 
     estimate: Estimate
     memory_bytes: int
     price_usd_launch: float | None
     rented: str = ""
+    rent: Price | None = None
+
+    @property
+    def usd_per_hour(self) -> float | None:
+        """Rent of all the devices."""
+        return self.rent.usd_per_device_hour * self.estimate.target.count if self.rent else None
+
+    @property
+    def usd_per_million_tokens(self) -> float | None:
+        """Rent over what all sequences decode in that time, the machine busy throughout."""
+        speed = self.estimate.speed
+        if self.usd_per_hour is None or speed is None:
+            return None
+        tokens_per_s = speed.decode.tokens_per_s * self.estimate.workload.batch_size
+        return self.usd_per_hour / (3600 * tokens_per_s) * 1e6
 
 
 def hardware(
@@ -47,33 +70,62 @@ def hardware(
     precision: str | None = None,
     text: str = "",
     order: str = "memory",
+    prices: Mapping[str, float] | None = None,
 ) -> list[Fitting]:
     """Devices (the fewest of each that suffice) and instances that run the model as asked, in an order of `ORDERS`.
 
-    Devices that the engine does not run on are left out; UnknownEngine is raised for an engine that nobody knows.
+    Devices that the engine does not run on are left out; for many sequences an engine that serves comes first.
+    `prices` are USD an hour by device key that override the table's. Raises UnknownEngine for an engine that nobody
+    knows, UnknownDevice where no device or instance has the words of `text`.
     """
     if engine is not None:
         find_engine(engine)
     found = []
     sufficient: set[str] = set()
-    for target, rented in _targets(text):
+    targets = list(_targets(text))
+    if not targets:
+        raise UnknownDevice(f"nothing matched {text!r}.", "'sizer devices TEXT' searches; leave --device out for all.")
+    for target, rented in targets:
         if not rented and target.device.key in sufficient:
             continue
         try:
-            questions = questions_for(architecture, target, workload, engine, options)
+            questions = _questions(architecture, target, workload, engine, options)
         except UnknownEngine:
             continue
         asked = [item for item in questions if precision in {None, item.precision}]
         chosen = best_of(asked, wanted)
         if chosen is not None:
-            found.append(_fitting(chosen, target, rented))
+            found.append(_fitting(chosen, target, rented, prices))
             sufficient.add(target.device.key)
     return sorted(found, key=ORDERS[order])
 
 
+def _questions(
+    architecture: Architecture, target: Target, workload: Workload, engine: str | None, options: EngineOptions | None
+) -> list[Question]:
+    """The ladder to choose from: for many sequences that of an engine made to serve, where one runs on the device."""
+    if engine is None and workload.batch_size >= SERVED_SEQUENCES:
+        for name in serving_engines():
+            with suppress(UnknownEngine):
+                return questions_for(architecture, target, workload, name, options)
+    return questions_for(architecture, target, workload, engine, options)
+
+
+@cache
+def serving_engines() -> tuple[str, ...]:
+    """The engines that take their cache as a pool and batch continuously, in the table's order."""
+    return tuple(
+        name
+        for name in engines()
+        if (rule := engine_memory(name)) is not None and rule.allocates == "fraction_of_device" and not rule.like
+    )
+
+
 def _price(item: Fitting) -> float:
-    """The launch price; what has none comes after all that have one."""
-    return item.price_usd_launch or float("inf")
+    """The hour's rent; what has none comes after all that have one, by launch price."""
+    return (
+        item.usd_per_hour if item.usd_per_hour is not None else NEVER_RENTED + (item.price_usd_launch or NEVER_RENTED)
+    )
 
 
 def _slowness(item: Fitting) -> float:
@@ -85,7 +137,7 @@ ORDERS: Mapping[str, Callable[[Fitting], tuple[float, float, float]]] = {
     "price": lambda item: (_price(item), item.memory_bytes, _slowness(item)),
     "speed": lambda item: (_slowness(item), item.memory_bytes, _price(item)),
 }
-"""Ways to sort: cheapest memory first, by launch price where the table knows one, or fastest first."""
+"""Ways to sort: cheapest memory first, by the hour's rent where one is known, or fastest first."""
 
 
 def _targets(text: str) -> Iterator[tuple[Target, str]]:
@@ -108,7 +160,8 @@ def _targets(text: str) -> Iterator[tuple[Target, str]]:
                     yield target, name
 
 
-def _fitting(chosen: Estimate, target: Target, rented: str) -> Fitting:
+def _fitting(chosen: Estimate, target: Target, rented: str, prices: Mapping[str, float] | None) -> Fitting:
     device = target.device
     price = device.price_usd_launch * target.count if device.price_usd_launch and not rented else None
-    return Fitting(chosen, (device.memory_bytes or 0) * target.count, price, rented)
+    memory_bytes = (device.memory_bytes or 0) * target.count
+    return Fitting(chosen, memory_bytes, price, rented, price_of(target, prices))

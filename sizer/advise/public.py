@@ -96,6 +96,9 @@ class HardwareRow:
     link: str | None
     memory_bytes: int
     price_usd_launch: float | None
+    usd_per_hour: float | None
+    usd_per_million_tokens: float | None
+    price_source: str | None
     total_params: int
     active_params: int
     engine: str
@@ -203,6 +206,9 @@ def hardware_row(item: Fitting) -> HardwareRow:
         link=target.link or None,
         memory_bytes=item.memory_bytes,
         price_usd_launch=item.price_usd_launch,
+        usd_per_hour=item.usd_per_hour,
+        usd_per_million_tokens=item.usd_per_million_tokens,
+        price_source=item.rent.words if item.rent else None,
         total_params=row.total_params,
         active_params=row.active_params,
         engine=row.engine,

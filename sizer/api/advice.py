@@ -222,6 +222,7 @@ def hardware(
     users: int | None = None,
     text: str = "",
     order: str = "memory",
+    prices: Sequence[str] = (),
     limit: int | None = None,
     prefer: str = "memory",
     min_speed: float | None = None,
@@ -231,7 +232,7 @@ def hardware(
     """Which devices, counts of them and cloud instances run a model as asked, as `sizer hardware` answers.
 
     `users` is how many sequences run at once, `text` keeps devices and instances with these words, `order` is memory,
-    price or speed. Raises DoesNotFit where nothing runs it.
+    price or speed, `prices` override the table's (`h100=2.10`, USD an hour). Raises DoesNotFit where nothing runs it.
     """
     from sizer.advise.public import hardware_rows
 
@@ -239,23 +240,35 @@ def hardware(
         options["batch"] = users
     _, work, offline = split_options(options)
     wanted = WantedAsked(prefer, min_speed, max_loss).wanted(offer=True)
-    return hardware_rows(hardware_for(model, work, wanted, text=text, order=order, offline=offline)[0][:limit])
+    found, _ = hardware_for(model, work, wanted, text=text, order=order, prices=prices, offline=offline)
+    return hardware_rows(found[:limit])
 
 
 def hardware_for(
-    model: str, work: WorkAsked, wanted: Wanted, *, text: str = "", order: str = "memory", offline: bool = False
+    model: str,
+    work: WorkAsked,
+    wanted: Wanted,
+    *,
+    text: str = "",
+    order: str = "memory",
+    prices: Sequence[str] = (),
+    offline: bool = False,
 ) -> tuple[list[Fitting], Workload]:
     """The targets that run a model as asked, and the workload that they were asked for. Raises DoesNotFit."""
     from sizer.advise.advice import usual_workload
     from sizer.advise.hardware import ORDERS, hardware
     from sizer.model.read.resolve import resolve
     from sizer.precision.names import canonical
+    from sizer.serving.prices import stated_prices
 
     if order not in ORDERS:
         raise UsageError(f"order is {order!r}.", f"It is one of {', '.join(ORDERS)}.")
     architecture = resolve(model, offline=offline).architecture
     workload = usual_workload(architecture, work.workload(), work.context_tokens is not None)
     workload = replace(workload, gpu_layers=None)
+    if isinstance(work.context_tokens, int):
+        # A context that was asked for is what the speed is asked at: decoding ends with it full.
+        workload = replace(workload, prompt_tokens=workload.context_tokens - workload.output_tokens)
     precision = canonical(work.precisions[0]) if work.precisions else None
     found = hardware(
         architecture,
@@ -266,6 +279,7 @@ def hardware_for(
         precision=precision,
         text=text,
         order=order,
+        prices=stated_prices(prices),
     )
     if not found:
         raise DoesNotFit(f"no device in the table runs {model!r} as asked.", "Lower --min-speed, --context or --users.")

@@ -13,7 +13,10 @@ from sizer.cli.estimate import work_asked
 from sizer.cli.recommend import PREFER
 
 ORDER = click.Choice(["memory", "price", "speed"])
-PRICES = "USD is the launch price, where the table knows one; --sort price puts the cheapest first."
+PRICES = (
+    "Buy: launch prices. Rent: on-demand offers of 2026, the median (--json: cloud, date, source).\n"
+    "--price h100=2.10 says yours; --sort price puts the cheapest hour first. Tokens: all users, the machine busy."
+)
 
 
 @click.command()
@@ -36,6 +39,7 @@ PRICES = "USD is the launch price, where the table knows one; --sort price puts 
 @click.option("--prefer", type=PREFER, default="memory", show_default=True, help="Which way to lean.")
 @click.option("--device", "text", default="", metavar="TEXT", help="Only devices or instances with these words.")
 @click.option("--sort", "order", type=ORDER, default="memory", show_default=True, help="What comes first.")
+@click.option("--price", "prices", multiple=True, metavar="[D=]USD", help="USD an hour of a device, as h100=2.10.")
 @click.option("--limit", type=click.IntRange(min=1), default=30, show_default=True, help="Show the first N.")
 @output_options
 @network_options
@@ -49,7 +53,15 @@ def command(model: str, style: str, users: int | None, offline: bool, **options:
     """
     work = work_asked({**options, "batch": users or options["batch"]})
     wanted = WantedAsked(options["prefer"], options["min_speed"], options["max_loss"]).wanted(offer=True)
-    found, workload = hardware_for(model, work, wanted, text=options["text"], order=options["order"], offline=offline)
+    found, workload = hardware_for(
+        model,
+        work,
+        wanted,
+        text=options["text"],
+        order=options["order"],
+        prices=options["prices"],
+        offline=offline,
+    )
     listed = found[: options["limit"]]
     more = f" {len(found) - len(listed)} more; --limit shows them." if len(found) > len(listed) else ""
     sequences = f"each of {workload.batch_size} sequences" if workload.batch_size > 1 else "one sequence"

@@ -119,8 +119,14 @@ def fit_document(found: Sequence[Found], notes: Sequence[str] = ()) -> Document:
 
 
 def hardware_document(found: Sequence[Fitting], notes: Sequence[str] = ()) -> Document:
-    """The devices and instances that run a model: raw rows for scripts, rounded cells for people."""
-    return _found(lambda: hardware_rows(found), lambda: [_hardware_cells(item) for item in found], notes)
+    """The devices and instances that run a model: raw rows for scripts, the model and rounded cells for people."""
+
+    def page(lay: Lay) -> str:
+        head = [model_line(found[0].estimate), workload_line(found[0].estimate), ""] if found else []
+        table = cells_of([_hardware_cells(item) for item in found], lay)
+        return "\n".join([*head, table, *(["", *notes] if notes else [])])
+
+    return Document(lambda: list(hardware_rows(found)), lambda: [to_json(row) for row in hardware_rows(found)], page)
 
 
 def _found(
@@ -153,10 +159,11 @@ def _hardware_cells(item: Fitting) -> dict[str, Any]:
     name = item.rented or f"{f'{target.count} x ' if target.count > 1 else ''}{target.device.key}"
     return {
         "device": name,
-        "memory": gib(item.memory_bytes),
-        "link": target.link or "-",
+        "GiB": gib(item.memory_bytes),
         "precision": estimate.precision,
         "engine": estimate.engine,
-        "decode tok/s": _speed_cell(estimate),
-        "USD": f"{item.price_usd_launch:,.0f}" if item.price_usd_launch else "-",
+        "tok/s each": _speed_cell(estimate),
+        "buy USD": f"{item.price_usd_launch:,.0f}" if item.price_usd_launch else "-",
+        "rent USD/h": f"{item.usd_per_hour:.2f}" if item.usd_per_hour is not None else "-",
+        "USD/M tokens": f"{item.usd_per_million_tokens:.2f}" if item.usd_per_million_tokens is not None else "-",
     }

@@ -12,7 +12,7 @@ from sizer.advise.recommend import TOLERABLE_LOSS, Wanted, decode_rate, has_marg
 from sizer.answer.loss import loss_of
 from sizer.answer.records import Estimate
 from sizer.engine.options import EngineOptions
-from sizer.errors import UsageError
+from sizer.errors import UnknownDevice, UsageError
 from sizer.model.read import catalogue
 from sizer.tables import read_rows
 from sizer.workload import Workload
@@ -210,3 +210,34 @@ def test_one_precision_alone() -> None:
     found = hardware(model("Qwen/Qwen3-8B"), WORK, Wanted("memory"), precision="bf16", text="rtx-40")
     assert found
     assert {item.estimate.precision for item in found} == {"bf16"}
+
+
+def test_many_users_get_an_engine_that_serves() -> None:
+    """For fifty sequences a card with vLLM's ladder runs vLLM, for one llama.cpp."""
+    one, many = (
+        hardware(model("Qwen/Qwen3-8B"), Workload(context_tokens=4096, batch_size=users), WANTED, text="rtx-4090")
+        for users in (1, 50)
+    )
+    assert {item.estimate.engine for item in one} == {"llama.cpp"}
+    assert {item.estimate.engine for item in many} == {"vllm"}
+
+
+def test_rent_is_dated_and_can_be_overridden() -> None:
+    """An hour's price is a sourced row or the user's own; a million tokens cost it over what is decoded in an hour."""
+    (card,) = (
+        item for item in hardware(model("Qwen/Qwen3-8B"), Workload(), WANTED, text="h100-80gb-sxm") if not item.rented
+    )
+    assert card.rent is not None
+    assert "2026" in card.rent.words
+    own = hardware(model("Qwen/Qwen3-8B"), Workload(), WANTED, text="h100-80gb-sxm", prices={"h100-80gb-sxm": 2.0})
+    (mine,) = (item for item in own if not item.rented)
+    assert mine.usd_per_hour == 2.0
+    rate = decode_rate(mine.estimate)
+    assert rate is not None
+    assert mine.usd_per_million_tokens == pytest.approx(2.0 / (rate * 3600) * 1e6)
+
+
+def test_words_that_match_nothing_are_named() -> None:
+    """No device called foo is an error that says so, not an empty list."""
+    with pytest.raises(UnknownDevice, match="nothing matched 'foo'"):
+        hardware(model("Qwen/Qwen3-8B"), Workload(), WANTED, text="foo")
