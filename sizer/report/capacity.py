@@ -82,7 +82,7 @@ def _cells(row: ServedRow) -> dict[str, Any]:
         "tok/s": format_rate(row.throughput_tokens_per_s),
         "cache": f"{row.kv_used_fraction:.0%}",
         "$/M out": "-" if row.usd_per_million_tokens is None else f"{row.usd_per_million_tokens:.3g}",
-        "meets": "yes" if row.meets else "no: " + " ".join(row.fails),
+        "breaks": " ".join(row.fails) or "-",
     }
 
 

@@ -242,7 +242,7 @@ def choose(
         try:
             one = replica(served, load, known)
         except DoesNotFit as refusal:
-            error = error or refusal
+            error = refusal
             reasons.append(f"{served.layout.words}: does not fit.")
             continue
         users, binding = most_users(one, load, limits)

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sizer.device.records import Target
 from sizer.errors import UsageError
 from sizer.model.architecture import Architecture, MixerKind
 
-WAYS = ("tensor", "data", "expert", "pipeline", "layer")
 MOST_DEVICES = 1024
+NODE_DEVICES = 8
+NODE_LINK_BYTES_PER_S = 50e9
+"""Between nodes, a device: 400 Gb/s InfiniBand NDR beside each GPU (NVIDIA DGX H100 and DGX B200 user guides)."""
+UNKNOWN_LINK_BYTES_PER_S = 3e10
+"""A link that no table tells: PCIe 4.0 x16, as the law of speed takes it."""
+RACK_DEVICES = ("gb200", "gb300")
+"""Devices whose NVLink spans a rack of 72."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,3 +68,11 @@ class Layout:
         parts += [f"EP {self.expert_ranks}"] if self.expert_parallel and self.expert_ranks > 1 else []
         parts += [f"PP {self.stages}"] if self.stages > 1 else []
         return " x ".join(parts)
+
+
+def link_bytes_per_s(layout: Layout, target: Target) -> float:
+    """The slowest link that a layer's exchange crosses, one direction: the devices' own, or the network of nodes."""
+    own = target.link_bytes_per_s or UNKNOWN_LINK_BYTES_PER_S
+    if layout.expert_ranks <= NODE_DEVICES or target.device.key.startswith(RACK_DEVICES):
+        return own
+    return min(own, NODE_LINK_BYTES_PER_S)

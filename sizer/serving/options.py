@@ -8,10 +8,8 @@ from sizer.engine.engines import Engine
 from sizer.engine.options import EngineOptions
 from sizer.errors import UsageError
 from sizer.model.architecture import Architecture
-from sizer.serving.layout import Layout
+from sizer.serving.layout import NODE_DEVICES, Layout
 from sizer.workload import Split
-
-NODE_DEVICES = 8
 
 
 def layouts(
@@ -69,6 +67,8 @@ def _of(architecture: Architecture, engine: Engine, devices: int, asked: Split |
     latent = any(mixer.latent_elements for mixer in architecture.mixer_counts)
     if "expert" in wanted or (asked is None and latent and architecture.experts and "expert" in ways):
         yield Layout(tensor_ranks=1, attention_groups=devices, expert_parallel=True)
+    if devices > NODE_DEVICES and devices % NODE_DEVICES == 0 and "pipeline" in ways and asked is None:
+        yield Layout(tensor_ranks=NODE_DEVICES, stages=devices // NODE_DEVICES, in_flight=True)
     if wanted & {"pipeline", "layer"}:
         yield Layout(stages=devices, in_flight="pipeline" in ways)
 

@@ -9,7 +9,7 @@ from math import isfinite
 from pathlib import Path
 
 from sizer.errors import InvalidInputFile
-from sizer.serving.layout import Layout
+from sizer.serving.layout import NODE_DEVICES, Layout
 from sizer.serving.load import Load
 
 COLUMNS = ("backend", "model_path", "system", "isl", "osl", "batch_size", "silicon_ttft_ms", "silicon_tpot_ms")
@@ -79,7 +79,8 @@ def point(row: Mapping[str, str]) -> Point:
     ranks, groups = _ranks(row)
     experts = _count(row, "moe_ep_size", 1) > 1
     users = _count(row, "batch_size") * max(1, _count(row, "attention_dp_size", 1))
-    layout = Layout(ranks, groups, max(1, _count(row, "pp_size", 1)), expert_parallel=experts, in_flight=True)
+    wide = ranks == 1 and groups > NODE_DEVICES
+    layout = Layout(ranks, groups, max(1, _count(row, "pp_size", 1)), expert_parallel=experts or wide, in_flight=True)
     system = row["system"]
     return Point(
         id=row.get("id", ""),
@@ -102,13 +103,16 @@ def _ranks(row: Mapping[str, str]) -> tuple[int, int]:
 
     Sources of such rows count one group of devices twice where attention or experts are split in two ways: a square of
     expert ranks (`moe_tp_size` = `moe_ep_size`, their product being all ranks) is that many devices, and so are as
-    many tensor as data ranks. (The same measurement stands in the table under both spellings.)
+    many tensor as data ranks. (The same measurement stands in the table under both spellings.) More tensor ranks than a
+    node has devices are wide expert parallelism, whose attention is data-parallel: 72 ranks do not part 128 heads.
     """
     tensor, groups = max(1, _count(row, "tp_size", 1)), max(1, _count(row, "attention_dp_size", 1))
     stated = row.get("attention_dp_size", "") not in {"", "0"}
     moe_tensor, moe_experts = _count(row, "moe_tp_size", 1), _count(row, "moe_ep_size", 1)
     if stated and moe_tensor == moe_experts > 1 and moe_tensor * moe_experts == tensor * groups:
         return (1, moe_tensor) if groups > 1 else (moe_tensor, 1)
+    if tensor > NODE_DEVICES:
+        return 1, tensor * groups
     if groups > 1 and tensor == groups:
         return (1, groups) if moe_experts > 1 else (tensor, 1)
     return tensor, groups

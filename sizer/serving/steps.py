@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 
 from sizer.model.architecture import Architecture
 from sizer.serving.corrections import Corrections
-from sizer.serving.layout import Layout
+from sizer.serving.layout import Layout, link_bytes_per_s
 from sizer.speed.case import SpeedCase, groups, owners, precision_class
 from sizer.speed.launches import LAYER_S, layer_count
 from sizer.speed.law import COMPUTE, LAUNCH, MEMORY, OVERHEAD, ROOFLINE_POWER, Amount, Constants
@@ -28,11 +28,9 @@ from sizer.speed.traffic import decode_traffic, prefill_traffic
 BATCHES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 512, 1024, 2048, 4096, 8192, 16384, 65536)
 DEPTHS = (1, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768, 65536, 131072, 262144, 524288, 1048576, 4194304)
 PROMPTS = (1, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768, 65536)
-ATTENTION_TERM = "prefill_attention"
+ATTENTION_TERM, PROMPT_WEIGHTS_TERM = "prefill_attention", "prefill_weights"
 EXPERT_TERMS = frozenset({"experts", "prefill_experts"})
 ACTIVATION_BYTES = 2
-LINK_BYTES_PER_S = 3e10
-"""A link that no table tells: PCIe 4.0 x16, as the law of speed takes it."""
 REACHED_BANDWIDTH, REACHED_PEAK = 0.95, 0.9
 MULTIPLIED_AS = {
     "fp8": ("fp8",), "int8": ("int8",), "w8a8-int8": ("int8",), "nvfp4": ("fp8", "fp4"), "mxfp4": ("fp8", "fp4"),
@@ -81,8 +79,8 @@ def term_curves(case: SpeedCase, layout: Layout) -> dict[str, TermCurves]:
     one = replace(case, target=replace(case.target, count=1, others=()), placement=None)
     decode = [_decode(one, batch, 1) for batch in BATCHES]
     deeper = [_decode(one, 1, depth) for depth in DEPTHS]
-    prompts = [_prefill(one, tokens) for tokens in PROMPTS]
-    depths = [_prefill(one, tokens) for tokens in DEPTHS]
+    prompts = [_prefill(one, tokens, layout) for tokens in PROMPTS]
+    depths = [_prefill(one, tokens, layout) for tokens in DEPTHS]
     share = _shares(layout, case.architecture)
     found: dict[str, TermCurves] = {}
     for name, part in {(term, amount[0]) for row in (*decode, *prompts) for term, amount in row.items()}:
@@ -104,13 +102,18 @@ def _decode(case: SpeedCase, batch: int, depth: int) -> dict[str, tuple[str, flo
     return _by_name(decode_amounts(asked, decode_traffic(asked.architecture, asked.stored, workload)))
 
 
-def _prefill(case: SpeedCase, tokens: int) -> dict[str, tuple[str, float]]:
+def _prefill(case: SpeedCase, tokens: int, layout: Layout) -> dict[str, tuple[str, float]]:
+    """The amounts of a prompt on one device; its weights, of which experts lie on all ranks, divided already."""
     workload = replace(case.workload, batch_size=1, prompt_tokens=tokens, output_tokens=1, context_tokens=tokens + 1)
     asked = replace(case, workload=workload)
     traffic = prefill_traffic(
         asked.architecture, asked.stored, workload, latent_absorbed=asked.engine.latent_prefill == "absorbed"
     )
-    return _by_name(prefill_amounts(asked, traffic, 1))
+    found = _by_name(prefill_amounts(asked, traffic, 1))
+    experts = traffic.stage("experts").weight_bytes / max(1, traffic.bytes_read)
+    part, seconds = found[PROMPT_WEIGHTS_TERM]
+    divided = seconds * (experts / layout.expert_ranks + (1 - experts) / layout.tensor_ranks)
+    return {**found, PROMPT_WEIGHTS_TERM: (part, divided)}
 
 
 def _by_name(amounts: Sequence[Amount]) -> dict[str, tuple[str, float]]:
@@ -126,7 +129,7 @@ def _shares(layout: Layout, architecture: Architecture) -> Callable[[str, str], 
     cache = layout.tensor_ranks * layout.attention_groups / layout.cache_copies(architecture)
 
     def share(name: str, part: str) -> float:
-        if part in {LAUNCH, OVERHEAD}:
+        if part in {LAUNCH, OVERHEAD} or name == PROMPT_WEIGHTS_TERM:
             return 1.0
         if name in EXPERT_TERMS or part == COMPUTE:
             return layout.expert_ranks
@@ -140,7 +143,7 @@ def _communication(case: SpeedCase, layout: Layout) -> dict[str, TermCurves]:
     layers, ranks = layer_count(case.architecture), layout.expert_ranks
     found: dict[str, TermCurves] = {}
     if ranks > 1:
-        link = case.target.link_bytes_per_s or LINK_BYTES_PER_S
+        link = link_bytes_per_s(layout, case.target)
         token_s = 4 * layers * case.architecture.hidden_size * ACTIVATION_BYTES * (ranks - 1) / ranks / link
         shared = layout.attention_groups
         flat, zeros = tuple(layers * LAYER_S for _ in BATCHES), tuple(0.0 for _ in DEPTHS)
