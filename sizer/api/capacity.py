@@ -72,17 +72,20 @@ def capacities(resolved: Resolved, devices: DeviceAsked, work: WorkAsked, asked:
 
 
 def _one(resolved: Resolved, target: Target, work: WorkAsked, asked: ServingAsked) -> Capacity:
-    from sizer.engine.asked import engine_asked
     from sizer.serving.answer import answer
     from sizer.serving.deployment import Served
 
+    if not resolved.architecture.decodes:
+        raise UsageError(
+            f"{resolved.architecture.model_id} is an encoder: it writes no tokens that users wait for.",
+            "'sizer estimate' tells how many texts a second it reads.",
+        )
     if target.others:
         raise UsageError("capacity is told for equal devices.", "Name one kind, as -d 4xh100.")
     load = asked.load(work.prompt_tokens, work.output_tokens)
     error: DoesNotFit | None = None
-    options = engine_asked(work.engine) if work.engine else None
     for engine, precision in _ways(resolved, target, work):
-        served = Served(resolved.architecture, _stored(resolved, precision, engine), target, engine, options)
+        served = Served(resolved.architecture, _stored(resolved, precision, engine), target, engine, work.flags)
         try:
             return answer(served, load, asked, split=work.workload().parallelism, kv_precision=work.kv_precision)
         except DoesNotFit as refusal:
@@ -101,12 +104,11 @@ def _stored(resolved: Resolved, precision: str, engine: str) -> Stored:
 
 def _ways(resolved: Resolved, target: Target, work: WorkAsked) -> list[tuple[str, str]]:
     """Engine and precision, in the order to try: as asked, else the model's own format and what needs less."""
-    from sizer.engine.asked import engine_asked
     from sizer.engine.engines import default_engine, find_engine
     from sizer.precision.configured import configured_precision
     from sizer.precision.names import canonical
 
-    engine = engine_asked(work.engine).engine if work.engine else None
+    engine = work.engine
     if work.precisions:
         names = [canonical(name) for name in work.precisions]
     elif resolved.stored is not None:

@@ -21,7 +21,7 @@ def save(found: Sequence[Capacity], path: Path) -> None:
         _knee(knee, one, rows, f"C{index}")
         _first_token(first, one, rows, f"C{index}")
     _limits(knee, first, found[0])
-    knee.set(xlabel="time per output token (ms)", ylabel="generated tokens/s of the machine",
+    knee.set(xlabel=f"time per output token, {found[0].percentile} (ms)", ylabel="generated tokens/s of the machine",
              title="Throughput against time per token: numbers are users")  # fmt: skip
     first.set(xlabel="users at once", ylabel="time to first token (s)", title="Time to first token by users")
     _log(first.xaxis, 2)
@@ -43,7 +43,7 @@ def _name(one: Capacity) -> str:
 
 
 def _knee(axes: Any, one: Capacity, rows: Sequence[ServedRow], color: str) -> None:
-    x = [1000 * row.tpot_s.p50 for row in rows]
+    x = [1000 * getattr(row.tpot_s, one.percentile) for row in rows]
     y = [row.throughput_tokens_per_s for row in rows]
     axes.plot(x, y, color=color, linewidth=1.4, label=_name(one))
     for meets, marker in ((True, "o"), (False, "x")):
@@ -76,10 +76,16 @@ def _first_token(axes: Any, one: Capacity, rows: Sequence[ServedRow], color: str
     axes.plot(users, [row.ttft_s.p99 for row in rows], linestyle=":", color=color, label="p99")
     if one.max_users:
         axes.axvline(one.max_users, color=color, linewidth=0.8, linestyle="-.")
+        axes.annotate(
+            f" {one.max_users:,} users, then: {one.binding}", (one.max_users, 0.02), xycoords=("data", "axes fraction"),
+            fontsize=8, color=color, rotation=90, ha="right", va="bottom",
+        )  # fmt: skip
 
 
 def _limits(knee: Any, first: Any, one: Capacity) -> None:
     if one.tpot_limit_s is not None:
         knee.axvline(1000 * one.tpot_limit_s, color="0.3", linewidth=1, label=f"limit ({one.percentile})")
+        knee.axvspan(1000 * one.tpot_limit_s, max(knee.get_xlim()[1], 1100 * one.tpot_limit_s), color="C3", alpha=0.06)
     if one.ttft_limit_s is not None:
         first.axhline(one.ttft_limit_s, color="0.3", linewidth=1, label=f"limit ({one.percentile})")
+        first.axhspan(one.ttft_limit_s, max(first.get_ylim()[1], 2 * one.ttft_limit_s), color="C3", alpha=0.06)

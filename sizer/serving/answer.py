@@ -9,7 +9,17 @@ from math import ceil
 from sizer.engine.engines import find_engine
 from sizer.serving.apart import apart
 from sizer.serving.asked import ServingAsked
-from sizer.serving.capacity import Choice, Seen, choose, ladder, look, machines_for, most_rate, served_row
+from sizer.serving.capacity import (
+    Choice,
+    Seen,
+    choose,
+    ladder,
+    look,
+    machines_for,
+    most_rate,
+    requests_rate,
+    served_row,
+)
 from sizer.serving.corrections import Corrections, corrections, load_groups
 from sizer.serving.day import day_of
 from sizer.serving.deployment import Deployment, Served, deployment
@@ -80,7 +90,8 @@ def _candidates(
 def _first_rate(choice: Choice, load: Load, limits: Limits) -> float:
     """Requests a second that one replica answers with its most users: where the search for a rate begins."""
     users = max(1, choice.users // choice.replicas)
-    return 0.7 * look(choice.replica, replace(load, users=users), limits).result.steady_requests_per_s
+    several = replace(load, users=users)
+    return 0.7 * requests_rate(look(choice.replica, several, limits).result, several)
 
 
 def _machines(asked: ServingAsked, per_machine: int, rate: float | None) -> int:

@@ -20,9 +20,12 @@ def cache_tokens(case: Case, layout: Layout, load: Load) -> float | None:
     A request's states and windows count at its full length, spread over its tokens. 0 where the weights leave no
     room, None where the memory or the layers are not known. `case` names all devices of the replica.
     """
+    placement = place(replace(case, can_offload=False))[1]
+    if placement.available_bytes is not None and not placement.fits:
+        return 0.0
     if not case.architecture.layers:
         return None
-    shares = place(replace(case, can_offload=False))[1].shares
+    shares = placement.shares
     if any(share.available_bytes is None for share in shares):
         return None
     if case.options.cache_tokens is not None:

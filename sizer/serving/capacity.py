@@ -64,7 +64,7 @@ def simulated(one: Replica, load: Load, seed: int = 0) -> Simulated:
             f"{load.users or 1:,} users with prompts of {load.prompt_tokens:,} tokens are too much to simulate.",
             "Ask for fewer users, or a shorter --prompt.",
         )
-    requests = min(MOST_REQUESTS, affordable, int(max(LEAST_REQUESTS, 2.5 * users)))
+    requests = min(MOST_REQUESTS, affordable, int(max(LEAST_REQUESTS, 4 * users)))
     requests = max(requests, min(load.users or 1, MOST_REQUESTS))
     return Simulation(
         one.law, one.served.rules, load, one.cache, requests=requests, request_s=one.request_s, seed=seed
@@ -81,9 +81,20 @@ def _in_system(one: Replica, load: Load) -> float:
 
 
 def steady(values: Sequence[float], load: Load) -> Sequence[float]:
-    """The values of requests beyond the start: the first of each user arrive together, which no day does."""
-    start = min(load.users or len(values) // 4, len(values) // 2)
-    return values[start:] or values
+    """The values of requests between the start, when all users arrive together, and the end, when none follow."""
+    edge = min(load.users or len(values) // 4, len(values) // 3)
+    return values[edge : len(values) - edge] or values
+
+
+def requests_rate(result: Simulated, load: Load) -> float:
+    """Requests a second that one replica answers: of users who ask again at once, their number over their mean latency.
+
+    (Little's law; counting ends within a window would see the waves in which users who start together stay for long.)
+    """
+    if load.users is None:
+        return result.steady_requests_per_s
+    latencies = steady(result.latency_s, load)
+    return load.users / (sum(latencies) / len(latencies))
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +203,8 @@ def served_row(choice: Choice, seen: Seen, machines: int, usd_per_hour: float | 
     """A simulated load as a row: all replicas together, with intervals and costs; a machine costs `usd_per_hour`."""
     result, load, one, together = seen.result, seen.load, choice.replica, choice.replicas * machines
     (low_ttft, high_ttft), (low_tpot, high_tpot) = one.spreads
-    rate = result.steady_tokens_per_s * together
+    requests_per_s = requests_rate(result, load) * together
+    rate = requests_per_s * result.output_tokens / result.finished
     per_hour = None if usd_per_hour is None else usd_per_hour * machines
     each = None if per_hour is None or not rate else per_hour * 1e6 / (rate * 3600)
     prompts = result.prompt_tokens / max(1, result.output_tokens)
@@ -206,7 +218,7 @@ def served_row(choice: Choice, seen: Seen, machines: int, usd_per_hour: float | 
         low_tpot_s=seen.tpot.p50 * exp(low_tpot),
         high_tpot_s=seen.tpot.p50 * exp(high_tpot),
         throughput_tokens_per_s=rate,
-        requests_per_s=result.steady_requests_per_s * together,
+        requests_per_s=requests_per_s,
         kv_used_fraction=result.kv_used_fraction,
         usd_per_hour=per_hour,
         usd_per_million_tokens=each,

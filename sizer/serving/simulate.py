@@ -72,8 +72,7 @@ class Simulated:
     mean_decoding: float
     finished: int
     steady_requests_per_s: float = 0.0
-    steady_tokens_per_s: float = 0.0
-    """Rates between the start, when all come at once, and the last arrival, after which the server empties."""
+    """Requests a second between the first fifth of the ends and the last arrival, after which the server empties."""
     prompt_share: float = 0.0
     """Share of the engine's time that reading prompts added to its steps."""
     blocked_by_cache: int = 0
@@ -337,7 +336,6 @@ class Simulation:
                 f"nothing was answered within {MOST_STEPS:,} simulated steps.", "Give a shorter --prompt or --output."
             )
         elapsed = max(self.now, 1e-12)
-        requests_per_s, tokens_per_s = _steady_rates(self.all, done)
         cache = self.cache if self.cache != float("inf") else 0.0
         return Simulated(
             ttft_s=tuple(one.first_s - one.arrived_s for one in done),
@@ -353,8 +351,7 @@ class Simulation:
             mean_running=self.running_area / elapsed,
             mean_decoding=self.decoding_area / elapsed,
             finished=len(done),
-            steady_requests_per_s=requests_per_s,
-            steady_tokens_per_s=tokens_per_s,
+            steady_requests_per_s=_steady_rate(self.all, done),
             prompt_share=self.prompt_s / max(self.busy, 1e-12),
             blocked_by_cache=self.blocked["cache"],
             blocked_by_sequences=self.blocked["sequences"],
@@ -363,18 +360,14 @@ class Simulation:
         )
 
 
-def _steady_rates(arrived: Sequence[_Request], done: Sequence[_Request]) -> tuple[float, float]:
-    """Requests and generated tokens a second from the first fifth of the ends to the last arrival.
-
-    A run too short to have such a time has its mean rates.
-    """
+def _steady_rate(arrived: Sequence[_Request], done: Sequence[_Request]) -> float:
+    """Requests answered a second between the first fifth of the ends and the last arrival; a short run's mean rate."""
     ends = sorted(request.done_s for request in done)
     start, stop = ends[len(ends) // 5], max(request.arrived_s for request in arrived)
-    inside = [request for request in done if start < request.done_s <= stop]
-    if len(inside) < LEAST_STEADY:
-        inside, start, stop = list(done), 0.0, ends[-1]
-    window_s = max(stop - start, 1e-12)
-    return len(inside) / window_s, sum(request.output for request in inside) / window_s
+    inside = sum(start < end <= stop for end in ends)
+    if inside < LEAST_STEADY:
+        return len(ends) / max(ends[-1], 1e-12)
+    return inside / (stop - start)
 
 
 def _between(before: tuple[float, ...], after: tuple[float, ...]) -> tuple[float, ...]:

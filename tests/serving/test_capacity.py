@@ -160,6 +160,28 @@ def test_what_does_not_fit_says_so(run: Run) -> None:
         sizer.capacity("meta-llama/Llama-3.1-70B", device="rtx-4060", precision="bf16", offline=True)
 
 
+def test_the_engines_own_flags_are_heard() -> None:
+    """A flag that bounds the sequences bounds the users; one that asks for ranks leaves the rest to replicas."""
+    asked = {"device": "4xh100", "offline": True, "prompt": 1000, "output": 100}
+    few = sizer.capacity("Qwen/Qwen3-8B", engine="vllm@0.21 --max-num-seqs 8", **asked)
+    assert few.max_users == 8 * few.replicas
+    two = sizer.capacity("Qwen/Qwen3-8B", engine="vllm --tensor-parallel-size 2", **asked)
+    assert (two.replicas, two.parallelism) == (2, "TP 2")
+
+
+def test_what_writes_no_tokens_is_refused(run: Run) -> None:
+    """An encoder has no users who wait for tokens; a model known by its size alone must still fit."""
+    assert run("capacity", "BAAI/bge-m3", "-d", "h100", "--offline").code == 2
+    assert run("capacity", "8x7B", "-d", "rtx-4090", "-p", "bf16", "--offline").code == 4
+
+
+def test_several_nodes_are_arithmetic() -> None:
+    """A model over two nodes is told by arithmetic, and says so."""
+    answer = sizer.capacity("deepseek-ai/DeepSeek-R1", device="16xh100", precision="fp8", offline=True)
+    assert answer.basis == "arithmetic"
+    assert any("Arithmetic only" in note for note in answer.assumptions)
+
+
 def test_other_engines_and_machines_answer() -> None:
     """llama.cpp's slots, TGI, LMDeploy, TensorRT-LLM and SGLang answer, each by its own rules."""
     slots = sizer.capacity("Qwen/Qwen3-8B", device="rtx-4090", engine="llama.cpp", precision="q4_k_m", offline=True)
