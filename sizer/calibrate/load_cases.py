@@ -85,7 +85,7 @@ def load_case(point: Point, fitted: Constants, known_curves: dict[object, dict[s
     curves = known_curves.get(key) or term_curves(served.case, point.layout)
     known_curves[key] = curves
     law_groups, own = tuple(groups(served.case).values()), owners(served.case)
-    weights = {term: fitted.factor(term, law_groups, own) for term in curves}
+    weights = {term: curve.weight(fitted.factor(term, law_groups, own)) for term, curve in curves.items()}
     room = cache_tokens(served.memory, point.layout, point.load)
     if room is not None and room < point.load.whole_tokens * (1 + point.load.spread):
         room = None  # it was measured, so it fitted: how much is left beside the weights is not known

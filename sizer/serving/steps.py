@@ -69,6 +69,12 @@ class TermCurves:
     by_depth: tuple[float, ...] = ()
     by_prompt: tuple[float, ...] = ()
     by_prompt_depth: tuple[float, ...] = ()
+    least_weight: float = 0.0
+    """The weight below which the term would be faster than physics lets it be."""
+
+    def weight(self, factor: float) -> float:
+        """The weight of a fitted factor; a term that was never fitted (0) is not counted."""
+        return max(factor, self.least_weight) if factor else 0.0
 
 
 def term_curves(case: SpeedCase, layout: Layout) -> dict[str, TermCurves]:
@@ -83,26 +89,27 @@ def term_curves(case: SpeedCase, layout: Layout) -> dict[str, TermCurves]:
     depths = [_prefill(one, tokens, layout) for tokens in DEPTHS]
     share = _shares(layout, case.architecture)
     found: dict[str, TermCurves] = {}
-    for name, part in {(term, amount[0]) for row in (*decode, *prompts) for term, amount in row.items()}:
+    for name, part in sorted({(term, amount.part) for row in (*decode, *prompts) for term, amount in row.items()}):
         divided = share(name, part)
-        by_depth = [row.get(name, (part, 0.0))[1] for row in deeper]
+        by_depth = [row[name].nominal_s if name in row else 0.0 for row in deeper]
         found[name] = TermCurves(
             part,
-            tuple(row[name][1] / divided if name in row else 0.0 for row in decode),
+            tuple(row[name].nominal_s / divided if name in row else 0.0 for row in decode),
             tuple((value - by_depth[0]) / divided for value in by_depth),
-            tuple(row[name][1] / divided if name in row else 0.0 for row in prompts),
-            tuple(row[name][1] / divided for row in depths) if name == ATTENTION_TERM else (),
+            tuple(row[name].nominal_s / divided if name in row else 0.0 for row in prompts),
+            tuple(row[name].nominal_s / divided for row in depths) if name == ATTENTION_TERM else (),
+            _least(decode[-1].get(name) or prompts[-1].get(name)),
         )
     return {**found, **_communication(case, layout)}
 
 
-def _decode(case: SpeedCase, batch: int, depth: int) -> dict[str, tuple[str, float]]:
+def _decode(case: SpeedCase, batch: int, depth: int) -> dict[str, Amount]:
     workload = replace(case.workload, batch_size=batch, prompt_tokens=depth, output_tokens=1, context_tokens=depth + 1)
     asked = replace(case, workload=workload)
     return _by_name(decode_amounts(asked, decode_traffic(asked.architecture, asked.stored, workload)))
 
 
-def _prefill(case: SpeedCase, tokens: int, layout: Layout) -> dict[str, tuple[str, float]]:
+def _prefill(case: SpeedCase, tokens: int, layout: Layout) -> dict[str, Amount]:
     """The amounts of a prompt on one device; its weights, of which experts lie on all ranks, divided already."""
     workload = replace(case.workload, batch_size=1, prompt_tokens=tokens, output_tokens=1, context_tokens=tokens + 1)
     asked = replace(case, workload=workload)
@@ -110,17 +117,23 @@ def _prefill(case: SpeedCase, tokens: int, layout: Layout) -> dict[str, tuple[st
         asked.architecture, asked.stored, workload, latent_absorbed=asked.engine.latent_prefill == "absorbed"
     )
     found = _by_name(prefill_amounts(asked, traffic, 1))
-    experts = traffic.stage("experts").weight_bytes / max(1, traffic.bytes_read)
-    part, seconds = found[PROMPT_WEIGHTS_TERM]
-    divided = seconds * (experts / layout.expert_ranks + (1 - experts) / layout.tensor_ranks)
-    return {**found, PROMPT_WEIGHTS_TERM: (part, divided)}
+    experts = traffic.stage("experts").weight_bytes / max(1, traffic.weight_bytes)
+    weights = found[PROMPT_WEIGHTS_TERM]
+    divided_s = weights.nominal_s * (experts / layout.expert_ranks + (1 - experts) / layout.tensor_ranks)
+    return {**found, PROMPT_WEIGHTS_TERM: weights._replace(nominal_s=divided_s)}
 
 
-def _by_name(amounts: Sequence[Amount]) -> dict[str, tuple[str, float]]:
-    found: dict[str, tuple[str, float]] = {}
+def _least(amount: Amount | None) -> float:
+    return amount.least_s / amount.nominal_s if amount is not None and amount.nominal_s else 0.0
+
+
+def _by_name(amounts: Sequence[Amount]) -> dict[str, Amount]:
+    """Amounts by term; those of one term added."""
+    found: dict[str, Amount] = {}
     for amount in amounts:
-        before = found.get(amount.term, (amount.part, 0.0))[1]
-        found[amount.term] = (amount.part, before + amount.nominal_s)
+        before = found.get(amount.term) or amount._replace(nominal_s=0.0, least_s=0.0)
+        nominal_s, least_s = before.nominal_s + amount.nominal_s, before.least_s + amount.least_s
+        found[amount.term] = amount._replace(nominal_s=nominal_s, least_s=least_s)
     return found
 
 
@@ -133,7 +146,7 @@ def _shares(layout: Layout, architecture: Architecture) -> Callable[[str, str], 
             return 1.0
         if name in EXPERT_TERMS or part == COMPUTE:
             return layout.expert_ranks
-        return cache if name.startswith("cache") else layout.tensor_ranks
+        return cache if "cache" in name else layout.tensor_ranks
 
     return share
 
@@ -229,7 +242,7 @@ def step_law(
     """The step times of a case over a layout: each term weighed by the law's factor and its correction under load."""
     law_groups, own = tuple(groups(case).values()), owners(case)
     curves = term_curves(case, layout)
-    law = {name: fitted.factor(name, law_groups, own) for name in curves}
+    law = {name: term.weight(fitted.factor(name, law_groups, own)) for name, term in curves.items()}
     weights = known.weights(law, weight_floors(case, curves), names)
     return weighed(curves, weights, 1 / layout.stages if layout.in_flight else 1.0)
 
