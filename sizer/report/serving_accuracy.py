@@ -44,7 +44,8 @@ def _parts(found: LoadCalibration, lay: Lay) -> Iterator[str]:
     yield cells_of([*rows, {"left out": "nothing fitted: the law of speed alone", **_errors(found.alone)}], lay)
     for name, key in BY.items():
         scheme = name if name in found.held else "known"
-        yield f"By {name} ({TITLES[scheme]}), beside {TITLES['known']}:" if scheme != "known" else f"By {name}:"
+        beside = f"{TITLES['known']} (known) and " if scheme != "known" else ""
+        yield f"By {name} ({TITLES[scheme]}), beside {beside}the law of speed alone:"
         yield cells_of(list(_groups(found, name, key)), lay)
     if found.skipped:
         reasons = ", ".join(f"{reason} ({n})" for reason, n in Counter(found.skipped).most_common())
@@ -53,16 +54,17 @@ def _parts(found: LoadCalibration, lay: Lay) -> Iterator[str]:
 
 def _groups(found: LoadCalibration, name: str, key: Callable[[Held], str]) -> Iterator[dict[str, str]]:
     scheme = name if name in found.held else "known"
-    groups: dict[str, list[tuple[Held, Held]]] = defaultdict(list)
-    for pair in zip(found.held[scheme], found.held["known"], strict=True):
+    groups: dict[str, list[tuple[Held, Held, Held]]] = defaultdict(list)
+    for pair in zip(found.held[scheme], found.held["known"], found.alone, strict=True):
         groups[key(pair[0])].append(pair)
     for group, members in sorted(groups.items(), key=lambda item: -len(item[1])):
         if len(members) < LEAST_POINTS:
             continue
-        cells = {name: group, **_errors([far for far, _ in members])}
+        cells = {name: group, **_errors([far for far, _, _ in members])}
+        near, alone = _errors([held for _, held, _ in members]), _errors([held for _, _, held in members])
         if scheme != "known":
-            near = _errors([held for _, held in members])
-            cells["TPOT known"], cells["TTFT known"] = near["TPOT median"], near["TTFT median"]
+            cells["known: TPOT"], cells["TTFT"] = near["TPOT median"], near["TTFT median"]
+        cells["law: TPOT"], cells["TTFT "] = alone["TPOT median"], alone["TTFT median"]
         yield cells
 
 
