@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from functools import cache
 
 from sizer.answer.records import Estimate
-from sizer.engine.engines import find_engine
 from sizer.speed.case import precision_class
 from sizer.speed.nearby import Row, chip_of, lines_with
 from sizer.tables import data_path
 
 MOST_SHOWN = 3
+LOOKED_AT = 6
+"""Rows of the index that are read whole for each that is shown."""
 SAME = ("model", "precision", "device", "engine")
 
 
@@ -43,23 +44,27 @@ def measured_rows(estimate: Estimate, quantity: str, most: int = MOST_SHOWN) -> 
 
     Rows of several devices, or of a model partly on the host, stand beside no other; those of many sequences never do.
     """
-    workload = estimate.workload
-    if workload.batch_size > 1 or estimate.placement.host is not None:
+    workload, target = estimate.workload, estimate.target
+    if workload.batch_size > 1 or estimate.placement.host is not None or target.count > 1 or target.others:
         return ()
-    device = estimate.target.device.key if estimate.target.count == 1 and not estimate.target.others else ""
-    case = (estimate.architecture.model_id, device, estimate.engine, estimate.precision)
+    case = Case(estimate.architecture.model_id, target.device.key, estimate.engine, estimate.precision)
     depth = workload.decode_context_tokens if quantity == "decode" else workload.prompt_tokens
-    found = [one for one in _candidates(case, quantity) if {"model", "device"} <= set(one.same)]
+    here = f" {chip_of(case.device)}"
+    near = sorted((row for row in _rows(case.model, quantity) if row.traits.pair.endswith(here)), key=case.apart)[
+        : LOOKED_AT * most
+    ]
+    found = [one for row in near if (one := case.beside(row)) is not None]
     return tuple(sorted(found, key=lambda one: _distance(one, depth))[:most])
 
 
 def measured_of(model: str, device: str | None, precision: str, engine: str) -> tuple[tuple[str, MeasuredRow], ...]:
     """Every row of a model by quantity, those of the device, precision and engine first; a device asked for alone."""
+    case = Case(model, device or "", engine, precision)
     found = []
     for quantity in ("decode", "prefill"):
-        rows = _candidates((model, device or "", engine, precision), quantity)
-        rows = tuple(one for one in rows if not device or "device" in one.same)
-        found += [(quantity, one) for one in sorted(rows, key=lambda one: (-len(one.same), one.device, one.id))]
+        rows = [row for row in _rows(model, quantity) if not device or case.on_device(row)]
+        seen = [one for row in rows if (one := case.beside(row)) is not None]
+        found += [(quantity, one) for one in sorted(seen, key=lambda one: (-len(one.same), one.device, one.id))]
     return tuple(found)
 
 
@@ -70,28 +75,41 @@ def _distance(one: MeasuredRow, depth: int) -> tuple[int, float]:
 
 
 @cache
-def _candidates(case: tuple[str, str, str, str], quantity: str) -> tuple[MeasuredRow, ...]:
-    """The rows of a case's model, read whole."""
+def _rows(model: str, quantity: str) -> tuple[Row, ...]:
+    """The indexed rows of a model on one device each; those of its catalogued name where only its shape is the same."""
     from sizer.model.read import catalogue
 
-    model, device, engine, precision = case
-    entry = catalogue.find(model)  # rows of a model of the same shape are rows of its catalogued one
-    found = []
-    for seen, row in lines_with((entry.model_id if entry else model).rpartition("/")[2]):
-        if seen != quantity or row.traits.link != "none 1":
-            continue
-        same = ["model"]
+    entry = catalogue.find(model)
+    named = lines_with((entry.model_id if entry else model).rpartition("/")[2])
+    return tuple(row for seen, row in named if seen == quantity and row.traits.link == "none 1")
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What measured rows are set beside: model, device key, engine, precision; empty where nothing was asked."""
+
+    model: str
+    device: str
+    engine: str
+    precision: str
+
+    def on_device(self, row: Row) -> bool:
+        """Whether a row is of this device's chip."""
+        return bool(self.device) and row.traits.pair.endswith(f" {chip_of(self.device)}")
+
+    def apart(self, row: Row) -> tuple[bool, bool]:
+        """What the index tells of how far a row lies: another kernel, another engine."""
+        kernel = precision_class(self.precision)[0] if self.precision else ""
+        return row.traits.kernel != kernel, not row.traits.pair.startswith(f"{self.engine} ")
+
+    def beside(self, row: Row) -> MeasuredRow | None:
+        """The row read whole, with what it has in common; None where the table holds it no more."""
         cells = _cells(row.id)
         if not cells:
-            continue
-        if _same_precision(cells, row, precision):
-            same.append("precision")
-        if device and row.traits.pair.endswith(f" {chip_of(device)}"):
-            same.append("device")
-        if cells["engine"] and find_engine(cells["engine"]).name == engine:
-            same.append("engine")
-        found.append(_measured(cells, row, tuple(name for name in SAME if name in same)))
-    return tuple(found)
+            return None
+        has = {"model": True, "device": self.on_device(row), "precision": _same_precision(cells, row, self.precision)}
+        has["engine"] = bool(self.engine) and row.traits.pair.startswith(f"{self.engine} ")
+        return _measured(cells, row, tuple(name for name in SAME if has[name]))
 
 
 def _same_precision(cells: dict[str, str], row: Row, precision: str) -> bool:
@@ -119,20 +137,21 @@ def _measured(cells: dict[str, str], row: Row, same: tuple[str, ...]) -> Measure
 
 
 @cache
-def _table() -> str:
-    return data_path("measurements.csv").read_text(encoding="utf-8")
+def _table() -> bytes:
+    return data_path("measurements.csv").read_bytes()
 
 
 @cache
 def _header() -> list[str]:
-    return _table().split("\n", 1)[0].split(",")
+    return _table().split(b"\n", 1)[0].decode().split(",")
 
 
+@cache
 def _cells(name: str) -> dict[str, str]:
     """The cells of one row of the measurements by its id; empty where it is no row of the table."""
     text = _table()
-    at = text.find(f"\n{name},")
+    at = text.find(f"\n{name},".encode())
     if at < 0:
         return {}
-    line = text[at + 1 : text.find("\n", at + 1)]
+    line = text[at + 1 : text.find(b"\n", at + 1)].decode()
     return dict(zip(_header(), next(csv.reader([line])), strict=True))

@@ -1,0 +1,96 @@
+"""Orders that physics gives: more of everything is never slower, nothing is faster than its memory or its link."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import sizer
+from sizer.device.catalogue import find
+from sizer.device.kinds import memory_class
+from sizer.device.records import Device, Target
+from sizer.device.table import all_devices
+from sizer.engine.precisions import store_for
+from sizer.model.read.resolve import resolve
+from sizer.speed.predict import predict
+from sizer.speed.records import Speed
+from sizer.workload import Workload
+
+MODEL = resolve("meta-llama/Meta-Llama-3-8B-Instruct", offline=True).architecture
+ENGINES = (("llama.cpp", "q4_k_m"), ("vllm", "fp8"), ("transformers", "bf16"))
+
+
+def speed_of(target: Target, engine: str, precision: str, workload: Workload | None = None) -> Speed:
+    """The speed of Llama-3-8B."""
+    stored = store_for(MODEL, precision, engine)
+    return predict(MODEL, stored, target, workload or Workload(), engine)
+
+
+def faster_by(device: Device, factor: float) -> Device:
+    """The device with every rate up by a factor."""
+    peaks = {name: peak * factor for name, peak in device.peak_flops_per_s.items()}
+    return replace(device, bandwidth_bytes_per_s=(device.bandwidth_bytes_per_s or 0) * factor, peak_flops_per_s=peaks)
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    key=st.sampled_from(["rtx-3090", "a100-80gb-sxm", "mi300x", "m2-ultra", "arc-pro-b70", "v100-32gb-sxm2"]),
+    engine=st.sampled_from(ENGINES),
+    factor=st.floats(1.001, 4),
+    batch=st.sampled_from([1, 4, 16]),
+)
+def test_every_rate_up_is_never_slower(key: str, engine: tuple[str, str], factor: float, batch: int) -> None:
+    """A device with all its rates up decodes and reads prompts no slower, whatever its class of memory."""
+    target = find(key)
+    if engine[0] in {"vllm", "transformers"} and target.device.vendor in {"apple", "intel"}:
+        return
+    workload = Workload(batch_size=batch)
+    before = speed_of(target, *engine, workload)
+    after = speed_of(replace(target, device=faster_by(target.device, factor)), *engine, workload)
+    assert after.decode.tokens_per_s >= before.decode.tokens_per_s * (1 - 1e-9)
+    assert after.prefill.tokens_per_s >= before.prefill.tokens_per_s * (1 - 1e-9)
+
+
+def test_every_card_names_its_memory() -> None:
+    """No card's class follows from a threshold: the table names the memory of each, V100, A30 and MI100 HBM2."""
+    cards = [device for device in all_devices() if device.kind == "gpu"]
+    assert [card.key for card in cards if not card.memory_type] == []
+    for key in ("v100-16gb-pcie", "v100s-32gb-pcie", "a30", "mi100"):
+        assert memory_class(find(key).device) == "hbm"
+    assert memory_class(replace(cards[0], memory_type="")) == "unnamed"
+
+
+def test_same_chips_share_what_was_measured() -> None:
+    """GB200 is no slower than the B200 on its boards, in any engine that has rows of either."""
+    for engine, precision in (("vllm", "fp8"), ("sglang", "fp8"), ("tensorrt-llm", "nvfp4")):
+        one, board = (speed_of(find(key), engine, precision) for key in ("b200", "gb200"))
+        assert board.decode.tokens_per_s >= one.decode.tokens_per_s
+
+
+@pytest.mark.parametrize("key", ["a100-80gb-sxm", "rtx-4090", "h100-80gb-sxm", "rtx-3060-12gb"])
+def test_double_quantized_scales_save_memory_and_no_time(key: str) -> None:
+    """nf4 with quantized scales unpacks them first: it is never faster than plain nf4."""
+    plain, double = (speed_of(find(key), "transformers", name).decode.tokens_per_s for name in ("nf4", "nf4-dq"))
+    assert plain >= double
+
+
+def test_prompts_are_no_faster_than_the_link_to_experts_on_the_host() -> None:
+    """Experts on the host cross the link once a chunk of the prompt: no prompt is read faster than that."""
+    one = sizer.estimate(
+        "openai/gpt-oss-120b",
+        device="rtx-4090",
+        precision="mxfp4",
+        engine="llama.cpp",
+        prompt=2048,
+        ram_bytes=64 * 2**30,
+        offline=True,
+    ).estimates[0]
+    target = find("rtx-4090")
+    link = target.host_link_bytes_per_s or 32e9
+    chunks = 4
+    assert one.memory.host_bytes > 30 * 2**30
+    assert one.prefill.ttft_s is not None
+    assert one.prefill.ttft_s >= 0.9 * chunks * one.memory.host_bytes / link
