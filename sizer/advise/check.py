@@ -122,7 +122,7 @@ def _workload(planned: Planned) -> tuple[Workload, bool]:
 def _all_on_devices(planned: Planned) -> bool:
     """Whether the flags put every layer and the output on the devices, and nothing of them on the host."""
     options = planned.options
-    if options.cpu_moe_layers or options.tensor_overrides or options.cache_on_host:
+    if options.uses_host:
         return False
     if options.gpu_layers is None:
         flag = flag_setting(planned.dialects, "gpu_layers", options.version)
@@ -197,8 +197,10 @@ def _length(planned: Planned) -> str:
 
 
 def _kernels(planned: Planned) -> str:
-    """Kernels that the device is too old for."""
+    """Weights that the engine does not load, kernels that the device is too old for."""
     device = planned.target.device
+    if not planned.engine.runs(planned.precision):
+        return f"{planned.engine.name} does not load {planned.precision} weights."
     if not runs(planned.precision, planned.engine.name, device):
         return f"{planned.engine.name} has no kernels for {planned.precision} on {device.name}."
     return ""

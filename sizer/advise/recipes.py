@@ -52,8 +52,20 @@ class Recipe:
         return "".join(f"{line}\n" for line in (*self.setup, *(shlex.join((*run, *added)) for run in self.runs)))
 
 
+WRITTEN_ELSEWHERE = frozenset(
+    {"model", "hub_file", "context_tokens", "prompt_tokens", "output_tokens", "depth_tokens", "weights_dtype",
+     "quantization", "gpu_layers", "cpu_moe_layers", "cache_bits"}
+)  # fmt: skip
+"""What a recipe decides itself: the model, the precision, the context and what lies on the host."""
+
+
 def _flags(estimate: Estimate, fields: dict[str, Any]) -> list[str]:
-    return written_all(find_engine(estimate.engine).flags, {name: value for name, value in fields.items() if value})
+    """The words of fields, with the flags that the asker gave to the engine: those stay as they are."""
+    engine, options = find_engine(estimate.engine), estimate.options
+    asked = options.settings if options.engine == engine.name else {}
+    kept = {name: value for name, value in asked.items() if name not in WRITTEN_ELSEWHERE}
+    merged = {**{name: value for name, value in fields.items() if value}, **kept}
+    return written_all(engine.flags, merged, options.version)
 
 
 def _ranks(estimate: Estimate) -> dict[str, Any]:

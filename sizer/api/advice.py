@@ -109,6 +109,10 @@ def advice_for(model: str, target: Target, work: WorkAsked, wanted: Wanted, *, o
     from sizer.model.read.resolve import resolve
 
     architecture = resolve(model, offline=offline).architecture
+    if work.flags is not None:
+        from sizer.engine.flagged_devices import with_ranks
+
+        target = with_ranks(target, work.flags)
     asked = work.context_tokens is not None
     workload = usual_workload(architecture, work.workload(), asked)
     questions = ladder_questions(architecture, target, workload, work.engine, work.flags)

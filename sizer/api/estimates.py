@@ -142,7 +142,9 @@ def estimates(resolved: Resolved, target: Target, work: WorkAsked) -> Iterator[E
 
         target = with_ranks(target, work.flags)
     layers = resolved.architecture.num_layers
-    if work.gpu_layers is not None and work.gpu_layers < layers and target.host is None and not is_cpu(target.device):
+    on_host = workload.gpu_layers is not None and workload.gpu_layers < layers
+    on_host = on_host or (work.flags is not None and work.flags.uses_host)
+    if on_host and target.host is None and not is_cpu(target.device):
         target = with_usual_host(target)
     for precision in precisions_of(resolved, work, target.device):
         stored = resolved.stored if resolved.stored and resolved.stored.precision == precision else None

@@ -136,6 +136,11 @@ class EngineOptions:
         return getattr(self, field) not in (None, "", ())
 
     @property
+    def uses_host(self) -> bool:
+        """Whether a flag puts experts, tensors or the cache on the host."""
+        return bool(self.cpu_moe_layers or self.tensor_overrides or self.cache_on_host)
+
+    @property
     def settings(self) -> dict[str, Any]:
         """What flags set, by field, without the engine, its words and its version."""
         own = {"engine", "version", "given", "unknown", "dialects"}

@@ -81,6 +81,13 @@ def test_ranks_heads_and_lengths_are_the_engine_s_own_rules() -> None:
     assert all("--max-model-len" in change for change in length.check.change)
 
 
+def test_weights_that_an_engine_does_not_load_do_not_start() -> None:
+    """MLX files under vLLM: the memory is not what is wrong."""
+    found = answer("vllm serve mlx-community/Qwen3-8B-4bit --max-model-len 4096", "h100")
+    assert found.check.reason == "vllm does not load mlx-4bit weights."
+    assert found.check.change == ()
+
+
 def test_an_engine_that_does_not_run_there_is_an_error() -> None:
     """Not a matter of flags."""
     with pytest.raises(UnknownEngine, match="vllm does not run on"):

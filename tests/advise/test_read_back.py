@@ -108,6 +108,16 @@ def test_what_is_recommended_starts(name: str, device: str, engine: str | None, 
     same_plan(advice.chosen, read_back(advice.chosen, device, ram_bytes))
 
 
+def test_the_asker_s_own_flags_stay_in_the_recipe() -> None:
+    """A share of the memory that was asked for is in the command that comes out."""
+    (target,) = targets(DeviceAsked(("h100",)))
+    work = WorkAsked(engine="vllm --gpu-memory-utilization 0.5 --max-num-seqs 32 --enforce-eager")
+    advice = advice_for("Qwen/Qwen3-8B", target, work, WantedAsked().wanted(), offline=True)
+    assert advice.chosen is not None
+    options = read_launch([recipe(advice.chosen)]).options
+    assert (options.memory_fraction, options.max_sequences, options.graphs) == (0.5, 32, False)
+
+
 def test_a_draft_s_flags_are_read_back() -> None:
     """The draft model and its length are in the options."""
     from advice import model, target
