@@ -303,7 +303,7 @@ def _device(target: Target) -> DeviceUsed:
         count=target.count,
         memory_bytes=device.memory_bytes,
         bandwidth_bytes_per_s=device.bandwidth_bytes_per_s,
-        usable_memory_bytes=usable_memory_bytes(device),
+        usable_memory_bytes=usable_memory_bytes(device, target.host_memory_bytes if device.kind == "apu" else None),
     )
 
 

@@ -72,6 +72,7 @@ def _with_host(target: Target, asked: DeviceAsked) -> Target:
     """The target with the host that --host, --ram and --ram-bandwidth describe."""
     from sizer.device.catalogue import described, find
     from sizer.device.records import shares_memory
+    from sizer.device.usable import as_sold
 
     if asked.host is not None:
         host = find(asked.host)
@@ -80,7 +81,7 @@ def _with_host(target: Target, asked: DeviceAsked) -> Target:
         if memory_bytes is not None:
             target = replace(target, host_memory_bytes=memory_bytes)
     if asked.ram_bytes is not None:
-        target = replace(target, host_memory_bytes=asked.ram_bytes)
+        target = replace(target, host_memory_bytes=as_sold(asked.ram_bytes))
     if asked.ram_bandwidth_bytes_per_s is not None:
         host_device = target.host or described(None, kind="cpu").device
         host_device = replace(host_device, bandwidth_bytes_per_s=asked.ram_bandwidth_bytes_per_s)

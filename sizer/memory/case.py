@@ -19,6 +19,8 @@ from sizer.precision.gguf_windows import keeps_windows
 from sizer.tables import read_rows
 from sizer.workload import Split, Workload
 
+GROUPED_CACHE = "mlx-q"
+"""Groups of 64 values with a 16-bit scale and offset: MLX's layout, and that of transformers' QuantizedCache."""
 TYPE_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 
 
@@ -100,6 +102,8 @@ class Case:
 def formats(case: Case) -> tuple[CacheFormat, CacheFormat]:
     """The formats of keys and values: as the flags say, else the workload's."""
     usual = cache_format(case.workload.kv_precision)
+    if case.options.cache_kind == "quantized":
+        return (cache_format(f"{GROUPED_CACHE}{case.options.cache_bits or 4}"),) * 2
     k_name, v_name = case.options.k_cache_type, case.options.v_cache_type
     return _format(k_name, usual), _format(v_name, usual)
 

@@ -136,22 +136,45 @@ def _layer_shares(case: Case, needed: Footprint) -> list[Share]:
         capacities = [usable_bytes(case, device) or 0 for device in devices]
     layer_bytes, _, input_bytes, output_bytes = weights_by_layer(case.stored)
     caches = kv_by_layer(case)
-    total_bytes = needed.weights.size_bytes + needed.kv_cache.size_bytes
-    total_capacity = sum(capacities) or len(devices)
+    sizes = [layer_bytes.get(index, 0) + sum(cache) for index, cache in enumerate(caches)]
+    if case.graph is not None:
+        positions = _by_count(len(sizes), capacities)
+    else:
+        positions = _by_bytes(sizes, input_bytes, needed.weights.size_bytes + needed.kv_cache.size_bytes, capacities)
     held = [[0, 0, 0, 0] for _ in devices]
     held[0][0] += input_bytes
     held[-1][0] += output_bytes
-    position, limit, used = 0, total_bytes * (capacities[0] or 1) / total_capacity, float(input_bytes)
-    for index, cache in enumerate(caches):
-        size_bytes = layer_bytes.get(index, 0) + sum(cache)
-        while position < len(devices) - 1 and used + size_bytes / 2 > limit:
-            position += 1
-            limit += total_bytes * (capacities[position] or 1) / total_capacity
-        used += size_bytes
+    for index, (position, cache) in enumerate(zip(positions, caches, strict=True)):
         for number, amount in enumerate((layer_bytes.get(index, 0), cache.attention_bytes, 1, cache.state_bytes)):
             held[position][number] += amount
     held[0][0] += needed.weights.size_bytes - sum(part[0] for part in held) - host_tables_bytes(case)
     return [share_of(case, device, Held(*part), needed) for device, part in zip(devices, held, strict=True)]
+
+
+def _by_count(layers: int, capacities: Sequence[int]) -> list[int]:
+    """The device of each layer where their number decides, the output counted as one more (llama-model.cpp)."""
+    total, ends, held = sum(capacities) or 1, [], 0
+    for capacity in capacities:
+        held += capacity
+        ends.append(held / total)
+    last = len(capacities) - 1
+    return [
+        next((number for number, end in enumerate(ends) if index / (layers + 1) < end), last) for index in range(layers)
+    ]
+
+
+def _by_bytes(sizes: Sequence[int], input_bytes: int, total_bytes: int, capacities: Sequence[int]) -> list[int]:
+    """The device of each layer where bytes decide: each takes layers until its part of the total is used."""
+    total_capacity = sum(capacities) or len(capacities)
+    position, limit, used = 0, total_bytes * (capacities[0] or 1) / total_capacity, float(input_bytes)
+    positions = []
+    for size_bytes in sizes:
+        while position < len(capacities) - 1 and used + size_bytes / 2 > limit:
+            position += 1
+            limit += total_bytes * (capacities[position] or 1) / total_capacity
+        used += size_bytes
+        positions.append(position)
+    return positions
 
 
 def counted_bytes(needed: Footprint, placement: Placement, engine: EngineMemory) -> int:

@@ -29,6 +29,9 @@ class Held(NamedTuple):
 def usable_bytes(case: Case, device: Device) -> int | None:
     """What a model may take of one device, less what an engine that allocates ahead leaves free."""
     memory_bytes = free_memory_bytes(case.target, device)
+    limit = dict(case.options.device_memory_limits).get(str(case.devices.index(device)))
+    if memory_bytes is not None and limit is not None:
+        memory_bytes = min(memory_bytes, limit)  # transformers' max_memory
     fraction = device_fraction(case)
     if memory_bytes is not None and case.engine.allocates == "fraction_of_device" and fraction:
         return int(memory_bytes * fraction)

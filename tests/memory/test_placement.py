@@ -268,3 +268,19 @@ def _by_name(name: str, device: str, engine: str, precision: str, ram_gib: float
     (target,) = targets(DeviceAsked(names=(device,), ram_bytes=ram_bytes))
     (item,) = estimates(resolve(name, offline=True), target, WorkAsked(precisions=(precision,), engine=engine))
     return item
+
+
+def test_whole_layers_lie_in_proportion() -> None:
+    """Two equal cards: llama.cpp counts 32 layers and the output (17 and 15), --tensor-split 3,1 makes 25 and 7.
+
+    The input table lies on the host, the output and its norm on the last card.
+    """
+    even = place(case(LLAMA_8B, 24, count=2))[1].shares
+    assert [share.layers for share in even] == [17, 15]
+    told = replace(case(LLAMA_8B, 24, count=2), options=EngineOptions("llama.cpp", tensor_split=(3.0, 1.0)))
+    assert [share.layers for share in place(told)[1].shares] == [25, 7]
+    one_layer = (2 * 4096 * 4096 + 2 * 4096 * 1024 + 3 * 4096 * 14336 + 2 * 4096) * 2
+    assert even[0].weights_bytes == 17 * one_layer
+    assert even[1].weights_bytes == 15 * one_layer + (128256 * 4096 + 4096) * 2
+    by_bytes = place(case(LLAMA_8B, 24, count=2, engine="transformers"))[1].shares
+    assert [share.layers for share in by_bytes] == [16, 16]
