@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import socket
 import sys
 from collections.abc import Iterable, Iterator
@@ -57,6 +58,9 @@ def command(host: str, port: int, hosts: tuple[str, ...], **options: Any) -> Non
 
     if not is_loopback(host):
         talk(f"{host} can be reached from other machines: whoever reaches it may ask.")
+        # What this user may read on the hub is not for whoever reaches the page.
+        os.environ.pop("HF_TOKEN", None)
+        os.environ["HF_HUB_DISABLE_IMPLICIT_TOKEN"] = "1"  # noqa: S105 - no password
     # Measures this machine's memory once, so that the first answer about it need not.
     with suppress(SizerError):
         targets(DeviceAsked(), talk)

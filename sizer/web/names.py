@@ -6,15 +6,11 @@ from collections import defaultdict
 from typing import Any
 
 from sizer.advise.recipes import RECIPES
-from sizer.advise.recommend import NEGLIGIBLE_LOSS, TOLERABLE_LOSS, USABLE_LOSS
 from sizer.device import catalogue as devices
 from sizer.device.clouds import instances, named_classes
 from sizer.engine.engines import engines
 from sizer.model.read import catalogue as models
 from sizer.tables import read_rows
-
-QUALITY = (("same", NEGLIGIBLE_LOSS), ("close", TOLERABLE_LOSS), ("usable", USABLE_LOSS), ("poor", None))
-"""Words for a KL divergence up to a bound: `recommend`'s own."""
 
 
 def names(files: bool = False) -> dict[str, Any]:
@@ -25,7 +21,6 @@ def names(files: bool = False) -> dict[str, Any]:
         "devices": _devices(),
         "engines": list(engines()),
         "recipes": list(RECIPES),
-        "quality": [{"word": word, "below": below} for word, below in QUALITY],
         "files": files,
     }
 

@@ -19,6 +19,7 @@ FLAGS = (
 )  # fmt: skip
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 PYODIDE = "SIZER_PYODIDE"
+LONGEST_MS = 60_000
 
 
 def chromium_path() -> str | None:
@@ -61,11 +62,12 @@ class Browsed:
 def answered(page: Any, times: int = 1) -> None:
     """Wait until the page has shown so many answers."""
     page.evaluate(
-        """(times) => new Promise((done) => {
+        """([times, most]) => new Promise((done, failed) => {
             const look = () => performance.getEntriesByName("answered").length >= times ? done() : setTimeout(look, 10);
+            setTimeout(() => failed(new Error(`no answer within ${most} ms`)), most);
             look();
         })""",
-        times,
+        [times, LONGEST_MS],
     )
 
 

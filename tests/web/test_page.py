@@ -13,6 +13,8 @@ import pytest
 from browsing import Browsed, answered, answers, visit
 from waiting import slower
 
+from sizer.answer.loss import BROKEN, WORDS
+
 AXE = "SIZER_AXE"
 ROUNDS = 5
 PAIR = "?model=Qwen/Qwen3-8B&device=rtx-4090"
@@ -121,7 +123,7 @@ def test_precision_is_picked(page: Any) -> None:
 
 def test_arithmetic_is_shown_on_request(page: Any) -> None:
     """The why panel has the text of `sizer estimate --explain`."""
-    page.locator(".why summary").click()
+    page.get_by_text("Why: the arithmetic").click()
     page.locator(".explain", has_text="bits per weight").wait_for()
     assert "Decode:" in page.locator(".explain").inner_text()
 
@@ -150,8 +152,9 @@ def test_markup_is_text(page: Any, tab: str) -> None:
 def test_words_are_complete() -> None:
     """Each text of the page has its English and its Chinese, with the same blanks to fill."""
     text = (Path(__file__).parents[2] / "sizer" / "web" / "page" / "words.js").read_text(encoding="utf-8")
-    rows = re.findall(r"^  (\w+): \[\s*(\".*?\"),\s*(\".*?\"),?\s*\],", text, re.MULTILINE | re.DOTALL)
+    rows = re.findall(r"^  (\w+|\"[\w ]+\"): \[\s*(\".*?\"),\s*(\".*?\"),?\s*\],", text, re.MULTILINE | re.DOTALL)
     assert len(rows) > 100
+    assert {f'"loss {word}"' for word in (*(word for _, word in WORDS), BROKEN)} <= {row[0] for row in rows}
     for key, *texts in rows:
         english, chinese = map(json.loads, texts)
         assert english, key
@@ -237,3 +240,30 @@ def test_the_browsers_gpu_is_a_name_that_sizer_reads(page: Any) -> None:
     for told, name in RENDERERS.items():
         assert page.evaluate("async (told) => (await import('./gpu.js')).cleaned(told)", told) == name
         assert find(name).device.memory_bytes
+
+
+def test_answers_are_compared(page: Any) -> None:
+    """An answer kept stands beside the next one, up to four; each can be taken away; the address holds them."""
+    before = answers(page)
+    page.get_by_role("button", name="Keep this answer to compare").click()
+    answered(page, before + 1)
+    visit(page, f"{page.evaluate('location.search')}&versus=Qwen/Qwen3-14B|rtx-4090&versus=Qwen/Qwen3-4B|m4-max")
+    columns = page.locator(".compare .column")
+    assert columns.count() == 3
+    assert [text.split("\n")[0] for text in columns.all_inner_texts()] == ["Qwen3-8B", "Qwen3-14B", "Qwen3-4B"]
+    before = answers(page)
+    page.get_by_role("button", name="Remove Qwen3-14B").click()
+    answered(page, before + 1)
+    assert columns.count() == 2
+    assert "Qwen3-14B" not in page.url
+
+
+def test_many_users_are_served(page: Any) -> None:
+    """The serving panel has the rows of `sizer capacity`, asked for when it is opened."""
+    page.get_by_text("Many users over time").click()
+    page.locator(".plain tbody tr").first.wait_for()
+    query = [["model", "Qwen/Qwen3-8B"], ["device", "rtx-4090"]]
+    told = page.evaluate("async (query) => (await import('./api.js')).ask('capacity', query)", query)
+    assert page.locator(".plain tbody tr").count() == len(told["serving"]) > 1
+    shown = page.locator(".plain tbody tr").first.locator("data").first.get_attribute("value")
+    assert float(shown) == told["serving"][0]["ttft_s"]["p90"]

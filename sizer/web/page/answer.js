@@ -11,11 +11,12 @@ import { t } from "./words.js";
 
 const QUIET_MS = 120;
 
-export function qualityOf(estimate, levels) {
-  const loss = estimate.quality?.kl_divergence;
-  if (loss === null || loss === undefined) return t("quality_unknown");
-  return t(`quality_${levels.find((level) => level.below === null || loss <= level.below)?.word}`);
-}
+// The package's own words for what a precision loses, in the reader's language.
+export const qualityOf = (estimate) => (estimate.quality?.kl_divergence === null ? t("loss_unknown") : t(`loss ${estimate.quality?.words}`));
+
+const lossLines = ({ kl_divergence: kl, low_kl_divergence: low, high_kl_divergence: high, benchmark_recovery_pct: pct }) => [
+  kl > 0 && t("kld", { kl: short(kl), low: short(low), high: short(high) }), pct !== null && t("recovery", { pct: short(pct, 3) })];
+const short = (value, digits = 2) => Number(value.toPrecision(digits));
 
 export const verdictOf = (estimate) => (estimate.memory.fits ? "yes" : estimate.decode.tokens_per_s !== null ? "partly" : "no");
 
@@ -32,20 +33,19 @@ export const deviceText = (device) => [`${device.count > 1 ? `${device.count} ×
 
 const tile = (name, value, ...under) => h("div", { class: "tile" }, h("dt", null, name), h("dd", null, h("strong", null, value), ...under.filter(Boolean).map((text) => h("span", null, text))));
 
-function tiles(estimate, workload, model, levels) {
+function tiles(estimate, workload, model) {
   const { decode, prefill, memory, request } = estimate;
   const known = decode.tokens_per_s !== null;
-  const loss = estimate.quality?.kl_divergence;
   return h("dl", { class: "tiles" },
     tile(t("speed"), known ? [figure(decode.tokens_per_s, rate(decode.tokens_per_s)), h("small", null, ` ${t("tokens_s")}`)] : t("unknown_speed"),
       known && rangeText(decode), workload.batch_size > 1 && request.throughput_tokens_per_s !== null && t("together", { rate: rate(request.throughput_tokens_per_s) })),
     tile(t("memory"), figure(memory.total_bytes, gib(memory.total_bytes)), memory.available_bytes !== null && t("of", { all: gib(memory.available_bytes) })),
     tile(t("first_token"), prefill.ttft_s === null ? "–" : figure(prefill.ttft_s, seconds(prefill.ttft_s)), t("after_prompt", { tokens: tokens(workload.prompt_tokens) })),
     tile(t("longest"), contextCell(memory), model.max_context_tokens && t("for_model", { tokens: tokens(model.max_context_tokens) })),
-    tile(t("quality"), h("span", { class: "words" }, qualityOf(estimate, levels)), loss !== null && loss !== undefined && t("kld", { kl: Number(loss.toPrecision(2)) })));
+    tile(t("quality"), h("span", { class: "words" }, qualityOf(estimate)), ...lossLines(estimate.quality)));
 }
 
-function verdict(estimate, { model, workload, recommended, levels, reason }) {
+function verdict(estimate, { model, workload, recommended, reason }) {
   const kind = verdictOf(estimate);
   const words = { precision: named(estimate.precision), engine: estimate.engine };
   const sentence = t({ yes: "runs", partly: "runs_partly", no: "not_whole" }[kind], words);
@@ -53,8 +53,16 @@ function verdict(estimate, { model, workload, recommended, levels, reason }) {
   return h("section", { class: `card verdict ${kind}`, "aria-labelledby": "verdict" },
     h("h2", { id: "verdict" }, h("span", { class: "stamp" }, t(kind)), " ", sentence),
     h("p", { class: "about" }, modelLine(model), h("br"), deviceText(estimate.device), other && [h("br"), other]),
-    tiles(estimate, workload, model, levels), memoryBar(estimate.memory, { split: kind === "partly" }),
-    reason ? h("p", { class: "reason", lang: "en" }, reason) : null, measured(estimate));
+    tiles(estimate, workload, model), memoryBar(estimate.memory, { split: kind === "partly" }),
+    eachDevice(estimate.memory), reason ? h("p", { class: "reason", lang: "en" }, reason) : null, measured(estimate));
+}
+
+// What lies where, where several devices hold the model.
+function eachDevice(memory) {
+  if ((memory.devices?.length ?? 0) < 2) return null;
+  const scale = Math.max(...memory.devices.map((share) => Math.max(share.total_bytes, share.available_bytes ?? 0)));
+  const row = (share) => h("li", null, h("span", null, `${share.device} · ${t("layers", { count: share.layers })} · `, figure(share.total_bytes, gib(share.total_bytes))), memoryBar({ ...share, activations_bytes: share.compute_bytes }, { legend: false, scale }));
+  return h("details", { class: "each" }, h("summary", null, t("each_device")), h("ul", null, ...memory.devices.map(row)));
 }
 
 function measured(estimate) {
@@ -92,7 +100,7 @@ function commands(state, first, recipes) {
 
 const fitsText = (estimate) => ({ yes: t("fits_yes"), partly: t("fits_host"), no: t("fits_no") })[verdictOf(estimate)];
 
-function precisions(estimates, selected, recommended, levels, tell) {
+function precisions(estimates, selected, recommended, tell) {
   const most = Math.max(...estimates.map((item) => item.decode.high_tokens_per_s ?? 0), 1);
   const scale = Math.max(...estimates.map((item) => Math.max(item.memory.total_bytes, item.memory.available_bytes ?? 0)));
   const engines = new Set(estimates.map((item) => item.engine));
@@ -100,7 +108,7 @@ function precisions(estimates, selected, recommended, levels, tell) {
   const row = (item) => h("tr", { class: [item === selected && "selected", verdictOf(item)].filter(Boolean).join(" ") },
     h("th", { scope: "row" }, h("button", { type: "button", class: "pick", "aria-pressed": String(item === selected), onclick: () => tell({ precision: item.precision === recommended ? "" : item.precision }, true) }, named(item.precision)),
       item.precision === recommended ? h("span", { class: "badge" }, t("recommended")) : null, measuredOf(item).length ? h("span", { class: "tick-mark", title: t("measured") }, "✓") : null),
-    h("td", { class: "words", "data-name": t("col_quality") }, qualityOf(item, levels)),
+    h("td", { class: "words", "data-name": t("col_quality") }, qualityOf(item)),
     h("td", { class: "number mem", "data-name": t("col_memory") }, figure(item.memory.total_bytes, gib(item.memory.total_bytes)), memoryBar(item.memory, { legend: false, scale })),
     h("td", { class: "fits", "data-name": t("col_fits") }, fitsText(item)),
     h("td", { class: "number speed", "data-name": t("col_speed") }, ...(item.decode.tokens_per_s === null ? [figure(null)] : [
@@ -130,6 +138,26 @@ function charts(state, estimate, workload) {
   return place;
 }
 
+// Users that come and go: asked for only when it is opened, because it plays minutes of traffic.
+function serving(state, estimate) {
+  const place = h("div", null);
+  const panel = h("details", { class: "card why", ontoggle: async () => {
+    if (!panel.open || place.childElementCount) return;
+    place.replaceChildren(h("p", { class: "hint" }, t("thinking")));
+    const found = await ask("capacity", question("capacity", state, { engine: state.engine }));
+    place.replaceChildren(...(found.error ? [refusal(found.error)] : served(found)));
+  } }, h("summary", null, t("serving")), place);
+  return panel;
+}
+
+function served(found) {
+  const cell = (name, value, text) => h("td", { class: "number", "data-name": t(`col_${name}`) }, figure(value, value === null || value === undefined ? "" : text(value)));
+  const row = (line) => h("tr", { class: line.meets ? "yes" : "no" }, h("th", { scope: "row", class: "number" }, String(line.users)), cell("ttft", line.ttft_s.p90, seconds), cell("tpot", line.tpot_s.p90, seconds),
+    cell("throughput", line.throughput_tokens_per_s, (value) => `${rate(value)} ${t("tokens_s")}`), cell("cost", line.usd_per_million_tokens, (value) => `$${value.toFixed(2)}`));
+  const note = { engine: found.engine, precision: named(found.precision), prompt: tokens(found.prompt_tokens), output: tokens(found.output_tokens) };
+  return [h("p", { class: "hint found" }, t("serving_note", note)), h("table", { class: "rows plain" }, h("thead", null, h("tr", null, ...["users", "ttft", "tpot", "throughput", "cost"].map((name) => h("th", { scope: "col", class: "number" }, t(`col_${name}`))))), h("tbody", null, ...found.serving.map(row)))];
+}
+
 function why(state, estimate, workload) {
   const text = h("pre", { class: "explain", tabindex: "0", lang: "en" });
   const panel = h("details", { class: "card why", ontoggle: async () => {
@@ -154,17 +182,17 @@ export async function answer(state, { names, tell }) {
   const smallest = shown.estimates.reduce((best, item) => (item.memory.total_bytes < best.memory.total_bytes ? item : best));
   const selected = shown.estimates.find((item) => item.precision === state.precision) ?? (nothing ? smallest : shown.estimates.find((item) => item.precision === recommended) ?? found.estimate);
   const { model, workload } = shown;
-  const levels = (await names).quality;
   const drawn = charts(state, selected, workload);
   const nodes = [
-    verdict(selected, { model, workload, recommended, levels, reason: nothing ? null : found.recommendation.reason }),
+    verdict(selected, { model, workload, recommended, reason: nothing ? null : found.recommendation.reason }),
     nothing ? refusal(nothing) : null,
     nothing ? null : commands(state, found, (await names).recipes),
-    precisions(shown.estimates, selected, recommended, levels, tell),
+    precisions(shown.estimates, selected, recommended, tell),
     drawn,
     listed("ways", t("ways"), found.alternatives?.map((way) => way.text)),
     await comparison(state, { names, tell }),
     listed("assumptions", t("assumptions"), selected.assumptions),
+    nothing ? null : serving(state, selected),
     why(state, selected, workload),
   ].filter(Boolean);
   const speed = selected.decode.tokens_per_s === null ? "" : `, ${rate(selected.decode.tokens_per_s)} ${t("tokens_s")}`;

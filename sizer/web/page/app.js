@@ -5,6 +5,7 @@ import { check } from "./check.js";
 import { form } from "./form.js";
 import { seenDevice } from "./gpu.js";
 import { listing } from "./listing.js";
+import { refusal } from "./refusal.js";
 import { address, filled, read } from "./state.js";
 import { language, setLanguage, t, translatePage } from "./words.js";
 
@@ -14,7 +15,7 @@ const VIEWS = { estimate: answer, fit: (...given) => listing("fit", ...given), h
 let state = read();
 let known = {};
 let here = null, seen = null;
-let loaded = { models: [], devices: [], engines: [], recipes: [], quality: [] };
+let loaded = { models: [], devices: [], engines: [], recipes: [] };
 let loading = isStatic;
 let asked = 0, busy = false, again = false;
 
@@ -25,7 +26,7 @@ function tell(change, final) {
   if ("model" in change || "device" in change) state.precision = change.precision ?? "";
   history[final ? "pushState" : "replaceState"](null, "", address(state));
   if (before.tab !== state.tab || (change.tab && final)) start();
-  else update();
+  else if (final || state.tab === "estimate") update(); // the listings take seconds: not while a slider still moves
 }
 
 async function update() {
@@ -42,7 +43,10 @@ async function show() {
   const mine = ++asked;
   place.answer.setAttribute("aria-busy", "true");
   const slow = setTimeout(() => { place.status.textContent = t(loading ? "loading" : "thinking"); place.status.dataset.busy = ""; }, 300);
-  const view = await VIEWS[state.tab](state, { names, tell });
+  const view = await VIEWS[state.tab](state, { names, tell }).catch((error) => {
+    setTimeout(() => { throw error; }); // told where faults are told, and the page goes on
+    return { nodes: [refusal({ message: String(error?.message ?? error), hint: "" })], title: "" };
+  });
   clearTimeout(slow);
   delete place.status.dataset.busy;
   if (mine !== asked || again) return;

@@ -11,6 +11,7 @@ export const ASKED = {
   fit: ["device", "ram", "family", "license", "moe", "max-loss", ...COMMON],
   hardware: ["model", "sort", "limit", "max-loss", ...COMMON],
   check: ["command", "device"],
+  capacity: ["model", "device", "ram", "host", "bandwidth", "memory", "prompt", "output", "engine", "kv-precision"],
 };
 export const KEYS = [...new Set(["tab", "versus", "precision", ...Object.values(ASKED).flat()])];
 
