@@ -118,13 +118,13 @@ def _serve(listening: socket.socket, served: Starlette, *, open_page: bool) -> N
 
 def _listen(host: str, port: int) -> socket.socket:
     """A listening socket. UsageError where the address cannot be used."""
+    listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listening = socket.socket(family)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((host, port))
         listening.listen(128)
     except OSError as error:
+        listening.close()
         raise UsageError(
             f"cannot listen at {host} port {port}: {error.strerror or error}.", "--port 0 takes a free one."
         ) from None
