@@ -84,6 +84,10 @@ def resolve(text: str, *, offline: bool = False, revision: str | None = None) ->
             # The name tells what the copy is stored in, which the original's config cannot. A GGUF file keeps what was
             # published in fewer bits than its type has (gpt-oss' experts), so that the original's word counts there.
             architecture = replace(architecture, quantization=None)
+        if entry.copy and not architecture.quantization:
+            from sizer.model.read.copies import partial_note
+
+            notes += partial_note(architecture, hints.quantization)
         return _resolved(text, architecture, None, hints, notes)
     if entry is None and not revision:
         read = _as_typed(name)
