@@ -1,0 +1,118 @@
+"""What rows of the same engine on the same device say of a case, and how wide an interval is, on small made-up rows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import exp
+
+import pytest
+
+import sizer
+from sizer.calibrate.plausible import impossible_decode, impossible_prompt
+from sizer.device.catalogue import find
+from sizer.engine.precisions import store_for
+from sizer.model.read.resolve import resolve
+from sizer.speed.case import SpeedCase, speed_case
+from sizer.speed.law import constants
+from sizer.speed.nearby import Row, Traits, correction
+from sizer.speed.speculative import draft_methods, expected_tokens, speculation_of
+from sizer.speed.traffic import decode_traffic, prefill_traffic
+from sizer.speed.widths import WIDEST, Width
+from sizer.tuning import try_instead, tuned
+from sizer.workload import Workload
+
+CASE = Traits("llama.cpp cuda x", "q4_k", "4bit", "a-8b", "LlamaForCausalLM", False, "none 1", 2026, 22.0, -3.0)
+
+
+def case_of(model: str, device: str, engine: str, precision: str) -> SpeedCase:
+    """A case of catalogued names."""
+    architecture = resolve(model, offline=True).architecture
+    return speed_case(architecture, store_for(architecture, precision, engine), find(device), Workload(), engine)
+
+
+def test_like_rows_say_their_mean_and_unlike_ones_little() -> None:
+    """Many rows alike in all say nearly their own ratio; one says less; rows unlike in all hardly move the law."""
+    alike = [Row(CASE, 0.2, f"s{number}") for number in range(20)]
+    assert correction(CASE, alike).log_factor == pytest.approx(0.2, rel=0.02)
+    assert correction(CASE, alike).rows == 20
+    assert 0 < correction(CASE, alike[:1]).log_factor < 0.2
+    unlike = CASE._replace(kernel="half", bits="float", model="b", family="Other", moe=True, size=26.0, year=2020)
+    assert abs(correction(CASE, [Row(unlike, 0.2, "s")]).log_factor) < 0.01
+    assert correction(CASE, []) == (0.0, 0)
+
+
+def test_a_source_that_repeats_itself_counts_as_a_power_of_its_rows() -> None:
+    """Nine rows of one source say less against one of another than nine sources would."""
+    crowd = [Row(CASE, 0.3, "crowd")] * 9 + [Row(CASE, -0.3, "other")]
+    apart = [Row(CASE, 0.3, f"s{number}") for number in range(9)] + [Row(CASE, -0.3, "other")]
+    assert correction(CASE, crowd).log_factor < correction(CASE, apart).log_factor
+
+
+def test_a_far_row_counts_as_one_at_the_bound() -> None:
+    """A row that lies a hundred times out moves no more than one at the bound."""
+    bound = tuned("like_bound")
+    assert correction(CASE, [Row(CASE, 4.6, "s")]) == correction(CASE, [Row(CASE, bound, "s")])
+
+
+def test_widths_add_effects_and_are_bounded() -> None:
+    """A group's effect multiplies the distance; a bounded interval spans a factor of six at most, around the same
+    middle; a stretch widens both ends alike."""
+    width = Width(-2.0, {"engine: rough": 1.0}, -2.0, 2.0)
+    assert width.distance(("engine: rough",)) == pytest.approx(exp(-1.0))
+    assert width.distance(("engine: unknown",)) == pytest.approx(exp(-2.0))
+    low, high = width.ends(("engine: rough",), 5.0, bounded=True)
+    assert exp(high - low) == pytest.approx(WIDEST)
+    free = width.ends(("engine: rough",), 5.0, bounded=False)
+    assert free[1] == pytest.approx(5 * width.ends(("engine: rough",), 1.0, bounded=False)[1])
+
+
+def test_impossible_figures_are_told_with_the_reason() -> None:
+    """A step faster than the memory, one slower than a disk and a prompt beyond the peak are impossible; an ordinary
+    step and prompt are not."""
+    case = case_of("meta-llama/Meta-Llama-3-8B-Instruct", "rtx-4070", "llama.cpp", "q4_k_m")
+    step = decode_traffic(case.architecture, case.stored, case.workload)
+    assert "faster" in impossible_decode(case, step, 1 / 300)
+    assert "disk" in impossible_decode(case, step, 1 / 0.12)
+    assert not impossible_decode(case, step, 1 / 70)
+    prompt = prefill_traffic(case.architecture, case.stored, replace(case.workload, prompt_tokens=2048))
+    assert "products" in impossible_prompt(case, prompt, 2048 / 118_390)
+    assert not impossible_prompt(case, prompt, 2048 / 3000)
+
+
+@pytest.mark.parametrize("method", ["mtp", "eagle3", "dflash", "ngram"])
+def test_methods_gain_more_for_dense_models_than_for_mixtures(method: str) -> None:
+    """The same drafts, as often accepted, gain more for a dense model, and what copies the text drafts for nothing."""
+    drafter = draft_methods()[method]
+    dense = case_of("Qwen/Qwen3-32B", "h100-80gb-sxm", "vllm", "fp8")
+    mixture = case_of("Qwen/Qwen3-30B-A3B", "h100-80gb-sxm", "vllm", "fp8")
+    tokens = expected_tokens(0.7, 3)
+    gains = [speculation_of(case, drafter, 3, tokens, constants()) for case in (dense, mixture)]
+    assert gains[0].speedup > max(1.2, gains[1].speedup + 0.2)
+    assert gains[0].verify_cost >= 1
+    assert (gains[0].draft_cost == 0) == (drafter.passes == "none")
+
+
+def test_depth_is_told_where_it_matters() -> None:
+    """A full cache of 32k slows an 8B by more than 3 % and both speeds are told; at 640 tokens of a 70B neither is."""
+    deep = sizer.estimate(
+        "Qwen/Qwen3-8B", device="rtx-4090", precision="q4_k_m", context=32768, offline=True
+    ).estimates[0]
+    assert deep.decode is not None
+    assert deep.decode.full_context_tokens == 32768
+    assert (deep.decode.empty_tokens_per_s or 0) > 1.2 * (deep.decode.full_tokens_per_s or 0)
+    flat = sizer.estimate(
+        "meta-llama/Llama-3.1-70B", device="h100-80gb-sxm", precision="q4_k_m", offline=True
+    ).estimates[0]
+    assert flat.decode is not None
+    assert flat.decode.empty_tokens_per_s is None
+
+
+def test_tried_values_stand_in_until_the_trial_ends() -> None:
+    """A trial's value replaces the table's; a name of no row is an error."""
+    before = tuned("peak_power")
+    try_instead({"peak_power": 0.9})
+    assert tuned("peak_power") == 0.9
+    try_instead({})
+    assert tuned("peak_power") == before
+    with pytest.raises(KeyError):
+        try_instead({"no_such_number": 1.0})
