@@ -11,7 +11,8 @@ from typing import Any
 
 from sizer.answer.estimate import Question, estimate
 from sizer.answer.records import Estimate
-from sizer.device.records import Target
+from sizer.device.records import Target, is_cpu
+from sizer.device.usable import usable_memory_bytes
 from sizer.engine.engines import Engine, find_engine
 from sizer.engine.flag_table import flag_setting
 from sizer.engine.flag_text import written_all
@@ -146,7 +147,7 @@ def _context(planned: Planned) -> tuple[int, bool]:
     if given is not None and given > 0:
         return given, False
     flag = flag_setting(planned.dialects, "context_tokens", options.version)
-    default = flag.default_at(options.version) if flag is not None else ""
+    default = flag.default_with(options.version, _memory_bytes(planned.used)) if flag is not None else ""
     if given is None and default.isdigit() and int(default) > 0:
         return min(int(default), own or int(default)), False
     if planned.engine.memory(options.version).cache_grows or own is None:
@@ -154,6 +155,14 @@ def _context(planned: Planned) -> tuple[int, bool]:
     if given == -1 or _fits_itself(planned):
         return min(options.fit_context_tokens or DEFAULT_FIT_CONTEXT_TOKENS, own), True
     return own, False
+
+
+def _memory_bytes(target: Target) -> int:
+    """What the drivers of all devices show; none of a CPU's."""
+    if is_cpu(target.device):
+        return 0
+    devices = ((target.device,) * target.count, target.others)
+    return sum(usable_memory_bytes(device) or 0 for group in devices for device in group)
 
 
 def _fits_itself(planned: Planned) -> bool:

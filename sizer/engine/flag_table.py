@@ -13,6 +13,7 @@ from functools import cache
 
 from sizer.engine.releases import rules, version_numbers
 from sizer.errors import nearest
+from sizer.units import GIB
 
 SHORTEST_ABBREVIATION = 5
 """Of a long flag, dashes included: argparse takes any beginning that is one flag's alone."""
@@ -22,7 +23,8 @@ SHORTEST_ABBREVIATION = 5
 class Flag:
     """One flag of a dialect (an engine's way of taking flags).
 
-    `default` is the newest version's, then `;<VERSION:DEFAULT` for older ones. `since` and `until` are the first
+    `default` is the newest version's, then `;<VERSION:DEFAULT` for older ones (`default_with`
+    tells how it may go by memory). `since` and `until` are the first
     version that has it and the first that has not, empty where it is not known or does not matter. `denser` is
     the value of a cache of eight bits.
     """
@@ -52,11 +54,17 @@ class Flag:
         """Its default in a version, the newest where none is named."""
         newest, *older = self.default.split(";")
         numbers = version_numbers(version)
-        for rule in older:
-            before, _, value = rule.strip().removeprefix("<").partition(":")
-            if numbers and numbers < version_numbers(before):
-                return value
-        return newest
+        earlier = [rule.strip().removeprefix("<").partition(":") for rule in older]
+        held = [(version_numbers(before), value) for before, _, value in earlier]
+        return min(((before, value) for before, value in held if numbers and numbers < before), default=((), newest))[1]
+
+    def default_with(self, version: str, memory_bytes: int) -> str:
+        """Its default where that goes by the devices' memory: `4096 23GiB:32768` is 32768 from 23 GiB on."""
+        plain, *tiers = self.default_at(version).split() or [""]
+        for tier in tiers:
+            least, _, value = tier.partition("GiB:")
+            plain = value if memory_bytes >= float(least) * GIB else plain
+        return plain
 
     def lacks(self, version: str) -> str:
         """Why a version has not got it; empty where it has, or where no version is named."""

@@ -155,7 +155,16 @@ def test_defaults_follow_the_version() -> None:
     """The newest where none is asked for."""
     flag = flag_setting(("vllm",), "memory_fraction")
     assert flag is not None
-    assert [flag.default_at(version) for version in ("", "0.25", "0.20")] == ["0.92", "0.92", "0.9"]
+    assert [flag.default_at(version) for version in ("", "0.20", "0.19")] == ["0.92", "0.92", "0.9"]
+
+
+def test_a_default_may_go_by_memory() -> None:
+    """Ollama's context since 0.15.5 is that of the devices' memory."""
+    flag = flag_setting(("ollama",), "context_tokens")
+    assert flag is not None
+    sizes = [flag.default_with("", gib * 2**30) for gib in (8, 22, 24, 46, 48)]
+    assert sizes == ["4096", "4096", "32768", "32768", "262144"]
+    assert [flag.default_with(version, 2**36) for version in ("0.15", "0.6.1", "0.5")] == ["4096", "4096", "2048"]
 
 
 @pytest.mark.parametrize("name", [name for name, engine in engines().items() if engine.flags])
