@@ -10,9 +10,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from benchserver import fake_server
+from clirun import Run
 from tinymodels import QWEN3, write_config
 
+from sizer.bench import save
 from sizer.calibrate.measurements import read_measurements
+from sizer.errors import BenchmarkFailed
 
 pytestmark = pytest.mark.oracle
 
@@ -73,14 +77,34 @@ def test_what_cannot_fit_is_refused(tmp_path: Path):
     assert done.stderr.strip().count("\n") == 0
 
 
-def test_measured_results_survive_a_failing_save(tmp_path: Path):
-    """When the row cannot be saved, the measurement is printed all the same, and the exit is 5."""
+def test_what_cannot_be_saved_to_is_told_before_the_run(tmp_path: Path):
+    """A place that takes no row ends the command before anything is loaded, with exit 5 and one line."""
     folder = write_config(tmp_path / "tiny")
     done = _sizer("bench", str(folder), *BENCH, "--save", "/dev/full", "--format", "csv")
-    assert done.returncode == 5
+    assert (done.returncode, done.stdout) == (5, "")
     assert "/dev/full" in done.stderr
-    (row,) = csv.DictReader(done.stdout.splitlines())
+    assert done.stderr.strip().count("\n") == 0
+
+
+def test_measured_results_survive_a_failing_save(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Run):
+    """When the row cannot be saved after all, the measurement is printed and the row kept, and the exit is 5."""
+    real, saved = save.append, tmp_path / "results.csv"
+
+    def full(path: Path, new_row: dict[str, str]) -> None:
+        if path == saved:
+            raise BenchmarkFailed("The row could not be saved (No space left on device).", "Free space.")
+        real(path, new_row)
+
+    monkeypatch.setattr(save, "append", full)
+    with fake_server() as server:
+        done = run("bench", "--server", server.url, "--output", "8", "--save", str(saved), "--format", "csv")
+    assert done.code == 5
+    (row,) = csv.DictReader(done.out.splitlines())
     assert float(row["decode_tokens_per_s"]) > 0
+    (kept,) = tmp_path.glob("results-sizer-bench-*.csv")
+    assert str(kept) in done.err
+    with kept.open(encoding="utf-8", newline="") as lines:
+        assert list(csv.DictReader(lines)) == [row]
 
 
 @pytest.mark.parametrize(

@@ -324,6 +324,8 @@ def test_agrees_with_a_compiled_triad(tmp_path: Path, monkeypatch: pytest.Monkey
         ours = headline(tuple(rate for rate in rates if rate.kernel != COMPILED)).bytes_per_s
         theirs = max(rate.bytes_per_s for rate in rates if rate.kernel == COMPILED)
         ratios.append(ours / theirs)
+    if os.getloadavg()[0] > 2 * (os.cpu_count() or 1):
+        pytest.skip("other programs take the memory's bandwidth from one of the two and not from the other")
     print(f"last: probe {ours / GB:.1f} GB/s, triad {theirs / GB:.1f} GB/s; ratios {sorted(ratios)}")
     assert statistics.median(ratios) == pytest.approx(1, abs=AGREEMENT)
 
