@@ -81,6 +81,13 @@ def test_lists_within_lists_are_read_with_care(fields: dict[str, Any], named: st
         build(whole, "x")
 
 
+def test_sizes_that_contradict_each_other_name_the_tensor() -> None:
+    """An image smaller than its patch, a vocabulary smaller than its special words: each in range, together none."""
+    fields = next(fields for name, fields in bases() if name == "got_ocr2" and "vision_config" in fields)
+    with pytest.raises(InvalidConfig, match="rel_pos"):
+        build(put(fields, ("vision_config", "image_size"), 2), "x")
+
+
 @pytest.mark.parametrize(
     ("value", "accepted"),
     [([1, 2], (1, 2)), ([2.0, 1], (2, 1)), (None, ()), ([1], ()), ([1, True], ()), ([1, 0], ()), ([1, "2"], ())],

@@ -63,6 +63,7 @@ def build(config: Mapping[str, Any], model_id: str, basis: Basis = Basis.CONFIG)
     row, architecture, notes = identify(config)
     whole = Config.of(config, row.model_type)
     parts = parts_of(row, whole)
+    _check_shapes(parts)
     if _is_headless(row, architecture):
         parts, notes = _without_head(parts, whole), ()
     result = Architecture(
@@ -103,6 +104,16 @@ def _without_head(parts: Parts, config: Config) -> Parts:
     tensors = tuple(tensor for tensor in parts.tensors if tensor.role is not Role.LM_HEAD)
     bare = replace(parts, tensors=tensors, decodes=False, notes=(NO_TOKENS,))
     return bare.as_encoder() if config.flag("use_bidirectional_attention") else bare
+
+
+def _check_shapes(parts: Parts) -> None:
+    """InvalidConfig where sizes that are each in range contradict each other: a difference of them is below nought."""
+    for tensor in parts.tensors:
+        if min(tensor.shape, default=0) < 0:
+            raise InvalidConfig(
+                f"the config's sizes contradict each other: {tensor.name!r} would be {list(tensor.shape)}.",
+                "A size that is subtracted or divided is too large.",
+            )
 
 
 def _absurd(config: Config, result: Architecture) -> InvalidConfig:
