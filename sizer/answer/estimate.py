@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from sizer.answer.records import Estimate
 from sizer.device.records import Target
+from sizer.device.usable import limit_note
 from sizer.engine.engines import Engine, default_engine, find_engine
 from sizer.engine.flagged import notes_of, with_options
 from sizer.engine.options import EngineOptions
@@ -181,6 +182,7 @@ def _assumptions(question: Question, case: Case, needed: Footprint, speed: Speed
         notes.append(f"The bandwidth of {device.name} is not known: --bandwidth says it, 'sizer probe' measures it.")
     elif speed is None:
         notes.append("No speed where the model does not fit: --ram or --host let layers go to the host.")
+        notes += [note for note in (limit_note(device),) if note]
     if speed is not None:
         notes += speed.notes
     if question.drafting is not None:

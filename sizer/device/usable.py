@@ -23,6 +23,8 @@ Fitted on 31 pairs of `tests/data/memory/usable.csv`: 244 MiB on 11 GiB (2080 Ti
 """
 
 
+MOST_WIRED_SHARE = 0.9
+"""Of a Mac's memory, what its GPU may be given where the system keeps enough to run."""
 SHARING_KINDS = frozenset({"apple", "apu"})
 """Kinds whose GPU has a share of the system's memory, whoever told how much that is."""
 
@@ -124,6 +126,18 @@ def _kept_mib(device: Device, shown_bytes: int) -> float:
 def cuda_reserve_mib(shown_bytes: int) -> float:
     """What a CUDA program sees less than nvidia-smi, on Linux."""
     return min(LARGEST_CUDA_RESERVE_MIB, CUDA_RESERVE_MIB + CUDA_RESERVE_MIB_PER_GIB * shown_bytes / GIB)
+
+
+def limit_note(device: Device) -> str:
+    """How the owner of a Mac gives its GPU more of the memory; empty for other devices, or where a limit is set."""
+    shown = usable_memory_bytes(device)
+    if device.kind != "apple" or device.memory_limit_bytes is not None or not shown or not device.memory_bytes:
+        return ""
+    most_mib = int(device.memory_bytes * MOST_WIRED_SHARE) // MIB
+    return (
+        f"macOS gives the GPU {shown / GIB:.1f} of {device.memory_bytes / GIB:.0f} GiB: "
+        f"'sudo sysctl iogpu.wired_limit_mb={most_mib}' raises it until the next start."
+    )
 
 
 def as_sold(size_bytes: int) -> int:

@@ -150,3 +150,9 @@ def whole_cache(architecture: Architecture, plan: CachePlan) -> LayerCache:
         sum(kind.attention_bytes * count for kind, count in counted),
         sum(kind.state_bytes * count for kind, count in counted),
     )
+
+
+def sequence_cache(architecture: Architecture, tokens: int, kv_format: CacheFormat, state_bytes: int = 2) -> LayerCache:
+    """What one sequence of `tokens` tokens keeps, where nothing is padded and windows keep no more than they show."""
+    plan = CachePlan(1, 1, tokens, 0, kv_format, kv_format, "window", state_bytes, state_bytes, drops_conv_column=False)
+    return whole_cache(architecture, plan)

@@ -8,7 +8,7 @@ limit on a token's time allow. No measured point stands behind it.
 from __future__ import annotations
 
 from sizer.cache_formats import cache_format
-from sizer.memory.kv_cache import sequence_cache_bytes
+from sizer.memory.cache import sequence_cache
 from sizer.serving.capacity import Replica
 from sizer.serving.load import Load
 from sizer.serving.records import Apart, Limits
@@ -58,8 +58,8 @@ def _sequences(one: Replica, load: Load, limits: Limits) -> int:
 def _transfer_s(one: Replica, load: Load) -> float:
     """Seconds that one prompt's cache takes over the link between devices."""
     case = one.served.memory
-    size = sequence_cache_bytes(
+    kept = sequence_cache(
         case.architecture, load.prompt_tokens, cache_format(case.workload.kv_precision),
         case.engine.state_bytes_per_value,
     )  # fmt: skip
-    return size / (case.target.link_bytes_per_s or LINK_BYTES_PER_S)
+    return sum(kept) / (case.target.link_bytes_per_s or LINK_BYTES_PER_S)

@@ -19,7 +19,7 @@ from sizer.engine.memory_rules import LAYER_CODES, engine_memory
 from sizer.engine.options import EngineOptions
 from sizer.errors import UnknownPrecision
 from sizer.memory.activations import activation_values_per_token
-from sizer.memory.kv_cache import sequence_cache_bytes
+from sizer.memory.cache import sequence_cache
 from sizer.memory.placement import max_context_tokens, place
 from sizer.memory.shares import Case
 from sizer.model.architecture import Architecture
@@ -80,14 +80,14 @@ def case(  # noqa: PLR0917 - each test varies some of these
 def test_llama_cache_by_hand() -> None:
     """Llama-3-8B keeps 2 x 32 layers x 8 heads x 128 values a token: 128 KiB in fp16, 17/32 of that in q8_0."""
     architecture = build(LLAMA_8B, "model")
-    assert sequence_cache_bytes(architecture, 1000, cache_format("fp16")) == 1000 * 131_072
-    assert sequence_cache_bytes(architecture, 1000, cache_format("q8_0")) == 1000 * 131_072 * 17 // 32
+    assert sequence_cache(architecture, 1000, cache_format("fp16")).attention_bytes == 1000 * 131_072
+    assert sequence_cache(architecture, 1000, cache_format("q8_0")).attention_bytes == 1000 * 131_072 * 17 // 32
 
 
 def test_mla_caches_the_latent() -> None:
     """DeepSeek-V3 keeps 61 layers x 576 latent values a token, not its 128 heads."""
     architecture = build(json.loads(DEEPSEEK_V3.read_text()), "deepseek-ai/DeepSeek-V3")
-    assert sequence_cache_bytes(architecture, 1, cache_format("fp16")) == 61 * 576 * 2
+    assert sequence_cache(architecture, 1, cache_format("fp16")).attention_bytes == 61 * 576 * 2
 
 
 def test_llama_cpp_compute_buffer() -> None:

@@ -13,7 +13,7 @@ from sizer.api.asked import DeviceAsked
 from sizer.api.estimates import targets
 from sizer.device.catalogue import find, override
 from sizer.device.records import Device, Target
-from sizer.device.usable import as_sold, free_memory_bytes, usable_memory_bytes
+from sizer.device.usable import as_sold, free_memory_bytes, limit_note, usable_memory_bytes
 from sizer.units import GB, GIB, MIB
 
 TABLE = Path(__file__).parent.parent / "data" / "memory" / "usable.csv"
@@ -139,3 +139,10 @@ def test_what_is_put_aside_is_taken_off() -> None:
     """`reserve_bytes` is what else uses the card."""
     card = Device("card", "", "", "gpu", 24 * GIB, None)
     assert free_memory_bytes(Target(card, reserve_bytes=2 * GIB), card) == 22 * GIB
+
+
+def test_a_mac_is_told_how_to_give_more() -> None:
+    """A model that is too large for Metal's share names the setting that raises it; other devices are told nothing."""
+    mac = find("apple-m4 16GB").device
+    assert "iogpu.wired_limit_mb=14745" in limit_note(mac)
+    assert not limit_note(find("rtx-4090").device)
