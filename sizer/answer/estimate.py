@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from sizer.answer.known_by_size import as_wide_as_sizes
 from sizer.answer.records import Estimate
 from sizer.device.records import Target
 from sizer.device.usable import limit_note
@@ -136,7 +137,8 @@ def _speed(question: Question, case: Case, engine: Engine, placement: Placement)
         engine_version=question.engine_version or case.options.version or None,
         placement=placement,
     )
-    return as_measured_here(speed, case.target, case.workload, engine.name, canonical(question.precision))
+    here = as_measured_here(speed, case.target, case.workload, engine.name, canonical(question.precision))
+    return as_wide_as_sizes(here, question.architecture)
 
 
 def _speculation(question: Question, case: Case, engine: Engine, placement: Placement) -> Speculation | None:

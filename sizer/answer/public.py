@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sizer.answer.known_by_size import memory_range
 from sizer.answer.measured import MeasuredRow, measured_rows
 from sizer.answer.records import Estimate
 from sizer.device.records import Target
 from sizer.device.usable import usable_memory_bytes
 from sizer.engine.options import FlagValue
 from sizer.memory.records import Part, Share
+from sizer.model.architecture import Basis
 from sizer.speed.records import Speculation
 from sizer.workload import Workload
 
@@ -23,7 +25,7 @@ class Model:
 
     id: str
     basis: str
-    architecture: str
+    architecture: str | None
     total_params: int
     active_params: int
     checkpoint_params: int
@@ -100,6 +102,8 @@ class Memory:
     activations_bytes: int
     overhead_bytes: int
     total_bytes: int
+    low_total_bytes: int | None
+    high_total_bytes: int | None
     available_bytes: int | None
     fits: bool | None
     shortfall_bytes: int
@@ -254,7 +258,7 @@ def answer(estimates: Sequence[Estimate], recommendation: Recommendation | None 
         model=Model(
             id=model.model_id,
             basis=model.basis.value,
-            architecture=model.architecture,
+            architecture=None if model.basis is Basis.NAME else model.architecture,
             total_params=model.total_params,
             active_params=model.active_params,
             checkpoint_params=model.checkpoint_params,
@@ -318,6 +322,7 @@ def _quality(estimate: Estimate) -> Quality:
 
 def _memory(estimate: Estimate) -> Memory:
     footprint, placement = estimate.footprint, estimate.placement
+    between = memory_range(footprint.total_bytes, estimate.architecture)
     asked_split = estimate.workload.gpu_layers is not None
     fits = placement.fits if asked_split else placement.whole
     return Memory(
@@ -326,6 +331,8 @@ def _memory(estimate: Estimate) -> Memory:
         activations_bytes=footprint.activations.size_bytes,
         overhead_bytes=footprint.overhead.size_bytes,
         total_bytes=footprint.total_bytes,
+        low_total_bytes=between.low_bytes if between else None,
+        high_total_bytes=between.high_bytes if between else None,
         available_bytes=placement.available_bytes,
         fits=None if placement.available_bytes is None else fits,
         shortfall_bytes=placement.shortfall_bytes,

@@ -265,7 +265,7 @@ class Architecture:
     @property
     def is_lump(self) -> bool:
         """Whether only the count of parameters is known: from the name, or from the hub for a gated model."""
-        return self.basis is Basis.NAME or (self.basis is Basis.HUB and not self.layers)
+        return self.basis in {Basis.NAME, Basis.HUB} and not self.layers
 
     @property
     def num_layers(self) -> int:

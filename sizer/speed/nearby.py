@@ -83,7 +83,7 @@ def traits(case: SpeedCase, amounts: Iterable[Amount]) -> Traits:
         moe=architecture.experts is not None,
         link=f"{found['link'].partition(': ')[2]} {len(case.devices)}",
         year=int(found["era"].rpartition(" ")[2]),
-        size=log(case.stored.weights_bytes * architecture.active_params / max(1, architecture.total_params)),
+        size=log(max(1.0, case.stored.weights_bytes * architecture.active_params / max(1, architecture.total_params))),
         depth=log(side / main + NO_DEPTH),
     )
 

@@ -132,11 +132,20 @@ def test_described_device(run: Run) -> None:
 
 
 def test_a_bare_size_answers_by_name(run: Run) -> None:
-    """A size alone gives the memory, a null cache, and says how far it can be trusted."""
+    """A size alone answers every field but the class, in intervals as wide as models of one size differ."""
     document = estimates(run, "8B", "-d", "rtx-4090", "-p", "q4_k_m")
     assert document["model"]["basis"] == "name"
-    assert document["estimates"][0]["memory"]["kv_cache_bytes"] is None
-    assert document["estimates"][0]["assumptions"]
+    assert document["model"]["architecture"] is None
+    (one,) = document["estimates"]
+    memory, decode = one["memory"], one["decode"]
+    assert memory["kv_cache_bytes"] > 0
+    assert memory["fits"] is True
+    assert memory["max_context_tokens"] > 0
+    assert memory["low_total_bytes"] < memory["total_bytes"] < memory["high_total_bytes"]
+    known = estimates(run, LLAMA, "-d", "rtx-4090", "-p", "q4_k_m")["estimates"][0]["decode"]
+    width, own = (rate["high_tokens_per_s"] / rate["low_tokens_per_s"] for rate in (decode, known))
+    assert width > 1.5 * own
+    assert one["assumptions"]
 
 
 ERRORS = [

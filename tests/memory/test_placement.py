@@ -24,6 +24,7 @@ from sizer.memory.placement import max_context_tokens, place
 from sizer.memory.shares import Case
 from sizer.model.architecture import Architecture
 from sizer.model.families import build
+from sizer.model.read.name_only import lump
 from sizer.model.read.resolve import resolve
 from sizer.model.stored import Stored, StoredTensor
 from sizer.workload import Split, Workload
@@ -240,18 +241,18 @@ def test_activations_count_the_widest_layer() -> None:
 @pytest.mark.parametrize(("engine", "precision"), [("vllm", "bf16"), ("llama.cpp", "q8_0")])
 def test_a_model_known_by_name_is_spread_over_devices(engine: str, precision: str) -> None:
     """Without layers every device takes an even part: four cards that hold a quarter each hold it."""
-    item = _by_name("70B", "4xa100", engine, precision)
+    item = _lump("70B", "4xa100", engine, precision)
     assert item.placement.fits
     held = [share.weights_bytes for share in item.placement.shares]
     assert max(held) - min(held) <= len(held)
     assert sum(held) >= item.footprint.weights.size_bytes > sum(held) - len(held)
-    unlike = _by_name("70B", "rtx-4090+rtx-3060", "llama.cpp", "q3_k_m").placement.shares
+    unlike = _lump("70B", "rtx-4090+rtx-3060", "llama.cpp", "q3_k_m").placement.shares
     assert unlike[0].weights_bytes > 1.5 * unlike[1].weights_bytes
 
 
 def test_a_model_known_by_name_fills_the_card_before_the_host() -> None:
     """What the card holds lies there, the rest on the host, and it is faster than all on the host."""
-    small, large = (_by_name("70B", card, "llama.cpp", "q4_k_m", 64) for card in ("rtx-4060", "rtx-4090"))
+    small, large = (_lump("70B", card, "llama.cpp", "q4_k_m", 64) for card in ("rtx-4060", "rtx-4090"))
     for item in (small, large):
         (share,) = item.placement.shares
         assert item.placement.fits
@@ -263,10 +264,14 @@ def test_a_model_known_by_name_fills_the_card_before_the_host() -> None:
     assert large.speed.decode.tokens_per_s > small.speed.decode.tokens_per_s
 
 
-def _by_name(name: str, device: str, engine: str, precision: str, ram_gib: float | None = None) -> Estimate:
+def _lump(name: str, device: str, engine: str, precision: str, ram_gib: float | None = None) -> Estimate:
+    """The estimate of a model of which only the parameters are known, as of a gated repository."""
     ram_bytes = None if ram_gib is None else int(ram_gib * 2**30)
     (target,) = targets(DeviceAsked(names=(device,), ram_bytes=ram_bytes))
-    (item,) = estimates(resolve(name, offline=True), target, WorkAsked(precisions=(precision,), engine=engine))
+    sized = resolve(name, offline=True)
+    known = lump(name, sized.architecture.total_params, None, sized.hints)
+    work = WorkAsked(precisions=(precision,), engine=engine)
+    (item,) = estimates(replace(sized, architecture=known), target, work)
     return item
 
 

@@ -1,24 +1,190 @@
-"""A model of which only the count of parameters is known: one lump, without layers."""
+"""A model of which only the size is known: shaped like the catalogue's model of its kind and size, scaled to it.
+
+Layers, cache, vocabulary and context are that model's; its matrices are made wider or narrower until total and active
+parameters are those of the name. How far off that is, asked for the catalogue's own models by their size alone, is in
+`data/size_only.csv` (`tools/size_only.py`), and widens the intervals. Where no catalogued model is near, and for a
+gated repository whose parameters alone are told, the model is one lump, without layers.
+"""
 
 from __future__ import annotations
 
-from math import gcd
+from dataclasses import replace
+from functools import cache
+from math import gcd, log
+from typing import NamedTuple
 
-from sizer.errors import UnknownModel
-from sizer.model.architecture import Architecture, Basis, Module, Role, Tensor
+from sizer.errors import ModelError, UnknownModel
+from sizer.model.architecture import Architecture, Basis, Module, Role, Tensor, Tower
+from sizer.model.families import build
+from sizer.model.read import catalogue
+from sizer.model.read.catalogue import CatalogueEntry
+from sizer.model.read.facts import facts
 from sizer.model.read.names import NameHints
+from sizer.model.read.published import gguf_repositories
+from sizer.tables import read_rows
+from sizer.units import format_count
+
+FARTHEST = log(8)
+"""Beyond an eighth and eight times the parameters a catalogued model says nothing of a size."""
+SINCE = "2023-06"
+"""Models older than this have layers of another kind: no grouped heads, short contexts."""
+SCALED_MODULES = frozenset({Module.LINEAR, Module.EXPERT_STACK})
+USUAL_EXPERTS, USUAL_ACTIVE_SHARE, USUAL_SHARE = "mistralai/Mixtral-8x7B-v0.1", 0.2758, 0.834
+"""An `8x7B` is a Mixtral until told otherwise: two of eight experts a token, and attention shared: 12.88B of 46.70B
+parameters, and those instead of 56B (its config in the catalogue)."""
+ALIKE = 0.12
+"""Models whose sizes differ by less (in the logarithm) are one size: of them the one with most published copies."""
+
+
+class SizeError(NamedTuple):
+    """Ratios of a catalogued model's own figure to what its size alone tells, that nine of ten models lie within."""
+
+    low: float
+    high: float
 
 
 def named(text: str, hints: NameHints) -> Architecture:
-    """A model of which the name tells the size: a lump of parameters, without layers.
-
-    Where active parameters are told, the lump is a stack of equal parts of which a token uses as many as give exactly
-    the active count. Raises UnknownModel where the name tells no total.
-    """
+    """A model of which the name tells the size. Raises UnknownModel where it tells no total."""
     total, active = hints.total_params, hints.active_params
     if total is None:
         raise UnknownModel(f"the name {text!r} tells no size.", "Write one as 8B, 8x7B or 30B-A3B.")
-    return lump(text, total, active if active is not None and active < total else None, hints)
+    if active is None and hints.experts:
+        active = round(total * USUAL_ACTIVE_SHARE)
+    active = active if active is not None and active < total else None
+    near = _built(USUAL_EXPERTS) if hints.experts and hints.active_params is None else nearest(total, active)
+    if near is not None:
+        shaped = scaled(near, total, active)
+        if shaped is not None:
+            context = hints.context_tokens or shaped.max_context_tokens
+            return replace(shaped, model_id=text, max_context_tokens=context, notes=(_note(near, hints, total),))
+    return lump(text, total, active, hints)
+
+
+def _note(near: Architecture, hints: NameHints, total: int) -> str:
+    likely = ""
+    if hints.experts and hints.active_params is None:
+        likely = (
+            f" Two of {hints.experts} experts are read a token, as Mixtral's are; attention is shared there: likely "
+            f"{format_count(total * USUAL_SHARE)} parameters in all, and not the product {format_count(total)}."
+        )
+    return (
+        f"Known by its size alone: layers, cache and vocabulary are those of {near.model_id}, scaled to it; the "
+        f"intervals are as wide as models of one size differ.{likely}"
+    )
+
+
+def nearest(total: int, active: int | None, without: str = "") -> Architecture | None:
+    """The catalogued model nearest in total (and active) parameters, dense for dense; None where none is near.
+
+    `without` leaves out the models of one class and size: to ask for a catalogued model by its size alone.
+    """
+    best: tuple[tuple[int, int, str], str] | None = None
+    for model_id, known in _sizes().items():
+        if (active is None) != (known.active is None) or known.shape == without:
+            continue
+        distance = abs(log(known.total / total))
+        if active is not None and known.active is not None:
+            distance += abs(log(known.active / active))
+        # The nearest size first, then what most people keep copies of, then the newest.
+        rank = (-int(distance / ALIKE), known.copies, known.released)
+        if distance <= FARTHEST * (1 if active is None else 2) and (best is None or rank > best[0]):
+            best = rank, model_id
+    return None if best is None else _built(best[1])
+
+
+def _built(model_id: str) -> Architecture | None:
+    entry = catalogue.find(model_id)
+    if entry is None:
+        return None
+    try:
+        return build(catalogue.load(entry), entry.model_id, Basis.NAME)
+    except ModelError:
+        return None
+
+
+class Size(NamedTuple):
+    """What a catalogued model is chosen by; `active` is None for a dense one, `copies` counts published GGUF files."""
+
+    total: int
+    active: int | None
+    shape: str
+    copies: int
+    released: str
+
+
+@cache
+def _sizes() -> dict[str, Size]:
+    """The catalogue's text models that answer a person."""
+    found = {}
+    for entry in catalogue.entries():
+        known = facts(entry.model_id)
+        usable = known is not None and known.kind in {"instruct", "reasoning"} and not known.images
+        if not usable or known is None or (known.released or "") < SINCE or not entry.reference_params:
+            continue
+        active = entry.active_params if entry.active_params and entry.active_params < entry.reference_params else None
+        copies = len(gguf_repositories(entry.model_id))
+        found[entry.model_id] = Size(entry.reference_params, active, shape_of(entry), copies, known.released or "")
+    return found
+
+
+def shape_of(entry: CatalogueEntry) -> str:
+    """What models of one shape share."""
+    return f"{entry.architecture} {entry.reference_params}"
+
+
+def scaled(model: Architecture, total: int, active: int | None) -> Architecture | None:
+    """The model with the matrices of its layers widened or narrowed so that total and active parameters are as asked,
+    to the parameter; None where nothing of its layers would be left."""
+    inner = [tensor for tensor in model.tensors if _is_scaled(tensor)]
+    outside = sum(tensor.total_elements for tensor in model.tensors if not tensor.checkpoint_only) - sum(
+        tensor.total_elements for tensor in inner
+    )
+    expert_all = sum(tensor.total_elements for tensor in inner if tensor.active_experts is not None)
+    expert_active = sum(tensor.active_elements for tensor in inner if tensor.active_experts is not None)
+    dense = sum(tensor.total_elements for tensor in inner) - expert_all
+    by_experts = 0.0 if active is None else (total - active) / max(1, expert_all - expert_active)
+    by_dense = ((total if active is None else active) - outside - expert_active * by_experts) / max(1, dense)
+    if by_dense <= 0.05 or (active is not None and by_experts <= 0):
+        return None
+    tensors = tuple(
+        _widened(tensor, by_dense if tensor.active_experts is None else by_experts) if _is_scaled(tensor) else tensor
+        for tensor in model.tensors
+        if not tensor.checkpoint_only
+    )
+    left = total - sum(tensor.total_elements for tensor in tensors)
+    left_active = (total if active is None else active) - sum(tensor.active_elements for tensor in tensors)
+    if not 0 <= left_active <= left:
+        return None
+    rest = (
+        Tensor("rest", (left_active,), Role.OTHER, Module.PARAMETER),
+        Tensor("rest.unread", (1, left - left_active), Role.EXPERT_BIAS, Module.PARAMETER, active_experts=0),
+    )
+    rounded = tuple(tensor for tensor in rest if tensor.total_elements)
+    return replace(model, architecture="unknown", tensors=(*tensors, *rounded), quantization=None, notes=())
+
+
+def _is_scaled(tensor: Tensor) -> bool:
+    return (
+        tensor.module in SCALED_MODULES
+        and bool(tensor.layers)
+        and tensor.tower is Tower.TEXT
+        and not tensor.checkpoint_only
+        and tensor.role is not Role.ROUTER
+        and len(tensor.shape) > 1
+    )
+
+
+def _widened(tensor: Tensor, factor: float) -> Tensor:
+    """The tensor with its output dimension times a factor, rounded down."""
+    axis = len(tensor.shape) - 2
+    width = max(1, int(tensor.shape[axis] * factor))
+    return replace(tensor, shape=(*tensor.shape[:axis], width, *tensor.shape[axis + 1 :]))
+
+
+@cache
+def size_errors() -> dict[str, SizeError]:
+    """By quantity (memory, decode, prefill): how a model's own figure compares with what its size alone tells."""
+    return {row["quantity"]: SizeError(float(row["low"]), float(row["high"])) for row in read_rows("size_only.csv")}
 
 
 def lump(model_id: str, total: int, active: int | None, hints: NameHints, basis: Basis = Basis.NAME) -> Architecture:

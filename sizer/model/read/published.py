@@ -36,6 +36,11 @@ def _tags() -> dict[str, str]:
     return {row["tag"]: row["model"] for row in read_rows("ollama_tags.csv")}
 
 
+def gguf_repositories(model_id: str) -> tuple[str, ...]:
+    """The published repositories that hold a model as GGUF."""
+    return _gguf().get(model_id.lower(), ())
+
+
 def gguf_repository(model_id: str, precision: str) -> str | None:
     """The published repository that holds a model in a GGUF type, the publishers' order deciding; None without one."""
     found = _gguf().get(model_id.lower(), ())

@@ -28,6 +28,9 @@ FILES_ALLOWED: ContextVar[bool] = ContextVar("FILES_ALLOWED", default=True)
 _DRIVES = (f"{letter}:{slash}" for letter in "abcdefghijklmnopqrstuvwxyz" for slash in "/\\")
 _PATH_STARTS = ("/", "./", "../", "~", "\\", ".\\", "..\\", *_DRIVES)
 
+KEPT_IN_GGUF = frozenset({"mxfp4"})
+"""Quantizations that a GGUF file of any type keeps: its converter copies those blocks as they are."""
+
 
 @dataclass(frozen=True)
 class Resolved:
@@ -70,7 +73,12 @@ def resolve(text: str, *, offline: bool = False, revision: str | None = None) ->
     name, at = _without_address(text)
     revision = revision or at
     entry = None if revision and not offline else find(name)
-    if entry is None and "gguf" in name.lower() and (source := gguf_source(name)) is not None:
+    if (
+        entry is None
+        and not (revision and not offline)
+        and "gguf" in name.lower()
+        and (source := gguf_source(name)) is not None
+    ):
         entry = find(source)
         entry = None if entry is None else replace(entry, copy=True)
     if entry is not None:
@@ -80,9 +88,10 @@ def resolve(text: str, *, offline: bool = False, revision: str | None = None) ->
         )
         model_id = name if entry.copy else entry.alias or entry.model_id
         architecture = _described(load(entry), model_id)
-        if entry.copy and hints.quantization and architecture.quantization and "gguf" not in name.lower():
-            # The name tells what the copy is stored in, which the original's config cannot. A GGUF file keeps what was
-            # published in fewer bits than its type has (gpt-oss' experts), so that the original's word counts there.
+        stored_in = architecture.quantization or {}
+        kept_in_gguf = "gguf" in name.lower() and stored_in.get("quant_method") in KEPT_IN_GGUF
+        if entry.copy and hints.quantization and stored_in and not kept_in_gguf:
+            # The name tells what the copy is stored in, which the original's config cannot.
             architecture = replace(architecture, quantization=None)
         if entry.copy and not architecture.quantization:
             from sizer.model.read.copies import partial_note
@@ -232,7 +241,4 @@ def _name_notes(hints: NameHints) -> tuple[str, ...]:
         Confidence.MEDIUM: "the size has a second reading",
         Confidence.LOW: "the size is rough",
     }.get(hints.confidence, "")
-    notes = [f"known by its name alone: {trust}; layers, KV cache and vocabulary are unknown", *hints.notes]
-    if hints.experts and hints.active_params is None:
-        notes.append("the name does not tell the active parameters: all are counted as read")
-    return tuple(notes)
+    return (f"known by its name alone: {trust}", *hints.notes)

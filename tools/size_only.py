@@ -1,0 +1,99 @@
+"""Writes data/size_only.csv: how the catalogue's models compare with what their size alone tells.
+
+    python tools/size_only.py
+
+Every chat model of the catalogue is asked for by its total (and active) parameters, the models of its own shape left
+out, and by itself, at 8,192 tokens on one card with room for all. The table has the fifth and the ninety-fifth
+percentile of own over told, and how many models lie between them when one is left out of the percentiles.
+"""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import replace
+from pathlib import Path
+
+from sizer.answer.estimate import Question, estimate
+from sizer.answer.records import Estimate
+from sizer.device.catalogue import find, override
+from sizer.errors import SizerError
+from sizer.model.architecture import Architecture, Basis
+from sizer.model.families import build
+from sizer.model.read import catalogue
+from sizer.model.read.name_only import _sizes, nearest, scaled, shape_of
+from sizer.workload import Workload
+
+TARGET = Path(__file__).resolve().parent.parent / "data" / "size_only.csv"
+SHARE = 0.05
+
+
+def answer(architecture: Architecture) -> Estimate:
+    """The estimate that both are compared by."""
+    target = override(find("rtx-4090"), None, 2**42, None)
+    work = Workload(prompt_tokens=7680, output_tokens=512, context_tokens=8192)
+    return estimate(Question(replace(architecture, basis=Basis.CATALOGUE), target, "q4_k_m", work, engine="llama.cpp"))
+
+
+def figures(item: Estimate) -> dict[str, float]:
+    """Memory, decode and prefill."""
+    assert item.speed is not None
+    return {
+        "memory": float(item.footprint.total_bytes),
+        "decode": item.speed.decode.tokens_per_s,
+        "prefill": item.speed.prefill.tokens_per_s,
+    }
+
+
+def ratios() -> dict[str, list[float]]:
+    """Own over told of every model that has a neighbour."""
+    found: dict[str, list[float]] = {"memory": [], "decode": [], "prefill": []}
+    shapes: set[str] = set()
+    for model_id in _sizes():
+        entry = catalogue.find(model_id)
+        if entry is None or shape_of(entry) in shapes:
+            continue
+        shapes.add(shape_of(entry))
+        try:
+            own = build(catalogue.load(entry), model_id, Basis.CATALOGUE)
+            active = own.active_params if own.active_params < own.total_params else None
+            near = nearest(own.total_params, active, without=shape_of(entry))
+            told = None if near is None else scaled(near, own.total_params, active)
+            if told is None:
+                continue
+            mine, theirs = figures(answer(replace(own, quantization=None))), figures(answer(told))
+        except SizerError:
+            continue
+        for name, value in mine.items():
+            found[name].append(value / theirs[name])
+    return found
+
+
+def percentile(values: list[float], share: float) -> float:
+    """The value with that share below it."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, max(0, round(share * (len(ordered) - 1))))]
+
+
+def main() -> None:
+    """Write the table."""
+    with TARGET.open("w", encoding="utf-8", newline="") as out:
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow(("quantity", "n", "low", "median", "high", "held"))
+        for name, values in ratios().items():
+            low, high = percentile(values, SHARE), percentile(values, 1 - SHARE)
+            held = 0
+            for index, value in enumerate(values):
+                others = values[:index] + values[index + 1 :]
+                held += percentile(others, SHARE) <= value <= percentile(others, 1 - SHARE)
+            row = (
+                len(values),
+                f"{low:.4f}",
+                f"{percentile(values, 0.5):.4f}",
+                f"{high:.4f}",
+                f"{held / len(values):.3f}",
+            )
+            writer.writerow((name, *row))
+
+
+if __name__ == "__main__":
+    main()
