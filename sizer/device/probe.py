@@ -199,7 +199,7 @@ def _timed(team: Team, memory: Memory, kernel: Kernel) -> float:
 def _load() -> float:
     """Programs that want to run, on average over the last minute; Windows counts none, psutil imitates it there."""
     if hasattr(os, "getloadavg"):
-        return os.getloadavg()[0]
+        return float(os.getloadavg()[0])
     import psutil
 
     return float(psutil.getloadavg()[0])
