@@ -40,7 +40,7 @@ def measured(deployment: Deployment) -> list[dict[str, str]]:
     for row in read_rows(data_path("serving.csv")):
         one = point(row)
         same = (one.model, one.engine, one.precision, one.devices) == (model, engine, precision, int(count or 1))
-        plain = one.layout.attention_groups == 1 and not one.layout.expert_parallel
+        plain = one.layout.attention_groups == 1
         work = (one.load.prompt_tokens, one.load.output_tokens) == (prompt, output)
         if same and plain and work and card.upper() in one.device.upper():
             found.setdefault(one.load.users or 0, row)
@@ -57,9 +57,10 @@ def main() -> None:
     cells = []
     for deployment in DEPLOYMENTS:
         model, device, engine, precision, prompt, output = deployment
+        kv_precision = "fp8" if precision == "fp8" else "fp16"
         answer = sizer.capacity(
             model, device=device, engine=engine, precision=precision, prompt=prompt, output=output, offline=True,
-            replicas=1, parallel="tensor" if "x" in device else None, **LIMITS,
+            replicas=1, kv_precision=kv_precision, parallel="tensor" if "x" in device else None, **LIMITS,
         )  # fmt: skip
         best = next(row for row in answer.serving if row.users == answer.max_users)
         name = f"{model.split('/')[1]} {precision}, {engine}, {device}, {prompt}/{output}"

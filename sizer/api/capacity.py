@@ -34,7 +34,10 @@ def capacity(
     percentile: str = "p90",
     prefix_hit: float = 0.0,
     replicas: int | None = None,
+    machines: int | None = None,
     price: float | Mapping[str, float] | None = None,
+    arrivals: Sequence[tuple[float, float]] = (),
+    apart: bool = False,
     **options: Unpack[Options],
 ) -> Capacity:
     """How many users a machine serves within a time to first token and a time per token, as `sizer capacity` answers.
@@ -43,8 +46,9 @@ def capacity(
     >>> answer.max_users > 10 and answer.serving[0].meets
     True
 
-    Times are seconds or text (`1s`, `50ms`); `price` is USD an hour of one device, or by its name. Raises DoesNotFit
-    where the devices do not hold the model and one request.
+    Times are seconds or text (`1s`, `50ms`); `price` is USD an hour of one device, or by its name; `arrivals` are hours
+    of a day with their requests a second; `apart` adds prompts on devices of their own, by arithmetic. Raises
+    DoesNotFit where the devices do not hold the model and one request.
     """
     from sizer.model.read.resolve import resolve
     from sizer.serving.asked import ServingAsked
@@ -56,7 +60,17 @@ def capacity(
     texts = [f"{name}={usd}" for name, usd in price.items()] if isinstance(price, Mapping) else []
     texts += [] if price is None or isinstance(price, Mapping) else [str(price)]
     asked = ServingAsked(
-        users, rps, _seconds(ttft), _seconds(tpot), percentile, prefix_hit, replicas, prices=stated_prices(texts)
+        users,
+        rps,
+        _seconds(ttft),
+        _seconds(tpot),
+        percentile,
+        prefix_hit,
+        replicas,
+        machines,
+        prices=stated_prices(texts),
+        arrivals=tuple(arrivals),
+        apart=apart,
     )
     return next(capacities(resolve(model, offline=offline), devices, work, asked))
 

@@ -80,8 +80,8 @@ def load_case(point: Point, fitted: Constants, known_curves: dict[object, dict[s
         engine,
         EngineOptions(engine, point.engine_version),
     )
-    served = deployment(model, point.layout, point.load)
-    key = (point.model, precision, engine, point.device, point.layout)
+    served = deployment(model, point.layout, point.load, kv_precision=point.kv_precision)
+    key = (point.model, precision, point.kv_precision, engine, point.device, point.layout)
     curves = known_curves.get(key) or term_curves(served.case, point.layout)
     known_curves[key] = curves
     law_groups, own = tuple(groups(served.case).values()), owners(served.case)

@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sizer.errors import UsageError
-from sizer.serving.load import Load
+from sizer.serving.load import MOST_RATE, Load
 from sizer.serving.records import Limits
+
+MOST_MACHINES = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +34,10 @@ class ServingAsked:
 
     def __post_init__(self) -> None:
         for name, count in (("replicas", self.replicas), ("machines", self.machines)):
-            if count is not None and not 1 <= count <= 100_000:
-                raise UsageError(f"--{name} {count} is not between 1 and 100,000.")
+            if count is not None and not (isinstance(count, int) and 1 <= count <= MOST_MACHINES):
+                raise UsageError(f"--{name} {count} is no whole number from 1 to {MOST_MACHINES:,}.")
+        if not all(0 <= rate <= MOST_RATE for _, rate in self.arrivals):
+            raise UsageError(f"an hour's requests a second are not between 0 and {MOST_RATE:,.0f}.")
         if self.users is not None and self.rps is not None:
             raise UsageError("--users and --rps say how much is asked twice.", "Leave one of them out.")
 

@@ -34,8 +34,8 @@ class Load:
         """Refuses what cannot be served: no users, a negative or endless rate, no tokens."""
         if (self.users is None) == (self.rate_per_s is None):
             raise UsageError("a load is either so many users at once or a rate of requests.", "Give one of the two.")
-        if self.users is not None and not 1 <= self.users <= MOST_USERS:
-            raise UsageError(f"{self.users} users are not between 1 and {MOST_USERS:,}.", "Give --users 50.")
+        if self.users is not None and not (isinstance(self.users, int) and 1 <= self.users <= MOST_USERS):
+            raise UsageError(f"{self.users} users are no whole number from 1 to {MOST_USERS:,}.", "Give --users 50.")
         rate = self.rate_per_s
         if rate is not None and not (math.isfinite(rate) and 0 < rate <= MOST_RATE):
             raise UsageError(f"{rate:g} requests a second are not between 0 and {MOST_RATE:,.0f}.", "Give --rps 2.5.")

@@ -157,7 +157,7 @@ def test_more_users_never_wait_less() -> None:
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"users": 0}, {"users": -3}, {"users": 10**9}, {"rate_per_s": 0.0}, {"rate_per_s": -1.0},
+        {"users": 0}, {"users": 1.5}, {"users": -3}, {"users": 10**9}, {"rate_per_s": 0.0}, {"rate_per_s": -1.0},
         {"rate_per_s": math.nan}, {"rate_per_s": math.inf}, {}, {"users": 1, "rate_per_s": 1.0},
         {"users": 1, "prefix_hit": 1.5}, {"users": 1, "prefix_hit": math.nan},
     ],
