@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import sqrt
 
 from sizer.answer.estimate import parallelism_of
@@ -155,7 +155,8 @@ def _memory_bytes(resolved: Resolved) -> int | None:
     """Memory as those who measure the engine count it."""
     row = resolved.measurement
     version = resolved.options.version or row.engine_version
-    memory = engine_memory(resolved.engine, version, str(row.row.get("source_date") or ""))
+    date = str(row.row.get("source_date") or "")
+    memory = engine_memory(resolved.engine, version, date)
     if memory is None or resolved.target.device.memory_bytes is None:
         return None
     case = Case(
@@ -167,7 +168,8 @@ def _memory_bytes(resolved: Resolved) -> int | None:
         parallelism_of_row(resolved),
         can_offload=False,
         experts_first=False,
-        options=resolved.options,
+        options=replace(resolved.options, version=version),
+        engine_date=date,
     )
     return counted_bytes(*place(case), memory)
 
