@@ -108,6 +108,29 @@ def test_what_is_recommended_starts(name: str, device: str, engine: str | None, 
     same_plan(advice.chosen, read_back(advice.chosen, device, ram_bytes))
 
 
+@pytest.mark.parametrize(
+    ("name", "device", "engine", "precision"),
+    [
+        ("Qwen/Qwen3-30B-A3B", "rtx-4060", "llama.cpp", "q4_k_m"),
+        ("openai/gpt-oss-120b", "rtx-4090", "llama.cpp", "mxfp4"),
+        ("Qwen/Qwen3-32B", "rtx-3060-12gb", "llama.cpp", "q4_k_m"),
+        ("meta-llama/Llama-3.1-70B-Instruct", "rtx-4090", "ollama", "q4_k_m"),
+        ("Qwen/Qwen3-235B-A22B", "2xrtx-3090", "llama.cpp", "q3_k_m"),
+    ],
+)
+def test_what_lies_on_the_host_lies_there_when_read_back(name: str, device: str, engine: str, precision: str) -> None:
+    """Layers and experts on the host are the same, and so is what each place takes, within a hundredth or so."""
+    (target,) = targets(DeviceAsked((device,), ram_bytes=192 << 30))
+    model = resolve(name, offline=True).architecture
+    item = estimate(Question(model, target, precision, Workload(512, 128, 8192), engine=engine))
+    assert item.placement.host is not None
+    back = read_back(item, device, 192 << 30)
+    assert back.starts, back.reason
+    there, here = back.estimate.placement, item.placement
+    assert (there.gpu_layers, there.host_experts) == (here.gpu_layers, here.host_experts)
+    assert there.device_bytes == pytest.approx(here.device_bytes, rel=0.08)
+
+
 def test_the_asker_s_own_flags_stay_in_the_recipe() -> None:
     """A share of the memory that was asked for is in the command that comes out."""
     (target,) = targets(DeviceAsked(("h100",)))
