@@ -70,15 +70,14 @@ def windows(edge: Edge) -> Machine:
     cpu = " ".join(str(first.get("Name") or entry.get("ProcessorNameString") or "").split())
     identifier = re.search(r"Family (\d+) Model (\d+)", str(entry.get("Identifier", "")))
     counted_cores, counted_threads = edge.processors()
-    cores = sum(whole_number(one.get("NumberOfCores")) or 0 for one in told.of("cpu")) or counted_cores
-    threads = sum(whole_number(one.get("NumberOfLogicalProcessors")) or 0 for one in told.of("cpu")) or counted_threads
+    cores = _sum(told, "NumberOfCores") or counted_cores
+    threads = _sum(told, "NumberOfLogicalProcessors") or counted_threads
     total, free = edge.memory()
     system = next(iter(told.of("system")), {})
     memory = agree(
         "memory", [Reading("psutil", total), Reading("CIM", whole_number(system.get("TotalPhysicalMemory")))]
     )
     installed = from_cim(told.of("modules"))
-    caches = [whole_number(one.get("L3CacheSize")) or 0 for one in told.of("cpu")]
     product = f"{system.get('Manufacturer') or ''} {system.get('Model') or ''}".strip()
     return Machine(
         os="Windows",
@@ -90,7 +89,7 @@ def windows(edge: Edge) -> Machine:
         cores=cores,
         threads=threads,
         usable_cores=float(counted_threads or threads or 1),
-        cache_bytes=sum(caches) * KIB or None,
+        cache_bytes=_sum(told, "L3CacheSize") * KIB or None,
         memory_bytes=memory.size_bytes,
         physical_memory_bytes=memory.size_bytes,
         available_bytes=free,
@@ -104,6 +103,11 @@ def windows(edge: Edge) -> Machine:
         evidence=tuple(_evidence(cpu, bool(first.get("Name")), memory.size_bytes, memory.source, installed)),
         doubts=tuple(filter(None, [memory.contradiction, told.fault])),
     )
+
+
+def _sum(told: Told, name: str) -> int:
+    """A figure of all sockets together, 0 where none tells it."""
+    return sum(whole_number(one.get(name)) or 0 for one in told.of("cpu"))
 
 
 def _evidence(cpu: str, by_cim: bool, memory_bytes: int | None, memory_by: str, installed: Any) -> Iterator[Evidence]:

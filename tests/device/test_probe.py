@@ -252,6 +252,34 @@ def test_gpu_arrays_leave_most_of_the_memory(kind: str) -> None:
     assert probe_gpu._array_bytes(SimpleNamespace(**{kind: SimpleNamespace()}), place, here) == GIB // 2
 
 
+@pytest.mark.parametrize("kind", ["cuda", "xpu", "mps"])
+def test_every_kind_of_accelerator_is_measured_by_one_kernel(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """CUDA (ROCm's builds are called so too), XPU and MPS: the same triad and copy, each waited for by its library."""
+    clock, waits = [0.0], [0]
+    torch = fake_torch(clock)
+    absent = SimpleNamespace(is_available=lambda: False)
+
+    def synchronize(*_: object) -> None:
+        waits[0] += 1
+
+    torch.cuda.synchronize = synchronize
+    present = (
+        torch.cuda
+        if kind != "mps"
+        else SimpleNamespace(synchronize=synchronize, recommended_max_memory=lambda: 8 * GIB)
+    )
+    torch.cuda, torch.xpu = (torch.cuda if kind == "cuda" else absent), absent
+    torch.backends = SimpleNamespace(mps=SimpleNamespace(is_available=lambda: kind == "mps"))
+    setattr(torch, kind, present)
+    monkeypatch.setattr(probe_gpu, "_torch", lambda: torch)
+    monkeypatch.setattr(probe_gpu.time, "perf_counter", lambda: clock[0])
+    rates, notes = probe_gpu.bandwidths(machine(gpus=(Gpu("Apple M3 Max" if kind == "mps" else "Card", "any"),)))
+    assert notes == ()
+    assert {rate.kernel: round(rate.bytes_per_s) for rate in rates} == {"triad": 3000 * GIB, "copy": 2000 * GIB}
+    assert {rate.name for rate in rates} == {"Apple M3 Max" if kind == "mps" else "NVIDIA Test"}
+    assert waits[0] == 2 * 2 * (probe_gpu.PASSES + 1)
+
+
 def test_accelerator_that_fails_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
     """A GPU without free memory is said, and the others are still measured."""
     clock = [0.0]
