@@ -115,6 +115,13 @@ def hybrid(*, dense: bool) -> ModelShape:
     return ModelShape(hidden, 248320, (linear,) * 3 + (full,))
 
 
+def state_space(hidden: int, inner: int, heads: int, groups: int) -> ModelShape:
+    """Mamba-2, three layers of it."""
+    conv_width = inner + 2 * groups * 128
+    mixer = Mixer(MixerKind.SSM, heads, state_elements=inner * 128 + 4 * conv_width)
+    return ModelShape(hidden, 50280, (layer_of(mixer, inner, conv_width=conv_width),) * 3)
+
+
 @pytest.mark.parametrize(
     ("model", "context", "window_cells", "sequences", "flash", "printed"),
     [
@@ -128,6 +135,8 @@ def hybrid(*, dense: bool) -> ModelShape:
         (hybrid(dense=False), 4096, 0, 2, True, 80.02),
         (hybrid(dense=False), 4096, 0, 16, True, 129.52),
         (hybrid(dense=True), 32768, 0, 1, True, 184.02),
+        (state_space(2560, 5120, 80, 1), 256, 0, 1, True, 79.23),
+        (state_space(4096, 8192, 128, 8), 256, 0, 1, True, 132.38),
     ],
 )
 def test_latents_windows_and_states_are_what_llama_cpp_reserved(  # noqa: PLR0917 - a table of printed sizes
@@ -138,7 +147,7 @@ def test_latents_windows_and_states_are_what_llama_cpp_reserved(  # noqa: PLR091
     step = Step(
         tokens=512, sequences=sequences, outputs=sequences, cells=context, window_cells=window_cells, streams=sequences,
         flash_attention=flash, mask_bytes=2 if flash else 4, embedding_inputs=NEWEST_EMBEDDING_INPUTS,
-        value_ids=1 if model == latent_model() else max(widths),
+        value_ids=1 if model == latent_model() else max([*widths, 1]),
     )  # fmt: skip
     size_bytes = compute_buffers(model, step, Part(0, len(model.layers), True, on_host=True)).host_bytes
     assert size_bytes / MIB == pytest.approx(printed, abs=0.02)

@@ -155,24 +155,24 @@ def delta_net(build: Build, mixer: Mixer, conv_width: int, state: Node) -> Node:
     return view(operation((state.shape[0], tokens), view(elementwise(normed, gate))))
 
 
-def state_space(build: Build, mixer: Mixer, conv_width: int, state: Node) -> Node:
-    """A Mamba-2 mixer (src/models/mamba-base.cpp): one projection, convolution, scan."""
+def state_space(build: Build, mixer: Mixer, inner: int, conv_width: int, state: Node) -> Node:
+    """A Mamba-2 mixer (src/models/mamba-base.cpp): one projection, convolution, scan, gate and norm."""
     graph, step, _ = build
-    tokens = step.tokens
-    inner = mixer.heads * mixer.v_head_dim if mixer.v_head_dim else conv_width
-    state_values = mixer.state_elements * step.sequences
-    conv_state = 3 * conv_width * step.sequences
-    whole = operation((inner + conv_width + mixer.heads, tokens), state)
-    conv_input = operation((conv_state + conv_width * tokens,), operation((conv_state,), stored()), view(whole))
+    tokens, heads = step.tokens, max(1, mixer.heads)
+    kept = graph.expand(operation((conv_width, KEPT_COLUMNS * step.sequences), stored((view(state),))))
+    whole = operation((inner + conv_width + heads, tokens), state)
+    conv_input = operation((conv_width, KEPT_COLUMNS * step.sequences + tokens), view(kept), view(whole))
     graph.expand(stored((view(conv_input),)))
-    convolved = elementwise(operation((conv_width, tokens), conv_input))
-    step_size = elementwise(operation((mixer.heads, tokens), view(whole)))
-    before = operation((state_values,), stored())
-    scanned = operation((inner * tokens + state_values,), view(convolved), step_size, before)
+    convolved = elementwise(elementwise(operation((conv_width, tokens), conv_input)))
+    steps = elementwise(operation((heads, tokens), view(whole)))
+    state_values = max(0, mixer.state_elements - conv_width * (KEPT_COLUMNS + 1)) * step.sequences
+    scanned = operation((inner * tokens + state_values,), view(convolved), steps, view(convolved), view(convolved))
+    graph.expand(scanned)
     graph.expand(stored((view(scanned),)))
-    result = elementwise(view(scanned, (inner, tokens)), view(convolved, (inner, tokens)))
-    gated = operation((inner, tokens), view(whole), result)
-    return operation((state.shape[0], tokens), norm(gated))
+    skipped = elementwise(view(convolved, (inner, tokens)))
+    summed = elementwise(view(scanned, (inner, tokens)), skipped)
+    gated = operation((inner, tokens), operation((inner, tokens), view(whole)), summed)
+    return operation((state.shape[0], tokens), view(norm(view(gated))))
 
 
 def mlp(width: int, gate: str, state: Node) -> Node:

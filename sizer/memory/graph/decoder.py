@@ -168,7 +168,7 @@ def _mixer(build: Build, layer: LayerShape, normed: Node) -> Node:
     if mixer.kind is MixerKind.LINEAR:
         return blocks.delta_net(build, mixer, layer.conv_width, normed)
     if is_recurrent(mixer):
-        return blocks.state_space(build, mixer, layer.conv_width or layer.q_width, normed)
+        return blocks.state_space(build, mixer, layer.q_width, layer.conv_width or layer.q_width, normed)
     if mixer.latent_elements:
         return blocks.latent_attention(build, layer, mixer, normed)
     return blocks.attention(build, layer, mixer, normed)

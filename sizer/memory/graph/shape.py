@@ -23,7 +23,7 @@ class Experts(NamedTuple):
 class LayerShape(NamedTuple):
     """One layer: widths of what its parts make of a token.
 
-    `ffn_width` is the intermediate size (0 without a dense MLP), `gate` is parallel, fused (one matrix makes both
+    `q_width` is that of all queries, or of a state-space mixer's inner vector. `ffn_width` is the intermediate size (0 without a dense MLP), `gate` is parallel, fused (one matrix makes both
     halves) or empty. `post_norms` says that what attention and MLP give is normed before it is added.
     """
 
@@ -93,6 +93,8 @@ def _layer(layer: Layer, tensors: dict[Role, Tensor], norms: set[str]) -> LayerS
     rank = tensors.get(Role.Q_A)
     query = tensors.get(Role.Q) or tensors.get(Role.Q_B)
     width = query.shape[0] if query else mixer.heads * mixer.qk_head_dim if mixer else 0
+    if mixer is not None and mixer.kind is MixerKind.SSM and Role.SSM_OUT in tensors:
+        width = tensors[Role.SSM_OUT].shape[-1]
     return LayerShape(
         mixer=mixer,
         q_width=width,
