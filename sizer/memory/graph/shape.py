@@ -23,8 +23,9 @@ class Experts(NamedTuple):
 class LayerShape(NamedTuple):
     """One layer: widths of what its parts make of a token.
 
-    `q_width` is that of all queries, or of a state-space mixer's inner vector. `ffn_width` is the intermediate size (0 without a dense MLP), `gate` is parallel, fused (one matrix makes both
-    halves) or empty. `post_norms` says that what attention and MLP give is normed before it is added.
+    `q_width` is that of all queries, or of a state-space mixer's inner vector. `ffn_width` is the intermediate size (0
+    without a dense MLP), `gate` is parallel, fused (one matrix makes both halves) or empty. `post_norms` says that what
+    attention and MLP give is normed before it is added.
     """
 
     mixer: Mixer | None
