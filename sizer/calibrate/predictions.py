@@ -162,7 +162,7 @@ def _memory_bytes(resolved: Resolved) -> int | None:
     case = Case(
         resolved.architecture,
         resolved.stored,
-        resolved.prefilling,
+        max(resolved.decoding, resolved.prefilling, key=lambda work: work.context_tokens),
         resolved.target,
         memory,
         parallelism_of_row(resolved),

@@ -231,3 +231,16 @@ def test_committed_constants_name_their_command() -> None:
     assert document["command"].startswith("python tools/calibrate.py")
     effects = [row for term in document["terms"].values() for row in term["effects"]]
     assert all(rows > 0 and spread >= 0 for _group, _value, rows, spread in effects)
+
+
+def test_memory_of_a_row_is_that_of_its_deepest_cache() -> None:
+    """A row that decodes behind 32k tokens takes the memory of that cache, not of its short prompt's."""
+    from sizer.calibrate.predictions import predict_rows
+
+    cells = {"model": "Qwen/Qwen3-8B", "device": "rtx-4090", "engine": "llama.cpp", "precision": "q4_k_m"}
+    rows = [measurement({**cells, "prompt_tokens": 512, "context_tokens": depth}) for depth in (0, 32768)]
+    shallow, deep = (
+        next(one.predicted for one in row.predictions if one.quantity == "memory")
+        for row in predict_rows(rows, with_flagged=True)
+    )
+    assert deep - shallow > 4 * 2**30
