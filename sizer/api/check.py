@@ -11,7 +11,8 @@ from sizer.api.estimates import targets, with_usual_host
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from sizer.advise.check import Checked, Planned
+    from sizer.advise.check import Checked
+    from sizer.advise.planned import Planned
     from sizer.answer.public import CheckAnswer
     from sizer.device.records import Target
     from sizer.engine.scripts import Launch
@@ -66,8 +67,8 @@ def planned(
     """A launch on a target as a plan: the engine that runs its precision, and a host where it may use one."""
     from dataclasses import replace
 
-    from sizer.advise.check import Planned
     from sizer.advise.launched import engine_for, launched_precision
+    from sizer.advise.planned import Planned
     from sizer.device.records import shares_memory
     from sizer.engine.flagged import ranks
 

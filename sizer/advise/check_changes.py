@@ -1,0 +1,167 @@
+"""Which flags to change so that a command starts: candidates, each tried, those that cost least first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sizer.advise.planned import Planned, reserved_context
+from sizer.engine.flag_table import flag_setting
+from sizer.engine.flag_text import written_all
+from sizer.engine.ladders import runs
+from sizer.errors import UsageError
+
+LEAST_CONTEXT_TOKENS = 1024
+CONTEXT_STEP = 256
+MOST_CHANGES = 4
+HALVES = frozenset({"bf16", "fp16"})
+ONLINE_QUANTIZATION = {"fp8": "fp8", "bitsandbytes": "nf4"}
+"""What --quantization makes of a 16-bit checkpoint while it loads."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Search:
+    """A plan that does not start, and the trial of another."""
+
+    planned: Planned
+    trial: Callable[[Planned], bool]
+
+    def starts(self, fields: dict[str, Any]) -> bool:
+        """Whether the plan starts with these flags."""
+        return self.trial(changed(self.planned, fields))
+
+
+def changes(planned: Planned, starts: Callable[[Planned], bool]) -> list[str]:
+    """Changes of flags, each of which makes the command start; those that cost least first."""
+    search = _Search(planned, starts)
+    return _that_start(search, _single(search)) or _that_start(search, _together(search))
+
+
+def _that_start(search: _Search, candidates: Iterator[dict[str, Any]]) -> list[str]:
+    """Those of the candidates that start, as words; the first few."""
+    planned = search.planned
+    found: list[str] = []
+    for fields in candidates:
+        words = _words(planned, fields)
+        if words is not None and search.starts(fields):
+            found.append(" ".join(words))
+        if len(found) == MOST_CHANGES:
+            break
+    return found
+
+
+def _words(planned: Planned, fields: dict[str, Any]) -> list[str] | None:
+    """The flags of a change, None where the engine has none for it."""
+    try:
+        return written_all(planned.dialects, fields, planned.options.version)
+    except UsageError:
+        return None
+
+
+def changed(planned: Planned, fields: dict[str, Any]) -> Planned:
+    """The plan with flags changed."""
+    precision = ONLINE_QUANTIZATION.get(fields.get("quantization", ""), planned.precision)
+    return replace(planned, options=replace(planned.options, **fields), precision=precision)
+
+
+def _single(search: _Search) -> Iterator[dict[str, Any]]:
+    """Changes of one flag: a shorter context, a denser cache, more of the memory, less beside it, layers elsewhere."""
+    planned = search.planned
+    yield from _shorter(search, {})
+    if dense := _denser(planned):
+        yield dense
+    default = planned.engine.memory(planned.options.version).device_fraction
+    taken = planned.options.memory_fraction or default
+    if taken is not None:
+        yield from ({"memory_fraction": more} for more in (0.95, 0.97) if more > taken)
+    for fields in ({"graphs": False}, {"max_sequences": 64}, {"max_sequences": 8}, {"batch_tokens": 2048}):
+        if all(getattr(planned.options, name) != value for name, value in fields.items()):
+            yield fields
+    yield from _to_host(search)
+    yield from _other_ranks(planned)
+    yield from _quantized(planned)
+
+
+def _together(search: _Search) -> Iterator[dict[str, Any]]:
+    """Changes of several flags, where none alone is enough: one more at a time, until the context stays as it is."""
+    planned = search.planned
+    steps: list[dict[str, Any]] = [{"batch_tokens": 2048}, {"max_sequences": 16}, {"memory_fraction": 0.95}]
+    steps += [{"graphs": False}, _denser(planned), next(_quantized(planned), {})]
+    beside: dict[str, Any] = {}
+    for step in (step for step in steps if step and _words(planned, step) is not None):
+        beside = {**beside, **step}
+        if search.starts(beside):
+            yield beside
+            return
+        yield from _shorter(search, beside)
+        yield from _to_host(search, beside)
+
+
+def _shorter(search: _Search, beside: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The longest context that starts, beside other changes; none where not even a short one does."""
+    planned = search.planned
+    own = planned.architecture.max_context_tokens or 2**20
+    asked = min(reserved_context(planned)[0], own)
+    least = max(LEAST_CONTEXT_TOKENS, planned.prompt_tokens + planned.output_tokens)
+    steps = range(-(-least // CONTEXT_STEP), asked // CONTEXT_STEP + 1)
+
+    def starts(step: int) -> bool:
+        return search.starts({**beside, "context_tokens": step * CONTEXT_STEP})
+
+    longest = _last(starts, steps)
+    if longest is not None:
+        yield {**beside, "context_tokens": longest * CONTEXT_STEP}
+
+
+def _last(holds: Callable[[int], bool], steps: range) -> int | None:
+    """The last of `steps` that holds, where all before it do; None where the first does not."""
+    if not steps or not holds(steps[0]):
+        return None
+    low, high = steps[0], steps[-1]
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if holds(middle) else (low, middle - 1)
+    return low
+
+
+def _quantized(planned: Planned) -> Iterator[dict[str, Any]]:
+    """The weights quantized while they load, for a checkpoint in 16 bits and an engine that does so."""
+    if planned.precision not in HALVES or planned.options.quantization:
+        return
+    for word, precision in ONLINE_QUANTIZATION.items():
+        kernels = runs(precision, planned.engine.name, planned.target.device)
+        if planned.engine.runs(precision) and kernels:
+            yield {"quantization": word}
+
+
+def _denser(planned: Planned) -> dict[str, Any]:
+    """The cache at eight bits, in the engine's own word; nothing where it is already, or where the engine has none."""
+    flag = flag_setting(planned.dialects, "k_cache_type", planned.options.version)
+    if flag is None or planned.options.k_cache_type:
+        return {}
+    return {"k_cache_type": flag.denser, "v_cache_type": flag.denser} if flag.denser else {}
+
+
+def _to_host(search: _Search, beside: dict[str, Any] | None = None) -> Iterator[dict[str, Any]]:
+    """The most layers, or layers' experts, that the device holds, for an engine that splits with the host."""
+    planned = search.planned
+    layers, other = planned.architecture.num_layers, beside or {}
+    if planned.target.host is None or not layers:
+        return
+    if planned.architecture.experts and "experts" in planned.engine.offload:
+        fewest = _last(lambda step: search.starts({**other, "cpu_moe_layers": layers - step}), range(layers))
+        if fewest is not None:
+            yield {**other, "cpu_moe_layers": layers - fewest}
+    if "layers" in planned.engine.offload:
+        most = _last(lambda step: search.starts({**other, "gpu_layers": step}), range(layers + 1))
+        if most is not None:
+            yield {**other, "gpu_layers": most}
+
+
+def _other_ranks(planned: Planned) -> Iterator[dict[str, Any]]:
+    """As many ranks as there are devices, and as divide the heads."""
+    have = planned.target.count + len(planned.target.others)
+    size = planned.options.tensor_parallel or 1
+    for count in (count for count in (16, 8, 4, 2, 1) if count <= have and count != size):
+        yield {"tensor_parallel": count}
