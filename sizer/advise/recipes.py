@@ -16,6 +16,7 @@ from sizer.advise.repositories import file_name, gguf_file, hub_id, is_own_forma
 from sizer.answer.records import Estimate
 from sizer.engine.engines import find_engine
 from sizer.engine.flag_text import written_all
+from sizer.engine.ladders import own_precision
 from sizer.errors import UsageError
 from sizer.model.read.published import gguf_repository, ollama_tag, quantized_copy
 from sizer.precision.configured import configured_precision
@@ -250,7 +251,9 @@ def ollama(estimate: Estimate) -> Recipe:
 def _ollama_source(estimate: Estimate) -> tuple[str, tuple[str, ...]]:
     """What a Modelfile starts from: a tag, a published file on the hub, or a file made by the lines returned."""
     tag = ollama_tag(hub_id(estimate))
-    if tag is not None and estimate.precision == find_engine("ollama").usual_precision:
+    # A tag holds the model's own format where that is published in fewer bits (gpt-oss), else the library's usual type.
+    held = own_precision(estimate.architecture, "ollama") or find_engine("ollama").usual_precision
+    if tag is not None and estimate.precision == held:
         return tag, ()
     setup, (flag, name) = _gguf(estimate)
     return (f"hf.co/{name}" if flag == "-hf" else f"./{name.removeprefix('./')}"), setup
