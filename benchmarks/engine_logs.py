@@ -26,6 +26,7 @@ from sizer.memory.placement import place
 from sizer.memory.records import Footprint, Placement
 from sizer.memory.working import profile_bytes
 from sizer.model.read.resolve import resolve
+from sizer.model.stored import text_of
 from sizer.precision.names import canonical
 from sizer.units import GB, GIB, MIB
 from sizer.workload import Workload
@@ -75,12 +76,13 @@ def case_of(row: dict[str, str]) -> Case:
     )
     prompt = context if engine.runtime == "mlx-lm" else 512
     work = Workload(prompt, 0 if prompt >= context else 128, context, 1, row["kv_precision"])
+    stored, memory = store_for(architecture, precision, engine.name), _memory(engine.name, row)
     return Case(
         architecture=architecture,
-        stored=store_for(architecture, precision, engine.name),
+        stored=text_of(stored) if memory.text_alone else stored,
         workload=work,
         target=_target(row),
-        engine=_memory(engine.name, row),
+        engine=memory,
         parallelism=engine.split(None),
         can_offload=bool(engine.offload),
         experts_first="experts" in engine.offload,
