@@ -30,6 +30,8 @@ PYODIDE_VERSION = "314.0.7"
 PYODIDE_URL = f"https://cdn.jsdelivr.net/npm/pyodide@{PYODIDE_VERSION}/"
 PYODIDE_FILES = ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm", "python_stdlib.zip", "pyodide-lock.json")
 LIBRARIES = ("click", "tabulate")
+LEFT_OUT = ("sizer/bench/", "sizer/chat/", "sizer/calibrate/", "sizer/data/measurements.csv", "sizer/data/serving.csv")
+"""What no answer needs: measuring, chatting, and fitting with the rows that it was done on."""
 HUB = "https://huggingface.co https://*.huggingface.co https://*.hf.co"
 ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 """The same package makes the same archive, byte for byte."""
@@ -128,6 +130,8 @@ def package_archive() -> bytes:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
         for name, path in sorted(_package_files(package)):
+            if name.startswith(LEFT_OUT):
+                continue
             archive.writestr(zipfile.ZipInfo(name, ZIP_DATE), path.read_bytes(), zipfile.ZIP_DEFLATED, 9)
     return out.getvalue()
 
