@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from itertools import pairwise
 
 import pytest
@@ -172,3 +173,10 @@ def test_a_request_that_never_fits_is_refused() -> None:
     """A request longer than the whole cache is refused, not waited for."""
     with pytest.raises(UsageError, match="does not fit into a cache"):
         run(Load(1000, 10, users=2), cache=500.0, requests=4)
+
+
+def test_a_thousand_requests_take_well_under_a_second() -> None:
+    """A thousand requests of 64 users are simulated in less than half a second of this machine's processor."""
+    started_s = time.process_time()
+    run(Load(1000, 300, users=64), requests=1000)
+    assert time.process_time() - started_s < 0.5
