@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from sizer.device.records import Device, Target
     from sizer.model.read.resolve import Resolved
 
-DEFAULT_PRECISIONS = ("fp32", "bf16", "fp16", "fp8", "int8", "nf4", "q8_0", "q4_k_m")
-"""What a table shows when no precision is asked for: the plain ones, bitsandbytes' and the two common GGUF types."""
+DEFAULT_PRECISIONS = ("bf16", "fp16", "fp8", "int8", "nf4", "q8_0", "q4_k_m")
+"""What a table shows when no precision is asked for: 16 bits, FP8, bitsandbytes' and the two common GGUF types."""
 
 
 def targets(asked: DeviceAsked, say: Callable[[str], None] | None = None) -> list[Target]:

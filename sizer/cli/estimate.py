@@ -12,6 +12,7 @@ from sizer.api.asked import DeviceAsked, WorkAsked
 from sizer.api.estimates import estimates, targets
 from sizer.cli.common import PROBABILITY, device_options, network_options, output_options, show, talk, workload_options
 from sizer.cli.completion import complete_models
+from sizer.errors import DoesNotFit
 
 if TYPE_CHECKING:
     from sizer.answer.estimate import Drafting
@@ -35,6 +36,7 @@ PLOT_KINDS = ("memory", "speed", "batch", "roofline", "frontier")
 @click.option("--draft", metavar="MODEL", help="A draft model, or mtp, eagle, dflash, medusa, ngram.")
 @click.option("--draft-tokens", type=click.IntRange(1, 64), default=4, show_default=True, help="Drafted a step.")
 @click.option("--acceptance", type=PROBABILITY, metavar="P", help="Of each drafted token.  [default: 0.7]")
+@click.option("--must-fit", is_flag=True, help="Exit with 4 where none of them fits.")
 @click.option("--explain", is_flag=True, help="Write out the arithmetic, number by number.")
 @click.option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="Draw them: .png, .svg or .pdf.")
 @click.option(
@@ -62,6 +64,8 @@ def command(models: tuple[str, ...], explain: bool, offline: bool, style: str, *
         for resolved in (resolve(model, offline=offline) for model in models)
     ]
     show(document_of(answers, explain), style)
+    if options["must_fit"] and not any(item.placement.fits for model in answers for items in model for item in items):
+        raise DoesNotFit("none of them fits.", "'sizer recommend' finds what does; --ram lets layers go to the host.")
     if options["plot"] is not None:
         from sizer.report.plots import save
 

@@ -15,7 +15,7 @@ from sizer.cli.recommend import PREFER
 ORDER = click.Choice(["memory", "price", "speed"])
 PRICES = (
     "Buy: launch prices. Rent: on-demand offers of 2026, the median (--json: cloud, date, source).\n"
-    "--price h100=2.10 says yours; --sort price puts the cheapest hour first. Tokens: all users, the machine busy."
+    "--price h100=2.10 says yours; --sort price: cheapest hour first. Tokens of all users, machine busy."
 )
 
 

@@ -302,7 +302,7 @@ def described(
     """A device that only its figures describe; what is not given is not known."""
     blank = Device(
         key="custom",
-        name="described device",
+        name="The device as described",
         vendor="",
         kind=kind,
         memory_bytes=None,

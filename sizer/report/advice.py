@@ -15,7 +15,17 @@ from sizer.answer.records import Estimate
 from sizer.plain_json import to_json
 from sizer.report.layout import Lay, cells_of
 from sizer.report.outputs import Document
-from sizer.report.table import device_line, fits_text, flat_rows, gib, model_line, rate_text, tokens_text, workload_line
+from sizer.report.table import (
+    device_line,
+    fits_text,
+    flat_rows,
+    gib,
+    model_line,
+    notes_lines,
+    rate_text,
+    tokens_text,
+    workload_line,
+)
 from sizer.units import format_gib, format_rate
 
 FIRST_COMMANDS = 3
@@ -59,8 +69,7 @@ def render_advice(advice: Advice, lay: Lay, draft: Draft | None = None, *, draft
     lines.append(lay(HEADERS, [_tried_cells(item, item is chosen) for item in _with_chosen(advice)]))
     lines += ["", *(f"- {way.text}" for way in advice.alternatives[1:])] if advice.alternatives[1:] else []
     lines += ["", draft_text(draft, chosen)] if draft_asked else []
-    notes = chosen.assumptions
-    lines += ["", *(f"- {note}" for note in notes)] if notes else []
+    lines += notes_lines(chosen.assumptions)
     command = command_of(advice, draft)
     lines += ["", command.rstrip("\n")] if command else []
     return "\n".join(lines)
@@ -163,7 +172,7 @@ def _hardware_cells(item: Fitting) -> dict[str, Any]:
         "precision": estimate.precision,
         "engine": estimate.engine,
         "tok/s each": _speed_cell(estimate),
-        "buy USD": f"{item.price_usd_launch:,.0f}" if item.price_usd_launch else "-",
-        "rent USD/h": f"{item.usd_per_hour:.2f}" if item.usd_per_hour is not None else "-",
-        "USD/M tokens": f"{item.usd_per_million_tokens:.2f}" if item.usd_per_million_tokens is not None else "-",
+        "buy $": f"{item.price_usd_launch:,.0f}" if item.price_usd_launch else "-",
+        "rent $/h": f"{item.usd_per_hour:.2f}" if item.usd_per_hour is not None else "-",
+        "$/M tok": f"{item.usd_per_million_tokens:.2f}" if item.usd_per_million_tokens is not None else "-",
     }

@@ -8,11 +8,13 @@ from sizer.answer.measured import MeasuredRow, measured_rows
 from sizer.answer.records import Estimate
 from sizer.memory.placement import LONGEST_CONTEXT_TOKENS
 from sizer.memory.records import Placement
+from sizer.printable import one_line
 from sizer.report.layout import Lay, text_table
 from sizer.units import format_bandwidth, format_count, format_gib, format_rate, format_seconds, format_tokens
 
 LEAST_DEPTH = 2048
 MEASURED = "\u2713"
+MOST_NOTES = 5
 HEADERS = ("precision", "engine", "weights", "total", "fits", "max ctx", "decode tok/s", "TTFT")
 
 
@@ -123,10 +125,17 @@ def render(estimates: Sequence[Estimate], lay: Lay = text_table) -> str:
     if gains:
         lines += ["", *gains]
     lines += _beside(estimates)
-    notes = list(dict.fromkeys(note for item in estimates for note in item.assumptions))
-    if notes:
-        lines += ["", *(f"- {note}" for note in notes)]
+    lines += notes_lines(list(dict.fromkeys(note for item in estimates for note in item.assumptions)))
     return "\n".join(lines)
+
+
+def notes_lines(notes: Sequence[str]) -> list[str]:
+    """The notes below an answer: the first of them, those that decide come first, and how to see the rest."""
+    if not notes:
+        return []
+    shown = [f"- {one_line(note)}" for note in notes[:MOST_NOTES]]
+    more = len(notes) - MOST_NOTES
+    return ["", *shown, *([f"- {more} more: --explain shows them."] if more > 0 else [])]
 
 
 def _beside(estimates: Sequence[Estimate]) -> list[str]:

@@ -56,7 +56,7 @@ def test_json_has_the_documented_names(run: Run) -> None:
         assert memory["total_bytes"] == sum(memory[part] for part in parts)
     by_precision = {item["precision"]: item for item in document["estimates"]}
     assert by_precision["bf16"]["memory"]["weights_bytes"] == 16_060_522_496
-    assert {"fp32", "bf16", "fp16", "fp8", "int8", "nf4"} <= set(by_precision)
+    assert {"bf16", "fp16", "fp8", "int8", "nf4"} <= set(by_precision)
     assert by_precision["bf16"]["device"]["key"] == "a100-80gb-sxm"
 
 
@@ -257,3 +257,20 @@ def test_the_hub_s_time_can_be_set(run: Run) -> None:
     refused = run("estimate", LLAMA, "-d", "a100", "--timeout", "soon")
     assert refused.code == 2
     assert "soon" in refused.err
+
+
+def test_must_fit_exits_with_4(run: Run) -> None:
+    """The table is printed all the same, and the exit code says that nothing fits."""
+    refused = run("estimate", "meta-llama/Llama-3.1-70B", "-d", "rtx-3060", "--must-fit", "--offline")
+    assert refused.code == 4
+    assert "Llama-3.1-70B" in refused.out
+    assert run("estimate", LLAMA, "-d", "rtx-4090", "--must-fit", "--offline").code == 0
+
+
+def test_at_most_five_notes_stand_below_a_table(run: Run) -> None:
+    """The rest is counted, and --explain has all of them."""
+    args = ("estimate", "8x7B", "--bandwidth", "936GB/s", "--memory", "24GiB")
+    lines = run(*args).out.splitlines()
+    notes = [line for line in lines if line.startswith("- ")]
+    assert len(notes) <= 6
+    assert "--explain" in notes[-1]
