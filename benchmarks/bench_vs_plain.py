@@ -15,10 +15,10 @@ import time
 from statistics import median
 from typing import Any
 
-from sizer.bench.child import measure
-from sizer.bench.plan import DEFAULT_MODEL, Asked, spec_of
-from sizer.bench.predict import predict
-from sizer.bench.records import Spec
+from sizer.benchmark.child import measure
+from sizer.benchmark.plan import DEFAULT_MODEL, Asked, spec_of
+from sizer.benchmark.predict import predict
+from sizer.benchmark.records import Spec
 from sizer.model.read.resolve import resolve
 
 MAX_DIFFERENCE = 0.10
@@ -43,7 +43,7 @@ def compare(spec: Spec, rounds: int) -> tuple[list[float], list[float]]:
     """Seconds per decoded token, of the bench's runs and of the plain loop's, taken in turns."""
     import torch
 
-    from sizer.bench.transformers_backend import load, pick_device
+    from sizer.benchmark.transformers_backend import load, pick_device
 
     model = load(spec, pick_device("cpu"))
     prompt = torch.randint(0, model.config.get_text_config().vocab_size, (1, spec.prompt_tokens))

@@ -34,7 +34,7 @@ ROOMS = (
     {"serving"},
     {"answer"},
     {"advise", "calibrate"},
-    {"api", "bench", "chat", "report"},
+    {"api", "benchmark", "chat", "report"},
     {"cli", "web", "mcp"},
 )
 """Floors from the ground up: a room imports from its own floor and from those below."""

@@ -66,3 +66,12 @@ def test_public_names_are_all_there() -> None:
     """What `__all__` names can be had."""
     for name in sizer.__all__:
         assert getattr(sizer, name) is not None
+
+
+def test_no_module_takes_a_function_s_name() -> None:
+    """A public function stays one whatever is imported: no package or module at the top has its name."""
+    here = {path.stem for path in (ROOT / "sizer").iterdir()}
+    assert not here & set(sizer.__all__)
+    import sizer.benchmark.runner
+
+    assert callable(sizer.bench)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sizer.bench.public import Benchmark
+    from sizer.benchmark.public import Benchmark
     from sizer.device.machine import Machine
     from sizer.device.records import Target
 
@@ -23,13 +23,13 @@ def bench(
 ) -> Benchmark:
     """Load a model, generate, and set what was measured beside what was predicted, as `sizer bench` does.
 
-    `options` are the fields of `sizer.bench.plan.Asked`: precision, engine, device, prompt_tokens, output_tokens,
+    `options` are the fields of `sizer.benchmark.plan.Asked`: precision, engine, device, prompt_tokens, output_tokens,
     batch_size, repeats, random_weights, server_url ... Without a model a small catalogued one runs with random weights.
     Raises BenchmarkFailed, DoesNotFit (unless `force`), UsageError.
     """
-    from sizer.bench import runner
-    from sizer.bench.plan import Asked
-    from sizer.bench.public import benchmark
+    from sizer.benchmark import runner
+    from sizer.benchmark.plan import Asked
+    from sizer.benchmark.public import benchmark
 
     asked = Asked(model=model, **options)
     result = runner.bench(asked, timeout_s=timeout_s, force=force, progress=progress or (lambda _stage: None))

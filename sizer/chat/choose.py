@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sizer.bench.plan import Asked, spec_of
-from sizer.bench.predict import predict
-from sizer.bench.recipes_transformers import precisions
+from sizer.benchmark.plan import Asked, spec_of
+from sizer.benchmark.predict import predict
+from sizer.benchmark.recipes_transformers import precisions
 from sizer.errors import DoesNotFit
 
 if TYPE_CHECKING:
     from sizer.answer.records import Estimate
-    from sizer.bench.records import Spec
+    from sizer.benchmark.records import Spec
     from sizer.model.read.resolve import Resolved
 
 # Loaded from plain weights; the other precisions are those of repositories stored so.

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from sizer.bench.death import is_memory_talk
-from sizer.bench.records import Spec
+from sizer.benchmark.death import is_memory_talk
+from sizer.benchmark.records import Spec
 from sizer.chat.session import Answer, Message, Predicted
 from sizer.errors import ModelError, SizerError, UsageError
 
@@ -29,7 +29,7 @@ class ChatModel:
         from transformers import TextGenerationPipeline
         from transformers.utils import logging
 
-        from sizer.bench.transformers_backend import load, pick_device
+        from sizer.benchmark.transformers_backend import load, pick_device
 
         logging.set_verbosity_error()
         logging.disable_progress_bar()

@@ -13,7 +13,7 @@ from sizer.cli.common import TOKENS, Threshold, echo, output_options
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sizer.bench.runner import Result
+    from sizer.benchmark.runner import Result
 
 
 @click.command()
@@ -52,9 +52,9 @@ def command(precisions: tuple[str, ...], style: str, save_to: Path | None, **opt
     sizer bench ./model-Q4_K_M.gguf --threads 8 --save results.csv
     sizer bench --server http://localhost:8000/v1 --concurrency 8
     """
-    from sizer.bench.plan import Asked
-    from sizer.bench.runner import bench, save
-    from sizer.bench.save import check
+    from sizer.benchmark.plan import Asked
+    from sizer.benchmark.runner import bench, save
+    from sizer.benchmark.save import check
 
     if save_to is not None:
         check(save_to)
@@ -91,7 +91,7 @@ def _print(text: str) -> None:
 
 def render(results: list[Result], style: str) -> str:
     """The results in the style asked for."""
-    from sizer.bench.runner import row_of
+    from sizer.benchmark.runner import row_of
     from sizer.report.bench import document
     from sizer.report.outputs import write
 

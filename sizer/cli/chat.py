@@ -31,7 +31,7 @@ def command(model: str, flags: tuple[str, ...], system: str, **options: Any) -> 
     sizer chat Qwen/Qwen3-0.6B
     sizer chat ./my-model --precision nf4 --system "Answer in one sentence." max_new_tokens=128
     """
-    from sizer.bench.plan import Asked, is_gguf, spec_of
+    from sizer.benchmark.plan import Asked, is_gguf, spec_of
     from sizer.chat.choose import choose_precision, estimate_for
     from sizer.chat.flags import parse_flags
     from sizer.chat.session import Session

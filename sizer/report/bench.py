@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from sizer.answer.records import Estimate
-from sizer.bench.public import benchmark
-from sizer.bench.records import Measurement
-from sizer.bench.summary import residual
+from sizer.benchmark.public import benchmark
+from sizer.benchmark.records import Measurement
+from sizer.benchmark.summary import residual
 from sizer.report.layout import Lay, text_table
 from sizer.report.outputs import Document, Rows
 from sizer.units import format_gib, format_rate, format_seconds

@@ -20,8 +20,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from sizer.bench import runner
-from sizer.bench.records import Spec
+from sizer.benchmark import runner
+from sizer.benchmark.records import Spec
 from sizer.cli.probe import command
 from sizer.device import bandwidth_loops as kernels
 from sizer.device import measured, probe, probe_gpu

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from tinymodels import QWEN3, QWEN3_MOE, save_model, write_config
 
-from sizer.bench.child import measure
-from sizer.bench.records import Outcome, Spec
-from sizer.bench.transformers_backend import pick_device, run
+from sizer.benchmark.child import measure
+from sizer.benchmark.records import Outcome, Spec
+from sizer.benchmark.transformers_backend import pick_device, run
 from sizer.errors import BenchmarkFailed, ModelError, UsageError
 
 pytestmark = pytest.mark.oracle
@@ -86,7 +86,9 @@ def test_ranks_die_with_their_launcher():
 
     def progress(stage: str) -> None:
         if stage.startswith("measuring"):
-            (launcher,) = [child for child in psutil.Process().children() if "sizer.bench.worker" in child.cmdline()]
+            (launcher,) = [
+                child for child in psutil.Process().children() if "sizer.benchmark.worker" in child.cmdline()
+            ]
             ranks.extend(launcher.children(recursive=True))
             launcher.kill()
 
@@ -101,7 +103,7 @@ def test_gpu_peak_is_allocator_and_context(monkeypatch: pytest.MonkeyPatch):
     """On a GPU the peak is what torch allocated at most plus what its context took; others' memory is not ours."""
     import torch
 
-    from sizer.bench.torch_memory import memory_peaks
+    from sizer.benchmark.torch_memory import memory_peaks
 
     monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda index: [5_000, 0][index])
     monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda index: 6_000)
@@ -163,7 +165,7 @@ def test_memory_limit_is_one_clear_line(tmp_path: Path):
     limit_bytes = 2_500_000_000
     big = {**QWEN3, "hidden_size": 4096, "intermediate_size": 16384, "num_hidden_layers": 8}
     code = (
-        "import sys, json\nfrom sizer.bench.child import measure\nfrom sizer.bench.records import Spec\n"
+        "import sys, json\nfrom sizer.benchmark.child import measure\nfrom sizer.benchmark.records import Spec\n"
         "from sizer.errors import BenchmarkFailed\n"
         "spec = Spec('transformers', 'big', 'bf16', config=json.loads(sys.argv[1]), device='cpu', output_tokens=4)\n"
         "try:\n    measure(spec, 120)\nexcept BenchmarkFailed as error:\n    print(error); sys.exit(error.exit_code)"
@@ -188,7 +190,7 @@ def test_tensors_are_made_in_parts_alike():
     """A rank that asks for its rows gets its rows' shape and no more memory than that."""
     import torch
 
-    from sizer.bench.random_weights import TILE_ELEMENTS, MadeTensor
+    from sizer.benchmark.random_weights import TILE_ELEMENTS, MadeTensor
 
     made = MadeTensor("q.weight", (4096, 1024), torch.bfloat16)
     assert made[0:2048].shape == (2048, 1024)

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from sizer.bench.llama_cpp_backend import arguments, parse, run
-from sizer.bench.observe import physical_cores
-from sizer.bench.records import Outcome, Spec
+from sizer.benchmark.llama_cpp_backend import arguments, parse, run
+from sizer.benchmark.observe import physical_cores
+from sizer.benchmark.records import Outcome, Spec
 from sizer.errors import BenchmarkFailed
 
 # The fields of one test in the JSON of llama-bench (build 5000 and later), as its `-o json` prints them.

@@ -17,10 +17,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
-from sizer.bench.death import describe_death, oom_kills
-from sizer.bench.processes import end_tree
-from sizer.bench.records import SPEC_FILE, Outcome, Spec
-from sizer.bench.scratch import scratch_folder
+from sizer.benchmark.death import describe_death, oom_kills
+from sizer.benchmark.processes import end_tree
+from sizer.benchmark.records import SPEC_FILE, Outcome, Spec
+from sizer.benchmark.scratch import scratch_folder
 from sizer.errors import BenchmarkFailed, DoesNotFit, ModelError, SizerError, UsageError
 
 STDERR_LINES_KEPT = 40
@@ -186,7 +186,7 @@ def _start(spec: Spec) -> subprocess.Popen[bytes]:
     if spec.device == "cpu":
         environment["CUDA_VISIBLE_DEVICES"] = ""
     return subprocess.Popen(  # noqa: S603 - our own module, in our own interpreter
-        [sys.executable, "-m", "sizer.bench.worker", str(written)],
+        [sys.executable, "-m", "sizer.benchmark.worker", str(written)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

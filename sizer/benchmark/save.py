@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sizer.answer.records import Estimate
-from sizer.bench.records import Measurement
+from sizer.benchmark.records import Measurement
 from sizer.device.naming import name_of
 from sizer.errors import BenchmarkFailed, InvalidInputFile
 from sizer.units import GIB

@@ -14,7 +14,7 @@ from benchserver import fake_server
 from clirun import Run
 from tinymodels import QWEN3, write_config
 
-from sizer.bench import save
+from sizer.benchmark import save
 from sizer.calibrate.measurements import read_measurements
 from sizer.errors import BenchmarkFailed
 

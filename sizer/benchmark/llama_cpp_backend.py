@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sizer.bench.death import describe_death, oom_kills
-from sizer.bench.observe import judge_machine, physical_cores, process_peak_bytes, resource_peak_bytes, snapshot
-from sizer.bench.records import Outcome, Run, Spec
+from sizer.benchmark.death import describe_death, oom_kills
+from sizer.benchmark.observe import judge_machine, physical_cores, process_peak_bytes, resource_peak_bytes, snapshot
+from sizer.benchmark.records import Outcome, Run, Spec
 from sizer.errors import BenchmarkFailed
 
 PROGRAM = "llama-bench"

@@ -8,11 +8,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sizer.bench.child import Progress, measure
-from sizer.bench.plan import DEFAULT_MODEL, Asked, refuse_what_cannot_fit, spec_of
-from sizer.bench.predict import predict
-from sizer.bench.records import Measurement, Spec
-from sizer.bench.summary import measurement
+from sizer.benchmark.child import Progress, measure
+from sizer.benchmark.plan import DEFAULT_MODEL, Asked, refuse_what_cannot_fit, spec_of
+from sizer.benchmark.predict import predict
+from sizer.benchmark.records import Measurement, Spec
+from sizer.benchmark.summary import measurement
 from sizer.errors import BenchmarkFailed, InvalidInputFile, ModelError
 from sizer.version import package_version
 
@@ -67,7 +67,7 @@ def save(path: Path, result: Result) -> None:
 
     BenchmarkFailed leaves the file as it was; the row is then kept in a file of its own, and stands in the message.
     """
-    from sizer.bench.save import append, keep
+    from sizer.benchmark.save import append, keep
 
     new_row = row_of(result)
     try:
@@ -105,7 +105,7 @@ def learn(result: Result) -> bool:
 
 def row_of(result: Result) -> dict[str, str]:
     """The result as a row of the measurements format."""
-    from sizer.bench.save import row
+    from sizer.benchmark.save import row
 
     return row(result.measured, result.predicted, package_version())
 

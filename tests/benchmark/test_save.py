@@ -15,9 +15,9 @@ import pytest
 from benchserver import fake_server
 from clirun import Run as Command
 
-from sizer.bench.records import Caution, Measurement, Run
-from sizer.bench.runner import Result, row_of, save
-from sizer.bench.save import COLUMNS, append, check, row
+from sizer.benchmark.records import Caution, Measurement, Run
+from sizer.benchmark.runner import Result, row_of, save
+from sizer.benchmark.save import COLUMNS, append, check, row
 from sizer.errors import BenchmarkFailed, InvalidInputFile
 from sizer.tables import data_path
 
@@ -133,7 +133,7 @@ def test_full_disk_leaves_the_file_as_it_was(tmp_path: Path, monkeypatch: pytest
 LIMITED = """
 import json, resource, signal, sys
 from pathlib import Path
-from sizer.bench.save import append
+from sizer.benchmark.save import append
 from sizer.errors import BenchmarkFailed
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (700, 700))
@@ -235,6 +235,6 @@ def test_row_that_cannot_be_appended_is_kept(tmp_path: Path, monkeypatch: pytest
     assert str(kept) in caught.value.hint
     assert _rows(kept) == [row_of(result)]
     assert path.read_text(encoding="utf-8") == "another,file\n"
-    monkeypatch.setattr("sizer.bench.save.keep", lambda *_: None)
+    monkeypatch.setattr("sizer.benchmark.save.keep", lambda *_: None)
     with pytest.raises(InvalidInputFile, match="The row: sizer-bench-abc"):
         save(path, result)

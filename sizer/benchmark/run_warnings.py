@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from enum import Enum
 
-from sizer.bench.records import Caution, Run
+from sizer.benchmark.records import Caution, Run
 
 MAX_SPREAD = 0.10
 SHORTEST_RUN_S = 1.0

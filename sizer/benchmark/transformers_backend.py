@@ -6,13 +6,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from sizer.bench.launch import over_ranks
-from sizer.bench.observe import judge_machine, process_peak_bytes, snapshot
-from sizer.bench.observe_gpu import held_down_ns, judge_gpus
-from sizer.bench.recipes_transformers import DTYPES, Recipe, is_bitsandbytes, recipe
-from sizer.bench.records import Caution, Outcome, Run, Spec
-from sizer.bench.run_warnings import Warn
-from sizer.bench.torch_memory import (
+from sizer.benchmark.launch import over_ranks
+from sizer.benchmark.observe import judge_machine, process_peak_bytes, snapshot
+from sizer.benchmark.observe_gpu import held_down_ns, judge_gpus
+from sizer.benchmark.recipes_transformers import DTYPES, Recipe, is_bitsandbytes, recipe
+from sizer.benchmark.records import Caution, Outcome, Run, Spec
+from sizer.benchmark.run_warnings import Warn
+from sizer.benchmark.torch_memory import (
     gpus_in_use,
     gpus_of,
     memory_peaks,
@@ -113,7 +113,7 @@ def load(spec: Spec, device: Any) -> Any:
     how = recipe(spec.precision, config)
     options = load_options(spec, how, device)
     if spec.config is not None:
-        from sizer.bench.random_weights import build
+        from sizer.benchmark.random_weights import build
 
         fields = {name: value for name, value in spec.config.items() if name != "quantization_config"}
         if how.stored:

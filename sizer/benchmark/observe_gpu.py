@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sizer.bench.records import Caution
-from sizer.bench.run_warnings import Warn
+from sizer.benchmark.records import Caution
+from sizer.benchmark.run_warnings import Warn
 
 MAX_HELD_DOWN_SHARE = 0.02
 """Share of the time that the driver may hold the clocks down before a figure is no longer the card's own."""

@@ -6,9 +6,9 @@ import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from sizer.bench.launch import over_ranks
-from sizer.bench.observe import process_peak_bytes
-from sizer.bench.observe_gpu import used_bytes
+from sizer.benchmark.launch import over_ranks
+from sizer.benchmark.observe import process_peak_bytes
+from sizer.benchmark.observe_gpu import used_bytes
 from sizer.units import MIB
 
 # glibc's malloc.h and mallopt(3): parameters, and where the threshold that grows with freed blocks ends (64 bits).

@@ -14,14 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tinymodels import QWEN3, write_config
 
-from sizer.bench.death import describe_death
-from sizer.bench.observe import Snapshot, judge_machine, process_peak_bytes
-from sizer.bench.observe_gpu import held_down_ns, judge_gpus, used_bytes
-from sizer.bench.plan import Asked, spec_of
-from sizer.bench.recipes_transformers import precisions, recipe
-from sizer.bench.records import Outcome, Run, Spec
-from sizer.bench.run_warnings import Warn, judge_runs
-from sizer.bench.summary import measurement
+from sizer.benchmark.death import describe_death
+from sizer.benchmark.observe import Snapshot, judge_machine, process_peak_bytes
+from sizer.benchmark.observe_gpu import held_down_ns, judge_gpus, used_bytes
+from sizer.benchmark.plan import Asked, spec_of
+from sizer.benchmark.recipes_transformers import precisions, recipe
+from sizer.benchmark.records import Outcome, Run, Spec
+from sizer.benchmark.run_warnings import Warn, judge_runs
+from sizer.benchmark.summary import measurement
 from sizer.errors import BenchmarkFailed, UsageError
 from sizer.model.read.resolve import Resolved, resolve
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sizer.bench.records import Spec
+from sizer.benchmark.records import Spec
 from sizer.errors import BenchmarkFailed, DoesNotFit, UsageError, did_you_mean
 from sizer.units import format_gib
 

@@ -11,9 +11,9 @@ from secrets import token_hex
 from statistics import median
 from typing import Any
 
-from sizer.bench.records import Caution, Outcome, Run, Spec
-from sizer.bench.run_warnings import Warn
-from sizer.bench.sse import Server, ServerGone, Token
+from sizer.benchmark.records import Caution, Outcome, Run, Spec
+from sizer.benchmark.run_warnings import Warn
+from sizer.benchmark.sse import Server, ServerGone, Token
 from sizer.errors import BenchmarkFailed
 
 # What /v1/models says in `owned_by` -> the engine's name in the measurements.

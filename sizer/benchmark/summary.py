@@ -7,8 +7,8 @@ from statistics import median
 from typing import Any
 
 from sizer.answer.records import Estimate
-from sizer.bench.records import Measurement, Outcome, Spec
-from sizer.bench.run_warnings import judge_runs, spread
+from sizer.benchmark.records import Measurement, Outcome, Spec
+from sizer.benchmark.run_warnings import judge_runs, spread
 from sizer.errors import BenchmarkFailed
 
 

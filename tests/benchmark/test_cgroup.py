@@ -21,8 +21,8 @@ import os, sys
 from pathlib import Path
 group, model = Path(sys.argv[1]), sys.argv[2]
 (group / "cgroup.procs").write_text(str(os.getpid()))
-from sizer.bench.child import measure
-from sizer.bench.records import Spec
+from sizer.benchmark.child import measure
+from sizer.benchmark.records import Spec
 from sizer.device.detect import detect
 from sizer.errors import BenchmarkFailed
 print(detect().memory_bytes)

@@ -11,8 +11,8 @@ import pytest
 from clirun import Run as Command
 
 from sizer.answer.estimate import Question, estimate
-from sizer.bench.records import Measurement, Run
-from sizer.bench.save import append, row
+from sizer.benchmark.records import Measurement, Run
+from sizer.benchmark.save import append, row
 from sizer.device import measured
 from sizer.device.detect import detect, this_target
 from sizer.model.read.resolve import resolve

@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from sizer.bench.records import SPEC_FILE, Spec
+from sizer.benchmark.records import SPEC_FILE, Spec
 
 
 def launch(spec: Spec) -> int:
@@ -23,7 +23,7 @@ def launch(spec: Spec) -> int:
         os.environ["OMP_NUM_THREADS"] = str(max(1, threads // spec.device_count))
     arguments = ["--standalone", "--nproc-per-node", str(spec.device_count), "--log-dir", spec.scratch]
     try:
-        torchrun([*arguments, "-m", "sizer.bench.worker", str(Path(spec.scratch) / SPEC_FILE)])
+        torchrun([*arguments, "-m", "sizer.benchmark.worker", str(Path(spec.scratch) / SPEC_FILE)])
     except ChildFailedError as error:
         rank, failure = error.get_first_failure()
         sys.stderr.write(f"rank {rank} ended with status {failure.exitcode}\n")

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 import pytest
 from benchserver import fake_server
 
-from sizer.bench.child import measure
-from sizer.bench.records import Spec
-from sizer.bench.scratch import PREFIX, scratch_folder
+from sizer.benchmark.child import measure
+from sizer.benchmark.records import Spec
+from sizer.benchmark.scratch import PREFIX, scratch_folder
 from sizer.errors import BenchmarkFailed
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def _is_worker(process: psutil.Process) -> bool:
     import psutil
 
     try:
-        return "sizer.bench.worker" in process.cmdline()
+        return "sizer.benchmark.worker" in process.cmdline()
     except psutil.NoSuchProcess:
         return False
 
@@ -135,7 +135,7 @@ def test_child_dies_with_a_killed_parent(tmp_path: Path):
         _until(lambda: not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE)
     assert list(tmp_path.glob(f"{PREFIX}*"))
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
-    sweep = "from sizer.bench.scratch import scratch_folder\nwith scratch_folder(): pass"
+    sweep = "from sizer.benchmark.scratch import scratch_folder\nwith scratch_folder(): pass"
     subprocess.run([sys.executable, "-c", sweep], env=environment, check=True)
     assert not list(tmp_path.iterdir())
 

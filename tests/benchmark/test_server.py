@@ -7,11 +7,11 @@ import time
 import pytest
 from benchserver import fake_server
 
-from sizer.bench import sse
-from sizer.bench.records import Outcome, Run, Spec
-from sizer.bench.server_backend import run
-from sizer.bench.sse import Server
-from sizer.bench.summary import measurement
+from sizer.benchmark import sse
+from sizer.benchmark.records import Outcome, Run, Spec
+from sizer.benchmark.server_backend import run
+from sizer.benchmark.sse import Server
+from sizer.benchmark.summary import measurement
 from sizer.errors import BenchmarkFailed, UsageError
 
 

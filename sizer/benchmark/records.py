@@ -69,7 +69,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Caution:
-    """A warning of the closed list (`sizer.bench.run_warnings`): what was seen, and what to do about it."""
+    """A warning of the closed list (`sizer.benchmark.run_warnings`): what was seen, and what to do about it."""
 
     code: str
     message: str

@@ -8,8 +8,8 @@ from typing import Any
 
 from sizer.answer.public import Answer, answer
 from sizer.answer.records import Estimate
-from sizer.bench.records import SCHEMA_VERSION, Measurement
-from sizer.bench.summary import residual
+from sizer.benchmark.records import SCHEMA_VERSION, Measurement
+from sizer.benchmark.summary import residual
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The child process: `python -m sizer.bench.worker FILE` runs one backend and writes event lines to stdout."""
+"""The child process: `python -m sizer.benchmark.worker FILE` runs one backend and writes event lines to stdout."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from sizer.bench.death import disk_full, is_disk_talk, is_memory_talk, out_of_memory
-from sizer.bench.parent_watch import hold
-from sizer.bench.records import Outcome, Spec
+from sizer.benchmark.death import disk_full, is_disk_talk, is_memory_talk, out_of_memory
+from sizer.benchmark.parent_watch import hold
+from sizer.benchmark.records import Outcome, Spec
 from sizer.errors import BenchmarkFailed, DoesNotFit, ModelError, SizerError, UsageError
 
 # Backend -> the module that has its `run(spec, stage) -> Outcome`.
 BACKENDS = {
-    "transformers": "sizer.bench.transformers_backend",
-    "llama.cpp": "sizer.bench.llama_cpp_backend",
-    "server": "sizer.bench.server_backend",
+    "transformers": "sizer.benchmark.transformers_backend",
+    "llama.cpp": "sizer.benchmark.llama_cpp_backend",
+    "server": "sizer.benchmark.server_backend",
 }
 
 EXTRA = frozenset({"torch", "transformers", "accelerate", "bitsandbytes", "numpy"})
@@ -58,7 +58,7 @@ def main() -> NoReturn:
     hold()
     spec = Spec.from_json(Path(sys.argv[1]).read_text(encoding="utf-8"))
     if spec.parallelism and spec.device_count > 1 and "RANK" not in os.environ:
-        from sizer.bench.launch import launch
+        from sizer.benchmark.launch import launch
 
         sys.exit(launch(spec))
     events = Events()

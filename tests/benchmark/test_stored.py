@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sizer.bench.worker import name_error
+from sizer.benchmark.worker import name_error
 
 TOY = {
     "model_type": "llama", "architectures": ["LlamaForCausalLM"], "hidden_size": 256, "intermediate_size": 512,
@@ -41,9 +41,9 @@ def test_random_weights_have_the_stored_layout(precision: str, own: dict[str, An
     pytest.importorskip("compressed_tensors")
     import torch
 
-    from sizer.bench.records import Spec
-    from sizer.bench.torch_memory import resident_weight_bytes
-    from sizer.bench.transformers_backend import load
+    from sizer.benchmark.records import Spec
+    from sizer.benchmark.torch_memory import resident_weight_bytes
+    from sizer.benchmark.transformers_backend import load
     from sizer.model.architecture import Basis
     from sizer.model.families import build
     from sizer.precision.store import store

@@ -9,8 +9,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from sizer.bench.records import Caution
-from sizer.bench.run_warnings import MAX_FOREIGN_CPU_SHARE, Warn
+from sizer.benchmark.records import Caution
+from sizer.benchmark.run_warnings import MAX_FOREIGN_CPU_SHARE, Warn
 
 PAGE_BYTES = 4096
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sizer.bench.plan import Asked
-from sizer.bench.records import Spec
+from sizer.benchmark.plan import Asked
+from sizer.benchmark.records import Spec
 
 if TYPE_CHECKING:
     from sizer.answer.records import Estimate

@@ -6,7 +6,7 @@ import os
 import sys
 import threading
 
-from sizer.bench.processes import KILL, end_own_group
+from sizer.benchmark.processes import KILL, end_own_group
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
