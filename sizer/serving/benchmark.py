@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sizer.serving.simulate import Simulated
+from sizer.serving.simulated import Simulated
 
 BURST_SHARE = 0.1
 REQUESTS_PER_USER, LEAST_REQUESTS, MOST_REQUESTS = 3, 48, 6000

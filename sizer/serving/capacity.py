@@ -12,7 +12,8 @@ from sizer.serving.corrections import REQUEST, REQUEST_S, Corrections, load_grou
 from sizer.serving.deployment import Deployment
 from sizer.serving.load import MOST_USERS, Load
 from sizer.serving.records import Limits, Percentiles, ServedRow
-from sizer.serving.simulate import MOST_REQUESTS, Simulated, Simulation, percentile
+from sizer.serving.simulate import MOST_REQUESTS, Simulation
+from sizer.serving.simulated import Simulated, percentile
 from sizer.serving.steps import StepLaw, step_law
 from sizer.speed.law import constants
 

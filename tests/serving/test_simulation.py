@@ -11,7 +11,8 @@ import pytest
 from sizer.errors import UsageError
 from sizer.serving.load import Load
 from sizer.serving.rules import Scheduler
-from sizer.serving.simulate import Simulated, Simulation, percentile
+from sizer.serving.simulate import Simulation
+from sizer.serving.simulated import Simulated, percentile
 from sizer.serving.steps import BATCHES, DEPTHS, PROMPTS, Curve, StepLaw
 
 STEP_S, TOKEN_S = 0.010, 1e-5
