@@ -267,3 +267,17 @@ def test_many_users_are_served(page: Any) -> None:
     assert page.locator(".plain tbody tr").count() == len(told["serving"]) > 1
     shown = page.locator(".plain tbody tr").first.locator("data").first.get_attribute("value")
     assert float(shown) == told["serving"][0]["ttft_s"]["p90"]
+
+
+def test_measured_rows_stand_beside_the_prediction(page: Any) -> None:
+    """Rows measured on this very model, precision, device and engine have a tick; the rows are those of the JSON."""
+    visit(page, "?model=meta-llama/Llama-3.1-8B-Instruct&device=rtx-4090")
+    query = [["model", "meta-llama/Llama-3.1-8B-Instruct"], ["device", "rtx-4090"]]
+    told = page.evaluate("async (query) => (await import('./api.js')).ask('recommend', query)", query)
+    rows = told["estimate"]["decode"]["measured"][:3]
+    shown = page.locator(".measured li")
+    assert shown.count() == len(rows) > 0
+    for index, row in enumerate(rows):
+        exact = set(row["same"]) >= {"model", "precision", "device", "engine"}
+        assert shown.nth(index).inner_text().startswith("✓") == exact
+        assert float(shown.nth(index).locator("data").get_attribute("value") or 0) == row["tokens_per_s"]

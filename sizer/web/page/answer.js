@@ -22,7 +22,8 @@ export const verdictOf = (estimate) => (estimate.memory.fits ? "yes" : estimate.
 
 export const rangeText = (speed) => t("range", { low: rate(speed.low_tokens_per_s), high: rate(speed.high_tokens_per_s) });
 
-export const measuredOf = (estimate) => estimate.decode?.measured ?? [];
+const measuredOf = (estimate) => estimate.decode?.measured ?? [];
+const isSame = (row) => ["model", "precision", "device", "engine"].every((name) => row.same.includes(name));
 
 const modelLine = (model) => [model.id, t("parameters", { count: count(model.total_params) }),
   model.active_params !== model.total_params && t("active", { count: count(model.active_params) }),
@@ -65,11 +66,13 @@ function eachDevice(memory) {
   return h("details", { class: "each" }, h("summary", null, t("each_device")), h("ul", null, ...memory.devices.map(row)));
 }
 
+// The nearest measured rows: a tick for those of this very model, precision, device and engine.
 function measured(estimate) {
   const rows = measuredOf(estimate);
-  return rows.length ? h("div", { class: "measured" }, h("h3", null, "✓ ", t("measured_title")), h("ul", null, ...rows.slice(0, 3).map((row) =>
-    h("li", null, figure(row.tokens_per_s, `${rate(row.tokens_per_s)} ${t("tokens_s")}`), ` ${[row.device, row.engine_version, row.date].filter(Boolean).join(", ")} `,
-      /^https:\/\//.test(row.source ?? "") ? h("a", { href: row.source, rel: "noreferrer noopener", target: "_blank" }, new URL(row.source).hostname) : h("span", { class: "soft" }, row.source ?? ""))))) : null;
+  const line = (row) => h("li", null, isSame(row) ? "✓ " : "", figure(row.tokens_per_s, `${rate(row.tokens_per_s)} ${t("tokens_s")}`),
+    ` ${[!row.same.includes("model") && row.model, row.precision && named(row.precision), row.device, [row.engine, row.engine_version].filter(Boolean).join(" "), row.date].filter(Boolean).join(" · ")} `,
+    /^https:\/\//.test(row.source ?? "") ? h("a", { href: row.source, rel: "noreferrer noopener", target: "_blank" }, new URL(row.source).hostname) : h("span", { class: "soft" }, row.source ?? ""));
+  return rows.length ? h("div", { class: "measured" }, h("h3", null, t("measured_title")), h("ul", null, ...rows.slice(0, 3).map(line))) : null;
 }
 
 // The command for the recommended engine, and for the others as they are asked for.
@@ -107,7 +110,7 @@ function precisions(estimates, selected, recommended, tell) {
   const names = ["precision", "quality", "memory", "fits", "speed", "context", ...(engines.size > 1 ? ["engine"] : [])];
   const row = (item) => h("tr", { class: [item === selected && "selected", verdictOf(item)].filter(Boolean).join(" ") },
     h("th", { scope: "row" }, h("button", { type: "button", class: "pick", "aria-pressed": String(item === selected), onclick: () => tell({ precision: item.precision === recommended ? "" : item.precision }, true) }, named(item.precision)),
-      item.precision === recommended ? h("span", { class: "badge" }, t("recommended")) : null, measuredOf(item).length ? h("span", { class: "tick-mark", title: t("measured") }, "✓") : null),
+      item.precision === recommended ? h("span", { class: "badge" }, t("recommended")) : null, measuredOf(item).some(isSame) ? h("span", { class: "tick-mark", role: "img", "aria-label": t("measured"), title: t("measured") }, "✓") : null),
     h("td", { class: "words", "data-name": t("col_quality") }, qualityOf(item)),
     h("td", { class: "number mem", "data-name": t("col_memory") }, figure(item.memory.total_bytes, gib(item.memory.total_bytes)), memoryBar(item.memory, { legend: false, scale })),
     h("td", { class: "fits", "data-name": t("col_fits") }, fitsText(item)),
