@@ -2,7 +2,7 @@
 
 `data/models.csv` lists the models, `data/model_aliases.csv` other published names of exactly the same shape,
 `data/ollama_tags.csv` what the Ollama library calls them, and `data/configs/` holds one config.json a model, read only
-when that model is asked for.
+when that model is asked for. What `sizer models update` read from the hub stands above them (`refreshed`).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import Any
 
 from sizer.errors import nearest as nearest_names
+from sizer.model.read import refreshed
 from sizer.tables import read_json, read_rows
 
 
@@ -106,6 +107,18 @@ def _meant(name: str, tagged: _Named | None, named: _Named | None) -> _Named | N
 
 def load(entry: CatalogueEntry) -> Mapping[str, Any]:
     """The model's config.json, as published (fields that say nothing about the model's size are left out)."""
+    newer = refreshed.load(entry.model_id)
+    return newer.config if newer else as_shipped(entry)
+
+
+def shipped(model_id: str) -> CatalogueEntry | None:
+    """The model of an id among those that came with sizer."""
+    row = next((row for row in _shipped().values() if row["id"].lower() == model_id.lower()), None)
+    return _entry(row) if row else None
+
+
+def as_shipped(entry: CatalogueEntry) -> Mapping[str, Any]:
+    """The config.json that came with sizer."""
     config: Mapping[str, Any] = read_json(f"configs/{entry.config_file}")
     return config
 
@@ -188,9 +201,33 @@ def _entry(row: Mapping[str, str], alias: str | None = None, copy: bool = False)
 
 
 @lru_cache(maxsize=1)
+def _shipped() -> dict[str, _Row]:
+    """The rows of `data/models.csv` by id."""
+    return {row["id"]: row for row in read_rows("models.csv")}
+
+
 def _models() -> tuple[dict[str, _Row], dict[str, _Row]]:
-    """The rows of `data/models.csv` by id, and by the key of their id."""
-    rows: dict[str, _Row] = {row["id"]: row for row in read_rows("models.csv")}
+    """All models by id, and by the key of their id: those of `data/models.csv` and those read from the hub."""
+    return _with_refreshed(refreshed.names())
+
+
+@lru_cache(maxsize=1)
+def _with_refreshed(names: frozenset[str]) -> tuple[dict[str, _Row], dict[str, _Row]]:
+    rows = dict(_shipped())
+    columns = next(iter(rows.values())).keys()
+    for name in sorted(names):
+        newer = refreshed.load(name)
+        if newer is None:
+            continue
+        told = dict.fromkeys(columns, "") if name not in rows else dict(rows[name])
+        config = newer.config
+        told |= {"id": name, "config_source": newer.source, "model_type": str(config.get("model_type", ""))}
+        told["unknown"] = " ".join(field for field in told["unknown"].split() if field not in config)
+        if name not in rows:
+            told["architecture"] = " ".join(str(of) for of in config.get("architectures") or ())
+            told["reference_params"] = str(newer.total_params or "")
+            told["params_source"] = newer.source
+        rows[name] = told
     return rows, {_key(model_id): row for model_id, row in rows.items()}
 
 
@@ -199,13 +236,17 @@ def _aliases() -> tuple[tuple[str, str], ...]:
     return tuple((row["alias"], row["model"]) for row in read_rows("model_aliases.csv"))
 
 
-@lru_cache(maxsize=1)
 def _by_alias() -> tuple[dict[str, _Named], dict[str, _Named], dict[str, _Named]]:
+    return _aliases_with(refreshed.names())
+
+
+@lru_cache(maxsize=1)
+def _aliases_with(names: frozenset[str]) -> tuple[dict[str, _Named], dict[str, _Named], dict[str, _Named]]:
     """Aliases by key; all names by the key of their last part (a model's own name before an alias of another); tags.
 
     The tags of the Ollama library (`qwen3`, `gemma3:4b`) name a model alone: in an organisation they tell no size.
     """
-    rows = _models()[0]
+    rows = _with_refreshed(names)[0]
     whole: dict[str, _Named] = {}
     by_name: dict[str, _Named] = {}
     published: dict[str, _Named] = {model_id: (row, None) for model_id, row in rows.items()}

@@ -1,0 +1,107 @@
+"""What `sizer models update` read from the hub: configs newer than the catalogue's, and models that it has not.
+
+One JSON document a model in the user's data folder. What is kept was built by its family and met to the parameters that
+the hub publishes; a damaged document is left aside, so that the catalogue's own answers.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Refreshed:
+    """A model's config as the hub published it at `commit`, read on the day `read_on`."""
+
+    model_id: str
+    commit: str
+    read_on: str
+    total_params: int | None
+    config: Mapping[str, Any]
+
+    @property
+    def source(self) -> str:
+        """Where the config comes from."""
+        return f"https://huggingface.co/{self.model_id} at {self.commit[:12]}, read {self.read_on}"
+
+
+def folder() -> Path:
+    """Where refreshed configs are kept: the user's data folder of this system."""
+    system: str = sys.platform
+    if system == "linux":  # what platformdirs would say, without the milliseconds of its import
+        base = os.environ.get("XDG_DATA_HOME", "").strip() or "~/.local/share"
+        return Path(base).expanduser() / "sizer" / "catalogue"
+    from platformdirs import user_data_path
+
+    return user_data_path("sizer", appauthor=False) / "catalogue"
+
+
+def load(model_id: str) -> Refreshed | None:
+    """The refreshed config of a model; None where there is none, or none that can be read."""
+    if model_id not in names():
+        return None
+    try:
+        document = json.loads(_path(model_id).read_bytes())
+        if document["schema_version"] != SCHEMA_VERSION or document["id"] != model_id:
+            return None
+        config, total = document["config"], document["total_params"]
+        if not isinstance(config, dict) or not (total is None or isinstance(total, int)):
+            return None
+        return Refreshed(model_id, str(document["commit"]), str(document["read_on"]), total, config)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
+@lru_cache(maxsize=1)
+def names() -> frozenset[str]:
+    """The models that were refreshed."""
+    try:
+        return frozenset(file.stem.replace("--", "/", 1) for file in folder().iterdir() if file.suffix == ".json")
+    except OSError:
+        return frozenset()
+
+
+def all_of_them() -> Iterator[Refreshed]:
+    """Every refreshed model that can be read, by name."""
+    for name in sorted(names()):
+        found = load(name)
+        if found is not None:
+            yield found
+
+
+def save(found: Refreshed) -> None:
+    """Keep a refreshed config, whole or not at all. Raises OSError."""
+    path = _path(found.model_id)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    document = {
+        "schema_version": SCHEMA_VERSION,
+        "id": found.model_id,
+        "commit": found.commit,
+        "read_on": found.read_on,
+        "total_params": found.total_params,
+        "config": found.config,
+    }
+    written = path.with_name(f"{path.name}.part")
+    written.write_text(json.dumps(document), encoding="utf-8")
+    written.replace(path)
+    names.cache_clear()
+
+
+def forget(model_id: str) -> None:
+    """Drop a refreshed config: the catalogue says the same."""
+    if model_id in names():
+        _path(model_id).unlink(missing_ok=True)
+        names.cache_clear()
+
+
+def _path(model_id: str) -> Path:
+    return folder() / f"{model_id.replace('/', '--')}.json"
