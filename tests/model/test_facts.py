@@ -6,6 +6,7 @@ import pytest
 
 from sizer.model.read import catalogue
 from sizer.model.read.facts import KINDS, facts
+from sizer.model.read.resolve import resolve
 from sizer.tables import read_rows
 
 
@@ -65,3 +66,11 @@ def test_a_general_model_that_sees_is_marked_apart() -> None:
     assert found is not None
     assert found.images
     assert not facts("Qwen/Qwen3-8B").images  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    "name", ["GSAI-ML/LLaDA-8B-Instruct", "Dream-org/Dream-v0-Instruct-7B", "inclusionAI/LLaDA2.0-mini"]
+)
+def test_diffusion_models_are_told_as_such(name: str) -> None:
+    """Their speed is not that of one token after the other, and the answer says so."""
+    assert any("diffusion" in note for note in resolve(name, offline=True).architecture.notes)

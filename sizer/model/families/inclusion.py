@@ -9,7 +9,7 @@ from sizer.model.blocks.linear_attention import kimi_delta
 from sizer.model.config import Config
 from sizer.model.shapes.decoder import PRE_NORMS, causal_lm, joined
 from sizer.model.shapes.experts import FirstDense, Moe
-from sizer.model.shapes.family import Family
+from sizer.model.shapes.family import Family, denoising
 from sizer.model.shapes.hybrid import kimi_deltas
 from sizer.model.shapes.latent import latent_attention
 from sizer.model.shapes.rules import Mlp, heads
@@ -56,6 +56,6 @@ FAMILIES: dict[str, Family] = {
     "bailing_hybrid": bailing_hybrid,
     "bailing_moe": bailing,
     "bailing_moe_v2": bailing,
-    "llada2_moe": bailing,
+    "llada2_moe": denoising(bailing),
     "sarvam_moe": bailing,
 }

@@ -14,7 +14,7 @@ from sizer.model.config import Config
 from sizer.model.shapes.connectors import one_matrix
 from sizer.model.shapes.decoder import BARE, PRE_NORMS, QWEN2, SANDWICH_NORMS, Decoder, causal_lm
 from sizer.model.shapes.experts import FINE_GRAINED, FirstDense, Moe, each_expert, sparse_step
-from sizer.model.shapes.family import Family, looping
+from sizer.model.shapes.family import Family, denoising, looping
 from sizer.model.shapes.rules import (
     PLAIN,
     QK_HEADS,
@@ -220,12 +220,12 @@ FAMILIES: dict[str, Family] = {
     "aquila": BARE,
     "telechat3": Decoder(),
     "solar": Decoder(Attention(windows=one_window), Mlp()),
-    "Dream": QWEN2,
-    "sdar": Decoder(Attention(qk_norm="head"), UNBIASED),
+    "Dream": denoising(QWEN2),
+    "sdar": denoising(Decoder(Attention(qk_norm="head"), UNBIASED)),
     "nanbeige": looping(Decoder(), "num_loops", 1),
     "kormo": Decoder(),
     "k2_horizon": BARE,
     "ouro": looping(replace(BARE, norms=SANDWICH_NORMS, plus=_exit_gate), "total_ut_steps", 4),
-    "llada": BARE,
+    "llada": denoising(BARE),
     "arctic": arctic,
 }

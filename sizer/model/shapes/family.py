@@ -28,6 +28,17 @@ def looping(family: Family, field: str, passes: int) -> Family:
     return lambda config: family(config).looped(config.size(field, default=passes, maximum=64))
 
 
+DENOISES = (
+    "a diffusion model: a pass denoises a block of tokens, as many passes as its sampler is told; the speed here "
+    "is that of one token a pass"
+)
+
+
+def denoising(family: Family) -> Family:
+    """`family` of a model that fills masked tokens in instead of writing one after the other."""
+    return lambda config: family(config).with_notes(DENOISES)
+
+
 def with_names(family: Family, aliases: Mapping[str, str], **defaults: Any) -> Family:
     """`family` for files that call its fields by other names, or leave them to other defaults."""
     return lambda config: family(named(config, aliases, **defaults))
