@@ -8,7 +8,7 @@ import errno
 import io
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -120,7 +120,12 @@ def check(path: Path) -> None:
 
 
 def append(path: Path, new_row: Mapping[str, str]) -> None:
-    """Add one row. The file is as before or has the whole row, also when the disk is full or two write at once.
+    """Add one row, as `append_all` does."""
+    append_all(path, [new_row])
+
+
+def append_all(path: Path, new_rows: Sequence[Mapping[str, str]]) -> None:
+    """Add rows. The file is as before or has them whole, also when the disk is full or two write at once.
 
     Raises InvalidInputFile for a file that is not such a table, BenchmarkFailed where it cannot be written.
     """
@@ -128,7 +133,7 @@ def append(path: Path, new_row: Mapping[str, str]) -> None:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with _locked(target):
-            _replace(target, _with_row(target, new_row))
+            _replace(target, _with_rows(target, new_rows))
     except OSError as error:
         raise _cannot(path, error, "the file is as it was") from error
 
@@ -149,14 +154,14 @@ def keep(path: Path, new_row: Mapping[str, str]) -> Path | None:
 def _target(path: Path) -> Path:
     target = path.expanduser().resolve()
     if target.exists() and not target.is_file():
-        raise BenchmarkFailed(f"{str(path)!r} is no file that rows can be saved to.", "Choose another --save FILE.")
+        raise BenchmarkFailed(f"{str(path)!r} is no file that rows can be saved to.", "Choose another file.")
     return target
 
 
 def _cannot(path: Path, error: OSError, otherwise: str) -> BenchmarkFailed:
     return BenchmarkFailed(
         f"The row could not be saved to {str(path)!r} ({error.strerror or error}); {otherwise}.",
-        "Free space or choose another --save FILE.",
+        "Free space or choose another file.",
     )
 
 
@@ -188,19 +193,19 @@ def _read(target: Path) -> _Table:
         )
         raise InvalidInputFile(
             f"{str(target)!r} has other columns than a results file.{semicolons}",
-            "Give a new --save FILE, or one with the columns of data/measurements.csv.",
+            "Give a new file, or one with the columns of data/measurements.csv.",
         )
     return _Table(text, header, mark, "\r\n" if "\r\n" in text else "\n")
 
 
-def _with_row(target: Path, new_row: Mapping[str, str]) -> str:
-    """The file's text with the row added, in the order of the file's own columns, with its own mark and line ends."""
+def _with_rows(target: Path, new_rows: Sequence[Mapping[str, str]]) -> str:
+    """The file's text with the rows added, in the order of the file's own columns, with its own mark and line ends."""
     table = _read(target)
     out = io.StringIO()
     writer = csv.DictWriter(out, table.header, restval="", lineterminator=table.line_end)
     if not table.text:
         writer.writeheader()
-    writer.writerow(new_row)
+    writer.writerows(new_rows)
     separator = "" if not table.text or table.text.endswith(("\n", "\r")) else table.line_end
     return table.mark + table.text + separator + out.getvalue()
 

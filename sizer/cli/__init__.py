@@ -30,11 +30,15 @@ COMMANDS = {
     "sweep": "Estimates for every row of a CSV or JSON Lines file.",
     "validate": "The same, compared with the measured columns.",
     "calibrate": "Fit the engine constants from measurements.",
+    "import": "Others' benchmark files as measured rows.",
     "installed": "The models found on this machine: what each takes, how fast it runs.",
     "devices": "The devices, instances and classes that sizer knows.",
     "models": "The models that sizer knows offline.",
     "precisions": "The precisions: bits per weight, engines, quality.",
 }
+
+MODULES = {"import": "importing"}
+"""Commands whose module has another name: Python keeps `import` to itself."""
 
 EXIT_INTERRUPTED = 130
 
@@ -52,7 +56,7 @@ class CommandTable(click.Group):
             return None
         from importlib import import_module
 
-        command: click.Command = import_module(f"sizer.cli.{cmd_name}").command
+        command: click.Command = import_module(f"sizer.cli.{MODULES.get(cmd_name, cmd_name)}").command
         if not any("--offline" in option.opts for option in command.params):
             command.params.append(
                 click.Option(["--offline"], is_flag=True, expose_value=False, help="Nothing here touches the network.")

@@ -1,0 +1,1 @@
+"""Reads the files of other benchmark tools as measured rows."""
