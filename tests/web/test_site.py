@@ -74,7 +74,7 @@ print(json.dumps({name: json.loads(answer(name, json.dumps(query))) for name, qu
 PAIR = [["model", "Qwen/Qwen3-8B"], ["device", "rtx-4090"]]
 QUESTIONS = {
     "estimate": PAIR,
-    "recommend": PAIR,
+    "recommend": [["model", "meta-llama/Llama-3.1-8B-Instruct"], ["device", "rtx-4090"]],
     "curves": [*PAIR, ["precision", "q4_k_m"]],
     "explain": [*PAIR, ["precision", "q4_k_m"]],
     "capacity": PAIR,
