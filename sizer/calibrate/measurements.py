@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from sizer.errors import InvalidInputFile
+from sizer.calibrate.row_files import RowFile, open_rows
+from sizer.printable import shown
 
 EXCLUDING_FLAGS = frozenset(
     {
@@ -28,7 +27,8 @@ EXCLUDING_FLAGS = frozenset(
 )
 """Rows with one of these measure something else than a single request that the device alone serves."""
 
-MAX_FILE_BYTES = 2**30
+LEAST, MOST = 1e-9, 1e15
+"""Numbers outside are no count, size or speed of anything, and ratios of them no numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,25 +68,34 @@ class Measurement:
     row: Mapping[str, Any]
 
 
-class _Numbers:
-    """Reads the numbers of one row; remembers the first cell that is none."""
+class _Cells:
+    """Reads the cells of one row; remembers the first that is not what its column holds."""
 
     def __init__(self, row: Mapping[str, Any]) -> None:
         self.row = row
         self.bad = ""
 
+    def text(self, column: str) -> str:
+        """The text of a cell; half a character (a lone surrogate) is none."""
+        text = _text(self.row, column)
+        if not text.isascii() and any("\ud800" <= sign <= "\udfff" for sign in text):
+            self.bad = self.bad or f"{column} is {shown(text)}, no text"
+        return text
+
     def number(self, column: str) -> float | None:
         """The number of a cell; None where it is empty, or is no finite positive number (then `bad` says so)."""
         cell = self.row.get(column)
-        if cell is None or str(cell).strip() == "":
+        if cell is None or cell == "" or str(cell).strip() == "":
             return None
         try:
-            value = float(cell)
-        except (TypeError, ValueError):
+            value = float("nan") if isinstance(cell, bool) else float(cell)
+        except (TypeError, ValueError, OverflowError):
             value = float("nan")
-        if isfinite(value) and value >= 0:
+        if value == 0 or LEAST <= value <= MOST:
             return value
-        self.bad = self.bad or f"{column} is {str(cell)[:40]!r}, no number"
+        small, large = 0 < value < LEAST, value > MOST and isfinite(value)
+        why = "too small" if small else "too large" if large else "no number"
+        self.bad = self.bad or f"{column} is {str(cell)[:40]!r}, {why}"
         return None
 
     def whole(self, column: str) -> int | None:
@@ -107,79 +116,47 @@ class _Numbers:
 
 def read_measurements(path: Path) -> list[Measurement]:
     """The rows of a CSV or JSON Lines file. InvalidInputFile where it cannot be read as rows."""
-    if not path.is_file():
-        raise InvalidInputFile(f"{str(path)!r} is no file.", "Give a CSV file with a header, or JSON Lines.")
-    if path.stat().st_size > MAX_FILE_BYTES:
-        raise InvalidInputFile(f"{str(path)!r} is larger than 1 GiB.", "Split it.")
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InvalidInputFile(f"{str(path)!r} is not UTF-8 text.", "Save it as UTF-8 CSV or JSON Lines.") from error
-    rows = _json_lines(text, path) if text.lstrip()[:1] in {"{", "["} else _csv_rows(text, path)
-    return [measurement(row, number) for number, row in enumerate(rows, 1)]
+    return list(stream_measurements(open_rows(path)))
 
 
-def _csv_rows(text: str, path: Path) -> list[dict[str, Any]]:
-    try:
-        reader = csv.DictReader(text.splitlines(), strict=True)
-        rows = [{key: value for key, value in row.items() if key is not None} for row in reader]
-    except csv.Error as error:
-        raise InvalidInputFile(f"{str(path)!r} is no CSV: {error}.", "Give a header and quoted cells.") from error
-    missing = {"model", "device"} - set(reader.fieldnames or ())
-    if missing:
-        raise InvalidInputFile(
-            f"{str(path)!r} has no column {min(missing)!r}.", "The columns are those of data/measurements.csv."
-        )
-    return rows
-
-
-def _json_lines(text: str, path: Path) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = []
-    try:
-        values = (
-            json.loads(text) if text.lstrip()[:1] == "[" else [json.loads(s) for s in text.splitlines() if s.strip()]
-        )
-    except (ValueError, RecursionError) as error:
-        raise InvalidInputFile(f"{str(path)!r} is no JSON Lines: {error}.", "Write one object a line.") from error
-    for value in values:
-        if not isinstance(value, dict):
-            raise InvalidInputFile(f"{str(path)!r} holds {str(value)[:40]!r}.", "Write one JSON object a line.")
-        rows.append(value)
-    return rows
+def stream_measurements(file: RowFile) -> Iterator[Measurement]:
+    """The rows of a checked file, one at a time."""
+    for number, row in enumerate(file.rows(), 1):
+        yield measurement(row, number)
 
 
 def measurement(row: Mapping[str, Any], number: int = 0) -> Measurement:
     """One row as a record; nothing is looked up yet."""
-    numbers = _Numbers(row)
-    flags = frozenset(flag.strip() for flag in _text(row, "flags").split("|") if flag.strip())
-    name = _text(row, "id") or f"row-{number}"
+    cells = _Cells(row)
+    flags = frozenset(flag.strip() for flag in cells.text("flags").split("|") if flag.strip())
+    name = cells.text("id") or f"row-{number}"
     return Measurement(
         id=name,
         source=_source(name, row),
-        engine=_text(row, "engine"),
-        engine_version=_text(row, "engine_version"),
-        backend=_text(row, "backend"),
-        model=_text(row, "checkpoint") or _text(row, "model"),
-        precision=_text(row, "precision"),
-        precision_as_printed=_text(row, "precision_as_printed"),
-        device=_text(row, "device"),
-        device_count=numbers.at_least_one("device_count"),
-        parallelism=_text(row, "parallelism"),
-        threads=numbers.whole("threads") or None,
-        batch=numbers.at_least_one("batch"),
-        tokens_a_step=numbers.at_least_one("tokens_a_step"),
-        prompt_tokens=numbers.whole("prompt_tokens"),
-        context_tokens=numbers.whole("context_tokens"),
-        output_tokens=numbers.whole("output_tokens"),
-        metric=_text(row, "metric") or "decode",
-        prefill_tokens_per_s=numbers.number("prefill_tokens_per_s"),
-        decode_tokens_per_s=numbers.number("decode_tokens_per_s"),
-        memory_gib=numbers.number("memory_gib"),
-        total_params_b=numbers.number("total_params_b"),
-        active_params_b=numbers.number("active_params_b"),
-        model_file_gib=numbers.number("model_file_gib"),
+        engine=cells.text("engine"),
+        engine_version=cells.text("engine_version"),
+        backend=cells.text("backend"),
+        model=cells.text("checkpoint") or cells.text("model"),
+        precision=cells.text("precision"),
+        precision_as_printed=cells.text("precision_as_printed"),
+        device=cells.text("device"),
+        device_count=cells.at_least_one("device_count"),
+        parallelism=cells.text("parallelism"),
+        threads=cells.whole("threads") or None,
+        batch=cells.at_least_one("batch"),
+        tokens_a_step=cells.at_least_one("tokens_a_step"),
+        prompt_tokens=cells.whole("prompt_tokens"),
+        context_tokens=cells.whole("context_tokens"),
+        output_tokens=cells.whole("output_tokens"),
+        metric=cells.text("metric") or "decode",
+        prefill_tokens_per_s=cells.number("prefill_tokens_per_s"),
+        decode_tokens_per_s=cells.number("decode_tokens_per_s"),
+        memory_gib=cells.number("memory_gib"),
+        total_params_b=cells.number("total_params_b"),
+        active_params_b=cells.number("active_params_b"),
+        model_file_gib=cells.number("model_file_gib"),
         flags=flags,
-        bad=numbers.bad,
+        bad=cells.bad,
         row=row,
     )
 

@@ -6,13 +6,14 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 
 from sizer.answer.estimate import parallelism_of
 from sizer.calibrate.measurements import EXCLUDING_FLAGS, Measurement
 from sizer.calibrate.plausible import impossible_decode, impossible_prompt
 from sizer.calibrate.rows import Resolved, resolve_measurement
 from sizer.device.kinds import device_family, memory_class
-from sizer.device.records import Target
+from sizer.device.records import Device, Target
 from sizer.engine.memory_rules import engine_memory
 from sizer.engine.options import EngineOptions
 from sizer.errors import SizerError
@@ -71,11 +72,18 @@ class Observation:
 
 def with_default_host(target: Target) -> Target:
     """The target with a host to spill to where none is named: a server's beside HBM, else a desktop's."""
-    from sizer.device.catalogue import find
-
     if target.device.kind != "gpu" or target.host is not None:
         return target
-    return replace(target, host=find("server-cpu" if memory_class(target.device) == "hbm" else "consumer-cpu").device)
+    return replace(
+        target, host=_class_of_host("server-cpu" if memory_class(target.device) == "hbm" else "consumer-cpu")
+    )
+
+
+@cache
+def _class_of_host(name: str) -> Device:
+    from sizer.device.catalogue import find
+
+    return find(name).device
 
 
 def placed(resolved: Resolved) -> tuple[SpeedCase, SpeedCase]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Hashable, Iterable, Iterator
+from dataclasses import dataclass, fields, replace
 from math import sqrt
+from operator import attrgetter
 
 from sizer.answer.estimate import parallelism_of
 from sizer.calibrate.measurements import EXCLUDING_FLAGS, Measurement
@@ -25,6 +26,9 @@ from sizer.workload import Split
 
 SCORED_FLAGS = frozenset({"aggregate", "verification"})
 """Flagged rows that are predicted as they are: so many sequences, or so many tokens of one, a step."""
+
+MOST_REMEMBERED = 4096
+"""Cases whose predictions are kept at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,21 +73,69 @@ class PredictedRow:
 def predict_rows(rows: Iterable[Measurement], *, with_flagged: bool = False) -> Iterator[PredictedRow]:
     """Each row predicted, in order.
 
-    Rows with an excluding flag, and those that no physics allows, are skipped unless `with_flagged`.
+    Rows with an excluding flag, and those that no physics allows, are skipped unless `with_flagged`. A case that was
+    among the latest is not worked out again.
     """
+    latest = _Latest()
     for row in rows:
         excluding = sorted(row.flags & EXCLUDING_FLAGS - SCORED_FLAGS)
         if excluding and not with_flagged:
             yield PredictedRow(row, None, (), f"flagged {', '.join(excluding)}")
             continue
-        try:
-            resolved = resolve_measurement(row)
-            odd = "" if with_flagged else _odd(resolved)
-            yield PredictedRow(row, resolved, () if odd else _predictions(resolved), odd)
-        except SizerError as error:
-            yield PredictedRow(row, None, (), error.message)
-        except (ValueError, ArithmeticError) as error:
-            yield PredictedRow(row, None, (), f"its figures contradict each other: {error}")
+        found = latest.predicted(row)
+        odd = "" if with_flagged or found.resolved is None else _odd(found.resolved)
+        yield replace(found, predictions=(), reason=odd) if odd else found
+
+
+class _Latest:
+    """The latest cases with what was predicted: tables repeat a few pairs of model and device."""
+
+    def __init__(self) -> None:
+        self._found: dict[Hashable, PredictedRow] = {}
+
+    def predicted(self, row: Measurement) -> PredictedRow:
+        """The row with its predictions, or with the reason why it has none."""
+        case = _case(row)
+        found = self._found.get(case)
+        if found is None:
+            if len(self._found) >= MOST_REMEMBERED:
+                del self._found[next(iter(self._found))]
+            found = self._found[case] = _predicted(row)
+            return found
+        resolved = None if found.resolved is None else replace(found.resolved, measurement=row)
+        measured = _measured(row)
+        seen = tuple(
+            Prediction(row.id, one.quantity, measured[one.quantity], one.predicted, one.low, one.high)
+            for one in found.predictions
+        )
+        return PredictedRow(row, resolved, seen, found.reason)
+
+
+_ASKED = attrgetter(*(
+    one.name
+    for one in fields(Measurement)
+    if one.name not in {"id", "source", "row", "prefill_tokens_per_s", "decode_tokens_per_s", "memory_gib"}
+))  # fmt: skip
+
+
+def _case(row: Measurement) -> Hashable:
+    """What a prediction depends on: all of a row but its name, where it comes from and what was measured."""
+    return (*_ASKED(row), str(row.row.get("engine_flags") or ""), str(row.row.get("source_date") or ""))
+
+
+def _measured(row: Measurement) -> dict[str, float | None]:
+    memory = row.memory_gib * GIB if row.memory_gib else None
+    return {"decode": row.decode_tokens_per_s, "prefill": row.prefill_tokens_per_s, "memory": memory}
+
+
+def _predicted(row: Measurement) -> PredictedRow:
+    try:
+        resolved = resolve_measurement(row)
+        return PredictedRow(row, resolved, _predictions(resolved))
+    except SizerError as error:
+        return PredictedRow(row, None, (), error.message)
+    except (ValueError, ArithmeticError) as error:
+        return PredictedRow(row, None, (), f"its figures contradict each other: {error}")
 
 
 def _odd(resolved: Resolved) -> str:
@@ -128,8 +180,7 @@ def _predictions(resolved: Resolved) -> tuple[Prediction, ...]:
         )
     memory_bytes = _memory_bytes(resolved)
     if memory_bytes is not None:
-        measured = row.memory_gib * GIB if row.memory_gib else None
-        found.append(Prediction(row.id, "memory", measured, memory_bytes, None, None))
+        found.append(Prediction(row.id, "memory", _measured(row)["memory"], memory_bytes, None, None))
     return tuple(found)
 
 

@@ -8,22 +8,28 @@ from sizer.calibrate.predictions import PredictedRow
 from sizer.units import GIB
 
 SPEEDS = ("decode", "prefill")
+RESOLVED_COLUMNS = tuple(f"resolved_{name}" for name in ("model", "device", "engine", "precision"))
+SPEED_COLUMNS = {
+    name: tuple(f"predicted_{name}_{bound}tokens_per_s" for bound in ("", "low_", "high_")) for name in SPEEDS
+}
+PREDICTED_COLUMNS = (
+    *RESOLVED_COLUMNS,
+    *(column for columns in SPEED_COLUMNS.values() for column in columns),
+    "predicted_memory_gib",
+    "reason",
+)
+"""What a swept row gains, in order."""
 
 
 def wide_row(row: PredictedRow) -> dict[str, Any]:
     """Every cell of the row as it stands, the resolved names, and the predictions; empty where there is none."""
-    found: dict[str, Any] = dict(row.measurement.row)
-    resolved = row.resolved
-    found["resolved_model"] = resolved.architecture.model_id if resolved else None
-    found["resolved_device"] = resolved.target.device.key if resolved else None
-    found["resolved_engine"] = resolved.engine if resolved else None
-    found["resolved_precision"] = resolved.precision if resolved else None
-    by_quantity = {one.quantity: one for one in row.predictions}
-    for name in SPEEDS:
+    seen, by_quantity = row.resolved, {one.quantity: one for one in row.predictions}
+    names = (seen.architecture.model_id, seen.target.device.key, seen.engine, seen.precision) if seen else (None,) * 4
+    found: dict[str, Any] = {**row.measurement.row, **dict(zip(RESOLVED_COLUMNS, names, strict=True))}
+    for name, columns in SPEED_COLUMNS.items():
         one = by_quantity.get(name)
-        found[f"predicted_{name}_tokens_per_s"] = one.predicted if one else None
-        found[f"predicted_{name}_low_tokens_per_s"] = one.low if one else None
-        found[f"predicted_{name}_high_tokens_per_s"] = one.high if one else None
+        bounds = (one.predicted, one.low, one.high) if one else (None,) * 3
+        found.update(zip(columns, bounds, strict=True))
     memory = by_quantity.get("memory")
     found["predicted_memory_gib"] = memory.predicted / GIB if memory else None
     found["reason"] = row.reason

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
-from typing import NoReturn
+from collections.abc import Iterator
+from typing import Any, NoReturn
 
 import click
 
-from sizer.cli.console import print_what_can_be_printed
+from sizer.cli.console import leave_stdout, print_what_can_be_printed
 from sizer.errors import SizerError, did_you_mean
 from sizer.printable import one_line
 from sizer.version import package_version
@@ -43,6 +45,16 @@ MODULES = {"import": "importing"}
 EXIT_INTERRUPTED = 130
 
 
+@contextlib.contextmanager
+def _reader_may_leave() -> Iterator[None]:
+    """A reader of stdout that has left (`| head`) is no fault: click would end with 1."""
+    try:
+        yield
+    except BrokenPipeError:
+        leave_stdout()
+        raise click.exceptions.Exit(0) from None
+
+
 class CommandTable(click.Group):
     """A click group that imports a command's module only when that command runs."""
 
@@ -71,6 +83,16 @@ class CommandTable(click.Group):
             hint = did_you_mean(args[0], COMMANDS) or "'sizer --help' lists the commands."
             raise click.UsageError(f"No such command {args[0]!r}. {hint}", ctx)
         return super().resolve_command(ctx, args)
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """As click's; --help and --version write their text here."""
+        with _reader_may_leave():
+            return super().make_context(*args, **kwargs)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """As click's: here the command runs."""
+        with _reader_may_leave():
+            return super().invoke(ctx)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The table of contents, without importing any command."""
@@ -108,7 +130,8 @@ def main(args: list[str] | None = None) -> NoReturn:
     asked = sys.argv[1:] if args is None else args
     try:
         result = cli.main(args=asked or ["--help"], prog_name="sizer", standalone_mode=False)
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
         sys.exit(result if isinstance(result, int) else 0)
     except SizerError as error:
         _fail(f"{error.message} {error.hint}".strip(), error.exit_code, error)
@@ -120,10 +143,10 @@ def main(args: list[str] | None = None) -> NoReturn:
     except (click.Abort, KeyboardInterrupt) as error:
         _fail("interrupted.", EXIT_INTERRUPTED, error)
     except BrokenPipeError:
-        # The reader (`| head`) has left: point stdout at nothing, so that the exit does not complain about it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        leave_stdout()
         sys.exit(0)
     except OSError as error:
+        leave_stdout()
         _fail(f"{error.strerror or error}{f': {error.filename!r}' if error.filename else ''}.", 2, error)
     except Exception as error:
         # A fault of sizer's own: still one line, and how to see where.
@@ -134,5 +157,6 @@ def _fail(message: str, code: int, error: BaseException) -> NoReturn:
     """One clear line on stderr, the traceback only on request, the documented exit code."""
     if os.environ.get("SIZER_DEBUG"):
         raise error
-    click.echo(f"sizer: {one_line(message)}", err=True)
+    with contextlib.suppress(OSError):
+        click.echo(f"sizer: {one_line(message)}", err=True)
     sys.exit(code)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from sizer.cli.common import output_options, show
+from sizer.cli.common import echo, output_options
 from sizer.cli.validate import progress
 
 
@@ -16,20 +16,20 @@ from sizer.cli.validate import progress
 def command(file: Path, style: str) -> None:
     """Predict every row of FILE (CSV or JSON Lines). Its own columns pass through, CSV and JSON give all of them.
 
-    A row that cannot be predicted says why in the column `reason`.
+    A row that cannot be predicted says why in the column `reason`. Rows are written as they come.
 
     \b
     sizer sweep rows.csv --format csv > predicted.csv
     """
-    from sizer.calibrate.measurements import read_measurements
+    from sizer.calibrate.measurements import stream_measurements
     from sizer.calibrate.predictions import predict_rows
-    from sizer.calibrate.sweep import narrow_row, wide_row
+    from sizer.calibrate.row_files import open_rows
+    from sizer.calibrate.sweep import PREDICTED_COLUMNS, narrow_row, wide_row
+    from sizer.report.outputs import Stream, write_stream
 
-    rows = read_measurements(file)
-    predicted = list(progress(predict_rows(rows, with_flagged=True), len(rows), "sweeping"))
-    from sizer.report.layout import cells_of
-    from sizer.report.outputs import Document
-
-    if predicted:
-        wide = [wide_row(row) for row in predicted]
-        show(Document(lambda: wide, lambda: wide, lambda lay: cells_of(list(map(narrow_row, predicted)), lay)), style)
+    rows = open_rows(file)
+    found = predict_rows(stream_measurements(rows), with_flagged=True)
+    predicted = progress(found, rows.count, "sweeping", streamed=True)
+    columns = tuple(dict.fromkeys((*rows.columns, *PREDICTED_COLUMNS)))
+    for piece in write_stream(Stream(columns, ((wide_row(row), narrow_row(row)) for row in predicted)), style):
+        echo(piece)

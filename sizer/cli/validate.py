@@ -57,11 +57,11 @@ def command(file: Path, as_json: bool, plot: Path | None) -> None:
         echo(render(result))
 
 
-def progress(items: Iterable[Item], count: int, label: str) -> Iterator[Item]:
-    """The items, with a bar on stderr where that is a terminal."""
+def progress(items: Iterable[Item], count: int, label: str, *, streamed: bool = False) -> Iterator[Item]:
+    """The items, with a bar on stderr where that is a terminal, and what is printed meanwhile goes elsewhere."""
     import sys
 
-    if not sys.stderr.isatty():
+    if not sys.stderr.isatty() or (streamed and sys.stdout.isatty()):
         yield from items
         return
     with click.progressbar(items, length=count, label=label, file=sys.stderr) as bar:

@@ -40,14 +40,18 @@ def markdown_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str
 
 def csv_table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Rows as CSV under the union of their columns, in the order in which they first appear."""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    return "\n".join([csv_line(columns), *(csv_line([row.get(column) for column in columns]) for row in rows)])
+
+
+def csv_line(cells: Sequence[Any]) -> str:
+    """One line of CSV, without its end."""
     import csv
     import io
 
     out = io.StringIO()
-    writer = csv.DictWriter(out, list(dict.fromkeys(key for row in rows for key in row)), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({key: csv_cell(value) for key, value in row.items()} for row in rows)
-    return out.getvalue().rstrip("\n")
+    csv.writer(out, lineterminator="").writerow([csv_cell(cell) for cell in cells])
+    return out.getvalue()
 
 
 def csv_cell(value: Any) -> Any:

@@ -5,11 +5,15 @@ To add a format, add its row to `FORMATS`: every command has it then.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import Any, TypeVar
 
-from sizer.report.layout import Lay, cells_of, csv_table, markdown_table, text_table
+from sizer.report.layout import Lay, cells_of, csv_line, csv_table, markdown_table, text_table
+
+PAGE_ROWS = 200
+"""Rows that a table of a stream is laid out for at once."""
 
 Rows = Sequence[Mapping[str, Any]]
 Row = TypeVar("Row", bound=Mapping[str, Any])
@@ -54,3 +58,60 @@ FORMATS: Mapping[str, Callable[[Document], str]] = {
 def write(document: Document, style: str) -> str:
     """The document in a format of the registry."""
     return FORMATS[style](document)
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """Rows that are written as they come: so many do not fit in memory.
+
+    `rows` are pairs of a row of raw figures and the same row for people; `columns` are those of the former.
+    """
+
+    columns: Sequence[str]
+    rows: Iterable[tuple[Mapping[str, Any], Mapping[str, Any]]]
+
+
+def write_stream(stream: Stream, style: str) -> Iterator[str]:
+    """The rows in a format of the registry, piece by piece: joined by newlines, the pieces are what `write` gives.
+
+    Text tables and Markdown are laid out anew for every 200 rows. A format without a piecewise form gathers all.
+    """
+    if style in STREAMED:
+        yield from STREAMED[style](stream)
+        return
+    pairs = list(stream.rows)
+    raw, shown = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+    yield write(Document(lambda: raw, lambda: raw, lambda lay: cells_of(shown, lay)), style)
+
+
+def _json_pieces(stream: Stream) -> Iterator[str]:
+    from sizer.plain_json import dumps
+
+    before = None
+    for raw, _ in stream.rows:
+        yield "[" if before is None else f"{before},"
+        before = "  " + dumps(raw).replace("\n", "\n  ")
+    yield "[]" if before is None else f"{before}\n]"
+
+
+def _csv_pieces(stream: Stream) -> Iterator[str]:
+    yield csv_line(stream.columns)
+    for raw, _ in stream.rows:
+        yield csv_line([raw.get(column) for column in stream.columns])
+
+
+def _pages(lay: Lay) -> Callable[[Stream], Iterator[str]]:
+    def pages(stream: Stream) -> Iterator[str]:
+        rows = iter(stream.rows)
+        for first in rows:
+            yield cells_of([shown for _, shown in chain([first], islice(rows, PAGE_ROWS - 1))], lay)
+
+    return pages
+
+
+STREAMED: Mapping[str, Callable[[Stream], Iterator[str]]] = {
+    "table": _pages(text_table),
+    "json": _json_pieces,
+    "csv": _csv_pieces,
+    "markdown": _pages(markdown_table),
+}

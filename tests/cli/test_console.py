@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -28,3 +31,55 @@ def test_signs_are_printed_as_plainly_as_needed(encoding: str, monkeypatch: pyte
     sys.stdout.write(TEXT)
     sys.stdout.flush()
     assert raw.getvalue().decode(encoding) == PRINTED[encoding]
+
+
+ESTIMATE = ("estimate", "Qwen/Qwen3-8B", "-d", "a100", "-p", "bf16", "--offline")
+DOORS = [ESTIMATE, ("--help",), ("--version",), ("estimate", "--help"), ("precisions", "--format", "csv")]
+
+
+def _ended(arguments: tuple[str, ...], redirected: str, **environment: str) -> tuple[int, str]:
+    """Exit code and stderr of the command line under a shell's redirection."""
+    command = ["sh", "-c", f'"$0" -m sizer "$@" {redirected}', sys.executable, *arguments]
+    found = subprocess.run(
+        command, check=False, capture_output=True, text=True, env={**os.environ, **environment}, timeout=60
+    )
+    return found.returncode, found.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+@pytest.mark.parametrize("arguments", DOORS, ids=" ".join)
+def test_a_full_disk_is_one_line(arguments: tuple[str, ...]) -> None:
+    """Output that the disk does not take ends with 2 and the reason, also for help; no traceback, no second message."""
+    assert _ended(arguments, "> /dev/full") == (2, "sizer: No space left on device.\n")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no sh")
+@pytest.mark.parametrize("arguments", DOORS, ids=" ".join)
+def test_closed_output_ends_quietly(arguments: tuple[str, ...]) -> None:
+    """Without a stdout or a reader there is nobody to write to, and nothing to complain of."""
+    assert _ended(arguments, ">&-") == (0, "")
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    with os.fdopen(write_end, "wb") as pipe:
+        found = subprocess.run(
+            [sys.executable, "-m", "sizer", *arguments], check=False, stdout=pipe, stderr=subprocess.PIPE
+        )
+    assert (found.returncode, found.stderr) == (0, b"")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no sh")
+@pytest.mark.parametrize("redirected", ["2>&-", "2>/dev/full"])
+def test_an_error_that_cannot_be_told_keeps_its_code(redirected: str) -> None:
+    """A usage error is 2 and a missing model 3, whether or not stderr takes the line."""
+    if "full" in redirected and not Path("/dev/full").exists():
+        pytest.skip("no /dev/full")
+    assert _ended(("estimate", "8B", "-d", "nosuch"), redirected)[0] == 2
+    assert _ended(("estimate", "./nosuch.gguf", "-d", "a100"), redirected)[0] == 3
+
+
+def test_a_chinese_path_on_a_latin_1_console(tmp_path: Path) -> None:
+    """The error is one line with its code, what the console lacks a question mark."""
+    missing = str(tmp_path / "\u6a21\u578b.gguf")
+    code, told = _ended(("estimate", missing, "-d", "a100"), "", PYTHONIOENCODING="latin-1")
+    assert (code, told.count("\n")) == (3, 1)
+    assert "??.gguf" in told
