@@ -39,7 +39,11 @@ def serving_markdown(found: LoadCalibration) -> str:
 
 def _parts(found: LoadCalibration, lay: Lay) -> Iterator[str]:
     count = len(found.alone)
-    yield f"{count:,} points; errors are |predicted/measured - 1| of points that the fit never saw."
+    yield (
+        f"{count:,} points; errors are |predicted/measured - 1| of points that the fit never saw. The spreads of its "
+        "priors were chosen by these folds, and some rules of the servers were told from these times: expect a little "
+        "more of fresh points."
+    )
     rows = [{"left out": TITLES[scheme], **_errors(held)} for scheme, held in found.held.items()]
     yield cells_of([*rows, {"left out": "nothing fitted: the law of speed alone", **_errors(found.alone)}], lay)
     for name, key in BY.items():

@@ -30,7 +30,7 @@ PYODIDE_VERSION = "314.0.7"
 PYODIDE_URL = f"https://cdn.jsdelivr.net/npm/pyodide@{PYODIDE_VERSION}/"
 PYODIDE_FILES = ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm", "python_stdlib.zip", "pyodide-lock.json")
 LIBRARIES = ("click", "tabulate")
-LEFT_OUT = ("sizer/bench/", "sizer/chat/", "sizer/calibrate/")
+LEFT_OUT = ("sizer/benchmark/", "sizer/chat/", "sizer/calibrate/")
 """What no answer needs: measuring, chatting and fitting. All data stays: answers name measured rows."""
 HUB = "https://huggingface.co https://*.huggingface.co https://*.hf.co"
 ZIP_DATE = (1980, 1, 1, 0, 0, 0)
