@@ -37,10 +37,20 @@ if TYPE_CHECKING:
 @click.option("--force", is_flag=True, help="Run also what the estimate says cannot fit.")
 @click.option("--timeout", "timeout_s", type=Threshold(min=1), default=3600, show_default=True, help="Seconds.")
 @click.option("--save", "save_to", type=click.Path(dir_okay=False, path_type=Path), help="Append a row to this CSV.")
+@click.option(
+    "--compare",
+    "compared",
+    nargs=2,
+    type=click.Path(path_type=Path),
+    metavar="A B",
+    help="Measure nothing: set two saved files (--save, or --json's output) side by side.",
+)
 @click.option("--trust-remote-code", is_flag=True, help="Run code from the model's repository. Read it first.")
 @click.option("--offline", is_flag=True, help="Never touch the network.")
 @output_options
-def command(precisions: tuple[str, ...], style: str, save_to: Path | None, **options: Any) -> None:
+def command(
+    precisions: tuple[str, ...], style: str, save_to: Path | None, compared: tuple[Path, Path] | None, **options: Any
+) -> None:
     """Load MODEL, generate, and print what was measured beside what was predicted.
 
     MODEL is a hub id, a directory or a .gguf file. Without it, a small catalogued model runs with random weights: no
@@ -51,7 +61,11 @@ def command(precisions: tuple[str, ...], style: str, save_to: Path | None, **opt
     sizer bench Qwen/Qwen3-8B --precision nf4 --random-weights
     sizer bench ./model-Q4_K_M.gguf --threads 8 --save results.csv
     sizer bench --server http://localhost:8000/v1 --concurrency 8
+    sizer bench --compare before.json after.json
     """
+    if compared:
+        _compare(*compared, style)
+        return
     from sizer.benchmark.plan import Asked
     from sizer.benchmark.runner import bench, save
     from sizer.benchmark.save import check
@@ -71,6 +85,14 @@ def command(precisions: tuple[str, ...], style: str, save_to: Path | None, **opt
         # What was measured before a failure is not lost with it.
         if results:
             _print(render(results, style))
+
+
+def _compare(a: Path, b: Path, style: str) -> None:
+    from sizer.benchmark.compare import compare, read_saved
+    from sizer.report.comparison import document
+    from sizer.report.outputs import write
+
+    echo(write(document(compare(read_saved(a), read_saved(b))), style))
 
 
 def _print(text: str) -> None:
