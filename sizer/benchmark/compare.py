@@ -155,7 +155,8 @@ def _line(cell: Mapping[str, str], quantity: str, a: Sequence[Saved], b: Sequenc
     if p is None:
         notes.insert(0, "a single run has no spread: save several, or compare --json files")
     return Line(
-        _name(cell), quantity, middle_a, middle_b, len(left.logs), len(right.logs), change, half, p, "", "; ".join(notes)
+        _name(cell), quantity, middle_a, middle_b, len(left.logs), len(right.logs), change, half, p, "",
+        "; ".join(notes),
     )  # fmt: skip
 
 
