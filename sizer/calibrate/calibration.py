@@ -8,15 +8,18 @@ from math import log
 from typing import Any
 
 from sizer.calibrate.digests import digests
+from sizer.calibrate.enough import can_leave_out, sets_intervals, too_few, why_none
 from sizer.calibrate.fit_constants import Fitter, fit_terms, predicted_seconds
 from sizer.calibrate.heldout import SCHEMES, Residual, counts, held_out, nearby_rows, quantile
 from sizer.calibrate.intervals import stretch_by_engine, widths
 from sizer.calibrate.measurements import Measurement
 from sizer.calibrate.observations import Observation, observe
 from sizer.calibrate.terms import TERMS
-from sizer.speed.law import Constants
+from sizer.errors import InvalidInputFile
+from sizer.speed.law import CONSTANTS_FILE, Constants
 from sizer.speed.nearby import written
 from sizer.speed.predict import EVIDENCE_LEVELS
+from sizer.tables import read_json
 from sizer.tuning import tuned
 
 COMMAND = "python tools/calibrate.py"
@@ -30,54 +33,90 @@ class Calibration:
     """The constants document, and the held-out residuals of each quantity and scheme behind it.
 
     `apart` are the residuals of rows that teach the fit but are not scored: they set no interval. `nearby` is the text
-    of `data/nearby.tsv`.
+    of `data/nearby.tsv`. `too_few` says what the rows are too few for.
     """
 
     document: Mapping[str, Any]
     residuals: Mapping[str, Mapping[str, Sequence[Residual]]]
     apart: Mapping[str, Mapping[str, Sequence[Residual]]]
     nearby: str
+    too_few: Sequence[str] = ()
 
 
 def calibrate(rows: Sequence[Measurement], serving: Sequence[Measurement] = ()) -> Calibration:
     """Fits the constants of decode and prefill, and measures them on held-out rows. The same rows give the same.
 
-    `serving` are rows of engines under load: they teach what batches and ranks cost, and are scored apart.
+    `serving` are rows of engines under load: they teach what batches and ranks cost, and are scored apart. A quantity
+    that no row teaches keeps the constants of this version. Raises InvalidInputFile where no row teaches anything.
     """
     observations = learned_rows(rows, serving)
-    terms: dict[str, Any] = {}
-    widths_of: dict[str, Any] = {}
-    nearby = ""
-    stretches: dict[str, Any] = {}
-    residuals: dict[str, dict[str, list[Residual]]] = {}
-    apart: dict[str, dict[str, list[Residual]]] = {}
-    for quantity, priors in TERMS.items():
-        fitter = Fitter([row for row in observations if row.quantity == quantity], priors)
-        theta = fitter.solve()
-        terms.update(_fitted_terms(fitter, theta))
-        ratios = [log(seconds / row.seconds) for row, seconds in zip(fitter.rows, fitter.seconds(theta), strict=True)]
-        near = nearby_rows(zip(fitter.rows, ratios, strict=True))
-        nearby += written(quantity, (row for rows_near in near.values() for row in rows_near))
-        found = {scheme: held_out(fitter, scheme) for scheme in SCHEMES}
-        residuals[quantity] = {scheme: [one for one in rest if one.row.scored] for scheme, rest in found.items()}
-        apart[quantity] = {scheme: [one for one in rest if not one.row.scored] for scheme, rest in found.items()}
-        stretches[quantity] = {
-            engine: [round(stretch, 3), n] for engine, (stretch, n) in stretch_by_engine(residuals[quantity]).items()
-        }
-        width = widths(one for rest in residuals[quantity].values() for one in rest)
-        effects = [[name, effect] for name, effect in width.effects.items()]
-        widths_of[quantity] = {"base": width.base, "low": width.low, "high": width.high, "effects": effects}
+    if not observations:
+        raise InvalidInputFile(f"No row teaches a speed ({why_none(rows)}).", "Fill decode_tokens_per_s.")
+    found = {quantity: _fit(quantity, [row for row in observations if row.quantity == quantity]) for quantity in TERMS}
     document = {
         "schema_version": 1,
         "command": COMMAND,
         "digests": digests(),
         "rows": len(observations),
         "counts": {name: n for name, n in sorted(counts(observations).items()) if _is_evidence(name)},
-        "stretches": stretches,
-        "widths": widths_of,
-        "terms": terms,
+        "stretches": {quantity: one.stretches for quantity, one in found.items()},
+        "widths": {quantity: one.width for quantity, one in found.items()},
+        "terms": {name: term for one in found.values() for name, term in one.terms.items()},
     }
-    return Calibration(document, residuals, apart, "".join(line + "\n" for line in sorted(nearby.splitlines())))
+    nearby = sorted(line for one in found.values() for line in one.nearby.splitlines())
+    return Calibration(
+        document,
+        {quantity: one.residuals for quantity, one in found.items()},
+        {quantity: one.apart for quantity, one in found.items()},
+        "".join(line + "\n" for line in nearby),
+        tuple(said for one in found.values() for said in one.too_few),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Fitted:
+    """What the rows of one quantity give: its parts of the document, and its residuals by scheme."""
+
+    terms: Mapping[str, Any]
+    width: Mapping[str, Any]
+    stretches: Mapping[str, Any]
+    nearby: str
+    residuals: Mapping[str, Sequence[Residual]]
+    apart: Mapping[str, Sequence[Residual]]
+    too_few: Sequence[str]
+
+
+def _fit(quantity: str, rows: Sequence[Observation]) -> _Fitted:
+    """The constants of one quantity and their held-out errors; where rows are too few for a part, that of this version.
+
+    A scheme whose rows all have one key has no errors: nothing is left to fit without it.
+    """
+    shipped = read_json(CONSTANTS_FILE)
+    width, stretches = shipped["widths"][quantity], shipped["stretches"][quantity]
+    if not rows:
+        terms = {name: shipped["terms"][name] for name in TERMS[quantity] if name in shipped["terms"]}
+        nothing: dict[str, list[Residual]] = {scheme: [] for scheme in SCHEMES}
+        return _Fitted(terms, width, stretches, "", nothing, nothing, list(too_few(quantity, rows, nothing)))
+    fitter = Fitter(rows, TERMS[quantity])
+    theta = fitter.solve()
+    ratios = [log(seconds / row.seconds) for row, seconds in zip(rows, fitter.seconds(theta), strict=True)]
+    near = nearby_rows(zip(rows, ratios, strict=True))
+    nearby = written(quantity, (row for rows_near in near.values() for row in rows_near))
+    found = {scheme: held_out(fitter, scheme) if can_leave_out(rows, key) else [] for scheme, key in SCHEMES.items()}
+    residuals = {scheme: [one for one in rest if one.row.scored] for scheme, rest in found.items()}
+    apart = {scheme: [one for one in rest if not one.row.scored] for scheme, rest in found.items()}
+    if sets_intervals(residuals):
+        width, stretches = _intervals(residuals)
+    few = list(too_few(quantity, rows, residuals))
+    return _Fitted(_fitted_terms(fitter, theta), width, stretches, nearby, residuals, apart, few)
+
+
+def _intervals(residuals: Mapping[str, Sequence[Residual]]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The width that residuals set, and how far each engine's is stretched, as the document has them."""
+    stretches = {engine: [round(stretch, 3), n] for engine, (stretch, n) in stretch_by_engine(residuals).items()}
+    width = widths(one for rest in residuals.values() for one in rest)
+    effects = [[name, effect] for name, effect in width.effects.items()]
+    return {"base": width.base, "low": width.low, "high": width.high, "effects": effects}, stretches
 
 
 def learned_rows(rows: Sequence[Measurement], serving: Sequence[Measurement]) -> list[Observation]:

@@ -188,7 +188,9 @@ class Fitter:
 
 
 def fit_terms(rows: Sequence[Observation], priors: Mapping[str, TermPrior]) -> dict[str, Term]:
-    """The constants of one quantity's terms."""
+    """The constants of one quantity's terms; without rows, what is expected of them (`terms`)."""
+    if not rows:
+        return {term: Term(prior.base, {}, prior.parent) for term, prior in priors.items()}
     fitter = Fitter(rows, priors)
     return fitter.terms(fitter.solve())
 

@@ -102,6 +102,10 @@ def judged(by_scheme: Mapping[str, Sequence[Residual]]) -> Judged:
         for fold in sorted({one.fold for one in residuals}):
             members = [at for at, one in enumerate(residuals) if one.fold == fold]
             without = np.isin(ids, [residuals[at].row.id for at in members])
+            if without.all():  # rows of one name: only those of this fold are left out
+                without = np.isin(np.arange(len(ids)), [start + at for at in members])
+            if without.all():
+                continue
             effects = distances.effects(without)
             low, high = distances.ends(effects, without)
             for at in members:

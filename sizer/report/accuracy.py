@@ -9,14 +9,15 @@ from statistics import median
 
 from sizer.calibrate.calibration import COMMAND, Calibration
 from sizer.calibrate.drafts import Round, held_out_gains
+from sizer.calibrate.enough import sets_intervals
 from sizer.calibrate.heldout import Residual, errors
 from sizer.calibrate.intervals import held_in_bounds
 from sizer.report.layout import Lay, cells_of, markdown_table, text_table
 
 FEWEST_ROWS = 10
 WORST = 20
-Member = tuple[Residual, tuple[bool, float]]
-"""A residual, whether its interval holds it, and how wide that is: high over low."""
+Member = tuple[Residual, tuple[bool, float] | None]
+"""A residual, whether its interval holds it, and how wide that is: high over low; None without an interval."""
 
 _GROUPINGS: Mapping[str, Callable[[Residual], str]] = {
     "engine": lambda one: one.row.engine,
@@ -46,12 +47,13 @@ teach the constants, but are not in the other tables, and set no interval.
 
 def accuracy_text(found: Calibration) -> str:
     """The tables of all quantities and schemes for a terminal."""
-    return "\n\n".join(_tables(found, text_table))
+    return "\n\n".join([*_tables(found, text_table), *found.too_few])
 
 
 def accuracy_markdown(found: Calibration, drafted: Sequence[Round] = ()) -> str:
     """The page docs/accuracy.md."""
     parts = [_HEAD.format(command=COMMAND), *_tables(found, markdown_table, "#"), *_gains(drafted), *_worst(found)]
+    parts += found.too_few
     return "\n\n".join(parts) + "\n"
 
 
@@ -92,19 +94,23 @@ def _worst(found: Calibration) -> list[str]:
         }
         for one in residuals
     ]
-    return [f"## The rows of decode that are missed most, one model left out\n\n{cells_of(rows, markdown_table)}"]
+    title = "## The rows of decode that are missed most, one model left out"
+    return [f"{title}\n\n{cells_of(rows, markdown_table)}"] if rows else []
 
 
 def _tables(found: Calibration, lay: Lay, heading: str = "") -> list[str]:
     parts = []
     mark = f"{heading}# " if heading else ""
     for quantity, schemes in found.residuals.items():
-        inside = held_in_bounds(schemes)
+        told = sets_intervals(schemes)
+        inside = held_in_bounds(schemes) if told else {name: [None] * len(rest) for name, rest in schemes.items()}
         rows = [
             _row(f"one {scheme} left out", list(zip(residuals, inside[scheme], strict=True)))
             for scheme, residuals in schemes.items()
+            if residuals
         ]
-        parts.append(f"{mark}{quantity.capitalize()}\n\n{cells_of(rows, lay)}")
+        if rows:
+            parts.append(f"{mark}{quantity.capitalize()}\n\n{cells_of(rows, lay)}")
         for scheme, residuals in schemes.items():
             for title, key in _GROUPINGS.items():
                 groups: dict[str, list[Member]] = defaultdict(list)
@@ -116,7 +122,8 @@ def _tables(found: Calibration, lay: Lay, heading: str = "") -> list[str]:
                     if len(members) >= FEWEST_ROWS
                 ]
                 deeper = f"{mark and '### '}{quantity.capitalize()} by {title}, one {scheme} left out"
-                parts.append(f"{deeper}\n\n{cells_of(rows, lay)}")
+                if rows:
+                    parts.append(f"{deeper}\n\n{cells_of(rows, lay)}")
         apart = _apart(found.apart[quantity])
         if apart:
             deeper = f"{mark and '### '}{quantity.capitalize()} of rows apart"
@@ -130,23 +137,24 @@ def _apart(schemes: Mapping[str, Sequence[Residual]]) -> list[dict[str, str]]:
     for scheme, residuals in schemes.items():
         kinds: dict[str, list[Member]] = defaultdict(list)
         for one in residuals:
-            kinds[one.row.apart].append((one, (True, 1.0)))
+            kinds[one.row.apart].append((one, None))
         for kind, members in sorted(kinds.items()):
             if len(members) >= FEWEST_ROWS:
-                row = _row(f"{kind}, one {scheme} left out", members)
-                rows.append({name: text for name, text in row.items() if name not in {"in interval", "width"}})
+                rows.append(_row(f"{kind}, one {scheme} left out", members))
     return rows
 
 
 def _row(name: str, residuals: Sequence[Member]) -> dict[str, str]:
     seen = errors([one.log_ratio for one, _ in residuals])
-    inside = sum(held for _, (held, _) in residuals)
-    return {
+    row = {
         "": name,
         "n": str(seen.n),
         "median error": f"{seen.median_ape:.1%}",
         "p90 error": f"{seen.p90_ape:.1%}",
         "bias": f"{seen.bias:+.1%}",
-        "in interval": f"{inside / max(1, seen.n):.1%}",
-        "width": f"{median([width for _, (_, width) in residuals]):.2f}",
     }
+    bounds = [held for _, held in residuals if held is not None]
+    if not bounds:
+        return row
+    inside = sum(held for held, _ in bounds) / len(bounds)
+    return {**row, "in interval": f"{inside:.1%}", "width": f"{median([width for _, width in bounds]):.2f}"}
