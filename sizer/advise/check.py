@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from sizer.advise.check_changes import changes
+from sizer.advise.launched import PREPARED
 from sizer.advise.planned import Planned, all_on_devices, reserved_work
 from sizer.answer.estimate import Question, estimate
 from sizer.answer.records import Estimate
@@ -69,7 +70,7 @@ def _estimate(planned: Planned) -> Estimate:
 
 def refusal(planned: Planned, item: Estimate) -> str:
     """Why the command does not start; empty where it does."""
-    for rule in (_ranks, _heads, _length, _kernels):
+    for rule in (_ranks, _heads, _length, _kernels, _made):
         reason = rule(planned)
         if reason:
             return reason
@@ -108,6 +109,14 @@ def _kernels(planned: Planned) -> str:
     if not runs(planned.precision, planned.engine.name, device):
         return f"{planned.engine.name} has no kernels for {planned.precision} on {device.name}."
     return ""
+
+
+def _made(planned: Planned) -> str:
+    """A `--quantization` whose files are made beforehand, asked of a model that is stored in plain floats."""
+    asked = planned.options.quantization
+    if asked not in PREPARED or "files" not in planned.engine.refuses or planned.own_precision:
+        return ""
+    return f"{asked} weights are made beforehand, and the files of {planned.architecture.model_id} are not quantized."
 
 
 def _memory(planned: Planned, item: Estimate) -> str:

@@ -20,6 +20,18 @@ ONLINE = {"bitsandbytes": "nf4", "modelopt": "fp8", "modelopt_fp8": "fp8", "mode
           "fbgemm_fp8": "fp8", "torchao": "torchao-int8", "experts_int8": "int8"}  # fmt: skip
 """Engines' own words for a quantization made while loading, where they are no spelling of a precision."""
 
+PREPARED = frozenset({"awq", "awq_marlin", "gptq", "gptq_marlin", "gptq_bitblas", "compressed-tensors"})
+"""Engines' words for a quantization that only files made beforehand have."""
+
+
+def checkpoint_precision(resolved: Resolved, engine: str) -> str:
+    """What the checkpoint is quantized to by its file, its name or its config; empty for plain floats."""
+    if resolved.stored is not None:
+        return resolved.stored.precision
+    architecture = resolved.architecture
+    own = resolved.hints.quantization or own_precision(architecture, engine)
+    return own or configured_precision(architecture) or ""
+
 
 def launched_precision(launch: Launch, resolved: Resolved) -> str:
     """The precision that a launch loads the model at.
@@ -32,10 +44,7 @@ def launched_precision(launch: Launch, resolved: Resolved) -> str:
         return canonical(launch.precision)
     if options.load_bits:
         return _bitsandbytes(options)
-    if resolved.stored is not None:
-        return resolved.stored.precision
-    hinted = resolved.hints.quantization
-    own = hinted or own_precision(architecture, options.engine) or configured_precision(architecture)
+    own = checkpoint_precision(resolved, options.engine)
     if own:
         return own
     asked = _online(options.quantization)

@@ -21,7 +21,10 @@ DEFAULT_FIT_CONTEXT_TOKENS = 4096
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A command as it will run: what it starts, on what, at which precision."""
+    """A command as it will run: what it starts, on what, at which precision.
+
+    `own_precision` is what the checkpoint is quantized to as it is published; empty for plain floats.
+    """
 
     architecture: Architecture
     target: Target
@@ -30,6 +33,7 @@ class Planned:
     stored: Stored | None = None
     prompt_tokens: int = 512
     output_tokens: int = 128
+    own_precision: str = ""
 
     @property
     def engine(self) -> Engine:

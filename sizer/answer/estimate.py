@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from sizer.answer.known_by_size import as_wide_as_sizes
 from sizer.answer.records import Estimate
-from sizer.device.records import Target
+from sizer.device.records import Target, shares_memory
 from sizer.device.usable import limit_note
 from sizer.engine.engines import Engine, default_engine, find_engine
 from sizer.engine.flagged import notes_of, with_options
@@ -183,10 +183,21 @@ def _assumptions(question: Question, case: Case, needed: Footprint, speed: Speed
     if speed is None and device.bandwidth_bytes_per_s is None:
         notes.append(f"The bandwidth of {device.name} is not known: --bandwidth says it, 'sizer probe' measures it.")
     elif speed is None:
-        notes.append("No speed where the model does not fit: --ram or --host let layers go to the host.")
+        notes.append(_unfitting_note(case))
         notes += [note for note in (limit_note(device),) if note]
     if speed is not None:
         notes += speed.notes
     if question.drafting is not None:
         notes.append(question.drafting.note)
     return tuple(dict.fromkeys(notes))
+
+
+def _unfitting_note(case: Case) -> str:
+    """Why there is no speed of what does not fit, and whether a host could help."""
+    if shares_memory(case.target.device):
+        return "No speed where the model does not fit: the system's memory is all that there is."
+    if not find_engine(case.engine.engine).offload:
+        return f"No speed where the model does not fit: {case.engine.engine} keeps all of it on the devices."
+    if case.target.host is not None:
+        return "No speed where the model does not fit on the device and the host together."
+    return "No speed where the model does not fit: --ram or --host let layers go to the host."

@@ -67,7 +67,7 @@ def planned(
     """A launch on a target as a plan: the engine that runs its precision, and a host where it may use one."""
     from dataclasses import replace
 
-    from sizer.advise.launched import engine_for, launched_precision
+    from sizer.advise.launched import checkpoint_precision, engine_for, launched_precision
     from sizer.advise.planned import Planned
     from sizer.device.records import shares_memory
     from sizer.engine.flagged import ranks
@@ -75,7 +75,8 @@ def planned(
     precision = launched_precision(launch, resolved)
     options = replace(launch.options, engine=engine_for(launch.options.engine, precision))
     output = options.output_tokens[0] if options.output_tokens and options.output_tokens[0] > 0 else output_tokens
-    plan = Planned(resolved.architecture, target, precision, options, None, prompt_tokens, output)
+    own = checkpoint_precision(resolved, options.engine)
+    plan = Planned(resolved.architecture, target, precision, options, None, prompt_tokens, output, own)
     plan.engine.require_device(target.device)
     if plan.engine.uses_one_device_unasked and ranks(options) is None:
         plan = replace(plan, options=replace(options, tensor_parallel=1))

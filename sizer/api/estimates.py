@@ -71,6 +71,7 @@ def _measure_here(names: Sequence[str], say: Callable[[str], None] | None) -> No
 def _with_host(target: Target, asked: DeviceAsked) -> Target:
     """The target with the host that --host, --ram and --ram-bandwidth describe."""
     from sizer.device.catalogue import described, find
+    from sizer.device.lookup import with_system_memory
     from sizer.device.records import shares_memory
     from sizer.device.usable import as_sold
 
@@ -81,7 +82,7 @@ def _with_host(target: Target, asked: DeviceAsked) -> Target:
         if memory_bytes is not None:
             target = replace(target, host_memory_bytes=memory_bytes)
     if asked.ram_bytes is not None:
-        target = replace(target, host_memory_bytes=as_sold(asked.ram_bytes))
+        target = with_system_memory(target, as_sold(asked.ram_bytes))
     if asked.ram_bandwidth_bytes_per_s is not None:
         host_device = target.host or described(None, kind="cpu").device
         host_device = replace(host_device, bandwidth_bytes_per_s=asked.ram_bandwidth_bytes_per_s)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from sizer.device import table as rows
 from sizer.device.chip_parts import UNIFIED_KINDS, cpu_part, npu_part
-from sizer.device.records import Device
+from sizer.device.records import Device, Target
 from sizer.device.spelling import NOTHING_STATED, Facts, Spelling, spell, squash
 from sizer.tables import read_rows
 from sizer.units import GB, GIB
@@ -185,9 +185,7 @@ def with_facts(found: Found, asked: Spelling) -> Found:
     if facts.memory_gib is not None and (device.memory_options_bytes or device.kind == "cpu"):
         device = replace(device, memory_bytes=int(facts.memory_gib * GIB), memory_options_bytes=())
     elif device.memory_options_bytes:
-        sizes = [f"{size / GIB:g}" for size in device.memory_options_bytes]
-        example = f"'{device.key} {sizes[0]}GB'"
-        notes.append(f"{device.name} is sold with {'/'.join(sizes)} GB: the largest is assumed (name one: {example})")
+        notes.append(sizes_note(device))
     if asked.part == "cpu" and device.kind in UNIFIED_KINDS:
         device = cpu_part(device)
         notes.append("the CPU alone: the chip's memory bandwidth, of which its CPU may reach less")
@@ -201,6 +199,28 @@ def with_facts(found: Found, asked: Spelling) -> Found:
         device = replace(device, bandwidth_bytes_per_s=rate, bandwidth_basis="measured" if facts.measured else "stated")
         notes.append(note)
     return Found(device, tuple(notes))
+
+
+def sizes_note(device: Device) -> str:
+    """That a chip is sold with several memories, of which the largest is assumed; empty for one that is not."""
+    sizes = [f"{size / GIB:g}" for size in device.memory_options_bytes]
+    if not sizes:
+        return ""
+    example = f"'{device.key} {sizes[0]}GB'"
+    return f"{device.name} is sold with {'/'.join(sizes)} GB: the largest is assumed (name one: {example})"
+
+
+def with_system_memory(target: Target, memory_bytes: int) -> Target:
+    """The target on a machine with that memory (`--ram`): a chip that shares it with the system has no other.
+
+    A size that `--memory` gave or a driver told of the chip stands.
+    """
+    device = target.device
+    if device.kind in UNIFIED_KINDS and not device.memory_basis:
+        notes = tuple(note for note in target.notes if note != sizes_note(device))
+        device = replace(device, memory_bytes=memory_bytes, memory_options_bytes=())
+        target = replace(target, device=device, notes=notes)
+    return replace(target, host_memory_bytes=memory_bytes)
 
 
 def _stated_bandwidth(device: Device, facts: Facts) -> tuple[float | None, str]:

@@ -115,6 +115,7 @@ def _shown(words: Sequence[str]) -> str:
 
 def _hint(words: Sequence[str]) -> str:
     names = [" ".join(program.words) for program in programs() if program.kind != "image"]
+    names = [name for name in names if not name.endswith(".py")]  # any program's script may be called main.py
     near = did_you_mean(" ".join(words[:2]), names) or did_you_mean(" ".join(words[:1]), names)
     return near or "Known: vllm serve, llama-server, ollama run, python -m sglang.launch_server, trtllm-serve ..."
 

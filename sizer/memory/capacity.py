@@ -29,12 +29,15 @@ def reservation(case: Case, shares: Sequence[Share]) -> Reservation:
         room_bytes, copies = min(rooms), len(shares)
     else:
         room_bytes, copies = sum(rooms), 1
+    tokens: int | None
+    sequences: int | None
     pool = pages(case)
     if pool is not None and device_fraction(case) is not None:
         held = paged(case, pool, room_bytes)
         tokens, sequences = held.kv_capacity_tokens, (held.max_sequences or 0) * copies
     else:
-        tokens, sequences = _tokens(case, room_bytes), _sequences(case, room_bytes) * copies
+        one_copy = _sequences(case, room_bytes)
+        tokens, sequences = _tokens(case, room_bytes), None if one_copy is None else one_copy * copies
     if device_fraction(case) is None:
         return Reservation(None, None, sequences)
     reserved = sum(share.total_bytes - share.cache_bytes for share in shares) + sum(rooms)
@@ -84,7 +87,7 @@ def _within(case: Case, room_bytes: int, length: int, block: int) -> int:
     return low * block
 
 
-def _sequences(case: Case, room_bytes: int) -> int:
-    """Sequences of the workload's context in a room, at most those that one step may have."""
+def _sequences(case: Case, room_bytes: int) -> int | None:
+    """Sequences of the workload's context in a room; None for a model that keeps nothing of them (an encoder)."""
     one = rank_token_bytes(case, cache_plan(case), cache_plan(case).tokens)
-    return min(MOST_TOKENS, room_bytes // one) if one else MOST_TOKENS
+    return min(MOST_TOKENS, room_bytes // one) if one else None

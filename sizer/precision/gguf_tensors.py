@@ -122,7 +122,9 @@ def gguf_model(architecture: Architecture, rule: str) -> GgufModel:
     other_towers = sum(t.total_elements for t in architecture.tensors if t.tower in OTHER_FILE)
     notes = []
     if other_towers:
-        notes.append(f"The vision or audio part is a file of its own (mmproj), about {2 * other_towers} bytes in F16.")
+        notes.append(
+            f"The vision or audio part is a file of its own (mmproj), about {2 * other_towers:,} bytes in F16."
+        )
     if native:
         notes.append("The experts keep the MXFP4 of the checkpoint, as published files of every type do.")
     if "mla-whole" in options and any(tensor.role is Role.KV_B for tensor in architecture.tensors):

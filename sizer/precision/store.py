@@ -55,12 +55,19 @@ def stored_as(architecture: Architecture, row: Precision, *, imatrix: bool = Fal
     stored = stored_by(architecture, row.name, SCHEMES[row.scheme](architecture, row.format), row.kind)
     if not methods()[row.kind].made_at_load:
         return stored
-    own = (
-        sum(tensor.total_elements for tensor in architecture.tensors)
-        * format_of(dtype_format(architecture)).block_bytes
-    )
-    note = f"Quantized while it loads, the download is the checkpoint's own: {own:,} bytes."
+    note = f"Quantized while it loads, the download is the checkpoint's own: {_own_bytes(architecture):,} bytes."
     return replace(stored, notes=(*stored.notes, note))
+
+
+def _own_bytes(architecture: Architecture) -> int:
+    """Bytes of the tensors that are published: quantized as the config says, else in the checkpoint's float type."""
+    try:
+        if configured.configured_precision(architecture) is not None:
+            return sum(tensor.size_bytes for tensor in store_as_configured(architecture).tensors)
+    except UnknownPrecision:
+        pass
+    elements = sum(tensor.total_elements for tensor in architecture.tensors)
+    return elements * format_of(dtype_format(architecture)).block_bytes
 
 
 def _is_configured(architecture: Architecture, name: str) -> bool:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from sizer.answer.measured import MeasuredRow, measured_rows
 from sizer.answer.records import Estimate
+from sizer.device.records import Target
+from sizer.device.usable import free_memory_bytes
 from sizer.memory.placement import LONGEST_CONTEXT_TOKENS
 from sizer.memory.records import Placement
 from sizer.printable import one_line
@@ -13,6 +15,7 @@ from sizer.report.layout import Lay, text_table
 from sizer.units import format_bandwidth, format_count, format_gib, format_rate, format_seconds, format_tokens
 
 LEAST_DEPTH = 2048
+TOLD_BELOW = 0.995
 MEASURED = "\u2713"
 MOST_NOTES = 5
 HEADERS = ("precision", "engine", "weights", "total", "fits", "max ctx", "decode tok/s", "TTFT")
@@ -91,17 +94,26 @@ def model_line(estimate: Estimate) -> str:
 
 
 def device_line(estimate: Estimate) -> str:
-    """`2 x NVIDIA ...: 24.00 GiB, 1,008 GB/s each`."""
+    """`2 x NVIDIA ...: 24.00 GiB (23.53 usable), 1,008 GB/s each`."""
     target = estimate.target
     device = target.device
     count = f"{target.count} x " if target.count > 1 else ""
-    facts = [format_gib(device.memory_bytes)] if device.memory_bytes else []
+    facts = [_memory_text(target, device.memory_bytes)] if device.memory_bytes else []
     if device.bandwidth_bytes_per_s:
         facts.append(format_bandwidth(device.bandwidth_bytes_per_s))
     others = "".join(f" + {other.name}" for other in target.others)
     return (
         f"{count}{device.name}{': ' if facts else ''}{', '.join(facts)}{' each' if target.count > 1 else ''}{others}."
     )
+
+
+def _memory_text(target: Target, memory_bytes: int) -> str:
+    """`16.00 GiB (14.66 usable)`: the label, and what of it a program finds where that is told to be less."""
+    usable_bytes = free_memory_bytes(target, target.device)
+    usable = (
+        "" if usable_bytes is None or usable_bytes >= TOLD_BELOW * memory_bytes else f" ({gib(usable_bytes)} usable)"
+    )
+    return f"{format_gib(memory_bytes)}{usable}"
 
 
 def workload_line(estimate: Estimate) -> str:
@@ -146,9 +158,9 @@ def _beside(estimates: Sequence[Estimate]) -> list[str]:
 
 
 def _depth_text(estimate: Estimate) -> str:
-    """`q4_k_m: 145 -> 98 tok/s at 32k` where a full cache slows decoding."""
+    """`q4_k_m: 145 -> 98 tok/s at 32k` where a full cache of some length slows decoding."""
     depth = estimate.speed.decode.depth if estimate.speed else None
-    if depth is None:
+    if depth is None or depth.full_context_tokens < LEAST_DEPTH:
         return ""
     empty, full = format_rate(depth.empty_tokens_per_s), format_rate(depth.full_tokens_per_s)
     return f"{estimate.precision}: {empty} -> {full} tok/s at {format_tokens(depth.full_context_tokens)}"

@@ -88,6 +88,29 @@ def test_weights_that_an_engine_does_not_load_do_not_start() -> None:
     assert found.check.change == ()
 
 
+@pytest.mark.parametrize(
+    ("command", "starts"),
+    [
+        ("vllm serve Qwen/Qwen3-32B --quantization awq", False),
+        ("vllm serve Qwen/Qwen3-32B --quantization fp8", True),
+        ("vllm serve Qwen/Qwen3-32B-AWQ --quantization awq_marlin", True),
+        ("python -m sglang.launch_server --model-path Qwen/Qwen3-32B --quantization gptq", False),
+    ],
+)
+def test_weights_made_beforehand_are_not_made_while_loading(command: str, starts: bool) -> None:
+    """AWQ and GPTQ are read from files that are so: the flag does not make them of plain floats, as fp8's does."""
+    found = answer(command, "h100").check
+    assert found.starts is starts, found.reason
+    assert starts or "are not quantized" in found.reason
+
+
+def test_a_script_of_another_program_is_not_likened_to_main_py() -> None:
+    """What starts no engine is answered with what does, not with a script's name that happens to be near."""
+    with pytest.raises(UsageError, match="vllm serve") as caught:
+        sizer.check("python train.py --lr 1e-4", device="h100", offline=True)
+    assert "main.py" not in str(caught.value)
+
+
 def test_an_engine_that_does_not_run_there_is_an_error() -> None:
     """Not a matter of flags."""
     with pytest.raises(UnknownEngine, match="vllm does not run on"):

@@ -274,3 +274,46 @@ def test_at_most_five_notes_stand_below_a_table(run: Run) -> None:
     notes = [line for line in lines if line.startswith("- ")]
     assert len(notes) <= 6
     assert "--explain" in notes[-1]
+
+
+@pytest.mark.parametrize(
+    ("device", "engine", "said"),
+    [
+        ("rtx-4060", "llama.cpp", "--ram or --host"),
+        ("rtx-4060", "vllm", "vllm keeps all of it on the devices"),
+        ("m2", "llama.cpp", "the system's memory is all that there is"),
+    ],
+)
+def test_a_host_is_offered_where_it_helps(run: Run, device: str, engine: str, said: str) -> None:
+    """What does not fit is told of --ram by engines that split layers, on devices with a host beside them, alone."""
+    text = run("estimate", "Qwen/Qwen3-32B", "-d", device, "-e", engine, "-p", "bf16", "--offline").out
+    assert said in text
+    assert ("--ram" in text) == (said == "--ram or --host")
+
+
+def test_the_memory_that_can_be_used_stands_beside_the_label(run: Run) -> None:
+    """A T4 is sold with 16 GiB, of which 14.67 hold a model: the line says both; a size as given is told once."""
+    text = run("estimate", "Qwen/Qwen3-8B", "-d", "t4", "-p", "q4_k_m", "--offline").out
+    assert "16.00 GiB (14.67 usable)" in text
+    text = run("estimate", "Qwen/Qwen3-8B", "--memory", "16GiB", "--bandwidth", "320GB/s", "--offline").out
+    assert "16.00 GiB, 320 GB/s" in text
+
+
+def test_a_cache_of_some_hundred_tokens_has_no_line_of_its_own(run: Run) -> None:
+    """Speeds with an empty and a full cache are told where the context is long enough for them to matter."""
+    args = ("estimate", "Qwen/Qwen3-14B", "-d", "rtx-3060", "-p", "nf4", "--offline")
+    assert " -> " not in run(*args).out
+    assert "-> " in run(*args, "--context", "8192").out
+
+
+def test_a_checkpoint_that_is_quantized_is_downloaded_as_it_is(run: Run) -> None:
+    """The download of what is quantized again while it loads is the published FP8, not its 16-bit size."""
+    model = "meta-llama/Meta-Llama-3.1-405B-Instruct-FP8"
+    text = run("estimate", model, "-d", "8xh100", "-e", "vllm", "-p", "nf4", "--offline").out
+    assert "download is the checkpoint's own: 487," in text
+
+
+def test_an_encoder_holds_no_number_of_sequences(run: Run) -> None:
+    """What keeps nothing of a text has no sequences to count: null, and no sentinel."""
+    found = json.loads(run("estimate", "BAAI/bge-m3", "-d", "rtx-4090", "-p", "fp16", "--offline", "--json").out)
+    assert found["estimates"][0]["memory"]["max_sequences"] is None

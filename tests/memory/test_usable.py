@@ -146,3 +146,12 @@ def test_a_mac_is_told_how_to_give_more() -> None:
     mac = find("apple-m4 16GB").device
     assert "iogpu.wired_limit_mb=14745" in limit_note(mac)
     assert not limit_note(find("rtx-4090").device)
+
+
+@pytest.mark.parametrize(("name", "usable_gib"), [("ryzen-ai-9-hx-370", 24.0), ("m3-max", 28.0), ("m3-max 96GB", 28.0)])
+def test_a_chip_that_shares_memory_has_what_ram_says(name: str, usable_gib: float) -> None:
+    """--ram is the one memory of an APU and a Mac: a share of it is usable, and no size is assumed any more."""
+    (target,) = targets(DeviceAsked(names=(name,), ram_bytes=(32 if "ryzen" in name else 36) * GIB))
+    assert target.device.memory_bytes == target.host_memory_bytes
+    assert (free_memory_bytes(target, target.device) or 0) / GIB == pytest.approx(usable_gib, abs=0.2)
+    assert not any("the largest is assumed" in note for note in target.notes)
