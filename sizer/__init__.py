@@ -36,6 +36,10 @@ __all__ = ["SizerError", "bench", "capacity", "check", "estimate", "fit", "hardw
 
 def __getattr__(name: str) -> Any:
     """The public name, imported now (PEP 562)."""
+    if name == "__version__":
+        from sizer.version import package_version
+
+        return package_version()
     if name not in _PLACES:
         raise AttributeError(f"module 'sizer' has no attribute {name!r}")
     from importlib import import_module

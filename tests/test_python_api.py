@@ -7,6 +7,7 @@ import importlib
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -75,3 +76,31 @@ def test_no_module_takes_a_function_s_name() -> None:
     assert not here & set(sizer.__all__)
     importlib.import_module("sizer.benchmark.runner")
     assert callable(sizer.bench)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: sizer.estimate(None, device="h100"),  # type: ignore[arg-type]
+        lambda: sizer.estimate(5, device="h100"),  # type: ignore[arg-type]
+        lambda: sizer.estimate("Qwen/Qwen3-8B", device=5),  # type: ignore[arg-type]
+        lambda: sizer.estimate("Qwen/Qwen3-8B", device="h100", precision=[4]),  # type: ignore[list-item]
+        lambda: sizer.check(None, device="h100"),  # type: ignore[arg-type]
+        lambda: sizer.check([5], device="h100"),  # type: ignore[list-item]
+    ],
+)
+def test_what_is_no_text_is_refused_as_the_commands_refuse(call: Callable[[], object]) -> None:
+    """A model, device, precision or command that is no text is a SizerError, not Python's own error from inside."""
+    with pytest.raises(sizer.SizerError):
+        call()
+
+
+def test_a_bound_is_written_out() -> None:
+    """A size out of bounds is told its bounds in digits."""
+    with pytest.raises(sizer.SizerError, match="is a number from 1,048,576 to"):
+        sizer.estimate("Qwen/Qwen3-8B", device="h100", memory_bytes=-1)
+
+
+def test_the_version_is_the_command_s(run: Run) -> None:
+    """`sizer.__version__` is what `sizer --version` prints."""
+    assert run("--version").out.strip().endswith(sizer.__version__)

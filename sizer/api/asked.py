@@ -5,7 +5,7 @@ Keyword options (`Options`) are the command line's, in Python's spelling; the pa
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -161,8 +161,11 @@ def _positive(name: str, value: object, most: float, least: float = 0) -> None:
     if value is None:
         return
     if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 < value <= most or value < least:
-        above = f"from {least:g} to" if least else "above 0, at most"
-        raise UsageError(f"{name} is {shown(value)}.", f"It is a number {above} {most:g}.")
+        above = f"from {int(least):,} to" if least else "above 0, at most"
+        raise UsageError(
+            f"{name} is {shown(value)}.",
+            f"It is a number {above} {f'{most:,}' if isinstance(most, int) else f'{most:g}'}.",
+        )
 
 
 def tokens(value: Any) -> Any:
@@ -215,4 +218,10 @@ def names(given: str | Sequence[str] | None) -> tuple[str, ...]:
     """One name or several as a tuple."""
     if given is None:
         return ()
-    return (given,) if isinstance(given, str) else tuple(given)
+    if not isinstance(given, (str, Iterable)):
+        raise UsageError(f"{shown(given)} is no text and no list of texts.", "Write it as text.")
+    found = (given,) if isinstance(given, str) else tuple(given)
+    for text in found:
+        if not isinstance(text, str):
+            raise UsageError(f"{shown(text)} is no text.", "Write it as text.")
+    return found

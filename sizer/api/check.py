@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from sizer.api.asked import DeviceAsked, Options, split_options
+from sizer.api.asked import DeviceAsked, Options, names, split_options
 from sizer.api.estimates import targets, with_usual_host
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def check(command: str | Sequence[str], **options: Unpack[Options]) -> CheckAnsw
     from sizer.answer.public import check_answer
 
     devices, work, offline = split_options(options)
-    words = [command] if isinstance(command, str) else list(command)
+    words = list(names(command)) or [""]
     (first, *_) = checked(words, devices, work.prompt_tokens, work.output_tokens, offline=offline)
     return check_answer(first.estimate, first.starts, first.reason, first.change)
 

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from functools import cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 from sizer.device.records import Device, Target, is_cpu
@@ -80,6 +80,7 @@ def _rules() -> tuple[UsableRule, ...]:
     )
 
 
+@lru_cache(maxsize=4096)
 def usable_rule(device: Device, memory_bytes: int) -> UsableRule | None:
     """The first rule that is the device's, None where the driver shows the nominal size."""
     return next((rule for rule in _rules() if rule.holds_for(device, memory_bytes)), None)

@@ -18,6 +18,7 @@ from sizer.model.read.name_only import named
 from sizer.model.read.names import Confidence, NameHints, parse_name
 from sizer.model.read.published import gguf_source
 from sizer.model.stored import Stored
+from sizer.printable import shown
 
 if TYPE_CHECKING:
     from sizer.model.read.typed_names import Read
@@ -62,6 +63,8 @@ def resolve(text: str, *, offline: bool = False, revision: str | None = None) ->
 
     Raises: UnknownModel, GatedModel, HubUnreachable, InvalidConfig, InvalidHeader, UnsupportedArchitecture.
     """
+    if not isinstance(text, str):
+        raise UnknownModel(f"a model is {shown(text)}.", "Name it by a text: a hub id, a path, or a size as 8B.")
     text = text.strip()
     hints = parse_name(text)
     path = _existing(text)
