@@ -9,9 +9,10 @@ Each function's module is imported when the function is first asked for: the com
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # as `typing` has it, which takes longer to load than all that stands here
 if TYPE_CHECKING:
+    from typing import Any
+
     from sizer.api.advice import fit, hardware, recommend
     from sizer.api.capacity import capacity
     from sizer.api.check import check

@@ -141,6 +141,8 @@ def main(args: list[str] | None = None) -> NoReturn:
     except click.ClickException as error:
         _fail(error.format_message(), error.exit_code, error)
     except (click.Abort, KeyboardInterrupt) as error:
+        # An interrupt inside an exec, as dataclasses make, would end Python by the signal: a whole one clears that.
+        exec("")  # noqa: S102
         _fail("interrupted.", EXIT_INTERRUPTED, error)
     except BrokenPipeError:
         leave_stdout()

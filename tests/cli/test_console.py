@@ -83,3 +83,32 @@ def test_a_chinese_path_on_a_latin_1_console(tmp_path: Path) -> None:
     code, told = _ended(("estimate", missing, "-d", "a100"), "", PYTHONIOENCODING="latin-1")
     assert (code, told.count("\n")) == (3, 1)
     assert "??.gguf" in told
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT for a child alone")
+@pytest.mark.parametrize("module", ["click", "sizer.cli", "sizer.cli.estimate", "sizer.answer.estimate", "dataclasses"])
+def test_ctrl_c_while_loading_is_130(module: str, tmp_path: Path) -> None:
+    """An interrupt that comes as any module is imported, an exec of it included, ends with 130 and no traceback."""
+    (tmp_path / "interrupting.py").write_text(INTERRUPTING.format(module=module))
+    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import interrupting; import sizer.__main__ as door"
+    command = [sys.executable, "-c", f"{code}; sys.argv[1:] = {list(ESTIMATE)!r}; door.main()"]
+    found = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    assert found.returncode == 130
+    assert found.stderr.strip() == "sizer: interrupted."
+
+
+INTERRUPTING = """
+import os, signal, sys
+
+class Interrupting:
+    def find_spec(self, name, path=None, target=None):
+        if name == {module!r}:
+            exec("os.kill(os.getpid(), signal.SIGINT)")
+
+if {module!r} == "dataclasses":
+    import dataclasses
+    def interrupted(*args, **kwargs):
+        exec("os.kill(os.getpid(), signal.SIGINT)")
+    dataclasses._process_class = interrupted
+sys.meta_path.insert(0, Interrupting())
+"""
