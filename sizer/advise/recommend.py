@@ -198,7 +198,7 @@ def reason(estimates: Sequence[Estimate], chosen: Estimate, wanted: Wanted) -> s
     sentences = [f"{chosen.precision} fits with {figures(chosen)}."]
     if better is not None:
         less = f"{better.precision} loses less ({loss_text(better)} against {loss_text(chosen)})"
-        sentences.append(f"{less}{_why_not(better)}.")
+        sentences.append(f"{less}{_why_not(better, chosen)}.")
     if cheaper is not None:
         saved = chosen.footprint.total_bytes - cheaper.footprint.total_bytes
         if saved > 0:
@@ -215,10 +215,12 @@ def loss_text(estimate: Estimate) -> str:
     return f"{loss.words}, KL {about}{loss.kl_divergence:.2g}"
 
 
-def _why_not(better: Estimate) -> str:
-    """What keeps a better estimate from being chosen, where memory does."""
+def _why_not(better: Estimate, chosen: Estimate) -> str:
+    """What keeps a better estimate from being chosen: memory, else its speed."""
     if has_margin(better):
-        return ""
+        rate, reached = pace(better), pace(chosen)
+        slower = rate is not None and reached is not None and rate < reached
+        return f" but is slower ({format_rate(rate)} tokens/s)" if slower and rate is not None else ""
     if better.placement.whole:
         return " but would leave too little memory free"
     return f" but does not fit ({format_gib(better.placement.shortfall_bytes)} short)"

@@ -197,7 +197,7 @@ def _unfitting_note(case: Case) -> str:
     if shares_memory(case.target.device):
         return "No speed where the model does not fit: the system's memory is all that there is."
     if not find_engine(case.engine.engine).offload:
-        return f"No speed where the model does not fit: {case.engine.engine} keeps all of it on the devices."
+        return f"No speed where the model does not fit: {case.engine.engine} is taken to keep all of it on the devices."
     if case.target.host is not None:
         return "No speed where the model does not fit on the device and the host together."
     return "No speed where the model does not fit: --ram or --host let layers go to the host."

@@ -229,3 +229,9 @@ def test_words_and_text_are_one() -> None:
     (one,), (other,) = checked(words, asked, offline=True), checked([STARTS[2][1]], asked, offline=True)
     assert (one.starts, one.reason) == (other.starts, other.reason)
     assert one.estimate.placement == other.estimate.placement
+
+
+def test_weights_kept_on_the_host_are_said_to_be_counted() -> None:
+    """--cpu-offload-gb is read, and that the estimate leaves it out of the sum is told."""
+    found = answer("vllm serve Qwen/Qwen3-8B --cpu-offload-gb 10 --max-model-len 8192", "h100")
+    assert any("10.00 GiB of weights" in note for note in found.estimates[0].assumptions)

@@ -139,6 +139,18 @@ def test_neighbours_are_the_next_points() -> None:
     assert {better.precision, cheaper.precision} <= {item.precision for item in frontier(tried)}
 
 
+def test_a_better_one_that_fits_is_said_to_be_slower() -> None:
+    """Where the better neighbour would fit with room to spare, its speed is why it is not taken, and it is told."""
+    tried = ladder_of(24)
+    chosen = choose(tried, Wanted())
+    assert chosen is not None
+    better, _ = neighbours(tried, chosen, Wanted())
+    assert better is not None
+    assert (decode_rate(better) or 0) < (decode_rate(chosen) or 0)
+    assert f"{better.precision} loses less" in recommendation(tried).reason
+    assert "but is slower (" in recommendation(tried).reason
+
+
 def test_recommendation_says_by_how_much_nothing_fits() -> None:
     """Where no precision fits there is none recommended, and the shortfall of the nearest is named."""
     found = recommendation(ladder_of(1))

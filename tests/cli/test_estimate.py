@@ -280,7 +280,7 @@ def test_at_most_five_notes_stand_below_a_table(run: Run) -> None:
     ("device", "engine", "said"),
     [
         ("rtx-4060", "llama.cpp", "--ram or --host"),
-        ("rtx-4060", "vllm", "vllm keeps all of it on the devices"),
+        ("rtx-4060", "vllm", "vllm is taken to keep all of it on the devices"),
         ("m2", "llama.cpp", "the system's memory is all that there is"),
     ],
 )
