@@ -24,8 +24,9 @@ _FLOPS = re.compile(_NUMBER + r"([kmgtp]?)\s*(?:fl)?ops?(?:/s)?", re.IGNORECASE)
 _WATTS = re.compile(_NUMBER + r"\s*(?:w|watts?)?", re.IGNORECASE)
 _WHOLE = re.compile(r"\s*[+-]?[0-9]{1,30}\s*")
 _TOKENS = re.compile(_NUMBER + r"([km])", re.IGNORECASE)
-_SECONDS = re.compile(_NUMBER + r"(ms|us|s|sec|seconds?|min|)\s*", re.IGNORECASE)
-_SECOND_SCALES = {"us": 1e-6, "ms": 1e-3, "": 1.0, "s": 1.0, "sec": 1.0, "second": 1.0, "seconds": 1.0, "min": 60.0}
+_SECONDS = re.compile(_NUMBER + r"(ms|us|s|sec|seconds?|m|min|h|)\s*", re.IGNORECASE)
+_SECOND_SCALES = {"us": 1e-6, "ms": 1e-3, "": 1.0, "s": 1.0, "sec": 1.0, "second": 1.0, "seconds": 1.0}
+_SECOND_SCALES |= {"m": 60.0, "min": 60.0, "h": 3600.0}
 _COUNT = re.compile(_NUMBER + r"([kmbgt]?)", re.IGNORECASE)
 
 
@@ -84,7 +85,7 @@ def parse_watts(text: str) -> float:
 
 
 def parse_seconds(text: str) -> float:
-    """Seconds of `50ms`, `1.5s`, `2min` or a plain `1.5`.
+    """Seconds of `50ms`, `1.5s`, `2min`, `5m`, `1h` or a plain `1.5`.
 
     >>> parse_seconds("50ms")
     0.05

@@ -233,9 +233,9 @@ def _of_document(document: Mapping[str, Any], path: Path) -> Saved:
     try:
         told = document["measurement"]
         sequences = told["batch_size"] * told.get("concurrency", 1)
-        steps = told["output_tokens"] - (told.get("backend") != "llama.cpp")
+        steps = told["output_tokens"] - (told.get("backend") != "llama.cpp" and "depth_tokens" not in told)
         prompts = told["prompt_tokens"] * told["batch_size"]
-        runs = [(float(run["prefill_s"]), float(run["decode_s"])) for run in told["runs"]]
+        runs = [(float(run["prefill_s"] or 0), float(run["decode_s"] or 0)) for run in told["runs"]]
         speeds = {
             "decode": tuple(steps * sequences / decode for _, decode in runs if steps > 0 and decode > 0),
             "prefill": tuple(prompts / prefill for prefill, _ in runs if prompts > 0 and prefill > 0),

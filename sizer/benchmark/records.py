@@ -18,7 +18,9 @@ class Spec:
 
     `model` is what the backend loads: a directory, a hub id, a GGUF file or a server's model name. `config` is set
     where the weights are to be random: the model is then built from it and nothing is read. `precision` is
-    canonical, or empty where the repository's own storage (or the server) decides. `device` is `auto`, `cpu`, `cuda`,
+    canonical, or empty where the repository's own storage (or the server) decides. `cells` (fields of
+    `sizer.benchmark.cells.Cell`) are measured in one load, until `ends_s` (seconds since 1970); `depth_tokens` lie in
+    the cache before the prompt is read. `device` is `auto`, `cpu`, `cuda`,
     `cuda:1` or `mps`.
     """
 
@@ -43,6 +45,9 @@ class Spec:
     trust_remote_code: bool = False
     revision: str = ""
     scratch: str = ""
+    depth_tokens: int = 0
+    cells: tuple[Mapping[str, int], ...] = ()
+    ends_s: float | None = None
 
     @property
     def random_weights(self) -> bool:
@@ -103,6 +108,7 @@ class Outcome:
     wall_s: float | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
     cautions: tuple[Caution, ...] = ()
+    cells: tuple[Mapping[str, Any], ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""

@@ -34,8 +34,8 @@ def bench(asked: Asked, *, timeout_s: float, force: bool, progress: Progress) ->
 
     Raises DoesNotFit, BenchmarkFailed, UsageError and what resolving the model raises.
     """
-    resolved = _resolve(asked)
-    spec = _with_found_threads(spec_of(asked, resolved))
+    resolved = resolve_asked(asked)
+    spec = with_found_threads(spec_of(asked, resolved))
     engine = asked.engine or ("transformers" if spec.backend == "transformers" else "llama.cpp")
     predicted = predict(asked, spec, resolved, engine)
     if not force and spec.backend != "server":
@@ -49,7 +49,7 @@ def bench(asked: Asked, *, timeout_s: float, force: bool, progress: Progress) ->
     return Result(measurement(spec, outcome, machine(), now), predicted)
 
 
-def _with_found_threads(spec: Spec) -> Spec:
+def with_found_threads(spec: Spec) -> Spec:
     """The spec with the threads that the probe found best where the processor has fast and slow cores, and nobody asked
     for another number: engines take a thread a core, and wait for the slowest."""
     if spec.threads is not None or spec.backend == "server":
@@ -121,7 +121,7 @@ def machine() -> dict[str, Any]:
     return {**to_json(seen), "fingerprint": fingerprint(seen)}
 
 
-def _resolve(asked: Asked) -> Resolved | None:
+def resolve_asked(asked: Asked) -> Resolved | None:
     """The model; a server may call it what it likes, so an unknown name there is no error."""
     from sizer.model.read.resolve import resolve
 

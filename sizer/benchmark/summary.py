@@ -71,21 +71,22 @@ def residual(measured: Measurement, predicted: Estimate | None) -> dict[str, flo
         return {"decode": None, "prefill": None, "memory": None, "mbu": None}
     speed = predicted.speed
     return {
-        "decode": _ratio(measured.decode_tokens_per_s, speed.decode.tokens_per_s if speed else None),
-        "prefill": _ratio(measured.prefill_tokens_per_s, speed.prefill.tokens_per_s if speed else None),
-        "memory": _ratio(measured.peak_memory_bytes, predicted.footprint.total_bytes),
-        "mbu": bandwidth_used(measured, predicted),
+        "decode": ratio(measured.decode_tokens_per_s, speed.decode.tokens_per_s if speed else None),
+        "prefill": ratio(measured.prefill_tokens_per_s, speed.prefill.tokens_per_s if speed else None),
+        "memory": ratio(measured.peak_memory_bytes, predicted.footprint.total_bytes),
+        "mbu": bandwidth_used(measured.decode_tokens_per_s, predicted),
     }
 
 
-def bandwidth_used(measured: Measurement, predicted: Estimate) -> float | None:
+def bandwidth_used(decode_tokens_per_s: float, predicted: Estimate) -> float | None:
     """Bytes per token x decode tokens/s over the bandwidth of the devices that read at the same time."""
     bandwidth = predicted.target.device.bandwidth_bytes_per_s
     if not bandwidth or predicted.speed is None:
         return None
     readers = predicted.target.count if predicted.placement.kind == "tensor" else 1
-    return predicted.speed.decode.bytes_per_token * measured.decode_tokens_per_s / (bandwidth * readers)
+    return predicted.speed.decode.bytes_per_token * decode_tokens_per_s / (bandwidth * readers)
 
 
-def _ratio(measured: float | None, predicted: float | None) -> float | None:
+def ratio(measured: float | None, predicted: float | None) -> float | None:
+    """measured / predicted - 1; None where either is unknown."""
     return measured / predicted - 1 if measured is not None and predicted else None

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
+from sizer.benchmark.cells import time_cells
 from sizer.benchmark.launch import over_ranks
 from sizer.benchmark.observe import judge_machine, process_peak_bytes, snapshot
 from sizer.benchmark.observe_gpu import held_down_ns, judge_gpus
@@ -44,8 +46,12 @@ def run(spec: Spec, stage: Callable[[str], None]) -> Outcome:
         load_s = time.perf_counter() - start
     load_peak_bytes = process_peak_bytes()
     (weights_bytes,) = over_ranks([resident_weight_bytes(model)])
-    generate = Generation(model, spec, device)
-    runs, cautions = _timed(generate, spec, stage, uuids(gpus_in_use(model)))
+    runs: tuple[Run, ...] = ()
+    cells: tuple[Mapping[str, Any], ...] = ()
+    if spec.cells:
+        cells, cautions = _timed_cells(model, spec, device, stage)
+    else:
+        runs, cautions = _timed(Generation(model, spec, device), spec, stage, uuids(gpus_in_use(model)))
     memory = {**memory_peaks(foreign_bytes), "load_peak_bytes": load_peak_bytes}
     on_gpu = device.type == "cuda"
     placed, precision = gpus_in_use(model), precision_loaded(spec, model)
@@ -66,6 +72,7 @@ def run(spec: Spec, stage: Callable[[str], None]) -> Outcome:
         precision=precision,
         versions=_versions(precision),
         cautions=(*cautions, *_spilled(model), *_dequantized(spec, precision)),
+        cells=cells,
     )
 
 
@@ -84,6 +91,18 @@ def _timed(
     after = snapshot()
     on_gpus = judge_gpus(gpus, held_down, after.wall_s - before.wall_s)
     return tuple(runs), [*judge_machine(before, after), *on_gpus]
+
+
+def _timed_cells(
+    model: Any, spec: Spec, device: Any, stage: Callable[[str], None]
+) -> tuple[tuple[Mapping[str, Any], ...], list[Caution]]:
+    """The cells of a spec, all with the model that is loaded, and what the machine did meanwhile."""
+    gpus = uuids(gpus_in_use(model))
+    before, held_down = snapshot(), held_down_ns(gpus)
+    found = time_cells(spec, lambda one: Generation(model, one, device), stage)
+    cells = tuple({"cell": asdict(cell), "runs": [asdict(run) for run in runs]} for cell, runs in found)
+    after = snapshot()
+    return cells, [*judge_machine(before, after), *judge_gpus(gpus, held_down, after.wall_s - before.wall_s)]
 
 
 def pick_device(text: str) -> Any:
@@ -204,7 +223,8 @@ class Generation:
         self.device = model.device if model.device.type != "meta" else device
         vocabulary = model.get_input_embeddings().weight.shape[0]
         generator = torch.Generator().manual_seed(PROMPT_SEED)
-        shape = (spec.batch_size, spec.prompt_tokens)
+        self.depth_tokens = spec.depth_tokens
+        shape = (spec.batch_size, spec.depth_tokens + spec.prompt_tokens)
         self.prompt = torch.randint(0, vocabulary, shape, generator=generator).to(self.device)
         self.config = _generation_config(spec)
         # generate() fills what is unset from the model's own settings, EOS among them.
@@ -215,6 +235,7 @@ class Generation:
         import torch
 
         clock = _TokenClock(self.device, self.config.max_new_tokens)
+        cached = self._cached()
         synchronize(self.device)
         start = time.perf_counter()
         with torch.inference_mode():
@@ -223,12 +244,23 @@ class Generation:
                 attention_mask=torch.ones_like(self.prompt),
                 generation_config=self.config,
                 stopping_criteria=[clock],
+                **cached,
             )
         synchronize(self.device)
         made = output.shape[1] - self.prompt.shape[1]
         if made != self.config.max_new_tokens:
             raise BenchmarkFailed(f"The model stopped after {made} of {self.config.max_new_tokens} tokens.")
         return Run(prefill_s=clock.first - start, decode_s=clock.last - clock.first)
+
+    def _cached(self) -> dict[str, Any]:
+        """A cache of the first `depth_tokens` tokens, made anew for each run: states cannot be cut back."""
+        import torch
+
+        if not self.depth_tokens:
+            return {}
+        with torch.inference_mode():
+            read = self.model(self.prompt[:, : self.depth_tokens], use_cache=True)
+        return {"past_key_values": read.past_key_values}
 
 
 class _TokenClock:

@@ -8,12 +8,53 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sizer.cli.common import TOKENS, Threshold, echo, output_options
+from sizer.cli.common import Quantity, Threshold, echo, output_options, talk
+from sizer.errors import UsageError
+from sizer.units import parse_seconds, parse_tokens, parse_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sizer.benchmark.runner import Result
+
+LONGEST_LIST = 64
+MOST_TOKENS = 2**24
+
+
+def _list_of(parse: Callable[[str], int]) -> Callable[[str], tuple[int, ...]]:
+    """A comma-separated list, each read by `parse`."""
+
+    def read(text: str) -> tuple[int, ...]:
+        items = text.split(",")
+        if len(items) > LONGEST_LIST:
+            raise UsageError(f"{text[:40]!r} lists {len(items)} numbers.", f"Give at most {LONGEST_LIST}.")
+        return tuple(dict.fromkeys(parse(item) for item in items))
+
+    return read
+
+
+def _tokens(lowest: int) -> Callable[[str], int]:
+    """A number of tokens from `lowest` up."""
+
+    def read(text: str) -> int:
+        tokens = parse_tokens(text)
+        if not lowest <= tokens <= MOST_TOKENS:
+            raise UsageError(f"{text!r} is no number of tokens to measure.", f"Give {lowest} to {MOST_TOKENS:,}.")
+        return tokens
+
+    return read
+
+
+def _sequences(text: str) -> int:
+    number = parse_whole(text)
+    if not 1 <= number <= 65536:
+        raise UsageError(f"{text!r} is no number of sequences.", "Give 1 to 65536.")
+    return number
+
+
+TOKEN_LIST = Quantity("tokens", _list_of(_tokens(1)))
+DEPTH_LIST = Quantity("tokens", _list_of(_tokens(0)))
+BATCH_LIST = Quantity("sequences", _list_of(_sequences))
 
 
 @click.command()
@@ -23,9 +64,13 @@ if TYPE_CHECKING:
 @click.option("--device", "-d", default="auto", show_default=True, metavar="D", help="cpu, cuda, cuda:1, mps or auto.")
 @click.option("--devices", "device_count", type=click.IntRange(1, 1024), default=1, help="Ranks of --parallel tensor.")
 @click.option("--parallel", "parallelism", type=click.Choice(["tensor"]), help="Several devices, by torchrun.")
-@click.option("--prompt", "prompt_tokens", type=TOKENS, metavar="TOKENS", default="512", show_default=True)
-@click.option("--output", "output_tokens", type=TOKENS, metavar="TOKENS", default="128", show_default=True)
-@click.option("--batch", "batch_size", type=click.IntRange(1, 65536), default=1, show_default=True)
+@click.option("--prompt", "prompts", type=TOKEN_LIST, metavar="TOKENS", default="512", show_default=True)
+@click.option("--output", "outputs", type=TOKEN_LIST, metavar="TOKENS", default="128", show_default=True)
+@click.option("--depth", "depths", type=DEPTH_LIST, metavar="TOKENS", help="Tokens in the cache before, as 0,4096.")
+@click.option("--batch", "batches", type=BATCH_LIST, metavar="N", default="1", show_default=True)
+@click.option(
+    "--budget", "budget_s", type=Quantity("time", parse_seconds), metavar="TIME", help="Stop in time, as 5m: lists."
+)
 @click.option("--repeats", type=click.IntRange(1, 1000), default=3, show_default=True, help="Measured runs.")
 @click.option("--warmups", type=click.IntRange(0, 100), default=1, show_default=True, help="Runs before, not counted.")
 @click.option("--threads", type=click.IntRange(1, 4096), help="CPU threads.  [default: one a core]")
@@ -61,19 +106,33 @@ def command(
     sizer bench Qwen/Qwen3-8B --precision nf4 --random-weights
     sizer bench ./model-Q4_K_M.gguf --threads 8 --save results.csv
     sizer bench --server http://localhost:8000/v1 --concurrency 8
+    sizer bench Qwen/Qwen3-0.6B --prompt 512,2048 --output 128 --depth 0,4096 --batch 1,4 --budget 5m
     sizer bench --compare before.json after.json
     """
     if compared:
         _compare(*compared, style)
         return
-    from sizer.benchmark.plan import Asked
-    from sizer.benchmark.runner import bench, save
     from sizer.benchmark.save import check
 
     if save_to is not None:
         check(save_to)
-    timeout_s, force = options.pop("timeout_s"), options.pop("force")
     options["parallelism"] = options["parallelism"] or ""
+    lists = [options.pop(name) for name in ("prompts", "outputs", "depths", "batches")]
+    budget_s = options.pop("budget_s")
+    if any(len(values or ()) > 1 for values in lists) or lists[2] or budget_s is not None:
+        _run_lists(precisions, style, save_to, {**options, "lists": lists, "budget_s": budget_s})
+        return
+    prompts, outputs, _, batches = lists
+    options |= {"prompt_tokens": prompts[0], "output_tokens": outputs[0], "batch_size": batches[0]}
+    _run_single(precisions, style, save_to, options)
+
+
+def _run_single(precisions: tuple[str, ...], style: str, save_to: Path | None, options: dict[str, Any]) -> None:
+    """One prompt, output and batch for each precision."""
+    from sizer.benchmark.plan import Asked
+    from sizer.benchmark.runner import bench, save
+
+    timeout_s, force = options.pop("timeout_s"), options.pop("force")
     results: list[Result] = []
     try:
         for precision in precisions or ("",):
@@ -85,6 +144,34 @@ def command(
         # What was measured before a failure is not lost with it.
         if results:
             _print(render(results, style))
+
+
+def _run_lists(precisions: tuple[str, ...], style: str, save_to: Path | None, options: dict[str, Any]) -> None:
+    """The cells of lists, a load for each precision."""
+    from sizer.benchmark.cell_runner import bench_cells, row_of_cell
+    from sizer.benchmark.cells import cells_of
+    from sizer.benchmark.plan import Asked
+    from sizer.benchmark.save import append_all
+    from sizer.report.cells import document, told
+    from sizer.report.outputs import write
+
+    (prompts, outputs, depths, batches), budget_s = options.pop("lists"), options.pop("budget_s")
+    cells = cells_of(prompts, outputs, depths or (0,), batches)
+    timeout_s, force = options.pop("timeout_s"), options.pop("force")
+    found, missing = [], []
+    for precision in precisions or ("",):
+        asked = Asked(precision=precision, batch_size=max(batches), **options)
+        results, left = bench_cells(
+            asked, cells, timeout_s=timeout_s, budget_s=budget_s, force=force, progress=_progress()
+        )
+        found += results
+        missing += left
+        if save_to is not None:
+            append_all(save_to, [row_of_cell(one, number) for number, one in enumerate(results, 1)])
+    if missing:
+        talk(f"left out for want of time: {told(missing)}.")
+    rows = [row_of_cell(one, number) for number, one in enumerate(found, 1)]
+    _print(write(document(found, missing, lambda: rows), style))
 
 
 def _compare(a: Path, b: Path, style: str) -> None:

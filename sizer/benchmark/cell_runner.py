@@ -1,0 +1,125 @@
+"""Lists from question to result: one load, its cells, each beside its own prediction."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+from sizer.benchmark.cells import Cell, CellMeasurement, left_out, measured_cells
+from sizer.benchmark.child import Progress, measure
+from sizer.benchmark.plan import Asked, refuse_what_cannot_fit, spec_of
+from sizer.benchmark.predict import predict
+from sizer.benchmark.records import SCHEMA_VERSION, Measurement, Run, Spec
+from sizer.benchmark.runner import machine, resolve_asked, with_found_threads
+from sizer.benchmark.summary import bandwidth_used, ratio
+from sizer.errors import UsageError
+from sizer.version import package_version
+
+if TYPE_CHECKING:
+    from sizer.answer.records import Estimate
+    from sizer.model.read.resolve import Resolved
+
+
+@dataclass(frozen=True)
+class CellResult:
+    """A cell's measurement, and the estimate it is set beside (None where none could be made)."""
+
+    measured: CellMeasurement
+    predicted: Estimate | None
+
+
+def bench_cells(
+    asked: Asked,
+    cells: Sequence[Cell],
+    *,
+    timeout_s: float,
+    budget_s: float | None = None,
+    force: bool = False,
+    progress: Progress,
+) -> tuple[list[CellResult], list[Cell]]:
+    """Load once, measure every cell that the budget (seconds from now, loading included) allows; those it left out.
+
+    Raises DoesNotFit where the largest cell cannot fit and nothing forces it, BenchmarkFailed, UsageError.
+    """
+    ends_s = None if budget_s is None else time.time() + budget_s
+    resolved = resolve_asked(asked)
+    spec = with_found_threads(spec_of(asked, resolved))
+    if spec.backend != "transformers" or spec.parallelism:
+        raise UsageError(
+            "Lists, --depth and --budget are for transformers on one machine.",
+            "llama-bench takes lists itself ('-o json', then 'sizer import FILE'); a server takes --concurrency.",
+        )
+    if not force:
+        largest = max(cells, key=lambda cell: cell.batch_size * (cell.depth_tokens + cell.tokens))
+        refuse_what_cannot_fit(_predicted(asked, spec, resolved, replace(largest, depth_tokens=0)), asked)
+    spec = replace(spec, cells=tuple(asdict(cell) for cell in cells), ends_s=ends_s)
+    outcome = measure(spec, timeout_s, progress)
+    now = datetime.now(timezone.utc).isoformat(timespec="microseconds")
+    found = measured_cells(spec, outcome, machine(), now)
+    ran = replace(spec, precision=outcome.precision)
+    results = [CellResult(measured, _predicted(asked, ran, resolved, cell)) for cell, measured in found]
+    return results, left_out(spec, [cell for cell, _ in found])
+
+
+def _predicted(asked: Asked, spec: Spec, resolved: Resolved | None, cell: Cell) -> Estimate | None:
+    """The estimate of a cell; None for a prompt read behind a depth, which an estimate does not have."""
+    if cell.prompt_tokens and cell.depth_tokens:
+        return None
+    prompt = cell.prompt_tokens or max(1, cell.depth_tokens)
+    one = replace(spec, prompt_tokens=prompt, output_tokens=max(2, cell.output_tokens), batch_size=cell.batch_size)
+    return predict(asked, one, resolved, "transformers")
+
+
+def residual(result: CellResult) -> dict[str, float | None]:
+    """measured / predicted - 1 of the speed that the cell times. The peak of memory is that of all cells together."""
+    measured, predicted = result.measured, result.predicted
+    speed = predicted.speed if predicted else None
+    decode = ratio(measured.decode_tokens_per_s, speed.decode.tokens_per_s if speed else None)
+    prefill = ratio(measured.prefill_tokens_per_s, speed.prefill.tokens_per_s if speed else None)
+    used = None
+    if predicted is not None and measured.decode_tokens_per_s is not None:
+        used = bandwidth_used(measured.decode_tokens_per_s, predicted)
+    return {"decode": decode, "prefill": prefill, "memory": None, "mbu": used}
+
+
+def record(result: CellResult) -> Mapping[str, Any]:
+    """The JSON of a cell: the keys of a benchmark."""
+    from sizer.answer.public import answer
+
+    beside: Any = answer([result.predicted]) if result.predicted else {}
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "measurement": result.measured,
+        "estimate": beside,
+        "residual": residual(result),
+    }
+
+
+def row_of_cell(result: CellResult, number: int) -> dict[str, str]:
+    """A cell as a row of the measurements format, as a llama-bench test stands there: a depth is the context."""
+    from sizer.benchmark.save import row
+
+    told = asdict(result.measured)
+    shared = {name: told[name] for name in Measurement.__dataclass_fields__ if name in told}
+    shared |= {
+        "warnings": result.measured.warnings,
+        "runs": tuple(Run(run["prefill_s"] or 0.0, run["decode_s"] or 0.0) for run in result.measured.runs),
+        **{name: told[name] or 0.0 for name in _SPEEDS},
+    }
+    made = row(Measurement(**shared), result.predicted, package_version())
+    untimed = "decode_tokens_per_s" if result.measured.prefill_tokens_per_s else "prefill_tokens_per_s"
+    empty = {name: "" for name in ("prompt_tokens", "output_tokens") if not told[name]}
+    return {
+        **made,
+        "id": f"{made['id']}-{number}",
+        "context_tokens": str(result.measured.depth_tokens),
+        untimed: "",
+        "memory_gib": "",  # the peak is that of all cells together
+        **empty,
+    }
+
+
+_SPEEDS = ("decode_tokens_per_s", "prefill_tokens_per_s", "ttft_s", "tpot_s")
