@@ -61,7 +61,8 @@ class Spec:
     @classmethod
     def from_json(cls, text: str) -> Spec:
         """The record that `to_json` wrote."""
-        return cls(**json.loads(text))
+        values = json.loads(text)
+        return cls(**{**values, "cells": tuple(values.get("cells", ()))})
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +122,7 @@ class Outcome:
             **values,
             "runs": tuple(Run(**run) for run in values["runs"]),
             "cautions": tuple(Caution(**caution) for caution in values.get("cautions", ())),
+            "cells": tuple(values.get("cells", ())),
         }
         return cls(**{name: made[name] for name in (item.name for item in fields(cls)) if name in made})
 
