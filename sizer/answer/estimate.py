@@ -176,7 +176,8 @@ def _assumptions(question: Question, case: Case, needed: Footprint, speed: Speed
         notes += repacking_notes(case.stored)
     if not needed.kv_known:
         notes.append("Cache and context are not known: the name alone tells no layers.")
-    if any(tensor.tower in {Tower.VISION, Tower.AUDIO} and not tensor.checkpoint_only for tensor in model.tensors):
+    loaded = [entry.tensor for entry in case.stored.tensors if not entry.tensor.checkpoint_only]
+    if any(tensor.tower in {Tower.VISION, Tower.AUDIO} for tensor in loaded):
         notes.append("Vision and audio towers are loaded; they do not run while text is decoded.")
     if device.memory_bytes is None and case.target.host_memory_bytes is None:
         notes.append(f"The memory beside {device.name} is not known: --ram says it.")

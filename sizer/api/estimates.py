@@ -14,9 +14,12 @@ if TYPE_CHECKING:
     from sizer.answer.public import Answer
     from sizer.answer.records import Estimate
     from sizer.device.records import Device, Target
+    from sizer.engine.engines import Engine
+    from sizer.model.architecture import Architecture
     from sizer.model.read.resolve import Resolved
 
-DEFAULT_PRECISIONS = ("bf16", "fp16", "fp8", "int8", "nf4", "q8_0", "q4_k_m")
+SIXTEEN_BIT = ("bf16", "fp16")
+DEFAULT_PRECISIONS = (*SIXTEEN_BIT, "fp8", "int8", "nf4", "q8_0", "q4_k_m")
 """What a table shows when no precision is asked for: 16 bits, FP8, bitsandbytes' and the two common GGUF types."""
 
 
@@ -126,10 +129,25 @@ def precisions_of(resolved: Resolved, work: WorkAsked, device: Device) -> tuple[
         own = resolved.hints.quantization
     usual: tuple[str, ...] = DEFAULT_PRECISIONS
     if engine is not None:
-        usual = tuple(name for name in usual if engine.runs(name)) or usual
+        usual = _usual_of(engine, resolved.architecture, device)
     else:
         usual = tuple(name for name in usual if running_engines(name, device))
     return tuple(dict.fromkeys(((own,) if own else ()) + usual))
+
+
+def _usual_of(engine: Engine, architecture: Architecture, device: Device) -> tuple[str, ...]:
+    """The usual precisions that an engine runs; those of its ladder where it has formats of its own."""
+    from sizer.engine.ladders import ladders
+    from sizer.errors import UnknownEngine
+
+    usual = tuple(name for name in DEFAULT_PRECISIONS if engine.runs(name))
+    if not set(usual) <= set(SIXTEEN_BIT):
+        return usual
+    try:
+        rungs = ladders(architecture, device, engine.name)
+    except UnknownEngine:
+        return usual or DEFAULT_PRECISIONS
+    return (*usual, *(rung.precision for ladder in rungs for rung in ladder))
 
 
 def estimates(resolved: Resolved, target: Target, work: WorkAsked) -> Iterator[Estimate]:

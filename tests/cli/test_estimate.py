@@ -317,3 +317,23 @@ def test_an_encoder_holds_no_number_of_sequences(run: Run) -> None:
     """What keeps nothing of a text has no sequences to count: null, and no sentinel."""
     found = json.loads(run("estimate", "BAAI/bge-m3", "-d", "rtx-4090", "-p", "fp16", "--offline", "--json").out)
     assert found["estimates"][0]["memory"]["max_sequences"] is None
+
+
+@pytest.mark.parametrize(
+    ("device", "engine", "precision"), [("m4-pro", "mlx", "mlx-4bit"), ("rtx-4090", "exllamav3", "exl3")]
+)
+def test_an_engine_with_formats_of_its_own_shows_them(run: Run, device: str, engine: str, precision: str) -> None:
+    """Where an engine runs none of the usual quantizations, the table has those that its users choose from."""
+    rows = estimates(run, "Qwen/Qwen3-8B", "-d", device, "-e", engine)["estimates"]
+    names = [row["precision"] for row in rows]
+    assert names[0] == "bf16"
+    assert any(name.startswith(precision) for name in names)
+
+
+def test_a_projector_in_a_file_of_its_own_is_not_said_to_be_loaded(run: Run) -> None:
+    """A GGUF leaves the vision tower out and says so; transformers loads it and says that."""
+    args = ("estimate", "google/gemma-3-12b-it", "-d", "rtx-4090", "--offline")
+    gguf = run(*args, "-p", "q4_k_m").out
+    assert "a file of its own" in gguf
+    assert "towers are loaded" not in gguf
+    assert "towers are loaded" in run(*args, "-p", "nf4").out
