@@ -76,7 +76,8 @@ class Server:
         """The events of one completion as they come. Raises ServerGone where the stream breaks off."""
         connection = self._connect()
         try:
-            yield from _events(self._open(connection, model, prompt, output_tokens), output_tokens)
+            with self._open(connection, model, prompt, output_tokens) as response:
+                yield from _events(response, output_tokens)
         except (OSError, http.client.HTTPException) as error:
             raise ServerGone(_reason(error)) from error
         finally:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 LONGEST_LIST = 64
 MOST_TOKENS = 2**24
+LONGEST_LOAD_S = 86_400.0
 
 
 def _list_of(parse: Callable[[str], int]) -> Callable[[str], tuple[int, ...]]:
@@ -52,9 +53,20 @@ def _sequences(text: str) -> int:
     return number
 
 
+def _users(text: str) -> int:
+    from sizer.benchmark.load import MOST_USERS
+
+    number = parse_whole(text)
+    if not 1 <= number <= MOST_USERS:
+        raise UsageError(f"{text!r} is no number of users.", f"Give 1 to {MOST_USERS}.")
+    return number
+
+
 TOKEN_LIST = Quantity("tokens", _list_of(_tokens(1)))
 DEPTH_LIST = Quantity("tokens", _list_of(_tokens(0)))
 BATCH_LIST = Quantity("sequences", _list_of(_sequences))
+USER_LIST = Quantity("users", _list_of(_users))
+SECONDS = Quantity("time", parse_seconds)
 
 
 @click.command()
@@ -79,6 +91,10 @@ BATCH_LIST = Quantity("sequences", _list_of(_sequences))
 @click.option("--random-weights", is_flag=True, help="Build the model from its config: no download, the true bytes.")
 @click.option("--server", "server_url", default="", metavar="URL", help="Measure an OpenAI-compatible server.")
 @click.option("--concurrency", type=click.IntRange(1, 4096), default=1, show_default=True, help="--server: users.")
+@click.option("--users", type=USER_LIST, metavar="N", help="--server: a load test with so many users, as 1,4,16.")
+@click.option("--duration", type=SECONDS, metavar="TIME", default="60s", show_default=True, help="Of a load test.")
+@click.option("--ttft", type=SECONDS, metavar="TIME", help="Load test: a good request's first token comes within it.")
+@click.option("--tpot", type=SECONDS, metavar="TIME", help="Load test: each later token comes within it, in the mean.")
 @click.option("--force", is_flag=True, help="Run also what the estimate says cannot fit.")
 @click.option("--timeout", "timeout_s", type=Threshold(min=1), default=3600, show_default=True, help="Seconds.")
 @click.option("--save", "save_to", type=click.Path(dir_okay=False, path_type=Path), help="Append a row to this CSV.")
@@ -107,6 +123,7 @@ def command(
     sizer bench ./model-Q4_K_M.gguf --threads 8 --save results.csv
     sizer bench --server http://localhost:8000/v1 --concurrency 8
     sizer bench Qwen/Qwen3-0.6B --prompt 512,2048 --output 128 --depth 0,4096 --batch 1,4 --budget 5m
+    sizer bench --server http://localhost:8000/v1 --users 1,4,16 --duration 60s --ttft 1s --tpot 50ms
     sizer bench --compare before.json after.json
     """
     if compared:
@@ -119,6 +136,10 @@ def command(
     options["parallelism"] = options["parallelism"] or ""
     lists = [options.pop(name) for name in ("prompts", "outputs", "depths", "batches")]
     budget_s = options.pop("budget_s")
+    load = {name: options.pop(name) for name in ("users", "duration", "ttft", "tpot")}
+    if load["users"]:
+        _run_load(style, lists, load, options)
+        return
     if any(len(values or ()) > 1 for values in lists) or lists[2] or budget_s is not None:
         _run_lists(precisions, style, save_to, {**options, "lists": lists, "budget_s": budget_s})
         return
@@ -172,6 +193,23 @@ def _run_lists(precisions: tuple[str, ...], style: str, save_to: Path | None, op
         talk(f"left out for want of time: {told(missing)}.")
     rows = [row_of_cell(one, number) for number, one in enumerate(found, 1)]
     _print(write(document(found, missing, lambda: rows), style))
+
+
+def _run_load(style: str, lists: list[Any], load: dict[str, Any], options: dict[str, Any]) -> None:
+    """A load test of a server, by number of users."""
+    from sizer.benchmark.load import Limits, load_test
+    from sizer.benchmark.plan import Asked, spec_of
+    from sizer.report.load import document
+    from sizer.report.outputs import write
+
+    prompts, outputs, depths, batches = lists
+    if not options["server_url"] or len(prompts) + len(outputs) + len(batches) > len(lists) - 1 or depths:
+        raise UsageError("--users asks a server for one prompt and output.", "Give --server URL, and no lists.")
+    names = ("model", "engine", "device", "server_url", "parallelism", "compiled", "random_weights")
+    asked = Asked(prompt_tokens=prompts[0], output_tokens=outputs[0], **{name: options[name] for name in names})
+    limits = Limits(load["ttft"], load["tpot"])
+    loads = load_test(spec_of(asked, None), load["users"], min(load["duration"], LONGEST_LOAD_S), limits, _progress())
+    _print(write(document(loads), style))
 
 
 def _compare(a: Path, b: Path, style: str) -> None:

@@ -203,10 +203,10 @@ def test_bench_takes_the_threads_that_were_found(monkeypatch: pytest.MonkeyPatch
     measured.save(hybrid, found)
     spec = Spec("transformers", "m")
     monkeypatch.setattr("sizer.device.detect.detect", lambda: hybrid)
-    assert runner._with_found_threads(spec).threads == 8
-    assert runner._with_found_threads(replace(spec, threads=4)).threads == 4
+    assert runner.with_found_threads(spec).threads == 8
+    assert runner.with_found_threads(replace(spec, threads=4)).threads == 4
     monkeypatch.setattr("sizer.device.detect.detect", machine)
-    assert runner._with_found_threads(spec).threads is None
+    assert runner.with_found_threads(spec).threads is None
 
 
 def test_slow_first_second_is_not_the_figure(monkeypatch: pytest.MonkeyPatch) -> None:
