@@ -79,7 +79,7 @@ class Check:
     def add(self, cell: dict[str, Any]) -> None:
         """Keep a cell: a line of the CSV, and the JSON anew."""
         number = len(self.found["cells"]) + 1
-        row = {name: cell.get(name, "") for name in columns()}
+        row = {name: "" if cell.get(name) is None else cell[name] for name in columns()}
         row.update(id=f"gpu-check-{number:04d}", source_date=date.today().isoformat(), metric="decode")
         with (self.out / "rows.csv").open("a", encoding="utf-8", newline="") as lines:
             csv.DictWriter(lines, columns(), lineterminator="\n").writerow(row)
@@ -269,7 +269,8 @@ def cell(check: Check, model: Any, batch: int, prompt: int, cache: str | None) -
     found: dict[str, Any] = {"batch": batch, "prompt_tokens": prompt, "context_tokens": prompt, "output_tokens": output}
     found |= {"first_token_s": first_s, "whole_s": whole_s, "step_s": decode_s}
     found["prefill_tokens_per_s"] = round(batch * prompt / median(first_s), 2)
-    found["decode_tokens_per_s"] = round(batch / median(decode_s), 3)
+    # On a busy machine a tiny model's longer run can come out the shorter: then nothing was measured.
+    found["decode_tokens_per_s"] = round(batch / median(decode_s), 3) if median(decode_s) > 0 else None
     if check.cuda:
         found["peak_bytes"] = torch.cuda.max_memory_allocated()
         found["reserved_bytes"] = torch.cuda.max_memory_reserved()
@@ -374,7 +375,7 @@ def one_cell(check: Check, case: tuple[Any, ...], fields: dict[str, Any], model:
     check.add(seen)
     told = seen["predicted"].get("decode_tokens_per_s")
     check.say(
-        f"  batch {batch:2d}, prompt {prompt:5d}: decode {seen['decode_tokens_per_s']:.1f} tok/s"
+        f"  batch {batch:2d}, prompt {prompt:5d}: decode {seen['decode_tokens_per_s'] or 0:.1f} tok/s"
         + (f" (told {told * batch:.1f})" if told else "")
         + f", prefill {seen['prefill_tokens_per_s']:.0f} tok/s"
     )

@@ -12,7 +12,7 @@ from sizer.answer.estimate import estimate
 from sizer.answer.records import Estimate
 from sizer.model.architecture import Architecture
 from sizer.speed.records import Speculation
-from sizer.speed.speculative import expected_tokens, speculate
+from sizer.speed.speculative import at_rate, expected_tokens, speculate
 
 USUAL_ACCEPTANCE = 0.7
 """Acceptance where none is given: LaMDA 137B accepts 0.61, 0.71 and 0.75 of what models of 0.1, 2 and 8 B draft
@@ -90,7 +90,7 @@ def draft(
 
 
 def _speculate(large: Estimate, drafting: Estimate, draft_tokens: int, acceptance: float) -> Speculation:
-    return speculate(
+    gain = speculate(
         (large.architecture, large.stored),
         (drafting.architecture, drafting.stored),
         large.target,
@@ -100,6 +100,7 @@ def _speculate(large: Estimate, drafting: Estimate, draft_tokens: int, acceptanc
         acceptance=acceptance,
         placement=large.placement,
     )
+    return at_rate(gain, large.speed)
 
 
 def best_draft(

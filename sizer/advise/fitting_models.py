@@ -23,6 +23,7 @@ from sizer.model.families import build
 from sizer.model.read import catalogue
 from sizer.model.read.catalogue import CatalogueEntry
 from sizer.model.read.facts import facts
+from sizer.model.read.published import gguf_repositories
 from sizer.tables import read_rows
 from sizer.workload import Workload
 
@@ -39,8 +40,9 @@ class Filter:
     """Which catalogued models to look at, and by whose rating they are ordered.
 
     `family` are words of the name or type; a model whose licence is not known has none of `licenses`. `splits` adds
-    what runs only with a part on the host. Unless `everything` is asked for, models that answer a person, recent and
-    not superseded; `since` (YYYY, YYYY-MM or YYYY-MM-DD) sets how old they may be. `category` is the arena's.
+    what runs only with a part on the host. Unless `everything` is asked for, models that answer a person, recent, not
+    superseded, and rated or published as GGUF by somebody who makes such files: what people run; `since` (YYYY,
+    YYYY-MM or YYYY-MM-DD) sets how old they may be. `category` is the arena's.
     Raises UsageError for a `since` that is no date.
     """
 
@@ -182,7 +184,10 @@ def _names(keep: Filter) -> Iterator[Candidate]:
         released, kind = (known.released or "", known.kind) if known else ("", "")
         if released < oldest or not (keep.everything or kind in CHAT_KINDS):
             continue
-        yield Candidate(name, entry, released, kind, rating_of(name, keep.category))
+        rating = rating_of(name, keep.category)
+        if not keep.everything and rating is None and not gguf_repositories(name):
+            continue
+        yield Candidate(name, entry, released, kind, rating)
 
 
 def _best_names(candidates: Iterable[Candidate]) -> list[Candidate]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sizer.advise.advice import Advice
 from sizer.advise.draft import Draft
@@ -11,8 +12,10 @@ from sizer.advise.fitting_models import Found
 from sizer.advise.hardware import Fitting
 from sizer.advise.licenses import license_of
 from sizer.advise.recipes import DRAFT_FLAGS, RECIPES, recipe
-from sizer.answer.public import Model, ModelEstimate, Recommendation, WorkloadAsked, answer, model_estimate
+from sizer.answer.document import Model, ModelEstimate, Recommendation, WorkloadAsked
+from sizer.answer.public import answer, model_estimate
 from sizer.answer.records import Estimate
+from sizer.tables import read_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +65,9 @@ class Recommended:
 
 
 @dataclass(frozen=True, slots=True)
-class FitRow:
-    """One model of the catalogue that fits. Bytes and tokens/s; None where it cannot be known."""
+class RunRow:
+    """How one model runs somewhere. Bytes and tokens/s; None where it cannot be known."""
 
-    model: str
     total_params: int
     active_params: int
     engine: str
@@ -79,6 +81,13 @@ class FitRow:
     decode_tokens_per_s: float | None
     low_tokens_per_s: float | None
     high_tokens_per_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class FitRow(RunRow):
+    """One model of the catalogue that fits."""
+
+    model: str
     license: str | None
     released: str | None
     rating: float | None
@@ -87,7 +96,7 @@ class FitRow:
 
 
 @dataclass(frozen=True, slots=True)
-class HardwareRow:
+class HardwareRow(RunRow):
     """One device, count of it or cloud instance that runs the model as asked."""
 
     device: str
@@ -99,19 +108,6 @@ class HardwareRow:
     usd_per_hour: float | None
     usd_per_million_tokens: float | None
     price_source: str | None
-    total_params: int
-    active_params: int
-    engine: str
-    precision: str
-    total_bytes: int
-    available_bytes: int | None
-    fits: bool | None
-    gpu_layers: int
-    host_bytes: int
-    max_context_tokens: int | None
-    decode_tokens_per_s: float | None
-    low_tokens_per_s: float | None
-    high_tokens_per_s: float | None
 
 
 def recommended(advice: Advice, draft: Draft | None = None) -> Recommended:
@@ -162,44 +158,57 @@ def command_of(advice: Advice, draft: Draft | None = None) -> str | None:
 
 
 def first_command(item: Estimate) -> str | None:
-    """The first line that runs an estimate and is no remark; None where there is no recipe for the engine."""
+    """The first line that starts the engine: downloads and conversions before it are in the whole recipe.
+
+    None where there is no recipe for the engine.
+    """
     if item.engine not in RECIPES:
         return None
     lines = [line for line in recipe(item).splitlines() if line.strip() and not line.startswith("#")]
-    return lines[0] if lines else None
+    starts = tuple(row["words"] for row in read_rows("engine_commands.csv") if row["kind"] == "program")
+    return next((line for line in lines if line.startswith(starts)), lines[0] if lines else None)
+
+
+def _run_fields(item: Estimate) -> dict[str, Any]:
+    """The fields of `RunRow`."""
+    public, model = model_estimate(item), item.architecture
+    memory, decode = public.memory, public.decode
+    return {
+        "total_params": model.total_params,
+        "active_params": model.active_params,
+        "engine": item.engine,
+        "precision": item.precision,
+        "total_bytes": memory.total_bytes,
+        "available_bytes": memory.available_bytes,
+        "fits": memory.fits,
+        "gpu_layers": memory.gpu_layers,
+        "host_bytes": memory.host_bytes,
+        "max_context_tokens": memory.max_context_tokens,
+        "decode_tokens_per_s": decode.tokens_per_s if decode else None,
+        "low_tokens_per_s": decode.low_tokens_per_s if decode else None,
+        "high_tokens_per_s": decode.high_tokens_per_s if decode else None,
+    }
 
 
 def fit_row(found: Found) -> FitRow:
     """The public record of a model that fits."""
-    item = found.estimate
-    public = model_estimate(item)
+    model_id = found.estimate.architecture.model_id
     return FitRow(
-        model=item.architecture.model_id,
-        total_params=item.architecture.total_params,
-        active_params=item.architecture.active_params,
-        engine=item.engine,
-        precision=item.precision,
-        total_bytes=public.memory.total_bytes,
-        available_bytes=public.memory.available_bytes,
-        fits=public.memory.fits,
-        gpu_layers=public.memory.gpu_layers,
-        host_bytes=public.memory.host_bytes,
-        max_context_tokens=public.memory.max_context_tokens,
-        decode_tokens_per_s=public.decode.tokens_per_s if public.decode else None,
-        low_tokens_per_s=public.decode.low_tokens_per_s if public.decode else None,
-        high_tokens_per_s=public.decode.high_tokens_per_s if public.decode else None,
-        license=license_of(item.architecture.model_id),
+        **_run_fields(found.estimate),
+        model=model_id,
+        license=license_of(model_id),
         released=found.released or None,
         rating=found.rating.rating if found.rating else None,
         kind=found.kind,
-        command=first_command(item),
+        command=first_command(found.estimate),
     )
 
 
 def hardware_row(item: Fitting) -> HardwareRow:
     """The public record of a device that runs the model."""
-    target, row = item.estimate.target, fit_row(Found(item.estimate, "", "", None))
+    target = item.estimate.target
     return HardwareRow(
+        **_run_fields(item.estimate),
         device=target.device.key,
         count=target.count,
         instance=item.rented or None,
@@ -209,19 +218,6 @@ def hardware_row(item: Fitting) -> HardwareRow:
         usd_per_hour=item.usd_per_hour,
         usd_per_million_tokens=item.usd_per_million_tokens,
         price_source=item.rent.words if item.rent else None,
-        total_params=row.total_params,
-        active_params=row.active_params,
-        engine=row.engine,
-        precision=row.precision,
-        total_bytes=row.total_bytes,
-        available_bytes=row.available_bytes,
-        fits=row.fits,
-        gpu_layers=row.gpu_layers,
-        host_bytes=row.host_bytes,
-        max_context_tokens=row.max_context_tokens,
-        decode_tokens_per_s=row.decode_tokens_per_s,
-        low_tokens_per_s=row.low_tokens_per_s,
-        high_tokens_per_s=row.high_tokens_per_s,
     )
 
 

@@ -93,7 +93,7 @@ def estimate(question: Question) -> Estimate:
         placement=placement,
         speed=speed,
         max_context_tokens=longest,
-        speculation=_speculation(question, case, engine, placement) if speed is not None else None,
+        speculation=_speculation(question, case, engine, placement, speed),
         assumptions=_assumptions(question, case, needed, speed),
         options=case.options,
     )
@@ -141,15 +141,17 @@ def _speed(question: Question, case: Case, engine: Engine, placement: Placement)
     return as_wide_as_sizes(here, question.architecture)
 
 
-def _speculation(question: Question, case: Case, engine: Engine, placement: Placement) -> Speculation | None:
+def _speculation(
+    question: Question, case: Case, engine: Engine, placement: Placement, speed: Speed | None
+) -> Speculation | None:
     """What the draft gains, at the model's own precision; None where no draft is asked for."""
     drafting = question.drafting
-    if drafting is None:
+    if drafting is None or speed is None:
         return None
-    from sizer.speed.speculative import speculate
+    from sizer.speed.speculative import at_rate, speculate
 
     found = drafting.drafter
-    return speculate(
+    gain = speculate(
         (question.architecture, case.stored),
         (found, store_for(found, case.stored.precision, engine.name)) if isinstance(found, Architecture) else found,
         case.target,
@@ -159,6 +161,7 @@ def _speculation(question: Question, case: Case, engine: Engine, placement: Plac
         acceptance=drafting.acceptance,
         placement=placement,
     )
+    return at_rate(gain, speed)
 
 
 def _assumptions(question: Question, case: Case, needed: Footprint, speed: Speed | None) -> tuple[str, ...]:

@@ -47,7 +47,7 @@ def measured_rows(estimate: Estimate, quantity: str, most: int = MOST_SHOWN) -> 
     workload, target = estimate.workload, estimate.target
     if workload.batch_size > 1 or estimate.placement.host is not None or target.count > 1 or target.others:
         return ()
-    case = Case(estimate.architecture.model_id, target.device.key, estimate.engine, estimate.precision)
+    case = AskedPair(estimate.architecture.model_id, target.device.key, estimate.engine, estimate.precision)
     depth = workload.decode_context_tokens if quantity == "decode" else workload.prompt_tokens
     here = f" {chip_of(case.device)}"
     near = sorted((row for row in _rows(case.model, quantity) if row.traits.pair.endswith(here)), key=case.apart)[
@@ -59,7 +59,7 @@ def measured_rows(estimate: Estimate, quantity: str, most: int = MOST_SHOWN) -> 
 
 def measured_of(model: str, device: str | None, precision: str, engine: str) -> tuple[tuple[str, MeasuredRow], ...]:
     """Every row of a model by quantity, those of the device, precision and engine first; a device asked for alone."""
-    case = Case(model, device or "", engine, precision)
+    case = AskedPair(model, device or "", engine, precision)
     found = []
     for quantity in ("decode", "prefill"):
         rows = [row for row in _rows(model, quantity) if not device or case.on_device(row)]
@@ -85,7 +85,7 @@ def _rows(model: str, quantity: str) -> tuple[Row, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class AskedPair:
     """What measured rows are set beside: model, device key, engine, precision; empty where nothing was asked."""
 
     model: str

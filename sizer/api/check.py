@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from sizer.advise.check import Checked
     from sizer.advise.planned import Planned
-    from sizer.answer.public import CheckAnswer
+    from sizer.answer.document import CheckAnswer
     from sizer.device.records import Target
     from sizer.engine.scripts import Launch
     from sizer.model.read.resolve import Resolved

@@ -11,7 +11,7 @@ from sizer.api.asked import DeviceAsked, Options, WorkAsked, split_options
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from sizer.answer.public import Answer
+    from sizer.answer.document import Answer
     from sizer.answer.records import Estimate
     from sizer.device.records import Device, Target
     from sizer.engine.engines import Engine

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sizer.answer.public import Answer, answer
+from sizer.answer.document import Answer
+from sizer.answer.public import answer
 from sizer.answer.records import Estimate
 from sizer.benchmark.records import SCHEMA_VERSION, Measurement
 from sizer.benchmark.summary import residual

@@ -12,7 +12,7 @@ from sizer.calibrate.enough import can_leave_out, sets_intervals, too_few, why_n
 from sizer.calibrate.fit_constants import Fitter, fit_terms, predicted_seconds
 from sizer.calibrate.heldout import SCHEMES, Residual, counts, held_out, nearby_rows, quantile
 from sizer.calibrate.intervals import stretch_by_engine, widths
-from sizer.calibrate.measurements import Measurement
+from sizer.calibrate.measurements import ReadRow
 from sizer.calibrate.observations import Observation, observe
 from sizer.calibrate.terms import TERMS
 from sizer.errors import InvalidInputFile
@@ -43,7 +43,7 @@ class Calibration:
     too_few: Sequence[str] = ()
 
 
-def calibrate(rows: Sequence[Measurement], serving: Sequence[Measurement] = ()) -> Calibration:
+def calibrate(rows: Sequence[ReadRow], serving: Sequence[ReadRow] = ()) -> Calibration:
     """Fits the constants of decode and prefill, and measures them on held-out rows. The same rows give the same.
 
     `serving` are rows of engines under load: they teach what batches and ranks cost, and are scored apart. A quantity
@@ -119,7 +119,7 @@ def _intervals(residuals: Mapping[str, Sequence[Residual]]) -> tuple[dict[str, A
     return {"base": width.base, "low": width.low, "high": width.high, "effects": effects}, stretches
 
 
-def learned_rows(rows: Sequence[Measurement], serving: Sequence[Measurement]) -> list[Observation]:
+def learned_rows(rows: Sequence[ReadRow], serving: Sequence[ReadRow]) -> list[Observation]:
     """What the fit sees of all rows: requests as decode steps, rows under load with a weight of their own."""
     observations = observe(rows)
     share = tuned("serving_weight")

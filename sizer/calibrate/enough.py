@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from sizer.calibrate.heldout import SCHEMES, Residual
 from sizer.calibrate.intervals import ENOUGH_TO_STRETCH
-from sizer.calibrate.measurements import Measurement
+from sizer.calibrate.measurements import ReadRow
 from sizer.calibrate.observations import Observation, observe_row
 from sizer.errors import SizerError
 
@@ -42,7 +42,7 @@ def rows_needed() -> int:
     return ENOUGH_TO_STRETCH // len(SCHEMES)
 
 
-def why_none(rows: Sequence[Measurement]) -> str:
+def why_none(rows: Sequence[ReadRow]) -> str:
     """Why the first row that teaches nothing does not."""
     for row in rows:
         try:

@@ -32,7 +32,7 @@ LEAST, MOST = 1e-9, 1e15
 
 
 @dataclass(frozen=True, slots=True)
-class Measurement:
+class ReadRow:
     """One row, as read: texts as they stand, numbers where they are numbers (`bad` names those that are not).
 
     `model` is the checkpoint that ran where a column `checkpoint` names it. `tokens_a_step` above 1 is a verification:
@@ -114,23 +114,23 @@ class _Cells:
         return value or 1
 
 
-def read_measurements(path: Path) -> list[Measurement]:
+def read_measurements(path: Path) -> list[ReadRow]:
     """The rows of a CSV or JSON Lines file. InvalidInputFile where it cannot be read as rows."""
     return list(stream_measurements(open_rows(path)))
 
 
-def stream_measurements(file: RowFile) -> Iterator[Measurement]:
+def stream_measurements(file: RowFile) -> Iterator[ReadRow]:
     """The rows of a checked file, one at a time."""
     for number, row in enumerate(file.rows(), 1):
         yield measurement(row, number)
 
 
-def measurement(row: Mapping[str, Any], number: int = 0) -> Measurement:
+def measurement(row: Mapping[str, Any], number: int = 0) -> ReadRow:
     """One row as a record; nothing is looked up yet."""
     cells = _Cells(row)
     flags = frozenset(flag.strip() for flag in cells.text("flags").split("|") if flag.strip())
     name = cells.text("id") or f"row-{number}"
-    return Measurement(
+    return ReadRow(
         id=name,
         source=_source(name, row),
         engine=cells.text("engine"),

@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 from sizer.answer.estimate import parallelism_of
-from sizer.calibrate.measurements import EXCLUDING_FLAGS, Measurement
+from sizer.calibrate.measurements import EXCLUDING_FLAGS, ReadRow
 from sizer.calibrate.plausible import impossible_decode, impossible_prompt
-from sizer.calibrate.rows import Resolved, resolve_measurement
+from sizer.calibrate.rows import ResolvedRow, resolve_measurement
 from sizer.device.kinds import device_family, memory_class
 from sizer.device.records import Device, Target
 from sizer.engine.memory_rules import engine_memory
@@ -86,7 +86,7 @@ def _class_of_host(name: str) -> Device:
     return find(name).device
 
 
-def placed(resolved: Resolved) -> tuple[SpeedCase, SpeedCase]:
+def placed(resolved: ResolvedRow) -> tuple[SpeedCase, SpeedCase]:
     """The cases of a row's decode and of its prompt: a model too large for the devices lies partly on the host."""
     row = resolved.measurement
     target = with_default_host(resolved.target)
@@ -105,7 +105,7 @@ def placed(resolved: Resolved) -> tuple[SpeedCase, SpeedCase]:
     return decoding, replace(decoding, workload=resolved.prefilling)
 
 
-def row_year(row: Measurement) -> int | None:
+def row_year(row: ReadRow) -> int | None:
     """The year of a row's source; None where it has no date."""
     found = re.match(r"(20\d\d)", str(row.row.get("source_date") or ""))
     return int(found[1]) if found else None
@@ -134,7 +134,7 @@ def _placement(case: SpeedCase, offloaded: bool, options: EngineOptions) -> Plac
         return None
 
 
-def observe(rows: Iterable[Measurement]) -> list[Observation]:
+def observe(rows: Iterable[ReadRow]) -> list[Observation]:
     """The observations of all rows that resolve. Flagged rows are not scored; those that teach nothing are left out."""
     found: list[Observation] = []
     for row in rows:
@@ -151,7 +151,7 @@ def observe(rows: Iterable[Measurement]) -> list[Observation]:
     return _weighed(found)
 
 
-def observe_row(row: Measurement) -> list[Observation]:
+def observe_row(row: ReadRow) -> list[Observation]:
     """The observations of one row: its decode step or request, its prefill. SizerError where it does not resolve."""
     resolved = resolve_measurement(row)
     decoding, prefilling = placed(resolved)
@@ -176,7 +176,7 @@ def observe_row(row: Measurement) -> list[Observation]:
 
 
 def _observation(
-    resolved: Resolved, case: SpeedCase, quantity: str, seconds: float, amounts: tuple[Amount, ...]
+    resolved: ResolvedRow, case: SpeedCase, quantity: str, seconds: float, amounts: tuple[Amount, ...]
 ) -> Observation:
     row = resolved.measurement
     return Observation(

@@ -8,10 +8,10 @@ from math import sqrt
 from operator import attrgetter
 
 from sizer.answer.estimate import parallelism_of
-from sizer.calibrate.measurements import EXCLUDING_FLAGS, Measurement
+from sizer.calibrate.measurements import EXCLUDING_FLAGS, ReadRow
 from sizer.calibrate.observations import placed
 from sizer.calibrate.plausible import impossible_decode, impossible_prompt
-from sizer.calibrate.rows import Resolved, resolve_measurement
+from sizer.calibrate.rows import ResolvedRow, resolve_measurement
 from sizer.engine.memory_rules import engine_memory
 from sizer.errors import SizerError
 from sizer.memory.placement import counted_bytes, place
@@ -64,13 +64,13 @@ class Prediction:
 class PredictedRow:
     """A row with its predictions, or the reason why it has none."""
 
-    measurement: Measurement
-    resolved: Resolved | None
+    measurement: ReadRow
+    resolved: ResolvedRow | None
     predictions: tuple[Prediction, ...]
     reason: str = ""
 
 
-def predict_rows(rows: Iterable[Measurement], *, with_flagged: bool = False) -> Iterator[PredictedRow]:
+def predict_rows(rows: Iterable[ReadRow], *, with_flagged: bool = False) -> Iterator[PredictedRow]:
     """Each row predicted, in order.
 
     Rows with an excluding flag, and those that no physics allows, are skipped unless `with_flagged`. A case that was
@@ -93,7 +93,7 @@ class _Latest:
     def __init__(self) -> None:
         self._found: dict[Hashable, PredictedRow] = {}
 
-    def predicted(self, row: Measurement) -> PredictedRow:
+    def predicted(self, row: ReadRow) -> PredictedRow:
         """The row with its predictions, or with the reason why it has none."""
         case = _case(row)
         found = self._found.get(case)
@@ -113,22 +113,22 @@ class _Latest:
 
 _ASKED = attrgetter(*(
     one.name
-    for one in fields(Measurement)
+    for one in fields(ReadRow)
     if one.name not in {"id", "source", "row", "prefill_tokens_per_s", "decode_tokens_per_s", "memory_gib"}
 ))  # fmt: skip
 
 
-def _case(row: Measurement) -> Hashable:
+def _case(row: ReadRow) -> Hashable:
     """What a prediction depends on: all of a row but its name, where it comes from and what was measured."""
     return (*_ASKED(row), str(row.row.get("engine_flags") or ""), str(row.row.get("source_date") or ""))
 
 
-def _measured(row: Measurement) -> dict[str, float | None]:
+def _measured(row: ReadRow) -> dict[str, float | None]:
     memory = row.memory_gib * GIB if row.memory_gib else None
     return {"decode": row.decode_tokens_per_s, "prefill": row.prefill_tokens_per_s, "memory": memory}
 
 
-def _predicted(row: Measurement) -> PredictedRow:
+def _predicted(row: ReadRow) -> PredictedRow:
     try:
         resolved = resolve_measurement(row)
         return PredictedRow(row, resolved, _predictions(resolved))
@@ -138,7 +138,7 @@ def _predicted(row: Measurement) -> PredictedRow:
         return PredictedRow(row, None, (), f"its figures contradict each other: {error}")
 
 
-def _odd(resolved: Resolved) -> str:
+def _odd(resolved: ResolvedRow) -> str:
     """Why no device of its specification measured this row; empty where one may have."""
     row = resolved.measurement
     decoding, prefilling = placed(resolved)
@@ -155,7 +155,7 @@ def _odd(resolved: Resolved) -> str:
     return ""
 
 
-def _predictions(resolved: Resolved) -> tuple[Prediction, ...]:
+def _predictions(resolved: ResolvedRow) -> tuple[Prediction, ...]:
     row = resolved.measurement
     decoding, prefilling = placed(resolved)
     fitted = constants()
@@ -184,7 +184,7 @@ def _predictions(resolved: Resolved) -> tuple[Prediction, ...]:
     return tuple(found)
 
 
-def _request(resolved: Resolved, decode: Decode, prefill: Prefill) -> tuple[float, float, float]:
+def _request(resolved: ResolvedRow, decode: Decode, prefill: Prefill) -> tuple[float, float, float]:
     """Generated tokens over total time of all sequences; the interval adds both spreads by their shares of it."""
     output, together = max(1, resolved.decoding.output_tokens), resolved.decoding.batch_size
     decoding_s = output / decode.tokens_per_s
@@ -202,7 +202,7 @@ def _request(resolved: Resolved, decode: Decode, prefill: Prefill) -> tuple[floa
     return rate, rate * max(0.0, 1 - bounds[0]), rate * (1 + bounds[1])
 
 
-def _memory_bytes(resolved: Resolved) -> int | None:
+def _memory_bytes(resolved: ResolvedRow) -> int | None:
     """Memory as those who measure the engine count it."""
     row = resolved.measurement
     version = resolved.options.version or row.engine_version
@@ -225,7 +225,7 @@ def _memory_bytes(resolved: Resolved) -> int | None:
     return counted_bytes(*place(case), memory)
 
 
-def parallelism_of_row(resolved: Resolved) -> Split:
+def parallelism_of_row(resolved: ResolvedRow) -> Split:
     """The split: as the row says, else the engine's first way."""
     from sizer.engine.engines import find_engine
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from sizer.calibrate.measurements import Measurement
+from sizer.calibrate.measurements import ReadRow
 from sizer.device.records import Target
 from sizer.engine.asked import engine_asked
 from sizer.engine.engines import default_engine, find_engine
@@ -26,13 +26,13 @@ LUMP_EXPERTS = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Resolved:
+class ResolvedRow:
     """A measurement with its records.
 
     `decoding` is the workload whose decode was timed, `prefilling` its prompt, read behind `prefill_depth_tokens`.
     """
 
-    measurement: Measurement
+    measurement: ReadRow
     architecture: Architecture
     stored: Stored
     target: Target
@@ -44,7 +44,7 @@ class Resolved:
     options: EngineOptions = NO_OPTIONS
 
 
-def resolve_measurement(row: Measurement) -> Resolved:
+def resolve_measurement(row: ReadRow) -> ResolvedRow:
     """The records of a row. Raises SizerError naming what is not known."""
     if row.bad:
         raise InvalidInputFile(f"{row.bad}.")
@@ -67,10 +67,10 @@ def resolve_measurement(row: Measurement) -> Resolved:
     )
     decoding, prefilling = (with_flags(work, options) for work in workloads(row))
     depth = prefill_depth(row)
-    return Resolved(row, architecture, stored, target, engine, precision, decoding, prefilling, depth, options)
+    return ResolvedRow(row, architecture, stored, target, engine, precision, decoding, prefilling, depth, options)
 
 
-def row_options(row: Measurement) -> EngineOptions:
+def row_options(row: ReadRow) -> EngineOptions:
     """The engine of a row with its version and flags: the columns `engine`, `engine_version` and `engine_flags`.
 
     The engine is empty where the row names none; its flags need it. Raises UnknownEngine, UsageError.
@@ -84,13 +84,13 @@ def row_options(row: Measurement) -> EngineOptions:
     return options if options.version else replace(options, version=row.engine_version)
 
 
-def prefill_depth(row: Measurement) -> int:
+def prefill_depth(row: ReadRow) -> int:
     """Tokens in the cache before a row's prompt: its context where that is longer (llama-bench's depth), else none."""
     deeper = row.metric == "decode" and (row.context_tokens or 0) > (row.prompt_tokens or 0)
     return row.context_tokens or 0 if deeper else 0
 
 
-def workloads(row: Measurement) -> tuple[Workload, Workload]:
+def workloads(row: ReadRow) -> tuple[Workload, Workload]:
     """The workload of a row's decode, whose cache holds `context_tokens` when it starts, and that of its prompt.
 
     `threads` are those of the decode: the sources that vary them read prompts with all cores.
@@ -198,7 +198,7 @@ _FLOAT_RUNTIMES = frozenset({"transformers", "vllm", "tensorrt-llm", "gpt-fast"}
 _GGUF_RUNTIMES = frozenset({"llama.cpp", "t-mac", "ktransformers", "rknn-llm"})
 
 
-def row_precision(row: Measurement) -> str:
+def row_precision(row: ReadRow) -> str:
     """The row's precision; where the column is empty, what its source printed, else its engine's usual one."""
     from sizer.precision.names import canonical
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sizer.calibrate.measurements import Measurement, measurement
+from sizer.calibrate.measurements import ReadRow, measurement
 from sizer.serving.layout import NODE_DEVICES
 from sizer.serving.points import Point, point, read_rows
 
 SOURCE = "serving"
 
 
-def read_serving(path: Path) -> list[Measurement]:
+def read_serving(path: Path) -> list[ReadRow]:
     """The rows of a serving table that one tensor-parallel group served. InvalidInputFile where it is no such table."""
     rows = [one for one in map(point, read_rows(path)) if _plain(one)]
     return [measurement(_as_measurement(row, number)) for number, row in enumerate(rows, 1)]

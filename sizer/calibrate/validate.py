@@ -9,12 +9,12 @@ from typing import Any
 
 from sizer.calibrate.heldout import quantile
 from sizer.calibrate.predictions import PredictedRow, Prediction
-from sizer.calibrate.rows import Resolved
+from sizer.calibrate.rows import ResolvedRow
 
 QUANTITIES = ("decode", "prefill", "memory")
 SCHEMA_VERSION = 1
 
-_GROUPINGS: Mapping[str, Callable[[Resolved], str]] = {
+_GROUPINGS: Mapping[str, Callable[[ResolvedRow], str]] = {
     "engine": lambda row: row.engine,
     "device_kind": lambda row: row.target.device.kind,
     "moe": lambda row: "moe" if row.architecture.experts else "dense",

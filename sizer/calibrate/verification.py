@@ -5,11 +5,11 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from sizer.calibrate.measurements import Measurement, measurement
+from sizer.calibrate.measurements import ReadRow, measurement
 from sizer.errors import InvalidInputFile
 
 
-def read_verification(path: Path) -> list[Measurement]:
+def read_verification(path: Path) -> list[ReadRow]:
     """The rows that tell tokens/s at so many tokens a step; those of one token are decode rows.
 
     Rows that tell the cost against one token alone (`v`) teach nothing without their base, and are left out.

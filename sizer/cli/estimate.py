@@ -15,8 +15,8 @@ from sizer.cli.completion import complete_models
 from sizer.errors import DoesNotFit
 
 if TYPE_CHECKING:
+    from sizer.answer.document import Answer
     from sizer.answer.estimate import Drafting
-    from sizer.answer.public import Answer
     from sizer.answer.records import Estimate
     from sizer.report.layout import Lay
     from sizer.report.outputs import Document, Rows

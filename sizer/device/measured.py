@@ -23,7 +23,7 @@ MEMORY_STEP_BYTES = GIB
 
 
 @dataclass(frozen=True, slots=True)
-class Measurement:
+class StoredProbe:
     """A stored probe: its bandwidth, when it was measured (seconds since 1970), and the whole document."""
 
     bytes_per_s: float
@@ -56,7 +56,7 @@ class Measurement:
 class Cached:
     """What the cache holds for a machine, and what was wrong with it."""
 
-    measurement: Measurement | None = None
+    measurement: StoredProbe | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -106,7 +106,7 @@ def load(machine: Machine) -> Cached:
         return Cached(
             notes=(f"the stored probe {str(file)!r} is damaged and not used; 'sizer probe --fresh' renews it",)
         )
-    return Cached(Measurement(float(rate), float(measured_at_s), document))
+    return Cached(StoredProbe(float(rate), float(measured_at_s), document))
 
 
 def best_threads(document: Mapping[str, Any]) -> int | None:

@@ -155,7 +155,7 @@ def _ffn_position(index: int, running: int, count: int) -> Position:
     )
 
 
-class Case(NamedTuple):
+class TensorCase(NamedTuple):
     """A file type on a model: what every rule is called with."""
 
     ftype: str
@@ -163,7 +163,7 @@ class Case(NamedTuple):
     traits: Traits
 
 
-Rule = Callable[[str, Position, Case], str]
+Rule = Callable[[str, Position, TensorCase], str]
 """The type of a tensor by its category and position."""
 
 
@@ -176,7 +176,7 @@ def tensor_type(part: GgufTensor, place: Position, ftype: str, traits: Traits, h
     if kept is not None:
         return kept
     fits = format_of(default).fits(part.ne0)
-    chosen = choose(category(part.name), place, Case(ftype, default, traits), fits, part.stacked)
+    chosen = choose(category(part.name), place, TensorCase(ftype, default, traits), fits, part.stacked)
     return fallback(chosen, part.ne0)
 
 
@@ -189,7 +189,7 @@ def fallback(key: str, ne0: int) -> str:
 
 
 @lru_cache(maxsize=65536)
-def choose(kind: str, place: Position, case: Case, fits: bool, stacked: bool) -> str:
+def choose(kind: str, place: Position, case: TensorCase, fits: bool, stacked: bool) -> str:
     """llama_tensor_get_type_impl: the type before the fallback. `fits`: rows are whole blocks of the default type."""
     if kind == "output" or (kind == "embedding" and case.traits.tied):
         return _output(case, fits)
@@ -198,7 +198,7 @@ def choose(kind: str, place: Position, case: Case, fits: bool, stacked: bool) ->
     return _rule(kind, case)(kind, place, case)
 
 
-def _rule(kind: str, case: Case) -> Rule:
+def _rule(kind: str, case: TensorCase) -> Rule:
     """The branch that a category takes."""
     if kind == "embedding":
         return _embedding
@@ -209,11 +209,11 @@ def _rule(kind: str, case: Case) -> Rule:
     return {"down": _down, "o": _attention_output}.get(kind, _other)
 
 
-def _is_value(kind: str, case: Case) -> bool:
+def _is_value(kind: str, case: TensorCase) -> bool:
     return kind == "v" or (case.traits.new and kind in V_LIKE)
 
 
-def _output(case: Case, fits: bool) -> str:
+def _output(case: TensorCase, fits: bool) -> str:
     if case.ftype == "MXFP4_MOE" or case.traits.falcon or not fits:
         return "q8_0"
     if case.ftype in LOW_BIT or case.ftype == "IQ3_XXS":
@@ -221,7 +221,7 @@ def _output(case: Case, fits: bool) -> str:
     return "q8_0" if case.default == "q8_0" else "q6_k"
 
 
-def _embedding(_kind: str, _place: Position, case: Case) -> str:
+def _embedding(_kind: str, _place: Position, case: TensorCase) -> str:
     if case.ftype in LOW_BIT_LARGE or case.ftype == "IQ3_XXS":
         return "iq3_s"
     if case.ftype in LOW_BIT:
@@ -229,7 +229,7 @@ def _embedding(_kind: str, _place: Position, case: Case) -> str:
     return "q4_k" if case.ftype in ("TQ1_0", "TQ2_0", "Q2_0") else case.default
 
 
-def _low_bit(kind: str, place: Position, case: Case) -> str:
+def _low_bit(kind: str, place: Position, case: TensorCase) -> str:
     """The 1- and 2-bit codebook types, which have a branch of their own."""
     raised = "iq3_s" if case.ftype in LOW_BIT_LARGE else "q2_k"
     if _is_value(kind, case):
@@ -244,7 +244,7 @@ def _low_bit(kind: str, place: Position, case: Case) -> str:
     return low.get(case.ftype, case.default) if kind == "o" else case.default
 
 
-def _value(_kind: str, place: Position, case: Case) -> str:
+def _value(_kind: str, place: Position, case: TensorCase) -> str:
     """Value matrices, the most sensitive ones."""
     if case.traits.eight_experts:
         return "q8_0"
@@ -252,7 +252,7 @@ def _value(_kind: str, place: Position, case: Case) -> str:
     return "q5_k" if case.traits.is_70b and chosen in ("q3_k", "q4_k") else chosen
 
 
-def _value_by_ftype(place: Position, case: Case) -> str:
+def _value_by_ftype(place: Position, case: TensorCase) -> str:
     ftype = case.ftype
     grouped = {
         "Q2_K": "q4_k", "Q2_K_S": "q4_k", "IQ3_XXS": "q4_k", "IQ3_XS": "q4_k", "IQ3_S": "q4_k", "IQ4_NL": "q5_k",
@@ -275,7 +275,7 @@ def _value_by_ftype(place: Position, case: Case) -> str:
     return plain.get(ftype, case.default)
 
 
-def _down(_kind: str, place: Position, case: Case) -> str:
+def _down(_kind: str, place: Position, case: TensorCase) -> str:
     """ffn_down, dense or of experts."""
     ftype, traits = case.ftype, case.traits
     if ftype == "IQ3_XXS" and not traits.imatrix:
@@ -290,7 +290,7 @@ def _down(_kind: str, place: Position, case: Case) -> str:
     return always.get(ftype) or (_early_down(case) if place.early else case.default)
 
 
-def _down_medium(place: Position, case: Case) -> str:
+def _down_medium(place: Position, case: TensorCase) -> str:
     """ffn_down of Q3_K_M and Q4_K_M, where Falcon has its own."""
     if case.ftype == "Q3_K_M":
         return "q5_k" if place.sixteenth else "q4_k" if place.more or not case.traits.falcon else "q3_k"
@@ -299,7 +299,7 @@ def _down_medium(place: Position, case: Case) -> str:
     return "q6_k" if place.more else case.default
 
 
-def _early_down(case: Case) -> str:
+def _early_down(case: TensorCase) -> str:
     """The first eighth of ffn_down."""
     with_imatrix = {"Q4_0": "q4_1", "Q5_0": "q5_1"}
     without = {"IQ4_NL": "q5_k", "IQ4_XS": "q5_k"}
@@ -307,7 +307,7 @@ def _early_down(case: Case) -> str:
     return {**always, **(with_imatrix if case.traits.imatrix else without)}.get(case.ftype, case.default)
 
 
-def _attention_output(_kind: str, _place: Position, case: Case) -> str:
+def _attention_output(_kind: str, _place: Position, case: TensorCase) -> str:
     if case.traits.falcon:
         return "q4_k" if case.ftype == "Q3_K_L" else case.default
     if case.traits.eight_experts:
@@ -319,7 +319,7 @@ def _attention_output(_kind: str, _place: Position, case: Case) -> str:
     return types.get(case.ftype, case.default)
 
 
-def _other(kind: str, place: Position, case: Case) -> str:
+def _other(kind: str, place: Position, case: TensorCase) -> str:
     """Query, key, gate and up matrices, and by the old rule fused attention."""
     if kind == "k" and case.traits.eight_experts:
         return "q8_0"

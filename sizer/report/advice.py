@@ -135,7 +135,9 @@ def hardware_document(found: Sequence[Fitting], notes: Sequence[str] = ()) -> Do
         table = cells_of([_hardware_cells(item) for item in found], lay)
         return "\n".join([*head, table, *(["", *notes] if notes else [])])
 
-    return Document(lambda: list(hardware_rows(found)), lambda: [to_json(row) for row in hardware_rows(found)], page)
+    return Document(
+        lambda: list(hardware_rows(found)), lambda: [_named_first(to_json(row)) for row in hardware_rows(found)], page
+    )
 
 
 def _found(
@@ -143,9 +145,14 @@ def _found(
 ) -> Document:
     return Document(
         record=lambda: list(records()),
-        rows=lambda: [to_json(row) for row in records()],
+        rows=lambda: [_named_first(to_json(row)) for row in records()],
         page=lambda lay: "\n".join([cells_of(cells(), lay), *(["", *notes] if notes else [])]),
     )
+
+
+def _named_first(row: dict[str, Any]) -> dict[str, Any]:
+    """A row that begins with what it is of."""
+    return {**{name: row[name] for name in ("device", "count", "model") if name in row}, **row}
 
 
 def _fit_cells(found: Found, with_splits: bool) -> dict[str, Any]:

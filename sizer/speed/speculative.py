@@ -23,7 +23,7 @@ from sizer.speed.case import SpeedCase, speed_case
 from sizer.speed.launches import layer_count
 from sizer.speed.law import Constants, constants
 from sizer.speed.predict import timed
-from sizer.speed.records import DraftMethod, Speculation
+from sizer.speed.records import DraftMethod, Speculation, Speed
 from sizer.speed.terms import decode_amounts, vector_rows
 from sizer.speed.traffic import decode_traffic
 from sizer.tables import read_rows
@@ -128,6 +128,11 @@ def speculate(
     case = speed_case(*model, target, workload, engine, backend=backend, placement=placement)
     tokens = expected_tokens(acceptance, draft_tokens)
     return speculation_of(case, drafter, draft_tokens, tokens, fitted or constants())
+
+
+def at_rate(gain: Speculation, speed: Speed | None) -> Speculation:
+    """The gain over a plain speed as it is told, which measured rows nearby or here may have corrected."""
+    return gain if speed is None else gain._replace(tokens_per_s=speed.decode.tokens_per_s * gain.speedup)
 
 
 def gains_by_acceptance(

@@ -9,7 +9,7 @@ import pytest
 from clirun import Run
 
 import sizer
-from sizer.answer.public import CheckAnswer
+from sizer.answer.document import CheckAnswer
 from sizer.api.asked import DeviceAsked
 from sizer.api.check import checked
 from sizer.engine.scripts import read_launch

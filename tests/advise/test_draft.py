@@ -51,16 +51,20 @@ def test_a_mixture_of_experts_pays_more_for_verifying() -> None:
 
 
 def test_the_speedup_is_tokens_over_cost() -> None:
-    """speedup = expected tokens / (v + g c); c is the draft's own step; the rate is that many times the plain one."""
+    """speedup = expected tokens / (v + g c + r); c is the draft's own step, the rate so many times the plain one."""
     large = run_of("Qwen/Qwen3-32B", "rtx-4090", "q4_k_m", 48)
     found = gain_of(large, "Qwen/Qwen3-0.6B", 4, 0.8)
     assert large.speed is not None
     assert found.estimate.speed is not None
     draft_cost = found.estimate.speed.decode.tpot_s / large.speed.decode.tpot_s
-    assert found.gain.draft_cost == pytest.approx(draft_cost)
+    # Measured rows nearby correct either speed by a little; the costs are the law's own.
+    assert found.gain.draft_cost == pytest.approx(draft_cost, rel=0.05)
     tokens = sum(0.8**k for k in range(5))
-    assert found.gain.speedup == pytest.approx(tokens / (found.gain.verify_cost + 4 * draft_cost))
-    assert found.gain.tokens_per_s == pytest.approx(large.speed.decode.tokens_per_s * found.gain.speedup)
+    assert found.gain.speedup == pytest.approx(
+        tokens / (found.gain.verify_cost + 4 * found.gain.draft_cost + found.gain.round_cost)
+    )
+    plain = large.speed.decode.tokens_per_s
+    assert found.gain.tokens_per_s == pytest.approx(plain * found.gain.speedup)
 
 
 @given(acceptance=st.floats(0.05, 0.95))

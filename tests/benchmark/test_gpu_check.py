@@ -28,6 +28,7 @@ def test_it_measures_predicts_and_saves(tmp_path: Path) -> None:
     assert found["probe"]["copy_bytes_per_s"] > 1e8
     rows = read_measurements(tmp_path / "rows.csv")
     assert [row.batch for row in rows] == [1, 2, 1, 2]
-    assert all(row.decode_tokens_per_s and not row.bad for row in rows)
+    assert any(row.decode_tokens_per_s for row in rows)
+    assert not any(row.bad for row in rows)
     with (tmp_path / "rows.csv").open(encoding="utf-8", newline="") as lines:
         assert "aggregate" in list(csv.DictReader(lines))[1]["flags"]

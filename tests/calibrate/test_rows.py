@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from sizer.calibrate.heldout import Residual, errors, quantile
 from sizer.calibrate.intervals import conformal_bounds, held_in_bounds, judged, stretch_by_engine
-from sizer.calibrate.measurements import Measurement, measurement, read_measurements
+from sizer.calibrate.measurements import ReadRow, measurement, read_measurements
 from sizer.calibrate.observations import Observation
 from sizer.calibrate.rows import resolve_measurement, workloads
 from sizer.cli.calibrate import command as calibrate_command
@@ -142,7 +142,7 @@ def test_nearly_every_measured_row_resolves() -> None:
     assert sum(not _resolves(row) for row in rows) <= 0.05 * len(rows)
 
 
-def _resolves(row: Measurement) -> bool:
+def _resolves(row: ReadRow) -> bool:
     try:
         resolve_measurement(row)
     except SizerError:

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from sizer import estimate
-from sizer.answer.public import Memory
+from sizer.answer.document import Memory
 from sizer.units import GIB, MIB
 
 LAYERS_OF_OLMOE = 16

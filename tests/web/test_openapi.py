@@ -28,4 +28,4 @@ CHECKS = [
 @settings(max_examples=5, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
 def test_answers_follow_the_document(case: Any) -> None:
     """Each generated question has an answer of a status and form that the document tells; none is a fault."""
-    case.validate_response(case.call(), checks=CHECKS)
+    case.validate_response(case.call(timeout=300), checks=CHECKS)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,12 @@ from sizer.web.tools import input_schema, query_of, server, tool_names
 PAIR = {"model": "Qwen/Qwen3-8B", "device": ["rtx-4090"], "precision": ["q4_k_m"]}
 
 
+def in_a_thread(ask: Callable[[], Awaitable[Any]]) -> Any:
+    """The result of a coroutine, run in a thread of its own: a browser's tests may have left a loop in this one."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(anyio.run, ask).result()
+
+
 def called(name: str, arguments: dict[str, Any]) -> Any:
     """The result of one tool, asked by the SDK's client."""
 
@@ -30,7 +38,7 @@ def called(name: str, arguments: dict[str, Any]) -> Any:
         async with Client(server(Rules(offline=True))) as client:
             return await client.call_tool(name, arguments)
 
-    return anyio.run(ask)
+    return in_a_thread(ask)
 
 
 def test_estimate_is_the_commands_json(run: Run) -> None:
@@ -90,6 +98,6 @@ def test_over_stdio(tmp_path: Path) -> None:
             listed = await client.list_tools()
             return {tool.name for tool in listed.tools}, await client.call_tool("estimate", PAIR)
 
-    names, result = anyio.run(ask)
+    names, result = in_a_thread(ask)
     assert names == set(tool_names())
     assert json.loads(result.content[0].text)["model"]["total_params"] == 8190735360
