@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import _thread
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,11 +15,14 @@ from sizer.benchmark.death import is_memory_talk
 from sizer.benchmark.records import Spec
 from sizer.chat.session import Answer, Message, Predicted
 from sizer.errors import ModelError, SizerError, UsageError
+from sizer.printable import MOST_SHOWN, one_line
 
 if TYPE_CHECKING:
     from sizer.answer.records import Estimate
 
 DEFAULT_NEW_TOKENS = 1024
+TEMPLATE_LIMIT_S = 10.0
+"""How long a chat template may take for a prompt: those that end take milliseconds."""
 
 Predictor = Callable[[int, int], "Estimate | None"]
 
@@ -93,17 +98,42 @@ class ChatModel:
         return Predicted(decode.tokens_per_s, decode.low_tokens_per_s, decode.high_tokens_per_s, prefill.ttft_s)
 
     def _prompt_tokens(self, messages: list[Message]) -> int:
-        from jinja2 import TemplateError
-
         try:
-            tokens = self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True)
-        except TemplateError as error:
+            with _ended_after(TEMPLATE_LIMIT_S):
+                tokens = self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True)
+        except TimeoutError:
+            raise UsageError(
+                f"The model's chat template did not end within {TEMPLATE_LIMIT_S:g} s.", "/clear shortens the history."
+            ) from None
+        except Exception as error:  # a template is a program of somebody else: it may raise anything
             roles = ", ".join(dict.fromkeys(message["role"] for message in messages))
             raise UsageError(
-                f"The model's chat template does not take these turns ({roles}): {error}.",
+                f"The model's chat template does not take these turns ({roles}): {one_line(str(error))[:MOST_SHOWN]}.",
                 "Many templates have no system turn: leave --system out.",
             ) from error
         return len(tokens["input_ids"])
+
+
+@contextmanager
+def _ended_after(seconds: float) -> Iterator[None]:
+    """TimeoutError where the body still runs then; it must run in the main thread, which alone can be interrupted."""
+    late = threading.Event()
+
+    def interrupt() -> None:
+        late.set()
+        _thread.interrupt_main()
+
+    timer = threading.Timer(seconds, interrupt)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    except KeyboardInterrupt:
+        if late.is_set():
+            raise TimeoutError from None
+        raise
+    finally:
+        timer.cancel()
 
 
 def load_tokenizer(spec: Spec) -> Any:

@@ -14,13 +14,14 @@ from statistics import median
 from typing import Protocol
 
 from sizer.errors import SizerError, did_you_mean
+from sizer.printable import MOST_SHOWN, one_line
 from sizer.units import format_rate, format_seconds
 
 COMMANDS = {
     "/clear": "forget the conversation (the system text stays)",
     "/save": "write the conversation as JSON: /save [FILE]",
     "/stats": "tokens and speeds so far",
-    "/exit": "leave (also Ctrl-D, or Ctrl-C at the prompt)",
+    "/exit": "leave (also Ctrl-D, or Ctrl-C at the prompt); /exit FILE saves the conversation first",
     "/help": "this list",
 }
 
@@ -82,7 +83,15 @@ class Session:
         return ([{"role": "system", "content": self.system}] if self.system else []) + self.turns
 
     def run(self, lines: Iterator[str]) -> None:
-        """Take lines until they end or one is /exit."""
+        """Take lines until they end or one is /exit. What ends it otherwise does not take the conversation along."""
+        try:
+            self._take(lines)
+        except BaseException:
+            if self.turns:
+                self.save("")
+            raise
+
+    def _take(self, lines: Iterator[str]) -> None:
         for line in lines:
             text = line.strip()
             if not text:
@@ -96,7 +105,10 @@ class Session:
                     self.ask(text)
 
     def ask(self, text: str) -> None:
-        """One user turn and its answer. A turn that fails is taken back, so that the next is not answered with it."""
+        """One user turn and its answer. A turn that fails is taken back, so that the next is not answered with it.
+
+        Whatever fails in the model, its template or its streaming, the turn is lost and not the conversation.
+        """
         self.turns.append({"role": "user", "content": text})
         try:
             answer = self.model.answer(self.messages)
@@ -104,18 +116,31 @@ class Session:
             self.turns.pop()
             self.say(str(error))
             return
+        except OSError:  # the terminal or the pipe that the answer is written to
+            self.turns.pop()
+            raise
+        except Exception as error:
+            self.turns.pop()
+            self.say(f"The turn is lost: {type(error).__name__}: {one_line(str(error))[:MOST_SHOWN]}")
+            return
         except BaseException:
             self.turns.pop()
             raise
         self.turns.append({"role": "assistant", "content": answer.text})
         self.answers.append(answer)
-        self.say(speed_line(answer, self.model.predict(answer.prompt_tokens, max(1, answer.output_tokens))))
+        self.say(speed_line(answer, self._predicted(answer)))
+
+    def _predicted(self, answer: Answer) -> Predicted:
+        try:
+            return self.model.predict(answer.prompt_tokens, max(1, answer.output_tokens))
+        except (SizerError, ValueError, ArithmeticError):
+            return Predicted()
 
     def command(self, text: str) -> bool:
         """Obey a /command; False where it ends the session."""
         name, _, argument = text.partition(" ")
         if name in ("/exit", "/quit"):
-            return False
+            return bool(argument.strip()) and not self.save(argument.strip())
         if name == "/clear":
             self.turns.clear()
             self.say("The conversation is forgotten.")
@@ -129,8 +154,8 @@ class Session:
             self.say(f"No such command {name!r}. {did_you_mean(name, COMMANDS) or '/help lists them.'}")
         return True
 
-    def save(self, name: str) -> None:
-        """Write the conversation; a failure is told, and the conversation goes on."""
+    def save(self, name: str) -> bool:
+        """Write the conversation; a failure is told (and False), and the conversation goes on."""
         now = datetime.now(timezone.utc)
         path = Path(name or f"sizer-chat-{now:%Y%m%d-%H%M%S}.json").expanduser()
         speeds = [answer.tokens_per_s for answer in self.answers]
@@ -145,8 +170,9 @@ class Session:
             write_whole(path, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
         except OSError as error:
             self.say(f"Not saved to {str(path)!r}: {error.strerror or error}.")
-            return
+            return False
         self.say(f"Saved to {path}.")
+        return True
 
 
 def write_whole(path: Path, text: str) -> None:

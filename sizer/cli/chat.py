@@ -34,6 +34,7 @@ def command(model: str, flags: tuple[str, ...], system: str, **options: Any) -> 
     from sizer.benchmark.plan import Asked, is_gguf, spec_of
     from sizer.chat.choose import choose_precision, estimate_for
     from sizer.chat.flags import parse_flags
+    from sizer.chat.reach import hub_answers
     from sizer.chat.session import Session
     from sizer.errors import UsageError
     from sizer.model.read.resolve import resolve
@@ -46,6 +47,10 @@ def command(model: str, flags: tuple[str, ...], system: str, **options: Any) -> 
     asked = Asked(model=model, **options)
     precision, reason = choose_precision(asked, resolved)
     asked = replace(asked, precision=precision)
+
+    if not asked.offline and not hub_answers(model):
+        _say("The hub does not answer: what its cache on this machine holds is loaded.")
+        asked = replace(asked, offline=True)
 
     def predictor(prompt_tokens: int, output_tokens: int) -> Estimate | None:
         lengths = replace(asked, prompt_tokens=prompt_tokens, output_tokens=max(2, output_tokens))

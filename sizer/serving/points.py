@@ -9,6 +9,7 @@ from math import isfinite
 from pathlib import Path
 
 from sizer.errors import InvalidInputFile
+from sizer.printable import shown
 from sizer.serving.layout import NODE_DEVICES, Layout
 from sizer.serving.load import Load
 
@@ -56,7 +57,7 @@ class Point:
 
 def is_serving_table(path: Path) -> bool:
     """Whether a CSV file has the columns of points under load."""
-    if path.suffix.lower() in {".json", ".jsonl", ".ndjson"}:
+    if path.suffix.lower() in {".json", ".jsonl", ".ndjson"} or not path.is_file():
         return False
     try:
         with path.open(encoding="utf-8", newline="") as lines:
@@ -67,7 +68,11 @@ def is_serving_table(path: Path) -> bool:
 
 
 def read_rows(path: Path) -> Iterator[dict[str, str]]:
-    """The rows of a table of points. Raises InvalidInputFile where a column is missing or it is no CSV."""
+    """The rows of a table of points. Raises InvalidInputFile where a column is missing or it is no CSV file."""
+    if not path.is_file():
+        raise InvalidInputFile(
+            f"{shown(str(path))} is no file.", "Give a CSV file with the columns of data/serving.csv."
+        )
     try:
         with path.open(encoding="utf-8", newline="") as lines:
             reader = csv.DictReader(lines)

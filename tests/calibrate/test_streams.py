@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import re
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from sizer.calibrate.row_files import open_rows
 from sizer.errors import InvalidInputFile
 from sizer.report.layout import cells_of
 from sizer.report.outputs import FORMATS, Document, Stream, write, write_stream
+from sizer.tables import data_path
 
 ROW = {
     "id": "a-1",
@@ -181,3 +183,27 @@ def test_a_reader_that_leaves_ends_it_quietly(tmp_path: Path) -> None:
         assert sweep.stderr is not None
         assert sweep.stderr.read() == ""
         assert sweep.wait(60) == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no FIFO")
+@pytest.mark.parametrize("command", ["sweep", "validate", "calibrate", "calibrate-serving", "estimate"])
+@pytest.mark.parametrize("kind", ["a device", "a link to a device", "a FIFO", "a link to a FIFO"])
+def test_what_is_no_regular_file_is_refused_at_once(run: Run, tmp_path: Path, command: str, kind: str) -> None:
+    """Nothing that never ends, or that waits for a writer, is opened: one line names it."""
+    path = tmp_path / "rows.csv"
+    os.mkfifo(tmp_path / "pipe")
+    target = Path("/dev/zero") if "device" in kind else tmp_path / "pipe"
+    if "link" in kind:
+        path.symlink_to(target)
+    else:
+        path = target
+    arguments = {
+        "calibrate-serving": ["calibrate", str(data_path("measurements.csv")), "--serving", str(path)],
+        "estimate": ["estimate", str(path), "-d", "a100"],
+    }.get(command, [command, str(path)])
+    start = time.perf_counter()
+    result = run(*arguments)
+    assert time.perf_counter() - start < 20
+    assert result.code == (3 if command == "estimate" else 2)
+    assert result.err.count("\n") == 1
+    assert str(path) in result.err

@@ -180,3 +180,38 @@ def test_unknown_flag_offers_the_nearest():
 def test_no_value_breaks_the_parser(text: str):
     """Whatever stands after the sign, the flag has some value."""
     assert "a" in parse_flags([f"a={text}"])
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError("in a template"), RecursionError("deep"), ValueError("a\nb")])
+def test_whatever_fails_costs_the_turn_alone(error: Exception):
+    """An error of any kind is told on one line; the next turn is answered with the history before it."""
+    session, model, told = _session()
+    session.ask("one")
+    model.error = error
+    session.ask("two")
+    assert "\n" not in told[-1]
+    assert type(error).__name__ in told[-1]
+    model.error = None
+    session.ask("three")
+    assert [message["content"] for message in model.seen[-1]] == ["one", "answer 1", "three"]
+
+
+def test_exit_with_a_file_saves_on_the_way_out(tmp_path: Path):
+    """/exit FILE writes the conversation and leaves; where it cannot, the chat goes on."""
+    session, model, _ = _session()
+    saved = tmp_path / "chat.json"
+    session.run(iter(["one", f"/exit {tmp_path / 'no' / 'x.json'}", "two", f"/exit {saved}", "three"]))
+    assert len(model.seen) == 2
+    assert len(json.loads(saved.read_text(encoding="utf-8"))["messages"]) == 4
+
+
+def test_what_ends_the_chat_leaves_the_conversation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A chat that breaks off (the terminal is gone) writes its turns to a file first."""
+    monkeypatch.chdir(tmp_path)
+    session, model, _ = _session()
+    session.ask("one")
+    model.error = BrokenPipeError()
+    with pytest.raises(BrokenPipeError):
+        session.run(iter(["two"]))
+    (saved,) = tmp_path.glob("sizer-chat-*.json")
+    assert [one["content"] for one in json.loads(saved.read_text(encoding="utf-8"))["messages"]] == ["one", "answer 1"]

@@ -165,3 +165,50 @@ def test_unknown_flag_is_a_usage_error(model: str):
     done = _piped(model, "", "max_new_token=2", "--precision", "bf16")
     assert done.returncode == 2
     assert "'max_new_tokens'" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "{% for i in range(99999) %}{% for j in range(99999) %}{{ i * j }}{% endfor %}{% endfor %}",
+        "{{ 1 // 0 }}",
+        "{{ none.x.y }}",
+        "{% macro again() %}{{ again() }}{% endmacro %}{{ again() }}",
+    ],
+    ids=["loops", "divides", "undefined", "recurses"],
+)
+def test_a_template_that_fails_or_loops_costs_its_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str):
+    """The turn that the template chokes on is told and lost; the next one is answered."""
+    from sizer.benchmark.plan import Asked, spec_of
+    from sizer.chat import model as chat_model
+    from sizer.chat.session import Session
+    from sizer.model.read.resolve import resolve
+
+    monkeypatch.setattr(chat_model, "TEMPLATE_LIMIT_S", 0.5)
+    choking = "{% if messages[-1].content == 'choke' %}" + body + "{% endif %}hello"
+    folder = str(save_model(tmp_path / "choking", template=choking))
+    asked = Asked(model=folder, device="cpu", precision="fp32", offline=True)
+    spec = spec_of(asked, resolve(folder, offline=True))
+    told: list[str] = []
+    loaded = chat_model.ChatModel(spec, {"max_new_tokens": 2}, lambda _prompt, _output: None, lambda _text: None)
+    Session(loaded, told.append).run(iter(["choke", "go on"]))
+    assert "chat template" in told[0]
+    assert told[0].count("\n") <= 1
+    assert told[1].startswith("[2 tokens")
+
+
+def test_without_a_network_the_chat_ends_at_once(tmp_path: Path):
+    """A hub that refuses connections and an empty cache: two lines and exit code 3, none of the client's retries."""
+    start = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-m", "sizer", "chat", "Qwen/Qwen3-0.6B", "--device", "cpu", "--precision", "bf16"],
+        input="",
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "HF_HOME": str(tmp_path), "HF_ENDPOINT": "http://127.0.0.1:9", "HF_HUB_OFFLINE": "0"},
+    )
+    assert time.monotonic() - start < 40
+    assert done.returncode == 3
+    assert "Retrying" not in done.stderr
+    assert [line.partition(" ")[0] for line in done.stderr.splitlines()] == ["The", "Loading", "sizer:"]
