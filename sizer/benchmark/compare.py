@@ -20,6 +20,7 @@ CASE = ("model", "precision", "engine", "engine_version", "device", "backend", "
 
 CELL = ("metric", "batch", "prompt_tokens", "context_tokens", "output_tokens")
 QUANTITIES = {"decode": "decode_tokens_per_s", "prefill": "prefill_tokens_per_s"}
+LARGEST_LOG = 700.0
 LARGEST_FILE_BYTES = 64 * 2**20
 
 
@@ -66,7 +67,8 @@ class Comparison:
 def compare(a: Sequence[Saved], b: Sequence[Saved]) -> Comparison:
     """Every cell that both have, judged; raises InvalidInputFile where they have none in common."""
     differs = _differing(a, b)
-    keys = (*(name for name in CASE if name not in differs), *CELL)
+    same = [name for name in CASE if name not in differs and len({one.columns.get(name) for one in (*a, *b)}) > 1]
+    keys = (*same, *CELL)  # a column that is the same in every row matches, and need not be named
     cells_a, cells_b = _cells(a, keys), _cells(b, keys)
     common = [key for key in cells_a if key in cells_b]
     if not common:
@@ -149,7 +151,7 @@ def _line(cell: Mapping[str, str], quantity: str, a: Sequence[Saved], b: Sequenc
         freedom = _freedom(errors, (len(left.logs) - 1, len(right.logs) - 1))
         error = math.sqrt(sum(errors))
         p = two_sided_p(difference / error, freedom) if error else (1.0 if not difference else 0.0)
-        half = math.expm1(_t_bound(freedom) * error)
+        half = math.expm1(min(LARGEST_LOG, _t_bound(freedom) * error))
     warned = sorted(frozenset().union(*(one.warned for one in (*a, *b))))
     notes = [f"warned: {', '.join(warned)}"] if warned else []
     if p is None:
@@ -183,7 +185,7 @@ def _cells(results: Sequence[Saved], keys: Sequence[str]) -> dict[tuple[str, ...
 
 
 def _name(cell: Mapping[str, str]) -> str:
-    case = [cell[name] for name in ("model", "precision") if cell.get(name)]
+    case = [cell[name] for name in CASE if cell.get(name)]
     tokens = f"prompt {cell['prompt_tokens'] or '-'}, output {cell['output_tokens'] or '-'}"
     depth = cell["context_tokens"]
     deep = f", depth {depth}" if depth and depth != (cell["prompt_tokens"] or "0") else ""

@@ -8,9 +8,9 @@ from sizer.benchmark.load import Load, Percentiles
 from sizer.plain_json import to_json
 from sizer.report.layout import Lay
 from sizer.report.outputs import Document
-from sizer.units import format_rate, format_seconds
+from sizer.units import format_rate
 
-HEADERS = ("users", "requests", "TTFT p50/p90/p99", "TPOT p50/p90/p99", "between tokens p99", "tokens/s", "requests/s",
+HEADERS = ("users", "done", "TTFT ms p50/p90/p99", "TPOT ms p50/p90/p99", "gap p99 ms", "tokens/s", "requests/s",
            "good/s")  # fmt: skip
 
 
@@ -46,10 +46,14 @@ def _cells(load: Load) -> list[str]:
     good = load.goodput_requests_per_s
     return [
         str(load.users), str(load.requests), _three(load.ttft_s), _three(load.tpot_s),
-        format_seconds(load.inter_token_s.p99), format_rate(load.throughput_tokens_per_s),
+        _ms(load.inter_token_s.p99), format_rate(load.throughput_tokens_per_s),
         format_rate(load.requests_per_s), "-" if good is None else format_rate(good),
     ]  # fmt: skip
 
 
 def _three(times: Percentiles) -> str:
-    return " / ".join(format_seconds(one) for one in (times.p50, times.p90, times.p99))
+    return "/".join(_ms(one) for one in (times.p50, times.p90, times.p99))
+
+
+def _ms(seconds: float) -> str:
+    return format_rate(seconds * 1000)
