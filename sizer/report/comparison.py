@@ -29,7 +29,7 @@ def _page(found: Comparison, lay: Lay) -> str:
 
 
 def _cells(line: Line) -> list[str]:
-    half = "-" if line.half_width is None else f"± {line.half_width:.1%}"
+    half = "-" if line.half_width is None else "> 100%" if line.half_width > 1 else f"± {line.half_width:.1%}"
     return [
         line.cell, line.quantity, format_rate(line.a_tokens_per_s), format_rate(line.b_tokens_per_s),
         f"{line.change:+.1%}", half, line.verdict,
