@@ -215,3 +215,24 @@ def test_what_ends_the_chat_leaves_the_conversation(tmp_path: Path, monkeypatch:
         session.run(iter(["two"]))
     (saved,) = tmp_path.glob("sizer-chat-*.json")
     assert [one["content"] for one in json.loads(saved.read_text(encoding="utf-8"))["messages"]] == ["one", "answer 1"]
+
+
+def test_the_precision_of_a_chat_weighs_its_prompt():
+    """On a CPU, of two 16-bit precisions the one whose whole request is quicker is loaded."""
+    from dataclasses import replace
+
+    from sizer.benchmark.plan import Asked
+    from sizer.chat.choose import choose_precision, estimate_for
+    from sizer.model.read.resolve import resolve
+
+    resolved = resolve("Qwen/Qwen3-0.6B", offline=True)
+    asked = Asked(model="Qwen/Qwen3-0.6B", device="cpu", offline=True)
+    request_s = {}
+    for name in ("bf16", "fp16"):
+        estimate = estimate_for(replace(asked, precision=name), resolved)
+        assert estimate is not None
+        assert estimate.speed is not None
+        decode, prefill = estimate.speed.decode, estimate.speed.prefill
+        request_s[name] = prefill.ttft_s + estimate.workload.output_tokens / decode.tokens_per_s
+    chosen, _ = choose_precision(asked, resolved)
+    assert chosen not in request_s or chosen == min(request_s, key=lambda name: request_s[name])
