@@ -186,9 +186,10 @@ def _cells(results: Sequence[Saved], keys: Sequence[str]) -> dict[tuple[str, ...
 
 def _name(cell: Mapping[str, str]) -> str:
     case = [cell[name] for name in CASE if cell.get(name)]
-    tokens = f"prompt {cell['prompt_tokens'] or '-'}, output {cell['output_tokens'] or '-'}"
+    parts = ((name, cell[f"{name}_tokens"]) for name in ("prompt", "output"))
+    tokens = ", ".join(f"{name} {count}" for name, count in parts if count not in ("", "0"))
     depth = cell["context_tokens"]
-    deep = f", depth {depth}" if depth and depth != (cell["prompt_tokens"] or "0") else ""
+    deep = f", depth {depth}" if depth not in ("", "0", cell["prompt_tokens"]) else ""
     batch = f", batch {cell['batch']}" if cell["batch"] not in ("", "1") else ""
     return " ".join([*case, tokens + deep + batch])
 
@@ -249,7 +250,7 @@ def _of_document(document: Mapping[str, Any], path: Path) -> Saved:
             "metric": "decode",
             "batch": str(sequences),
             "prompt_tokens": str(told["prompt_tokens"]),
-            "context_tokens": str(told["prompt_tokens"] + told.get("depth_tokens", 0)),
+            "context_tokens": str(told.get("depth_tokens", told["prompt_tokens"])),
             "output_tokens": str(told["output_tokens"]),
         }
         warned = frozenset(str(one["code"]) for one in told.get("warnings", ()))
