@@ -235,3 +235,13 @@ def test_weights_kept_on_the_host_are_said_to_be_counted() -> None:
     """--cpu-offload-gb is read, and that the estimate leaves it out of the sum is told."""
     found = answer("vllm serve Qwen/Qwen3-8B --cpu-offload-gb 10 --max-model-len 8192", "h100")
     assert any("10.00 GiB of weights" in note for note in found.estimates[0].assumptions)
+
+
+@pytest.mark.parametrize(
+    ("gib", "ram", "starts"), [(48, None, True), (48, 64, True), (30, None, False), (48, 32, False)]
+)
+def test_weights_kept_on_the_host_count_for_the_verdict(gib: int, ram: int | None, starts: bool) -> None:
+    """64.5 GiB on a device with 21.7: 48 kept on a host that holds them are enough, 30 are not."""
+    command = f"vllm serve Qwen/Qwen3-32B --cpu-offload-gb {gib} --max-model-len 4096"
+    found = sizer.check(command, device="rtx-4090", ram_bytes=ram * 2**30 if ram else None, offline=True)
+    assert found.check.starts is starts
