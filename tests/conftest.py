@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import signal
 
 import pytest
 from clirun import Result, Run
 from hypothesis import settings
 
 from sizer.cli import main
+
+# A shell's background job ignores Ctrl-C, and so would the commands that tests start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A busy machine is no failure: time is watched by the benchmarks.
 settings.register_profile("any-machine", deadline=None)
