@@ -37,7 +37,7 @@ class Refreshed:
 def folder() -> Path:
     """Where refreshed configs are kept: the user's data folder of this system."""
     system: str = sys.platform
-    if system == "linux":  # what platformdirs would say, without the milliseconds of its import
+    if system in {"linux", "emscripten"}:  # what platformdirs would say; the browser's Python has none, and it is slow
         base = os.environ.get("XDG_DATA_HOME", "").strip() or "~/.local/share"
         return Path(base).expanduser() / "sizer" / "catalogue"
     from platformdirs import user_data_path
