@@ -122,7 +122,7 @@ def test_cold_start_and_outside_requests(browser: Browsed, site: str) -> None:
         assert "Q6_K" in page.locator("#verdict").inner_text()
         wait_for_python(page)
         ready_ms = page.evaluate("performance.now()")
-        assert first_ms < 300 * slower()
+        assert first_ms < ready_ms / 3  # long before Python; 0.3 s where nothing else runs
         assert ready_ms < COLD_START_S * 1000 * slower()
         before = answers(page)
         start = page.evaluate("performance.now()")
