@@ -25,6 +25,7 @@ ROOMS = (
         "plain_json",
         "methods",
         "version",
+        "user_folder",
     },
     {"model", "device"},
     {"precision"},

@@ -14,21 +14,12 @@ from sizer.benchmark.records import Spec
 from sizer.benchmark.server_backend import Reply, ask, choose_model
 from sizer.benchmark.sse import Server, ServerGone
 from sizer.errors import BenchmarkFailed, SizerError
-from sizer.serving.simulated import percentile
+from sizer.serving.simulated import Percentiles, percentiles
 
 MOST_USERS = 1024
 MOST_REQUESTS = 1_000_000
 LONGEST_AFTERMATH_S = 60.0
 """How long answers that run when the time is over are waited for; later ones count as unfinished."""
-
-
-@dataclass(frozen=True, slots=True)
-class Percentiles:
-    """Seconds that half, nine tenths and 99 of a hundred do not pass, linear between neighbours."""
-
-    p50: float
-    p90: float
-    p99: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +72,6 @@ class Load:
 def tpot_s(reply: Reply) -> float:
     """Seconds for each token after the first."""
     return reply.run.decode_s / (reply.output_tokens - 1)
-
-
-def percentiles(values: Sequence[float]) -> Percentiles:
-    """The three that are told of each time."""
-    return Percentiles(*(percentile(values, share) for share in (0.5, 0.9, 0.99)))
 
 
 @dataclass

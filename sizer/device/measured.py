@@ -13,6 +13,7 @@ from typing import Any
 
 from sizer.device.machine import Machine
 from sizer.units import GB, GIB
+from sizer.user_folder import user_folder
 
 SCHEMA_VERSION = 1
 # Passes of one team differ by about this much on a quiet machine.
@@ -81,9 +82,7 @@ def fingerprint(machine: Machine) -> str:
 
 def folder() -> Path:
     """Where measurements are kept: the user's data folder of this system."""
-    from platformdirs import user_data_path
-
-    return user_data_path("sizer", appauthor=False)
+    return user_folder()
 
 
 def path(machine: Machine) -> Path:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sizer.benchmark.load import Load, Percentiles
+from sizer.benchmark.load import Load
 from sizer.plain_json import to_json
 from sizer.report.layout import Lay
 from sizer.report.outputs import Document
+from sizer.serving.simulated import Percentiles
 from sizer.units import format_rate
 
 HEADERS = ("users", "done", "TTFT ms p50/p90/p99", "TPOT ms p50/p90/p99", "gap p99 ms", "tokens/s", "requests/s",

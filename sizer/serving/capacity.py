@@ -11,9 +11,9 @@ from sizer.serving.cache import cache_tokens
 from sizer.serving.corrections import REQUEST, REQUEST_S, Corrections, load_groups
 from sizer.serving.deployment import Deployment
 from sizer.serving.load import MOST_USERS, Load
-from sizer.serving.records import Limits, Percentiles, ServedRow
+from sizer.serving.records import Limits, ServedRow
 from sizer.serving.simulate import MOST_REQUESTS, Simulation
-from sizer.serving.simulated import Simulated, percentile
+from sizer.serving.simulated import Percentiles, Simulated, percentiles
 from sizer.serving.steps import StepLaw, step_law
 from sizer.speed.law import constants
 
@@ -112,7 +112,7 @@ class Seen:
 def look(one: Replica, load: Load, limits: Limits) -> Seen:
     """Simulate a load and hold it to the limits. Without limits, waiting for cache or a place is one."""
     result = simulated(one, load)
-    ttft, tpot = _percentiles(steady(result.ttft_s, load)), _percentiles(steady(result.tpot_s, load))
+    ttft, tpot = (percentiles(steady(times, load) or (0.0,)) for times in (result.ttft_s, result.tpot_s))
     fails = []
     if limits.ttft_s is not None and getattr(ttft, limits.percentile) > limits.ttft_s:
         fails.append("ttft")
@@ -124,11 +124,6 @@ def look(one: Replica, load: Load, limits: Limits) -> Seen:
     elif limits.ttft_s is None and crowded:
         fails.append("cache" if result.blocked_by_cache else "sequences")
     return Seen(load, result, ttft, tpot, tuple(fails))
-
-
-def _percentiles(values: Sequence[float]) -> Percentiles:
-    found = values or (0.0,)
-    return Percentiles(*(percentile(found, share) for share in (0.5, 0.9, 0.99)))
 
 
 def most_users(one: Replica, load: Load, limits: Limits) -> tuple[int, str]:

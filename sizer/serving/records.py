@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from sizer.errors import UsageError
+from sizer.serving.simulated import Percentiles
 
 LONGEST_LIMIT_S = 1e6
 PERCENTILES = ("p50", "p90", "p99")
@@ -25,15 +26,6 @@ class Limits:
                 raise UsageError(f"--{name} {limit:g} s is not a time above 0.", f"Give --{name} 1s or 50ms.")
         if self.percentile not in PERCENTILES:
             raise UsageError(f"{self.percentile!r} is no percentile here.", f"It is one of {', '.join(PERCENTILES)}.")
-
-
-@dataclass(frozen=True, slots=True)
-class Percentiles:
-    """Seconds that half, nine tenths and 99 of 100 requests stay below."""
-
-    p50: float
-    p90: float
-    p99: float
 
 
 @dataclass(frozen=True, slots=True)

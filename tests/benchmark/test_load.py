@@ -8,9 +8,10 @@ import pytest
 from benchserver import fake_server
 from clirun import Run
 
-from sizer.benchmark.load import Limits, Seen, percentiles, summarize
+from sizer.benchmark.load import Limits, Seen, summarize
 from sizer.benchmark.server_backend import Reply
 from sizer.errors import BenchmarkFailed
+from sizer.serving.simulated import percentiles
 
 
 def _reply(asked_s: float, ttft_s: float, gap_s: float, tokens: int = 5) -> Reply:

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from machinefile import FakeNvml
 
 from sizer.device import measured
 from sizer.device.cgroups import memory_limit
@@ -55,59 +56,6 @@ def linux(root: Path, files: dict[str, str], gib: int = 64, **edge: Any) -> Edge
 def printed(answers: dict[str, str]) -> Callable[[list[str]], str]:
     """A runner that answers by the start of the command."""
     return lambda command: next((text for start, text in answers.items() if " ".join(command).startswith(start)), "")
-
-
-class FakeNvml:
-    """NVML with the given cards; anything a card does not have raises, as the library does."""
-
-    NVML_CLOCK_MEM = 2
-
-    def __init__(self, *cards: dict[str, Any]) -> None:
-        self.cards = cards
-
-    def nvmlDeviceGetCount(self) -> int:  # noqa: N802
-        """Number of cards."""
-        return len(self.cards)
-
-    def nvmlDeviceGetHandleByIndex(self, number: int) -> dict[str, Any]:  # noqa: N802
-        """A card is its own handle."""
-        return self.cards[number]
-
-    def nvmlDeviceGetMigDeviceHandleByIndex(self, card: dict[str, Any], number: int) -> dict[str, Any]:  # noqa: N802
-        """One MIG instance."""
-        return card["mig"][number]  # type: ignore[no-any-return]
-
-    def nvmlDeviceGetMaxMigDeviceCount(self, card: dict[str, Any]) -> int:  # noqa: N802
-        """How many instances there may be: more than there are."""
-        return len(card["mig"]) + 2
-
-    def nvmlDeviceGetMigMode(self, card: dict[str, Any]) -> list[int]:  # noqa: N802
-        """Current and pending mode."""
-        return [int("mig" in card), 0]
-
-    def nvmlDeviceGetMaxClockInfo(self, card: dict[str, Any], kind: int) -> int:  # noqa: N802
-        """Memory clock in MHz."""
-        assert kind == self.NVML_CLOCK_MEM
-        return card["clock"]  # type: ignore[no-any-return]
-
-    def nvmlSystemGetDriverVersion(self) -> bytes:  # noqa: N802
-        """Old bindings answer in bytes."""
-        return b"570.00"
-
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        answers = {
-            "nvmlDeviceGetName": "name",
-            "nvmlDeviceGetUUID": "uuid",
-            "nvmlDeviceGetMemoryBusWidth": "bus",
-            "nvmlDeviceGetCudaComputeCapability": "capability",
-            "nvmlDeviceGetMaxPcieLinkGeneration": "generation",
-            "nvmlDeviceGetCurrPcieLinkWidth": "lanes",
-            "nvmlDeviceGetNumGpuCores": "cores",
-            "nvmlDeviceGetComputeRunningProcesses": "processes",
-        }
-        if name == "nvmlDeviceGetMemoryInfo":
-            return lambda card: SimpleNamespace(total=card["mib"] * MIB, free=card["mib"] * MIB // 2)
-        return lambda card: card[answers[name]]
 
 
 def card(name: str, mib: int, **facts: Any) -> dict[str, Any]:

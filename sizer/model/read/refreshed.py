@@ -7,13 +7,13 @@ the hub publishes; a damaged document is left aside, so that the catalogue's own
 from __future__ import annotations
 
 import json
-import os
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+from sizer.user_folder import user_folder
 
 SCHEMA_VERSION = 1
 
@@ -35,14 +35,8 @@ class Refreshed:
 
 
 def folder() -> Path:
-    """Where refreshed configs are kept: the user's data folder of this system."""
-    system: str = sys.platform
-    if system in {"linux", "emscripten"}:  # what platformdirs would say; the browser's Python has none, and it is slow
-        base = os.environ.get("XDG_DATA_HOME", "").strip() or "~/.local/share"
-        return Path(base).expanduser() / "sizer" / "catalogue"
-    from platformdirs import user_data_path
-
-    return user_data_path("sizer", appauthor=False) / "catalogue"
+    """Where refreshed configs are kept: in the user's data folder."""
+    return user_folder() / "catalogue"
 
 
 def load(model_id: str) -> Refreshed | None:
