@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from sizer.advise.advice import questions_for
@@ -145,8 +145,10 @@ def _targets(text: str) -> Iterator[tuple[Target, str]]:
     for device in catalogue.search(text):
         if device.memory_bytes is None or device.bandwidth_bytes_per_s is None:
             continue
-        for count in COUNTS if device.kind in COUNTED_KINDS else (1,):
-            yield catalogue.find(f"{count}x{device.key}" if count > 1 else device.key), ""
+        one = catalogue.find(device.key)
+        yield one, ""
+        for count in COUNTS[1:] if device.kind in COUNTED_KINDS else ():
+            yield replace(catalogue.repeated(one, count), asked=f"{count}x{device.key}"), ""
     seen: set[tuple[str, str, int]] = set()
     for instance in instances():
         name = f"{instance.cloud}:{instance.name}"

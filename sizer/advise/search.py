@@ -19,11 +19,13 @@ from sizer.answer.loss import layer_params, least_bits, loss_at
 from sizer.answer.records import Estimate
 from sizer.device.records import Target
 from sizer.device.usable import free_memory_bytes
+from sizer.engine.engines import default_engine
 from sizer.engine.precisions import store_for
 from sizer.memory.shares import weights_by_layer
 from sizer.model.architecture import Architecture
 from sizer.model.stored import Stored
 from sizer.precision.identity_cache import IdentityCache
+from sizer.speed.predict import fastest_decode
 
 _STORED: IdentityCache[Architecture, Stored] = IdentityCache(64)
 
@@ -48,6 +50,8 @@ def best_of(questions: Iterable[Question], wanted: Wanted) -> Estimate | None:
         stored = _stored(question)
         # The input's tables may stay on the host.
         if room_bytes is not None and stored.weights_bytes - weights_by_layer(stored)[2] > room_bytes:
+            continue
+        if wanted.min_tokens_per_s is not None and _fastest(question, stored) < wanted.min_tokens_per_s:
             continue
         item = estimate(replace(question, stored=stored))
         seen.append(item)
@@ -74,6 +78,12 @@ def best_split(questions: Iterable[Question], wanted: Wanted) -> Estimate | None
     least = READING_TOKENS_PER_S if wanted.min_tokens_per_s is None else wanted.min_tokens_per_s
     runs = item.placement.fits and item.placement.host is not None
     return item if runs and reaches(item, replace(wanted, min_tokens_per_s=least)) else None
+
+
+def _fastest(question: Question, stored: Stored) -> float:
+    """Decode tokens/s that no estimate of the question exceeds."""
+    engine = question.engine or default_engine(question.precision, question.target.device)
+    return fastest_decode(question.architecture, stored, question.target, question.workload, engine)
 
 
 def _least_bytes(architecture: Architecture, loss: float) -> float:

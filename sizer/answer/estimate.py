@@ -77,8 +77,8 @@ def estimate(question: Question) -> Estimate:
     stored = question.stored or store_for(question.architecture, precision, engine.name)
     case = _case(question, engine, stored)
     needed, placement = place(case)
-    longest = max_context_tokens(case, placement)
-    if question.context_max and longest:
+    longest = max_context_tokens(case, placement) if question.context_max else None
+    if longest:
         case = replace(case, workload=replace(case.workload, context_tokens=longest))
         needed, placement = place(case)
     speed = _speed(question, case, engine, placement)
@@ -92,7 +92,7 @@ def estimate(question: Question) -> Estimate:
         footprint=needed,
         placement=placement,
         speed=speed,
-        max_context_tokens=longest,
+        case=case,
         speculation=_speculation(question, case, engine, placement, speed),
         assumptions=_assumptions(question, case, needed, speed),
         options=case.options,

@@ -6,11 +6,16 @@ from dataclasses import dataclass
 
 from sizer.device.records import Target
 from sizer.engine.options import NO_OPTIONS, EngineOptions
+from sizer.memory.case import Case
+from sizer.memory.placement import max_context_tokens
 from sizer.memory.records import Footprint, Placement
 from sizer.model.architecture import Architecture
 from sizer.model.stored import Stored
+from sizer.precision.identity_cache import IdentityCache
 from sizer.speed.records import Speculation, Speed
 from sizer.workload import Workload
+
+_LONGEST: IdentityCache[Case, int | None] = IdentityCache(256)
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,8 +23,7 @@ class Estimate:
     """One model at one precision on one target: memory, place and speed, and what was assumed for them.
 
     `speed` is None where the device's bandwidth is not known or nothing holds the model; `assumptions` say why.
-    `max_context_tokens` is the longest context that fits, None where it cannot be told. `options` are what the engine's
-    own flags said.
+    `case` is what was placed; `options` are what the engine's own flags said.
     """
 
     architecture: Architecture
@@ -31,7 +35,12 @@ class Estimate:
     footprint: Footprint
     placement: Placement
     speed: Speed | None
-    max_context_tokens: int | None
+    case: Case
     speculation: Speculation | None = None
     assumptions: tuple[str, ...] = ()
     options: EngineOptions = NO_OPTIONS
+
+    @property
+    def max_context_tokens(self) -> int | None:
+        """The longest context that fits, None where it cannot be told. A dozen placements tell it: when asked alone."""
+        return _LONGEST.get(self.case, (), lambda: max_context_tokens(self.case, self.placement))

@@ -12,6 +12,7 @@ from sizer.engine.engines import find_engine
 from sizer.errors import UnknownEngine
 from sizer.model.architecture import Architecture
 from sizer.precision.configured import configured_precision
+from sizer.precision.identity_cache import IdentityCache
 from sizer.precision.names import engines_of
 from sizer.tables import read_rows
 
@@ -25,6 +26,9 @@ class Rung:
 
     engine: str
     precision: str
+
+
+_LADDERS: IdentityCache[Device, list[list[Rung]]] = IdentityCache(16)
 
 
 @cache
@@ -89,6 +93,10 @@ def ladders(architecture: Architecture, device: Device, engine: str | None = Non
 
     The checkpoint's own quantization comes first where the engine runs it. Raises UnknownEngine without a ladder.
     """
+    return _LADDERS.get(device, (architecture, engine), lambda: _ladders_of(architecture, device, engine))
+
+
+def _ladders_of(architecture: Architecture, device: Device, engine: str | None) -> list[list[Rung]]:
     name = find_engine(engine).name if engine else None
     for_device = [row for row in _ladders() if _matches(row, device)]
     rows = [row for row in for_device if (row["engine"] == name if name else row["default"] == "yes")]

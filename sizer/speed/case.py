@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from math import log
@@ -15,6 +16,7 @@ from sizer.engine.releases import rule_in_force, rules
 from sizer.memory.records import Placement
 from sizer.model.architecture import Architecture
 from sizer.model.stored import Stored
+from sizer.precision.identity_cache import IdentityCache
 from sizer.tuning import tuned
 from sizer.workload import Workload
 
@@ -92,8 +94,15 @@ def precision_class(name: str) -> tuple[str, str]:
     return kernel, "8bit" if width >= 7 else "4bit" if width >= 4 else "low"
 
 
-def groups(case: SpeedCase) -> dict[str, str]:
+_GROUPS: IdentityCache[SpeedCase, dict[str, str]] = IdentityCache(16)
+
+
+def groups(case: SpeedCase) -> Mapping[str, str]:
     """Group names by level, from the widest (`runtime`) to the narrowest (`engine device`)."""
+    return _GROUPS.get(case, (), lambda: _groups(case))
+
+
+def _groups(case: SpeedCase) -> dict[str, str]:
     device = case.device
     family, kernel, bits = device_family(device), *precision_class(case.stored.precision)
     if kernel == "half" and is_cpu(device):

@@ -31,6 +31,7 @@ def layer_count(architecture: Architecture) -> float:
     return min(128.0, max(8.0, layers))
 
 
+@lru_cache(maxsize=256)
 def moe_layer_count(architecture: Architecture) -> float:
     """Layers with routed experts."""
     if architecture.layers:

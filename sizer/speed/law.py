@@ -71,7 +71,7 @@ class Constants(NamedTuple):
 
     def _log_factor(self, term: Term, groups: tuple[str, ...]) -> float:
         effects = term.effects
-        total = term.base + sum(effects.get(group, 0.0) for group in groups)
+        total = term.base + sum([effects[group] for group in groups if group in effects])
         parent = self.terms.get(term.parent)
         return total + (self._log_factor(parent, groups) if parent else 0.0)
 

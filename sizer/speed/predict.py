@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from math import exp, hypot
 
@@ -120,10 +120,21 @@ def _interval(rate: float, case: SpeedCase, fitted: Constants, quantity: str, ne
     return rate * exp(-hypot(low, slower)), rate * exp(hypot(high, faster))
 
 
-def _bandwidth_limit(step: Timed) -> float:
+def _bandwidth_limit(amounts: Iterable[Amount]) -> float:
     """Steps a second at which the weights and the cache alone would take the nominal bandwidth: nothing is faster."""
-    least_s = sum(amount.least_s for amount, _ in step.terms if amount.part == MEMORY)
+    least_s = sum(amount.least_s for amount in amounts if amount.part == MEMORY)
     return 1 / least_s if least_s > 0 else float("inf")
+
+
+def fastest_decode(
+    architecture: Architecture, stored: Stored, target: Target, workload: Workload, engine: str
+) -> float:
+    """Decode tokens/s of one sequence that `predict` does not exceed, everything on the devices: for a search that asks
+    for a speed. Infinite where this machine's own measurements stand over the law."""
+    if target.local_ratios or not target.device.bandwidth_bytes_per_s:
+        return float("inf")
+    case = speed_case(architecture, stored, target, workload, engine)
+    return _bandwidth_limit(decode_amounts(case, decode_traffic(architecture, stored, workload)))
 
 
 def said_nearby(case: SpeedCase, step: Timed, quantity: str) -> Correction:
@@ -147,7 +158,7 @@ def decode_of(case: SpeedCase, fitted: Constants, tokens_per_sequence: int = 1) 
     traffic = decode_traffic(case.architecture, case.stored, case.workload, tokens_per_sequence=tokens_per_sequence)
     step = timed(decode_amounts(case, traffic), case, fitted)
     said = said_nearby(case, step, "decode")
-    limit = _bandwidth_limit(step)
+    limit = _bandwidth_limit(amount for amount, _ in step.terms)
     rate = min(exp(said.log_factor) / step.total_s, max(limit, 1 / step.total_s))
     low, high = _interval(rate, case, fitted, "decode", said.rows)
     high = max(rate, min(high, limit))

@@ -9,6 +9,7 @@ not run while text is decoded.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import NamedTuple
 
 from sizer.cache_formats import cache_format
@@ -132,8 +133,7 @@ def decode_traffic(
     """
     sequences = workload.batch_size
     context = workload.decode_context_tokens
-    routed = _RoutedTokens(sequences, tokens_per_sequence)
-    totals = _weight_traffic(architecture, stored, routed, head_tokens=sequences * tokens_per_sequence)
+    totals = _weight_traffic(architecture, stored, sequences, tokens_per_sequence, sequences * tokens_per_sequence)
     kv_format = cache_format(workload.kv_precision)
     for mixer, layers in architecture.mixer_counts.items():
         kept = attended_tokens(mixer, context)
@@ -166,10 +166,10 @@ def prefill_traffic(
     prompt, sequences = max(1, workload.prompt_tokens), workload.batch_size
     chunk = min(prompt * sequences, chunk_tokens or prompt * sequences)
     chunks = -(-prompt * sequences // chunk)
-    routed = _RoutedTokens(max(1, chunk // prompt), min(chunk, prompt))
-    once = _weight_traffic(architecture, stored, routed, head_tokens=0)
-    totals = {name: _times(stage, chunks, prompt * sequences, routed.tokens) for name, stage in once.items()}
-    head = _weight_traffic(architecture, stored, _RoutedTokens(1, 1), head_tokens=sequences).get("lm_head")
+    reading, each = max(1, chunk // prompt), min(chunk, prompt)
+    once = _weight_traffic(architecture, stored, reading, each, 0)
+    totals = {name: _times(stage, chunks, prompt * sequences, reading * each) for name, stage in once.items()}
+    head = _weight_traffic(architecture, stored, 1, 1, sequences).get("lm_head")
     if head:
         totals["lm_head"] = head
     kv_format = cache_format(workload.kv_precision)
@@ -238,10 +238,11 @@ def expansion_flops(mixer: Mixer, attended: int) -> int:
 
 
 class _RoutedTokens(NamedTuple):
-    """How many sequences route tokens in a step, and how many tokens each."""
+    """How many sequences route tokens in a step, how many tokens each, and how alike those are routed."""
 
     sequences: int
     per_sequence: int
+    correlation: float
 
     @property
     def tokens(self) -> int:
@@ -251,17 +252,24 @@ class _RoutedTokens(NamedTuple):
         """Share of a stack's experts that the step touches; 1 for what every token uses."""
         if tensor.experts is None or tensor.active_experts is None:
             return 1.0
-        of_one = distinct_experts(
-            tensor.experts, tensor.active_experts, self.per_sequence, tuned("routing_correlation")
-        )
+        of_one = distinct_experts(tensor.experts, tensor.active_experts, self.per_sequence, self.correlation)
         share_missed = (1 - of_one / tensor.experts) ** self.sequences
         return 1 - share_missed
 
 
 def _weight_traffic(
-    architecture: Architecture, stored: Stored, routed: _RoutedTokens, head_tokens: int
+    architecture: Architecture, stored: Stored, sequences: int, per_sequence: int, head_tokens: int
 ) -> dict[str, StageTraffic]:
-    """Weights read and multiplied once by the step's tokens, by stage."""
+    """Weights read and multiplied once by a step's tokens, by stage."""
+    routed = _RoutedTokens(sequences, per_sequence, tuned("routing_correlation"))
+    return {stage.stage: stage for stage in _weight_stages(architecture, stored, routed, head_tokens)}
+
+
+@lru_cache(maxsize=512)
+def _weight_stages(
+    architecture: Architecture, stored: Stored, routed: _RoutedTokens, head_tokens: int
+) -> tuple[StageTraffic, ...]:
+    """`_weight_traffic`, kept: it is the same at every depth of the cache and on every device."""
     totals: dict[str, StageTraffic] = {}
     for part in stored.tensors:
         if not runs_in_text(part.tensor):
@@ -273,7 +281,7 @@ def _weight_traffic(
             _add(totals, _head(part, head_tokens))
         elif part.tensor.role not in (Role.EMBEDDING, Role.POSITION):
             _add(totals, _matrix(part, routed, architecture.passes if part.tensor.layers else 1))
-    return totals
+    return tuple(totals.values())
 
 
 def _matrix(part: StoredTensor, routed: _RoutedTokens, passes: int) -> StageTraffic:

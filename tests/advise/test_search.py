@@ -13,7 +13,11 @@ from sizer.answer.loss import loss_of
 from sizer.answer.records import Estimate
 from sizer.engine.options import EngineOptions
 from sizer.errors import UnknownDevice, UsageError
+from sizer.memory.case import Case
+from sizer.memory.placement import max_context_tokens
+from sizer.memory.records import Placement
 from sizer.model.read import catalogue
+from sizer.speed.predict import fastest_decode
 from sizer.tables import read_rows
 from sizer.workload import Workload
 
@@ -241,3 +245,28 @@ def test_words_that_match_nothing_are_named() -> None:
     """No device called foo is an error that says so, not an empty list."""
     with pytest.raises(UnknownDevice, match="nothing matched 'foo'"):
         hardware(model("Qwen/Qwen3-8B"), Workload(), WANTED, text="foo")
+
+
+def test_a_speed_that_nothing_reaches_is_refused_by_arithmetic(on_24_gib: list[Estimate]) -> None:
+    """No prediction of what lies whole on a card exceeds the bound that the search passes questions over by."""
+    for item in on_24_gib:
+        bound = fastest_decode(item.architecture, item.stored, item.target, item.workload, item.engine)
+        assert (decode_rate(item) or 0) <= bound * (1 + 1e-9), item.architecture.model_id
+        assert bound < 1e5
+
+
+def test_a_search_places_only_what_it_answers_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The longest context costs a dozen placements: it is told of the devices that are shown, not of all that are
+    tried."""
+    asked: list[Case] = []
+
+    def counted(case: Case, placement: Placement) -> int | None:
+        asked.append(case)
+        return max_context_tokens(case, placement)
+
+    monkeypatch.setattr("sizer.answer.records.max_context_tokens", counted)
+    found = hardware(model("Qwen/Qwen3-8B"), Workload(), WANTED, text="rtx 40")
+    assert len(found) > 5
+    assert not asked
+    assert found[0].estimate.max_context_tokens == found[0].estimate.max_context_tokens
+    assert len(asked) == 1
