@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -17,14 +18,16 @@ from sizer.api.asked import DeviceAsked
 from sizer.api.estimates import targets
 from sizer.device.records import Target
 from sizer.engine.engines import find_engine
+from sizer.engine.flagged import with_options
+from sizer.engine.flags import options_of, read_flags
 from sizer.engine.memory_rules import engine_memory
-from sizer.engine.options import EngineOptions
 from sizer.engine.precisions import store_for
 from sizer.errors import SizerError
+from sizer.memory.capacity import room_bytes_of
 from sizer.memory.case import Case
 from sizer.memory.placement import place
 from sizer.memory.records import Footprint, Placement
-from sizer.memory.working import profile_bytes
+from sizer.memory.working import graphs_bytes, layers_bytes, profile_bytes
 from sizer.model.read.resolve import resolve
 from sizer.model.stored import text_of
 from sizer.precision.names import canonical
@@ -33,7 +36,8 @@ from sizer.workload import Workload
 
 FACTS = Path(__file__).parent.parent / "tests" / "data" / "memory" / "engine_logs.csv"
 UNITS = {"MiB": MIB, "GiB": GIB, "GB": GB, "B": 1, "tokens": 1, "layers": 1, "x": 1}
-HOST_FLAGS = ("--cpu-moe",)
+NOT_COMPARED = ("(other use)", "(flags not told)")
+"""Logs that count other programs' memory, or whose figures show flags that they do not print."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,23 +64,21 @@ def case_of(row: dict[str, str]) -> Case:
     architecture = resolve(row["model"], offline=True).architecture
     engine, precision = find_engine(row["engine"]), canonical(row["precision"])
     sequences, context = int(row["parallel"] or 1), int(row["context"] or 2048)
-    options = EngineOptions(
-        engine=engine.name,
-        version=row["version"],
+    given = read_flags(engine.flags, re.sub(r"\([^)]*\)", "", row["flags"]).split(), version=row["version"])
+    options = replace(
+        options_of(engine.name, row["version"], given, engine.flags),
         context_tokens=context if engine.runtime == "llama.cpp" else None,
-        max_sequences=sequences if engine.runtime == "llama.cpp" and sequences > 1 else None,
         prefill_chunk_tokens=int(row["ubatch"]) if row["ubatch"] and engine.runtime == "llama.cpp" else None,
         flash_attention=row["flash_attention"] == "1" if row["flash_attention"] else None,
-        unified_cache=True if "--kv-unified" in row["flags"] else None,
-        cpu_moe_layers=-1 if "--cpu-moe" in row["flags"] else None,
         logits_all=True if "(all rows)" in row["flags"] else None,
-        graphs=False if "--enforce-eager" in row["flags"] else None,
-        batch_tokens=int(row["ubatch"]) if row["ubatch"] not in {"", "2048"} and engine.runtime == "vllm" else None,
-        mla_mode=0 if "-mla 0" in row["flags"] else None,
     )
+    if engine.runtime == "llama.cpp" and sequences > 1:
+        options = replace(options, max_sequences=sequences)
+    if engine.runtime == "vllm" and row["ubatch"] not in {"", "2048"}:
+        options = replace(options, batch_tokens=int(row["ubatch"]))
     prompt = context if engine.runtime == "mlx-lm" else 512
     work = Workload(prompt, 0 if prompt >= context else 128, context, 1, row["kv_precision"])
-    stored, memory = store_for(architecture, precision, engine.name), _memory(engine.name, row)
+    stored, memory = store_for(architecture, precision, engine.name), with_options(_memory(engine.name, row), options)
     return Case(
         architecture=architecture,
         stored=text_of(stored) if memory.text_alone else stored,
@@ -107,14 +109,17 @@ def _target(row: dict[str, str]) -> Target:
     return target
 
 
-def predictions(case: Case, needed: Footprint, placement: Placement) -> dict[str, Callable[[], float | None]]:
-    """What is predicted of each quantity, in bytes, tokens or layers."""
+def predictions(
+    case: Case, needed: Footprint, placement: Placement, *, samples: bool
+) -> dict[str, Callable[[], float | None]]:
+    """What is predicted of each quantity, in bytes, tokens or layers; `samples`: the rank has the sampler."""
     share = placement.shares[-1]
     places = (*placement.shares, *([placement.host] if placement.host else []))
     graph = case.graph is not None
     host_compute = placement.host.compute_bytes if placement.host else placement.host_compute_bytes
     on_host = share.weights_bytes if case.on_cpu else placement.host_tables_bytes
-    room = (share.available_bytes or 0) - (share.total_bytes - share.cache_bytes)
+    activation = profile_bytes(case) if samples else layers_bytes(case)
+    room = room_bytes_of(case, share) + (0 if samples else profile_bytes(case) - activation)
     return {
         "weights": lambda: float(share.weights_bytes),
         "weights_rank": lambda: float(share.weights_bytes),
@@ -126,8 +131,8 @@ def predictions(case: Case, needed: Footprint, placement: Placement) -> dict[str
         "compute": lambda: float(share.compute_bytes) if graph else None,
         "compute_few_outputs": lambda: float(_few_outputs(case)),
         "compute_host": lambda: float(host_compute),
-        "activation": lambda: float(profile_bytes(case)),
-        "graphs": lambda: float(20 * MIB * case.architecture.num_layers),
+        "activation": lambda: float(activation),
+        "graphs": lambda: float(_graphs(case)),
         "nontorch": lambda: float(needed.overhead.part("device context") // len(placement.shares)),
         "kv_gib": lambda: float(room),
         "kv_tokens": lambda: placement.kv_capacity_tokens,
@@ -136,6 +141,13 @@ def predictions(case: Case, needed: Footprint, placement: Placement) -> dict[str
         "file_size": lambda: case.stored.download_bytes,
         "params": lambda: case.architecture.total_params / 1e9,
     }
+
+
+def _graphs(case: Case) -> int:
+    """Graphs by the newest rule: older versions capture as many, and reserve nothing for them."""
+    newest = engine_memory(case.engine.engine)
+    assert newest is not None
+    return graphs_bytes(replace(case, engine=newest))
 
 
 def _few_outputs(case: Case) -> int:
@@ -148,7 +160,7 @@ def compared(row: dict[str, str]) -> Compared:
     try:
         case = case_of(row)
         needed, placement = place(case)
-        known = predictions(case, needed, placement)
+        known = predictions(case, needed, placement, samples="(rank without sampler)" not in row["flags"])
         if row["quantity"] not in known:
             return Compared(row, None, f"{row['quantity']} is not predicted")
         value = known[row["quantity"]]()
@@ -163,7 +175,7 @@ def table(found: list[Compared]) -> Iterator[tuple[str, str, int, float, float, 
     """Quantity, engine, facts, median error, 90th percentile and bias, by quantity and engine."""
     groups: dict[tuple[str, str], list[float]] = defaultdict(list)
     for item in found:
-        if item.error is not None and "(other use)" not in item.row["flags"]:
+        if item.error is not None and not any(mark in item.row["flags"] for mark in NOT_COMPARED):
             groups[item.row["quantity"], item.row["engine"]].append(item.error)
     for (quantity, engine), errors in sorted(groups.items()):
         sizes = sorted(abs(error) for error in errors)

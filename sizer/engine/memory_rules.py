@@ -31,11 +31,13 @@ LAYER_CODES = {
     code.name: code
     for code in (
         LayerCode("kernels", 2, holds_rotary=False, fused_gate_copies=3, experts="active"),
+        LayerCode("eager kernels", 4, holds_rotary=False, fused_gate_copies=3, experts="active"),
         LayerCode("modules", 4, holds_rotary=True, fused_gate_copies=4, experts="loop"),
         LayerCode("stacked modules", 4, holds_rotary=True, fused_gate_copies=4, experts="stacked"),
     )
 }
-"""By the name that `data/engine_memory.csv` uses: fused kernels, transformers before 5, transformers."""
+"""By the name that `data/engine_memory.csv` uses: fused kernels (called from Python: eager), transformers before 5,
+transformers."""
 
 
 class EngineMemory(NamedTuple):
@@ -55,7 +57,9 @@ class EngineMemory(NamedTuple):
     (a profile run of the card's default tokens and sequences, whatever the prompt), whole length (of 256 sequences and
     of one whole prompt: vLLM before 0.8), whose sampler holds
     `sampler_bytes_per_value` for each logit, or static (what the fraction leaves free). Captured graphs take
-    `graph_bytes_per_layer`, each further rank `rank_overhead_bytes`; MXFP4 experts are padded to `mxfp4_tile`.
+    `graph_bytes` (`expert_graph_bytes` in mixtures) for each layer and captured size; `keeps_workspace` says that what
+    experts compute in stays allocated beside the sampler. Several ranks take `rank_overhead_bytes` on each, over links
+    as fast as NVLink `linked_rank_overhead_bytes`; MXFP4 experts are padded to `mxfp4_tile`.
     `capped_score_bytes` are those of one attention score where the model caps its scores and no kernel does.
     `rotary_tables` says that each layer holds cosines and sines for every position, `embedding_on_host` that the input
     table stays in the host's memory beside a GPU. Layers that go to the
@@ -84,9 +88,12 @@ class EngineMemory(NamedTuple):
     cache_copies: int
     profile: str
     sampler_bytes_per_value: int
-    graph_bytes_per_layer: int
+    graph_bytes: int
+    expert_graph_bytes: int
+    keeps_workspace: bool
     mxfp4_tile: int
     rank_overhead_bytes: int
+    linked_rank_overhead_bytes: int
     capped_score_bytes: float
     rotary_tables: bool
     workspace_bytes: int
@@ -132,9 +139,12 @@ def engine_memory(engine: str, version: str = "", date: str = "") -> EngineMemor
         cache_copies=int(row["cache_copies"]),
         profile=row["profile"],
         sampler_bytes_per_value=int(row["sampler_bytes_per_value"]),
-        graph_bytes_per_layer=int(row["graph_bytes_per_layer"]),
+        graph_bytes=int(row["graph_bytes"]),
+        expert_graph_bytes=int(row["expert_graph_bytes"]),
+        keeps_workspace=row["keeps_workspace"] == "yes",
         mxfp4_tile=int(row["mxfp4_tile"]),
         rank_overhead_bytes=int(row["rank_overhead_bytes"]),
+        linked_rank_overhead_bytes=int(row["linked_rank_overhead_bytes"]),
         capped_score_bytes=float(row["capped_score_bytes"] or 0),
         rotary_tables=row["rotary_tables"] == "yes",
         workspace_bytes=int(row["workspace_bytes"]),

@@ -22,6 +22,9 @@ from sizer.memory.working import (
 from sizer.model.architecture import Tower
 from sizer.model.stored import Stored
 
+FAST_LINK_BYTES_PER_S = 1e11
+"""Links of at least this rate in one direction are NVLink's kind: PCIe 5 has 63 GB/s."""
+
 
 def activations_part(case: Case) -> Part:
     """Working memory above weights and cache at the high-water mark, all devices together.
@@ -131,11 +134,17 @@ def overhead_part(case: Case) -> Part:
     count = len(case.devices)
     if case.on_cpu:
         return tree("overhead", (Part("host runtime", case.engine.host_runtime_bytes),))
-    context = case.engine.context_overhead_bytes + (case.engine.rank_overhead_bytes if case.ranks > 1 else 0)
+    context = case.engine.context_overhead_bytes + (_ranks_bytes(case) if case.ranks > 1 else 0)
     on_each = {"device context": context, "graphs": graphs_bytes(case)}
     if case.engine.profile:
         on_each["rotary tables"] = rotary_bytes(case)
     return tree("overhead", (Part(name, size * count) for name, size in on_each.items() if size))
+
+
+def _ranks_bytes(case: Case) -> int:
+    """What the communicators of several ranks take of each: more channels, so more buffers, over fast links."""
+    linked = (case.target.link_bytes_per_s or 0) >= FAST_LINK_BYTES_PER_S
+    return case.engine.linked_rank_overhead_bytes if linked else case.engine.rank_overhead_bytes
 
 
 def footprint(case: Case) -> Footprint:

@@ -9,12 +9,14 @@ from sizer.memory.cache import CachePlan
 from sizer.memory.case import Case
 from sizer.memory.graph.decoder import PIPELINE_COPIES, Buffers, Part, compute_buffers
 from sizer.memory.graph.shape import ModelShape, Step, model_shape
-from sizer.model.architecture import Module, Role
+from sizer.model.architecture import Module, Role, Tower
 from sizer.units import GIB
 
 LARGE_CARD_BYTES, SMALLER_CARD_BYTES = 160 * GIB, 70 * GIB
 LONGEST_WHOLE_PROMPT = 32_768
 """Longer models read their prompts in chunks, before the engine of 0.8: vllm/engine/arg_utils.py of 0.7.3."""
+LARGEST_GRAPH = 512
+"""Sequences of the largest graph that vLLM captures unless flags say otherwise: vllm/config/vllm.py."""
 GREEDY_CARDS = ("a100", "gb10")
 """Cards whose memory would allow the larger step and that vLLM gives the smaller: arg_utils.py."""
 
@@ -82,7 +84,11 @@ class ProfileRun(NamedTuple):
 
 
 def profile_run(case: Case) -> ProfileRun:
-    """What the engine profiles: as the flags say, else its defaults for the card (vLLM's arg_utils.py)."""
+    """What the engine profiles: as the flags say, else its defaults for the card (vLLM's arg_utils.py).
+
+    No more sequences than tokens; the first core of vLLM, which read prompts whole, profiled multimodal models with as
+    few as their largest image leaves room for.
+    """
     memory_bytes, device = case.target.device.memory_bytes or 0, case.target.device
     greedy = any(device.key.startswith(name) for name in GREEDY_CARDS)
     tokens, sequences = case.engine.prefill_chunk_tokens or 2048, 256
@@ -91,20 +97,43 @@ def profile_run(case: Case) -> ProfileRun:
     elif case.engine.profile == "whole length":
         length = case.options.context_tokens or case.workload.context_tokens
         tokens = tokens if length > LONGEST_WHOLE_PROMPT else max(tokens, length)
+        sequences = 1 if any(tensor.tower is Tower.VISION for tensor in case.architecture.tensors) else sequences
     elif case.engine.profile == "by card" and memory_bytes >= SMALLER_CARD_BYTES and not greedy:
         tokens, sequences = 8192, 1024
-    return ProfileRun(case.options.batch_tokens or tokens, case.options.max_sequences or sequences)
+    tokens = case.options.batch_tokens or tokens
+    return ProfileRun(tokens, min(tokens, case.options.max_sequences or sequences))
 
 
 def profile_bytes(case: Case) -> int:
-    """The peak of the profile run on one rank: the widest layer over all tokens, or the sampler over all sequences."""
+    """The peak of the profile run on one rank: the widest layer over all tokens, or the sampler over all sequences.
+
+    Where the engine keeps what experts compute in, it stands beside the sampler.
+    """
     run = profile_run(case)
-    values = activation_values_per_token(case.architecture, case.engine.layer_code, case.ranks)
-    values += _expert_values(case)
-    layers = run.tokens * values * case.engine.activation_bytes_per_value
     sampler = run.sequences * case.architecture.vocab_size * case.engine.sampler_bytes_per_value
     hidden = run.tokens * case.architecture.hidden_size * case.engine.activation_bytes_per_value
-    return max(layers, sampler + hidden)
+    return max(layers_bytes(case), sampler + hidden + workspace_bytes(case))
+
+
+def layers_bytes(case: Case) -> int:
+    """The widest layer over all tokens of the profile run, on one rank: what a rank that does not sample takes."""
+    values = activation_values_per_token(case.architecture, case.engine.layer_code, case.ranks)
+    values += _expert_values(case)
+    return profile_run(case).tokens * values * case.engine.activation_bytes_per_value
+
+
+def workspace_bytes(case: Case) -> int:
+    """The two workspaces of fused experts that stay once they were made (vLLM's fused_moe workspace_shapes); else 0.
+
+    For each token and active expert: the product's width or the hidden size, and gate and up or the hidden size.
+    """
+    active, hidden = case.architecture.active_experts or 0, case.architecture.hidden_size
+    if not case.engine.keeps_workspace or not case.architecture.experts:
+        return 0
+    widths = [layer.experts.width for layer in model_shape(case.architecture).layers if layer.experts]
+    width = -(-max(widths, default=0) // case.ranks)
+    values = max(width, hidden) + max(2 * width, hidden)
+    return profile_run(case).tokens * active * values * case.engine.activation_bytes_per_value
 
 
 def scores_bytes(case: Case, tokens: int) -> int:
@@ -124,10 +153,18 @@ def _expert_values(case: Case) -> int:
 
 
 def graphs_bytes(case: Case) -> int:
-    """What captured CUDA graphs take of one device, by layer; none in eager mode."""
-    if case.options.graphs is False or not case.engine.graph_bytes_per_layer or case.on_cpu:
+    """What captured CUDA graphs take of one device: by layer and captured size; none in eager mode."""
+    if case.options.graphs is False or case.on_cpu:
         return 0
-    return case.engine.graph_bytes_per_layer * case.architecture.num_layers
+    each = case.engine.expert_graph_bytes if case.architecture.experts else case.engine.graph_bytes
+    return each * case.architecture.num_layers * _captured_sizes(case) if each else 0
+
+
+def _captured_sizes(case: Case) -> int:
+    """How many batch sizes vLLM captures: 1, 2, 4, each 8th to 256, each 16th to twice the sequences (at most 512)."""
+    most = case.options.graph_max_sequences or min(2 * profile_run(case).sequences, LARGEST_GRAPH)
+    small = sum(size <= most for size in (1, 2, 4))
+    return small + min(most, 255) // 8 + max(0, (most - 256) // 16 + 1)
 
 
 def rotary_bytes(case: Case) -> int:

@@ -1,0 +1,75 @@
+"""What vLLM keeps beside weights and cache, by version: hand-computed from the sizes of the models and of the run."""
+
+from __future__ import annotations
+
+import pytest
+
+from sizer import estimate
+from sizer.answer.document import Memory
+from sizer.units import MIB
+
+QWEN3_30B = "Qwen/Qwen3-30B-A3B-Instruct-2507"
+VOCAB, HIDDEN, ACTIVE, WIDTH = 151_936, 2048, 8, 768
+
+
+def memory(model: str, device: str, engine: str, precision: str = "bf16") -> Memory:
+    """The memory of one estimate, offline."""
+    answer = estimate(model, device=device, precision=precision, engine=engine, offline=True, context=8192)
+    return answer.estimates[0].memory
+
+
+def part(held: Memory, group: str, name: str) -> int:
+    """Bytes of a part of the tree by its names; 0 where there is none."""
+    parts = next(item for item in held.parts if item.name == group).parts
+    return sum(item.size_bytes for item in parts if item.name == name)
+
+
+@pytest.mark.parametrize(
+    ("engine", "sampler_bytes", "workspace_bytes"),
+    [
+        ("vllm", 18, 2048 * ACTIVE * (HIDDEN + HIDDEN) * 2),
+        ("vllm@0.28", 29, 2048 * ACTIVE * (HIDDEN + HIDDEN) * 2),
+        ("vllm@0.13", 38, 0),
+        ("vllm@0.9", 38, 0),
+    ],
+)
+def test_the_profile_run_is_the_sampler_beside_what_experts_keep(
+    engine: str, sampler_bytes: int, workspace_bytes: int
+) -> None:
+    """256 sequences of logits, 2048 tokens of hidden states, and the experts' two workspaces where they stay."""
+    held = memory(QWEN3_30B, "l40s", engine)
+    expected = 256 * VOCAB * sampler_bytes + 2048 * HIDDEN * 2 + workspace_bytes
+    assert part(held, "activations", "profile run") == expected
+
+
+def test_no_more_sequences_are_profiled_than_tokens_are_batched() -> None:
+    """`--max-num-batched-tokens 128` samples 128 rows at most, and captures as many sizes as twice that takes."""
+    held = memory("Qwen/Qwen3-8B", "l40s", "vllm --max-num-batched-tokens 128")
+    assert part(held, "activations", "profile run") == 128 * VOCAB * 18 + 128 * 4096 * 2
+    assert part(held, "overhead", "graphs") == 352_000 * 36 * (3 + 31 + 1)
+
+
+@pytest.mark.parametrize(
+    ("flags", "sizes"),
+    [("", 51), (" --max-num-seqs 8", 5), (" --max-num-seqs 1", 2), (" --enforce-eager", 0)],
+)
+def test_graphs_follow_the_sizes_that_are_captured(flags: str, sizes: int) -> None:
+    """1, 2, 4, each 8th below 256, each 16th to 512: fewer where fewer sequences may run, none in eager mode."""
+    held = memory("Qwen/Qwen3-8B", "l40s", f"vllm{flags}")
+    assert part(held, "overhead", "graphs") == 352_000 * 36 * sizes
+
+
+def test_communicators_count_until_they_are_made_before_memory_is_looked_at() -> None:
+    """Two ranks of 0.9 lose 120 MiB each over PCIe and 1.8 GiB over NVLink; those of 0.13 nothing."""
+    model = "Qwen/Qwen3-8B"
+    alone = {version: part(memory(model, "l40s", f"vllm@{version}"), "overhead", "device context")
+             for version in ("0.9", "0.13")}  # fmt: skip
+    for device, version, extra in (("2xl40s", "0.9", 120 * MIB), ("2xh100", "0.9", 1833 * MIB), ("2xh100", "0.13", 0)):
+        context = part(memory(model, device, f"vllm@{version}"), "overhead", "device context") // 2
+        assert context - alone[version] == pytest.approx(extra, abs=MIB)
+
+
+def test_the_first_core_profiles_images_with_one_sequence() -> None:
+    """vLLM 0.6 samples a multimodal model for one sequence: the widest layer over a whole prompt decides."""
+    held = memory("Qwen/Qwen2.5-VL-7B-Instruct", "rtx-3090", "vllm@0.6")
+    assert part(held, "activations", "profile run") == 8192 * (4 * 3584 + 3 * 18944) * 2
