@@ -140,9 +140,9 @@ def format_tokens(tokens: int) -> str:
 
 
 def format_gib(size_bytes: float) -> str:
-    """`14.96 GiB`; small sizes keep three significant digits."""
+    """`14.96 GiB`; what is less than a tenth of one in MiB: `6.2 MiB`."""
     gib = size_bytes / GIB
-    return f"{gib:.2f} GiB" if abs(gib) >= 0.1 or gib == 0 else f"{gib:.3g} GiB"
+    return f"{gib:.2f} GiB" if abs(gib) >= 0.1 or gib == 0 else f"{size_bytes / MIB:.3g} MiB"
 
 
 def format_bandwidth(bytes_per_s: float) -> str:

@@ -111,3 +111,14 @@ def test_text_is_read_as_the_command_line_reads_it() -> None:
     assert devices.memory_bytes == 24 * 2**30
     assert devices.bandwidth_bytes_per_s == 936e9
     assert work.workload().context_tokens == 32_768
+
+
+@pytest.mark.parametrize("command", ["check", "capacity", "recommend", "hardware", "fit"])
+@pytest.mark.parametrize("option", ["prompt", "output"])
+def test_no_command_takes_fewer_tokens_than_none(run: Run, command: str, option: str) -> None:
+    """A negative number of tokens is refused by every command that takes one, and named."""
+    devices = [] if command == "hardware" else ["-d", DEVICE]
+    what = {"check": ["--", "vllm", "serve", MODEL], "fit": []}.get(command, [MODEL])
+    refused = run(command, *devices, f"--{option}=-5", *what)
+    assert refused.code == 2
+    assert f"{option} is -5" in refused.err

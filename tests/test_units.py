@@ -90,6 +90,8 @@ def test_gib_round_trips(size_bytes: int) -> None:
 
 def test_formats() -> None:
     """Printed figures carry their unit and no false digits."""
+    assert format_gib(6.2 * 2**20) == "6.2 MiB"
+    assert format_gib(0) == "0.00 GiB"
     assert format_bandwidth(2.039e12) == "2,039 GB/s"
     assert format_count(8_030_261_248) == "8.03B"
     assert format_count(596_049_920) == "596M"

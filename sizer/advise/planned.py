@@ -23,7 +23,8 @@ DEFAULT_FIT_CONTEXT_TOKENS = 4096
 class Planned:
     """A command as it will run: what it starts, on what, at which precision.
 
-    `own_precision` is what the checkpoint is quantized to as it is published; empty for plain floats.
+    `own_precision` is what the checkpoint is quantized to as it is published; empty for plain floats. Raises UsageError
+    for tokens out of a workload's bounds.
     """
 
     architecture: Architecture
@@ -34,6 +35,9 @@ class Planned:
     prompt_tokens: int = 512
     output_tokens: int = 128
     own_precision: str = ""
+
+    def __post_init__(self) -> None:
+        Workload(self.prompt_tokens, self.output_tokens)  # refuses what is no number of tokens
 
     @property
     def engine(self) -> Engine:

@@ -24,13 +24,15 @@ from sizer.precision.names import precision_of
 from sizer.workload import Split
 
 BITSANDBYTES_CONFIGS = {
-    "int8": "BitsAndBytesConfig(load_in_8bit=True)",
-    "nf4": 'BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16)',
+    "int8": ("load_in_8bit=True",),
+    "nf4": ("load_in_4bit=True", 'bnb_4bit_quant_type="nf4"', "bnb_4bit_compute_dtype=torch.bfloat16"),
     "nf4-dq": (
-        'BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, '
-        "bnb_4bit_compute_dtype=torch.bfloat16)"
+        "load_in_4bit=True",
+        'bnb_4bit_quant_type="nf4"',
+        "bnb_4bit_use_double_quant=True",
+        "bnb_4bit_compute_dtype=torch.bfloat16",
     ),
-    "fp4": 'BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="fp4", bnb_4bit_compute_dtype=torch.bfloat16)',
+    "fp4": ("load_in_4bit=True", 'bnb_4bit_quant_type="fp4"', "bnb_4bit_compute_dtype=torch.bfloat16"),
 }
 TORCH_DTYPES = {"fp32": "torch.float32", "fp16": "torch.float16", "bf16": "torch.bfloat16"}
 SERVED_DTYPES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
@@ -113,7 +115,8 @@ def transformers(estimate: Estimate) -> Recipe:
         known = ", ".join([*TORCH_DTYPES, *BITSANDBYTES_CONFIGS])
         raise UsageError(f"no recipe for {estimate.precision!r} with transformers.", f"There are recipes for {known}.")
     imports = "BitsAndBytesConfig, pipeline" if config else "pipeline"
-    extra = f'    model_kwargs={{"quantization_config": {config}}},\n' if config else ""
+    arguments = "".join(f"        {argument},\n" for argument in config or ())
+    extra = f'    model_kwargs={{"quantization_config": BitsAndBytesConfig(\n{arguments}    )}},\n' if config else ""
     needs_torch = "import torch\n" if "torch." in dtype + extra else ""
     code = (
         f"{needs_torch}from transformers import {imports}\n\n"

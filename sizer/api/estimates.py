@@ -166,7 +166,9 @@ def estimates(resolved: Resolved, target: Target, work: WorkAsked) -> Iterator[E
     on_host = on_host or (work.flags is not None and work.flags.uses_host)
     if on_host and target.host is None and not is_cpu(target.device):
         target = with_usual_host(target)
-    for precision in precisions_of(resolved, work, target.device):
+    precisions = precisions_of(resolved, work, target.device)
+    target = _left_out_noted(target, precisions, work)
+    for precision in precisions:
         stored = resolved.stored if resolved.stored and resolved.stored.precision == precision else None
         yield estimate_one(
             Question(
@@ -181,6 +183,15 @@ def estimates(resolved: Resolved, target: Target, work: WorkAsked) -> Iterator[E
                 options=work.flags,
             )
         )
+
+
+def _left_out_noted(target: Target, precisions: Sequence[str], work: WorkAsked) -> Target:
+    """The target with a note on the usual precisions that are left out because nobody said whose device it is."""
+    left = [name for name in DEFAULT_PRECISIONS if name not in precisions]
+    if target.device.vendor or work.precisions or work.engine is not None or len(left) == len(DEFAULT_PRECISIONS):
+        return target
+    note = f"{', '.join(left)} left out: their engines run on some makers' devices alone; --device names one."
+    return replace(target, notes=(*target.notes, note)) if left else target
 
 
 def estimate(model: str, **options: Unpack[Options]) -> Answer:

@@ -45,6 +45,7 @@ def command(file: Path, serving: Path | None, output: Path | None, nearby: Path 
     from sizer.calibrate.measurements import read_measurements
     from sizer.calibrate.serving import read_serving
     from sizer.report.accuracy import accuracy_markdown, accuracy_text
+    from sizer.report.wrap import wrapped
 
     found = calibrate(read_measurements(file), read_serving(serving) if serving else ())
     if output is not None:
@@ -53,17 +54,18 @@ def command(file: Path, serving: Path | None, output: Path | None, nearby: Path 
         nearby.write_text(found.nearby, encoding="utf-8")
     if report is not None:
         report.write_text(accuracy_markdown(found), encoding="utf-8")
-    echo(accuracy_text(found))
+    echo(wrapped(accuracy_text(found)))
 
 
 def _calibrate_serving(file: Path, output: Path | None, report: Path | None) -> None:
     """What servers under load add to the law: its own constants, fitted to points under load alone."""
     from sizer.calibrate.load_calibration import calibrate_serving, constants_text
     from sizer.report.serving_accuracy import serving_markdown, serving_text
+    from sizer.report.wrap import wrapped
 
     found = calibrate_serving(file)
     if output is not None:
         output.write_text(constants_text(found.document), encoding="utf-8")
     if report is not None:
         report.write_text(serving_markdown(found), encoding="utf-8")
-    echo(serving_text(found))
+    echo(wrapped(serving_text(found)))

@@ -16,6 +16,7 @@ from sizer.device.machine import Machine
 from sizer.device.measured import in_words
 from sizer.device.records import Target
 from sizer.errors import UsageError
+from sizer.report.wrap import wrapped
 from sizer.units import format_bandwidth, format_flops, format_gib
 
 WIDTH = 100
@@ -53,7 +54,7 @@ def command(as_json: bool, as_report: bool, **options: Any) -> None:
     if as_json:
         echo(json.dumps(told(machine, target, document), indent=1))
     else:
-        echo("\n".join(_lines(machine, target, document)))
+        echo(wrapped("\n".join(_lines(machine, target, document))))
 
 
 def _lines(machine: Machine, target: Target, document: dict[str, Any]) -> Iterator[str]:

@@ -53,8 +53,9 @@ def command(file: Path, as_json: bool, plot: Path | None) -> None:
         echo(dumps(comparison.as_json(result)))
     else:
         from sizer.report.validation import render
+        from sizer.report.wrap import wrapped
 
-        echo(render(result))
+        echo(wrapped(render(result)))
 
 
 def progress(items: Iterable[Item], count: int, label: str, *, streamed: bool = False) -> Iterator[Item]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import replace
@@ -15,18 +16,22 @@ from sizer.device.lookup import Found, find_row
 from sizer.device.naming import find_described
 from sizer.device.records import Device, Instance, Target
 from sizer.device.slices import is_bare_slice, take_slice, virtual_card
-from sizer.device.spelling import squash
+from sizer.device.spelling import spell, squash
 from sizer.device.usable import as_sold
 from sizer.errors import UnknownDevice, UsageError, nearest
 from sizer.units import GB, GIB, format_gib
 
 LONGEST_NAME = 300
 LEAST_MEASURED_POWER_SHARE = 0.6
+LEAST_POWER_SHARE = 0.2
+"""Below a fifth of its power no driver holds a card: the least is 100 of 400 W (A100 SXM4), 150 of 450 W (RTX 4090)."""
 # A provider's size within this of the card's is its label, of which the driver shows less.
 LABEL_TOLERANCE = 0.001
 MOST_DEVICES = 100_000
 # Unlike devices that one machine is taken to hold.
 MOST_PARTS = 16
+# Devices that an error lists of a line that has more.
+MOST_OFFERED = 6
 # Words that ask for this machine, or for a part of it, as torch spells them.
 THIS_MACHINE = frozenset({"this", "local", "auto", "here"})
 THIS_PART = {"cpu": "cpu", "gpu": "gpu", "cuda": "gpu", "mps": "gpu", "xpu": "gpu", "rocm": "gpu", "hip": "gpu"}
@@ -274,7 +279,7 @@ def power_limited(target: Target, limit_w: float) -> Target:
 
     On an RTX 3090 (350 W) held to 220 to 300 W, one sequence decodes within 2.5 % of its speed, and 32 sequences a card
     lose 14 to 20 % at 220 W; peaks in proportion predict 14 % (data/measurements.csv, lotto3090). Raises UsageError
-    where the device's own power is not known.
+    where the device's own power is not known, and for less than a fifth of it.
     """
     device = target.device
     if device.tdp_w is None:
@@ -286,6 +291,12 @@ def power_limited(target: Target, limit_w: float) -> Target:
         note = f"the power limit of {limit_w:g} W is no lower than the card's own {device.tdp_w:g} W: nothing changes"
         return replace(target, notes=(*target.notes, note))
     share = limit_w / device.tdp_w
+    if share < LEAST_POWER_SHARE:
+        least_w = math.ceil(LEAST_POWER_SHARE * device.tdp_w)
+        raise UsageError(
+            f"--power-limit {limit_w:g}W: {device.name} takes {device.tdp_w:g} W, and no driver holds it so low.",
+            f"Give at least {least_w} W; 'nvidia-smi -q -d POWER' tells the card's own least.",
+        )
     peaks = {name: peak * share for name, peak in device.peak_flops_per_s.items()}
     note = f"compute cut to {share:.0%} by the power limit of {limit_w:g} W, bandwidth as it is"
     if share < LEAST_MEASURED_POWER_SHARE:
@@ -324,12 +335,31 @@ def _unknown(text: str) -> UnknownDevice:
         return UnknownDevice(
             f"{text!r} is a slice of an unnamed card.", "Name the card first: 'a100-80gb-sxm 1g.10gb'."
         )
-    names = nearest(_bare(text), _offered())
+    names = _of_the_line(text) or nearest(_bare(text), _offered())
     listed = f"Nearest: {', '.join(names)}. " if names else ""
+    word = next(iter(spell(text).vendors), "TEXT") if names else "TEXT"
     return UnknownDevice(
         f"unknown device {text!r}.",
-        f"{listed}'sizer devices TEXT' searches; --bandwidth and --memory describe another.",
+        f"{listed}'sizer devices {word}' searches; --bandwidth and --memory describe another.",
     )
+
+
+def _of_the_line(text: str) -> list[str]:
+    """The newest devices of what names no more than a vendor or a line (`macbook`, `radeon`), one of each chip."""
+    asked = spell(text)
+    if asked.core or not (asked.vendors or asked.lines):
+        return []
+    same: dict[str, Device] = {}
+    for number in range(len(rows.table()[1])):
+        device = rows.device(number)
+        lines: frozenset[str] = frozenset().union(*(spell(name).lines for name in rows.spellings(number)))
+        if (asked.vendors <= {device.vendor} or asked.vendors & lines) and asked.lines <= lines:
+            same.setdefault(device.name.partition(" (")[0], device)
+    words = text.casefold().split()
+    named = [device for device in same.values() if all(word in device.name.casefold() for word in words)]
+    known = named if len(named) > 1 else same.values()
+    newest = sorted(known, key=lambda device: (-(device.release_year or 0), len(device.name)))
+    return [device.key for device in newest[:MOST_OFFERED]]
 
 
 def _bare(text: str) -> str:

@@ -43,7 +43,7 @@ _REWRITES = (
     (r"@?\s*\b\d+(?:\.\d+)?\s*ghz\b", " "),
     (r"\b(?:w/|with)\s*(?:amd\s+)?radeon\b.*", " "),
     (r"\bgrace[ -](?:hopper|blackwell)(?:[ -]superchip)?\b", " "),
-    (r"\b(?:macbook[ -](?:pro|air)|macbook neo|mac[ -](?:studio|mini|pro)|macbook|imac)\b", " apple "),
+    (r"\b(?:macbook[ -](?:pro|air)|macbook neo|mac[ -](?:studio|mini|pro)|macbooks?|imac|macs?)\b", " apple "),
     (r"\b\d+(?:st|nd|rd|th) gen(?:eration)?\b(?=.*\bcore\b)", " "),
     (r"\bdata\s?cent(?:er|re)\b", " "),
     (r"\btensor cores?\b|\bextreme edition\b|\b(?:eng\.? )?sample\b", " "),

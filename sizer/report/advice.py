@@ -26,6 +26,7 @@ from sizer.report.table import (
     tokens_text,
     workload_line,
 )
+from sizer.report.wrap import typed
 from sizer.units import format_gib, format_rate
 
 FIRST_COMMANDS = 3
@@ -71,7 +72,7 @@ def render_advice(advice: Advice, lay: Lay, draft: Draft | None = None, *, draft
     lines += ["", draft_text(draft, chosen)] if draft_asked else []
     lines += notes_lines(chosen.assumptions)
     command = command_of(advice, draft)
-    lines += ["", command.rstrip("\n")] if command else []
+    lines += ["", typed(command.rstrip("\n"))] if command else []
     return "\n".join(lines)
 
 
@@ -121,7 +122,7 @@ def advice_document(advice: Advice, draft: Draft | None, *, draft_asked: bool) -
 
 def fit_document(found: Sequence[Found], notes: Sequence[str] = ()) -> Document:
     """The models that fit: raw rows for scripts, rounded cells, what runs the first ones and the notes for people."""
-    commands = [f"  {command}" for item in found[:FIRST_COMMANDS] if (command := first_command(item.estimate))]
+    commands = [typed(f"  {command}") for item in found[:FIRST_COMMANDS] if (command := first_command(item.estimate))]
     after = [*(["To run the first of them:", *commands, ""] if commands else []), *notes]
     with_splits = any(not item.estimate.placement.whole for item in found)
     return _found(lambda: fit_rows(found), lambda: [_fit_cells(item, with_splits) for item in found], after)

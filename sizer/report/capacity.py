@@ -77,7 +77,7 @@ def _cells(row: ServedRow) -> dict[str, Any]:
         "TTFT p50": f"{format_seconds(row.ttft_s.p50)}",
         "p90": format_seconds(row.ttft_s.p90),
         "p99": format_seconds(row.ttft_s.p99),
-        "TPOT p50 (90 %)": f"{_ms(row.tpot_s.p50)} ({_ms(row.low_tpot_s)}-{_ms(row.high_tpot_s)}) ms",
+        "TPOT ms (90 %)": f"{_ms(row.tpot_s.p50)} ({_ms(row.low_tpot_s)}-{_ms(row.high_tpot_s)})",
         "p99 ms": _ms(row.tpot_s.p99),
         "tok/s": format_rate(row.throughput_tokens_per_s),
         "cache": f"{row.kv_used_fraction:.0%}",

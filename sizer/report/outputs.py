@@ -11,6 +11,7 @@ from itertools import chain, islice
 from typing import Any, TypeVar
 
 from sizer.report.layout import Lay, cells_of, csv_line, csv_table, markdown_table, text_table
+from sizer.report.wrap import wrapped
 
 PAGE_ROWS = 200
 """Rows that a table of a stream is laid out for at once."""
@@ -48,7 +49,7 @@ def _json(document: Document) -> str:
 
 
 FORMATS: Mapping[str, Callable[[Document], str]] = {
-    "table": lambda document: document.page(text_table),
+    "table": lambda document: wrapped(document.page(text_table)),
     "json": _json,
     "csv": lambda document: csv_table(document.rows()),
     "markdown": lambda document: document.page(markdown_table),

@@ -156,6 +156,22 @@ def test_power_limit_cuts_compute_and_leaves_bandwidth() -> None:
     assert power_limited(card, 400.0).device == card.device
     with pytest.raises(UsageError, match="20W"):
         power_limited(find("snapdragon-x-elite"), 20.0)
+    with pytest.raises(UsageError, match="350 W") as refused:
+        power_limited(card, 1.0)
+    assert "at least 70 W" in refused.value.hint
+    assert power_limited(card, 70.0)
+
+
+@pytest.mark.parametrize(("text", "offered"), [
+    ("macbook", "apple-m"), ("Mac mini", "apple-m"), ("imac", "apple-m"), ("radeon", "rx-9"), ("geforce", "rtx-50"),
+    ("arc", "arc-"), ("ryzen", "ryzen-"),
+])  # fmt: skip
+def test_a_line_of_devices_lists_its_newest(text: str, offered: str) -> None:
+    """A name that tells no more than a maker or a line is answered with devices of it, not with look-alikes."""
+    with pytest.raises(UnknownDevice) as refused:
+        find(text)
+    assert refused.value.hint.count(offered) >= 2
+    assert "graviton" not in refused.value.hint
 
 
 def test_search_finds_by_every_word() -> None:
