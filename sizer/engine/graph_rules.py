@@ -14,9 +14,11 @@ class GraphRule(NamedTuple):
     `logits` is slots (rows for as many sequences as there are slots) or chunk (for every token of the micro-batch).
     `mask_bytes` is a cell's width in the mask that the host writes, `embedding_inputs` how many forms of a prompt are
     laid out, `value_ids` whether cached values are written by row ids, `rotates` whether keys and values of a quantized
-    cache are rotated. `flash_attention` (yes, no, or listed: for the
-    model types of `data/flash_attention.csv`) and `unified` (one cache for all sequences) are the defaults;
-    `window_cache` is cells (the window, the micro-batch and padding) or whole. `server_slots` are those of the server
+    cache are rotated. `flash_attention` (yes, no; auto: where the backend has a kernel for the heads,
+    `data/flash_kernels.csv`; equal: that, and keys as wide as values; listed: for the model types of
+    `data/flash_attention.csv`) and `unified` (one cache for all sequences) are the defaults. `batch` is fixed, or by
+    context (and memory: Ollama's micro-batch). `window_cache` is cells (the window, the micro-batch and padding) or
+    whole. `server_slots` are those of the server
     where nothing is said. `basis` says whether it was read or fitted.
     """
 
@@ -27,6 +29,7 @@ class GraphRule(NamedTuple):
     value_ids: bool
     rotates: bool
     flash_attention: str
+    batch: str
     unified: bool
     window_cache: str
     server_slots: int
@@ -49,6 +52,7 @@ def graph_rule(engine: str, version: str = "", date: str = "") -> GraphRule | No
         value_ids=row["value_ids"] == "yes",
         rotates=row["rotates"] == "yes",
         flash_attention=row["flash_attention"],
+        batch=row["batch"],
         unified=row["unified"] == "yes",
         window_cache=row["window_cache"],
         server_slots=int(row["server_slots"]),

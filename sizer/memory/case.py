@@ -8,11 +8,14 @@ from functools import cache
 
 from sizer.cache_formats import CacheFormat, cache_format
 from sizer.device.records import Device, Target, is_cpu
+from sizer.device.usable import free_memory_bytes
+from sizer.engine.engines import find_engine
 from sizer.engine.flagged import cache_type
 from sizer.engine.graph_rules import GraphRule, graph_rule
 from sizer.engine.memory_rules import EngineMemory
 from sizer.engine.options import NO_OPTIONS, EngineOptions
 from sizer.memory.cache import CELL_PADDING, CachePlan
+from sizer.memory.step import automatic_batch, batch_without_flash_attention, has_flash_kernels, heads_of
 from sizer.model.architecture import Architecture
 from sizer.model.stored import Stored
 from sizer.precision.gguf_windows import keeps_windows
@@ -81,22 +84,50 @@ class Case:
 
     @property
     def flash_attention(self) -> bool:
-        """Whether attention keeps no scores: as the flags say, else the engine's default."""
+        """Whether attention keeps no scores: as the flags say, else the engine's default for the model and device."""
         asked, rule = self.options.flash_attention, self.graph
-        if rule is not None and rule.flash_attention == "listed":
-            mixers = self.architecture.mixer_counts
-            if any(mixer.kv_heads and mixer.qk_head_dim != mixer.v_head_dim for mixer in mixers):
-                return False
-            return bool(model_types(self.architecture) & _listed()[rule.engine]) if asked is None else asked
+        if rule is None:
+            return True if asked is None else asked
+        mixers = [mixer for mixer in self.architecture.mixer_counts if mixer.kv_heads]
+        narrow = rule.flash_attention in {"equal", "listed"}
+        if narrow and any(mixer.qk_head_dim != mixer.v_head_dim for mixer in mixers):
+            return False
         if asked is not None:
             return asked
-        return rule is None or rule.flash_attention == "yes"
+        if rule.flash_attention == "listed":
+            return bool(model_types(self.architecture) & _listed()[rule.engine])
+        if rule.flash_attention in {"auto", "equal"}:
+            backend = find_engine(self.engine.engine).backend(self.target.device)
+            expands = self.options.mla_mode == 0
+            return has_flash_kernels(backend, (heads_of(mixer, expands_latent=expands) for mixer in mixers))
+        return rule.flash_attention == "yes"
 
     @property
     def step_tokens(self) -> int:
         """Tokens of one step while prompts are read (llama.cpp's micro-batch)."""
-        chunk = self.options.prefill_chunk_tokens or self.engine.prefill_chunk_tokens or self.workload.prompt_tokens
-        return max(1, chunk)
+        rule, asked = self.graph, self.options.prefill_chunk_tokens
+        if asked is None and rule is not None and rule.batch == "by context" and not self.on_cpu:
+            return _batch_by_context(self)
+        return max(1, asked or self.engine.prefill_chunk_tokens or self.workload.prompt_tokens)
+
+
+def _batch_by_context(case: Case) -> int:
+    """Ollama's micro-batch: by the context of all slots, and what its rough prediction leaves of the devices' memory.
+
+    Its prediction is the file and two values of 16 bits for each hidden value of the KV heads (PredictServerVRAM).
+    """
+    work, architecture = case.workload, case.architecture
+    context = max(case.options.context_tokens or 0, work.context_tokens * work.batch_size)
+    if case.options.flash_attention is False and case.target.device.vendor == "nvidia":
+        return batch_without_flash_attention(context, case.target.device.memory_bytes)
+    free = [free_memory_bytes(case.target, device) for device in case.devices]
+    mixers = [mixer for mixer in architecture.mixer_counts if mixer.kv_heads]
+    kv_heads = min((1 if mixer.latent_elements else mixer.kv_heads for mixer in mixers), default=1)
+    width = architecture.hidden_size // max((mixer.heads for mixer in mixers), default=1)
+    predicted = sum(entry.size_bytes for entry in case.stored.tensors if not entry.tensor.checkpoint_only)
+    predicted += 2 * architecture.num_layers * kv_heads * width * context * 2
+    known = [size for size in free if size is not None]
+    return automatic_batch(context, predicted, sum(known) if len(known) == len(free) else None)
 
 
 def formats(case: Case) -> tuple[CacheFormat, CacheFormat]:
