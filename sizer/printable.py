@@ -6,9 +6,12 @@ import re
 
 MOST_SHOWN = 200
 """Characters of somebody's text that a message repeats."""
+MOST_SAID = 1000
+"""Characters of a whole message."""
 
 # C0 controls but tab and newline, DEL and C1, bidirectional marks, embeddings, overrides and isolates, lone surrogates.
 _UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
+_LONG_WORD = re.compile(rf"\S{{{MOST_SHOWN + 1},}}")
 _LINE_BREAKS = re.compile(r"[\n\t]")
 _SECRET_IN_URL = re.compile(r"(\w+://[^\s/:@]*:)[^\s/@]+@")
 
@@ -40,3 +43,9 @@ def shown(value: object) -> str:
     """Somebody's value as a message repeats it: quoted, on one line, cut at 200 characters."""
     text = one_line(repr(value))
     return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."
+
+
+def shortened(message: str) -> str:
+    """A message that repeats somebody's endless text: words cut at 200 characters, the whole at 1,000."""
+    cut = _LONG_WORD.sub(lambda match: f"{match[0][:MOST_SHOWN]}...", message)
+    return cut if len(cut) <= MOST_SAID else f"{cut[:MOST_SAID]}..."

@@ -85,17 +85,15 @@ def ask(server: Server, model: str, spec: Spec, words: int, seed: str) -> Reply:
     asked_s = time.perf_counter()
     tokens: list[Token] = list(server.stream(model, prompt_text(words, seed), spec.output_tokens))
     timed = [token for token in tokens if token.text]
-    usage = next((token.usage for token in reversed(tokens) if token.usage), None) or {}
-    output_tokens = int(usage.get("completion_tokens") or len(timed))
+    last = next((token for token in reversed(tokens) if token.usage), Token("", asked_s))
+    output_tokens = last.counted("completion_tokens") or len(timed)
     if len(timed) < 2 or output_tokens < 2:
         raise BenchmarkFailed(
             f"The server answered with {output_tokens} tokens in {len(timed)} events.",
             "At least two are needed to time decoding; raise --output.",
         )
-    prompt_tokens = usage.get("prompt_tokens")
-    return Reply(
-        asked_s, tuple(token.at_s for token in timed), int(prompt_tokens) if prompt_tokens else None, output_tokens
-    )
+    events_s = tuple(token.at_s for token in timed)
+    return Reply(asked_s, events_s, last.counted("prompt_tokens") or None, output_tokens)
 
 
 def _ask_concurrently(server: Server, model: str, spec: Spec, words: int, salt: str) -> list[Reply]:

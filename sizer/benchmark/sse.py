@@ -20,6 +20,7 @@ MAX_BODY_BYTES = 2**24
 MAX_BYTES_PER_TOKEN, MAX_BYTES_BESIDE_TOKENS = 2**14, 2**20
 # Seconds without a token, however many comments keep the connection alive; and for the whole list of models.
 IDLE_TIMEOUT_S = 300.0
+MOST_COUNTED = 10**9
 LIST_TIMEOUT_S = 30.0
 _HTTP_OK = 200
 _MISSING = (404, 405, 501)
@@ -37,6 +38,11 @@ class Token:
     text: str
     at_s: float
     usage: Mapping[str, Any] | None = None
+
+    def counted(self, name: str) -> int:
+        """A count of the usage report; 0 where it has none, or one that no server counts to."""
+        count = (self.usage or {}).get(name)
+        return count if type(count) is int and 0 < count <= MOST_COUNTED else 0
 
 
 class Server:
@@ -70,7 +76,7 @@ class Server:
             return []
         finally:
             connection.close()
-        return [model for model in listed if isinstance(model, Mapping)]
+        return [model for model in listed if isinstance(model, Mapping)] if isinstance(listed, list) else []
 
     def stream(self, model: str, prompt: str, output_tokens: int) -> Iterator[Token]:
         """The events of one completion as they come. Raises ServerGone where the stream breaks off."""
@@ -181,13 +187,17 @@ def _token(payload: str, at_s: float) -> Token:
         raise BenchmarkFailed(f"The server streamed {payload[:100]!r}.", "Is it OpenAI-compatible?")
     if event.get("error"):
         raise BenchmarkFailed(f"The server failed while streaming: {str(event['error'])[:300]}", "Look at its log.")
-    choices = event.get("choices") or [{}]
-    choice = choices[0] if isinstance(choices[0], Mapping) else {}
-    delta = choice.get("delta") or {}
+    choices = event.get("choices")
+    choice = _mapping(choices[0]) if isinstance(choices, list) and choices else {}
+    delta = _mapping(choice.get("delta"))
     # Reasoning models stream their thoughts apart; they are generated tokens all the same.
     text = choice.get("text") or delta.get("content") or delta.get("reasoning_content") or delta.get("reasoning") or ""
-    usage = event.get("usage")
-    return Token(str(text), at_s, usage if isinstance(usage, Mapping) else None)
+    return Token(str(text), at_s, _mapping(event.get("usage")) or None)
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    """An object of a server's JSON; empty where it sends something else."""
+    return value if isinstance(value, Mapping) else {}
 
 
 def _reason(error: BaseException) -> str:
