@@ -78,6 +78,8 @@ def seeds(kind: str) -> list[bytes]:
     if kind == "command":
         pages = "".join((ROOT / path).read_text(encoding="utf-8") for path in ("docs/check.md", "sizer/cli/check.py"))
         return [line.split("-- ", 1)[1].encode() for line in pages.splitlines() if "sizer check -d" in line]
+    if kind == "gguf-head":
+        return [data.rstrip(b"\0") for name, data in fuzz_targets.HEADERS if name == "gguf"]
     return [data for name, data in fuzz_targets.HEADERS if name == kind]
 
 

@@ -1,10 +1,10 @@
-"""Files of rows, CSV or JSON Lines: checked in a first pass that keeps the columns alone, then read row by row."""
+"""Files of rows, CSV, JSON Lines or a JSON array: a first pass keeps the columns alone, then rows come one by one."""
 
 from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -14,6 +14,7 @@ from sizer.printable import shown
 
 MAX_FILE_BYTES = 2**30
 MAX_LINE_CHARACTERS = 2**20
+PIECE_CHARACTERS = 2**16
 MAX_COLUMNS = 4096
 MAX_NESTING = 100
 MAX_DIGITS = 300
@@ -34,7 +35,7 @@ class RowFile:
 
 
 def open_rows(path: Path) -> RowFile:
-    """Check a CSV or JSON Lines file (an array of objects too, which is read whole). Raises InvalidInputFile."""
+    """Check a CSV or JSON Lines file, or a JSON array of objects. Raises InvalidInputFile."""
     if not path.is_file():
         raise InvalidInputFile(f"{shown(str(path))} is no file.", "Give a CSV file with a header, or JSON Lines.")
     if path.stat().st_size > MAX_FILE_BYTES:
@@ -46,7 +47,16 @@ def open_rows(path: Path) -> RowFile:
             columns.update(dict.fromkeys(row))
             if len(columns) > MAX_COLUMNS:
                 raise InvalidInputFile(f"{shown(str(path))} has more than {MAX_COLUMNS} columns.", "Leave some out.")
-    return RowFile(path, tuple(columns), count)
+    return RowFile(path, tuple(columns) or _header(path), count)
+
+
+def _header(path: Path) -> tuple[str, ...]:
+    """The columns of a CSV file without rows; none of an empty file, or of an empty array."""
+    with path.open(encoding="utf-8-sig", newline="") as lines:
+        if _first_sign(lines) in {"", "[", "{"}:
+            return ()
+        lines.seek(0)
+        return tuple(csv.DictReader(lines).fieldnames or ())
 
 
 def _rows(path: Path) -> Iterator[dict[str, Any]]:
@@ -55,7 +65,7 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
             start = _first_sign(lines)
             lines.seek(0)
             if start == "[":
-                yield from _objects(json.load(lines, parse_int=_whole), path)
+                yield from _objects(_array(lines), path)
             elif start == "{":
                 for number, line in enumerate(_lines(lines, path), 1):
                     if line.strip():
@@ -67,7 +77,7 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
             f"{shown(str(path))} is not UTF-8 text.", "Save it as UTF-8 CSV or JSON Lines."
         ) from error
     except (ValueError, RecursionError) as error:
-        said = f"{shown(str(path))} is no JSON Lines: {error}."
+        said = f"{shown(str(path))} is no JSON that holds rows: {error}."
         raise InvalidInputFile(said, "Write one object a line.") from error
 
 
@@ -97,7 +107,57 @@ def _whole(digits: str) -> int | str:
     return int(digits) if len(digits) <= MAX_DIGITS else digits
 
 
-def _objects(values: list[Any], path: Path) -> Iterator[dict[str, Any]]:
+def _array(lines: TextIO) -> Iterator[Any]:
+    """The values of a JSON array, one at a time. Raises ValueError."""
+    text = _Text(lines)
+    number, before = 0, "["
+    while text.sign() == before:
+        text.left = text.left[1:]
+        if not number and text.sign() == "]":
+            break
+        number, before = number + 1, ","
+        yield text.value(number)
+    sign = text.sign()
+    text.left = text.left[1:]
+    if sign != "]" or text.sign():
+        raise ValueError(f"behind value {number} no comma follows, and no end of the array")
+
+
+class _Text:
+    """The text of a file, read piece by piece: `left` was read and is not yet used, a value and a piece at most."""
+
+    def __init__(self, lines: TextIO) -> None:
+        self._lines, self.left = lines, ""
+        self._decoder = json.JSONDecoder(parse_int=_whole)
+
+    def _more(self) -> bool:
+        piece = self._lines.read(PIECE_CHARACTERS)
+        self.left += piece
+        return bool(piece)
+
+    def sign(self) -> str:
+        """The next character that is no space, which stays; empty at the end."""
+        self.left = self.left.lstrip()
+        while not self.left and self._more():
+            self.left = self.left.lstrip()
+        return self.left[:1]
+
+    def value(self, number: int) -> Any:
+        """The next value, the file's `number`th."""
+        self.sign()
+        while True:
+            try:
+                value, end = self._decoder.raw_decode(self.left)
+            except json.JSONDecodeError as error:
+                if len(self.left) > MAX_LINE_CHARACTERS or not self._more():
+                    raise ValueError(f"value {number}: {error}") from None
+                continue
+            if end < len(self.left) or not self._more():  # a number may go on in the next piece
+                self.left = self.left[end:]
+                return value
+
+
+def _objects(values: Iterable[Any], path: Path) -> Iterator[dict[str, Any]]:
     for value in values:
         if not isinstance(value, dict):
             raise InvalidInputFile(f"{shown(str(path))} holds {shown(value)}.", "Write one JSON object a line.")

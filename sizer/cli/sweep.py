@@ -6,17 +6,19 @@ from pathlib import Path
 
 import click
 
-from sizer.cli.common import echo, output_options
+from sizer.cli.common import echo, output_options, talk
 from sizer.cli.validate import progress
+from sizer.printable import shown
 
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @output_options
 def command(file: Path, style: str) -> None:
-    """Predict every row of FILE (CSV or JSON Lines). Its own columns pass through, CSV and JSON give all of them.
+    """Predict every row of FILE (CSV, JSON Lines or a JSON array).
 
-    A row that cannot be predicted says why in the column `reason`. Rows are written as they come.
+    Its own columns pass through, CSV and JSON give all of them. A row that cannot be predicted says why in the column
+    `reason`, or below the table. Rows are written as they come.
 
     \b
     sizer sweep rows.csv --format csv > predicted.csv
@@ -31,5 +33,8 @@ def command(file: Path, style: str) -> None:
     found = predict_rows(stream_measurements(rows), with_flagged=True)
     predicted = progress(found, rows.count, "sweeping", streamed=True)
     columns = tuple(dict.fromkeys((*rows.columns, *PREDICTED_COLUMNS)))
-    for piece in write_stream(Stream(columns, ((wide_row(row), narrow_row(row)) for row in predicted)), style):
+    pairs = ((wide_row(row), narrow_row(row)) for row in predicted)
+    for piece in write_stream(Stream(columns, pairs, told="reason"), style):
         echo(piece)
+    if not rows.count:
+        talk(f"{shown(str(file))} has no rows.")

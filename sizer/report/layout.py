@@ -93,7 +93,13 @@ def _within(cells: list[list[str]], headers: Sequence[str]) -> list[list[str]]:
         if not room:
             break
         widths[max(room, key=lambda index: (index > 0, widths[index]))] -= 1
-    return [
-        [cell if len(cell) <= width else cell[: width - 2] + ".." for cell, width in zip(row, widths, strict=True)]
-        for row in cells
-    ]
+    return [[_cut(cell, width) for cell, width in zip(row, widths, strict=True)] for row in cells]
+
+
+def _cut(cell: str, width: int) -> str:
+    """A cell of at most `width` characters: cut behind a word where it has several, else within it."""
+    if len(cell) <= width:
+        return cell
+    kept = cell[: width - 2]
+    whole = kept if cell[width - 2] == " " else kept.rpartition(" ")[0]
+    return f"{(whole if len(whole) >= len(kept) // 2 else kept).rstrip()}.."

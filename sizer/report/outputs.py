@@ -7,14 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import islice
 from typing import Any, TypeVar
 
+from sizer.printable import one_line
 from sizer.report.layout import Lay, cells_of, csv_line, csv_table, markdown_table, text_table
 from sizer.report.wrap import wrapped
 
 PAGE_ROWS = 200
 """Rows that a table of a stream is laid out for at once."""
+MOST_NAMED = 3
+"""Rows that are named beside what is said of them all."""
 
 Rows = Sequence[Mapping[str, Any]]
 Row = TypeVar("Row", bound=Mapping[str, Any])
@@ -65,11 +68,13 @@ def write(document: Document, style: str) -> str:
 class Stream:
     """Rows that are written as they come: so many do not fit in memory.
 
-    `rows` are pairs of a row of raw figures and the same row for people; `columns` are those of the former.
+    `rows` are pairs of a row of raw figures and the same row for people; `columns` are those of the former. What the
+    latter have in the column `told` a table of text writes below, in full.
     """
 
     columns: Sequence[str]
     rows: Iterable[tuple[Mapping[str, Any], Mapping[str, Any]]]
+    told: str = ""
 
 
 def write_stream(stream: Stream, style: str) -> Iterator[str]:
@@ -101,18 +106,28 @@ def _csv_pieces(stream: Stream) -> Iterator[str]:
         yield csv_line([raw.get(column) for column in stream.columns])
 
 
-def _pages(lay: Lay) -> Callable[[Stream], Iterator[str]]:
-    def pages(stream: Stream) -> Iterator[str]:
-        rows = iter(stream.rows)
-        for first in rows:
-            yield cells_of([shown for _, shown in chain([first], islice(rows, PAGE_ROWS - 1))], lay)
+def _pages(stream: Stream, lay: Lay, told: str = "") -> Iterator[str]:
+    rows = (shown for _, shown in stream.rows)
+    for first in rows:
+        page = [first, *islice(rows, PAGE_ROWS - 1)]
+        yield cells_of([{name: cell for name, cell in row.items() if name != told} for row in page], lay)
+        yield from _told_below(page, told)
 
-    return pages
+
+def _told_below(rows: Rows, column: str) -> Iterator[str]:
+    """What a column says, each text once, with the first cells of the rows that it is said of."""
+    said: dict[str, list[str]] = {}
+    for row in rows:
+        if row.get(column):
+            said.setdefault(str(row[column]), []).append(str(next(iter(row.values()))))
+    for text, names in said.items():
+        more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+        yield wrapped(one_line(f"{', '.join(names[:MOST_NAMED])}{more}: {text}"))
 
 
 STREAMED: Mapping[str, Callable[[Stream], Iterator[str]]] = {
-    "table": _pages(text_table),
+    "table": lambda stream: _pages(stream, text_table, stream.told),
     "json": _json_pieces,
     "csv": _csv_pieces,
-    "markdown": _pages(markdown_table),
+    "markdown": lambda stream: _pages(stream, markdown_table),
 }

@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import time
 import tracemalloc
 from collections.abc import Iterator, Mapping
@@ -17,7 +18,10 @@ from typing import Any
 
 import pytest
 from clirun import Run
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
+from sizer.calibrate import row_files
 from sizer.calibrate.measurements import measurement, read_measurements, stream_measurements
 from sizer.calibrate.predictions import predict_rows
 from sizer.calibrate.row_files import open_rows
@@ -77,18 +81,78 @@ def test_rows_come_before_the_last_is_read() -> None:
     assert taken == [0]
 
 
-def test_memory_does_not_grow_with_the_rows(tmp_path: Path) -> None:
-    """Ten times the rows need no more memory to read, predict and write."""
+@pytest.mark.parametrize("kind", ["json", "jsonl"])
+def test_memory_does_not_grow_with_the_rows(tmp_path: Path, kind: str) -> None:
+    """Ten times the rows, in lines or in one array, need no more memory to read, predict and write."""
     peaks = []
     for count in (300, 3000):
-        path = _lines(tmp_path / f"{count}.jsonl", *({**ROW, "id": f"a-{number}"} for number in range(count)))
+        rows = [{**ROW, "id": f"a-{number}"} for number in range(count)]
+        path = tmp_path / f"{count}.{kind}"
+        path.write_text(json.dumps(rows) if kind == "json" else "\n".join(map(json.dumps, rows)), encoding="utf-8")
         list(predict_rows(read_measurements(path)[:1], with_flagged=True))
         tracemalloc.start()
         for _ in predict_rows(stream_measurements(open_rows(path)), with_flagged=True):
             pass
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-    assert peaks[1] < peaks[0] * 1.2 + 200_000
+    assert peaks[1] < peaks[0] * 1.2 + 400_000
+
+
+ODD = {"a": 'é"[]{},\\', "b": {"c": [1, {"d": []}]}, "e": 1.5}
+ROWS = st.lists(st.dictionaries(st.text(max_size=3), st.integers() | st.text(max_size=9) | st.just(ODD), max_size=3))
+
+
+@given(rows=ROWS, indent=st.sampled_from([None, 0, 3]), piece=st.integers(1, 50))
+@example(rows=[ODD, {}, ODD], indent=None, piece=1)
+@settings(deadline=None)
+def test_an_array_is_read_as_json_reads_it(rows: list[dict[str, Any]], indent: int | None, piece: int) -> None:
+    """In pieces of whatever length, with whatever in its texts, the values are those of the standard library."""
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(row_files, "PIECE_CHARACTERS", piece)
+        path = Path(folder) / "rows.json"
+        path.write_text(f" {json.dumps(rows, indent=indent)}\n", encoding="utf-8")
+        found = open_rows(path)
+        assert list(found.rows()) == rows
+    assert (found.count, set(found.columns)) == (len(rows), {name for row in rows for name in row})
+
+
+@pytest.mark.parametrize(
+    "text", ["[", "[{}", "[{},]", "[,{}]", "[{}]]", "[{}] x", "[{} {}]", '[{"a": }]', '[{"a": 1}, 7]', "[" * 100_000]
+)
+def test_a_broken_array_is_refused_in_a_line(tmp_path: Path, text: str) -> None:
+    """Whatever is missing or too much, the file is named and nothing is predicted."""
+    path = tmp_path / "rows.json"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(InvalidInputFile, match=r"rows\.json") as refused:
+        open_rows(path)
+    assert "\n" not in str(refused.value)
+    assert len(str(refused.value)) < 600
+
+
+@pytest.mark.parametrize("style", FORMATS)
+def test_a_header_alone_is_a_table_without_rows(run: Run, tmp_path: Path, style: str) -> None:
+    """Its own columns and the predicted ones head the CSV; stderr says in a line that there are no rows."""
+    path = tmp_path / "rows.csv"
+    path.write_text("model,device,mine\n", encoding="utf-8")
+    result = run("sweep", str(path), "--format", style)
+    assert (result.code, result.err) == (0, f"sizer: '{path}' has no rows.\n")
+    if style == "csv":
+        assert result.out.startswith("model,device,mine,resolved_model,")
+        assert result.out.count("\n") == 1
+    if style == "json":
+        assert json.loads(result.out) == []
+
+
+def test_reasons_stand_whole_below_the_table(run: Run, tmp_path: Path) -> None:
+    """A reason is told once for all its rows, in whole words, on lines that fit a terminal."""
+    rows = [{**ROW, "id": f"odd-{number}", "precision": "q4_k_x"} for number in range(5)]
+    path = _lines(tmp_path / "rows.jsonl", ROW, *rows, {**ROW, "id": "b", "device": "Nobody's card of 2031"})
+    out = run("sweep", str(path)).out
+    assert all(len(line) <= 100 for line in out.splitlines())
+    assert out.count("odd-0, odd-1, odd-2 and 2 more: ") == 1
+    reason = json.loads(run("sweep", str(path), "--json").out)[-1]["reason"]
+    assert " ".join(reason.split()) in " ".join(out.split())
+    assert reason in run("sweep", str(path), "--format", "markdown").out
 
 
 def test_repeated_pairs_are_not_worked_out_again() -> None:
