@@ -49,6 +49,22 @@ def checked(
 ) -> list[Checked]:
     """The verdict of a command on each device asked for. Raises as `check` does."""
     from sizer.advise.check import check as check_one
+
+    return [
+        check_one(plan) for plan in launched(words, devices, prompt_tokens, output_tokens, offline=offline, say=say)
+    ]
+
+
+def launched(
+    words: Sequence[str],
+    devices: DeviceAsked,
+    prompt_tokens: int = 512,
+    output_tokens: int = 128,
+    *,
+    offline: bool = False,
+    say: Callable[[str], None] | None = None,
+) -> list[Planned]:
+    """A command as it will run on each device asked for. Raises UsageError, and the errors of models and devices."""
     from sizer.engine.scripts import read_launch
     from sizer.errors import UsageError
     from sizer.model.read.resolve import FILES_ALLOWED, resolve
@@ -57,8 +73,7 @@ def checked(
     if not launch.options.model:
         raise UsageError("the command names no model.", "It is needed to say what it takes.")
     resolved = resolve(launch.options.model, offline=offline)
-    found = [planned(launch, resolved, target, prompt_tokens, output_tokens) for target in targets(devices, say)]
-    return [check_one(plan) for plan in found]
+    return [planned(launch, resolved, target, prompt_tokens, output_tokens) for target in targets(devices, say)]
 
 
 def planned(

@@ -101,8 +101,8 @@ def _digits(text: str) -> str:
     return "".join(filter(str.isdigit, text))
 
 
-def check(path: Path) -> None:
-    """Whether a row can be appended: asked before the run, whose hours a wrong file must not cost.
+def check(path: Path, columns: Sequence[str] = COLUMNS) -> None:
+    """Whether a row of these columns can be appended: asked before the run, whose hours a wrong file must not cost.
 
     Raises InvalidInputFile for a file that is no results file (other columns, another encoding), BenchmarkFailed where
     the folder cannot be made or written to.
@@ -110,7 +110,7 @@ def check(path: Path) -> None:
     target = _target(path)
     try:
         if target.exists():
-            _read(target)
+            _read(target, columns)
         target.parent.mkdir(parents=True, exist_ok=True)
         with _locked(target), tempfile.NamedTemporaryFile(prefix=f".{target.name}.", dir=target.parent):
             if target.exists():
@@ -124,7 +124,7 @@ def append(path: Path, new_row: Mapping[str, str]) -> None:
     append_all(path, [new_row])
 
 
-def append_all(path: Path, new_rows: Sequence[Mapping[str, str]]) -> None:
+def append_all(path: Path, new_rows: Sequence[Mapping[str, str]], columns: Sequence[str] = COLUMNS) -> None:
     """Add rows. The file is as before or has them whole, also when the disk is full or two write at once.
 
     Raises InvalidInputFile for a file that is not such a table, BenchmarkFailed where it cannot be written.
@@ -133,7 +133,7 @@ def append_all(path: Path, new_rows: Sequence[Mapping[str, str]]) -> None:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with _locked(target):
-            _replace(target, _with_rows(target, new_rows))
+            _replace(target, _with_rows(target, new_rows, columns))
     except OSError as error:
         raise _cannot(path, error, "the file is as it was") from error
 
@@ -174,7 +174,7 @@ class _Table(NamedTuple):
     line_end: str
 
 
-def _read(target: Path) -> _Table:
+def _read(target: Path, columns: Sequence[str]) -> _Table:
     """A results file, or an empty one where there is none. Raises InvalidInputFile, OSError."""
     try:
         text = target.read_bytes().decode("utf-8") if target.exists() else ""
@@ -185,22 +185,22 @@ def _read(target: Path) -> _Table:
     mark = BYTE_ORDER_MARK if text.startswith(BYTE_ORDER_MARK) else ""
     text = text.removeprefix(mark)
     if not text.strip():
-        return _Table("", list(COLUMNS), mark, "\n")
+        return _Table("", list(columns), mark, "\n")
     header = next(csv.reader(text.splitlines()[:1]), [])
-    if not set(COLUMNS) <= set(header):
+    if not set(columns) <= set(header):
         semicolons = (
             " Its cells are separated by semicolons: save it with commas." if ";" in text.splitlines()[0] else ""
         )
         raise InvalidInputFile(
             f"{str(target)!r} has other columns than a results file.{semicolons}",
-            "Give a new file, or one with the columns of data/measurements.csv.",
+            f"Give a new file: its columns are {', '.join(columns[:4])}, ... {columns[-1]}.",
         )
     return _Table(text, header, mark, "\r\n" if "\r\n" in text else "\n")
 
 
-def _with_rows(target: Path, new_rows: Sequence[Mapping[str, str]]) -> str:
+def _with_rows(target: Path, new_rows: Sequence[Mapping[str, str]], columns: Sequence[str]) -> str:
     """The file's text with the rows added, in the order of the file's own columns, with its own mark and line ends."""
-    table = _read(target)
+    table = _read(target, columns)
     out = io.StringIO()
     writer = csv.DictWriter(out, table.header, restval="", lineterminator=table.line_end)
     if not table.text:

@@ -13,7 +13,7 @@ from typing import Any
 
 from sizer.benchmark.records import Caution, Outcome, Run, Spec
 from sizer.benchmark.run_warnings import Warn
-from sizer.benchmark.sse import Server, ServerGone, Token
+from sizer.benchmark.sse import Content, Server, ServerGone, Token
 from sizer.errors import BenchmarkFailed
 
 # What /v1/models says in `owned_by` -> the engine's name in the measurements.
@@ -49,7 +49,7 @@ def run(spec: Spec, stage: Callable[[str], None]) -> Outcome:
     try:
         for index in range(warmups):
             stage(f"warming up ({index + 1} of {warmups})")
-            reply = ask(server, model, spec, words, f"{salt} warm-up {index}")
+            reply = ask(server, model, prompt_text(words, f"{salt} warm-up {index}"), spec.output_tokens)
             if reply.prompt_tokens:
                 words = max(1, round(words * spec.prompt_tokens / reply.prompt_tokens))
         stage(f"measuring ({spec.repeats} requests of {spec.concurrency} users)")
@@ -80,20 +80,20 @@ def prompt_text(words: int, seed: str) -> str:
     return " ".join(chooser.choice(WORDS) for _ in range(words))
 
 
-def ask(server: Server, model: str, spec: Spec, words: int, seed: str) -> Reply:
-    """One streamed request; BenchmarkFailed where nothing came."""
-    asked_s = time.perf_counter()
-    tokens: list[Token] = list(server.stream(model, prompt_text(words, seed), spec.output_tokens))
+def ask(server: Server, model: str, content: Content, output_tokens: int, asked_s: float | None = None) -> Reply:
+    """One streamed request, timed from `asked_s` (now unless told); BenchmarkFailed where nothing came."""
+    asked_s = time.perf_counter() if asked_s is None else asked_s
+    tokens: list[Token] = list(server.stream(model, content, output_tokens))
     timed = [token for token in tokens if token.text]
     last = next((token for token in reversed(tokens) if token.usage), Token("", asked_s))
-    output_tokens = last.counted("completion_tokens") or len(timed)
-    if len(timed) < 2 or output_tokens < 2:
+    made = last.counted("completion_tokens") or len(timed)
+    if len(timed) < 2 or made < 2:
         raise BenchmarkFailed(
-            f"The server answered with {output_tokens} tokens in {len(timed)} events.",
+            f"The server answered with {made} tokens in {len(timed)} events.",
             "At least two are needed to time decoding; raise --output.",
         )
     events_s = tuple(token.at_s for token in timed)
-    return Reply(asked_s, events_s, last.counted("prompt_tokens") or None, output_tokens)
+    return Reply(asked_s, events_s, last.counted("prompt_tokens") or None, made)
 
 
 def _ask_concurrently(server: Server, model: str, spec: Spec, words: int, salt: str) -> list[Reply]:
@@ -106,7 +106,8 @@ def _ask_concurrently(server: Server, model: str, spec: Spec, words: int, salt: 
             for index in range(spec.repeats):
                 if stop.is_set():
                     return
-                replies.append(ask(server, model, spec, words, f"{salt} {number} {index}"))
+                content = prompt_text(words, f"{salt} {number} {index}")
+                replies.append(ask(server, model, content, spec.output_tokens))
         except BaseException as error:
             stop.set()
             errors.append(error)

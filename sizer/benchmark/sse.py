@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,9 +23,14 @@ MAX_BYTES_PER_TOKEN, MAX_BYTES_BESIDE_TOKENS = 2**14, 2**20
 IDLE_TIMEOUT_S = 300.0
 MOST_COUNTED = 10**9
 LIST_TIMEOUT_S = 30.0
+REFUSAL_TIMEOUT_S = 2.0
 _HTTP_OK = 200
 _MISSING = (404, 405, 501)
 _REFUSED_FIELDS = (400, 422)
+
+
+Content = str | Sequence[Mapping[str, Any]]
+"""A prompt: a text, or the messages of a chat."""
 
 
 class ServerGone(Exception):
@@ -58,6 +64,20 @@ class Server:
         self._base = parts.path.rstrip("/").removesuffix("/v1")
         self._chat = False
         self._plain = False
+        # By connection, because a connection lets go of its socket when the answer is to end with it.
+        self._live: dict[http.client.HTTPConnection, socket.socket] = {}
+
+    def again(self) -> Server:
+        """The same server with connections of its own, and with what it was found to understand."""
+        fresh = Server(self.url)
+        fresh._chat, fresh._plain = self._chat, self._plain
+        return fresh
+
+    def abandon(self) -> None:
+        """Break off every stream that still runs: what follows is not to share the server with it."""
+        for live in list(self._live.values()):
+            with contextlib.suppress(OSError):
+                live.shutdown(socket.SHUT_RDWR)
 
     def models(self) -> list[Mapping[str, Any]]:
         """What `/v1/models` lists; empty where the server has no such list."""
@@ -75,30 +95,33 @@ class Server:
         except (ValueError, AttributeError):
             return []
         finally:
+            self._live.pop(connection, None)
             connection.close()
         return [model for model in listed if isinstance(model, Mapping)] if isinstance(listed, list) else []
 
-    def stream(self, model: str, prompt: str, output_tokens: int) -> Iterator[Token]:
+    def stream(self, model: str, content: Content, output_tokens: int) -> Iterator[Token]:
         """The events of one completion as they come. Raises ServerGone where the stream breaks off."""
         connection = self._connect()
         try:
-            with self._open(connection, model, prompt, output_tokens) as response:
+            with self._open(connection, model, content, output_tokens) as response:
                 yield from _events(response, output_tokens)
         except (OSError, http.client.HTTPException) as error:
             raise ServerGone(_reason(error)) from error
         finally:
+            self._live.pop(connection, None)
             connection.close()
 
     def _open(
-        self, connection: http.client.HTTPConnection, model: str, prompt: str, tokens: int
+        self, connection: http.client.HTTPConnection, model: str, content: Content, tokens: int
     ) -> http.client.HTTPResponse:
         """Ask, stepping down to what the server understands: the chat route, and no fields beyond the standard's."""
         while True:
-            path, body = request_body(model, prompt, tokens, chat=self._chat, plain=self._plain)
+            path, body = request_body(model, content, tokens, chat=self._chat, plain=self._plain)
             response = self._send(connection, "POST", path, json.dumps(body))
             if response.status == _HTTP_OK:
                 return response
-            said = response.read(4096).decode("utf-8", "replace").strip()
+            self._live[connection].settimeout(REFUSAL_TIMEOUT_S)
+            said = _said(response)
             if response.status in _MISSING and not self._chat:
                 self._chat = True
             elif response.status in _REFUSED_FIELDS and not self._plain:
@@ -118,9 +141,17 @@ class Server:
         if key := os.environ.get("OPENAI_API_KEY"):
             headers["Authorization"] = f"Bearer {key}"
         connection.connect()
+        self._live[connection] = connection.sock
         connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.request(method, self._base + path, body, headers)
         return connection.getresponse()
+
+
+def _said(response: http.client.HTTPResponse) -> str:
+    """The start of a refusal, as far as it comes soon: a body without an end is not waited for."""
+    with response, contextlib.suppress(OSError, http.client.HTTPException):
+        return response.read1(4096).decode("utf-8", "replace").strip()
+    return "no reason"
 
 
 def _events(response: http.client.HTTPResponse, output_tokens: int) -> Iterator[Token]:
@@ -168,14 +199,15 @@ def _body(response: http.client.HTTPResponse, seconds: float) -> bytes:
     return body
 
 
-def request_body(model: str, prompt: str, tokens: int, *, chat: bool, plain: bool) -> tuple[str, dict[str, Any]]:
+def request_body(model: str, content: Content, tokens: int, *, chat: bool, plain: bool) -> tuple[str, dict[str, Any]]:
     """Path and JSON of a request for exactly `tokens` greedy tokens; `plain` leaves out what only some servers know."""
     body: dict[str, Any] = {"model": model, "max_tokens": tokens, "temperature": 0, "stream": True}
     if not plain:
         body |= {"stream_options": {"include_usage": True}, "ignore_eos": True, "min_tokens": tokens}
-    if chat:
-        return "/v1/chat/completions", {**body, "messages": [{"role": "user", "content": prompt}]}
-    return "/v1/completions", {**body, "prompt": prompt}
+    if chat or not isinstance(content, str):
+        messages = [{"role": "user", "content": content}] if isinstance(content, str) else list(content)
+        return "/v1/chat/completions", {**body, "messages": messages}
+    return "/v1/completions", {**body, "prompt": content}
 
 
 def _token(payload: str, at_s: float) -> Token:

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from sizer.calibrate.rows import row_architecture
 from sizer.device.catalogue import find
 from sizer.device.records import Target
+from sizer.engine.asked import engine_asked
 from sizer.engine.engines import find_engine
-from sizer.engine.options import EngineOptions
 from sizer.engine.precisions import store_for
 from sizer.errors import SizerError
+from sizer.model.architecture import Architecture
 from sizer.model.stored import Stored
 from sizer.precision.names import canonical
-from sizer.serving.benchmark import Means, means, requests_of
+from sizer.serving.benchmark import BURST_SHARE, Means, means, requests_of
 from sizer.serving.cache import cache_tokens
 from sizer.serving.corrections import REQUEST, REQUEST_S, STREAMED, Corrections, load_groups
 from sizer.serving.deployment import Deployment, Served, deployment
 from sizer.serving.points import Point
-from sizer.serving.simulate import Simulation
+from sizer.serving.simulate import MOST_REQUESTS, Simulation
 from sizer.serving.steps import StepLaw, TermCurves, term_curves, weighed, weight_floors
 from sizer.speed.case import groups, owners
 from sizer.speed.law import Constants
@@ -57,9 +58,13 @@ class LoadCase:
         return self.shape, self.system, engine, precision, layout.devices, repr(self.point.load)
 
 
-@lru_cache(maxsize=256)
-def _stored(model: str, precision: str, engine: str) -> Stored:
-    return store_for(row_architecture(model, None, None), precision, engine)
+def _stored(point: Point, precision: str, engine: str) -> Stored:
+    return store_for(_architecture(point), precision, engine)
+
+
+def _architecture(point: Point) -> Architecture:
+    """The model of a point; of one that no catalogue has its size."""
+    return row_architecture(point.model, point.total_params_b, point.active_params_b)
 
 
 @lru_cache(maxsize=256)
@@ -74,14 +79,14 @@ def load_case(point: Point, fitted: Constants, known_curves: dict[object, dict[s
     """
     engine, precision = find_engine(point.engine).name, canonical(point.precision)
     model = Served(
-        row_architecture(point.model, None, None),
-        _stored(point.model, precision, engine),
+        _architecture(point),
+        _stored(point, precision, engine),
         _target(point.device, point.devices),
         engine,
-        EngineOptions(engine, point.engine_version),
+        replace(engine_asked(f"{engine} {point.engine_flags}".strip()), version=point.engine_version),
     )
     served = deployment(model, point.layout, point.load, kv_precision=point.kv_precision)
-    key = (point.model, precision, point.kv_precision, engine, point.device, point.layout)
+    key = (point.model, precision, point.kv_precision, engine, point.engine_flags, point.device, point.layout)
     curves = known_curves.get(key) or term_curves(served.case, point.layout)
     known_curves[key] = curves
     law_groups, own = tuple(groups(served.case).values()), owners(served.case)
@@ -118,9 +123,10 @@ def simulated_means(case: LoadCase, known: Corrections) -> Means:
     """What a benchmark of the point would report, by simulation with these corrections."""
     law, load = corrected_law(case, known), case.point.load
     users = load.users or 1
-    seen = Simulation(law, case.served.rules, load, case.cache, requests=requests_of(users)).run()
-    found = means(seen, users)
-    first_s = REQUEST_S * known.factor(REQUEST, case.names) if REQUEST in known.effects else 0.0
-    if STREAMED in known.effects:
-        first_s += known.factor(STREAMED, case.names) * law.step_s(seen.mean_decoding or 1, load.mean_depth)
+    requests = requests_of(users) if case.point.requests is None else max(users, case.point.requests)
+    seen = Simulation(law, case.served.rules, load, case.cache, requests=min(requests, MOST_REQUESTS)).run()
+    burst_share = BURST_SHARE if case.point.requests is None else users / requests
+    found = means(seen, users, burst_share)
+    first_s = REQUEST_S * known.own(REQUEST, case.names)
+    first_s += known.own(STREAMED, case.names) * law.step_s(seen.mean_decoding or 1, load.mean_depth)
     return found._replace(ttft_s=found.ttft_s + first_s)

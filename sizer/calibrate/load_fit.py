@@ -296,7 +296,9 @@ def simulate_all(cases: Sequence[LoadCase], known: Corrections) -> list[Means]:
     done: dict[tuple[object, ...], Means] = {}
     found = []
     for case in cases:
-        key = (*case.names.values(), case.point.model, case.point.device, case.point.layout, case.point.load)
+        point = case.point
+        key = (*case.names.values(), point.model, point.device, point.layout, point.load)
+        key = (*key, point.requests, point.engine_flags)
         if key not in done:
             done[key] = simulated_means(case, known)
         found.append(done[key])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -15,17 +15,19 @@ from sizer.units import parse_seconds, parse_tokens, parse_whole
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sizer.benchmark.load.requests import Lengths
     from sizer.benchmark.runner import Result
 
+Item = TypeVar("Item")
 LONGEST_LIST = 64
 MOST_TOKENS = 2**24
-LONGEST_LOAD_S = 86_400.0
+MOST_RATE = 10_000.0
 
 
-def _list_of(parse: Callable[[str], int]) -> Callable[[str], tuple[int, ...]]:
+def _list_of(parse: Callable[[str], Item]) -> Callable[[str], tuple[Item, ...]]:
     """A comma-separated list, each read by `parse`."""
 
-    def read(text: str) -> tuple[int, ...]:
+    def read(text: str) -> tuple[Item, ...]:
         items = text.split(",")
         if len(items) > LONGEST_LIST:
             raise UsageError(f"{text[:40]!r} lists {len(items)} numbers.", f"Give at most {LONGEST_LIST}.")
@@ -54,7 +56,7 @@ def _sequences(text: str) -> int:
 
 
 def _users(text: str) -> int:
-    from sizer.benchmark.load import MOST_USERS
+    from sizer.benchmark.load.asked import MOST_USERS
 
     number = parse_whole(text)
     if not 1 <= number <= MOST_USERS:
@@ -62,10 +64,27 @@ def _users(text: str) -> int:
     return number
 
 
-TOKEN_LIST = Quantity("tokens", _list_of(_tokens(1)))
+def _rate(text: str) -> float:
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = 0.0
+    if not 0 < rate <= MOST_RATE:
+        raise UsageError(f"{text!r} is no number of requests a second.", "Give 2.5.")
+    return rate
+
+
+def _lengths(text: str) -> Lengths:
+    from sizer.benchmark.load.requests import Lengths
+
+    return Lengths.parse(text)
+
+
+LENGTH_LIST = Quantity("tokens", _list_of(_lengths))
 DEPTH_LIST = Quantity("tokens", _list_of(_tokens(0)))
 BATCH_LIST = Quantity("sequences", _list_of(_sequences))
 USER_LIST = Quantity("users", _list_of(_users))
+RATE_LIST = Quantity("rate", _list_of(_rate))
 SECONDS = Quantity("time", parse_seconds)
 
 
@@ -76,8 +95,8 @@ SECONDS = Quantity("time", parse_seconds)
 @click.option("--device", "-d", default="auto", show_default=True, metavar="D", help="cpu, cuda, cuda:1, mps or auto.")
 @click.option("--devices", "device_count", type=click.IntRange(1, 1024), default=1, help="Ranks of --parallel tensor.")
 @click.option("--parallel", "parallelism", type=click.Choice(["tensor"]), help="Several devices, by torchrun.")
-@click.option("--prompt", "prompts", type=TOKEN_LIST, metavar="TOKENS", default="512", show_default=True)
-@click.option("--output", "outputs", type=TOKEN_LIST, metavar="TOKENS", default="128", show_default=True)
+@click.option("--prompt", "prompts", type=LENGTH_LIST, metavar="TOKENS", default="512", show_default=True)
+@click.option("--output", "outputs", type=LENGTH_LIST, metavar="TOKENS", default="128", show_default=True)
 @click.option("--depth", "depths", type=DEPTH_LIST, metavar="TOKENS", help="Tokens in the cache before, as 0,4096.")
 @click.option("--batch", "batches", type=BATCH_LIST, metavar="N", default="1", show_default=True)
 @click.option(
@@ -92,6 +111,13 @@ SECONDS = Quantity("time", parse_seconds)
 @click.option("--server", "server_url", default="", metavar="URL", help="Measure an OpenAI-compatible server.")
 @click.option("--concurrency", type=click.IntRange(1, 4096), default=1, show_default=True, help="--server: users.")
 @click.option("--users", type=USER_LIST, metavar="N", help="--server: a load test with so many users, as 1,4,16.")
+@click.option("--rate", "rates", type=RATE_LIST, metavar="R", help="--server: so many requests a second, by chance.")
+@click.option(
+    "--requests", type=click.Path(path_type=Path), metavar="FILE", help="Load test: the requests, JSON Lines."
+)
+@click.option(
+    "--command", "server_command", default="", metavar="COMMAND", help="Load test: how the server was started."
+)
 @click.option("--duration", type=SECONDS, metavar="TIME", default="60s", show_default=True, help="Of a load test.")
 @click.option("--ttft", type=SECONDS, metavar="TIME", help="Load test: a good request's first token comes within it.")
 @click.option("--tpot", type=SECONDS, metavar="TIME", help="Load test: each later token comes within it, in the mean.")
@@ -124,6 +150,7 @@ def command(
     sizer bench --server http://localhost:8000/v1 --concurrency 8
     sizer bench Qwen/Qwen3-0.6B --prompt 512,2048 --output 128 --depth 0,4096 --batch 1,4 --budget 5m
     sizer bench --server http://localhost:8000/v1 --users 1,4,16 --duration 60s --ttft 1s --tpot 50ms
+    sizer bench --server http://localhost:8080 --rate 0.5,2 --prompt 256-1k --command "llama-server -m q.gguf -np 8"
     sizer bench --compare before.json after.json
     """
     if compared:
@@ -131,15 +158,20 @@ def command(
         return
     from sizer.benchmark.save import check
 
-    if save_to is not None:
-        check(save_to)
     options["parallelism"] = options["parallelism"] or ""
     lists = [options.pop(name) for name in ("prompts", "outputs", "depths", "batches")]
     budget_s = options.pop("budget_s")
-    load = {name: options.pop(name) for name in ("users", "duration", "ttft", "tpot")}
-    if load["users"]:
-        _run_load(style, lists, load, options)
+    load = {name: options.pop(name) for name in LOAD_OPTIONS}
+    if load["users"] or load["rates"]:
+        _run_load(precisions, style, save_to, lists, {**options, **load})
         return
+    if load["requests"] is not None or load["server_command"]:
+        raise UsageError(
+            "--requests and --command are for a load test.", "Add --server URL and --users 1,4 or --rate 2."
+        )
+    if save_to is not None:
+        check(save_to)
+    lists[:2] = [[_fixed(one) for one in lengths] for lengths in lists[:2]]
     if any(len(values or ()) > 1 for values in lists) or lists[2] or budget_s is not None:
         _run_lists(precisions, style, save_to, {**options, "lists": lists, "budget_s": budget_s})
         return
@@ -195,21 +227,55 @@ def _run_lists(precisions: tuple[str, ...], style: str, save_to: Path | None, op
     _print(write(document(found, missing, lambda: rows), style))
 
 
-def _run_load(style: str, lists: list[Any], load: dict[str, Any], options: dict[str, Any]) -> None:
-    """A load test of a server, by number of users."""
-    from sizer.benchmark.load import Limits, load_test
-    from sizer.benchmark.plan import Asked, spec_of
+LOAD_OPTIONS = ("users", "rates", "duration", "ttft", "tpot", "requests", "server_command")
+
+
+def _fixed(lengths: Lengths) -> int:
+    if lengths.fixed is None:
+        raise UsageError(
+            f"{lengths.words!r} is a range of lengths: it is for a load test.",
+            "Add --users or --rate, or list lengths.",
+        )
+    return lengths.fixed
+
+
+def _run_load(
+    precisions: tuple[str, ...], style: str, save_to: Path | None, lists: list[Any], options: dict[str, Any]
+) -> None:
+    """A load test of a server, by number of users or by rate."""
+    from sizer.benchmark.load.asked import LoadAsked, with_requests
+    from sizer.benchmark.load.rows import COLUMNS
+    from sizer.benchmark.load.runner import bench_load
+    from sizer.benchmark.save import check
     from sizer.report.load import document
     from sizer.report.outputs import write
+    from sizer.serving.records import Limits
 
     prompts, outputs, depths, batches = lists
-    if not options["server_url"] or len(prompts) + len(outputs) + len(batches) > len(lists) - 1 or depths:
-        raise UsageError("--users asks a server for one prompt and output.", "Give --server URL, and no lists.")
-    names = ("model", "engine", "device", "server_url", "parallelism", "compiled", "random_weights")
-    asked = Asked(prompt_tokens=prompts[0], output_tokens=outputs[0], **{name: options[name] for name in names})
-    limits = Limits(load["ttft"], load["tpot"])
-    loads = load_test(spec_of(asked, None), load["users"], min(load["duration"], LONGEST_LOAD_S), limits, _progress())
-    _print(write(document(loads), style))
+    several = len(prompts) > 1 or len(outputs) > 1 or len(precisions) > 1
+    if several or depths or tuple(batches) != (1,) or options["concurrency"] > 1:
+        raise UsageError(
+            "--users and --rate ask a server for one kind of prompt and output.",
+            "Leave lists, --depth, --batch and --concurrency out; a range is written 256-1k.",
+        )
+    asked = LoadAsked(
+        options["server_url"],
+        users=options["users"] or (),
+        rates_per_s=options["rates"] or (),
+        duration_s=options["duration"],
+        prompt=prompts[0],
+        output=outputs[0],
+        limits=Limits(options["ttft"], options["tpot"]),
+        timeout_s=options["timeout_s"],
+        precision=precisions[0] if precisions else "",
+        device="" if options["device"] == "auto" else options["device"],
+        command=options["server_command"],
+        **{name: options[name] for name in ("model", "engine", "device_count", "offline")},
+    )
+    if save_to is not None:
+        check(save_to, COLUMNS)
+    test = bench_load(with_requests(asked, options["requests"]), save_to, _progress())
+    _print(write(document(test), style))
 
 
 def _compare(a: Path, b: Path, style: str) -> None:

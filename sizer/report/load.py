@@ -2,54 +2,72 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 
-from sizer.benchmark.load import Load
+from sizer.benchmark.load.figures import MeasuredLoad, PredictedLoad
+from sizer.benchmark.load.runner import LoadTest
 from sizer.plain_json import to_json
 from sizer.report.layout import Lay
 from sizer.report.outputs import Document
 from sizer.serving.simulated import Percentiles
 from sizer.units import format_rate
 
-HEADERS = ("users", "done", "TTFT ms p50/p90/p99", "TPOT ms p50/p90/p99", "gap p99 ms", "tokens/s", "requests/s",
-           "good/s")  # fmt: skip
+HEADERS = ("load", "done", "TTFT ms p50/p90/p99", "TPOT ms p50/p90/p99", "gap p99", "tokens/s", "requests/s", "good/s")
 
 
-def document(loads: Sequence[Load]) -> Document:
-    """A line for each number of users; JSON has them under `serving`, CSV a column for each percentile."""
-    return Document(
-        lambda: {"schema_version": 1, "serving": list(loads)},
-        lambda: [_flat(load) for load in loads],
-        lambda lay: _page(loads, lay),
-    )
+def document(test: LoadTest) -> Document:
+    """A line for each load and one for its prediction; CSV has a column for each percentile."""
+    return Document(lambda: test, lambda: [_flat(load) for load in test.serving], lambda lay: _page(test, lay))
 
 
-def _flat(load: Load) -> dict[str, object]:
-    row: dict[str, object] = {}
-    for name, value in to_json(load).items():
-        row |= {f"{name}_{part}": one for part, one in value.items()} if isinstance(value, dict) else {name: value}
-    return row
+def _flat(load: MeasuredLoad) -> dict[str, object]:
+    def leaves(value: object, name: str) -> Iterator[tuple[str, object]]:
+        if isinstance(value, dict):
+            for part, one in value.items():
+                yield from leaves(one, f"{name}_{part}" if name else part)
+        else:
+            yield name, value
+
+    return dict(leaves(to_json(load), ""))
 
 
-def _page(loads: Sequence[Load], lay: Lay) -> str:
-    lines = [lay(HEADERS, [_cells(load) for load in loads])]
+def _page(test: LoadTest, lay: Lay) -> str:
+    rows = []
+    for load in test.serving:
+        rows.append(_measured(load))
+        if load.predicted is not None:
+            rows.append(_predicted(load.predicted))
+    lines = [f"{test.model or 'the model'} served by {test.engine}, from outside", "", lay(HEADERS, rows), ""]
+    lines += [f"Predicted: {test.deployment}, by simulating the requests that were sent."] if test.deployment else []
+    lines += [] if test.deployment else [f"No prediction: {test.unpredicted}"]
     lines += [
-        f"{load.users} users: {load.failed} requests failed, {load.unfinished} did not finish."
-        for load in loads
+        f"{_name(load)}: {load.failed} requests failed, {load.unfinished} did not finish."
+        for load in test.serving
         if load.failed or load.unfinished
     ]
-    if any(load.merged_tokens for load in loads):
+    if any(load.merged_tokens for load in test.serving):
         lines.append("The server sends several tokens an event: times between tokens are those between events.")
+    if test.left_out:
+        lines.append(f"Left out for want of time: {', '.join(test.left_out)}.")
     return "\n".join(lines)
 
 
-def _cells(load: Load) -> list[str]:
+def _name(load: MeasuredLoad) -> str:
+    return f"{load.users} users" if load.users is not None else f"{load.rate_per_s:g}/s"
+
+
+def _measured(load: MeasuredLoad) -> list[str]:
     good = load.goodput_requests_per_s
     return [
-        str(load.users), str(load.requests), _three(load.ttft_s), _three(load.tpot_s),
-        _ms(load.inter_token_s.p99), format_rate(load.throughput_tokens_per_s),
-        format_rate(load.requests_per_s), "-" if good is None else format_rate(good),
+        _name(load), str(load.requests), _three(load.ttft_s), _three(load.tpot_s), _ms(load.inter_token_s.p99),
+        format_rate(load.throughput_tokens_per_s), format_rate(load.requests_per_s),
+        "-" if good is None else format_rate(good),
     ]  # fmt: skip
+
+
+def _predicted(told: PredictedLoad) -> list[str]:
+    rates = [format_rate(told.throughput_tokens_per_s), format_rate(told.requests_per_s)]
+    return ["  predicted", "", _three(told.ttft_s), _three(told.tpot_s), "", *rates, ""]
 
 
 def _three(times: Percentiles) -> str:

@@ -17,6 +17,7 @@ from sizer.serving.capacity import (
     look,
     machines_for,
     most_rate,
+    replica,
     requests_rate,
     served_row,
 )
@@ -37,8 +38,8 @@ def answer(
 ) -> Capacity:
     """The capacity of one machine, and how many of them the load asked for needs. Raises DoesNotFit, UsageError."""
     limits, known = asked.limits, corrections()
-    candidates = list(_candidates(served, load, split, asked.replicas, kv_precision))
-    choice, reasons = choose(candidates, load, limits, known)
+    ways = list(candidates(served, load, split, asked.replicas, kv_precision))
+    choice, reasons = choose(ways, load, limits, known)
     price = price_of(served.target, asked.prices)
     devices = served.target.count
     per_machine = choice.users
@@ -75,9 +76,14 @@ def answer(
     )
 
 
-def _candidates(
-    served: Served, load: Load, split: Split | None, replicas: int | None, kv_precision: str
+def candidates(
+    served: Served,
+    load: Load,
+    split: Split | None = None,
+    replicas: int | None = None,
+    kv_precision: str = "fp16",
 ) -> Iterator[tuple[Deployment, int]]:
+    """Each way that the devices can share the work, with how many replicas it makes of them."""
     engine = find_engine(served.engine)
     ways = layouts(
         served.architecture, engine, served.target.count, asked=split, replicas=replicas, flags=served.options
@@ -85,6 +91,15 @@ def _candidates(
     for layout, count in ways:
         target = replace(served.target, count=layout.devices)
         yield deployment(replace(served, target=target), layout, load, kv_precision=kv_precision), count
+
+
+def chosen(ways: Sequence[tuple[Deployment, int]], load: Load) -> Choice:
+    """The way that something runs: the only one, else the one that serves most. Raises DoesNotFit."""
+    known = corrections()
+    if len(ways) == 1:
+        ((served, replicas),) = ways
+        return Choice(replica(served, load, known), replicas, 0, "")
+    return choose(ways, load, Limits(), known)[0]
 
 
 def _first_rate(choice: Choice, load: Load, limits: Limits) -> float:

@@ -31,13 +31,13 @@ def requests_of(users: int) -> int:
     return min(MOST_REQUESTS, max(LEAST_REQUESTS, REQUESTS_PER_USER * users))
 
 
-def means(seen: Simulated, users: int) -> Means:
-    """The means that a benchmark of ten requests a user would report."""
+def means(seen: Simulated, users: int, burst_share: float = BURST_SHARE) -> Means:
+    """The means that a benchmark would report of whose requests `burst_share` came all together, `users` of them."""
     burst = min(users, len(seen.ttft_s))
 
     def weighed(values: Sequence[float]) -> float:
         steady = values[burst:] or values
-        return BURST_SHARE * sum(values[:burst]) / burst + (1 - BURST_SHARE) * sum(steady) / len(steady)
+        return burst_share * sum(values[:burst]) / burst + (1 - burst_share) * sum(steady) / len(steady)
 
     counts = range(len(seen.waited[0]))
     tpot = seen.tpot_s or (0.0,)

@@ -51,7 +51,7 @@ def replica(served: Deployment, load: Load, known: Corrections) -> Replica:
             f"cache on {count} x {device}; one request needs {longest:,.0f}.",
             "Take more devices, a smaller precision, or a shorter --prompt.",
         )
-    request_s = REQUEST_S * known.factor(REQUEST, names) if REQUEST in known.effects else 0.0
+    request_s = REQUEST_S * known.own(REQUEST, names)
     return Replica(served, law, cache, request_s, (known.spread("ttft", names), known.spread("tpot", names)))
 
 

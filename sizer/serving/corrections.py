@@ -43,6 +43,11 @@ class Corrections(NamedTuple):
         own = self.effects.get(term, {})
         return exp(sum(own.get(group, 0.0) for group in names.values()))
 
+    def own(self, term: str, names: Mapping[str, str]) -> float:
+        """How much of a server's own term a deployment of these groups has: none where nothing measured its runtime."""
+        measured = term in self.effects and (not self.runtimes or names["runtime"] in self.runtimes)
+        return self.factor(term, names) if measured else 0.0
+
     def weights(
         self, law: Mapping[str, float], floors: Mapping[str, float], names: Mapping[str, str]
     ) -> dict[str, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 
 from sizer.errors import UsageError
@@ -19,8 +19,8 @@ class Load:
 
     Closed: `users` at once, each asking again as soon as it is answered. Open: requests arrive by chance
     (Poisson) at `rate_per_s`. Exactly one of the two is given. Prompts and outputs are uniform around their means
-    within `spread` of them. `prefix_hit` is the share of a prompt that the prefix cache holds already: it is attended
-    to, but not read again.
+    within `spread` of them, or one of `sizes` (prompt and output tokens), whose means they are then. `prefix_hit` is
+    the share of a prompt that the prefix cache holds already: it is attended to, but not read again.
     """
 
     prompt_tokens: int
@@ -29,6 +29,7 @@ class Load:
     rate_per_s: float | None = None
     prefix_hit: float = 0.0
     spread: float = 0.2
+    sizes: tuple[tuple[int, int], ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         """Refuses what cannot be served: no users, a negative or endless rate, no tokens."""
@@ -48,6 +49,11 @@ class Load:
             raise UsageError(f"a spread of {self.spread:g} is not from 0 to below 1.")
 
     @property
+    def words(self) -> str:
+        """`4 users` or `2.5 requests/s`."""
+        return f"{self.users:,} users" if self.users is not None else f"{self.rate_per_s:g} requests/s"
+
+    @property
     def whole_tokens(self) -> float:
         """Mean tokens of a request, prompt and output."""
         return self.prompt_tokens + self.output_tokens
@@ -64,6 +70,8 @@ class Load:
 
     def lengths(self, random: Random) -> tuple[int, int]:
         """Prompt and output tokens of one request."""
+        if self.sizes:
+            return random.choice(self.sizes)
         return _around(self.prompt_tokens, self.spread, random), _around(self.output_tokens, self.spread, random)
 
 

@@ -53,6 +53,11 @@ class Point:
     ttft_s: float | None
     tpot_s: float | None
     row: Mapping[str, str]
+    requests: int | None = None
+    """How many requests the means are of; None: ten a user, as the benchmark behind most rows sends."""
+    engine_flags: str = ""
+    total_params_b: float | None = None
+    active_params_b: float | None = None
 
 
 def is_serving_table(path: Path) -> bool:
@@ -91,6 +96,8 @@ def point(row: Mapping[str, str]) -> Point:
     ranks, groups = _ranks(row)
     experts = _count(row, "moe_ep_size", 1) > 1
     users = _count(row, "batch_size") * max(1, _count(row, "attention_dp_size", 1))
+    rate = _number(row, "rate_per_s")
+    spread = 0.0 if row.get("requests") else SPREAD
     wide = ranks == 1 and groups > NODE_DEVICES
     layout = Layout(ranks, groups, max(1, _count(row, "pp_size", 1)), expert_parallel=experts or wide, in_flight=True)
     system = row["system"]
@@ -104,10 +111,16 @@ def point(row: Mapping[str, str]) -> Point:
         engine=ENGINES.get(row["backend"], row["backend"]),
         engine_version=row.get("backend_version", ""),
         layout=layout,
-        load=Load(_count(row, "isl"), _count(row, "osl"), users=users, spread=SPREAD),
+        load=Load(
+            _count(row, "isl"), _count(row, "osl"), users=None if rate else users, rate_per_s=rate, spread=spread
+        ),
         ttft_s=_seconds(row, "silicon_ttft_ms"),
         tpot_s=_seconds(row, "silicon_tpot_ms"),
         row=row,
+        requests=_count(row, "requests", 0) or None,
+        engine_flags=row.get("engine_flags", ""),
+        total_params_b=_number(row, "total_params_b"),
+        active_params_b=_number(row, "active_params_b"),
     )
 
 
@@ -154,6 +167,12 @@ def _count(row: Mapping[str, str], column: str, default: int | None = None) -> i
 
 
 def _seconds(row: Mapping[str, str], column: str) -> float | None:
+    milliseconds = _number(row, column)
+    return None if milliseconds is None else milliseconds / 1000
+
+
+def _number(row: Mapping[str, str], column: str) -> float | None:
+    """A figure above 0; None where the cell is empty or 0."""
     text = row.get(column, "")
     if not text:
         return None
@@ -162,5 +181,5 @@ def _seconds(row: Mapping[str, str], column: str) -> float | None:
     except ValueError:
         number = float("nan")
     if not isfinite(number) or number < 0:
-        raise InvalidInputFile(f"{column} {text!r} is no time.")
-    return number / 1000 or None
+        raise InvalidInputFile(f"{column} {text!r} is no figure.")
+    return number or None

@@ -46,6 +46,12 @@ class Handler(BaseHTTPRequestHandler):
             self.send_error(400, "unknown field ignore_eos")
         elif self.server.behaviour == "hang":
             self.server.stop.wait()
+        elif self.server.behaviour == "redirect":
+            self.send_response(302)
+            self.send_header("Location", "http://127.0.0.1:9/elsewhere")
+            self.end_headers()
+        elif self.server.behaviour == "busy" and len(self.server.bodies) % 3 == 0:
+            self.send_error(503, "no free slot")
         else:
             self._stream(body)
 
@@ -68,7 +74,9 @@ class Handler(BaseHTTPRequestHandler):
             self._event({"choices": [self._choice("x ")]})
         words = len(str(body.get("prompt") or body["messages"][-1]["content"]).split())
         if "stream_options" in body:
-            self._event({"choices": [], "usage": {"prompt_tokens": words + 3, "completion_tokens": count}})
+            usage: dict[str, Any] = {"prompt_tokens": words + 3, "completion_tokens": count}
+            wrong = {"prompt_tokens": "many", "completion_tokens": 10**30}
+            self._event({"choices": [], "usage": wrong if self.server.behaviour == "wrong-usage" else usage})
         self.wfile.write(b"data: [DONE]\n\n")
         self.close_connection = True
 
