@@ -124,8 +124,6 @@ def _memory(planned: Planned, item: Estimate) -> str:
     placement, context = item.placement, item.workload.context_tokens
     if placement.available_bytes is None:
         return ""
-    if not placement.fits and _fits_with_host(planned, item):
-        return ""
     if not placement.fits:
         short = format_gib(placement.shortfall_bytes)
         most = max(placement.shares, key=lambda share: share.total_bytes - (share.available_bytes or 0))
@@ -138,29 +136,15 @@ def _memory(planned: Planned, item: Estimate) -> str:
     return ""
 
 
-def _fits_with_host(planned: Planned, item: Estimate) -> bool:
-    """Whether each device holds its share once weights go to the host that a flag keeps there, and the host takes them.
-
-    `--cpu-offload-gb` of vLLM and SGLang is a number of bytes for each device.
-    """
-    told, shares = planned.options.weights_offload_bytes or 0, item.placement.shares
-    left = [share.total_bytes - min(told, share.weights_bytes) for share in shares]
-    on_host = sum(min(told, share.weights_bytes) for share in shares)
-    host = planned.target.host_memory_bytes
-    devices_hold = all(size <= (share.available_bytes or 0) for size, share in zip(left, shares, strict=True))
-    return told > 0 and devices_hold and (host is None or on_host <= host)
-
-
 def _room(planned: Planned, item: Estimate) -> str:
     """What a command that starts has room for, in one sentence."""
     placement, context = item.placement, item.workload.context_tokens
     if placement.available_bytes is None:
         return f"the memory of {planned.target.device.name} is not known: --memory says it."
-    if not placement.fits:
-        told = format_gib(planned.options.weights_offload_bytes or 0)
-        return f"it fits once up to {told} of weights a device lie on the host, over which each step then reads them."
     if placement.kv_capacity_tokens is not None:
-        return f"it has room for {placement.kv_capacity_tokens:,} tokens of cache; one sequence may take {context:,}."
+        room = f"it has room for {placement.kv_capacity_tokens:,} tokens of cache; one sequence may take {context:,}"
+        away = placement.host.weights_bytes if placement.host is not None else 0
+        return f"{room}; each step reads {format_gib(away)} of weights from the host." if away else f"{room}."
     if placement.host is not None and placement.gpu_layers < planned.architecture.num_layers:
         layers = planned.architecture.num_layers
         kind = "the experts of " if placement.host_experts else ""

@@ -116,7 +116,7 @@ def _quality(estimate: Estimate) -> Quality:
 def _memory(estimate: Estimate) -> Memory:
     footprint, placement = estimate.footprint, estimate.placement
     between = memory_range(footprint.total_bytes, estimate.architecture)
-    asked_split = estimate.workload.gpu_layers is not None
+    asked_split = estimate.workload.gpu_layers is not None or estimate.options.uses_host
     fits = placement.fits if asked_split else placement.whole
     return Memory(
         weights_bytes=footprint.weights.size_bytes,

@@ -8,7 +8,6 @@ from sizer.cache_formats import cache_format
 from sizer.engine.memory_rules import EngineMemory
 from sizer.engine.options import EngineOptions
 from sizer.errors import UsageError
-from sizer.units import format_gib
 from sizer.workload import MOST_LAYERS, Split, Workload
 
 SPLIT_MODES = {"layer": Split.LAYER, "row": Split.ROW, "tensor": Split.ROW, "graph": Split.ROW}
@@ -99,7 +98,4 @@ def notes_of(options: EngineOptions) -> tuple[str, ...]:
         else:
             hint = f" The nearest is {near}." if near else ""
             notes.append(f"{text!r} is no flag of {options.engine} that sizer knows: it is left out.{hint}")
-    if options.weights_offload_bytes:
-        size = format_gib(options.weights_offload_bytes)
-        notes.append(f"{size} of weights that {options.engine} is told to keep on the host are counted on the devices.")
     return tuple(notes)

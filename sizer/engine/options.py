@@ -137,8 +137,9 @@ class EngineOptions:
 
     @property
     def uses_host(self) -> bool:
-        """Whether a flag puts experts, tensors or the cache on the host."""
-        return bool(self.cpu_moe_layers or self.tensor_overrides or self.cache_on_host)
+        """Whether a flag puts experts, tensors, a part of the weights or the cache on the host."""
+        told = (self.cpu_moe_layers, self.tensor_overrides, self.weights_offload_bytes, self.cache_on_host)
+        return any(told)
 
     @property
     def settings(self) -> dict[str, Any]:

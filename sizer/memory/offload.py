@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from collections.abc import Sequence
 
 from sizer.memory.cache import LayerCache, whole_cache
 from sizer.memory.case import Case, cache_plan
@@ -90,6 +91,22 @@ def split_as_told(case: Case, needed: Footprint) -> Placement | None:
         cache.state_bytes,
     )
     return _split(case, needed, held, 0, host_experts=host_bytes > 0)
+
+
+def weights_kept_on_host(case: Case, shares: Sequence[Share]) -> tuple[Sequence[Share], Share | None]:
+    """The shares once a number of bytes of each device's layers stay on the host (`--cpu-offload-gb`), and the host's.
+
+    Layers alone go: embeddings and the output stay (vLLM's make_layers wraps them, SGLang's offloader too). As they are
+    and None where no flag says so.
+    """
+    told = case.options.weights_offload_bytes or 0
+    if not told or case.on_cpu:
+        return shares, None
+    _, _, input_bytes, output_bytes = weights_by_layer(case.stored)
+    stays = (input_bytes + output_bytes) // (case.ranks * case.stages)
+    moved = [min(told, max(0, share.weights_bytes - stays)) for share in shares]
+    left = [share._replace(weights_bytes=share.weights_bytes - size) for share, size in zip(shares, moved, strict=True)]
+    return left, Share("host", sum(moved), 0, 0, 0, 0, 0, case.target.host_memory_bytes, 0)
 
 
 def _told_bytes(case: Case) -> dict[int, int]:

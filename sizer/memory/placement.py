@@ -10,7 +10,7 @@ from sizer.memory.cache import whole_cache
 from sizer.memory.capacity import reservation
 from sizer.memory.case import Case, cache_plan
 from sizer.memory.footprint import footprint, kv_cache_bytes
-from sizer.memory.offload import best_split, host_compute_bytes, split_as_told, split_at
+from sizer.memory.offload import best_split, host_compute_bytes, split_as_told, split_at, weights_kept_on_host
 from sizer.memory.records import Footprint, Placement, Share
 from sizer.memory.shard import tensor_shard
 from sizer.memory.shares import (
@@ -62,17 +62,25 @@ def _missing_bytes(shares: Sequence[Share]) -> int:
     return sum(max(0, share.total_bytes - (share.available_bytes or 0)) for share in shares)
 
 
+def _missing_on(host: Share | None) -> int:
+    """By how much a host is too small for what flags keep there; 0 where its memory is not known."""
+    if host is None or host.available_bytes is None:
+        return 0
+    return max(0, host.total_bytes - host.available_bytes)
+
+
 def _whole(case: Case, shares: Sequence[Share]) -> Placement:
     """The placement with everything on the devices, whether it fits or not."""
     kind = "single" if len(shares) == 1 else _kind(case.parallelism)
+    shares, host = weights_kept_on_host(case, shares)
     known = [share.available_bytes for share in shares if share.available_bytes is not None]
     available_bytes = sum(known) if len(known) == len(shares) else None
-    shortfall_bytes = _missing_bytes(shares) if available_bytes is not None else 0
+    shortfall_bytes = _missing_bytes(shares) + _missing_on(host) if available_bytes is not None else 0
     held = reservation(case, shares)
     return Placement(
-        kind=kind,
+        kind=kind if host is None else "offload",
         shares=tuple(shares),
-        host=None,
+        host=host,
         fits=available_bytes is not None and shortfall_bytes == 0,
         shortfall_bytes=shortfall_bytes,
         gpu_layers=0 if case.on_cpu else case.architecture.num_layers,

@@ -29,13 +29,13 @@ def gib(size_bytes: float | None) -> str:
 def fits_text(placement: Placement, layers: int) -> str:
     """`yes`, `-3.10 GiB`, `20/48 layers` or `20/48 experts` (on the device, the rest on the host), `?` if unknown.
 
-    A model known by its name alone has no layers to count: `57% on it`.
+    Where weights of all layers lie on the host, or a model known by its name alone has no layers to count: `57% on it`.
     """
     if placement.available_bytes is None:
         return "?"
     if placement.whole:
         return "yes"
-    if placement.host is not None and placement.fits and not layers:
+    if placement.host is not None and placement.fits and placement.gpu_layers == layers and not placement.host_experts:
         held = sum(share.weights_bytes for share in placement.shares)
         return f"{held / (held + placement.host.weights_bytes):.0%} on it"
     if placement.host is not None and placement.fits:

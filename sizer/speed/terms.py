@@ -135,7 +135,7 @@ def decode_amounts(case: SpeedCase, traffic: Traffic) -> tuple[Amount, ...]:
     unpacked = UNPACKED_SCALES if case.stored.precision.endswith(DOUBLE) else 1.0
     near, near_experts = (total - experts) * (1 - rest_away) * unpacked, experts * (1 - experts_away) * unpacked
     nominal = nominal_bandwidth_bytes_per_s(case)
-    host_s = hosted / host_bandwidth_bytes_per_s(case)
+    host_s = hosted / (host_bandwidth_bytes_per_s(case) if case.engine.offload else _streaming_bytes_per_s(case))
     layers = llama_layers(case.architecture, case.engine.layer_operations)
     amounts = [
         Amount("weights", MEMORY, near / bandwidth, near / nominal),
@@ -231,10 +231,13 @@ def computes_on_host(case: SpeedCase) -> bool:
 
 
 def _streaming_bytes_per_s(case: SpeedCase) -> float:
-    """The rate at which a prompt reads what lies on the host: over the link for each chunk, or in place."""
+    """The rate at which a device reads what lies on the host: over its link (each rank over its own), or in place.
+
+    A prompt does for each chunk, and each step of an engine that computes nothing on the host.
+    """
     host = host_bandwidth_bytes_per_s(case)
     link = case.target.host_link_bytes_per_s
-    return host if link is None or computes_on_host(case) else min(host, link)
+    return host if link is None or computes_on_host(case) else min(host, link * tensor_ranks(case))
 
 
 def _away(case: SpeedCase, share: float) -> tuple[float, float]:

@@ -231,12 +231,6 @@ def test_words_and_text_are_one() -> None:
     assert one.estimate.placement == other.estimate.placement
 
 
-def test_weights_kept_on_the_host_are_said_to_be_counted() -> None:
-    """--cpu-offload-gb is read, and that the estimate leaves it out of the sum is told."""
-    found = answer("vllm serve Qwen/Qwen3-8B --cpu-offload-gb 10 --max-model-len 8192", "h100")
-    assert any("10.00 GiB of weights" in note for note in found.estimates[0].assumptions)
-
-
 @pytest.mark.parametrize(
     ("gib", "ram", "starts"), [(48, None, True), (48, 64, True), (30, None, False), (48, 32, False)]
 )
