@@ -41,6 +41,11 @@ _COUNT_LAST = re.compile(
     r"(.+?)(?:\s+[x\u00d7]\s*|\s*[*\u00d7:]\s*|(?<=[\w)])x)(\d{1,9})\s*", re.IGNORECASE | re.DOTALL
 )
 _DUAL = re.compile(r"\s*dual\s+(.+)", re.IGNORECASE | re.DOTALL)
+_TWO_SOCKETS = re.compile(
+    r"\s*(?:(?:dual|two|2)[\s-]*(?:socket|processor|cpu)s?\s+(?P<behind>.+)"
+    r"|(?P<before>.+?)[\s,]+(?:dual|two|2)[\s-]*(?:socket|processor|cpu)s?\s*)",
+    re.IGNORECASE | re.DOTALL,
+)
 _TOGETHER = (re.compile(r"\s+(?:\+|&|and)\s+", re.IGNORECASE), re.compile(r"\s*[,;]\s*"), re.compile(r"\s*\+\s*"))
 _BRACKET = re.compile(r"\s*\((?:[^()]*)\)\s*$")
 
@@ -143,7 +148,10 @@ def _target(found: Found, count: int = 1) -> Target:
 
 def _counted(text: str) -> Target | None:
     first, last, dual = _COUNT_FIRST.fullmatch(text), _COUNT_LAST.fullmatch(text), _DUAL.fullmatch(text)
-    if dual:
+    sockets = _TWO_SOCKETS.fullmatch(text)
+    if sockets:
+        number, name = "2", sockets["behind"] or sockets["before"]
+    elif dual:
         number, name = "2", dual[1]
     elif first:
         number, name = first.groups()

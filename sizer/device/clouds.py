@@ -11,6 +11,7 @@ from sizer.tables import read_rows
 from sizer.units import GIB
 
 # Lambda's instance types, with or without the cloud's name; on RunPod and Vast.ai the card's own name is the type.
+_WORDS = re.compile(r"[^a-z0-9+]+")
 _RENTAL = re.compile(
     r"(?:lambda(?:labs)?\s*:\s*)?gpu_(?P<count>\d+)x_(?P<counted>\w+)|(?:lambda(?:labs)?|runpod|vast(?:\.ai)?)\s*:\s*(?P<card>.+)",
     re.IGNORECASE,
@@ -57,7 +58,14 @@ def find_instance(text: str) -> Instance | None:
     for instance in instances():
         if cloud in ("", instance.cloud) and name in _instance_names(instance):
             return instance
-    return None
+    return _only_one_with(cloud, name) if cloud else None
+
+
+def _only_one_with(cloud: str, name: str) -> Instance | None:
+    """The one instance of a cloud whose name holds all words typed (`aws p4d`, `azure nc24ads a100`); else None."""
+    words = set(_WORDS.split(name)) - {""}
+    found = [item for item in instances() if item.cloud == cloud and words <= set(_WORDS.split(item.name.casefold()))]
+    return found[0] if words and len(found) == 1 else None
 
 
 def card_of_rental(text: str) -> str | None:

@@ -23,6 +23,7 @@ _LSPCI = re.compile(
 _LABELLED = re.compile(
     r"(?:chipset model|chip|model name|graphics|gpu(?: \d+)?|processor|device \d+)\s*:\s*(.+)", re.IGNORECASE
 )
+_LAST_NUMBER = re.compile(r"(.*\w.*?)[\s-]+(\d{1,3})\s*g?", re.IGNORECASE)
 _UUID = re.compile(r"\s*\(uuid:[^)]*\)", re.IGNORECASE)
 _REMARKS = re.compile(r"\b(?:lite hash rate|oem|graphics controller)\b", re.IGNORECASE)
 _TIMES_LAST = re.compile(r"(.+?)\s*[x\u00d7*]\s*(\d{1,4})")
@@ -56,6 +57,14 @@ def readings(text: str) -> Iterator[tuple[str, str]]:
     yield from _of_a_tool(text)
     yield from _rented(text)
     yield from _counted(text)
+    yield from _without_unit(text)
+
+
+def _without_unit(text: str) -> Iterator[tuple[str, str]]:
+    """`a100 40`, `A100 SXM 80`, `4060 ti 16`: the last number as a memory, which the lookup holds against the card's."""
+    match = _LAST_NUMBER.fullmatch(text)
+    if match:
+        yield f"{match[1]} {match[2]}GB", f"{match[2]!r} of {text!r} is taken as GB of memory"
 
 
 def _of_a_tool(text: str) -> Iterator[tuple[str, str]]:

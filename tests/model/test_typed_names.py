@@ -13,6 +13,7 @@ from sizer.model.families import build
 from sizer.model.read import catalogue
 from sizer.model.read.resolve import resolve
 from sizer.model.read.typed_names import read
+from sizer.tables import read_rows
 
 NAMES = Path(__file__).parent.parent / "data" / "names"
 
@@ -76,3 +77,19 @@ def test_what_stays_unclear_lists_three_commands() -> None:
 def test_any_text_can_be_read(text: str) -> None:
     """No text raises."""
     read(text)
+
+
+@pytest.mark.parametrize("name", ["ChatGPT", "gpt-4o mini", "GPT 5", "claude 3.5 sonnet", "Gemini 2.5 Pro", "qwen-max"])
+def test_what_its_maker_alone_serves_is_said_to_be_closed(name: str) -> None:
+    """A closed model is named as such, with an open one of its maker or the list of what runs; gpt2 is not one."""
+    with pytest.raises(UnknownModel, match="weights are not published") as refused:
+        resolve(name, offline=True)
+    assert "sizer" in refused.value.hint
+    assert resolve("gpt2", offline=True).architecture.total_params == 124_439_808
+
+
+def test_an_open_model_instead_of_a_closed_one_is_catalogued() -> None:
+    """Each model that is offered instead of a closed one can be sized."""
+    offered = [row["instead"] for row in read_rows("closed_models.csv") if row["instead"]]
+    assert all(catalogue.find(name) is not None for name in offered)
+    assert len(offered) > 2

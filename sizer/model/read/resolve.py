@@ -170,8 +170,10 @@ def _beyond_the_catalogue(text: str, name: str, revision: str | None, hints: Nam
     sized = hints.total_params is not None
     if "/" not in name and sized:
         return _resolved(text, named(text, hints), None, hints, _name_notes(hints) + _near_note(name))
+    from sizer.model.read.closed import refuse_closed
     from sizer.model.read.resolve_hub import from_hub
 
+    refuse_closed(name)
     try:
         architecture, stored, notes = from_hub(name, revision, offline=offline)
     except HubUnreachable as error:
@@ -229,7 +231,7 @@ def _described(config: Mapping[str, Any], model_id: str) -> Architecture:
 def _catalogue_notes(alias: str | None, copy: bool, model_id: str, revision: str | None) -> tuple[str, ...]:
     notes = []
     if copy:
-        notes.append(f"a copy of {model_id}: its shape is the catalogue's; with @main its own files are read")
+        notes.append(f"a copy of {alias or model_id}: its shape is the catalogue's; with @main its own files are read")
     elif alias:
         notes.append(f"of the same shape as {model_id}, whose config the catalogue holds")
     if revision:

@@ -23,7 +23,9 @@ from sizer.tables import read_rows
 # A typed size may round the published total by this much: phi-4 of 14.7B is called 14b.
 TOTAL_TOLERANCE = 0.06
 # What it costs to leave a part of a published name unsaid; only the order matters.
-_BASE, _DATE, _REVISION, _PREVIEW, _MARK, _UNDERLYING, _CONTEXT = 8, 2, 2, 2, 1, 3, 1
+_BASE, _DATE, _REVISION, _PREVIEW, _MARK, _UNDERLYING, _CONTEXT, _UNIT = 8, 2, 2, 2, 1, 3, 1, 9
+# From here on a bare number is a size in billions where a name has that size: no version is so high.
+LEAST_BARE_SIZE = 6
 
 _DECIMAL_UNDERSCORE = re.compile(r"(?<=\d)_(?=\d)")
 _PIECE = re.compile(
@@ -66,12 +68,19 @@ def read(text: str) -> Read:
     if not found:
         return Read(None, quantization, nearest=_near(typed))
     best = [name for cost, name in found if cost == found[0][0]]
-    if len({name.entry.config_file for name in best}) > 1 and len({_shape(name.entry) for name in best}) > 1:
+    if _differ(best):
         return Read(None, quantization, nearest=tuple(name.name for name in best[:3]))
     chosen = max(best, key=_preference)
     other = next((name.name for _, name in found if name.name != chosen.name), None)
     notes += (f"{text.strip()!r} is read as {chosen.name}" + (f"; also near: {other}" if other else ""),)
     return Read(chosen.entry, quantization, notes)
+
+
+def _differ(best: list[_Name]) -> bool:
+    """Whether names that cost the same mean models of different shapes; of one model's dates the newest is meant."""
+    if len({name.parts._replace(dates=frozenset()) for name in best}) == 1 and len({n.organisation for n in best}) == 1:
+        return False
+    return len({name.entry.config_file for name in best}) > 1 and len({_shape(name.entry) for name in best}) > 1
 
 
 class _Name(NamedTuple):
@@ -215,7 +224,7 @@ def _words_cost(typed: Parts, name: _Name) -> int | None:
     marks = set(roles["omitted"])
     asks_base = bool(asked & set(roles["base"]))
     fact = facts(name.name)
-    is_base = fact is not None and fact.kind == "base"
+    is_base = (fact is not None and fact.kind == "base") or "base" in there
     extra -= set(roles["base"]) if is_base else set(roles["ignored"])
     if extra or not any(len(word) > 1 for word in (asked & there) - marks) or (asks_base and not is_base):
         return None
@@ -240,12 +249,21 @@ def _is_maker(word: str, organisation: str) -> bool:
 
 
 def _numbers_cost(typed: Parts, name: _Name) -> int | None:
-    """Versions typed must stand in the name. Revisions (`v0.3`) may be left out, and behind a size the versions of what
-    a model was built on (`Hermes 3 8B` of `Hermes-3-Llama-3.1-8B`)."""
+    """Versions typed must stand in the name, or be its size without the unit (`gpt oss 20`). Revisions (`v0.3`) may be
+    left out, and behind a size the versions of what a model was built on (`Hermes 3 8B` of `Hermes-3-Llama-3.1-8B`)."""
     there = Counter(name.parts.numbers + name.parts.revisions)
     asked = Counter(typed.numbers + typed.revisions)
-    if asked - there:
-        return None
+    bare = asked - there
+    if bare:
+        (number, *more) = bare.elements()
+        unit = f"{number}b" in name.parts.sizes and float(number.split(".")[0]) >= LEAST_BARE_SIZE
+        if more or typed.sizes or not unit:
+            return None
+        rest = typed._replace(
+            numbers=tuple((Counter(typed.numbers) - bare).elements()), sizes=frozenset({f"{number}b"})
+        )
+        cost = _numbers_cost(rest, name)
+        return None if cost is None else cost + _UNIT
     left = there - asked
     revised = Counter(name.parts.revisions) & left
     left -= revised
@@ -283,11 +301,12 @@ def _shape(entry: CatalogueEntry) -> tuple[object, ...]:
     return model.architecture, model.total_params, model.max_context_tokens, frozenset(model.mixer_counts.items())
 
 
-def _preference(name: _Name) -> tuple[bool, str, bool]:
+def _preference(name: _Name) -> tuple[bool, str, str, bool]:
     fact = facts(name.name)
     return (
         fact is not None and fact.kind != "base",
         (fact.released if fact else None) or "",
+        max(name.parts.dates, default=""),
         name.entry.alias is None,
     )
 
@@ -300,7 +319,7 @@ def _near(typed: Parts) -> tuple[str, ...]:
     """The three published names that share most with what was typed."""
     asked = _all(typed)
 
-    def shared(name: _Name) -> tuple[int, bool, bool, str, bool]:
+    def shared(name: _Name) -> tuple[int, bool, bool, str, str, bool]:
         official = any(_is_maker(word, name.organisation) for word in typed.words)
         return sum((asked & _all(name.parts)).values()), official, *_preference(name)
 

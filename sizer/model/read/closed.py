@@ -1,0 +1,24 @@
+"""Models that nobody can run at home: their makers serve them and publish no weights (`data/closed_models.csv`)."""
+
+from __future__ import annotations
+
+import re
+
+from sizer.errors import UnknownModel
+from sizer.tables import read_rows
+
+_SEPARATOR = re.compile(r"[^a-z0-9.]+")
+
+
+def refuse_closed(name: str) -> None:
+    """Raises UnknownModel for the name of a closed model, with an open one of its maker where there is one."""
+    if "/" in name:
+        return
+    asked = " ".join(_SEPARATOR.split(name.casefold())).strip() + " "
+    for row in read_rows("closed_models.csv"):
+        if any(asked.startswith(f"{words} ") for words in row["words"].split("|")):
+            instead = f"An open model of theirs: `sizer estimate {row['instead']}`." if row["instead"] else ""
+            raise UnknownModel(
+                f"{name!r} is served by {row['maker']} alone: its weights are not published, so nothing can be sized.",
+                f"{instead} `sizer fit` lists what this machine runs.".strip(),
+            )
