@@ -15,12 +15,14 @@ from sizer.answer.records import Estimate
 from sizer.device import catalogue
 from sizer.device.clouds import instances
 from sizer.device.records import Target
+from sizer.device.spelling import spell
 from sizer.engine.engines import engines, find_engine
 from sizer.engine.memory_rules import engine_memory
 from sizer.engine.options import EngineOptions
 from sizer.errors import SizerError, UnknownDevice, UnknownEngine
 from sizer.model.architecture import Architecture
 from sizer.serving.prices import Price, price_of
+from sizer.units import GIB
 from sizer.workload import Workload
 
 SERVED_SEQUENCES = 8
@@ -84,7 +86,9 @@ def hardware(
     sufficient: set[str] = set()
     targets = list(_targets(text))
     if not targets:
-        raise UnknownDevice(f"nothing matched {text!r}.", "'sizer devices TEXT' searches; leave --device out for all.")
+        maker = next((f" --device {name} has that maker's." for name in spell(text).vendors), "")
+        hint = f"'sizer devices TEXT' searches; leave --device out for all.{maker}"
+        raise UnknownDevice(f"nothing matched {text!r}.", hint)
     for target, rented in targets:
         if not rented and target.device.key in sufficient:
             continue
@@ -141,12 +145,17 @@ ORDERS: Mapping[str, Callable[[Fitting], tuple[float, float, float]]] = {
 
 
 def _targets(text: str) -> Iterator[tuple[Target, str]]:
-    """Every device with memory of its own in its usual counts, then every cloud instance."""
+    """Every device with memory of its own in its usual counts, or in each memory that it is sold with, the smallest
+    first; then every cloud instance."""
     for device in catalogue.search(text):
         if device.memory_bytes is None or device.bandwidth_bytes_per_s is None:
             continue
         one = catalogue.find(device.key)
-        yield one, ""
+        if not device.memory_options_bytes:
+            yield one, ""
+        for size_bytes in sorted(device.memory_options_bytes):
+            sold = replace(device, memory_bytes=size_bytes, memory_options_bytes=())
+            yield replace(one, device=sold, notes=(), asked=f"{device.key} {size_bytes // GIB}GB"), ""
         for count in COUNTS[1:] if device.kind in COUNTED_KINDS else ():
             yield replace(catalogue.repeated(one, count), asked=f"{count}x{device.key}"), ""
     seen: set[tuple[str, str, int]] = set()

@@ -61,7 +61,7 @@ def readings(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _without_unit(text: str) -> Iterator[tuple[str, str]]:
-    """`a100 40`, `A100 SXM 80`, `4060 ti 16`: the last number as a memory, which the lookup holds against the card's."""
+    """`a100 40`, `A100 SXM 80`, `4060 ti 16`: the last number as a memory, held against the card's by the lookup."""
     match = _LAST_NUMBER.fullmatch(text)
     if match:
         yield f"{match[1]} {match[2]}GB", f"{match[2]!r} of {text!r} is taken as GB of memory"

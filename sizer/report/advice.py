@@ -173,7 +173,7 @@ def _fit_cells(found: Found, with_splits: bool) -> dict[str, Any]:
 
 def _hardware_cells(item: Fitting) -> dict[str, Any]:
     estimate, target = item.estimate, item.estimate.target
-    name = item.rented or f"{f'{target.count} x ' if target.count > 1 else ''}{target.device.key}"
+    name = item.rented or (f"{target.count} x {target.device.key}" if target.count > 1 else target.asked)
     return {
         "device": name,
         "GiB": gib(item.memory_bytes),

@@ -5,12 +5,15 @@ from __future__ import annotations
 import pytest
 from advice import model, target
 
+from sizer.advise.advice import questions_for
 from sizer.advise.fitting_models import Filter, Found, fitting
 from sizer.advise.hardware import hardware
 from sizer.advise.ratings import category_of
 from sizer.advise.recommend import TOLERABLE_LOSS, Wanted, decode_rate, has_margin
+from sizer.advise.search import best_of
 from sizer.answer.loss import loss_of
 from sizer.answer.records import Estimate
+from sizer.device.catalogue import find
 from sizer.engine.options import EngineOptions
 from sizer.errors import UnknownDevice, UsageError
 from sizer.memory.case import Case
@@ -270,3 +273,18 @@ def test_a_search_places_only_what_it_answers_with(monkeypatch: pytest.MonkeyPat
     assert not asked
     assert found[0].estimate.max_context_tokens == found[0].estimate.max_context_tokens
     assert len(asked) == 1
+
+
+def test_macs_are_told_by_the_memory_that_suffices() -> None:
+    """Of a chip sold with several memories the smallest that holds the model is listed, once, under that memory."""
+    found = hardware(model("Qwen/Qwen3-32B"), Workload(), WANTED, text="apple m4")
+    names = [item.estimate.target.asked for item in found]
+    assert "apple-m4-max 36GB" in names
+    assert len({item.estimate.target.device.key for item in found}) == len(found)
+    for item in found:
+        sold = find(item.estimate.target.device.key).device.memory_options_bytes
+        assert item.memory_bytes in sold
+        assert f"{item.memory_bytes // 2**30}GB" in item.estimate.target.asked
+        for size_bytes in (size for size in sold if size < item.memory_bytes):
+            smaller = find(f"{item.estimate.target.device.key} {size_bytes // 2**30}GB")
+            assert best_of(questions_for(model("Qwen/Qwen3-32B"), smaller, item.estimate.workload), WANTED) is None
