@@ -8,14 +8,20 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from sizer.advise.check_changes import changes
-from sizer.advise.launched import PREPARED
+from sizer.advise.launched import DTYPES, checkpoint_methods
 from sizer.advise.planned import Planned, all_on_devices, reserved_work
 from sizer.answer.estimate import Question, estimate
 from sizer.answer.records import Estimate
 from sizer.engine.flagged import ranks
-from sizer.engine.ladders import runs
+from sizer.engine.ladders import cuda_capability, runs
+from sizer.engine.quantizations import quantization_flags
+from sizer.engine.releases import version_numbers
 from sizer.errors import UsageError
+from sizer.precision.names import precision_of
 from sizer.units import format_gib
+
+FIRST_BFLOAT16, FALLS_BACK_SINCE = 8.0, (0, 9)
+"""vllm/platforms/cuda.py check_if_supports_dtype; `_resolve_auto_dtype` of 0.9.1 (read)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +76,7 @@ def _estimate(planned: Planned) -> Estimate:
 
 def refusal(planned: Planned, item: Estimate) -> str:
     """Why the command does not start; empty where it does."""
-    for rule in (_ranks, _heads, _length, _kernels, _made):
+    for rule in (_ranks, _heads, _length, _floats, _kernels, _made):
         reason = rule(planned)
         if reason:
             return reason
@@ -111,12 +117,36 @@ def _kernels(planned: Planned) -> str:
     return ""
 
 
-def _made(planned: Planned) -> str:
-    """A `--quantization` whose files are made beforehand, asked of a model that is stored in plain floats."""
-    asked = planned.options.quantization
-    if asked not in PREPARED or "files" not in planned.engine.refuses or planned.own_precision:
+def _floats(planned: Planned) -> str:
+    """vLLM refuses bfloat16 before Ampere where a flag asks for it; its `auto` falls back to half since 0.9."""
+    options = planned.options
+    asked = DTYPES.get(options.weights_dtype.lower(), "")
+    version = version_numbers(options.version)
+    unasked = not asked and planned.precision == "bf16" and bool(version) and version < FALLS_BACK_SINCE
+    if "bfloat16" not in planned.engine.refuses or not (asked == "bf16" or unasked):
         return ""
-    return f"{asked} weights are made beforehand, and the files of {planned.architecture.model_id} are not quantized."
+    card, needed = planned.target.device, FIRST_BFLOAT16
+    if cuda_capability(card) >= needed:
+        return ""
+    return f"bfloat16 needs a compute capability of {needed}, {card.name} has {cuda_capability(card)}: --dtype half."
+
+
+def _made(planned: Planned) -> str:
+    """A `--quantization` that the files do not have: made beforehand alone, another method's, or a second one."""
+    options, own = planned.options, planned.own_precision
+    model = planned.architecture.model_id
+    if options.load_bits and "twice" in planned.engine.refuses and own and precision_of(own).kind != "bitsandbytes":
+        return f"the files of {model} are stored in {own}: transformers does not quantize them a second time."
+    asked = quantization_flags().get(options.quantization)
+    if asked is None or "files" not in planned.engine.refuses:
+        return ""
+    if not own:
+        made = f"{options.quantization} weights are made beforehand, and the files of {model} are not quantized."
+        return "" if asked.makes else made
+    if asked.goes_with(checkpoint_methods(planned.architecture, own)):
+        return ""
+    word = f"--quantization {options.quantization}"
+    return f"the files of {model} are stored in {own}, which {word} does not match: leave it out."
 
 
 def _memory(planned: Planned, item: Estimate) -> str:
@@ -148,7 +178,10 @@ def _room(planned: Planned, item: Estimate) -> str:
     if placement.host is not None and placement.gpu_layers < planned.architecture.num_layers:
         layers = planned.architecture.num_layers
         kind = "the experts of " if placement.host_experts else ""
-        return f"it runs with {kind}{placement.gpu_layers} of {layers} layers on the device, the rest on the host."
+        rest = "the rest on the host"
+        if placement.host.available_bytes is None:
+            rest += f", which must have {format_gib(placement.host.total_bytes)} for it: --ram says what it has"
+        return f"it runs with {kind}{placement.gpu_layers} of {layers} layers on the device, {rest}."
     free = placement.available_bytes - placement.device_bytes
     taken = format_gib(placement.device_bytes)
     return f"it takes {taken} at a context of {context:,} tokens; {format_gib(free)} stay free."

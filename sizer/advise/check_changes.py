@@ -68,6 +68,8 @@ def changed(planned: Planned, fields: dict[str, Any]) -> Planned:
 def _single(search: _Search) -> Iterator[dict[str, Any]]:
     """Changes of one flag: a shorter context, a denser cache, more of the memory, less beside it, layers elsewhere."""
     planned = search.planned
+    if planned.precision == "bf16" and "bfloat16" in planned.engine.refuses:
+        yield {"weights_dtype": "half"}
     yield from _shorter(search, {})
     if dense := _denser(planned):
         yield dense

@@ -5,23 +5,25 @@ from __future__ import annotations
 from sizer.engine.engines import engines, find_engine
 from sizer.engine.ladders import own_precision
 from sizer.engine.options import EngineOptions
+from sizer.engine.quantizations import quantization_flags
 from sizer.engine.scripts import Launch
 from sizer.errors import UnknownPrecision
+from sizer.methods import methods
+from sizer.model.architecture import Architecture
 from sizer.model.read.resolve import Resolved
 from sizer.precision.configured import configured_precision
-from sizer.precision.names import canonical
+from sizer.precision.configured_methods import method_name
+from sizer.precision.names import canonical, precision_of
 from sizer.precision.schemes import dtype_format
 
 DTYPES = {
     "half": "fp16", "float16": "fp16", "fp16": "fp16", "bfloat16": "bf16", "bf16": "bf16", "float": "fp32",
     "float32": "fp32", "fp32": "fp32",
 }  # fmt: skip
-ONLINE = {"bitsandbytes": "nf4", "modelopt": "fp8", "modelopt_fp8": "fp8", "modelopt_fp4": "nvfp4", "w8a8_fp8": "fp8",
-          "fbgemm_fp8": "fp8", "torchao": "torchao-int8", "experts_int8": "int8"}  # fmt: skip
-"""Engines' own words for a quantization made while loading, where they are no spelling of a precision."""
-
-PREPARED = frozenset({"awq", "awq_marlin", "gptq", "gptq_marlin", "gptq_bitblas", "compressed-tensors"})
-"""Engines' words for a quantization that only files made beforehand have."""
+WRITTEN_BESIDES = {
+    "fp8": ("compressed-tensors", "modelopt"), "nvfp4": ("compressed-tensors",), "awq": ("compressed-tensors",),
+}  # fmt: skip
+"""By kind: further methods whose files hold it (their own kinds are others)."""
 
 
 def checkpoint_precision(resolved: Resolved, engine: str) -> str:
@@ -62,13 +64,28 @@ def _bitsandbytes(options: EngineOptions) -> str:
 
 
 def _online(quantization: str) -> str:
-    """The precision of `--quantization`; empty for one that only names the checkpoint's own layout."""
-    if not quantization:
-        return ""
+    """The precision that `--quantization` makes of plain floats; empty for one that only names files' own layout."""
+    known = quantization_flags().get(quantization)
+    if known is not None:
+        return known.makes
     try:
-        return ONLINE.get(quantization) or canonical(quantization)
+        return canonical(quantization) if quantization else ""
     except UnknownPrecision:
         return ""
+
+
+def checkpoint_methods(architecture: Architecture, own_precision: str) -> frozenset[str]:
+    """The methods that a quantized checkpoint may be of: its config's, else those that make a precision of that kind.
+
+    A name alone says FP8, which four methods write; integers of their own kind have one.
+    """
+    if architecture.quantization:
+        name = method_name(architecture.quantization)
+        return frozenset({name} if name else ())
+    if not own_precision:
+        return frozenset()
+    kind = precision_of(own_precision).kind
+    return frozenset({kind, *(name for name, _ in methods()[kind].config), *WRITTEN_BESIDES.get(kind, ())})
 
 
 def engine_for(name: str, precision: str) -> str:

@@ -41,8 +41,8 @@ def _capabilities() -> tuple[tuple[str, float], ...]:
     return tuple((row["device"], float(row["capability"])) for row in read_rows("cuda_capability.csv"))
 
 
-def _capability(device: Device) -> float:
-    """The CUDA compute capability of an NVIDIA device that is older than Ampere; of all others, more than any need."""
+def cuda_capability(device: Device) -> float:
+    """The CUDA compute capability of an NVIDIA device before Ada; of all others, more than any need."""
     if device.vendor != "nvidia":
         return float("inf")
     return next((found for pattern, found in _capabilities() if fnmatchcase(device.key, pattern)), float("inf"))
@@ -73,7 +73,7 @@ def runs_fast(precision: str, engine: str, device: Device) -> bool:
 def runs(precision: str, engine: str, device: Device) -> bool:
     """Whether the device is new enough for the kernels that the engine has for a precision, fast or not."""
     found = find_engine(engine)
-    new_enough = _capability(device) >= max((capability for _, capability in found.needs(precision)), default=0.0)
+    new_enough = cuda_capability(device) >= max((capability for _, capability in found.needs(precision)), default=0.0)
     return new_enough and found.runs_on(precision, device)
 
 

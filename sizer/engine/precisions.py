@@ -65,6 +65,12 @@ def backends_of(precision: str, engine: str) -> frozenset[str]:
     )
 
 
+def dequantized_to(precision: str, engine: str) -> str:
+    """What an engine makes of files of a precision while it loads them on a device without kernels; empty: nothing."""
+    kind = precision_of(precision).kind
+    return next((rule["otherwise"] for rule in rules_of(engine) if rule["kind"] == kind and rule["otherwise"]), "")
+
+
 @lru_cache(maxsize=256)
 def store_for(architecture: Architecture, precision: str, engine: str | None) -> Stored:
     """A model at a precision as an engine stores it, None: as published. Raises UnknownPrecision, UnknownEngine.
