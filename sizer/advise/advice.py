@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from sizer.advise.alternatives import Alternative, alternatives, smaller_model, split_pace
+from sizer.advise.alternatives import Alternative, alternatives, smaller_cache, smaller_model, split_pace
 from sizer.advise.recommend import (
-    READING_TOKENS_PER_S,
     TOLERABLE_LOSS,
     USABLE_LOSS,
     WORTHWHILE_GAIN,
@@ -15,7 +14,9 @@ from sizer.advise.recommend import (
     choose,
     decode_rate,
     is_native,
+    loss_text,
     neighbours,
+    readable,
     reason,
 )
 from sizer.advise.search import best_of
@@ -30,6 +31,9 @@ from sizer.workload import Workload
 
 USUAL_CONTEXT_TOKENS = 8192
 """The context that a recommendation leaves room for unless asked otherwise, at most the model's own."""
+MUCH_LOSS = 0.05
+"""Beyond it lie the types of three bits: the four-bit ones lose 0.031 (Q4_K_M) to 0.045 (data/quality.csv)."""
+SMALLER_IS_BETTER = " A smaller model at four bits answers better: 'sizer fit' lists what runs here."
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +112,11 @@ def advise(
         flat += asked
         chosen = choose(found, tolerable)
         if chosen is not None:
+            eight_bits = _better_by_cache(asked, chosen, tolerable)
+            if eight_bits is not None:
+                kv = chosen.workload.kv_precision
+                why = f"{eight_bits.text} With a cache in {kv} only {chosen.precision} fits ({loss_text(chosen)})."
+                return Advice(eight_bits.estimate, why, found, cheaper=chosen)
             better, cheaper = neighbours(found, chosen, wanted)
             return Advice(chosen, reason(found, chosen, wanted), found, better, cheaper)
     estimates = tuple(item for ladder in tried for item in ladder)
@@ -119,7 +128,16 @@ def advise(
     if best is None:
         return Advice(None, why, estimates, alternatives=tuple(ways))
     ways.sort(key=lambda way: way is not best)
-    return Advice(best.estimate, f"{why} {best.text}", estimates, alternatives=tuple(ways))
+    text = f"{why} {best.text}" + (SMALLER_IS_BETTER if loss_of(best.estimate) > USABLE_LOSS else "")
+    return Advice(best.estimate, text, estimates, alternatives=tuple(ways))
+
+
+def _better_by_cache(questions: Sequence[Question], chosen: Estimate, wanted: Wanted) -> Alternative | None:
+    """What a cache of eight bits lets fit instead of a much worse type: of half the loss, where that is not small."""
+    if loss_of(chosen) <= MUCH_LOSS:
+        return None
+    way = smaller_cache(questions, wanted)
+    return way if way is not None and loss_of(way.estimate) <= loss_of(chosen) / 2 else None
 
 
 def worthwhile(
@@ -144,7 +162,7 @@ def _first_way(ways: Sequence[Alternative]) -> Alternative | None:
     for limit in (TOLERABLE_LOSS, USABLE_LOSS):
         for way in own:
             speed = split_pace(way.estimate) or decode_rate(way.estimate)
-            if loss_of(way.estimate) <= limit and (speed is None or speed >= READING_TOKENS_PER_S):
+            if loss_of(way.estimate) <= limit and (speed is None or readable(speed)):
                 return way
     return own[0] if own else None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from sizer.advise.recommend import (
     READING_TOKENS_PER_S,
@@ -18,6 +19,7 @@ from sizer.advise.recommend import (
     is_native,
     loss_text,
     reaches,
+    readable,
     split_text,
     with_margin,
     within_loss,
@@ -26,13 +28,17 @@ from sizer.answer.estimate import Question, estimate
 from sizer.answer.loss import loss_of
 from sizer.answer.records import Estimate
 from sizer.device.records import Device, Target, is_cpu
+from sizer.device.usable import raised_limit_mib, raising
 from sizer.model.architecture import Architecture
+from sizer.units import MIB
 
+COMFORTABLE_GAIN = 1.25
+"""Above the speed of reading, what loses more must make a split a quarter faster."""
 SMALLER_CACHES = {"llama.cpp": ("q8_0", "q4_0"), "ollama": ("q8_0", "q4_0"), "vllm": ("fp8",), "sglang": ("fp8",)}
 """Cache precisions that engines offer below 16 bits, best first (llama.cpp -ctk, vLLM --kv-cache-dtype)."""
 CONTEXT_STEP_TOKENS = 256
-SHORTEST_CONTEXT_TOKENS = 2048
-"""Below this a context holds no conversation worth the name: Llama-1's whole context."""
+SHORTEST_CONTEXT_TOKENS = 4096
+"""llama.cpp's own fitting shortens a context no further before it moves layers to the host (--fit-ctx)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +58,16 @@ def alternatives(
     `questions` and their estimates `tried` go together. A context that was asked for is shortened after splitting.
     """
     tolerable = replace(wanted, max_loss=min(TOLERABLE_LOSS, wanted.max_loss or TOLERABLE_LOSS))
+    shorter = partial(_shorter_context, questions, tried, tolerable)
     ways: list[Callable[[], Alternative | None]] = [
-        lambda: _smaller_cache(questions, tolerable),
-        lambda: _shorter_context(questions, tried, tolerable),
-        lambda: _split(tried, wanted),
+        lambda: smaller_cache(questions, tolerable),
+        *([] if context_asked else [shorter]),
+        lambda: _raised_limit(questions, tolerable),
+        lambda: _split([*tried, *_with_room(questions, tried)], wanted),
+        *([shorter] if context_asked else []),
+        lambda: smaller_cache(questions, tolerable, 1),
         lambda: _fewer_bits(tried, wanted),
     ]
-    if context_asked:
-        ways[1], ways[2] = ways[2], ways[1]
     found = [way() for way in ways]
     return [item for item in found if item is not None]
 
@@ -67,7 +75,7 @@ def alternatives(
 def _split(tried: Sequence[Estimate], wanted: Wanted) -> Alternative | None:
     """The split with the host of a tolerable loss; of a usable one where only that is as fast as reading.
 
-    Of those within a tenth of the fastest, the one that loses least.
+    Of those within a tenth of the fastest (a quarter, above the speed of reading), the one that loses least.
     """
     splits = [
         item
@@ -80,20 +88,67 @@ def _split(tried: Sequence[Estimate], wanted: Wanted) -> Alternative | None:
     if not splits:
         return None
 
+    def comfortable(top: float) -> float:
+        return max(READING_TOKENS_PER_S, top / COMFORTABLE_GAIN)
+
     def fastest(limit: float) -> Estimate | None:
         allowed = [item for item in splits if loss_of(item) <= limit]
         top = max((split_pace(item) for item in allowed), default=0.0)
-        close = [item for item in allowed if split_pace(item) * WORTHWHILE_GAIN >= top]
+        close = [item for item in allowed if split_pace(item) >= min(top / WORTHWHILE_GAIN, comfortable(top))]
         return min(close, key=lambda item: (loss_of(item), -split_pace(item)), default=None)
 
     native = next((item for item in splits if is_native(item)), None)
     best = native or fastest(TOLERABLE_LOSS)
     usable = fastest(USABLE_LOSS)
-    faster = usable is not None and split_pace(usable) >= READING_TOKENS_PER_S
-    if best is None or (native is None and faster and split_pace(best) < READING_TOKENS_PER_S):
+    faster = usable is not None and readable(split_pace(usable))
+    if best is None or (native is None and faster and not readable(split_pace(best))):
         best = usable or fastest(float("inf"))
     assert best is not None
     return Alternative("split", best, f"Split with the host: {split_text(best)}.")
+
+
+def _with_room(questions: Sequence[Question], tried: Sequence[Estimate]) -> list[Estimate]:
+    """What the devices hold whole, but too tightly, with so much on the host that the margin stays free."""
+    found = []
+    for question, item in zip(questions, tried, strict=True):
+        target, available = question.target, item.placement.available_bytes
+        if target.host is None or available is None or not item.placement.whole or item.placement.reserved_bytes:
+            continue
+        margin_bytes = max(share.available_bytes - with_margin(share.available_bytes)
+                           for share in item.placement.shares if share.available_bytes is not None)  # fmt: skip
+        reserve_bytes = target.reserve_bytes + margin_bytes
+        split = estimate(replace(question, target=replace(target, reserve_bytes=reserve_bytes)))
+        if split.placement.host is not None and split.placement.fits:
+            found.append(_on(target, split, margin_bytes))
+    return found
+
+
+def _on(target: Target, split: Estimate, margin_bytes: int) -> Estimate:
+    """An estimate that left a margin of each device aside, told on the devices as they are."""
+    shares = tuple(
+        share._replace(available_bytes=share.available_bytes and share.available_bytes + margin_bytes)
+        for share in split.placement.shares
+    )
+    known = split.placement.available_bytes
+    available = None if known is None else known + margin_bytes * len(shares)
+    placement = replace(split.placement, shares=shares, available_bytes=available)
+    return replace(split, target=target, placement=placement, case=replace(split.case, target=target))
+
+
+def _raised_limit(questions: Sequence[Question], wanted: Wanted) -> Alternative | None:
+    """The best precision that a Mac holds once its owner gives the GPU more of the memory."""
+    limit_mib = raised_limit_mib(questions[0].target.device)
+    if limit_mib is None:
+        return None
+    raised = []
+    for question in questions:
+        device = replace(question.target.device, memory_limit_bytes=limit_mib * MIB)
+        raised.append(estimate(replace(question, target=replace(question.target, device=device))))
+    chosen = choose(raised, wanted)
+    if chosen is None:
+        return None
+    text = f"Give the GPU more memory ('{raising(limit_mib)}'): {chosen.precision} fits with {figures(chosen)}."
+    return Alternative("raised limit", chosen, text)
 
 
 def split_pace(item: Estimate) -> float:
@@ -115,20 +170,19 @@ def _fewer_bits(tried: Sequence[Estimate], wanted: Wanted) -> Alternative | None
     return Alternative("fewer bits", chosen, text)
 
 
-def _smaller_cache(questions: Sequence[Question], wanted: Wanted) -> Alternative | None:
-    """The best precision that fits once the cache is stored in fewer bits."""
-    for index in range(2):
-        smaller = []
-        for question in questions:
-            caches = SMALLER_CACHES.get(question.engine or "", ())
-            if index < len(caches):
-                asked = replace(question, workload=replace(question.workload, kv_precision=caches[index]))
-                smaller.append(estimate(asked))
-        chosen = choose(smaller, wanted)
-        if chosen is not None:
-            text = f"Store the cache in {chosen.workload.kv_precision}: {chosen.precision} fits with {figures(chosen)}."
-            return Alternative("smaller cache", chosen, text)
-    return None
+def smaller_cache(questions: Sequence[Question], wanted: Wanted, step: int = 0) -> Alternative | None:
+    """The best precision that fits once the cache is stored in fewer bits: in eight, one `step` further in four."""
+    smaller = []
+    for question in questions:
+        caches = SMALLER_CACHES.get(question.engine or "", ())
+        if step < len(caches):
+            asked = replace(question, workload=replace(question.workload, kv_precision=caches[step]))
+            smaller.append(estimate(asked))
+    chosen = choose(smaller, wanted)
+    if chosen is None:
+        return None
+    text = f"Store the cache in {chosen.workload.kv_precision}: {chosen.precision} fits with {figures(chosen)}."
+    return Alternative("smaller cache", chosen, text)
 
 
 def _shorter_context(questions: Sequence[Question], tried: Sequence[Estimate], wanted: Wanted) -> Alternative | None:

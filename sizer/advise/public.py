@@ -15,7 +15,9 @@ from sizer.advise.recipes import DRAFT_FLAGS, RECIPES, recipe
 from sizer.answer.document import Model, ModelEstimate, Recommendation, WorkloadAsked
 from sizer.answer.public import answer, model_estimate
 from sizer.answer.records import Estimate
+from sizer.device.usable import raising
 from sizer.tables import read_rows
+from sizer.units import MIB
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +156,15 @@ def command_of(advice: Advice, draft: Draft | None = None) -> str | None:
     chosen = advice.chosen
     if chosen is None or chosen.engine not in RECIPES:
         return None
-    return recipe(chosen, draft=draft if draft is not None and draft.pays and chosen.engine in DRAFT_FLAGS else None)
+    pays = draft is not None and draft.pays and chosen.engine in DRAFT_FLAGS
+    return _before(advice) + recipe(chosen, draft=draft if pays else None)
+
+
+def _before(advice: Advice) -> str:
+    """What must be typed before the recipe: that a Mac's GPU gets more memory, where the advice counts on it."""
+    limit_bytes = advice.chosen.target.device.memory_limit_bytes if advice.chosen else None
+    raised = any(way.kind == "raised limit" and way.estimate is advice.chosen for way in advice.alternatives)
+    return f"{raising(limit_bytes // MIB)}\n" if raised and limit_bytes else ""
 
 
 def first_command(item: Estimate) -> str | None:

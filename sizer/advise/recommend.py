@@ -68,6 +68,11 @@ def unnoticed(estimate: Estimate) -> bool:
     return loss_of(estimate) <= NEGLIGIBLE_LOSS or (left is not None and left >= WHOLE_RECOVERY_PCT)
 
 
+def readable(rate: float) -> bool:
+    """Whether tokens/s are about those of silent reading: a tenth below is no difference that buys quality."""
+    return rate * WORTHWHILE_GAIN >= READING_TOKENS_PER_S
+
+
 def decode_rate(estimate: Estimate) -> float | None:
     """Predicted decode tokens/s of one sequence, None where it is not known."""
     return estimate.speed.decode.tokens_per_s if estimate.speed else None
@@ -162,14 +167,15 @@ def worth_losing(chosen: Estimate) -> float:
 def neighbours(
     estimates: Sequence[Estimate], chosen: Estimate, wanted: Wanted
 ) -> tuple[Estimate | None, Estimate | None]:
-    """The next point of the frontier with better quality (fitting or not) and with less memory."""
+    """The next point of the frontier with better quality, fitting or not, and the next that saves a tenth of memory."""
     points = frontier([item for item in estimates if item is chosen or item.speed is None or reaches(item, wanted)])
     if chosen not in points:
         return None, None
     index = points.index(chosen)
     better = points[index - 1] if index > 0 else None
-    cheaper = points[index + 1] if index + 1 < len(points) else None
-    return better, cheaper
+    most_bytes = chosen.footprint.total_bytes / WORTHWHILE_GAIN
+    cheaper = [point for point in points[index + 1 :] if point.footprint.total_bytes <= most_bytes]
+    return better, cheaper[0] if cheaper else None
 
 
 def recommendation(estimates: Sequence[Estimate], wanted: Wanted | None = None) -> Recommendation:
@@ -197,13 +203,21 @@ def reason(estimates: Sequence[Estimate], chosen: Estimate, wanted: Wanted) -> s
     better, cheaper = neighbours(estimates, chosen, wanted)
     sentences = [f"{chosen.precision} fits with {figures(chosen)}."]
     if better is not None:
-        less = f"{better.precision} loses less ({loss_text(better)} against {loss_text(chosen)})"
-        sentences.append(f"{less}{_why_not(better, chosen)}.")
+        sentences.append(f"{better.precision} loses less ({_against(better, chosen)}){_why_not(better, chosen)}.")
     if cheaper is not None:
         saved = chosen.footprint.total_bytes - cheaper.footprint.total_bytes
         if saved > 0:
             sentences.append(f"{cheaper.precision} saves {format_gib(saved)}: {loss_text(cheaper)}.")
     return " ".join(sentences)
+
+
+def _against(better: Estimate, chosen: Estimate) -> str:
+    """Two losses side by side, words that are the same once: `KL 0.002 against 0.01: both hard to notice`."""
+    one, other = quality_of(better), quality_of(chosen)
+    if one.words != other.words or one.kl_divergence == 0:
+        return f"{loss_text(better)} against {loss_text(chosen)}"
+    about = "about " if {one.factor, other.factor} != {1} else ""
+    return f"KL {about}{one.kl_divergence:.2g} against {other.kl_divergence:.2g}, both {one.words}"
 
 
 def loss_text(estimate: Estimate) -> str:
@@ -242,6 +256,7 @@ def split_text(estimate: Estimate) -> str:
     what = "experts of the other layers" if placement.host_experts else "the output" if whole_layers else "the others"
     rate = decode_rate(estimate)
     speed = f", {format_rate(rate)} tokens/s" if rate is not None else ""
+    speed += ", slower than reading" if rate is not None and not readable(rate) else ""
     held = f"{placement.gpu_layers} of {estimate.architecture.num_layers} layers on the device"
     if not estimate.architecture.num_layers:
         held, what = f"{format_gib(placement.device_bytes)} on the device", "the rest"

@@ -24,7 +24,8 @@ Fitted on 31 pairs of `tests/data/memory/usable.csv`: 244 MiB on 11 GiB (2080 Ti
 
 
 MOST_WIRED_SHARE = 0.9
-"""Of a Mac's memory, what its GPU may be given where the system keeps enough to run."""
+LEAST_SYSTEM_BYTES = 3 * GIB
+"""Of a Mac's memory, what its GPU may be given where the system keeps enough to run: nine tenths, and all but 3 GiB."""
 SHARING_KINDS = frozenset({"apple", "apu"})
 """Kinds whose GPU has a share of the system's memory, whoever told how much that is."""
 
@@ -131,14 +132,28 @@ def cuda_reserve_mib(shown_bytes: int) -> float:
 
 def limit_note(device: Device) -> str:
     """How the owner of a Mac gives its GPU more of the memory; empty for other devices, or where a limit is set."""
-    shown = usable_memory_bytes(device)
-    if device.kind != "apple" or device.memory_limit_bytes is not None or not shown or not device.memory_bytes:
+    shown, limit_mib = usable_memory_bytes(device), raised_limit_mib(device)
+    if limit_mib is None or not shown or not device.memory_bytes:
         return ""
-    most_mib = int(device.memory_bytes * MOST_WIRED_SHARE) // MIB
     return (
         f"macOS gives the GPU {shown / GIB:.1f} of {device.memory_bytes / GIB:.0f} GiB: "
-        f"'sudo sysctl iogpu.wired_limit_mb={most_mib}' raises it until the next start."
+        f"'{raising(limit_mib)}' raises it until the next start."
     )
+
+
+def raised_limit_mib(device: Device) -> int | None:
+    """MiB that the owner of a Mac may give its GPU; None for other devices, where a limit is set, or where that is no
+    more than macOS gives by itself."""
+    shown = usable_memory_bytes(device)
+    if device.kind != "apple" or device.memory_limit_bytes is not None or not shown or not device.memory_bytes:
+        return None
+    most = min(int(device.memory_bytes * MOST_WIRED_SHARE), device.memory_bytes - LEAST_SYSTEM_BYTES)
+    return most // MIB if most > shown else None
+
+
+def raising(limit_mib: int) -> str:
+    """The command that gives a Mac's GPU so much until the next start."""
+    return f"sudo sysctl iogpu.wired_limit_mb={limit_mib}"
 
 
 def as_sold(size_bytes: int) -> int:

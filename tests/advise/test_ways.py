@@ -9,6 +9,7 @@ from advice import model, target
 
 from sizer.advise.advice import Advice, advise, ladder_questions
 from sizer.advise.family import relatives
+from sizer.advise.public import command_of
 from sizer.advise.recommend import (
     READING_TOKENS_PER_S,
     TOLERABLE_LOSS,
@@ -16,6 +17,8 @@ from sizer.advise.recommend import (
     Wanted,
     decode_rate,
     has_margin,
+    readable,
+    with_margin,
 )
 from sizer.answer.estimate import Question, estimate
 from sizer.answer.loss import loss_of
@@ -128,7 +131,7 @@ def test_a_split_loses_more_only_to_be_as_fast_as_reading(host_gb_per_s: int) ->
         limit: max(decode_rate(item) or 0 for item in splits if loss_of(item) <= limit)
         for limit in (TOLERABLE_LOSS, USABLE_LOSS)
     }
-    if rates[TOLERABLE_LOSS] >= READING_TOKENS_PER_S or rates[USABLE_LOSS] < READING_TOKENS_PER_S:
+    if readable(rates[TOLERABLE_LOSS]) or not readable(rates[USABLE_LOSS]):
         assert loss_of(split) <= TOLERABLE_LOSS
     else:
         assert TOLERABLE_LOSS < loss_of(split) <= USABLE_LOSS
@@ -180,3 +183,53 @@ def test_an_unknown_memory_is_named() -> None:
     found = advise(ladder_questions(large, unknown, Workload()), Wanted())
     assert found.chosen is None
     assert "--ram" in found.reason
+
+
+def test_a_mac_gets_more_memory_for_its_gpu_before_fewer_bits() -> None:
+    """What a Mac holds once its limit is raised is advised with the command for it; 3 GiB stay free."""
+    found = advice("openai/gpt-oss-20b", "apple-m2", 16.0)
+    assert found.chosen is not None
+    assert found.alternatives[0].kind == "raised limit"
+    assert (command_of(found) or "").splitlines()[0] == "sudo sysctl iogpu.wired_limit_mb=13312"
+    assert has_margin(found.chosen)
+    small = advice("Qwen/Qwen3-8B", "apple-m1", 8.0)
+    assert "raised limit" not in {way.kind for way in small.alternatives}
+
+
+def test_what_fits_too_tightly_is_split() -> None:
+    """A model that fills the card to the brim runs with a few experts on the host and the margin free."""
+    found = advice("openai/gpt-oss-20b", "rtx-3060", None, 32)
+    assert found.chosen is not None
+    placement = found.chosen.placement
+    assert placement.host is not None
+    assert placement.fits
+    assert found.chosen.precision == "mxfp4"
+    assert placement.shares[0].total_bytes <= with_margin(placement.shares[0].available_bytes or 0)
+    case = (found.chosen.architecture, find("rtx-3060"), "mxfp4", found.chosen.workload, "llama.cpp")
+    whole = estimate(Question(*case))
+    assert placement.available_bytes == whole.placement.available_bytes
+
+
+def test_a_cache_of_eight_bits_comes_before_a_much_worse_type() -> None:
+    """Where only three bits fit beside a 16-bit cache, one of eight bits lets four bits fit: half the loss or less."""
+    found = advice("microsoft/phi-4", "rtx-3080", None)
+    assert found.chosen is not None
+    assert found.chosen.workload.kv_precision == "q8_0"
+    assert found.cheaper is not None
+    assert loss_of(found.chosen) <= loss_of(found.cheaper) / 2
+    assert has_margin(found.chosen)
+
+
+@pytest.mark.parametrize(("name", "device"), [("Qwen/Qwen3-8B", "rtx-2060"), ("Qwen/Qwen3-4B", "gtx-1650")])
+def test_a_cache_of_four_bits_is_no_first_way_out(name: str, device: str) -> None:
+    """With a host to split with, neither four bits of cache nor a context under 4,096 tokens is advised."""
+    found = advice(name, device, None, 16)
+    assert found.chosen is not None
+    assert found.chosen.workload.kv_precision != "q4_0"
+    assert found.chosen.workload.context_tokens >= 4096
+
+
+def test_what_is_often_wrong_is_not_advised_without_a_word() -> None:
+    """Two bits of a model too large say that a smaller model answers better; four bits do not."""
+    assert "smaller model at four bits" in advice("meta-llama/Llama-3.3-70B-Instruct", "rtx-4090", None).reason
+    assert "smaller model at four bits" not in advice("Qwen/Qwen3-32B", "rtx-4090", None).reason

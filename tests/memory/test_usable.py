@@ -144,7 +144,9 @@ def test_what_is_put_aside_is_taken_off() -> None:
 def test_a_mac_is_told_how_to_give_more() -> None:
     """A model that is too large for Metal's share names the setting that raises it; other devices are told nothing."""
     mac = find("apple-m4 16GB").device
-    assert "iogpu.wired_limit_mb=14745" in limit_note(mac)
+    assert "iogpu.wired_limit_mb=13312" in limit_note(mac)
+    assert "iogpu.wired_limit_mb=117964" in limit_note(find("apple-m4-max 128GB").device)
+    assert limit_note(find("apple-m1 8GB").device) == ""
     assert not limit_note(find("rtx-4090").device)
 
 
