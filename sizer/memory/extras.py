@@ -35,11 +35,9 @@ def lora_bytes(case: Case) -> int:
 def _sides(architecture: Architecture) -> int:
     """Inputs and outputs of all linear layers of the text, together."""
     linear = {Module.LINEAR, Module.LINEAR_SUBCLASS, Module.CONV1D}
-    return sum(
-        sum(tensor.shape) * tensor.copies
-        for tensor in architecture.tensors
-        if tensor.module in linear and tensor.layers and tensor.tower is Tower.TEXT and len(tensor.shape) > 1
-    )
+    found = (one for one in architecture.tensors if one.tower is Tower.TEXT and not one.checkpoint_only)
+    matrices = (one for one in found if one.module in linear and one.layers and len(one.shape) > 1)
+    return sum(sum(one.shape) * one.copies for one in matrices)
 
 
 def projector_bytes(case: Case) -> int:
