@@ -240,7 +240,7 @@ def _sparse_sizes(found: _Found) -> tuple[int | None, int | None, int | None, Co
     """The sizes of a name that speaks of experts, active or effective parameters; None where it does not."""
     plain = [count for _, count in found.plain]
     if found.product:
-        return _product_sizes(found, plain)
+        return _product_sizes(found, *found.product, plain)
     if found.pair:
         return found.pair[1], found.pair[0], found.experts, Confidence.HIGH
     if found.active is not None:
@@ -263,9 +263,10 @@ def _active_sizes(found: _Found, plain: list[int]) -> tuple[int | None, int | No
     return None, None, found.experts, Confidence.NONE
 
 
-def _product_sizes(found: _Found, plain: list[int]) -> tuple[int | None, int | None, int | None, Confidence]:
+def _product_sizes(
+    found: _Found, experts: int, each: int, plain: list[int]
+) -> tuple[int | None, int | None, int | None, Confidence]:
     """The total of `8x7B`: a plain size beside it that the product can hold, else the product."""
-    experts, each = found.product or (0, 0)
     explicit = [count for count in plain if each < count < experts * each]
     if len(explicit) == 1:
         return explicit[0], found.active, experts, Confidence.HIGH
@@ -286,7 +287,7 @@ def _dense_sizes(found: _Found, words: set[str]) -> tuple[int | None, int | None
         return _lone_size(found)
     if found.trillions:
         found.notes.append(_NOTE_TRAINING)
-    pair_is_adjacent = len(counts) == 2 and found.plain[1][0] == found.plain[0][0] + 1
+    pair_is_adjacent = len(counts) == 2 and found.plain[1][0] - found.plain[0][0] == 1
     if len(set(counts)) == 1 and not pair_is_adjacent:
         mixture = any("moe" in word for word in words)
         if mixture:
