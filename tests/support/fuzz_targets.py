@@ -20,7 +20,7 @@ from headerfiles import LLAMA, BytesSource, data_bytes, gguf_bytes, llama_tensor
 from sizer.api.asked import DeviceAsked, WorkAsked
 from sizer.api.check import checked
 from sizer.api.estimates import estimates
-from sizer.benchmark.load import tpot_s
+from sizer.benchmark.load.figures import tpot_s
 from sizer.benchmark.records import Spec
 from sizer.benchmark.server_backend import ask
 from sizer.benchmark.sse import Server, ServerGone, Token, _events
