@@ -21,7 +21,6 @@ from sizer.api.asked import DeviceAsked, WorkAsked
 from sizer.api.check import checked
 from sizer.api.estimates import estimates
 from sizer.benchmark.load.figures import tpot_s
-from sizer.benchmark.records import Spec
 from sizer.benchmark.server_backend import ask
 from sizer.benchmark.sse import Server, ServerGone, Token, _events
 from sizer.calibrate.measurements import stream_measurements
@@ -52,7 +51,6 @@ from sizer.report.validation import render as render_validation
 
 LONGEST_REFUSAL = 2100
 _ZEROS = bytes(2**22)
-SPEC = Spec("server", "fuzzed", prompt_tokens=8, output_tokens=16)
 
 
 def read_config(data: bytes) -> None:
@@ -104,11 +102,11 @@ def read_stream(data: bytes) -> None:
     piece, body = 1 + data[0] if data else 1, io.BytesIO(data[1:])
 
     class Fed(Server):
-        def stream(self, model: str, prompt: str, output_tokens: int) -> Iterator[Token]:
+        def stream(self, model: str, content: object, output_tokens: int) -> Iterator[Token]:
             yield from _events(_Body(body, piece), output_tokens)  # type: ignore[arg-type]
 
     try:
-        reply = ask(Fed("http://localhost"), "fuzzed", SPEC, 8, "fuzzed")
+        reply = ask(Fed("http://localhost"), "fuzzed", "words", 16)
     except ServerGone:
         return
     assert reply.run.prefill_s >= 0
