@@ -17,11 +17,12 @@ A checkpoint stores `checkpoint_tensors` tensors for one matrix.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from functools import lru_cache
 from math import gcd
 
 from sizer.errors import UnknownPrecision, did_you_mean
+from sizer.frozen import dataclass
 
 WORD_BITS = 32
 BIAS_SUFFIX = "+bias"

@@ -9,9 +9,9 @@ of
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
 
+from sizer.frozen import dataclass
 from sizer.tables import read_rows
 
 

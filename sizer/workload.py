@@ -5,11 +5,11 @@ Every door (command line, Python, rows of a sweep, the page) makes the same reco
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 
 from sizer.cache_formats import cache_format
 from sizer.errors import UsageError, did_you_mean
+from sizer.frozen import dataclass
 from sizer.printable import shown
 
 MOST_TOKENS = 10**9

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from sizer.advise.alternatives import Alternative, alternatives, smaller_cache, smaller_model, split_pace
 from sizer.advise.recommend import (
@@ -26,6 +26,7 @@ from sizer.answer.records import Estimate
 from sizer.device.records import Target
 from sizer.engine.ladders import ladders
 from sizer.engine.options import EngineOptions
+from sizer.frozen import dataclass
 from sizer.model.architecture import Architecture
 from sizer.workload import Workload
 

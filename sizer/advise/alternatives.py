@@ -4,7 +4,7 @@ fewer bits, or a smaller model."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 from sizer.advise.recommend import (
@@ -29,6 +29,7 @@ from sizer.answer.loss import loss_of
 from sizer.answer.records import Estimate
 from sizer.device.records import Device, Target, is_cpu
 from sizer.device.usable import raised_limit_mib, raising
+from sizer.frozen import dataclass
 from sizer.model.architecture import Architecture
 from sizer.units import MIB
 

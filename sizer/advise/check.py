@@ -5,7 +5,7 @@ The estimate decides; the rest are rules of the engines' own start-up, each a wo
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from sizer.advise.check_changes import changes
 from sizer.advise.launched import DTYPES, checkpoint_methods
@@ -17,6 +17,7 @@ from sizer.engine.ladders import cuda_capability, runs
 from sizer.engine.quantizations import quantization_flags
 from sizer.engine.releases import version_numbers
 from sizer.errors import UsageError
+from sizer.frozen import dataclass
 from sizer.precision.names import precision_of
 from sizer.units import format_gib
 

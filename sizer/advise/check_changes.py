@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from sizer.advise.planned import Planned, reserved_context
@@ -11,6 +11,7 @@ from sizer.engine.flag_table import flag_setting
 from sizer.engine.flag_text import written_all
 from sizer.engine.ladders import runs
 from sizer.errors import UsageError
+from sizer.frozen import dataclass
 
 LEAST_CONTEXT_TOKENS = 1024
 CONTEXT_STEP = 256

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import takewhile
 
 from sizer.advise.advice import questions_for
 from sizer.advise.recommend import WORTHWHILE_GAIN, with_margin
 from sizer.answer.estimate import estimate
 from sizer.answer.records import Estimate
+from sizer.frozen import dataclass
 from sizer.model.architecture import Architecture
 from sizer.speed.records import Speculation
 from sizer.speed.speculative import at_rate, expected_tokens, speculate

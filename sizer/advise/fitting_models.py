@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from functools import cache
 
@@ -18,6 +18,7 @@ from sizer.answer.records import Estimate
 from sizer.device.records import Target
 from sizer.engine.options import EngineOptions
 from sizer.errors import ModelError, UsageError
+from sizer.frozen import dataclass
 from sizer.model.architecture import Architecture, Basis
 from sizer.model.families import build
 from sizer.model.read import catalogue

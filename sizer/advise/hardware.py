@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 
 from sizer.advise.advice import questions_for
@@ -20,6 +20,7 @@ from sizer.engine.engines import engines, find_engine
 from sizer.engine.memory_rules import engine_memory
 from sizer.engine.options import EngineOptions
 from sizer.errors import SizerError, UnknownDevice, UnknownEngine
+from sizer.frozen import dataclass
 from sizer.model.architecture import Architecture
 from sizer.serving.prices import Price, price_of
 from sizer.units import GIB

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
 
 from sizer.errors import UsageError, did_you_mean
+from sizer.frozen import dataclass
 from sizer.tables import read_rows
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from sizer.device.records import Target, is_cpu
 from sizer.device.usable import usable_memory_bytes
@@ -11,6 +11,7 @@ from sizer.engine.flag_table import flag_setting
 from sizer.engine.flagged import ranks, with_flags
 from sizer.engine.flagged_devices import with_ranks
 from sizer.engine.options import EngineOptions
+from sizer.frozen import dataclass
 from sizer.model.architecture import Architecture
 from sizer.model.stored import Stored
 from sizer.workload import Workload

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from sizer.advise.advice import Advice
@@ -16,6 +15,7 @@ from sizer.answer.document import Model, ModelEstimate, Recommendation, Workload
 from sizer.answer.public import answer, model_estimate
 from sizer.answer.records import Estimate
 from sizer.device.usable import raising
+from sizer.frozen import dataclass
 from sizer.tables import read_rows
 from sizer.units import MIB
 

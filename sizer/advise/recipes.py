@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from sizer.advise.draft import Draft
@@ -18,6 +18,7 @@ from sizer.engine.engines import find_engine
 from sizer.engine.flag_text import written_all
 from sizer.engine.ladders import own_precision
 from sizer.errors import UsageError
+from sizer.frozen import dataclass
 from sizer.model.read.published import gguf_repository, ollama_tag, quantized_copy
 from sizer.precision.configured import configured_precision
 from sizer.precision.names import precision_of

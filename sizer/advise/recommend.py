@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from sizer.answer.document import Recommendation
 from sizer.answer.loss import loss_of, quality_of, recovery_pct
 from sizer.answer.records import Estimate
 from sizer.device.records import is_cpu
 from sizer.engine.ladders import own_precision
+from sizer.frozen import dataclass
 from sizer.units import format_gib, format_rate
 
 NEGLIGIBLE_LOSS = 0.01

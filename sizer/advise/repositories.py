@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from sizer.answer.records import Estimate
 from sizer.engine.engines import find_engine
 from sizer.errors import UnknownPrecision
+from sizer.frozen import dataclass
 from sizer.model.read import catalogue
 from sizer.model.read.name_quantization import quantization_in
 from sizer.model.read.published import TAG_LIBRARY, gguf_source, quantized_copy, tag_repository

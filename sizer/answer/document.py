@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from sizer.answer.measured import MeasuredRow
 from sizer.engine.options import FlagValue
+from sizer.frozen import dataclass
 from sizer.speed.records import Speculation
 
 SCHEMA_VERSION = 1

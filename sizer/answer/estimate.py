@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from sizer.answer.known_by_size import as_wide_as_sizes
 from sizer.answer.records import Estimate
@@ -12,6 +12,7 @@ from sizer.engine.engines import Engine, default_engine, find_engine
 from sizer.engine.flagged import notes_of, with_options
 from sizer.engine.options import EngineOptions
 from sizer.engine.precisions import store_for
+from sizer.frozen import dataclass
 from sizer.memory.placement import max_context_tokens, place
 from sizer.memory.records import Footprint, Placement
 from sizer.memory.shares import Case

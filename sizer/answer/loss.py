@@ -9,12 +9,12 @@ models lose less. `tools/quality.py` makes the tables and says how far off the s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 
 from sizer.answer.records import Estimate
 from sizer.engine.ladders import own_precision
 from sizer.engine.precisions import store_for
+from sizer.frozen import dataclass
 from sizer.model.architecture import Architecture, Tower
 from sizer.model.stored import Stored
 from sizer.precision.names import canonical

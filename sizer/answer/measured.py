@@ -7,10 +7,10 @@ cells are read from the table itself. The prediction is not made of them alone, 
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass
 from functools import cache
 
 from sizer.answer.records import Estimate
+from sizer.frozen import dataclass
 from sizer.speed.case import precision_class
 from sizer.speed.nearby import Row, chip_of, lines_with
 from sizer.tables import data_path

@@ -4,12 +4,13 @@ internal records the renderers need."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sizer.api.asked import DeviceAsked, Options, WorkAsked, split_options
 from sizer.api.estimates import targets
 from sizer.errors import DoesNotFit, UsageError
+from sizer.frozen import dataclass
 from sizer.units import parse_bytes
 
 if TYPE_CHECKING:

@@ -6,10 +6,10 @@ Keyword options (`Options`) are the command line's, in Python's spelling; the pa
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from sizer.errors import UsageError, did_you_mean
+from sizer.frozen import dataclass
 from sizer.printable import shown
 from sizer.units import MIB, parse_bytes, parse_flops, parse_rate, parse_tokens, parse_watts, parse_whole
 from sizer.workload import Split, Workload

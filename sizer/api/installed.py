@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sizer.api.asked import WorkAsked
 from sizer.errors import SizerError
+from sizer.frozen import dataclass
 
 if TYPE_CHECKING:
     from sizer.answer.records import Estimate

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from sizer.benchmark.records import SCHEMA_VERSION, Measurement, Run, Spec
 from sizer.benchmark.runner import machine, resolve_asked, with_found_threads
 from sizer.benchmark.summary import bandwidth_used, ratio
 from sizer.errors import UsageError
+from sizer.frozen import dataclass
 from sizer.version import package_version
 
 if TYPE_CHECKING:

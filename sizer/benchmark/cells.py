@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, field, replace
 from statistics import fmean, median, stdev
 from typing import Any
 
 from sizer.benchmark.records import Caution, Outcome, Run, Spec
 from sizer.benchmark.run_warnings import MAX_SPREAD, Warn, spread
 from sizer.errors import BenchmarkFailed, UsageError
+from sizer.frozen import dataclass
 
 MOST_CELLS = 256
 

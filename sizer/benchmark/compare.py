@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean, median, variance
 from typing import Any
 
 from sizer.errors import InvalidInputFile
+from sizer.frozen import dataclass
 
 ERROR_RATE = 0.05
 """How often a table of equals may show any difference: shared among its lines by Holm's method."""

@@ -6,11 +6,11 @@ import contextlib
 import os
 import re
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 from sizer.benchmark.records import Caution
 from sizer.benchmark.run_warnings import MAX_FOREIGN_CPU_SHARE, Warn
+from sizer.frozen import dataclass
 
 PAGE_BYTES = 4096
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sizer.benchmark.records import Spec
 from sizer.errors import BenchmarkFailed, DoesNotFit, UsageError, did_you_mean
+from sizer.frozen import dataclass
 from sizer.units import format_gib
 
 if TYPE_CHECKING:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from sizer.answer.document import Answer
@@ -11,6 +10,7 @@ from sizer.answer.public import answer
 from sizer.answer.records import Estimate
 from sizer.benchmark.records import SCHEMA_VERSION, Measurement
 from sizer.benchmark.summary import residual
+from sizer.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, field, fields
 from typing import Any
+
+from sizer.frozen import dataclass
 
 SCHEMA_VERSION = 1
 SPEC_FILE = "spec.json"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timezone
 from functools import lru_cache
 from pathlib import Path
@@ -14,6 +14,7 @@ from sizer.benchmark.predict import predict
 from sizer.benchmark.records import Measurement, Spec
 from sizer.benchmark.summary import measurement
 from sizer.errors import BenchmarkFailed, InvalidInputFile, ModelError
+from sizer.frozen import dataclass
 from sizer.version import package_version
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from secrets import token_hex
 from statistics import median
 from typing import Any
@@ -15,6 +15,7 @@ from sizer.benchmark.records import Caution, Outcome, Run, Spec
 from sizer.benchmark.run_warnings import Warn
 from sizer.benchmark.sse import Content, Server, ServerGone, Token
 from sizer.errors import BenchmarkFailed
+from sizer.frozen import dataclass
 
 # What /v1/models says in `owned_by` -> the engine's name in the measurements.
 ENGINES = {"vllm": "vllm", "sglang": "sglang", "llamacpp": "llama.cpp", "library": "ollama"}

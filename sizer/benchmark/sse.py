@@ -9,11 +9,11 @@ import os
 import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 from sizer.errors import BenchmarkFailed, UsageError
+from sizer.frozen import dataclass
 
 MAX_LINE_BYTES = 2**20
 MAX_BODY_BYTES = 2**24

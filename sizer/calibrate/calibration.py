@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import log
 from typing import Any
 
@@ -16,6 +16,7 @@ from sizer.calibrate.measurements import ReadRow
 from sizer.calibrate.observations import Observation, observe
 from sizer.calibrate.terms import TERMS
 from sizer.errors import InvalidInputFile
+from sizer.frozen import dataclass
 from sizer.speed.law import CONSTANTS_FILE, Constants
 from sizer.speed.nearby import written
 from sizer.speed.predict import EVIDENCE_LEVELS

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
@@ -17,6 +16,7 @@ from sizer.calibrate.measurements import measurement
 from sizer.calibrate.observations import placed
 from sizer.calibrate.rows import resolve_measurement
 from sizer.errors import SizerError
+from sizer.frozen import dataclass
 from sizer.speed.law import Constants
 from sizer.speed.speculative import ANY_ENGINE, draft_cost, draft_methods, verify_cost
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from math import exp
 
 from sizer.calibrate.fit_constants import Fitter
 from sizer.calibrate.observations import Observation
+from sizer.frozen import dataclass
 from sizer.speed.nearby import Row, correction
 from sizer.speed.predict import EVIDENCE_LEVELS
 from sizer.speed.records import NONE, Correction

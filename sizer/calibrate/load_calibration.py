@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 from math import log
 from pathlib import Path
@@ -16,6 +15,7 @@ from sizer.calibrate.intervals import LEAST_BOUND, conformal_bounds
 from sizer.calibrate.load_cases import LoadCase, load_cases
 from sizer.calibrate.load_fit import LoadFit, fit, simulate_all
 from sizer.errors import InvalidInputFile, UsageError
+from sizer.frozen import dataclass
 from sizer.serving.benchmark import Means
 from sizer.serving.corrections import EVIDENCE, Corrections
 from sizer.serving.points import Point, point, read_rows

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 
 from sizer.calibrate.rows import row_architecture
@@ -13,6 +13,7 @@ from sizer.engine.asked import engine_asked
 from sizer.engine.engines import find_engine
 from sizer.engine.precisions import store_for
 from sizer.errors import SizerError
+from sizer.frozen import dataclass
 from sizer.model.architecture import Architecture
 from sizer.model.stored import Stored
 from sizer.precision.names import canonical

@@ -8,11 +8,11 @@ their logarithms. Other corrections change the counts, so simulating and fitting
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from math import log
 from typing import Any
 
 from sizer.calibrate.load_cases import LoadCase, simulated_means
+from sizer.frozen import dataclass
 from sizer.serving.benchmark import Means
 from sizer.serving.corrections import LEVELS, REQUEST, REQUEST_S, STREAMED, Corrections
 from sizer.serving.steps import (

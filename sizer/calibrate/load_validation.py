@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from math import exp
 
 from sizer.calibrate.load_cases import LoadCase, load_case, simulated_means
 from sizer.calibrate.predictions import Prediction
 from sizer.calibrate.validate import QUANTITIES, Validation, accuracy
 from sizer.errors import SizerError
+from sizer.frozen import dataclass
 from sizer.serving.benchmark import Means
 from sizer.serving.corrections import corrections
 from sizer.serving.points import point

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from sizer.calibrate.row_files import RowFile, open_rows
+from sizer.frozen import dataclass
 from sizer.printable import shown
 
 EXCLUDING_FLAGS = frozenset(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 
 from sizer.answer.estimate import parallelism_of
@@ -17,6 +17,7 @@ from sizer.device.records import Device, Target
 from sizer.engine.memory_rules import engine_memory
 from sizer.engine.options import EngineOptions
 from sizer.errors import SizerError
+from sizer.frozen import dataclass
 from sizer.memory.placement import place
 from sizer.memory.records import Placement
 from sizer.memory.shares import Case

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from math import sqrt
 from operator import attrgetter
 
@@ -14,6 +14,7 @@ from sizer.calibrate.plausible import impossible_decode, impossible_prompt
 from sizer.calibrate.rows import ResolvedRow, resolve_measurement
 from sizer.engine.memory_rules import engine_memory
 from sizer.errors import SizerError
+from sizer.frozen import dataclass
 from sizer.memory.placement import counted_bytes, place
 from sizer.memory.shares import Case
 from sizer.speed.law import constants

@@ -5,11 +5,11 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
 from sizer.errors import InvalidInputFile
+from sizer.frozen import dataclass
 from sizer.printable import shown
 
 MAX_FILE_BYTES = 2**30

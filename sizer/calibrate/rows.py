@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 
 from sizer.calibrate.measurements import ReadRow
@@ -15,6 +15,7 @@ from sizer.engine.flagged import with_flags
 from sizer.engine.options import NO_OPTIONS, EngineOptions
 from sizer.engine.precisions import store_for
 from sizer.errors import InvalidInputFile, SizerError, UnknownModel, UnknownPrecision
+from sizer.frozen import dataclass
 from sizer.model.architecture import Architecture, Basis, Module, Role, Tensor
 from sizer.model.stored import Stored
 from sizer.tuning import tuned

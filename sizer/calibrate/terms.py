@@ -7,8 +7,9 @@ lie in `data/fit_priors.csv`; `sizer.calibrate.tune_priors` estimates them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from sizer.frozen import dataclass
 from sizer.tables import read_rows
 
 

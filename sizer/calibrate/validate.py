@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from sizer.calibrate.heldout import quantile
 from sizer.calibrate.predictions import PredictedRow, Prediction
 from sizer.calibrate.rows import ResolvedRow
+from sizer.frozen import dataclass
 
 QUANTITIES = ("decode", "prefill", "memory")
 SCHEMA_VERSION = 1

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timezone
 from pathlib import Path
 from statistics import median
 from typing import Protocol
 
 from sizer.errors import SizerError, did_you_mean
+from sizer.frozen import dataclass
 from sizer.printable import MOST_SHOWN, one_line
 from sizer.units import format_rate, format_seconds
 
@@ -67,7 +69,7 @@ class Model(Protocol):
         """The prediction for a prompt and an answer of these lengths."""
 
 
-@dataclass
+@dataclasses.dataclass
 class Session:
     """A conversation with a model. `say` writes talk (stats, help): the answers' text is the model's to write."""
 

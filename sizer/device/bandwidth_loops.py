@@ -6,10 +6,10 @@ import contextlib
 import ctypes
 import mmap
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any
 
 from sizer.errors import BenchmarkFailed, UsageError
+from sizer.frozen import dataclass
 
 ITEM_BYTES = 8
 # Shares begin on pages, so that no two threads write to one.

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+from sizer.frozen import dataclass
 
 COMMAND_TIMEOUT_S = 10
 # More than any of these commands prints; a tool gone wild must not fill the memory.

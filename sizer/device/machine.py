@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from sizer.device.evidence import Evidence
+from sizer.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,11 @@ import math
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sizer.device.machine import Machine
+from sizer.frozen import dataclass
 from sizer.units import GB, GIB
 from sizer.user_folder import user_folder
 

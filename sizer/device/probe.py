@@ -10,13 +10,14 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any, NamedTuple
 
 from sizer.device import probe_gpu
 from sizer.device.bandwidth_loops import Kernel, Memory, make_memory
 from sizer.device.machine import Machine
 from sizer.device.pinned_threads import Team
+from sizer.frozen import dataclass
 from sizer.units import GIB, MIB
 
 # STREAM's run rules: each array at least four times the last cache, and the best of at least ten passes.

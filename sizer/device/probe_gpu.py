@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from sizer.device.machine import Machine
+from sizer.frozen import dataclass
 from sizer.units import GIB, MIB
 
 # Past the last cache of any GPU (H100 50 MiB, MI300X 256 MiB), within an eighth of its memory.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 
 from sizer.engine.engines import engines, find_engine
@@ -18,6 +18,7 @@ from sizer.engine.flags import Read, options_of, read_flags
 from sizer.engine.graph_rules import graph_rule
 from sizer.engine.options import EngineOptions
 from sizer.errors import UsageError, did_you_mean
+from sizer.frozen import dataclass
 from sizer.tables import read_rows
 
 LAUNCHERS = frozenset({"sudo", "env", "nohup", "exec", "time", "command", "uvx", "caffeinate", "trtllm-llmapi-launch"})

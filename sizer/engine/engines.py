@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ from sizer.device.chip_parts import UNIFIED_KINDS
 from sizer.device.records import Device, is_cpu
 from sizer.engine.releases import rule_in_force, rules
 from sizer.errors import UnknownEngine, UsageError, did_you_mean
+from sizer.frozen import dataclass
 from sizer.tables import read_rows
 from sizer.workload import Split
 

@@ -8,11 +8,11 @@ that changes neither memory nor speed sets nothing. Only a command line or `--en
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 
 from sizer.engine.releases import rules, version_numbers
 from sizer.errors import nearest
+from sizer.frozen import dataclass
 from sizer.units import GIB
 
 SHORTEST_ABBREVIATION = 5

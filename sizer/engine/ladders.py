@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache
 
@@ -10,6 +9,7 @@ from sizer.device.kinds import memory_class
 from sizer.device.records import Device
 from sizer.engine.engines import find_engine
 from sizer.errors import UnknownEngine
+from sizer.frozen import dataclass
 from sizer.model.architecture import Architecture
 from sizer.precision.configured import configured_precision
 from sizer.precision.identity_cache import IdentityCache

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
 
 from sizer.engine.releases import rule_in_force, rules
+from sizer.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,10 @@ engine's own words. Which flag sets which field is a row of `data/engine_flags.c
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Any
+
+from sizer.frozen import dataclass
 
 FlagValue = bool | int | float | str | tuple[str, ...]
 """What one flag holds: true for a switch, a number, a text, or the texts of a flag that repeats."""

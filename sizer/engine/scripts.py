@@ -6,15 +6,17 @@ known by what it is made from. Nothing is run: Python code is read as a syntax t
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import shlex
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 
 from sizer.engine.commands import read_command, split_words, started
 from sizer.engine.options import EngineOptions
 from sizer.errors import UsageError
+from sizer.frozen import dataclass
 
 MOST_CHARACTERS = 100_000
 MODELFILE = "Modelfile"
@@ -31,7 +33,7 @@ class Launch:
     precision: str = ""
 
 
-@dataclass
+@dataclasses.dataclass
 class _Script:
     """What the commands before the launch have set up."""
 

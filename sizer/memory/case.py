@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from functools import cache
 
 from sizer.cache_formats import CacheFormat, cache_format
@@ -14,6 +13,7 @@ from sizer.engine.flagged import cache_type
 from sizer.engine.graph_rules import GraphRule, graph_rule
 from sizer.engine.memory_rules import EngineMemory
 from sizer.engine.options import NO_OPTIONS, EngineOptions
+from sizer.frozen import dataclass
 from sizer.memory.cache import CELL_PADDING, CachePlan
 from sizer.memory.step import automatic_batch, batch_without_flash_attention, has_flash_kernels, heads_of
 from sizer.model.architecture import Architecture

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 from functools import cached_property
 from math import prod
 from typing import Any
+
+from sizer.frozen import dataclass
 
 
 class Role(str, Enum):

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import lru_cache
 from typing import Any
 
 from sizer.errors import InvalidConfig
+from sizer.frozen import dataclass
 
 # Beyond these no published model goes; a larger value is a damaged or hostile config, not a model.
 MAX_DIMENSION = 2**26

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property, lru_cache
 
+from sizer.frozen import dataclass
 from sizer.model.architecture import Tensor, Tower
 
 

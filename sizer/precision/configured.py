@@ -5,10 +5,10 @@ What a config lists as not converted stays in 16 bits, layer by layer where it s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sizer.errors import UnknownPrecision
+from sizer.frozen import dataclass
 from sizer.model.architecture import Architecture, Tensor, Tower
 from sizer.precision.identity_cache import IdentityCache
 from sizer.precision.names import precision_of

@@ -6,12 +6,13 @@ Every method of transformers that stores fewer bits is a row of `data/methods.cs
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cache
 from typing import Any
 
 from sizer.errors import InvalidConfig, UnknownPrecision
 from sizer.formats import ORDER_SUFFIX, ZERO_SUFFIX
+from sizer.frozen import dataclass
 from sizer.methods import Method, methods
 from sizer.precision.names import precision_of
 from sizer.precision.patterns import Names, bare

@@ -6,9 +6,9 @@ tokenizer and metadata of some families, found from files of known size; others 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 
+from sizer.frozen import dataclass
 from sizer.model.architecture import Architecture
 from sizer.precision.gguf_tensors import GgufModel
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from sizer.errors import UsageError
 from sizer.formats import format_of
+from sizer.frozen import dataclass
 from sizer.model.architecture import Architecture
 from sizer.model.stored import Stored, StoredTensor
 from sizer.precision.gguf_header import header_bytes

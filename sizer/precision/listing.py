@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from sizer.formats import bits_hundredths, format_of
+from sizer.frozen import dataclass
 from sizer.precision.names import Precision, all_precisions, engines_of, precision_of
 from sizer.precision.quality import quality
 from sizer.precision.reference import bits_per_weight

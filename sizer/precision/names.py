@@ -8,10 +8,11 @@ are read by rule: a group size (`gptq-int4-g32`), bits per weight (`exl2-4.25bpw
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 
 from sizer.errors import UnknownPrecision, did_you_mean
+from sizer.frozen import dataclass
 from sizer.methods import methods
 
 MAX_GROUP_ELEMENTS = 4096

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from fnmatch import translate
 from functools import cached_property
 
 from sizer.errors import InvalidConfig
+from sizer.frozen import dataclass
 
 MAX_PATTERN_CHARS = 512
 MAX_PATTERNS = 200_000

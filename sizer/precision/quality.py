@@ -7,11 +7,11 @@ most files are made by: without an importance matrix from four bits on, with one
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 from math import exp, log
 
+from sizer.frozen import dataclass
 from sizer.model.architecture import Tower
 from sizer.model.stored import Stored
 from sizer.precision.names import Precision, precision_of

@@ -6,10 +6,10 @@ To add a format, add its row to `FORMATS`: every command has it then.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from typing import Any, TypeVar
 
+from sizer.frozen import dataclass
 from sizer.printable import one_line
 from sizer.report.layout import Lay, cells_of, csv_line, csv_table, markdown_table, text_table
 from sizer.report.wrap import wrapped

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from sizer.advise.recommend import decode_rate
 from sizer.answer.estimate import Question, estimate
 from sizer.answer.loss import loss_of
 from sizer.answer.records import Estimate
+from sizer.frozen import dataclass
 from sizer.units import GIB
 
 SHORTEST_CONTEXT_TOKENS = 512

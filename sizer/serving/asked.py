@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from sizer.errors import UsageError
+from sizer.frozen import dataclass
 from sizer.serving.load import MOST_RATE, Load
 from sizer.serving.records import Limits
 

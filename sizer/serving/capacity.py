@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import ceil, exp
 
 from sizer.errors import DoesNotFit, SizerError, UsageError
+from sizer.frozen import dataclass
 from sizer.serving.cache import cache_tokens
 from sizer.serving.corrections import REQUEST, REQUEST_S, Corrections, load_groups
 from sizer.serving.deployment import Deployment

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from sizer.device.records import Target
 from sizer.engine.engines import find_engine
 from sizer.engine.flagged import cache_type
 from sizer.engine.options import EngineOptions
+from sizer.frozen import dataclass
 from sizer.memory.case import Case
 from sizer.model.architecture import Architecture
 from sizer.model.stored import Stored

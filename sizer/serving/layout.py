@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from sizer.device.records import Target
 from sizer.errors import UsageError
+from sizer.frozen import dataclass
 from sizer.model.architecture import Architecture, MixerKind
 
 MOST_DEVICES = 1024

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import field
 from random import Random
 
 from sizer.errors import UsageError
+from sizer.frozen import dataclass
 
 MOST_USERS = 1_000_000
 MOST_TOKENS = 2**24

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
 
 from sizer.errors import InvalidInputFile
+from sizer.frozen import dataclass
 from sizer.printable import shown
 from sizer.serving.layout import NODE_DEVICES, Layout
 from sizer.serving.load import Load

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from functools import cache
 
 from sizer.device.records import Target
 from sizer.errors import UsageError
+from sizer.frozen import dataclass
 from sizer.tables import read_rows
 
 MOST_USD = 1e6

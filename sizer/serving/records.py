@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 from sizer.errors import UsageError
+from sizer.frozen import dataclass
 from sizer.serving.simulated import Percentiles
 
 LONGEST_LIMIT_S = 1e6

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from sizer.device.records import Device
 from sizer.engine.releases import rule_in_force, rules
 from sizer.errors import UnknownEngine, UsageError
+from sizer.frozen import dataclass
 from sizer.units import GIB
 
 TABLE = "serving_engines.csv"

@@ -13,8 +13,9 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Container, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from sizer.frozen import dataclass
 from sizer.model.architecture import Architecture
 from sizer.serving.corrections import Corrections
 from sizer.serving.layout import Layout, link_bytes_per_s

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 from math import log
 
@@ -13,6 +13,7 @@ from sizer.device.kinds import device_family, generation, memory_class
 from sizer.device.records import Device, Target, is_cpu
 from sizer.engine.engines import Engine, find_engine
 from sizer.engine.releases import rule_in_force, rules
+from sizer.frozen import dataclass
 from sizer.memory.records import Placement
 from sizer.model.architecture import Architecture
 from sizer.model.stored import Stored

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import exp, hypot
 
 from sizer.device.kinds import device_family
 from sizer.device.records import Target
+from sizer.frozen import dataclass
 from sizer.memory.records import Placement
 from sizer.model.architecture import Architecture, Basis
 from sizer.model.stored import Stored

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from contextvars import Token
-from dataclasses import dataclass
 
 import click
 
 from sizer.cli.common import SINK
 from sizer.errors import DoesNotFit, ModelError, SizerError, UsageError, did_you_mean
+from sizer.frozen import dataclass
 from sizer.model.read.resolve import FILES_ALLOWED
 from sizer.plain_json import dumps
 from sizer.web.parameters import (

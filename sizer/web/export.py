@@ -13,13 +13,13 @@ import shutil
 import tarfile
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 from sizer.errors import InvalidInputFile, UsageError
+from sizer.frozen import dataclass
 from sizer.plain_json import dumps
 from sizer.tables import data_dir
 from sizer.web.dispatch import Rules, reply

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 
 import click
 
 from sizer.cli import cli
+from sizer.frozen import dataclass
 
 COMMANDS = ("estimate", "recommend", "fit", "hardware", "capacity", "check", "models", "devices", "precisions")
 """The commands that the API answers for; one that this version lacks is not listed."""

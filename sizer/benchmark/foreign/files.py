@@ -6,7 +6,7 @@ import csv
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from sizer.benchmark.foreign import llama_cpp, served
 from sizer.benchmark.foreign.found import Found, Values
 from sizer.benchmark.save import COLUMNS
 from sizer.errors import InvalidInputFile, SizerError, UsageError
+from sizer.frozen import dataclass
 
 LARGEST_FILE_BYTES = 64 * 2**20
 MOST_ROWS = 100_000

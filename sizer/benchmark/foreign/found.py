@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 
 from sizer.errors import InvalidInputFile
+from sizer.frozen import dataclass
 
 LARGEST_TOKENS = 10**9
 LARGEST_FIGURE = 1e18

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import isfinite
 from pathlib import Path
 
 from sizer.benchmark.load.requests import Lengths, Request, read_requests
 from sizer.errors import UsageError
+from sizer.frozen import dataclass
 from sizer.serving.load import Load
 from sizer.serving.records import Limits
 

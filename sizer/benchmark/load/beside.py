@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import exp
 from typing import TYPE_CHECKING
 
 from sizer.benchmark.load.asked import LoadAsked
 from sizer.benchmark.load.figures import MeasuredLoad, PredictedLoad
 from sizer.errors import SizerError
+from sizer.frozen import dataclass
 from sizer.serving.capacity import Choice
 from sizer.serving.load import Load
 from sizer.serving.simulate import MOST_REQUESTS, Simulation

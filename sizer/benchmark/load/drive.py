@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from queue import SimpleQueue
@@ -19,6 +18,7 @@ from sizer.benchmark.load.requests import Request, drawn, replayed
 from sizer.benchmark.server_backend import Reply, ask, choose_model, prompt_text
 from sizer.benchmark.sse import Server, ServerGone
 from sizer.errors import BenchmarkFailed
+from sizer.frozen import dataclass
 from sizer.serving.load import Load
 
 MOST_REQUESTS = 1_000_000

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import pairwise
 
 from sizer.benchmark.server_backend import Reply
 from sizer.benchmark.sse import ServerGone
 from sizer.errors import BenchmarkFailed, SizerError
+from sizer.frozen import dataclass
 from sizer.serving.load import Load
 from sizer.serving.records import Limits
 from sizer.serving.simulated import Percentiles, percentiles
@@ -76,7 +78,7 @@ class MeasuredLoad:
     residual: Mapping[str, float | None] = field(default_factory=dict)
 
 
-@dataclass
+@dataclasses.dataclass
 class Seen:
     """What the users bring back, while they ask; `unfinished` were given up."""
 

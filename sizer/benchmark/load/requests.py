@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
 from random import Random
 from typing import Any
 
 from sizer.errors import InvalidInputFile, UsageError
+from sizer.frozen import dataclass
 from sizer.units import parse_tokens
 
 MOST_TOKENS = 2**24

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from sizer.benchmark.runner import machine
 from sizer.benchmark.save import append_all
 from sizer.benchmark.summary import ratio
 from sizer.errors import SizerError, UsageError
+from sizer.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeVar
 
 from sizer.errors import InvalidConfig
+from sizer.frozen import dataclass
 from sizer.model.architecture import Layer, Mixer, MixerKind, MlpKind, Module, Role, Tensor, Tower
 from sizer.model.config import MAX_LAYERS
 

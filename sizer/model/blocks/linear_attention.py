@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from sizer.frozen import dataclass
 from sizer.model.architecture import Mixer, MixerKind, Role
 from sizer.model.blocks.core import Block, linear, norm, parameter
 from sizer.model.blocks.ssm import causal_conv

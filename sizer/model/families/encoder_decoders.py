@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from sizer.frozen import dataclass
 from sizer.model.architecture import Mixer, MixerKind, Role, Tower
 from sizer.model.blocks.attention import attention_mixer
 from sizer.model.blocks.core import Block, Parts, embedding, linear, norm, on_layers, parameter, prefixed

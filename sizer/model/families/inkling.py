@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from sizer.frozen import dataclass
 from sizer.model.architecture import MixerKind, Role
 from sizer.model.blocks.attention import attention_mixer
 from sizer.model.blocks.core import Block, Parts, linear, norm, parameter

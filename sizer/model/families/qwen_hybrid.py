@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import ceil, isqrt
 
+from sizer.frozen import dataclass
 from sizer.model.architecture import Mixer, MixerKind, Role, Tensor
 from sizer.model.blocks.core import Block, Parts, embedding, linear, norm, on_layers, prefixed
 from sizer.model.blocks.linear_attention import DeltaSizes, gated_delta

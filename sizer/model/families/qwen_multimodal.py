@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from sizer.frozen import dataclass
 from sizer.model.architecture import Role, Tower
 from sizer.model.blocks.attention import fused_attention
 from sizer.model.blocks.core import Parts, norm

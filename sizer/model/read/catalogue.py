@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from sizer.errors import nearest as nearest_names
+from sizer.frozen import dataclass
 from sizer.model.read import refreshed
 from sizer.tables import read_json, read_rows
 

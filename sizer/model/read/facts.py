@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 
+from sizer.frozen import dataclass
 from sizer.tables import read_rows
 
 KINDS = ("instruct", "base", "code", "vision", "reasoning", "embedding")

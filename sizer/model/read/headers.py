@@ -8,11 +8,12 @@ in `headers_gguf_model` and `headers_torch_model`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any, Protocol
 
 from sizer.errors import InvalidHeader
+from sizer.frozen import dataclass
 
 # Beyond this no shape is a tensor of a model: it keeps every product far below 2^64 * 2^64.
 MAX_DIMENSION = 2**48

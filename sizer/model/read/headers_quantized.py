@@ -8,10 +8,10 @@ shapes; what shapes leave open comes from the config's `quantization_config`, el
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from math import prod
 from typing import Any, TypeAlias
 
+from sizer.frozen import dataclass
 from sizer.model.read.headers import HeaderTensor, invalid
 
 PLAIN_FORMATS = {

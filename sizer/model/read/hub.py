@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
 from sizer.errors import HubUnreachable, InvalidConfig
+from sizer.frozen import dataclass
 from sizer.model.read import hub_ask, hub_cache
 from sizer.model.read.hub_ask import answered_in_time, ask, is_offline
 from sizer.model.read.json_object import loads

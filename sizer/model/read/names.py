@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 
+from sizer.frozen import dataclass
 from sizer.model.read.name_quantization import quantization_in
 
 
@@ -94,7 +96,7 @@ _NOTE_GLUED = "the size is glued to a word"
 _NOTE_UNDERSCORE = "an underscore was read as a decimal point"
 
 
-@dataclass(slots=True)
+@dataclasses.dataclass(slots=True)
 class _Found:
     """What the words of a name are, before the rules choose between them."""
 

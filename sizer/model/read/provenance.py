@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from sizer.errors import SizerError
+from sizer.frozen import dataclass
 from sizer.model.architecture import Architecture
 from sizer.model.config import defaults_taken
 from sizer.model.families import CONTEXT_FIELDS, build

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
 from sizer.errors import GatedModel, HubUnreachable, InvalidConfig, ModelError, UnknownModel, UsageError
+from sizer.frozen import dataclass
 from sizer.model.architecture import Architecture, Basis
 from sizer.model.read import catalogue, refreshed
 from sizer.model.read.hub_errors import FileMissing

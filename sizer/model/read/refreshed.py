@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from sizer.frozen import dataclass
 from sizer.user_folder import user_folder
 
 SCHEMA_VERSION = 1

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sizer.errors import HubUnreachable, UnknownModel
+from sizer.frozen import dataclass
 from sizer.model.architecture import Architecture, Basis
 from sizer.model.read.catalogue import find, load, nearest
 from sizer.model.read.name_only import named

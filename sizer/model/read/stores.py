@@ -10,8 +10,10 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
+
+from sizer.frozen import dataclass
 
 MOST_FOUND = 2000
 LARGEST_MANIFEST_BYTES = 1_000_000

@@ -11,10 +11,10 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
+from sizer.frozen import dataclass
 from sizer.model.read.catalogue import CatalogueEntry, load, published
 from sizer.model.read.facts import facts
 from sizer.model.read.name_quantization import quantization_in

@@ -6,8 +6,9 @@ The encoder's tensors are of `Tower.ENCODER`: they run once over the prompt, not
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from sizer.frozen import dataclass
 from sizer.model.architecture import Mixer, MixerKind, Role, Tensor, Tower
 from sizer.model.blocks.attention import attention
 from sizer.model.blocks.core import Block, Parts, embedding, linear, norm, on_layers, prefixed

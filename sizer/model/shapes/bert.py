@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from sizer.frozen import dataclass
 from sizer.model.architecture import Mixer, MixerKind, Role
 from sizer.model.blocks.attention import attention_mixer
 from sizer.model.blocks.core import Block, Parts, embedding, linear, norm, parameter

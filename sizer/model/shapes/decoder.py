@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
+from sizer.frozen import dataclass
 from sizer.model.architecture import Role, Tensor
 from sizer.model.blocks.core import Block, Parts, embedding, linear, norm, stack
 from sizer.model.config import Config

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from sizer.frozen import dataclass
 from sizer.model.architecture import Role, Tensor, Tower
 from sizer.model.blocks.core import Block, embedding, linear, norm, on_layers, parameter
 from sizer.model.blocks.mlp import MOE, experts, gated_mlp, router, shared_expert

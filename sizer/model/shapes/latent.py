@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from sizer.frozen import dataclass
 from sizer.model.architecture import Role
 from sizer.model.blocks.attention import mla
 from sizer.model.blocks.core import Block, linear, norm, parameter

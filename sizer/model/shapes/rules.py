@@ -6,9 +6,10 @@ A rule is a frozen record called with (config, layers). Layers that do not diffe
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
+from sizer.frozen import dataclass
 from sizer.model.architecture import Module, Role
 from sizer.model.blocks.attention import attention, fused_attention
 from sizer.model.blocks.core import Block, linear, norm

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
+from sizer.frozen import dataclass
 from sizer.model.architecture import MixerKind
 from sizer.model.config import Config
 

@@ -7,9 +7,10 @@ text part is described by its own family, the towers by `sizer.model.blocks.towe
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from sizer.errors import UnsupportedArchitecture
+from sizer.frozen import dataclass
 from sizer.model.architecture import Module, Role, Tensor, Tower
 from sizer.model.blocks.core import Parts
 from sizer.model.blocks.towers import TOWERS
