@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import json
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -17,26 +18,34 @@ from sizer.errors import DoesNotFit
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "recommendations.md"
 PAIRS = ROOT / "docs" / "recommendations.csv"
-HEAD = """# Twenty models and machines
+HEAD = """# A hundred models and machines
 
-What `sizer recommend` says, and what people who run these report. Written by `python tools/recommendations.py` out of
-`docs/recommendations.csv`; each row is the command in front of it with `--offline`. Memory is in GiB; the rule is in
-[advice.md](advice.md).
+What `sizer recommend` says, and whether a friend who knows would say so. Written by
+`python tools/recommendations.py` out of `docs/recommendations.csv`; each row is the command in front of it with
+`--offline`. Memory is in GiB; the rule is in [advice.md](advice.md). The verdict and the remark are judgements, read
+row by row, of the answer that the file names: where today's answer is another, the row says which one was judged.
 
-| machine | model | recommended | memory | tokens/s | people run |
-| --- | --- | --- | --- | --- | --- |
 """
-JUDGED = """
+TABLE = """
+| machine | model | recommended | memory | tokens/s | verdict | remark |
+| --- | --- | --- | --- | --- | --- | --- |
+"""
+VERDICTS = {
+    "good": "what people who run it do, or better",
+    "fine": "runs well; another choice is as sensible, and the remark names it",
+    "doubtful": "honest about what is lost, but a friend would send you elsewhere",
+}
+KNOWN = """
 
-The last column is what owners report in public threads, rounded: a judgement, not a measurement, and no test holds it.
-Where the two differ:
+What the verdicts taught, and what stays:
 
-- On 12 and 24 GiB the advice takes the most bits that leave a GiB free (5 bits), where habit takes Q4_K_M and a longer
-  context: `--context` asks for one.
-- A dense 70B beside a 24 GiB card stays a choice between slow and lossy; the command lists both, and a smaller model.
-- On an APU all memory counts as the GPU's: a Ryzen AI Max+ 395 needs its limit raised for the last 32 GiB
-  (`--memory 96GiB` is what its driver offers under Windows).
-- The 4 bits of AWQ are estimated to lose as much as Q4_0 does; a 70B loses less.
+- On 8 to 24 GiB the advice takes the most bits that leave a GiB free, where habit takes Q4_K_M and a longer context:
+  `--context` asks for one.
+- A dense 70B beside 24 GiB stays a choice between slow and lossy; the command lists both, and a smaller model.
+- Two bits are never advised without the words *often wrong* and the way to something better.
+- Reading these rows changed the rule: a cache of eight bits before three bits of weights, a split where a model fills
+  a card to the brim, a Mac's memory limit with its command, no four-bit cache and no context under 4,096 tokens before
+  a split, and of the smaller models of one size the newest.
 """
 
 
@@ -58,31 +67,35 @@ def row(pair: dict[str, str]) -> str:
     found = recommended(pair["command"])
     model = pair["command"].split()[1]
     if isinstance(found, str):
-        return f"| {pair['machine']} | `{model}` | {found} | - | - | {pair['practice']} |"
+        return f"| {pair['machine']} | `{model}` | {found} | - | - | {pair['verdict']} | {pair['remark']} |"
     item = found["estimate"]
     memory, decode = item["memory"], item["decode"]
     host_bytes = memory["host_bytes"] or 0
     split = ""
-    if memory["gpu_layers"] < found["model"]["num_layers"] and host_bytes:
+    if memory["gpu_layers"] < found["model"]["num_layers"] and memory["gpu_layers"] and host_bytes:
         split = f", {memory['gpu_layers']} of {found['model']['num_layers']} layers on the device"
         if "experts of the other layers on the host" in found["recommendation"]["reason"]:
             split += ", the experts of the others on the host"
     kv = found["workload"]["kv_precision"]
     cache = f", {kv} cache" if kv != "fp16" else ""
-    context = found["workload"]["context_tokens"]
-    text = f"{item['precision']}, {item['engine']}, context {context:,}{cache}{split}"
+    answer = f"{item['precision']} {item['engine']}"
+    text = f"{item['precision']}, {item['engine']}, context {found['workload']['context_tokens']:,}{cache}{split}"
     rate = f"{decode['tokens_per_s']:.3g} ({decode['low_tokens_per_s']:.3g} to {decode['high_tokens_per_s']:.3g})"
     held = f"{(memory['total_bytes'] - host_bytes) / 2**30:.1f} of {memory['available_bytes'] / 2**30:.1f}"
     held += f", {host_bytes / 2**30:.1f} on the host" if host_bytes else ""
-    return f"| {pair['machine']} | `{model}` | {text} | {held} | {rate} | {pair['practice']} |"
+    verdict = pair["verdict"] if answer == pair["judged"] else f"{pair['verdict']} (of {pair['judged']})"
+    return f"| {pair['machine']} | `{model}` | {text} | {held} | {rate} | {verdict} | {pair['remark']} |"
 
 
 def page() -> str:
     """The whole page."""
     with PAIRS.open(encoding="utf-8", newline="") as file:
         pairs = list(csv.DictReader(file))
+    counts = Counter(pair["verdict"] for pair in pairs)
+    meanings = "\n".join(f"- **{name}** ({counts[name]}): {meaning}." for name, meaning in VERDICTS.items())
     commands = "\n".join(f"sizer {pair['command']}" for pair in pairs)
-    return HEAD + "\n".join(row(pair) for pair in pairs) + f"{JUDGED}\nThe commands:\n\n```sh\n{commands}\n```\n"
+    rows = "\n".join(row(pair) for pair in pairs)
+    return f"{HEAD}{meanings}\n{TABLE}{rows}{KNOWN}\nThe commands:\n\n```sh\n{commands}\n```\n"
 
 
 def main(check: bool) -> int:

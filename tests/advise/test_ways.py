@@ -166,12 +166,15 @@ def test_the_second_ladder_helps_where_the_first_cannot() -> None:
 
 
 def test_relatives_are_smaller_and_largest_first() -> None:
-    """What to fall back to is of the same organisation, smaller, and in falling size."""
+    """What to fall back to is of the same organisation, smaller, in falling size, and of one size the newest."""
     large = model("Qwen/Qwen3-32B")
-    sizes = [item.total_params for item in relatives(large)]
+    found = list(relatives(large))
+    sizes = [float(f"{item.total_params:.1e}") for item in found]
     assert sizes
-    assert all(size < large.total_params for size in sizes)
+    assert all(item.total_params < large.total_params for item in found)
     assert sizes == sorted(sizes, reverse=True)
+    names = [item.model_id for item in found]
+    assert names.index("Qwen/Qwen3-14B") < names.index("Qwen/Qwen2.5-14B-Instruct")
 
 
 def test_an_unknown_memory_is_named() -> None:
