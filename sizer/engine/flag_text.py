@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sizer.engine.flag_table import Flag, flag_setting, flags_of
-from sizer.engine.flag_values import READERS, WITHOUT_VALUE
+from sizer.engine.flag_values import NINE_TENTHS, READERS, WITHOUT_VALUE
 from sizer.errors import UsageError
 from sizer.units import GIB, MIB
 
-LONG_NAMES = frozenset({"vllm", "sglang", "tensorrt-llm", "mlx-lm", "transformers", "exllama", "koboldcpp"})
+LONG_NAMES = frozenset({"vllm", "sglang", "tensorrt-llm", "mlx-lm", "transformers", "exllama", "koboldcpp", "tgi"})
 """Dialects that are written with long flags; llama.cpp's short forms are what people type."""
 
 
@@ -83,9 +83,17 @@ def _plain(value: Any, between: str = ",") -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
+def _of_nine_tenths(share: float) -> str:
+    """A share of the card as TGI's flag says it, of the nine tenths that it takes at most."""
+    if share > NINE_TENTHS:
+        raise UsageError(f"a share of {share:g} is more than the engine takes.", "")
+    return f"{share / NINE_TENTHS:g}"
+
+
 _WRITERS: dict[str, Callable[[Any], str]] = {
     "mib": lambda size: str(-(-int(size) // MIB)) if size >= 0 else "-1",
     "gib": lambda size: f"{size / GIB:g}",
+    "nine_tenths": _of_nine_tenths,
     "layers": lambda count: "999" if count == -1 else str(count),
     "places": lambda pairs: ",".join(f"{pattern}={place}" for pattern, place in pairs),
     "limits": lambda pairs: ",".join(f"{place}={size}B" for place, size in pairs),

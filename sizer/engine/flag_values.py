@@ -21,6 +21,8 @@ BLOCK_TOKENS = 16
 """Tokens of a block of vLLM's cache, unless --block-size says another number."""
 KOBOLD_CACHE_TYPES = {"0": "f16", "1": "q8_0", "2": "q4_0"}
 MLX_BITS = (2, 3, 4, 5, 6, 8)
+NINE_TENTHS = 0.9
+"""TGI leaves a tenth of its share free: TGI_WIGGLE_ROOM."""
 BNB = {"bnb-4bit": (4, "nf4", True), "bnb-8bit": (8, "", False)}
 
 
@@ -228,6 +230,7 @@ READERS: dict[str, Callable[[str], Any]] = {
     "int>1": lambda text: whole(text) > 1,
     "tokens": tokens,
     "float": number,
+    "nine_tenths": lambda text: NINE_TENTHS * number(text),
     "onoff": on_off,
     "onoff?": on_off,
     "onoffs": lambda text: None if not _parts(text) else all(on_off(part) is not False for part in _parts(text)),

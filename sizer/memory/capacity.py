@@ -52,7 +52,8 @@ def room_bytes_of(case: Case, share: Share) -> int:
     available, fraction = share.available_bytes or 0, device_fraction(case)
     fixed = share.total_bytes - share.cache_bytes
     if case.engine.profile == "static":
-        fixed -= share.compute_bytes + share.graphs_bytes
+        # The fraction is of what is free once the context and the communicators are made.
+        fixed -= int(share.overhead_bytes * (1 - (fraction or 0)))
     if fraction is not None and case.engine.allocates == "fraction_of_free":
         return int(max(0, available - fixed) * fraction)
     if fraction is not None and case.engine.allocates == "fraction_of_device_for_cache":

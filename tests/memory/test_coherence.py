@@ -127,7 +127,8 @@ def test_more_never_needs_less(case: Case, more: int) -> None:
     for other in larger:
         bigger, other_placement = place(other)
         assert bigger.total_bytes >= needed.total_bytes - rounding_bytes
-        assert placement.fits or not other_placement.fits
+        by_rounding = placement.shortfall_bytes <= rounding_bytes * len(case.devices)
+        assert placement.fits or by_rounding or not other_placement.fits
 
 
 @given(case=cases())

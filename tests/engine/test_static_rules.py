@@ -1,0 +1,73 @@
+"""SGLang's mem_fraction_static where no flag says it: hand-computed from the reserves of its server arguments."""
+
+from __future__ import annotations
+
+import pytest
+
+from sizer import estimate
+from sizer.engine.static_rules import Card, static_fraction
+
+H100, H200, RTX_4090, A10 = 81_559, 143_771, 24_564, 23_028
+
+
+def card(memory_mib: int, ranks: int = 1, **said: int) -> Card:
+    """A card of that memory, with what flags say of the run."""
+    chunk, graphs = said.get("chunk_tokens"), said.get("graph_sequences")
+    return Card(memory_mib, ranks, chunk, graphs, latent=bool(said.get("latent")), vision=said.get("vision", 0))
+
+
+@pytest.mark.parametrize(
+    ("version", "shape", "reserve_mib"),
+    [
+        ("", card(H100), 512 + 8192 * 1.5 + 256 * 2 + 128 + 58 * 8),
+        ("", card(H100, 4), 512 + 8192 * 1.5 + 512 * 2 + 4 * 128 + 58 * 8),
+        ("", card(H100, 4, latent=1), 512 + 8192 * 1.5 + 512 * 2 + 4 * 128 + 1536),
+        ("", card(H100, 1, chunk_tokens=2048, graph_sequences=8), 10_240),  # never less on large cards
+        ("", card(RTX_4090), 512 + 4096 * 1.5 + 48 * 2 + 128 + 50 * 8),
+        ("0.5.5", card(H100, 4), 512 + 8192 * 1.5 + 512 * 2 + 4 * 128),
+        ("0.5.5", card(A10), 512 + 2048 * 1.5 + 24 * 2 + 128),
+        ("0.4.9", card(H100, 4), (9.5 + 4 / 2) * 1024),
+        ("0.4.9", card(H200, 8), (12 + 8 / 2) * 1024),
+        ("0.4.9", card(A10, 2), (2.8 + 2 / 10) * 1024),
+    ],
+)
+def test_the_reserve_follows_card_ranks_and_chunk(version: str, shape: Card, reserve_mib: float) -> None:
+    """(memory - reserve) / memory, to three places, as srt/server_args.py rounds it."""
+    expected = round((shape.memory_mib - reserve_mib) / shape.memory_mib, 3)
+    assert static_fraction("sglang", version, "", shape) == pytest.approx(expected, abs=0.0011)
+
+
+@pytest.mark.parametrize(("ranks", "fraction"), [(1, 0.88), (2, 0.87), (4, 0.85), (8, 0.81), (16, 0.79)])
+def test_older_versions_went_by_ranks(ranks: int, fraction: float) -> None:
+    """0.4.3: the more ranks, the less."""
+    assert static_fraction("sglang", "0.4.3", "", card(H100, ranks)) == fraction
+
+
+def test_a_model_that_sees_leaves_more() -> None:
+    """ViT-L/14 takes a twentieth; a tower of twice its size a tenth of that more; before 0.5.3 always a tenth."""
+    plain = static_fraction("sglang", "0.5.5", "", card(H100))
+    assert plain is not None
+    tower = 24 * 1024**2
+    assert static_fraction("sglang", "0.5.5", "", card(H100, 1, vision=tower)) == pytest.approx(plain * 0.95)
+    assert static_fraction("sglang", "0.5.5", "", card(H100, 1, vision=2 * tower)) == pytest.approx(plain * 0.95 * 0.9)
+    older = static_fraction("sglang", "0.4.9", "", card(H100))
+    assert static_fraction("sglang", "0.4.9", "", card(H100, 1, vision=tower)) == pytest.approx((older or 0) * 0.9)
+
+
+def test_other_engines_have_no_such_rule() -> None:
+    """vLLM's fraction is one number."""
+    assert static_fraction("vllm", "", "", card(H100)) is None
+
+
+def test_the_pool_is_what_sglang_printed_on_four_h100() -> None:
+    """Qwen3-235B in FP8, --mem-fraction-static 0.93: 367,404 tokens; and less without the flag."""
+
+    def tokens(flags: str) -> int:
+        answer = estimate(
+            "Qwen/Qwen3-235B-A22B", device="4xh100", precision="fp8", engine=f"sglang@0.4.9 {flags}".strip(),
+            parallel="tensor", offline=True, context=8192,
+        )  # fmt: skip
+        return answer.estimates[0].memory.kv_capacity_tokens or 0
+
+    assert tokens("--mem-fraction-static 0.93") == pytest.approx(367_404, rel=0.03)
+    assert tokens("") < 0.8 * 367_404

@@ -1,0 +1,70 @@
+"""text-generation-launcher: its words, and the memory that it takes, against hand-computed sizes."""
+
+from __future__ import annotations
+
+import pytest
+
+import sizer
+from sizer.device.records import Device
+from sizer.device.usable import cuda_reserve_mib
+from sizer.engine.engines import find_engine
+from sizer.engine.flag_text import written_all
+from sizer.engine.flags import options_of, read_flags
+from sizer.errors import UsageError
+from sizer.units import MIB
+
+FLAGS = find_engine("tgi").flags
+
+
+@pytest.mark.parametrize(
+    ("words", "fields"),
+    [
+        ("--model-id a/b --num-shard 4", {"model": "a/b", "tensor_parallel": 4}),
+        ("MAX_TOTAL_TOKENS=8192 --max-batch-prefill-tokens=2048", {"context_tokens": 8192, "batch_tokens": 2048}),
+        ("--quantize eetq --dtype float16", {"quantization": "eetq", "weights_dtype": "float16"}),
+        ("--cuda-memory-fraction 0.5", {"memory_fraction": 0.45}),
+        ("--max-batch-total-tokens 90000 --max-batch-size 8", {"cache_tokens": 90000, "max_sequences": 8}),
+    ],
+)
+def test_the_launchers_words_are_read(words: str, fields: dict[str, object]) -> None:
+    """Flags and environment variables of launcher/src/main.rs; a share is of the nine tenths that it takes."""
+    assert options_of("tgi", "", read_flags(FLAGS, words.split())).settings == pytest.approx(fields)
+
+
+def test_a_share_is_written_as_it_is_read() -> None:
+    """0.45 of the card is half of the nine tenths; more than those cannot be asked for."""
+    assert written_all(FLAGS, {"memory_fraction": 0.45}) == ["--cuda-memory-fraction", "0.5"]
+    with pytest.raises(UsageError):
+        written_all(FLAGS, {"memory_fraction": 0.95})
+
+
+def test_the_cache_is_what_nine_tenths_leave_once_the_largest_prefill_ran() -> None:
+    """Llama-3.1-8B in 16 bits on an L40S: 9/10 of what CUDA sees, less weights, 4,096 tokens and context."""
+    found = sizer.check(
+        "docker run ghcr.io/huggingface/text-generation-inference:3.3.7 --model-id meta-llama/Llama-3.1-8B-Instruct"
+        " --max-total-tokens 8192",
+        device="l40s",
+        offline=True,
+    )
+    assert found.check.starts
+    held = found.estimates[0].memory
+    shown = 46_068 * MIB
+    seen = shown - int(cuda_reserve_mib(shown) * MIB)
+    prefill = 4096 * (2 * 4096 + 3 * 14336) * 2
+    context, rotary = 450 * MIB, 131_072 * 128 * 2
+    room = int(seen * 0.9) - 8_030_261_248 * 2 - prefill - context - rotary
+    assert held.kv_capacity_tokens == pytest.approx(room / (32 * 8 * 128 * 2 * 2), rel=0.002)
+
+
+def test_it_refuses_what_its_card_cannot_hold() -> None:
+    """A 70B in 16 bits does not start on one L40S."""
+    found = sizer.check(
+        "text-generation-launcher --model-id meta-llama/Llama-3.1-70B-Instruct", device="l40s", offline=True
+    )
+    assert found.check.starts is False
+
+
+def test_the_engine_is_known_by_its_long_name() -> None:
+    """`text-generation-inference` is TGI."""
+    assert find_engine("text-generation-inference").name == "tgi"
+    assert isinstance(find_engine("tgi").backends_on(Device("x", "x", "nvidia", "gpu", None, None)), tuple)
