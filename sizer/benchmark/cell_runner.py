@@ -48,10 +48,10 @@ def bench_cells(
     ends_s = None if budget_s is None else time.time() + budget_s
     resolved = resolve_asked(asked)
     spec = with_found_threads(spec_of(asked, resolved))
-    if spec.backend != "transformers" or spec.parallelism:
+    if spec.backend == "server" or spec.parallelism:
         raise UsageError(
-            "Lists, --depth and --budget are for transformers on one machine.",
-            "llama-bench takes lists itself ('-o json', then 'sizer import FILE'); a server takes --concurrency.",
+            "Lists, --depth and --budget are for one machine, without --server and --parallel.",
+            "A server takes --concurrency, or --users and --rate.",
         )
     if not force:
         largest = max(cells, key=lambda cell: cell.batch_size * (cell.depth_tokens + cell.tokens))
@@ -66,12 +66,34 @@ def bench_cells(
 
 
 def _predicted(asked: Asked, spec: Spec, resolved: Resolved | None, cell: Cell) -> Estimate | None:
-    """The estimate of a cell; None for a prompt read behind a depth, which an estimate does not have."""
-    if cell.prompt_tokens and cell.depth_tokens:
-        return None
+    """The estimate of a cell: of a prompt behind a depth, the prompt's with the speed that it has there."""
     prompt = cell.prompt_tokens or max(1, cell.depth_tokens)
     one = replace(spec, prompt_tokens=prompt, output_tokens=max(2, cell.output_tokens), batch_size=cell.batch_size)
-    return predict(asked, one, resolved, "transformers")
+    found = predict(asked, one, resolved, spec.backend)
+    behind = cell.depth_tokens if cell.prompt_tokens else 0
+    return found if found is None or found.speed is None or not behind else _behind(found, behind)
+
+
+def _behind(found: Estimate, depth_tokens: int) -> Estimate:
+    """An estimate whose prompt is read behind so many tokens in the cache, and slower by what the law says of that."""
+    from sizer.speed.case import speed_case
+    from sizer.speed.law import constants
+    from sizer.speed.predict import prefill_of
+
+    case = speed_case(
+        found.architecture, found.stored, found.target, found.workload, found.engine, placement=found.placement
+    )
+    alone, deep = (prefill_of(case, constants(), tokens)[0].tokens_per_s for tokens in (0, depth_tokens))
+    assert found.speed is not None
+    told, share = found.speed.prefill, deep / alone
+    ends = [None if end is None else end * share for end in (told.low_tokens_per_s, told.high_tokens_per_s)]
+    slower = told._replace(
+        tokens_per_s=told.tokens_per_s * share,
+        low_tokens_per_s=ends[0],
+        high_tokens_per_s=ends[1],
+        ttft_s=told.ttft_s / share,
+    )
+    return replace(found, speed=found.speed._replace(prefill=slower))
 
 
 def residual(result: CellResult) -> dict[str, float | None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, field, replace
 from statistics import fmean, median, stdev
 from typing import Any
@@ -133,7 +133,8 @@ def time_cells(
 ) -> Iterator[tuple[Cell, tuple[Run, ...]]]:
     """Warm up and time each cell of `spec.cells` with the generation that `start` makes of its spec.
 
-    A cell that the budget does not allow is left out; the runs of one that it cuts short are kept.
+    A cell is told after each of its runs, with all that it has: whoever is cut off in the next has them. One that the
+    budget does not allow is left out.
     """
     budget = Budget(spec.ends_s)
     cells = [Cell(**values) for values in spec.cells]
@@ -153,8 +154,18 @@ def time_cells(
             budget.took(cell, took_s)
             if index >= spec.warmups:
                 runs.append(run)
-        if runs:
-            yield cell, tuple(runs)
+                yield cell, tuple(runs)
+
+
+def kept_cells(
+    timed: Iterable[tuple[Cell, tuple[Run, ...]]], keep: Callable[[Sequence[Mapping[str, Any]]], None]
+) -> tuple[Mapping[str, Any], ...]:
+    """The cells of an outcome, as they come handed to `keep` too: what is there if the worker is ended."""
+    found: dict[Cell, Mapping[str, Any]] = {}
+    for cell, runs in timed:
+        found[cell] = {"cell": asdict(cell), "runs": [asdict(run) for run in runs]}
+        keep(tuple(found.values()))
+    return tuple(found.values())
 
 
 def measured_cells(

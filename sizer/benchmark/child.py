@@ -47,6 +47,7 @@ def silent(_stage: str) -> None:
 def measure(spec: Spec, timeout_s: float, progress: Progress = silent) -> Outcome:
     """Run `spec` in a child process and return what it measured.
 
+    A child that still runs when its budget (`spec.ends_s`) is over is ended, and what it measured until then counts.
     However the child ends (killed, out of memory, hung beyond `timeout_s`, interrupted), no process and no temporary
     file of it is left. Raises BenchmarkFailed with one line that says what happened, or the error that the child
     named.
@@ -56,11 +57,15 @@ def measure(spec: Spec, timeout_s: float, progress: Progress = silent) -> Outcom
         worker = _start(replace(spec, scratch=str(scratch)))
         listener = _Listener(worker, progress)
         try:
-            finished = listener.listen(time.monotonic() + timeout_s)
+            finished = listener.listen(time.monotonic() + min(timeout_s, _budget_s(spec)))
         except KeyboardInterrupt:
             raise BenchmarkFailed("The benchmark was interrupted.", "Nothing was saved and nothing is left.") from None
         finally:
             _end(worker, listener)
+        if not finished and spec.ends_s is not None and _budget_s(spec) <= 0 and listener.partial is None:
+            raise BenchmarkFailed("No cell was measured within the budget.", "Raise --budget, or ask for fewer tokens.")
+        if not finished and listener.result is None:
+            listener.result = listener.partial
         if not finished and listener.result is None:
             raise BenchmarkFailed(
                 f"The benchmark hung: no result within {timeout_s:g} s (last seen {listener.stage}).",
@@ -74,6 +79,11 @@ def measure(spec: Spec, timeout_s: float, progress: Progress = silent) -> Outcom
         return Outcome.from_dict(listener.result)
 
 
+def _budget_s(spec: Spec) -> float:
+    """Seconds until the budget ends; no end without one."""
+    return float("inf") if spec.ends_s is None else max(0.0, spec.ends_s - time.time())
+
+
 class _Listener:
     """Reads the worker's event lines (stdout) and its talk (stderr) until both end."""
 
@@ -82,6 +92,7 @@ class _Listener:
         self.progress = progress
         self.stage = "starting"
         self.result: dict[str, Any] | None = None
+        self.partial: dict[str, Any] | None = None
         self.error: dict[str, str] | None = None
         self.stderr_lines: deque[str] = deque(maxlen=STDERR_LINES_KEPT)
         self._rests = {"stdout": b"", "stderr": b""}
@@ -154,6 +165,7 @@ class _Listener:
             self.stage = str(event["stage"])
             self.progress(self.stage)
         self.result = event.get("result", self.result)
+        self.partial = event.get("partial", self.partial)
         self.error = event.get("error", self.error)
 
 

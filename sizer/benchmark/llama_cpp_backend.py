@@ -5,18 +5,22 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from sizer.benchmark.cells import Cell, kept_cells
 from sizer.benchmark.death import describe_death, oom_kills
 from sizer.benchmark.observe import judge_machine, physical_cores, process_peak_bytes, resource_peak_bytes, snapshot
-from sizer.benchmark.records import Outcome, Run, Spec
-from sizer.errors import BenchmarkFailed
+from sizer.benchmark.records import Caution, Outcome, Run, Spec
+from sizer.errors import BenchmarkFailed, UsageError
 
 PROGRAM = "llama-bench"
 INSTALL = "Put llama.cpp's llama-bench on PATH, or: pip install llama-cpp-python"
+LISTS_INSTALL = "Put llama.cpp's llama-bench on PATH; its Python binding is timed for one prompt and output only."
 _NO_DEPTH = "-d"
 
 
@@ -32,6 +36,57 @@ def run(spec: Spec, stage: Callable[[str], None]) -> Outcome:
     raise BenchmarkFailed("llama.cpp is not here: neither llama-bench nor its Python binding was found.", INSTALL)
 
 
+def run_cells(spec: Spec, stage: Callable[[str], None], keep: Callable[[Outcome], None]) -> Outcome:
+    """Measure every cell of the spec with one load; `keep` is told what is measured so far."""
+    program = shutil.which(PROGRAM)
+    cells = [Cell(**values) for values in spec.cells]
+    if any(cell.batch_size > 1 for cell in cells):
+        raise UsageError("llama.cpp's own benchmark measures one sequence.", "Leave --batch out for a .gguf file.")
+    if not program:
+        raise BenchmarkFailed(f"{PROGRAM} is not here, which measures lists of a .gguf file.", LISTS_INSTALL)
+    before = snapshot()
+    seen: list[Mapping[str, Any]] = []
+
+    def outcome(found: Sequence[Mapping[str, Any]]) -> Outcome:
+        return replace(_outcome(spec, seen[-1], judge_machine(before, snapshot())), cells=tuple(found))
+
+    timed = _stream(program, spec, cells, stage, seen)
+    return outcome(kept_cells(timed, lambda found: keep(outcome(found))))
+
+
+def _stream(
+    program: str, spec: Spec, cells: Sequence[Cell], stage: Callable[[str], None], seen: list[Mapping[str, Any]]
+) -> Iterator[tuple[Cell, tuple[Run, ...]]]:
+    """Each cell as llama-bench ends it, its line appended to `seen`. Of its lists it runs every combination."""
+    depths = (cell.depth_tokens for cell in cells)
+    prompts, outputs = (cell.prompt_tokens for cell in cells), (cell.output_tokens for cell in cells)
+    asked = ["-p", _listed(prompts), "-n", _listed(outputs), _NO_DEPTH, ",".join(map(str, dict.fromkeys(depths)))]
+    stage(f"measuring {len(cells)} cells with llama-bench")
+    with (
+        tempfile.TemporaryFile("w+") as said,
+        subprocess.Popen(  # noqa: S603 - the user's own llama-bench
+            [program, *arguments(spec, asked, "jsonl")],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=said, text=True,
+        ) as started,
+    ):  # fmt: skip
+        for line in started.stdout or ():
+            test = parse(f"[{line}]")
+            seen.append(test)
+            cell = Cell(int(test["n_prompt"]), int(test["n_gen"]), int(test.get("n_depth", 0)))
+            if cell in cells:
+                stage(f"measured {cell.name}")
+                yield cell, tuple(Run(*((one, 0.0) if cell.prompt_tokens else (0.0, one))) for one in _samples_s(test))
+        kills_before = oom_kills()
+        started.wait()
+        said.seek(0)
+        _require_success(started.returncode, said.read(), kills_before)
+
+
+def _listed(tokens: Iterable[int]) -> str:
+    """Numbers for a list of llama-bench's; 0 alone where there is none."""
+    return ",".join(map(str, dict.fromkeys(filter(None, tokens)))) or "0"
+
+
 def run_program(program: str, spec: Spec, stage: Callable[[str], None]) -> Outcome:
     """Run llama-bench for the prompt and, with the prompt in the cache, for the output; each warms up once itself."""
     before = snapshot()
@@ -40,34 +95,37 @@ def run_program(program: str, spec: Spec, stage: Callable[[str], None]) -> Outco
     stage("measuring decode with llama-bench")
     decode = _bench(program, spec, ["-p", "0", "-n", str(spec.output_tokens), _NO_DEPTH, str(spec.prompt_tokens)])
     cautions = judge_machine(before, snapshot())
+    runs = tuple(map(Run, _samples_s(prefill), _samples_s(decode)))
+    return replace(_outcome(spec, decode, cautions), runs=runs)
+
+
+def _outcome(spec: Spec, test: Mapping[str, Any], cautions: Sequence[Caution]) -> Outcome:
+    """What a test of llama-bench tells beside its times."""
     peak_bytes = resource_peak_bytes(children=True)
-    backend = str(decode.get("backends", ""))
-    gpu = bool(decode.get("n_gpu_layers")) and bool(decode.get("gpu_info"))
+    backend = str(test.get("backends", ""))
+    gpu = bool(test.get("n_gpu_layers")) and bool(test.get("gpu_info"))
     return Outcome(
         engine="llama.cpp",
-        runs=tuple(
-            Run(prefill_s, decode_s)
-            for prefill_s, decode_s in zip(_samples_s(prefill), _samples_s(decode), strict=True)
-        ),
+        runs=(),
         warmup_runs=1,
         prompt_tokens=spec.prompt_tokens,
         decode_steps=spec.output_tokens,
-        weights_bytes=int(decode["model_size"]) if "model_size" in decode else None,
+        weights_bytes=int(test["model_size"]) if "model_size" in test else None,
         peak_memory_bytes=None if gpu else peak_bytes,  # llama-bench does not tell what it took on a GPU
         memory={"process_peak_bytes": peak_bytes},
-        threads=int(decode["n_threads"]) if "n_threads" in decode else None,
+        threads=int(test["n_threads"]) if "n_threads" in test else None,
         device="cpu" if not gpu else backend.split(",", maxsplit=1)[0].lower(),
-        device_name=str(decode.get("gpu_info") if gpu else decode.get("cpu_info", "")),
+        device_name=str(test.get("gpu_info") if gpu else test.get("cpu_info", "")),
         precision=spec.precision,
-        versions={"llama.cpp": str(decode.get("build_number", "")), "commit": str(decode.get("build_commit", ""))},
+        versions={"llama.cpp": str(test.get("build_number", "")), "commit": str(test.get("build_commit", ""))},
         cautions=tuple(cautions),
     )
 
 
-def arguments(spec: Spec, test: Sequence[str]) -> list[str]:
+def arguments(spec: Spec, test: Sequence[str], style: str = "json") -> list[str]:
     """llama-bench's arguments for one test of `spec`."""
     local = Path(spec.model).is_file()
-    chosen = ["-m" if local else "-hf", spec.model, *test, "-r", str(spec.repeats), "-o", "json"]
+    chosen = ["-m" if local else "-hf", spec.model, *test, "-r", str(spec.repeats), "-o", style]
     if spec.threads:
         chosen += ["-t", str(spec.threads)]
     if spec.gpu_layers is not None or spec.device == "cpu":
@@ -80,14 +138,17 @@ def _bench(program: str, spec: Spec, test: Sequence[str]) -> Mapping[str, Any]:
     finished = subprocess.run(  # noqa: S603 - the user's own llama-bench
         [program, *arguments(spec, test)], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
     )
-    if finished.returncode < 0:
-        killed = oom_kills() > kills_before
-        raise describe_death(finished.returncode, "running llama-bench", killed, finished.stderr.splitlines())
-    if finished.returncode != 0:
-        said = [line.strip() for line in finished.stderr.splitlines() if line.strip()]
-        last = said[-1][:300] if said else "nothing"
-        raise BenchmarkFailed(f"llama-bench ended with status {finished.returncode}: {last}", "Run it by hand to see.")
+    _require_success(finished.returncode, finished.stderr, kills_before)
     return parse(finished.stdout)
+
+
+def _require_success(status: int, talk: str, kills_before: int) -> None:
+    if status < 0:
+        raise describe_death(status, "running llama-bench", oom_kills() > kills_before, talk.splitlines())
+    if status != 0:
+        said = [line.strip() for line in talk.splitlines() if line.strip()]
+        last = said[-1][:300] if said else "nothing"
+        raise BenchmarkFailed(f"llama-bench ended with status {status}: {last}", "Run it by hand to see.")
 
 
 def parse(text: str) -> Mapping[str, Any]:

@@ -47,7 +47,10 @@ COLUMNS = (
     "active_params_b",
     "model_file_gib",
     "flags",
+    "engine_flags",
 )
+OPTIONAL = frozenset({"engine_flags"})
+"""Columns that a file from before may lack, until a row fills them."""
 # Writers hold the lock for milliseconds; a minute means that one of them is stuck.
 LONGEST_WAIT_S = 60.0
 BYTE_ORDER_MARK = "\ufeff"
@@ -85,6 +88,7 @@ def row(measured: Measurement, predicted: Estimate | None, version: str) -> dict
         "active_params_b": model.active_params / 1e9 if model else None,
         "model_file_gib": None,
         "flags": "|".join(sorted({FLAGS[item.code] for item in measured.warnings if item.code in FLAGS})),
+        "engine_flags": "",
     }
     return {name: "" if figures[name] is None else str(figures[name]) for name in COLUMNS}
 
@@ -124,16 +128,24 @@ def append(path: Path, new_row: Mapping[str, str]) -> None:
     append_all(path, [new_row])
 
 
-def append_all(path: Path, new_rows: Sequence[Mapping[str, str]], columns: Sequence[str] = COLUMNS) -> None:
-    """Add rows. The file is as before or has them whole, also when the disk is full or two write at once.
+def append_all(
+    path: Path, new_rows: Sequence[Mapping[str, str]], columns: Sequence[str] = COLUMNS, *, once: bool = False
+) -> int:
+    """Add rows, or, `once`, those whose id the file has not got yet; how many were added.
 
+    The file is as before or has them whole, also when the disk is full or two write at once.
     Raises InvalidInputFile for a file that is not such a table, BenchmarkFailed where it cannot be written.
     """
     target = _target(path)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with _locked(target):
-            _replace(target, _with_rows(target, new_rows, columns))
+            table = _read(target, columns)
+            known = {row.get("id") for row in csv.DictReader(io.StringIO(table.text, newline=""))} if once else set()
+            fresh = [row for row in new_rows if row["id"] not in known]
+            if fresh:
+                _replace(target, _with_rows(target, table, fresh))
+            return len(fresh)
     except OSError as error:
         raise _cannot(path, error, "the file is as it was") from error
 
@@ -187,7 +199,7 @@ def _read(target: Path, columns: Sequence[str]) -> _Table:
     if not text.strip():
         return _Table("", list(columns), mark, "\n")
     header = next(csv.reader(text.splitlines()[:1]), [])
-    if not set(columns) <= set(header):
+    if not set(columns) - OPTIONAL <= set(header):
         semicolons = (
             " Its cells are separated by semicolons: save it with commas." if ";" in text.splitlines()[0] else ""
         )
@@ -198,11 +210,15 @@ def _read(target: Path, columns: Sequence[str]) -> _Table:
     return _Table(text, header, mark, "\r\n" if "\r\n" in text else "\n")
 
 
-def _with_rows(target: Path, new_rows: Sequence[Mapping[str, str]], columns: Sequence[str]) -> str:
+def _with_rows(target: Path, table: _Table, new_rows: Sequence[Mapping[str, str]]) -> str:
     """The file's text with the rows added, in the order of the file's own columns, with its own mark and line ends."""
-    table = _read(target, columns)
+    lacking = [name for name in OPTIONAL - set(table.header) if any(row.get(name) for row in new_rows)]
+    if lacking:
+        raise InvalidInputFile(
+            f"{str(target)!r} has no column {lacking[0]!r}, which these rows fill.", "Add it, or give a new file."
+        )
     out = io.StringIO()
-    writer = csv.DictWriter(out, table.header, restval="", lineterminator=table.line_end)
+    writer = csv.DictWriter(out, table.header, restval="", extrasaction="ignore", lineterminator=table.line_end)
     if not table.text:
         writer.writeheader()
     writer.writerows(new_rows)

@@ -25,6 +25,7 @@ MOST_COUNTED = 10**9
 LIST_TIMEOUT_S = 30.0
 REFUSAL_TIMEOUT_S = 2.0
 _HTTP_OK = 200
+_NOT_READY = 503
 _MISSING = (404, 405, 501)
 _REFUSED_FIELDS = (400, 422)
 
@@ -85,6 +86,10 @@ class Server:
         try:
             response = self._send(connection, "GET", "/v1/models", None)
             body = _body(response, LIST_TIMEOUT_S)
+            if response.status == _NOT_READY:
+                raise BenchmarkFailed(
+                    f"The server at {self.url!r} is not ready.", "Wait until it has loaded its model."
+                )
             if response.status != _HTTP_OK:
                 return []
             listed = json.loads(body).get("data", [])

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import replace
 from typing import Any
 
-from sizer.benchmark.cells import time_cells
+from sizer.benchmark.cells import kept_cells, time_cells
 from sizer.benchmark.launch import over_ranks
 from sizer.benchmark.observe import judge_machine, process_peak_bytes, snapshot
 from sizer.benchmark.observe_gpu import held_down_ns, judge_gpus
@@ -25,12 +25,47 @@ from sizer.benchmark.torch_memory import (
     without_holes,
 )
 from sizer.errors import BenchmarkFailed, UsageError
+from sizer.frozen import dataclass
 
 PROMPT_SEED = 1
 
 
 def run(spec: Spec, stage: Callable[[str], None]) -> Outcome:
     """Load, warm up, time `spec.repeats` generations; the weights' bytes are counted before the first of them."""
+    loaded = _load(spec, stage)
+    generate = Generation(loaded.model, spec, loaded.device)
+    runs, cautions = _timed(generate, spec, stage, uuids(gpus_in_use(loaded.model)))
+    return replace(_outcome(spec, loaded), runs=runs, cautions=_cautions(spec, loaded, cautions))
+
+
+def run_cells(spec: Spec, stage: Callable[[str], None], keep: Callable[[Outcome], None]) -> Outcome:
+    """Load once and time every cell of the spec; `keep` is told what is measured so far."""
+    loaded = _load(spec, stage)
+    gpus = uuids(gpus_in_use(loaded.model))
+    before, held_down = snapshot(), held_down_ns(gpus)
+
+    def outcome(cells: Sequence[Mapping[str, Any]]) -> Outcome:
+        after = snapshot()
+        seen = [*judge_machine(before, after), *judge_gpus(gpus, held_down, after.wall_s - before.wall_s)]
+        return replace(_outcome(spec, loaded), cells=tuple(cells), cautions=_cautions(spec, loaded, seen))
+
+    timed = time_cells(spec, lambda one: Generation(loaded.model, one, loaded.device), stage)
+    return outcome(kept_cells(timed, lambda cells: keep(outcome(cells))))
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    """A model in place, and what was seen while it was loaded."""
+
+    model: Any
+    device: Any
+    load_s: float
+    load_peak_bytes: int | None
+    weights_bytes: int
+    foreign_bytes: Any
+
+
+def _load(spec: Spec, stage: Callable[[str], None]) -> _Loaded:
     stage("importing torch")
     import torch
 
@@ -46,34 +81,38 @@ def run(spec: Spec, stage: Callable[[str], None]) -> Outcome:
         load_s = time.perf_counter() - start
     load_peak_bytes = process_peak_bytes()
     (weights_bytes,) = over_ranks([resident_weight_bytes(model)])
-    runs: tuple[Run, ...] = ()
-    cells: tuple[Mapping[str, Any], ...] = ()
-    if spec.cells:
-        cells, cautions = _timed_cells(model, spec, device, stage)
-    else:
-        runs, cautions = _timed(Generation(model, spec, device), spec, stage, uuids(gpus_in_use(model)))
-    memory = {**memory_peaks(foreign_bytes), "load_peak_bytes": load_peak_bytes}
-    on_gpu = device.type == "cuda"
-    placed, precision = gpus_in_use(model), precision_loaded(spec, model)
+    return _Loaded(model, device, load_s, load_peak_bytes, weights_bytes, foreign_bytes)
+
+
+def _outcome(spec: Spec, loaded: _Loaded) -> Outcome:
+    """What is known beside the runs: counted after them, for the peaks of memory are theirs."""
+    import torch
+
+    memory = {**memory_peaks(loaded.foreign_bytes), "load_peak_bytes": loaded.load_peak_bytes}
+    device, on_gpu = loaded.device, loaded.device.type == "cuda"
+    precision = precision_loaded(spec, loaded.model)
     return Outcome(
         engine="transformers",
-        runs=runs,
+        runs=(),
         warmup_runs=spec.warmups,
         prompt_tokens=spec.prompt_tokens,
         decode_steps=spec.output_tokens - 1,
-        load_s=load_s,
-        weights_bytes=weights_bytes,
+        load_s=loaded.load_s,
+        weights_bytes=loaded.weights_bytes,
         peak_memory_bytes=memory["device_peak_bytes" if on_gpu else "process_peak_bytes"],
         memory=memory,
         threads=None if on_gpu else torch.get_num_threads() * (spec.device_count if spec.parallelism else 1),
         device=device.type,
         device_name=torch.cuda.get_device_name(device) if on_gpu else "",
-        device_count=max(spec.device_count, len(placed)),
+        device_count=max(spec.device_count, len(gpus_in_use(loaded.model))),
         precision=precision,
         versions=_versions(precision),
-        cautions=(*cautions, *_spilled(model), *_dequantized(spec, precision)),
-        cells=cells,
     )
+
+
+def _cautions(spec: Spec, loaded: _Loaded, seen: Sequence[Caution]) -> tuple[Caution, ...]:
+    precision = precision_loaded(spec, loaded.model)
+    return (*seen, *_spilled(loaded.model), *_dequantized(spec, precision))
 
 
 def _timed(
@@ -91,18 +130,6 @@ def _timed(
     after = snapshot()
     on_gpus = judge_gpus(gpus, held_down, after.wall_s - before.wall_s)
     return tuple(runs), [*judge_machine(before, after), *on_gpus]
-
-
-def _timed_cells(
-    model: Any, spec: Spec, device: Any, stage: Callable[[str], None]
-) -> tuple[tuple[Mapping[str, Any], ...], list[Caution]]:
-    """The cells of a spec, all with the model that is loaded, and what the machine did meanwhile."""
-    gpus = uuids(gpus_in_use(model))
-    before, held_down = snapshot(), held_down_ns(gpus)
-    found = time_cells(spec, lambda one: Generation(model, one, device), stage)
-    cells = tuple({"cell": asdict(cell), "runs": [asdict(run) for run in runs]} for cell, runs in found)
-    after = snapshot()
-    return cells, [*judge_machine(before, after), *judge_gpus(gpus, held_down, after.wall_s - before.wall_s)]
 
 
 def pick_device(text: str) -> Any:

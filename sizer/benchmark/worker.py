@@ -41,6 +41,11 @@ class Events:
         while line:
             line = line[os.write(self._descriptor, line) :]
 
+    def keep(self, outcome: Outcome) -> None:
+        """What is measured so far: the result, should this process be ended now."""
+        if is_first_rank():
+            self.send(partial=outcome.to_dict())
+
     def stage(self, name: str) -> None:
         """Tell what is being done now."""
         self.last_stage = name
@@ -63,7 +68,7 @@ def main() -> NoReturn:
         sys.exit(launch(spec))
     events = Events()
     try:
-        outcome = run(spec, events.stage)
+        outcome = run(spec, events.stage, events.keep)
     except BaseException as error:
         named = name_error(error, events.last_stage)
         if not isinstance(error, SizerError):
@@ -79,11 +84,12 @@ def main() -> NoReturn:
     os._exit(0)
 
 
-def run(spec: Spec, stage: Stage) -> Outcome:
-    """Run one spec with its backend, in this process."""
+def run(spec: Spec, stage: Stage, keep: Callable[[Outcome], None] = lambda _outcome: None) -> Outcome:
+    """Run one spec with its backend, in this process; of cells, `keep` is told each as it is measured."""
     from importlib import import_module
 
-    outcome: Outcome = import_module(BACKENDS[spec.backend]).run(spec, stage)
+    backend = import_module(BACKENDS[spec.backend])
+    outcome: Outcome = backend.run_cells(spec, stage, keep) if spec.cells else backend.run(spec, stage)
     return outcome
 
 

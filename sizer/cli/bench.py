@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -134,7 +135,7 @@ SECONDS = Quantity("time", parse_seconds)
 )
 @click.option("--trust-remote-code", is_flag=True, help="Run code from the model's repository. Read it first.")
 @click.option("--offline", is_flag=True, help="Never touch the network.")
-@output_options
+@partial(output_options, own=["llama-bench"])
 def command(
     precisions: tuple[str, ...], style: str, save_to: Path | None, compared: tuple[Path, Path] | None, **options: Any
 ) -> None:
@@ -151,6 +152,7 @@ def command(
     sizer bench Qwen/Qwen3-0.6B --prompt 512,2048 --output 128 --depth 0,4096 --batch 1,4 --budget 5m
     sizer bench --server http://localhost:8000/v1 --users 1,4,16 --duration 60s --ttft 1s --tpot 50ms
     sizer bench --server http://localhost:8080 --rate 0.5,2 --prompt 256-1k --command "llama-server -m q.gguf -np 8"
+    sizer bench Qwen/Qwen3-0.6B --prompt 512,2048 --output 128 --format llama-bench > cells.json
     sizer bench --compare before.json after.json
     """
     if compared:
@@ -258,6 +260,8 @@ def _run_load(
             "--users and --rate ask a server for one kind of prompt and output.",
             "Leave lists, --depth, --batch and --concurrency out; a range is written 256-1k.",
         )
+    if style == "llama-bench":
+        raise UsageError("llama-bench has no form for a load test.", "Take --format json or csv.")
     asked = LoadAsked(
         options["server_url"],
         users=options["users"] or (),
@@ -283,6 +287,8 @@ def _compare(a: Path, b: Path, style: str) -> None:
     from sizer.report.comparison import document
     from sizer.report.outputs import write
 
+    if style == "llama-bench":
+        raise UsageError("llama-bench has no form for a comparison.", "Take --format json or csv.")
     echo(write(document(compare(read_saved(a), read_saved(b))), style))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import click
@@ -148,11 +148,16 @@ def workload_options(function: Command) -> Command:
     return _apply(options, function)
 
 
-def output_options(function: Command) -> Command:
-    """--format and its short form."""
+def output_options(function: Command, own: Sequence[str] = ()) -> Command:
+    """--format and its short form; `own` are formats that only this command has."""
     options = [
         click.option(
-            "--format", "style", type=click.Choice(list(FORMATS)), default="table", show_default=True, callback=_style
+            "--format",
+            "style",
+            type=click.Choice([*FORMATS, *own]),
+            default="table",
+            show_default=True,
+            callback=_style,
         ),
         click.option(
             "--json",

@@ -45,5 +45,6 @@ def command(file: Path, output: Path | None, **told: str) -> None:
         return
     from sizer.benchmark.save import append_all
 
-    append_all(output, rows)
-    talk(f"{len(rows)} rows appended to {str(output)!r}.")
+    added = append_all(output, rows, once=True)
+    there = f"; {len(rows) - added} were there already" if added < len(rows) else ""
+    talk(f"{added} rows appended to {str(output)!r}{there}.")

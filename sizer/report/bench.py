@@ -10,6 +10,7 @@ from sizer.benchmark.public import benchmark
 from sizer.benchmark.records import Measurement
 from sizer.benchmark.summary import residual
 from sizer.report.layout import Lay, text_table
+from sizer.report.llama_bench import STYLE, of_measurement, text_of
 from sizer.report.outputs import Document, Rows
 from sizer.units import format_gib, format_rate, format_seconds
 
@@ -23,7 +24,13 @@ def document(results: Sequence[tuple[Measurement, Estimate | None]], rows: Calla
         records = [benchmark(*result) for result in results]
         return records[0] if len(records) == 1 else records
 
-    return Document(record, rows, lambda lay: "\n\n".join(render(*result, lay) for result in results))
+    tests = (test for result in results for test in of_measurement(*result))
+    return Document(
+        record,
+        rows,
+        lambda lay: "\n\n".join(render(*result, lay) for result in results),
+        {STYLE: lambda: text_of(tests)},
+    )
 
 
 def render(measured: Measurement, predicted: Estimate | None, lay: Lay = text_table) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from sizer.benchmark.cell_runner import CellResult, record, residual
 from sizer.benchmark.cells import Cell
 from sizer.report.layout import Lay
+from sizer.report.llama_bench import STYLE, of_cell, text_of
 from sizer.report.outputs import Document, Rows
 from sizer.units import format_rate
 
@@ -15,7 +16,13 @@ HEADERS = ("test", "batch", "tokens/s", "mean", "±", "predicted", "measured/pre
 
 def document(results: Sequence[CellResult], missing: Sequence[Cell], rows: Callable[[], Rows]) -> Document:
     """Cells as a document: JSON is a list, `rows` are those of the measurements format."""
-    return Document(lambda: [record(one) for one in results], rows, lambda lay: _page(results, missing, lay))
+    tests = (test for one in results for test in of_cell(one.measured, one.predicted))
+    return Document(
+        lambda: [record(one) for one in results],
+        rows,
+        lambda lay: _page(results, missing, lay),
+        {STYLE: lambda: text_of(tests)},
+    )
 
 
 def _page(results: Sequence[CellResult], missing: Sequence[Cell], lay: Lay) -> str:

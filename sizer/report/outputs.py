@@ -6,6 +6,7 @@ To add a format, add its row to `FORMATS`: every command has it then.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import field
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -28,12 +29,13 @@ class Document:
     """What a command answers; each view is made only when a format asks for it.
 
     `record` is what JSON holds, `rows` are flat rows of raw figures, `page` is what people read, given how a table is
-    laid out.
+    laid out, `own` formats that only this document has.
     """
 
     record: Callable[[], Any]
     rows: Callable[[], Rows]
     page: Callable[[Lay], str]
+    own: Mapping[str, Callable[[], str]] = field(default_factory=dict)
 
 
 def listing(rows: Sequence[Row], for_people: Callable[[Row], Mapping[str, Any]]) -> Document:
@@ -61,7 +63,7 @@ FORMATS: Mapping[str, Callable[[Document], str]] = {
 
 def write(document: Document, style: str) -> str:
     """The document in a format of the registry."""
-    return FORMATS[style](document)
+    return document.own[style]() if style in document.own else FORMATS[style](document)
 
 
 @dataclass(frozen=True, slots=True)

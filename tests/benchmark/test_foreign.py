@@ -12,8 +12,9 @@ import pytest
 from clirun import Run
 
 from sizer.benchmark.foreign.files import Told, rows_of
-from sizer.benchmark.foreign.llama_cpp import backend_of, type_precision
-from sizer.benchmark.save import COLUMNS
+from sizer.benchmark.foreign.found import Values
+from sizer.benchmark.foreign.llama_cpp import backend_of, engine_flags, type_precision
+from sizer.benchmark.save import COLUMNS, append_all
 from sizer.errors import InvalidInputFile, UsageError
 
 BENCH: dict[str, Any] = {
@@ -232,7 +233,7 @@ def test_file_types_of_llama_cpp():
 
 
 def test_the_command_prints_appends_and_validate_scores(run: Run, tmp_path: Path):
-    """Rows go to stdout as CSV or to a file's end, and validate scores each."""
+    """Rows go to stdout as CSV or to a file's end, twice imported once, and validate scores each."""
     file, saved = tmp_path / "qwen.json", tmp_path / "mine.csv"
     file.write_text(json.dumps([BENCH, {**BENCH, "n_prompt": 512, "n_gen": 0, "avg_ts": 9000.0}]), encoding="utf-8")
     printed = run("import", str(file))
@@ -240,9 +241,9 @@ def test_the_command_prints_appends_and_validate_scores(run: Run, tmp_path: Path
     assert len(list(csv.DictReader(io.StringIO(printed.out)))) == 2
     for _ in range(2):
         assert run("import", str(file), "--output", str(saved)).code == 0
-    assert len(saved.read_text(encoding="utf-8").splitlines()) == 5
+    assert len(saved.read_text(encoding="utf-8").splitlines()) == 3
     scored = json.loads(run("validate", str(saved), "--json").out)
-    assert (scored["scored"], scored["skipped"]) == (4, [])
+    assert (scored["scored"], scored["skipped"]) == (2, [])
     refused = run("import", str(tmp_path))
     assert (refused.code, refused.out, len(refused.err.strip().splitlines())) == (2, "", 1)
 
@@ -254,3 +255,24 @@ def test_a_device_that_is_none_is_refused_first(run: Run, tmp_path: Path):
     refused = run("import", str(file), "--device", "h1000x")
     assert (refused.code, refused.out) == (2, "")
     assert "h1000x" in refused.err
+
+
+def test_flash_attention_and_batches_are_kept():
+    """llama-bench's own settings become the engine's flags; what it leaves to the engine is not told."""
+    told = {"flash_attn": True, "n_batch": 2048, "n_ubatch": 256}
+    assert engine_flags(Values(told)) == "-fa on -b 2048 -ub 256"
+    assert engine_flags(Values({"flash_attn": 0})) == "-fa off"
+    assert engine_flags(Values({"flash_attn": -1, "fa": "1"})) == "-fa on"
+    assert engine_flags(Values({})) == ""
+
+
+def test_rows_with_flags_need_the_column(tmp_path: Path):
+    """A file from before the column takes rows without flags, and refuses those with them: nothing is dropped."""
+    old = tmp_path / "old.csv"
+    old.write_text(",".join(COLUMNS[:-1]) + "\n", encoding="utf-8")
+    plain = {**dict.fromkeys(COLUMNS, ""), "id": "a"}
+    assert append_all(old, [plain], once=True) == 1
+    assert append_all(old, [plain], once=True) == 0
+    with pytest.raises(InvalidInputFile, match="engine_flags"):
+        append_all(old, [{**plain, "id": "b", "engine_flags": "-fa on"}])
+    assert len(old.read_text(encoding="utf-8").splitlines()) == 2

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
+import time
 import types
 from pathlib import Path
 
 import pytest
+from clirun import Result
+from clirun import Run as Sizer
+from headerfiles import LLAMA, gguf_bytes, llama_tensors
+from randomgguf import write_gguf
 
 from sizer.benchmark.llama_cpp_backend import arguments, parse, run
 from sizer.benchmark.observe import physical_cores
 from sizer.benchmark.records import Outcome, Spec
+from sizer.calibrate.measurements import read_measurements
 from sizer.errors import BenchmarkFailed
 
 # The fields of one test in the JSON of llama-bench (build 5000 and later), as its `-o json` prints them.
@@ -177,3 +184,120 @@ def test_binding_evaluates_prompt_then_tokens(
     assert (outcome.device, outcome.weights_bytes) == (place, 123)
     assert (outcome.peak_memory_bytes is None) == (place == "gpu")
     assert (len(outcome.runs), outcome.warmup_runs, outcome.decode_steps) == (3, 1, 10)
+
+
+LISTS = """#!{python}
+import json, sys, time
+arguments = sys.argv[1:]
+values = lambda name: [int(one) for one in arguments[arguments.index(name) + 1].split(",")]
+fields = {fields!r}
+for depth in values("-d"):
+    for prompt, output in [(one, 0) for one in values("-p") if one] + [(0, one) for one in values("-n") if one]:
+        if output > 1000:
+            time.sleep(60)
+        nanoseconds = prompt * 1_000_000 + output * 50_000_000 + depth * 1000
+        print(json.dumps(dict(fields, n_prompt=prompt, n_gen=output, n_depth=depth,
+                              samples_ns=[nanoseconds] * values("-r")[0])), flush=True)
+"""
+
+
+def _install_lists(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = folder / "bin" / "llama-bench"
+    program.parent.mkdir()
+    program.write_text(LISTS.format(python=sys.executable, fields=FIELDS), encoding="utf-8")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent))
+
+
+def _bench_lists(run: Sizer, gguf: Path, *options: str) -> Result:
+    return run("bench", str(gguf), "--device", "cpu", "--force", "--offline", *options)
+
+
+def test_lists_of_a_gguf_file_are_one_run_of_llama_bench(
+    run: Sizer, gguf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Every cell with its own times, named as llama-bench names it, from one start of the program."""
+    _install_lists(tmp_path, monkeypatch)
+    gguf.write_bytes(gguf_bytes(LLAMA, llama_tensors()))
+    done = _bench_lists(run, gguf, "--prompt", "10,20", "--output", "4", "--depth", "0,1000", "--json")
+    assert done.code == 0, done.err
+    told = [one["measurement"] for one in json.loads(done.out)]
+    assert [one["name"] for one in told] == ["pp10", "pp20", "tg4", "pp10 @ d1000", "pp20 @ d1000", "tg4 @ d1000"]
+    assert told[0]["prefill_tokens_per_s"] == pytest.approx(1000)
+    assert told[5]["decode_tokens_per_s"] == pytest.approx(4 / 0.201)
+    assert told[0]["engine"] == "llama.cpp"
+
+
+def test_a_prompt_behind_a_depth_is_predicted_slower(
+    run: Sizer, gguf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Its estimate is the prompt's with the law's speed behind so many cached tokens."""
+    _install_lists(tmp_path, monkeypatch)
+    gguf.write_bytes(gguf_bytes(LLAMA, llama_tensors()))
+    done = _bench_lists(run, gguf, "--prompt", "512", "--output", "4", "--depth", "0,100000", "--json")
+    assert done.code == 0, done.err
+    rates = {
+        one["measurement"]["name"]: one["estimate"]["estimates"][0]["prefill"]["tokens_per_s"]
+        for one in json.loads(done.out)
+    }
+    assert 0 < rates["pp512 @ d100000"] < rates["pp512"]
+
+
+def test_the_budget_cuts_a_running_generation(run: Sizer, gguf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A cell that would take a minute is ended with the budget, named, and what was measured before it is told."""
+    _install_lists(tmp_path, monkeypatch)
+    gguf.write_bytes(gguf_bytes(LLAMA, llama_tensors()))
+    started = time.monotonic()
+    done = _bench_lists(run, gguf, "--prompt", "10", "--output", "2000", "--budget", "8s", "--json")
+    assert done.code == 0, done.err
+    assert time.monotonic() - started < 30
+    assert [one["measurement"]["name"] for one in json.loads(done.out)] == ["pp10"]
+    assert "tg2000" in done.err
+
+
+def test_several_sequences_of_a_gguf_file_are_refused(
+    run: Sizer, gguf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """llama-bench has one."""
+    _install_lists(tmp_path, monkeypatch)
+    gguf.write_bytes(gguf_bytes(LLAMA, llama_tensors()))
+    assert _bench_lists(run, gguf, "--prompt", "10", "--batch", "1,2").code == 2
+
+
+def test_what_is_exported_as_llama_bench_is_imported_as_it_was(
+    run: Sizer, gguf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Names and figures of the cells come back by `sizer import`; twice imported, the rows are there once."""
+    _install_lists(tmp_path, monkeypatch)
+    gguf.write_bytes(gguf_bytes(LLAMA, llama_tensors()))
+    done = _bench_lists(run, gguf, "--prompt", "10", "--output", "4", "--depth", "0,64", "--format", "llama-bench")
+    assert done.code == 0, done.err
+    tests = json.loads(done.out)
+    assert {(one["n_prompt"], one["n_gen"], one["n_depth"]) for one in tests} == {
+        (10, 0, 0), (0, 4, 0), (10, 0, 64), (0, 4, 64),
+    }  # fmt: skip
+    exported, rows = tmp_path / "cells.json", tmp_path / "rows.csv"
+    exported.write_text(done.out, encoding="utf-8")
+    for _ in range(2):
+        taken = run("import", str(exported), "-d", "ryzen-9-7950x", "-o", str(rows))
+        assert taken.code == 0, taken.err
+    assert "4 were there already" in taken.err
+    read = read_measurements(rows)
+    assert len(read) == 4
+    assert {round(row.prefill_tokens_per_s or 0) for row in read} == {0, 1000, round(10 / 0.010064)}
+    assert {row.precision for row in read} == {tests[0]["precision"]}
+    again = run("bench", "--compare", str(exported), str(exported), "--json")
+    assert again.code == 0, again.err
+    assert {line["verdict"] for line in json.loads(again.out)["lines"]} == {"no difference"}
+
+
+@pytest.mark.skipif(shutil.which("llama-bench") is None, reason="llama-bench is not on PATH")
+def test_the_real_llama_bench_measures_lists(run: Sizer, tmp_path: Path):
+    """The program itself takes the arguments, and its lines are read."""
+    path = write_gguf(tmp_path / "tiny-Q8_0.gguf")
+    done = run("bench", str(path), "--device", "cpu", "--prompt", "16,32", "--output", "4", "--depth", "0,8",
+               "--repeats", "2", "--offline", "--json")  # fmt: skip
+    assert done.code == 0, done.err
+    told = json.loads(done.out)
+    assert len(told) == 6
+    assert all(one["residual"]["prefill" if one["measurement"]["prompt_tokens"] else "decode"] for one in told)

@@ -183,6 +183,7 @@ def _row(found: Found, told: Told, path: Path, tool: str, number: str) -> dict[s
         "active_params_b": found.active_params_b,
         "model_file_gib": _rounded(found.model_file_gib),
         "flags": "|".join(sorted(found.flags)),
+        "engine_flags": found.engine_flags,
     }
     for name in ("model", "device", "engine", "precision"):
         if not figures[name]:

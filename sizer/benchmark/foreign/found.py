@@ -20,7 +20,8 @@ class Found:
 
     `decode_tokens_per_s` is that of all `batch` sequences together, as in `data/measurements.csv`. `context_tokens` lie
     in the cache when the timed phase starts. `batch` is None where nothing tells how many ran at once;
-    `as_stored` is True where the engine, named by the file, loads the hub's checkpoint as it is stored.
+    `engine_flags` are what the file tells of the engine's own flags, as `--engine` takes them; `as_stored` is True
+    where the engine, named by the file, loads the hub's checkpoint as it is stored.
     """
 
     engine: str = ""
@@ -45,6 +46,7 @@ class Found:
     model_file_gib: float | None = None
     date: str = ""
     flags: frozenset[str] = frozenset()
+    engine_flags: str = ""
     as_stored: bool = False
 
 

@@ -14,12 +14,14 @@ NOT_ON_THE_GPU = ("cpu", "blas", "rpc", "accelerate")
 WHOLE_MODEL_LAYERS = 99
 """What people write for 'all layers': no model of llama.cpp's has as many on one device and fewer in all."""
 
+FLASH_ATTENTION = {"1": "on", "true": "on", "on": "on", "0": "off", "false": "off", "off": "off"}
+
 _TEST = re.compile(r"(?:pp(\d{1,9}))?\+?(?:tg(\d{1,9}))?(?: @ d(\d{1,9}))?$")
 _RATE = re.compile(r"([0-9.]+)\s*(?:±.*)?$")
 _DEVICE_LINE = re.compile(r"^\s*Device \d+: ([^,\n]{1,200}),", re.MULTILINE)
 _BUILD_LINE = re.compile(r"^build: (\w{1,40})(?: \((\d{1,9})\))?", re.MULTILINE)
 _ACTIVE = re.compile(r"\b\d+(?:\.\d+)?B\.A(\d+(?:\.\d+)?)B\b")
-_SIZE_WORD = re.compile(r"\b\d+(?:x\d+)?(?:\.\d+)?[BMK](?:\.A\d+(?:\.\d+)?B)?\b")
+_SIZE_WORD = re.compile(r"\?B\b|\b\d+(?:x\d+)?(?:\.\d+)?[BMK](?:\.A\d+(?:\.\d+)?B)?\b")
 _MIXTURE = {"small": "s", "medium": "m", "large": "l"}
 
 
@@ -34,7 +36,7 @@ def bench_object(values: Values) -> Iterator[Found]:
     build = values.text("build_number")
     file = values.text("model_filename")
     found = Found(
-        engine="llama.cpp",
+        engine=values.text("engine") or "llama.cpp",
         engine_version=f"b{build}" if build else values.text("build_commit"),
         backend=backend,
         device=device,
@@ -45,8 +47,11 @@ def bench_object(values: Values) -> Iterator[Found]:
         model_file_gib=(values.number("model_size") or 0) / GIB or None,
         date=values.text("test_time")[:10],
         flags=_flags(values, on_cpu=on_cpu, layers=layers),
+        engine_flags=engine_flags(values),
     )
     found = _named(found, file, values.text("model_type"))
+    if own := values.text("precision"):  # sizer's own export tells it
+        found = replace(found, model=file, precision=own)
     rate = values.rate("avg_ts")
     yield timed(found, values.whole("n_prompt") or 0, values.whole("n_gen") or 0, values.whole("n_depth") or 0, rate)
 
@@ -73,6 +78,7 @@ def bench_line(values: Values) -> Iterator[Found]:
         total_params_b=float(params[1]) / (1 if params[2] == "B" else 1000) if params else None,
         model_file_gib=float(size[1]) / (1 if size[2] == "GiB" else 1024) if size else None,
         flags=_flags(values, on_cpu=backend == "cpu", layers=_layers(values, "ngl")),
+        engine_flags=engine_flags(values),
     )
     speed = Values({"t/s": rate[1]}).rate("t/s")
     yield timed(_named(found, "", values.text("model")), int(test[1] or 0), int(test[2] or 0), int(test[3] or 0), speed)
@@ -115,6 +121,7 @@ def batched_object(values: Values) -> Iterator[Found]:
         # One prompt read for all is no prompt of each.
         prefill_tokens_per_s=values.number("speed_pp") or None if alone else None,
         decode_tokens_per_s=values.rate("speed_tg"),
+        engine_flags=engine_flags(values),
     )
 
 
@@ -138,6 +145,19 @@ def backend_of(text: str) -> str:
     names = [name.strip().lower() for name in text.split(",") if name.strip()]
     first = next((name for name in names if name not in NOT_ON_THE_GPU), "cpu" if names else "")
     return {"mtl": "metal"}.get(first, first)
+
+
+def engine_flags(values: Values) -> str:
+    """Flash attention and batches as llama.cpp's own flags; what is left to the engine (-1, auto) is not told."""
+    words: list[str] = []
+    for name in ("flash_attn", "fa"):
+        if (told := FLASH_ATTENTION.get(values.text(name).lower())) is not None:
+            words += ["-fa", told]
+            break
+    for flag, name in (("-b", "n_batch"), ("-ub", "n_ubatch")):
+        if tokens := values.whole(name):
+            words += [flag, str(tokens)]
+    return " ".join(words)
 
 
 def _flags(values: Values, *, on_cpu: bool, layers: int | None) -> frozenset[str]:

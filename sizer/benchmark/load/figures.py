@@ -98,8 +98,8 @@ def summarize(load: Load, start_s: float, duration_s: float, seen: Seen, limits:
     """The figures of the replies that came. Raises BenchmarkFailed where none did."""
     replies = list(seen.replies)
     if not replies:
-        told = f": {seen.errors[0]}" if seen.errors else ""
-        raise BenchmarkFailed(f"None of {load.words} was answered within the time{told}", "Raise --duration.")
+        told = f": {str(seen.errors[0]).rstrip('.')}" if seen.errors else ""
+        raise BenchmarkFailed(f"None of {load.words} was answered within the time{told}.", "Raise --duration.")
     end_s = start_s + duration_s
     within = [reply for reply in replies if reply.events_s[-1] <= end_s]
     # Events may hold several tokens: each stands for its share of what the server counted.
