@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
+import sys
 
 TYPE_CHECKING = False  # `typing` takes a while to load, and nothing is guarded until `main` runs
 if TYPE_CHECKING:
     from typing import NoReturn
 
 EXIT_INTERRUPTED = 130
+YOUNG_OBJECTS = 100_000
+"""New objects between two searches for circles of garbage: an offline estimate makes fewer, and leaves no circles."""
 
 
 def main() -> NoReturn:
     """Run the command line. It takes a moment to load: an interrupt there has no traceback either."""
+    gc.set_threshold(YOUNG_OBJECTS)
     try:
         import signal
 
@@ -24,7 +30,29 @@ def main() -> NoReturn:
         signal.signal(signal.SIGINT, previous)
     except KeyboardInterrupt:
         _leave()
-    run()
+    try:
+        run()
+    except SystemExit as ended:
+        if isinstance(ended.code, int) and _is_alone():
+            _end(ended.code)
+        raise
+
+
+def _is_alone() -> bool:
+    """Whether no thread is left that Python would wait for."""
+    threading = sys.modules.get("threading")
+    return threading is None or threading.active_count() == 1
+
+
+def _end(code: int) -> NoReturn:
+    """End with all written and closed, but without taking every module apart: a sixth of an offline estimate."""
+    from contextlib import suppress
+
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):  # closed, or none: nobody reads what is left
+            stream.flush()
+    os._exit(code)
 
 
 def _leave(*_: object) -> None:

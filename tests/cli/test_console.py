@@ -112,3 +112,33 @@ if {module!r} == "dataclasses":
     dataclasses._process_class = interrupted
 sys.meta_path.insert(0, Interrupting())
 """
+
+
+ENDING = """
+import atexit, sys, threading, time
+import sizer.cli
+def work():
+    time.sleep(0.2)
+    print("thread done")
+def run():
+    atexit.register(print, "at exit")
+    {before}
+    print("written", end="\\n")
+    sys.exit({code})
+sizer.cli.main = run
+from sizer.__main__ import main
+main()
+"""
+
+
+@pytest.mark.parametrize("code", [0, 3])
+@pytest.mark.parametrize(
+    ("before", "told"),
+    [("", "written\nat exit\n"), ("threading.Thread(target=work).start()", "written\nthread done\nat exit\n")],
+)
+def test_the_end_loses_nothing(before: str, told: str, code: int) -> None:
+    """What was written is flushed, threads are waited for, exit functions run, and the code stays."""
+    run = subprocess.run(
+        [sys.executable, "-c", ENDING.format(before=before, code=code)], capture_output=True, text=True, check=False
+    )
+    assert (run.stdout, run.stderr, run.returncode) == (told, "", code)
