@@ -14,15 +14,16 @@ if TYPE_CHECKING:
     from typing import Any
 
     from sizer.api.advice import fit, hardware, recommend
+    from sizer.api.benchmarks import bench
     from sizer.api.capacity import capacity
     from sizer.api.check import check
     from sizer.api.estimates import estimate
-    from sizer.api.machine import bench, probe
+    from sizer.api.machine import probe
     from sizer.errors import SizerError
 
 _PLACES = {
     "SizerError": "sizer.errors",
-    "bench": "sizer.api.machine",
+    "bench": "sizer.api.benchmarks",
     "capacity": "sizer.api.capacity",
     "check": "sizer.api.check",
     "estimate": "sizer.api.estimates",

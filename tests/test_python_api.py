@@ -11,7 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from benchserver import fake_server
 from clirun import Run
+from tinymodels import write_config
 
 import sizer
 from sizer.plain_json import to_json
@@ -104,3 +106,28 @@ def test_a_bound_is_written_out() -> None:
 def test_the_version_is_the_command_s(run: Run) -> None:
     """`sizer.__version__` is what `sizer --version` prints."""
     assert run("--version").out.strip().endswith(sizer.__version__)
+
+
+def test_lists_and_loads_answer_as_the_command_does(run: Run, tmp_path: Path) -> None:
+    """Of a server with known steps, `sizer.bench` and the command have the same fields; so have cells of one load."""
+    with fake_server() as server:
+        words = ("--users", "1,2", "--duration", "0.4s", "--output", "4", "--prompt", "9-12")
+        told = json.loads(run("bench", "--server", server.url, *words, "--json").out)
+        test = sizer.bench(server_url=server.url, users=[1, 2], duration_s=0.4, output_tokens=4, prompt_tokens="9-12")
+    record = to_json(test)
+    assert record.keys() == told.keys()
+    assert record["serving"][1].keys() == told["serving"][1].keys()
+    assert [load.users for load in test.serving] == [1, 2]
+    assert test.serving[0].ttft_s.p50 >= server.first_s
+    folder = write_config(tmp_path / "tiny")
+    cells = sizer.bench(
+        str(folder),
+        prompt_tokens=[8, 16],
+        output_tokens=[4],
+        random_weights=True,
+        device="cpu",
+        repeats=1,
+        offline=True,
+    )
+    assert [one.measurement.name for one in cells] == ["pp8", "pp16", "tg4"]
+    assert set(to_json(cells[0])) == {"schema_version", "measurement", "estimate", "residual"}

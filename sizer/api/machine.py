@@ -1,4 +1,4 @@
-"""This machine: benchmarks run on it, and what it is."""
+"""This machine: what it is, and what was measured of it."""
 
 from __future__ import annotations
 
@@ -6,34 +6,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sizer.benchmark.public import Benchmark
     from sizer.device.machine import Machine
     from sizer.device.records import Target
 
 Say = Callable[[str], None]
-
-
-def bench(
-    model: str = "",
-    *,
-    timeout_s: float = 3600,
-    force: bool = False,
-    progress: Say | None = None,
-    **options: Any,
-) -> Benchmark:
-    """Load a model, generate, and set what was measured beside what was predicted, as `sizer bench` does.
-
-    `options` are the fields of `sizer.benchmark.plan.Asked`: precision, engine, device, prompt_tokens, output_tokens,
-    batch_size, repeats, random_weights, server_url ... Without a model a small catalogued one runs with random weights.
-    Raises BenchmarkFailed, DoesNotFit (unless `force`), UsageError.
-    """
-    from sizer.benchmark import runner
-    from sizer.benchmark.plan import Asked
-    from sizer.benchmark.public import benchmark
-
-    asked = Asked(model=model, **options)
-    result = runner.bench(asked, timeout_s=timeout_s, force=force, progress=progress or (lambda _stage: None))
-    return benchmark(result.measured, result.predicted)
 
 
 def probe(*, fresh: bool = False, flops: bool = False, seconds: float = 4.0, backend: str = "") -> dict[str, Any]:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
+from sizer.answer.public import answer
 from sizer.benchmark.cells import Cell, CellMeasurement, left_out, measured_cells
 from sizer.benchmark.child import Progress, measure
 from sizer.benchmark.plan import Asked, refuse_what_cannot_fit, spec_of
 from sizer.benchmark.predict import predict
+from sizer.benchmark.public import CellBenchmark
 from sizer.benchmark.records import SCHEMA_VERSION, Measurement, Run, Spec
 from sizer.benchmark.runner import machine, resolve_asked, with_found_threads
 from sizer.benchmark.summary import bandwidth_used, ratio
@@ -108,17 +110,10 @@ def residual(result: CellResult) -> dict[str, float | None]:
     return {"decode": decode, "prefill": prefill, "memory": None, "mbu": used}
 
 
-def record(result: CellResult) -> Mapping[str, Any]:
-    """The JSON of a cell: the keys of a benchmark."""
-    from sizer.answer.public import answer
-
+def record(result: CellResult) -> CellBenchmark:
+    """The public record of a cell: the keys of a benchmark."""
     beside: Any = answer([result.predicted]) if result.predicted else {}
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "measurement": result.measured,
-        "estimate": beside,
-        "residual": residual(result),
-    }
+    return CellBenchmark(SCHEMA_VERSION, result.measured, beside, residual(result))
 
 
 def row_of_cell(result: CellResult, number: int) -> dict[str, str]:

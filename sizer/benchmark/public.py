@@ -8,6 +8,7 @@ from typing import Any
 from sizer.answer.document import Answer
 from sizer.answer.public import answer
 from sizer.answer.records import Estimate
+from sizer.benchmark.cells import CellMeasurement
 from sizer.benchmark.records import SCHEMA_VERSION, Measurement
 from sizer.benchmark.summary import residual
 from sizer.frozen import dataclass
@@ -22,6 +23,16 @@ class Benchmark:
 
     schema_version: int
     measurement: Measurement
+    estimate: Answer | Mapping[str, Any]
+    residual: Mapping[str, float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class CellBenchmark:
+    """A cell of a load beside its estimate, as `Benchmark` has one generation."""
+
+    schema_version: int
+    measurement: CellMeasurement
     estimate: Answer | Mapping[str, Any]
     residual: Mapping[str, float | None]
 
