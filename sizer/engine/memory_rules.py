@@ -53,9 +53,10 @@ class EngineMemory(NamedTuple):
     `text_alone` says that vision and audio towers are not loaded.
     `cache_grows` says that the cache grows token by token instead of being reserved, and that layers with a
     window hold the last chunk besides while the prompt is read; `cache_copies` is 2 where a step makes a new cache
-    beside the old one. `profile` says how an engine that allocates ahead leaves room for its working memory: by card
+    beside the old one, `dequantizes_layer` says that a layer of a quantized cache stands whole in 16 bits for its
+    step. `profile` says how an engine that allocates ahead leaves room for its working memory: by card
     (a profile run of the card's default tokens and sequences, whatever the prompt), whole length (of 256 sequences and
-    of one whole prompt: vLLM before 0.8), whose sampler holds
+    of one whole prompt: vLLM before 0.8), fixed (256 sequences and a chunk on every card), whose sampler holds
     `sampler_bytes_per_value` for each logit, or static (what the fraction leaves free). Captured graphs take
     `graph_bytes` (`expert_graph_bytes` in mixtures) for each layer and captured size; `keeps_workspace` says that what
     experts compute in stays allocated beside the sampler. Several ranks take `rank_overhead_bytes` on each, over links
@@ -86,6 +87,7 @@ class EngineMemory(NamedTuple):
     text_alone: bool
     cache_grows: bool
     cache_copies: int
+    dequantizes_layer: bool
     profile: str
     sampler_bytes_per_value: int
     graph_bytes: int
@@ -137,6 +139,7 @@ def engine_memory(engine: str, version: str = "", date: str = "") -> EngineMemor
         text_alone=row["text_alone"] == "yes",
         cache_grows=row["cache_grows"] == "yes",
         cache_copies=int(row["cache_copies"]),
+        dequantizes_layer=row["dequantizes_layer"] == "yes",
         profile=row["profile"],
         sampler_bytes_per_value=int(row["sampler_bytes_per_value"]),
         graph_bytes=int(row["graph_bytes"]),

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import defaultdict
 from functools import lru_cache
 
+from sizer.cache_formats import cache_format
 from sizer.memory.activations import activation_values_per_token, rotary_table_bytes
 from sizer.memory.cache import cache_by_kind, layer_kinds, whole_cache
 from sizer.memory.case import Case, blocks, cache_plan
 from sizer.memory.extras import lora_bytes, prediction_bytes, projector_bytes, projector_compute_bytes
 from sizer.memory.records import Footprint, Part, tree
+from sizer.memory.shard import rank_architecture
 from sizer.memory.working import (
     graph_buffers,
     graphs_bytes,
@@ -22,6 +24,8 @@ from sizer.memory.working import (
 from sizer.model.architecture import Tower
 from sizer.model.stored import Stored
 
+PACKED = 32
+"""Values of a row long enough for whole blocks of every format."""
 FAST_LINK_BYTES_PER_S = 1e11
 """Links of at least this rate in one direction are NVLink's kind: PCIe 5 has 63 GB/s."""
 
@@ -61,10 +65,22 @@ def _step_part(case: Case) -> Part:
     decoding_bytes = count * _working_bytes(case, workload.batch_size)
     on_each = {"working memory": -(-max(reading_bytes, decoding_bytes) // count)}
     on_each["workspaces"] = engine.workspace_bytes
+    on_each["dequantized layer"] = _dequantized_layer_bytes(case)
     if engine.rotary_tables:
         table_bytes = rotary_table_bytes(architecture, engine.activation_bytes_per_value)
         on_each["rotary tables"] = -(-table_bytes // count)
     return tree("activations", (Part(name, count * size) for name, size in on_each.items() if size))
+
+
+def _dequantized_layer_bytes(case: Case) -> int:
+    """The largest layer's keys and values in 16 bits, where a quantized cache is dequantized by layer; else 0."""
+    plan = cache_plan(case)
+    stored = min(plan.k_format.row_bytes(PACKED), plan.v_format.row_bytes(PACKED))
+    if not case.engine.dequantizes_layer or stored >= 2 * PACKED:
+        return 0
+    plain = plan._replace(k_format=cache_format("fp16"), v_format=cache_format("fp16"))
+    caches = cache_by_kind(rank_architecture(case.architecture, case.ranks), plain)
+    return max((cache.attention_bytes for cache in caches), default=0)
 
 
 def _working_bytes(case: Case, tokens: int) -> int:

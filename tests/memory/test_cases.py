@@ -249,3 +249,16 @@ def test_experts_stay_on_the_host_by_number_and_by_pattern() -> None:
     assert kept.gpu_layers == 28  # layers with their experts on the card
     assert card("-ot 'ffn_.*_exps=CPU'") == everything
     assert card("-ot 'blk\\.(?:[0-9]|1[0-9]|2[0-3])\\.ffn_.*_exps=CPU'") == half
+
+
+def test_exllamav3_dequantizes_one_layer_of_its_cache_whole() -> None:
+    """Gemma-4-31B at 131k: 16 heads x (256 + 256) x 2 bytes x 131,072 tokens beside the cache: 85.3 GiB reported."""
+    options = {"context": 131072, "kv_precision": "q8_0"}
+    held = memory("google/gemma-4-31B-it", "rtx-a6000", "exl3-6.00bpw", "exllamav3", **options)
+    working = next(part for part in held.parts if part.name == "activations")
+    layer = next(part for part in working.parts if part.name == "dequantized layer")
+    assert layer.size_bytes == 131072 * 16 * (256 + 256) * 2
+    assert held.total_bytes / GIB == pytest.approx(85.3, rel=0.005)
+    plain = memory("google/gemma-4-31B-it", "rtx-a6000", "exl3-6.00bpw", "exllamav3", context=131072)
+    group = next(part for part in plain.parts if part.name == "activations")
+    assert all(part.name != "dequantized layer" for part in group.parts)
