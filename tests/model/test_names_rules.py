@@ -99,6 +99,7 @@ def test_names_that_speak_of_experts(
         ("1B-2B-3B", None, None, NONE),
         ("7B-10M", 7 * B, None, HIGH),
         ("7B-11M", None, None, NONE),
+        ("7B-0.01B", 7 * B, None, HIGH),
         ("900M-10M", 900 * M, None, HIGH),
         ("900M-9M", None, None, NONE),
         ("7B-2T", 7 * B, None, HIGH),
@@ -152,6 +153,7 @@ def test_lone_millions_and_trillions(name: str, total: int | None, context: int 
         ("Qwen-1_8B", "decimal point"),
         ("phi-1_5b-A9B", None),
         ("7B", None),
+        ("llama_2_7b", None),
     ],
 )
 def test_a_lower_confidence_has_its_reason(name: str, words: str | None) -> None:
