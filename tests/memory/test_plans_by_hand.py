@@ -340,7 +340,7 @@ def test_a_processor_holds_all_of_it() -> None:
 
 
 def test_a_split_searches_for_the_most_layers() -> None:
-    """Room for two layers and a half of a dense model: two; for none: none; beside a host that is too small: nothing."""
+    """Layers by number, the output as a fifth: two cards of one size have three, and one with the head."""
     dense = model(tensors=tuple(part for part in TENSORS if part.role is not Role.EXPERT_UP), experts=None)
     needed = footprint(case(dense))
     layer = 96 * 64 * 2 + 8 * 64 * 2 + 128 + needed.kv_cache.size_bytes // LAYERS

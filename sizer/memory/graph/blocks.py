@@ -10,6 +10,8 @@ from sizer.model.architecture import Mixer
 
 KEPT_COLUMNS = 3
 """Columns of a convolution with a kernel of four that are kept from step to step."""
+MOST_SUMMED = 8
+"""Experts of a token whose results a graph shows being summed."""
 
 
 class Inputs(NamedTuple):
@@ -103,7 +105,7 @@ def latent_attention(build: Build, layer: LayerShape, mixer: Mixer, state: Node)
     """MLA on the latent itself: queries are taken into it, what comes back is expanded (src/models/deepseek2.cpp)."""
     graph, step, inputs = build
     tokens, heads = step.tokens, mixer.heads
-    rope = max(0, mixer.latent_elements - 512) or 64
+    rope = min(mixer.latent_elements, max(0, mixer.latent_elements - 512) or 64)
     latent = mixer.latent_elements - rope
     query = state
     if layer.q_rank:
@@ -205,7 +207,8 @@ def experts(graph: Graph, spec: Experts, state: Node, weights: Weights) -> Node:
         product = elementwise(up)
     back = _routed((hidden, spec.active, tokens), product, chosen, weights.down)
     weighted = graph.expand(elementwise(back, shares))
-    parts = [graph.expand(view(weighted, (hidden, tokens))) for _ in range(spec.active)]
+    # One after another into the same sum: more of them need no more room.
+    parts = [graph.expand(view(weighted, (hidden, tokens))) for _ in range(min(spec.active, MOST_SUMMED))]
     summed = parts[0]
     for number, part in enumerate(parts[1:]):
         added = elementwise(summed, part) if number else operation((hidden, tokens), summed, part)

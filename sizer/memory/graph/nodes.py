@@ -42,7 +42,7 @@ class Node:
         values = 1
         for extent in shape:
             values *= extent
-        size_bytes = int(values * bytes_per_value)
+        size_bytes = max(0, int(values * bytes_per_value))
         self.shape = shape
         self.bytes_per_value = bytes_per_value
         self.size_bytes = -(-size_bytes // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
