@@ -352,22 +352,28 @@ def test_the_flag_for_layers_is_followed_and_a_negative_one_means_all(flag: int 
 
 
 def test_a_fraction_reserves_what_weights_leave() -> None:
-    """Nine tenths of a card of a million bytes less weights and work are cache, in whole blocks of whole tokens."""
-    size, block = 2_000_000, 16
-    ahead = rule("vllm", allocates="fraction_of_device", device_fraction=0.9, profile="static", kv_block_tokens=block)
+    """Nine tenths of a card less weights and work are cache, in whole blocks; or nine tenths of what those leave."""
+    size, block = 20_000_000, 16
+    ahead = rule("vllm", allocates="fraction_of_device", device_fraction=0.9, profile="", kv_block_tokens=block)
     asked = case(cards_bytes=(size,), engine=ahead)
     needed, placement = place(asked)
     (share,) = placement.shares
     assert share.available_bytes == int(size * 0.9)
-    room = int(size * 0.9) - share.weights_bytes - share.overhead_bytes  # a static share leaves working memory out
+    fixed = share.total_bytes - share.cache_bytes
+    room = int(size * 0.9) - fixed
     assert placement.kv_capacity_tokens == room // (block * LAYERS * TOKEN_BYTES) * block
     assert placement.max_sequences == room // (128 * LAYERS * TOKEN_BYTES)
-    assert placement.reserved_bytes == share.total_bytes - share.cache_bytes + room
+    assert placement.reserved_bytes == fixed + room
     assert needed.weights.size_bytes == share.weights_bytes
-    free = replace(asked, engine=ahead._replace(allocates="fraction_of_free", profile=""))
-    needed, placement = place(free)
-    fixed = placement.shares[0].total_bytes - placement.shares[0].cache_bytes
-    assert placement.max_sequences == int((size - fixed) * 0.9) // (128 * LAYERS * TOKEN_BYTES)
+    free = place(replace(asked, engine=ahead._replace(allocates="fraction_of_free")))[1]
+    assert free.max_sequences == int((size - fixed) * 0.9) // (128 * LAYERS * TOKEN_BYTES)
+    part = place(replace(asked, engine=ahead._replace(allocates="fraction_of_device_for_cache", device_fraction=0.2)))[
+        1
+    ]
+    assert part.max_sequences == int(size * 0.2) // (128 * LAYERS * TOKEN_BYTES)
+    told = place(replace(asked, options=EngineOptions("vllm", cache_bytes=10**6)))[1]
+    assert told.max_sequences == 10**6 // (128 * LAYERS * TOKEN_BYTES)
+    assert place(replace(asked, options=EngineOptions("vllm", cache_tokens=777)))[1].kv_capacity_tokens == 777
 
 
 def test_a_pool_too_small_for_one_sequence_is_told_in_its_blocks() -> None:
