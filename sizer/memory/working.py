@@ -7,6 +7,7 @@ from typing import NamedTuple
 from sizer.memory.activations import activation_values_per_token
 from sizer.memory.cache import CachePlan
 from sizer.memory.case import Case
+from sizer.memory.encoder import NO_ENCODER, encoder_run
 from sizer.memory.graph.decoder import PIPELINE_COPIES, Buffers, Part, compute_buffers
 from sizer.memory.graph.shape import ModelShape, Step, model_shape
 from sizer.model.architecture import Module, Role, Tower
@@ -107,12 +108,14 @@ def profile_run(case: Case) -> ProfileRun:
 def profile_bytes(case: Case) -> int:
     """The peak of the profile run on one rank: the widest layer over all tokens, or the sampler over all sequences.
 
-    Where the engine keeps what experts compute in, it stands beside the sampler.
+    Where the engine keeps what experts compute in, it stands beside the sampler; images that are encoded before stay.
     """
     run = profile_run(case)
     sampler = run.sequences * case.architecture.vocab_size * case.engine.sampler_bytes_per_value
     hidden = run.tokens * case.architecture.hidden_size * case.engine.activation_bytes_per_value
-    return max(layers_bytes(case), sampler + hidden + workspace_bytes(case))
+    text_bytes = max(layers_bytes(case), sampler + hidden + workspace_bytes(case))
+    encoder = encoder_run(case, run.tokens) if case.engine.profile == "by card" else NO_ENCODER
+    return max(encoder.peak_bytes, text_bytes + encoder.output_bytes)
 
 
 def layers_bytes(case: Case) -> int:

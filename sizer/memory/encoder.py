@@ -1,0 +1,89 @@
+"""The encoder's part of vLLM's profile run: as many images as its budget holds, at their largest, and what they become.
+
+Read in v1/core/encoder_cache_manager.compute_mm_encoder_budget and v1/worker/gpu/mm/encoder_runner.py (0.33): the
+budget is the larger of the batched tokens and one largest item; outputs stay beside the text's own profile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from sizer.memory.case import Case
+from sizer.model.architecture import Role, Tower
+
+LARGEST_IMAGE_TOKENS = 16_384
+"""Tokens of the largest image that processors of any resolution take (Qwen-VL: max_pixels of 16,384 merged patches)."""
+HIDDEN_COPIES, ATTENTION_COPIES = 4, 5
+"""Hidden vectors beside the widest step, and queries, keys, values with the rotated copies of two."""
+BYTES_PER_VALUE = 2
+
+
+class EncoderRun(NamedTuple):
+    """What the encoder takes at its peak, and what its outputs keep while the text is profiled."""
+
+    peak_bytes: int
+    output_bytes: int
+
+
+NO_ENCODER = EncoderRun(0, 0)
+
+
+class _Images(NamedTuple):
+    """Images of a size: tokens that one becomes, and patches that it is cut into."""
+
+    tokens: int
+    patches: int
+
+
+def encoder_run(case: Case, batched_tokens: int) -> EncoderRun:
+    """The encoder's profile; nothing of a model without a vision tower, or where flags load none.
+
+    None either where the config does not tell the tower's sizes.
+    """
+    config = case.architecture.config.get("vision_config")
+    loaded = any(tensor.tower is Tower.VISION for tensor in case.architecture.tensors)
+    if not isinstance(config, dict) or not loaded or case.options.vision is False:
+        return NO_ENCODER
+    hidden = _size(config, "embed_dim", "hidden_size", "width")
+    wide = _size(config, "intermediate_size") or int(hidden * _number(config, "mlp_ratio"))
+    images = _images(case, config)
+    if not hidden or not wide or images is None:
+        return NO_ENCODER
+    gated = any(tensor.tower is Tower.VISION and tensor.role in GATES for tensor in case.architecture.tensors)
+    widest = max(ATTENTION_COPIES * hidden, (3 if gated else 2) * wide)
+    values = HIDDEN_COPIES * hidden + -(-widest // case.ranks)
+    count = max(1, max(batched_tokens, images.tokens) // images.tokens)
+    levels = config.get("deepstack_visual_indexes")
+    outputs = case.architecture.hidden_size * (1 + (len(levels) if isinstance(levels, list) else 0))
+    return EncoderRun(
+        count * images.patches * values * BYTES_PER_VALUE, count * images.tokens * outputs * BYTES_PER_VALUE
+    )
+
+
+GATES = frozenset({Role.GATE, Role.GATE_UP})
+
+
+def _images(case: Case, config: Mapping[str, object]) -> _Images | None:
+    """The largest image: of any size where patches are merged by a square, else of the config's one size."""
+    merge = _size(config, "spatial_merge_size")
+    if merge:
+        return _Images(LARGEST_IMAGE_TOKENS, LARGEST_IMAGE_TOKENS * merge**2)
+    side, patch = _size(config, "image_size"), _size(config, "patch_size")
+    if not side or not patch:
+        return None
+    patches = (side // patch) ** 2
+    tokens = _size(case.architecture.config, "mm_tokens_per_image")
+    shrunk = _number(case.architecture.config, "downsample_ratio") ** 2
+    return _Images(tokens or int(patches * shrunk) or patches, patches)
+
+
+def _size(config: Mapping[str, object], *names: str) -> int:
+    """The first whole number above 0 of several fields, else 0."""
+    found = (config.get(name) for name in names)
+    return next((value for value in found if isinstance(value, int) and 0 < value < 2**20), 0)
+
+
+def _number(config: Mapping[str, object], name: str) -> float:
+    value = config.get(name)
+    return float(value) if isinstance(value, (int, float)) and 0 < value < 2**10 else 0.0
