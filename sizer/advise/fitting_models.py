@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from functools import cache
@@ -11,7 +11,7 @@ from functools import cache
 from sizer.advise.advice import questions_for, usual_workload
 from sizer.advise.licenses import ANY_LICENSE, Licenses
 from sizer.advise.ratings import OVERALL, Rating, rating_of
-from sizer.advise.recommend import Wanted
+from sizer.advise.recommend import Wanted, decode_rate, readable
 from sizer.advise.search import best_of, best_split, host_room, room
 from sizer.answer.loss import layer_params, least_bits
 from sizer.answer.records import Estimate
@@ -26,12 +26,17 @@ from sizer.model.read.catalogue import CatalogueEntry
 from sizer.model.read.facts import facts
 from sizer.model.read.published import gguf_repositories
 from sizer.tables import read_rows
+from sizer.units import GIB
 from sizer.workload import Workload
 
 CHAT_KINDS = frozenset({"instruct", "reasoning"})
 """Kinds of model that answer a person: what is listed unless all are asked for."""
 RECENT_YEARS = 2
 """How much older than the catalogue's newest a model may be and still be listed unasked."""
+RATED_SHARE = 0.6
+"""Of a screen, what the rated models may fill where there are unrated ones: those are the newest."""
+TINY_PART, LARGEST_TINY_BYTES = 4, 8 * GIB
+"""A model that takes less than a quarter of the memory, and less than 8 GiB, is not what a machine is for."""
 SAME_SIZE = 1.6
 """Models of one line whose sizes differ by less stand for each other: the newer supersedes the older."""
 
@@ -71,9 +76,10 @@ class Candidate:
     rating: Rating | None
 
     @property
-    def order(self) -> tuple[float, str, str]:
-        """Best last: by rating where there is one, then by release."""
-        return (self.rating.rating if self.rating else 0.0, self.released, self.model_id)
+    def order(self) -> tuple[float, bool, str, str]:
+        """Best last: by rating where there is one, a maker's own before what others made of it, then by release."""
+        known = _line(self.model_id) in _rated_lines()
+        return (self.rating.rating if self.rating else 0.0, known, self.released, self.model_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +126,41 @@ def fitting(
     return sorted(shown, key=_rank, reverse=True)
 
 
+def slower_than_reading(item: Found) -> bool:
+    """Whether nobody waits for its answers gladly; what has no known speed is not called slow."""
+    rate = decode_rate(item.estimate)
+    return rate is not None and not readable(rate)
+
+
+def first_screen(found: Sequence[Found], count: int) -> list[Found]:
+    """What a person is shown of a list, in its order: the best rated and, as ratings are older than models, the newest.
+
+    Of the unrated those come first whose line people know by a rating, and what is not tiny beside the memory. What is
+    slower than reading is shown only where the rest does not fill the screen.
+    """
+    quick = [item for item in found if not slower_than_reading(item)]
+    rated = [item for item in quick if item.rating]
+    unrated = sorted((item for item in quick if not item.rating), key=lambda item: (_tiny(item), not _known(item)))
+    shown = rated[: max(count - len(unrated), round(count * RATED_SHARE))]
+    shown += unrated[: count - len(shown)]
+    shown += [item for item in found if slower_than_reading(item)][: count - len(shown)]
+    return [item for item in found if any(item is chosen for chosen in shown)]
+
+
+def _tiny(item: Found) -> bool:
+    available_bytes = item.estimate.placement.available_bytes or 0
+    return item.estimate.footprint.total_bytes < min(available_bytes / TINY_PART, LARGEST_TINY_BYTES)
+
+
+def _known(item: Found) -> bool:
+    return _line(item.estimate.architecture.model_id) in _rated_lines()
+
+
+@cache
+def _rated_lines() -> frozenset[tuple[str, str]]:
+    return frozenset(_line(row["model"]) for row in read_rows("arena_models.csv"))
+
+
 def _rank(item: Found) -> tuple[float, str, int, str]:
     architecture = item.estimate.architecture
     return (item.rating.rating if item.rating else 0.0, item.released, architecture.total_params, architecture.model_id)
@@ -153,8 +194,8 @@ def _line(model_id: str) -> tuple[str, str]:
 
 
 def _candidates(room_bytes: int | None, wanted: Wanted, keep: Filter) -> Iterator[tuple[Candidate, Architecture]]:
-    """The models that could fit, built, one a shape: of the names of one shape the best rated, then the newest; an
-    original before an altered or quantized copy."""
+    """The models that could fit, built, one a shape: of the names of one shape the best rated, then a known line's,
+    then the newest; an original before an altered or quantized copy."""
     bits = least_bits(wanted.max_loss) if wanted.max_loss is not None else 0.0
     by_shape: dict[tuple[str, int], tuple[tuple[bool, bool, bool], Candidate, Architecture]] = {}
     for candidate in _best_names(_names(keep)):

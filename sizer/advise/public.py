@@ -167,16 +167,17 @@ def _before(advice: Advice) -> str:
     return f"{raising(limit_bytes // MIB)}\n" if raised and limit_bytes else ""
 
 
-def first_command(item: Estimate) -> str | None:
+def first_command(item: Estimate, *, at_once: bool = False) -> str | None:
     """The first line that starts the engine: downloads and conversions before it are in the whole recipe.
 
-    None where there is no recipe for the engine.
+    None where there is no recipe for the engine, or where it does not run `at_once`: something must be made before it.
     """
     if item.engine not in RECIPES:
         return None
     lines = [line for line in recipe(item).splitlines() if line.strip() and not line.startswith("#")]
     starts = tuple(row["words"] for row in read_rows("engine_commands.csv") if row["kind"] == "program")
-    return next((line for line in lines if line.startswith(starts)), lines[0] if lines else None)
+    command = next((line for line in lines if line.startswith(starts)), lines[0] if lines else None)
+    return None if at_once and command != recipe(item).splitlines()[0] else command
 
 
 def _run_fields(item: Estimate) -> dict[str, Any]:

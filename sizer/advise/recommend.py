@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from sizer.answer.document import Recommendation
-from sizer.answer.loss import loss_of, quality_of, recovery_pct
+from sizer.answer.loss import loss_of, quality_of
 from sizer.answer.records import Estimate
 from sizer.device.records import is_cpu
 from sizer.engine.ladders import own_precision
 from sizer.frozen import dataclass
+from sizer.precision.names import canonical
+from sizer.precision.quality import benchmark_recovery_pct
 from sizer.units import format_gib, format_rate
 
 NEGLIGIBLE_LOSS = 0.01
@@ -62,10 +64,15 @@ def pace(estimate: Estimate) -> float | None:
     return estimate.speed.decode.tokens_per_s
 
 
+def keeps_benchmarks(precision: str) -> bool:
+    """Whether benchmark scores stay as they were at a precision."""
+    left = benchmark_recovery_pct(canonical(precision))
+    return left is not None and left >= WHOLE_RECOVERY_PCT
+
+
 def unnoticed(estimate: Estimate) -> bool:
     """Whether nobody notices what an estimate loses: a negligible divergence, or benchmarks that stay as they were."""
-    left = recovery_pct(estimate)
-    return loss_of(estimate) <= NEGLIGIBLE_LOSS or (left is not None and left >= WHOLE_RECOVERY_PCT)
+    return loss_of(estimate) <= NEGLIGIBLE_LOSS or keeps_benchmarks(estimate.precision)
 
 
 def readable(rate: float) -> bool:

@@ -11,6 +11,7 @@ from sizer.advise.recommend import (
     Wanted,
     choose,
     eligible,
+    keeps_benchmarks,
     reaches,
     worth_losing,
 )
@@ -42,7 +43,7 @@ def best_of(questions: Iterable[Question], wanted: Wanted) -> Estimate | None:
         loss = loss_at(question.architecture, question.precision, question.engine or "")
         if wanted.max_loss is not None and loss > wanted.max_loss:
             continue
-        if found is not None and limit is not None and loss > limit(found):
+        if found is not None and limit is not None and loss > limit(found) and not keeps_benchmarks(question.precision):
             break
         room_bytes = room(question.target)
         if room_bytes is not None and _least_bytes(question.architecture, loss) > room_bytes:

@@ -15,7 +15,8 @@ from sizer.cli.recommend import PREFER
 FLOOR = "Precisions that lose more than a KL divergence of {:g} are left out (--max-loss)."
 UNKNOWN_LICENSES = "Models whose licence is not known are left out; the tags are the hub's: read the licence itself."
 RATINGS = "Ratings: {}{}; none is sizer's own. Unrated ones (-) follow by date."
-RECENT = "Recent chat models that no newer one supersedes; --all has the rest, --for coding rates so."
+RECENT = "Recent chat models that no newer one supersedes; --all: the rest; --for coding: by that rating."
+SLOW = "{} more answer slower than reading (5.3 tokens/s); --limit or --min-speed 1 lists them."
 
 
 SHOWN = 20
@@ -54,7 +55,7 @@ def command(style: str, family: str, licenses: tuple[str, ...], limit: int | Non
     sizer fit --device rtx-3060 --for coding --since 2025
     sizer fit --device rtx-4060 --ram 32GiB --license apache
     """
-    from sizer.advise.fitting_models import Filter
+    from sizer.advise.fitting_models import Filter, first_screen, slower_than_reading
     from sizer.advise.licenses import Licenses
     from sizer.advise.ratings import SOURCE, category_of
 
@@ -70,7 +71,11 @@ def command(style: str, family: str, licenses: tuple[str, ...], limit: int | Non
     wanted = WantedAsked(options["prefer"], options["min_speed"], options["max_loss"]).wanted(offer=True)
     target = targets(devices_asked(options), talk)[0]
     found = fitting_for(target, work_asked(options), wanted, keep)
-    notes = [f"{len(found)} of the catalogue's models run on {target.device.name}."]
+    machine = f"{target.count} x {target.device.name}" if target.count > 1 else target.device.name
+    listed = first_screen(found, SHOWN) if limit is None and style == "table" else found[:limit]
+    notes = [f"{len(found)} of the catalogue's models run on {machine}; --limit 100 shows more."]
+    slow = sum(map(slower_than_reading, found)) - sum(map(slower_than_reading, listed))
+    notes += [SLOW.format(slow)] if slow and listed is not found and len(listed) < len(found) else []
     split = sum(1 for item in found if not item.estimate.placement.whole)
     if split:
         notes.append(f"{split} of them need the host's memory for other layers or experts; --whole leaves them out.")
@@ -83,5 +88,4 @@ def command(style: str, family: str, licenses: tuple[str, ...], limit: int | Non
     ]
     from sizer.report.advice import fit_document
 
-    listed = found[: limit or (SHOWN if style == "table" else None)]
     show(fit_document(listed, notes), style)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import Any
 
 from sizer.advise.advice import Advice
@@ -31,6 +32,7 @@ from sizer.units import format_gib, format_rate
 
 FIRST_COMMANDS = 3
 """Of how many models a list shows the command; `--json` has all."""
+SHORT_KINDS = {"instruct": "chat", "reasoning": "thinks"}
 HEADERS = ("", "precision", "engine", "KL", "what it costs", "total", "fits", "ctx", "tok/s")
 
 
@@ -111,6 +113,20 @@ def _speed_cell(estimate: Estimate) -> str:
     return rate_text(decode.tokens_per_s, decode.low_tokens_per_s, decode.high_tokens_per_s)
 
 
+def _short_speed(estimate: Estimate) -> str:
+    """`36.9 (22-54)`: beside a long name the interval's ends have two digits."""
+    if estimate.speed is None:
+        return "-"
+    decode = estimate.speed.decode
+    low, high = decode.low_tokens_per_s, decode.high_tokens_per_s
+    ends = "" if low is None or high is None else f" ({_two_digits(low)}-{_two_digits(high)})"
+    return format_rate(decode.tokens_per_s) + ends
+
+
+def _two_digits(rate: float) -> str:
+    return f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}"
+
+
 def advice_document(advice: Advice, draft: Draft | None, *, draft_asked: bool) -> Document:
     """A recommendation: the whole record for scripts, what was tried as rows, the choice and its reason for people."""
     return Document(
@@ -122,7 +138,8 @@ def advice_document(advice: Advice, draft: Draft | None, *, draft_asked: bool) -
 
 def fit_document(found: Sequence[Found], notes: Sequence[str] = ()) -> Document:
     """The models that fit: raw rows for scripts, rounded cells, what runs the first ones and the notes for people."""
-    commands = [typed(f"  {command}") for item in found[:FIRST_COMMANDS] if (command := first_command(item.estimate))]
+    at_once = (command for item in found if (command := first_command(item.estimate, at_once=True)))
+    commands = [typed(f"  {command}") for command in islice(at_once, FIRST_COMMANDS)]
     after = [*(["To run the first of them:", *commands, ""] if commands else []), *notes]
     with_splits = any(not item.estimate.placement.whole for item in found)
     return _found(lambda: fit_rows(found), lambda: [_fit_cells(item, with_splits) for item in found], after)
@@ -166,8 +183,8 @@ def _fit_cells(found: Found, with_splits: bool) -> dict[str, Any]:
         "precision": item.precision,
         **({"layers": held} if with_splits else {}),
         "GiB": gib(item.footprint.total_bytes),
-        "tok/s": _speed_cell(item),
-        "kind": found.kind or "?",
+        "tok/s": _short_speed(item),
+        "kind": SHORT_KINDS.get(found.kind, found.kind or "?"),
     }
 
 

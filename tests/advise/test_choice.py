@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 from advice import model, target
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sizer.advise.advice import questions_for
@@ -81,19 +81,21 @@ def test_the_choice_fits_and_nothing_eligible_beats_it(
         assert not better, (other.precision, chosen.precision)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=40, deadline=None)
+@example(device="h100", memory_gib=80.0, prefer="balanced", max_loss=TOLERABLE_LOSS, min_speed=None)
 @given(
+    device=st.sampled_from(["rtx-4090", "h100", "l40s"]),
     memory_gib=st.floats(3, 30),
     prefer=st.sampled_from(PREFERENCES),
     max_loss=st.sampled_from([None, 0.0, 0.02, TOLERABLE_LOSS, 0.4]),
     min_speed=st.sampled_from([None, 60.0, 150.0]),
 )
 def test_the_screened_search_answers_as_the_whole_ladder(
-    memory_gib: float, prefer: str, max_loss: float | None, min_speed: float | None
+    device: str, memory_gib: float, prefer: str, max_loss: float | None, min_speed: float | None
 ) -> None:
     """Skipping what cannot be chosen does not change what is chosen."""
     wanted = Wanted(prefer, min_speed, max_loss)
-    questions = questions_for(LLAMA, target("rtx-4090", memory_gib), WORK)
+    questions = questions_for(LLAMA, target(device, memory_gib), WORK)
     whole = choose([estimate(question) for question in questions], wanted)
     screened = best_of(questions, wanted)
     assert (whole and whole.precision) == (screened and screened.precision)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 from advice import model, target
+from clirun import Run
 
 from sizer.advise.advice import questions_for
-from sizer.advise.fitting_models import Filter, Found, fitting
+from sizer.advise.fitting_models import Filter, Found, first_screen, fitting, slower_than_reading
 from sizer.advise.hardware import hardware
 from sizer.advise.ratings import category_of
 from sizer.advise.recommend import TOLERABLE_LOSS, Wanted, decode_rate, has_margin
@@ -288,3 +289,38 @@ def test_macs_are_told_by_the_memory_that_suffices() -> None:
         for size_bytes in (size for size in sold if size < item.memory_bytes):
             smaller = find(f"{item.estimate.target.device.key} {size_bytes // 2**30}GB")
             assert best_of(questions_for(model("Qwen/Qwen3-32B"), smaller, item.estimate.workload), WANTED) is None
+
+
+def test_the_first_screen_has_the_best_rated_and_the_newest() -> None:
+    """A person sees both, in the list's order: nothing slower than reading, no speck beside the card, makers' own
+    models before what others made of them."""
+    found = listed_on("rtx-3060")
+    shown = first_screen(found, 20)
+    assert len(shown) == 20
+    assert shown == [item for item in found if item in shown]
+    assert sum(item.rating is None for item in shown) >= 8
+    assert not any(map(slower_than_reading, shown))
+    names = {item.estimate.architecture.model_id for item in shown}
+    assert {"google/gemma-3-12b-it", "google/gemma-4-12B-it", "Qwen/Qwen3.5-9B"} <= names
+    sizes = [item.estimate.footprint.total_bytes for item in shown if item.rating is None]
+    assert min(sizes) > 2**30
+    assert first_screen(found[:3], 20) == found[:3]
+
+
+def test_what_answers_slower_than_reading_comes_last_on_a_screen() -> None:
+    """On a PC without a card a dense 27B of 3 tokens/s gives way; where nothing is quicker, it is shown."""
+    keep = Filter(family="gemma")
+    found = fitting(target("consumer-cpu", None, 32), Workload(), WANTED, flags=None, keep=keep, context_asked=False)
+    slow = [item for item in found if slower_than_reading(item)]
+    assert slow
+    assert first_screen(found, 3) == [item for item in found if item in first_screen(found, 3)]
+    assert not any(map(slower_than_reading, first_screen(found, 3)))
+    assert first_screen(slow, 3) == slow[:3]
+
+
+def test_the_commands_of_a_list_run_as_they_stand(run: Run) -> None:
+    """What `fit` prints to type starts at once: no file has to be made before."""
+    lines = run("fit", "-d", "rtx-4090", "--family", "mistral").out.splitlines()
+    typed = [line.strip() for line in lines if line.startswith("  llama-server")]
+    assert typed
+    assert all(" -hf " in line for line in typed)

@@ -25,6 +25,14 @@ def _gguf() -> dict[str, tuple[str, ...]]:
 
 
 @cache
+def _gguf_of_copies() -> dict[str, tuple[str, ...]]:
+    """By the model's own name: the repositories made from a copy that keeps it (`unsloth/X` of `mistralai/X`)."""
+    copiers = next(row["words"].split() for row in read_rows("name_words.csv") if row["role"] == "copier")
+    split = ((*name.partition("/"), found) for name, found in _gguf().items())
+    return {last: found for organisation, _, last, found in split if organisation in copiers}
+
+
+@cache
 def _gguf_sources() -> dict[str, str]:
     return {
         name.lower(): row["model"] for row in read_rows("gguf_repositories.csv") for name in row["repositories"].split()
@@ -37,13 +45,14 @@ def _tags() -> dict[str, str]:
 
 
 def gguf_repositories(model_id: str) -> tuple[str, ...]:
-    """The published repositories that hold a model as GGUF."""
-    return _gguf().get(model_id.lower(), ())
+    """The published repositories that hold a model as GGUF, made from it or from a copy under its name."""
+    name = model_id.lower()
+    return _gguf().get(name) or _gguf_of_copies().get(name.rpartition("/")[2], ())
 
 
 def gguf_repository(model_id: str, precision: str) -> str | None:
     """The published repository that holds a model in a GGUF type, the publishers' order deciding; None without one."""
-    found = _gguf().get(model_id.lower(), ())
+    found = gguf_repositories(model_id)
     for publisher, types in _publishers().items():
         for name in found:
             if name.split("/")[0] == publisher and precision in types:
