@@ -186,3 +186,20 @@ def test_what_is_held_is_told_for_each_residual() -> None:
     needed = judged({"device": rows, "model": rows[:60]})
     stretches = stretch_by_engine({"device": rows, "model": rows[:60]}, needed)
     assert found["model"][7] == _held(rows[7], needed["model"][7], stretches)
+
+
+@pytest.mark.parametrize("step", [37, 41, 53, 59])
+def test_a_width_has_four_digits(step: int) -> None:
+    """Base, ends and effects, as the folds' own arithmetic gives them."""
+    rows = [residual(str(at), (at * step % 101 - 50) / 77, engine=f"e{at % 3}") for at in range(90)]
+    found, distances = widths(rows), Distances(rows)
+    effects = distances.effects()
+    low, high = distances.ends(effects)
+    assert (found.base, found.low, found.high) == tuple(round(float(one), 4) for one in (effects[0], low, high))
+    assert found.effects == {name: round(float(effects[at]), 4) for name, at in distances.index.items()}
+
+
+def test_a_residual_without_its_judgement_is_a_fault() -> None:
+    """Lists of unlike lengths are refused."""
+    with pytest.raises(ValueError, match="shorter"):
+        stretch_by_engine({"device": [residual("a", 0.1)]}, Judged({"device": []}))

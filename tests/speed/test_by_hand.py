@@ -32,6 +32,7 @@ from sizer.speed import nearby
 from sizer.speed.case import (
     SpeedCase,
     cpu_flops_per_s,
+    groups,
     nominal_flops_per_s,
     peak_doubt,
     prompt_flops_per_s,
@@ -42,7 +43,7 @@ from sizer.speed.launches import expert_amounts, layer_count, llama_layers, moe_
 from sizer.speed.law import Amount, Constants, Term, combine
 from sizer.speed.measured_here import as_measured_here, ratio_for
 from sizer.speed.nearby import Likeness, Row, Traits, correction, lines_with, rows_of, traits, written
-from sizer.speed.predict import Timed, _stages, decode_of, depth_of, predict, replicas
+from sizer.speed.predict import Timed, _stages, decode_of, depth_of, fastest_decode, predict, replicas
 from sizer.speed.records import NONE, DraftMethod
 from sizer.speed.speculative import draft_cost, expected_tokens, round_cost, speculation_of, step_s, verify_cost
 from sizer.speed.terms import (
@@ -51,6 +52,7 @@ from sizer.speed.terms import (
     host_bandwidth_bytes_per_s,
     host_share,
     nominal_bandwidth_bytes_per_s,
+    parallelism,
     peak_flops_per_s,
     pipeline_speedup,
     prefill_amounts,
@@ -717,3 +719,55 @@ def test_ratios_of_this_machine_are_those_of_the_engine_and_precision() -> None:
     assert after.request == pytest.approx((28 / latency, latency, 84 / latency))
     assert sum(one.time_s for one in after.decode_stages) == pytest.approx(1 / after.decode.tokens_per_s)
     assert sum(one.time_s for one in after.prefill_stages) == pytest.approx(after.prefill.ttft_s)
+
+
+def test_what_devices_share_is_told_to_the_law() -> None:
+    """One device has no link and no split; two over NVLink and over PCIe, three or more; the groups say it."""
+    fast = replace(CARD, interconnect_bytes_per_s=6e11)
+    found = {}
+    for name, target in (
+        ("one", Target(fast)),
+        ("nvlink", Target(fast, 2)),
+        ("pcie", Target(CARD, 2)),
+        ("four", Target(CARD, 4)),
+    ):
+        told = groups(asked(target=target, workload=Workload(100, 28, 128, parallelism=Split.TENSOR)))
+        found[name] = (told["link"], told["split"])
+    assert found == {
+        "one": ("link: none", "split: vllm one device"),
+        "nvlink": ("link: nvlink", "split: vllm tensor over 2"),
+        "pcie": ("link: pcie", "split: vllm tensor over 2"),
+        "four": ("link: pcie", "split: vllm tensor over 3 or more"),
+    }
+    assert parallelism(asked(workload=Workload(100, 28, 128, parallelism=Split.TENSOR))) is None
+
+
+def test_notes_of_what_nobody_measured() -> None:
+    """A device like others, an engine like others, a model known by its name alone: each is said where it holds."""
+    case = asked()
+    alone = predict(case.architecture, case.stored, case.target, case.workload, "vllm", fitted=PLAIN).notes
+    assert [note.startswith("No measured row of vllm") for note in alone] == [True]
+    counts = {groups(case)["engine"]: 5}
+    known = predict(
+        case.architecture, case.stored, case.target, case.workload, "vllm", fitted=PLAIN._replace(counts=counts)
+    )
+    assert len(known.notes) == 1
+    assert "devices like it" in known.notes[0] or "engines like it" in known.notes[0]
+    measured = PLAIN._replace(counts={groups(case)["engine device"]: 5})
+    assert predict(case.architecture, case.stored, case.target, case.workload, "vllm", fitted=measured).notes == ()
+    named = replace(case.architecture, basis=Basis.NAME)
+    told = predict(named, case.stored, case.target, case.workload, "vllm", fitted=measured).notes
+    assert ["known from the name" in note for note in told] == [True]
+
+
+def test_nothing_decodes_faster_than_its_fastest() -> None:
+    """The bytes of a step at the nominal rate; endless where this machine's own measurements stand above the law."""
+    case = asked()
+    arguments = (case.architecture, case.stored, case.target, case.workload, "vllm")
+    step = decode_traffic(case.architecture, case.stored, case.workload)
+    assert fastest_decode(*arguments) == pytest.approx(1e12 / step.bytes_read)
+    assert decode_of(case, PLAIN)[0].tokens_per_s <= fastest_decode(*arguments)
+    here = Target(CARD, local_ratios=(LocalRatio("vllm", "bf16", 2.0, 2.0, "2026-01-01"),))
+    unknown = Target(replace(CARD, bandwidth_bytes_per_s=None))
+    for target in (here, unknown):
+        assert fastest_decode(case.architecture, case.stored, target, case.workload, "vllm") == float("inf")
