@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import NamedTuple
 
 from sizer.memory.activations import activation_values_per_token
 from sizer.memory.cache import CachePlan
-from sizer.memory.case import Case
+from sizer.memory.case import Case, model_types
 from sizer.memory.encoder import NO_ENCODER, encoder_run
 from sizer.memory.graph.decoder import PIPELINE_COPIES, Buffers, Part, compute_buffers
 from sizer.memory.graph.shape import ModelShape, Step, model_shape
 from sizer.model.architecture import Module, Role, Tower
+from sizer.tables import read_rows
 from sizer.units import GIB
 
 LARGE_CARD_BYTES, SMALLER_CARD_BYTES = 160 * GIB, 70 * GIB
@@ -143,10 +145,17 @@ def scores_bytes(case: Case, tokens: int) -> int:
     """Attention scores that stand in memory for a chunk of `tokens`, where the engine's kernels cannot cap them."""
     config = case.architecture.config
     text = config.get("text_config") if isinstance(config.get("text_config"), dict) else config
-    if not case.engine.capped_score_bytes or not (text or config).get("attn_logit_softcapping"):
+    by_kind = bool(model_types(case.architecture) & _capped())
+    if not case.engine.capped_score_bytes or not (text or config).get("attn_logit_softcapping", by_kind):
         return 0
     heads = max((mixer.heads for mixer in case.architecture.mixer_counts), default=0)
     return int(heads * tokens * case.workload.context_tokens * case.engine.capped_score_bytes)
+
+
+@cache
+def _capped() -> frozenset[str]:
+    """The model types that cap their scores, whether or not a config repeats it (`data/capped_scores.csv`)."""
+    return frozenset(row["model_type"] for row in read_rows("capped_scores.csv"))
 
 
 def _expert_values(case: Case) -> int:

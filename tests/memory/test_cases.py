@@ -262,3 +262,12 @@ def test_exllamav3_dequantizes_one_layer_of_its_cache_whole() -> None:
     plain = memory("google/gemma-4-31B-it", "rtx-a6000", "exl3-6.00bpw", "exllamav3", context=131072)
     group = next(part for part in plain.parts if part.name == "activations")
     assert all(part.name != "dequantized layer" for part in group.parts)
+
+
+@pytest.mark.parametrize(("context", "peak_gb"), [(8192, 9.44), (32768, 21.37), (131072, 69.08)])
+def test_mlx_holds_the_scores_that_gemma_2_caps(context: int, peak_gb: float) -> None:
+    """No kernel caps scores: 16 heads x 2,048 tokens x cells x 4.4 bytes, also where a config leaves the cap out."""
+    held = memory("google/gemma-2-9b-it", "m4-max-128gb", "mlx-4bit", "mlx-lm", context=context, prompt=context - 128)
+    working = next(part for part in held.parts if part.name == "activations").size_bytes
+    assert working > 16 * 2048 * context * 4.4 - GIB
+    assert (held.total_bytes - held.overhead_bytes) / 1e9 == pytest.approx(peak_gb, rel=0.12)
