@@ -11,7 +11,7 @@ from sizer.model.config import MAX_LAYERS, Config
 from sizer.model.shapes.decoder import Decoder
 from sizer.model.shapes.family import Family
 from sizer.model.shapes.gpt2 import LN, positions
-from sizer.model.shapes.rules import OUT_NAMES, Attention, FusedAttention, Mlp
+from sizer.model.shapes.rules import OUT_NAMES, Attention, FusedAttention, LayerRule, Mlp
 from sizer.model.shapes.windows import FULL, Window
 
 
@@ -44,6 +44,22 @@ def gpt_neox_japanese(config: Config) -> Parts:
 
 NEOX_MLP = Mlp("plain", True, ("dense_h_to_4h", "dense_4h_to_h"))
 
+
+def _gptj(attention: LayerRule) -> Decoder:
+    """GPT-J and CodeGen, which differ in how they store attention."""
+    return Decoder(
+        attention,
+        Mlp("plain", True, ("fc_in", "fc_out"), size="n_inner", factor=4),
+        LN[:1],
+        norm_bias=True,
+        head_bias=True,
+        final_norm="ln_f",
+        prefix="transformer.",
+        layers="h.{layer}.",
+        embed="wte",
+    )
+
+
 FAMILIES: dict[str, Family] = {
     "gpt_neo": Decoder(
         Attention(
@@ -73,26 +89,6 @@ FAMILIES: dict[str, Family] = {
         embed="embed_in",
     ),
     "gpt_neox_japanese": gpt_neox_japanese,
-    "gptj": Decoder(
-        Attention(False, plain_heads=True, kv_field=False, prefix="attn.", names=OUT_NAMES),
-        Mlp("plain", True, ("fc_in", "fc_out"), size="n_inner", factor=4),
-        LN[:1],
-        norm_bias=True,
-        head_bias=True,
-        final_norm="ln_f",
-        prefix="transformer.",
-        layers="h.{layer}.",
-        embed="wte",
-    ),
-    "codegen": Decoder(
-        FusedAttention(("qkv_proj", "out_proj"), "attn.", False, plain_heads=True, kv_field=False),
-        Mlp("plain", True, ("fc_in", "fc_out"), size="n_inner", factor=4),
-        LN[:1],
-        norm_bias=True,
-        head_bias=True,
-        final_norm="ln_f",
-        prefix="transformer.",
-        layers="h.{layer}.",
-        embed="wte",
-    ),
+    "gptj": _gptj(Attention(False, plain_heads=True, kv_field=False, prefix="attn.", names=OUT_NAMES)),
+    "codegen": _gptj(FusedAttention(("qkv_proj", "out_proj"), "attn.", False, plain_heads=True, kv_field=False)),
 }

@@ -69,6 +69,18 @@ def head_size(config: Config, hidden: int, count: int) -> int:
     return hidden // count
 
 
+def _by_window(windows: Sequence[Window], block: Callable[[Window], Block]) -> list[Block]:
+    """One Block a layer, the same object for layers of one window."""
+    blocks = {window: block(window) for window in dict.fromkeys(windows)}
+    return [blocks[window] for window in windows]
+
+
+def _biases(config: Config, bias: Flag, o_bias: Flag | None) -> tuple[bool, bool]:
+    """Whether q, k and v have a bias, and the output (not said: as they have)."""
+    said = flag(config, bias)
+    return said, said if o_bias is None else flag(config, o_bias)
+
+
 @dataclass(frozen=True)
 class Attention:
     """Separate q, k, v, o projections. `bias` is that of q, k and v, `o_bias` that of o (None: the same).
@@ -93,14 +105,12 @@ class Attention:
     plus: Callable[[Config, Heads], Block] | None = None
 
     def __call__(self, config: Config, count: int) -> Sequence[Block]:
-        windows = self.windows(config, count)
-        blocks = {window: self.block(config, window) for window in dict.fromkeys(windows)}
-        return [blocks[window] for window in windows]
+        return _by_window(self.windows(config, count), lambda window: self.block(config, window))
 
     def block(self, config: Config, window: Window) -> Block:
         """The attention of a layer with this window."""
         sizes = heads(config, head_dim_field=not self.plain_heads, kv_field=self.kv_field, floor=self.floor_heads)
-        bias = flag(config, self.bias)
+        bias, o_bias = _biases(config, self.bias, self.o_bias)
         block = attention(
             sizes.hidden,
             sizes.heads,
@@ -109,7 +119,7 @@ class Attention:
             prefix=self.prefix,
             names=self.names,
             bias=bias,
-            o_bias=bias if self.o_bias is None else flag(config, self.o_bias),
+            o_bias=o_bias,
             norms=self.norms(sizes) if flag(config, self.norm_if) else (),
             norm_bias=self.norm_bias,
             sinks=self.sinks,
@@ -144,30 +154,28 @@ class FusedAttention:
     plus: Callable[[Config, Heads], Block] | None = None
 
     def __call__(self, config: Config, count: int) -> Sequence[Block]:
+        return _by_window(self.windows(config, count), lambda window: self.block(config, window))
+
+    def block(self, config: Config, window: Window) -> Block:
+        """The attention of a layer with this window."""
         kv_field = self.kv_field and self.kv_heads is None
         sizes = heads(config, head_dim_field=not self.plain_heads, kv_field=kv_field)
         if self.kv_heads is not None:
             sizes = replace(sizes, kv_heads=self.kv_heads(config, sizes.heads))
-        bias = flag(config, self.bias)
-        more = Block() if self.plus is None else self.plus(config, sizes)
-        windows = self.windows(config, count)
-        blocks = {
-            window: fused_attention(
-                sizes.hidden,
-                sizes.heads,
-                sizes.kv_heads,
-                sizes.head_dim,
-                prefix=self.prefix,
-                names=self.names,
-                bias=bias,
-                o_bias=bias if self.o_bias is None else flag(config, self.o_bias),
-                window=window[1],
-                module=self.module,
-            )
-            + more
-            for window in dict.fromkeys(windows)
-        }
-        return [blocks[window] for window in windows]
+        bias, o_bias = _biases(config, self.bias, self.o_bias)
+        block = fused_attention(
+            sizes.hidden,
+            sizes.heads,
+            sizes.kv_heads,
+            sizes.head_dim,
+            prefix=self.prefix,
+            names=self.names,
+            bias=bias,
+            o_bias=o_bias,
+            window=window[1],
+            module=self.module,
+        )
+        return block if self.plus is None else block + self.plus(config, sizes)
 
 
 @dataclass(frozen=True)
