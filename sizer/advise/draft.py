@@ -12,6 +12,7 @@ from sizer.answer.estimate import estimate
 from sizer.answer.records import Estimate
 from sizer.frozen import dataclass
 from sizer.model.architecture import Architecture
+from sizer.speed.case import speed_case
 from sizer.speed.records import Speculation
 from sizer.speed.speculative import at_rate, expected_tokens, speculate
 
@@ -78,7 +79,7 @@ def draft(
     gains = {length: _speculate(large, drafting, length, acceptance) for length in lengths}
     best = max(lengths, key=lambda length: gains[length].speedup)
     extra_bytes = drafting.footprint.total_bytes - drafting.footprint.overhead.size_bytes
-    costs = {length: gain.verify_cost + length * gain.draft_cost + gain.round_cost for length, gain in gains.items()}
+    costs = {length: gain.round_steps for length, gain in gains.items()}
     return Draft(
         estimate=drafting,
         draft_tokens=best,
@@ -91,16 +92,11 @@ def draft(
 
 
 def _speculate(large: Estimate, drafting: Estimate, draft_tokens: int, acceptance: float) -> Speculation:
-    gain = speculate(
-        (large.architecture, large.stored),
-        (drafting.architecture, drafting.stored),
-        large.target,
-        large.workload,
-        large.engine,
-        draft_tokens=draft_tokens,
-        acceptance=acceptance,
-        placement=large.placement,
+    case = speed_case(
+        large.architecture, large.stored, large.target, large.workload, large.engine, placement=large.placement
     )
+    drafter = (drafting.architecture, drafting.stored)
+    gain = speculate(case, drafter, draft_tokens=draft_tokens, acceptance=acceptance)
     return at_rate(gain, large.speed)
 
 

@@ -12,6 +12,7 @@ from sizer.advise.hardware import Fitting
 from sizer.advise.licenses import license_of
 from sizer.advise.recipes import DRAFT_FLAGS, RECIPES, recipe
 from sizer.answer.document import Model, ModelEstimate, Recommendation, WorkloadAsked
+from sizer.answer.measured import MeasuredRow
 from sizer.answer.public import answer, model_estimate
 from sizer.answer.records import Estimate
 from sizer.device.usable import raising
@@ -83,6 +84,7 @@ class RunRow:
     decode_tokens_per_s: float | None
     low_tokens_per_s: float | None
     high_tokens_per_s: float | None
+    measured: tuple[MeasuredRow, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +200,7 @@ def _run_fields(item: Estimate) -> dict[str, Any]:
         "decode_tokens_per_s": decode.tokens_per_s if decode else None,
         "low_tokens_per_s": decode.low_tokens_per_s if decode else None,
         "high_tokens_per_s": decode.high_tokens_per_s if decode else None,
+        "measured": decode.measured if decode else (),
     }
 
 

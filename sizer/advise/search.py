@@ -26,6 +26,7 @@ from sizer.memory.shares import weights_by_layer
 from sizer.model.architecture import Architecture
 from sizer.model.stored import Stored
 from sizer.precision.identity_cache import IdentityCache
+from sizer.speed.case import speed_case
 from sizer.speed.predict import fastest_decode
 
 _STORED: IdentityCache[Architecture, Stored] = IdentityCache(64)
@@ -84,7 +85,8 @@ def best_split(questions: Iterable[Question], wanted: Wanted) -> Estimate | None
 def _fastest(question: Question, stored: Stored) -> float:
     """Decode tokens/s that no estimate of the question exceeds."""
     engine = question.engine or default_engine(question.precision, question.target.device)
-    return fastest_decode(question.architecture, stored, question.target, question.workload, engine)
+    case = speed_case(question.architecture, stored, question.target, question.workload, engine)
+    return fastest_decode(case)
 
 
 def _least_bytes(architecture: Architecture, loss: float) -> float:

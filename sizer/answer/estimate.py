@@ -20,6 +20,7 @@ from sizer.model.architecture import Architecture, Tower
 from sizer.model.stored import Stored, text_of
 from sizer.precision.bitsandbytes import repacking_notes
 from sizer.precision.names import canonical
+from sizer.speed.case import SpeedCase, speed_case
 from sizer.speed.measured_here import as_measured_here
 from sizer.speed.predict import predict
 from sizer.speed.records import DraftMethod, Speculation, Speed
@@ -129,17 +130,18 @@ def _speed(question: Question, case: Case, engine: Engine, placement: Placement)
         return None
     if placement.available_bytes is not None and not placement.fits:
         return None
-    speed = predict(
-        question.architecture,
-        case.stored,
-        case.target,
-        case.workload,
-        engine.name,
-        engine_version=question.engine_version or case.options.version or None,
-        placement=placement,
-    )
+    speed = predict(_timed_case(question, case, engine, placement))
     here = as_measured_here(speed, case.target, case.workload, engine.name, canonical(question.precision))
     return as_wide_as_sizes(here, question.architecture)
+
+
+def _timed_case(question: Question, case: Case, engine: Engine, placement: Placement) -> SpeedCase:
+    """What the law of speed looks at."""
+    version = question.engine_version or case.options.version or None
+    return speed_case(
+        question.architecture, case.stored, case.target, case.workload, engine.name,
+        engine_version=version, placement=placement,
+    )  # fmt: skip
 
 
 def _speculation(
@@ -153,14 +155,10 @@ def _speculation(
 
     found = drafting.drafter
     gain = speculate(
-        (question.architecture, case.stored),
+        _timed_case(question, case, engine, placement),
         (found, store_for(found, case.stored.precision, engine.name)) if isinstance(found, Architecture) else found,
-        case.target,
-        case.workload,
-        engine.name,
         draft_tokens=drafting.draft_tokens,
         acceptance=drafting.acceptance,
-        placement=placement,
     )
     return at_rate(gain, speed)
 

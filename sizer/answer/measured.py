@@ -57,6 +57,12 @@ def measured_rows(estimate: Estimate, quantity: str, most: int = MOST_SHOWN) -> 
     return tuple(sorted(found, key=lambda one: _distance(one, depth))[:most])
 
 
+def measured_as_asked(estimate: Estimate) -> MeasuredRow | None:
+    """The nearest decode row, where it was measured with this engine at this precision; None where none was."""
+    rows = measured_rows(estimate, "decode", 1) if estimate.speed else ()
+    return rows[0] if rows and {"precision", "engine"} <= set(rows[0].same) else None
+
+
 def measured_of(model: str, device: str | None, precision: str, engine: str) -> tuple[tuple[str, MeasuredRow], ...]:
     """Every row of a model by quantity, those of the device, precision and engine first; a device asked for alone."""
     case = AskedPair(model, device or "", engine, precision)

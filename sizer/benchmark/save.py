@@ -48,8 +48,9 @@ COLUMNS = (
     "model_file_gib",
     "flags",
     "engine_flags",
+    "power_limit_w",
 )
-OPTIONAL = frozenset({"engine_flags"})
+OPTIONAL = frozenset({"engine_flags", "power_limit_w"})
 """Columns that a file from before may lack, until a row fills them."""
 # Writers hold the lock for milliseconds; a minute means that one of them is stuck.
 LONGEST_WAIT_S = 60.0
@@ -89,6 +90,7 @@ def row(measured: Measurement, predicted: Estimate | None, version: str) -> dict
         "model_file_gib": None,
         "flags": "|".join(sorted({FLAGS[item.code] for item in measured.warnings if item.code in FLAGS})),
         "engine_flags": "",
+        "power_limit_w": None,
     }
     return {name: "" if figures[name] is None else str(figures[name]) for name in COLUMNS}
 

@@ -8,7 +8,10 @@ from pathlib import Path
 import sizer
 from sizer.tables import data_path
 
-TABLES = ("measurements.csv", "serving.csv", "verify.csv", "fit_priors.csv", "tuning.csv", "graph_capture.csv")
+TABLES = (
+    "measurements.csv", "serving.csv", "verify.csv", "fit_priors.csv", "tuning.csv", "graph_capture.csv",
+    "cache_copies.csv", "vector_rows.csv",
+)  # fmt: skip
 LAW = (
     "speed/case.py", "speed/law.py", "speed/terms.py", "speed/traffic.py", "speed/launches.py", "speed/nearby.py",
     "speed/widths.py", "calibrate/calibration.py", "calibrate/fit_constants.py", "calibrate/heldout.py",

@@ -63,6 +63,7 @@ class ReadRow:
     total_params_b: float | None
     active_params_b: float | None
     model_file_gib: float | None
+    power_limit_w: float | None
     flags: frozenset[str]
     bad: str
     row: Mapping[str, Any]
@@ -155,6 +156,7 @@ def measurement(row: Mapping[str, Any], number: int = 0) -> ReadRow:
         total_params_b=cells.number("total_params_b"),
         active_params_b=cells.number("active_params_b"),
         model_file_gib=cells.number("model_file_gib"),
+        power_limit_w=cells.number("power_limit_w"),
         flags=flags,
         bad=cells.bad,
         row=row,

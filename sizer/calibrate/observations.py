@@ -10,7 +10,7 @@ from functools import cache
 
 from sizer.answer.estimate import parallelism_of
 from sizer.calibrate.measurements import EXCLUDING_FLAGS, ReadRow
-from sizer.calibrate.plausible import impossible_decode, impossible_prompt
+from sizer.calibrate.plausible import impossible_decode, impossible_prompt, unknown_share
 from sizer.calibrate.rows import ResolvedRow, resolve_measurement
 from sizer.device.kinds import device_family, memory_class
 from sizer.device.records import Device, Target
@@ -156,6 +156,7 @@ def observe_row(row: ReadRow) -> list[Observation]:
     """The observations of one row: its decode step or request, its prefill. SizerError where it does not resolve."""
     resolved = resolve_measurement(row)
     decoding, prefilling = placed(resolved)
+    hidden = unknown_share(decoding) if "offload" in row.flags else ""
     read, chunks = prompt_traffic(prefilling, resolved.prefill_depth_tokens)
     before = prefill_amounts(prefilling, read, chunks)
     found = []
@@ -164,7 +165,7 @@ def observe_row(row: ReadRow) -> list[Observation]:
         traffic = decode_traffic(
             decoding.architecture, decoding.stored, decoding.workload, tokens_per_sequence=row.tokens_a_step
         )
-        odd = impossible_decode(decoding, traffic, step_s) if row.metric == "decode" else ""
+        odd = hidden or (impossible_decode(decoding, traffic, step_s) if row.metric == "decode" else "")
         seen = replace(_observation(resolved, decoding, "decode", step_s, decode_amounts(decoding, traffic)), odd=odd)
         if row.metric == "request":
             seen = replace(seen, quantity="request", before=before, outputs=max(1, decoding.workload.output_tokens))
@@ -172,7 +173,7 @@ def observe_row(row: ReadRow) -> list[Observation]:
     if row.prefill_tokens_per_s and row.prompt_tokens:
         prompt_s = read.tokens / row.prefill_tokens_per_s
         seen = _observation(resolved, prefilling, "prefill", prompt_s, before)
-        found.append(replace(seen, odd=impossible_prompt(prefilling, read, prompt_s)))
+        found.append(replace(seen, odd=hidden or impossible_prompt(prefilling, read, prompt_s)))
     return found
 
 

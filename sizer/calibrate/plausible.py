@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sizer.speed.case import SpeedCase
-from sizer.speed.terms import nominal_bandwidth_bytes_per_s
+from sizer.speed.terms import host_share, nominal_bandwidth_bytes_per_s
 from sizer.speed.traffic import Traffic
 
 DISK_BYTES_PER_S = 1.5e9
@@ -33,3 +33,10 @@ def impossible_prompt(case: SpeedCase, traffic: Traffic, prompt_s: float) -> str
     if prompt_s < least_s:
         return f"{traffic.tokens / prompt_s:,.0f} tokens/s of prompt take more products than {case.device.name} can do"
     return ""
+
+
+def unknown_share(case: SpeedCase) -> str:
+    """Why an offloaded row teaches nothing: it fits the device, so how much was left on the host is anyone's guess."""
+    if host_share(case):
+        return ""
+    return f"part of it is said to lie on the host, and {case.device.name} holds all of it: the share is not told"

@@ -47,6 +47,8 @@ class ResolvedRow:
 
 def resolve_measurement(row: ReadRow) -> ResolvedRow:
     """The records of a row. Raises SizerError naming what is not known."""
+    from sizer.device.catalogue import power_limited
+
     if row.bad:
         raise InvalidInputFile(f"{row.bad}.")
     if not row.model or not row.device:
@@ -54,6 +56,8 @@ def resolve_measurement(row: ReadRow) -> ResolvedRow:
     target = _target(row.device)
     if row.device_count > 1 and target.count == 1 and not target.others:
         target = _counted(row.device, row.device_count)
+    if row.power_limit_w:
+        target = power_limited(target, row.power_limit_w)
     precision = row_precision(row)
     options = row_options(row)
     engine = options.engine or default_engine(precision, target.device)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sizer.report.layout import Lay
     from sizer.report.outputs import Document, Rows
 
-PLOT_KINDS = ("memory", "speed", "batch", "roofline", "frontier")
+PLOT_KINDS = ("memory", "speed", "batch", "roofline", "frontier", "draft")
 
 
 @click.command()

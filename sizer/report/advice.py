@@ -12,15 +12,18 @@ from sizer.advise.fitting_models import Found
 from sizer.advise.hardware import Fitting
 from sizer.advise.public import command_of, first_command, fit_rows, hardware_rows, recommended
 from sizer.answer.loss import quality_of
+from sizer.answer.measured import measured_as_asked
 from sizer.answer.records import Estimate
 from sizer.plain_json import to_json
 from sizer.report.layout import Lay, cells_of
 from sizer.report.outputs import Document
 from sizer.report.table import (
+    MEASURED,
     device_line,
     fits_text,
     flat_rows,
     gib,
+    measured_lines,
     model_line,
     notes_lines,
     rate_text,
@@ -30,6 +33,7 @@ from sizer.report.table import (
 from sizer.report.wrap import typed
 from sizer.units import format_gib, format_rate
 
+MARKED = f"{MEASURED} was measured with this engine and precision on this device: sizer measured MODEL tells by whom."
 FIRST_COMMANDS = 3
 """Of how many models a list shows the command; `--json` has all."""
 SHORT_KINDS = {"instruct": "chat", "reasoning": "thinks"}
@@ -70,12 +74,18 @@ def render_advice(advice: Advice, lay: Lay, draft: Draft | None = None, *, draft
     lines = [model_line(advice.tried[0]), device_line(chosen), workload_line(chosen), ""]
     lines += [f"Run {chosen.precision} with {chosen.engine}. {advice.reason}", ""]
     lines.append(lay(HEADERS, [_tried_cells(item, item is chosen) for item in _with_chosen(advice)]))
+    lines += measured_lines([chosen]) or _marked(advice.tried)
     lines += ["", *(f"- {way.text}" for way in advice.alternatives[1:])] if advice.alternatives[1:] else []
     lines += ["", draft_text(draft, chosen)] if draft_asked else []
     lines += notes_lines(chosen.assumptions)
     command = command_of(advice, draft)
     lines += ["", typed(command.rstrip("\n"))] if command else []
     return "\n".join(lines)
+
+
+def _marked(estimates: Sequence[Estimate]) -> list[str]:
+    """What the mark behind a speed means, behind an empty line; nothing where none is marked."""
+    return ["", MARKED] if any(map(measured_as_asked, estimates)) else []
 
 
 def _with_chosen(advice: Advice) -> list[Estimate]:
@@ -107,10 +117,12 @@ def _tried_cells(item: Estimate, marked: bool) -> list[str]:
 
 
 def _speed_cell(estimate: Estimate) -> str:
+    """The speed with its interval, marked where this engine was measured so on this device."""
     if estimate.speed is None:
         return "-"
     decode = estimate.speed.decode
-    return rate_text(decode.tokens_per_s, decode.low_tokens_per_s, decode.high_tokens_per_s)
+    told = rate_text(decode.tokens_per_s, decode.low_tokens_per_s, decode.high_tokens_per_s)
+    return f"{told} {MEASURED}" if measured_as_asked(estimate) else told
 
 
 def _short_speed(estimate: Estimate) -> str:
@@ -120,7 +132,8 @@ def _short_speed(estimate: Estimate) -> str:
     decode = estimate.speed.decode
     low, high = decode.low_tokens_per_s, decode.high_tokens_per_s
     ends = "" if low is None or high is None else f" ({_two_digits(low)}-{_two_digits(high)})"
-    return format_rate(decode.tokens_per_s) + ends
+    mark = f" {MEASURED}" if measured_as_asked(estimate) else ""
+    return format_rate(decode.tokens_per_s) + ends + mark
 
 
 def _two_digits(rate: float) -> str:
@@ -140,7 +153,8 @@ def fit_document(found: Sequence[Found], notes: Sequence[str] = ()) -> Document:
     """The models that fit: raw rows for scripts, rounded cells, what runs the first ones and the notes for people."""
     at_once = (command for item in found if (command := first_command(item.estimate, at_once=True)))
     commands = [typed(f"  {command}") for command in islice(at_once, FIRST_COMMANDS)]
-    after = [*(["To run the first of them:", *commands, ""] if commands else []), *notes]
+    marked = _marked([item.estimate for item in found])[1:]
+    after = [*(["To run the first of them:", *commands, ""] if commands else []), *marked, *notes]
     with_splits = any(not item.estimate.placement.whole for item in found)
     return _found(lambda: fit_rows(found), lambda: [_fit_cells(item, with_splits) for item in found], after)
 
@@ -170,7 +184,8 @@ def _found(
 
 def _named_first(row: dict[str, Any]) -> dict[str, Any]:
     """A row that begins with what it is of."""
-    return {**{name: row[name] for name in ("device", "count", "model") if name in row}, **row}
+    first: dict[str, Any] = {name: row[name] for name in ("device", "count", "model") if name in row}
+    return {**first, **row, "measured": "; ".join(f"{one['tokens_per_s']:g}" for one in row["measured"])}
 
 
 def _fit_cells(found: Found, with_splits: bool) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from sizer.benchmark.summary import residual
 from sizer.report.layout import Lay, text_table
 from sizer.report.llama_bench import STYLE, of_measurement, text_of
 from sizer.report.outputs import Document, Rows
+from sizer.report.table import measured_lines
 from sizer.units import format_gib, format_rate, format_seconds
 
 HEADERS = ("", "measured", "predicted", "measured/predicted - 1")
@@ -40,6 +41,7 @@ def render(measured: Measurement, predicted: Estimate | None, lay: Lay = text_ta
     used = residual(measured, predicted)["mbu"]
     if used is not None:
         lines += ["", f"Bandwidth used while decoding (MBU): {used:.0%}."]
+    lines += measured_lines([predicted]) if predicted else []
     if predicted is None:
         lines += ["", "No prediction: it takes a known model, --precision and --device."]
     lines += [f"warning ({item.code}): {item.message} {item.remedy}" for item in measured.warnings]

@@ -20,11 +20,14 @@ LEAST_LOSS = 1e-4
 def save(items: Sequence[Estimate], path: Path, kinds: Sequence[str] = ()) -> None:
     """Draw the kinds of plot asked for (all, where none is named) into one file, under one legend.
 
-    Raises UsageError for an unknown ending, and where matplotlib is not installed.
+    Raises UsageError for an unknown ending, for a draft's gain without a draft, and where matplotlib is not installed.
     """
     check_ending(path)
     figure_class = _figure_class()
-    wanted = list(kinds) or list(KINDS)
+    drafted = any(item.speculation for item in items)
+    if "draft" in kinds and not drafted:
+        raise UsageError("--plot-kind draft has no draft to draw.", "Name one with --draft.")
+    wanted = list(kinds) or [kind for kind in KINDS if drafted or kind != "draft"]
     columns = 1 if len(wanted) == 1 else 2
     rows = -(-len(wanted) // columns)
     names = series.labels(items)
@@ -176,10 +179,19 @@ def _frontier(axes: Any, items: Sequence[Estimate]) -> None:
     axes.margins(x=0.3, y=0.2)
 
 
+def _draft(axes: Any, items: Sequence[Estimate]) -> None:
+    _lines(axes, items, series.gain_by_acceptance(items))
+    axes.axhline(1, linestyle="--", linewidth=1, color="0.4")
+    axes.set(title="Gain of the draft by acceptance", xlabel="accepted share of drafted tokens", ylabel="times as fast")
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0, None)
+
+
 KINDS: dict[str, Callable[[Any, Sequence[Estimate]], None]] = {
     "memory": _memory,
     "speed": _speed,
     "batch": _batch,
     "roofline": _roofline,
     "frontier": _frontier,
+    "draft": _draft,
 }

@@ -10,9 +10,11 @@ from sizer.answer.estimate import Question, estimate
 from sizer.answer.loss import loss_of
 from sizer.answer.records import Estimate
 from sizer.frozen import dataclass
+from sizer.speed.speculative import speedup_at
 from sizer.units import GIB
 
 SHORTEST_CONTEXT_TOKENS = 512
+ACCEPTANCES = tuple(step / 20 for step in range(21))
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
@@ -123,3 +125,13 @@ def frontier_points(items: Sequence[Estimate]) -> list[tuple[str, float, float, 
         (label, item.footprint.total_bytes / GIB, loss_of(item), decode_rate(item))
         for item, label in zip(items, labels(items), strict=True)
     ]
+
+
+def gain_by_acceptance(items: Sequence[Estimate]) -> list[Series]:
+    """How many times as fast decoding is with the draft, by the share of drafted tokens that is accepted."""
+    lines = []
+    for item, label in zip(items, labels(items), strict=True):
+        gain = item.speculation
+        told = tuple(speedup_at(gain, one) for one in ACCEPTANCES) if gain else ()
+        lines.append(Series(label, ACCEPTANCES if gain else (), told))
+    return lines

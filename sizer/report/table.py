@@ -153,8 +153,13 @@ def notes_lines(notes: Sequence[str]) -> list[str]:
 def _beside(estimates: Sequence[Estimate]) -> list[str]:
     """What stands below the table: speeds with an empty and a full cache, and the nearest measured rows."""
     depths = [text for item in estimates if (text := _depth_text(item))]
+    return [*([""] if depths else []), *depths, *measured_lines(estimates)]
+
+
+def measured_lines(estimates: Sequence[Estimate]) -> list[str]:
+    """The nearest measured row of each estimate that has one at its precision, behind an empty line."""
     measured = [text for item in estimates if (text := _measured_text(item))]
-    return [*([""] if depths else []), *depths, *([""] if measured else []), *measured]
+    return [*([""] if measured else []), *measured]
 
 
 def _depth_text(estimate: Estimate) -> str:

@@ -143,12 +143,19 @@ def in_graphs(case: SpeedCase) -> bool:
 
     Where no row tells of a runtime, its one way of running is all there is: called graphs.
     """
-    rows = rules("graph_capture.csv", "runtime").get(case.engine.runtime)
-    if not rows:
-        return True
+    rule = runtime_rule(case, "graph_capture.csv")
+    longest = rule["longest_context"] if rule else ""
+    return not longest or case.workload.context_tokens <= int(longest)
+
+
+def runtime_rule(case: SpeedCase, table: str) -> dict[str, str] | None:
+    """The row of a table that holds for the case's runtime and release; None where no row tells of the runtime.
+
+    Another engine's version says nothing of its runtime's: there the year decides.
+    """
+    rows = rules(table, "runtime").get(case.engine.runtime)
     version = case.engine_version if case.engine.name == case.engine.runtime else ""
-    rule = rule_in_force(rows, version, f"{case.year}-12-31" if case.year else "")
-    return not rule["longest_context"] or case.workload.context_tokens <= int(rule["longest_context"])
+    return rule_in_force(rows, version, f"{case.year}-12-31" if case.year else "") if rows else None
 
 
 def owners(case: SpeedCase) -> tuple[str, ...]:

@@ -7,12 +7,9 @@ from dataclasses import replace
 from math import exp, hypot
 
 from sizer.device.kinds import device_family
-from sizer.device.records import Target
 from sizer.frozen import dataclass
-from sizer.memory.records import Placement
-from sizer.model.architecture import Architecture, Basis
-from sizer.model.stored import Stored
-from sizer.speed.case import SpeedCase, groups, owners, peak_doubt, precision_class, speed_case
+from sizer.model.architecture import Basis
+from sizer.speed.case import SpeedCase, groups, owners, peak_doubt, precision_class
 from sizer.speed.law import (
     COMPUTE,
     LAUNCH,
@@ -30,7 +27,7 @@ from sizer.speed.records import NONE, Correction, Decode, Depth, Prefill, Reques
 from sizer.speed.terms import decode_amounts, host_share, parallelism, prefill_amounts, prompt_traffic
 from sizer.speed.traffic import Traffic, decode_traffic
 from sizer.speed.widths import Asked
-from sizer.workload import Split, Workload
+from sizer.workload import Split
 
 LINK_TERMS = frozenset({"ranks", "rows", "moved", "hops", "prefill_ranks", "prefill_moved", "prefill_host"})
 OTHER_ENGINES = "other engines"
@@ -67,35 +64,8 @@ def timed(amounts: Sequence[Amount], case: SpeedCase, fitted: Constants) -> Time
     return Timed(combine(parts_of(terms)), terms)
 
 
-def predict(
-    architecture: Architecture,
-    stored: Stored,
-    target: Target,
-    workload: Workload,
-    engine: str,
-    *,
-    backend: str | None = None,
-    engine_version: str | None = None,
-    year: int | None = None,
-    placement: Placement | None = None,
-    fitted: Constants | None = None,
-) -> Speed:
-    """The speed of a model on a target with an engine, with 90 % intervals.
-
-    `placement` says what lies on the host; without it everything is on the devices. Raises UnknownEngine, and
-    SizerError where the device's bandwidth is not known.
-    """
-    case = speed_case(
-        architecture,
-        stored,
-        target,
-        workload,
-        engine,
-        backend=backend,
-        engine_version=engine_version,
-        year=year,
-        placement=placement,
-    )
+def predict(case: SpeedCase, fitted: Constants | None = None) -> Speed:
+    """The speed of a case, with 90 % intervals. Raises SizerError where the device's bandwidth is not known."""
     fitted = fitted or constants()
     decode, decode_stages = decode_of(case, fitted)
     decode = decode._replace(depth=depth_of(case, decode, fitted))
@@ -127,15 +97,12 @@ def _bandwidth_limit(amounts: Iterable[Amount]) -> float:
     return 1 / least_s if least_s > 0 else float("inf")
 
 
-def fastest_decode(
-    architecture: Architecture, stored: Stored, target: Target, workload: Workload, engine: str
-) -> float:
+def fastest_decode(case: SpeedCase) -> float:
     """Decode tokens/s of one sequence that `predict` does not exceed, everything on the devices: for a search that asks
     for a speed. Infinite where this machine's own measurements stand over the law."""
-    if target.local_ratios or not target.device.bandwidth_bytes_per_s:
+    if case.target.local_ratios or not case.target.device.bandwidth_bytes_per_s:
         return float("inf")
-    case = speed_case(architecture, stored, target, workload, engine)
-    return _bandwidth_limit(decode_amounts(case, decode_traffic(architecture, stored, workload)))
+    return _bandwidth_limit(decode_amounts(case, decode_traffic(case.architecture, case.stored, case.workload)))
 
 
 def said_nearby(case: SpeedCase, step: Timed, quantity: str) -> Correction:

@@ -93,9 +93,8 @@ class DraftMethod(NamedTuple):
 
 
 class Speculation(NamedTuple):
-    """What drafting gains. `tokens_per_s` is one sequence's; `speedup` below 1 says that it does not pay.
-
-    `verify_cost`, `draft_cost` (of one drafted token) and `round_cost` are in plain steps.
+    """What drafting `draft_tokens` at a time gains. `tokens_per_s` is one sequence's; `speedup` below 1 says that it
+    does not pay. `verify_cost`, `draft_cost` (of one drafted token) and `round_cost` are in plain steps.
     """
 
     tokens_per_step: float
@@ -104,3 +103,9 @@ class Speculation(NamedTuple):
     round_cost: float
     speedup: float
     tokens_per_s: float
+    draft_tokens: int
+
+    @property
+    def round_steps(self) -> float:
+        """Plain steps that a whole round costs."""
+        return self.verify_cost + self.draft_tokens * self.draft_cost + self.round_cost

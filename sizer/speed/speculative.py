@@ -10,13 +10,10 @@ layer or two (`mtp`, `eagle`), one that drafts a block at once (`dflash`), or wh
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 
-from sizer.device.records import Target
 from sizer.errors import UsageError
-from sizer.memory.records import Placement
 from sizer.model.architecture import Architecture
 from sizer.model.stored import Stored
 from sizer.speed.case import SpeedCase, speed_case
@@ -27,7 +24,6 @@ from sizer.speed.records import DraftMethod, Speculation, Speed
 from sizer.speed.terms import decode_amounts, vector_rows
 from sizer.speed.traffic import decode_traffic
 from sizer.tables import read_rows
-from sizer.workload import Workload
 
 ANY_ENGINE = "any"
 
@@ -100,23 +96,13 @@ def speculation_of(
     drafted = draft_cost(case, drafter, draft_tokens, fitted)
     each = round_cost(case.engine.runtime, case.architecture.experts is not None)
     speedup = tokens / (verified + draft_tokens * drafted + each)
-    return Speculation(tokens, verified, drafted, each, speedup, speedup / step_s(case, 1, fitted))
+    return Speculation(tokens, verified, drafted, each, speedup, speedup / step_s(case, 1, fitted), draft_tokens)
 
 
 def speculate(
-    model: tuple[Architecture, Stored],
-    drafter: Drafter,
-    target: Target,
-    workload: Workload,
-    engine: str,
-    *,
-    draft_tokens: int,
-    acceptance: float,
-    placement: Placement | None = None,
-    backend: str | None = None,
-    fitted: Constants | None = None,
+    case: SpeedCase, drafter: Drafter, *, draft_tokens: int, acceptance: float, fitted: Constants | None = None
 ) -> Speculation:
-    """The gain of drafting `draft_tokens` tokens a step, each accepted with probability `acceptance`.
+    """The gain of drafting `draft_tokens` tokens a step for a case, each accepted with probability `acceptance`.
 
     Model and drafter lie on the same target; a draft model's layers are on one device. Raises UsageError for a
     probability outside 0 to 1 or a draft of no tokens.
@@ -125,7 +111,6 @@ def speculate(
         raise UsageError(f"--acceptance {acceptance:g} is no probability.", "Give a number from 0 to 1, as 0.7.")
     if draft_tokens < 1:
         raise UsageError(f"--draft-tokens {draft_tokens} drafts nothing.", "Give 1 or more.")
-    case = speed_case(*model, target, workload, engine, backend=backend, placement=placement)
     tokens = expected_tokens(acceptance, draft_tokens)
     return speculation_of(case, drafter, draft_tokens, tokens, fitted or constants())
 
@@ -135,10 +120,6 @@ def at_rate(gain: Speculation, speed: Speed | None) -> Speculation:
     return gain if speed is None else gain._replace(tokens_per_s=speed.decode.tokens_per_s * gain.speedup)
 
 
-def gains_by_acceptance(
-    case: SpeedCase, drafter: Drafter, draft_tokens: int, acceptances: Sequence[float], fitted: Constants
-) -> list[Speculation]:
-    """The gain at each acceptance."""
-    return [
-        speculation_of(case, drafter, draft_tokens, expected_tokens(one, draft_tokens), fitted) for one in acceptances
-    ]
+def speedup_at(gain: Speculation, acceptance: float) -> float:
+    """The same drafter's gain at another acceptance: the round costs what it costs, and yields other tokens."""
+    return expected_tokens(acceptance, gain.draft_tokens) / gain.round_steps

@@ -18,6 +18,7 @@ from sizer.speed.case import (
     nominal_flops_per_s,
     prompt_flops_per_s,
     reachable_bytes_per_s,
+    runtime_rule,
 )
 from sizer.speed.launches import LAYER_S, expert_amounts, layer_count, llama_layers
 from sizer.speed.law import COMPUTE, LAUNCH, MEMORY, OVERHEAD, Amount
@@ -149,13 +150,18 @@ def decode_amounts(case: SpeedCase, traffic: Traffic) -> tuple[Amount, ...]:
         *expert_amounts(case),
     ]
     if case.engine.cache_growth == "concatenated":
-        copied = copied_cache_bytes(case.architecture, case.workload)
-        amounts.append(Amount("cache_copies", MEMORY, copied / bandwidth))
+        amounts.append(Amount("cache_copies", MEMORY, _copied_bytes(case) / bandwidth))
     if traffic.tokens > 1:
         amounts.append(Amount("many", MEMORY, (near + near_experts) / bandwidth))
     if case.workload.batch_size > 1:
         amounts.append(Amount("sequences", OVERHEAD, (case.workload.batch_size - 1) * SEQUENCE_S))
     return tuple(amounts + _communication(case, case.workload.batch_size, ranks))
+
+
+def _copied_bytes(case: SpeedCase) -> int:
+    """What concatenating the cache moves, by the release's way with shared heads (`data/cache_copies.csv`)."""
+    rule = runtime_rule(case, "cache_copies.csv")
+    return copied_cache_bytes(case.architecture, case.workload, repeats=rule is None or rule["repeats"] == "yes")
 
 
 @cache
@@ -173,11 +179,13 @@ def vector_rows(runtime: str) -> int:
 
 def _products(case: SpeedCase, traffic: Traffic, peak: float) -> list[Amount]:
     """The matrix products of a step: by vectors up to the engine's rows, beyond them one vector's and the tiles'."""
-    rows, tokens = vector_rows(case.engine.runtime), traffic.tokens
+    rows, tokens, attention = vector_rows(case.engine.runtime), traffic.tokens, traffic.stage("kv").flops
+    products = traffic.flops - attention
+    attending = Amount("attention", COMPUTE, attention / peak)
     if not rows or tokens <= rows:
-        return [Amount("compute", COMPUTE, traffic.flops / peak)]
-    tiles_s = traffic.flops / prompt_peak_flops_per_s(case)
-    return [Amount("compute", COMPUTE, traffic.flops / tokens / peak), Amount("tiles", COMPUTE, tiles_s)]
+        return [Amount("compute", COMPUTE, products / peak), attending]
+    tiles_s = products / prompt_peak_flops_per_s(case)
+    return [Amount("compute", COMPUTE, products / tokens / peak), Amount("tiles", COMPUTE, tiles_s), attending]
 
 
 def prompt_traffic(case: SpeedCase, cached_tokens: int = 0) -> tuple[Traffic, int]:
@@ -203,7 +211,6 @@ def prefill_amounts(case: SpeedCase, traffic: Traffic, chunks: int) -> tuple[Amo
     attention = traffic.stage("kv").flops
     layers = llama_layers(case.architecture, case.engine.layer_operations)
     hosted = traffic.weight_bytes * host_share(case)
-    link = _streaming_bytes_per_s(case) * (chunks if computes_on_host(case) else 1)
     experts = traffic.stage("experts").flops
     amounts = [
         Amount("prefill_compute", COMPUTE, (traffic.flops - attention - experts) / peak),
@@ -211,7 +218,7 @@ def prefill_amounts(case: SpeedCase, traffic: Traffic, chunks: int) -> tuple[Amo
         Amount("prefill_attention", COMPUTE, attention / peak),
         Amount("prefill_weights", MEMORY, (traffic.weight_bytes - hosted) / bandwidth),
         Amount("prefill_cache", MEMORY, traffic.cache_bytes / bandwidth),
-        Amount("prefill_host", MEMORY, hosted / link, hosted / link),
+        *_prompt_on_host(case, hosted, experts, chunks),
         Amount("prefill_launch", LAUNCH, layers * chunks / speedup * LAYER_S),
         Amount("prefill_layers", OVERHEAD, layers * chunks / speedup * LAYER_S),
         Amount("prefill_step", OVERHEAD, chunks * STEP_S),
@@ -238,6 +245,27 @@ def _streaming_bytes_per_s(case: SpeedCase) -> float:
     host = host_bandwidth_bytes_per_s(case)
     link = case.target.host_link_bytes_per_s
     return host if link is None or computes_on_host(case) else min(host, link * tensor_ranks(case))
+
+
+def _prompt_on_host(case: SpeedCase, hosted: float, experts_flops: float, chunks: int) -> list[Amount]:
+    """What a prompt takes for `hosted` bytes of weights on the host.
+
+    They cross the link once a chunk, no faster than a mapped file's pages can be copied to where the device reads them;
+    or the host multiplies them in place, where they are read once and its cores set the pace.
+    """
+    if not hosted:
+        return []
+    if not computes_on_host(case):
+        rate = _streaming_bytes_per_s(case)
+        return [Amount("prefill_host", MEMORY, hosted / min(rate, tuned("pageable_bytes_per_s")), hosted / rate)]
+    once_s = hosted / chunks / host_bandwidth_bytes_per_s(case)
+    host = case.target.host
+    cores = cpu_flops_per_s(host) * case.target.host_count if host else tuned("core_flops_per_s")
+    away, _ = _away(case, host_share(case))
+    return [
+        Amount("prefill_in_place", MEMORY, once_s, once_s),
+        Amount("prefill_on_cores", COMPUTE, experts_flops * away / cores),
+    ]
 
 
 def _away(case: SpeedCase, share: float) -> tuple[float, float]:

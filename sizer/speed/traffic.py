@@ -185,11 +185,11 @@ def prefill_traffic(
     return Traffic(_ordered(totals), prompt * sequences)
 
 
-def copied_cache_bytes(architecture: Architecture, workload: Workload) -> int:
+def copied_cache_bytes(architecture: Architecture, workload: Workload, *, repeats: bool) -> int:
     """Bytes that a decode step moves beyond reading the cache once, where an engine concatenates it with the new token.
 
-    transformers' dynamic cache is read and written whole by each `torch.cat`; heads that share keys and values are
-    then repeated for every query head (written, and read by the attention instead of the cache).
+    transformers' dynamic cache is read and written whole by each `torch.cat`; where it `repeats`, heads that share
+    keys and values are then repeated for every query head (written, and read by the attention instead of the cache).
     """
     kv_format = cache_format(workload.kv_precision)
     moved = 0
@@ -197,7 +197,8 @@ def copied_cache_bytes(architecture: Architecture, workload: Workload) -> int:
         kept = mixer.cached_tokens(workload.decode_context_tokens)
         width = mixer.qk_head_dim + mixer.v_head_dim
         cached = mixer.kv_elements_per_token
-        repeated = mixer.heads * width if mixer.heads > mixer.kv_heads > 0 and not mixer.latent_elements else 0
+        shared = mixer.heads > mixer.kv_heads > 0 and not mixer.latent_elements
+        repeated = mixer.heads * width if repeats and shared else 0
         moved += layers * kept * 2 * (cached + repeated)
     return -(-moved * workload.batch_size * kv_format.block_bytes // kv_format.block_values)
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from advice import GIB, model, target
 
-from sizer.answer.estimate import Question, estimate
+from sizer.answer.estimate import Drafting, Question, estimate
 from sizer.answer.records import Estimate
 from sizer.errors import UsageError
 from sizer.report import series
@@ -72,7 +73,7 @@ def test_labels_tell_items_apart(items: list[Estimate]) -> None:
     assert series.labels(both) == ["Qwen3-32B q4_k_m", "Qwen3-8B q4_k_m"]
 
 
-@pytest.mark.parametrize("kind", list(KINDS))
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "draft"])
 def test_each_kind_draws_a_png(items: list[Estimate], kind: str, tmp_path: Path) -> None:
     """A file of its own, with the signature of a PNG."""
     pytest.importorskip("matplotlib")
@@ -99,3 +100,19 @@ def test_an_unknown_ending_is_refused(items: list[Estimate], tmp_path: Path) -> 
         save(items, tmp_path / "plot.bmp")
     assert "plot.bmp" in caught.value.message
     assert all(ending in (caught.value.hint or "") for ending in ENDINGS)
+
+
+def test_a_drafts_gain_rises_with_what_is_accepted(tmp_path: Path) -> None:
+    """The line rises, passes through the estimate's own gain at its acceptance; without a draft none is drawn."""
+    small = Drafting(model("Qwen/Qwen3-0.6B"), 4, 0.7)
+    question = Question(
+        model("Qwen/Qwen3-32B"), target("rtx-4090"), "q4_k_m", Workload(), engine="llama.cpp", drafting=small
+    )
+    one = estimate(question)
+    (line,) = series.gain_by_acceptance([one])
+    assert list(line.y) == sorted(line.y)
+    assert one.speculation is not None
+    assert line.y[line.x.index(0.7)] == pytest.approx(one.speculation.speedup)
+    save([one], tmp_path / "gain.png", ["draft"])
+    with pytest.raises(UsageError, match="--draft"):
+        save([estimate(replace(question, drafting=None))], tmp_path / "none.png", ["draft"])

@@ -21,6 +21,7 @@ from sizer.memory.case import Case
 from sizer.memory.placement import max_context_tokens
 from sizer.memory.records import Placement
 from sizer.model.read import catalogue
+from sizer.speed.case import speed_case
 from sizer.speed.predict import fastest_decode
 from sizer.tables import read_rows
 from sizer.workload import Workload
@@ -254,7 +255,7 @@ def test_words_that_match_nothing_are_named() -> None:
 def test_a_speed_that_nothing_reaches_is_refused_by_arithmetic(on_24_gib: list[Estimate]) -> None:
     """No prediction of what lies whole on a card exceeds the bound that the search passes questions over by."""
     for item in on_24_gib:
-        bound = fastest_decode(item.architecture, item.stored, item.target, item.workload, item.engine)
+        bound = fastest_decode(speed_case(item.architecture, item.stored, item.target, item.workload, item.engine))
         assert (decode_rate(item) or 0) <= bound * (1 + 1e-9), item.architecture.model_id
         assert bound < 1e5
 

@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 import sizer
+from sizer.answer.measured import SAME
 from sizer.cli.measured import command
 from sizer.tables import data_path
 
@@ -52,3 +53,28 @@ def test_nothing_near_is_said_in_words() -> None:
     result = CliRunner().invoke(command, ["openai-community/gpt2", "--offline", "--json"], catch_exceptions=False)
     assert json.loads(result.stdout) == []
     assert "sizer estimate" in result.stderr
+
+
+def test_fit_and_hardware_rows_hold_what_was_measured(table: dict[str, dict[str, str]]) -> None:
+    """A row of a device and model that were measured so lists those rows, and its cell is marked and explained."""
+    from sizer.cli.fit import command as fit
+
+    words = ["-d", "rtx-4090", "--family", "qwen3", "--engine", "llama.cpp", "--all", "--limit", "40"]
+    rows = json.loads(CliRunner().invoke(fit, [*words, "--json"], catch_exceptions=False).stdout)
+    seen = [one for row in rows for one in row["measured"]]
+    assert seen
+    assert all(one["id"] in table and {"model", "device"} <= set(one["same"]) for one in seen)
+    page = CliRunner().invoke(fit, words, catch_exceptions=False).stdout
+    as_asked = [row for row in rows if row["measured"] and len(row["measured"][0]["same"]) == len(SAME)]
+    assert page.count(" \u2713") == len(as_asked)
+    assert ("sizer measured MODEL" in page) == bool(as_asked)
+
+
+def test_a_recommendation_names_the_nearest_measured_row() -> None:
+    """Below the ladder stands the measured row of the chosen precision, with who measured it."""
+    from sizer.cli.recommend import command as recommend
+
+    words = ["meta-llama/Llama-3.1-8B", "-d", "rtx-4090", "--offline"]
+    page = CliRunner().invoke(recommend, words, catch_exceptions=False).stdout
+    assert "\u2713 q6_k:" in page
+    assert "measured (llama.cpp" in page

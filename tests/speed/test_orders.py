@@ -17,6 +17,7 @@ from sizer.device.table import all_devices
 from sizer.engine.engines import find_engine
 from sizer.engine.precisions import store_for
 from sizer.model.read.resolve import resolve
+from sizer.speed.case import speed_case
 from sizer.speed.predict import predict
 from sizer.speed.records import Speed
 from sizer.workload import Workload
@@ -28,7 +29,7 @@ ENGINES = (("llama.cpp", "q4_k_m"), ("vllm", "fp8"), ("transformers", "bf16"))
 def speed_of(target: Target, engine: str, precision: str, workload: Workload | None = None) -> Speed:
     """The speed of Llama-3-8B."""
     stored = store_for(MODEL, precision, engine)
-    return predict(MODEL, stored, target, workload or Workload(), engine)
+    return predict(speed_case(MODEL, stored, target, workload or Workload(), engine))
 
 
 def faster_by(device: Device, factor: float) -> Device:

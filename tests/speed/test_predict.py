@@ -18,6 +18,7 @@ from sizer.errors import SizerError, UnknownEngine, UsageError
 from sizer.model.architecture import Architecture
 from sizer.model.families import build
 from sizer.model.read import catalogue
+from sizer.speed.case import speed_case
 from sizer.speed.law import COMPUTE, LAUNCH, MEMORY, OVERHEAD, Constants, Term, combine, constants
 from sizer.speed.predict import EVIDENCE_LEVELS, predict
 from sizer.speed.records import Speed
@@ -36,7 +37,7 @@ def _model(name: str = "meta-llama/Meta-Llama-3-8B") -> Architecture:
 def _speed(device: str | Target, precision: str = "q4_k_m", engine: str = "llama.cpp", work: Workload = WORK) -> Speed:
     target = find(device) if isinstance(device, str) else device
     model = _model()
-    return predict(model, store_for(model, precision, engine), target, work, engine)
+    return predict(speed_case(model, store_for(model, precision, engine), target, work, engine))
 
 
 parts = st.floats(0, 1e3)
@@ -206,10 +207,8 @@ def test_speculation_pays_for_a_dense_model_and_less_for_a_mixture() -> None:
     gains = []
     for name in ("Qwen/Qwen3-32B", "Qwen/Qwen3-30B-A3B"):
         model = _model(name)
-        found = speculate(
-            (model, store_for(model, "q4_k_m", "llama.cpp")),
-            drafting, find("rtx-4090"), WORK, "llama.cpp", draft_tokens=4, acceptance=0.7,
-        )  # fmt: skip
+        case = speed_case(model, store_for(model, "q4_k_m", "llama.cpp"), find("rtx-4090"), WORK, "llama.cpp")
+        found = speculate(case, drafting, draft_tokens=4, acceptance=0.7)
         assert found.verify_cost > 1
         gains.append(found.speedup)
     assert gains[0] > 1
@@ -220,5 +219,6 @@ def test_acceptance_outside_its_range_is_refused() -> None:
     """A probability above 1 is a usage error."""
     model = _model()
     stored = store_for(model, "q4_k_m", "llama.cpp")
+    case = speed_case(model, stored, find("h100"), WORK, "llama.cpp")
     with pytest.raises(UsageError, match="acceptance"):
-        speculate((model, stored), (model, stored), find("h100"), WORK, "llama.cpp", draft_tokens=4, acceptance=1.5)
+        speculate(case, (model, stored), draft_tokens=4, acceptance=1.5)

@@ -75,7 +75,7 @@ def test_concatenated_cache_is_copied_and_repeated_for_every_head(kv_heads: int,
     workload = Workload(prompt_tokens=700, output_tokens=1)
     model = _model(num_key_value_heads=kv_heads)
     cached = decode_traffic(model, store(model, "bf16"), workload).cache_bytes
-    assert copied_cache_bytes(model, workload) == 2 * cached + 2 * repeats * cached
+    assert copied_cache_bytes(model, workload, repeats=True) == 2 * cached + 2 * repeats * cached
 
 
 def test_quantized_cache_reads_fewer_bytes() -> None:
