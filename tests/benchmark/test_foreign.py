@@ -14,7 +14,7 @@ from clirun import Run
 from sizer.benchmark.foreign.files import Told, rows_of
 from sizer.benchmark.foreign.found import Values
 from sizer.benchmark.foreign.llama_cpp import backend_of, engine_flags, type_precision
-from sizer.benchmark.save import COLUMNS, append_all
+from sizer.benchmark.save import COLUMNS, OPTIONAL, append_all
 from sizer.errors import InvalidInputFile, UsageError
 
 BENCH: dict[str, Any] = {
@@ -269,7 +269,7 @@ def test_flash_attention_and_batches_are_kept():
 def test_rows_with_flags_need_the_column(tmp_path: Path):
     """A file from before the column takes rows without flags, and refuses those with them: nothing is dropped."""
     old = tmp_path / "old.csv"
-    old.write_text(",".join(COLUMNS[:-1]) + "\n", encoding="utf-8")
+    old.write_text(",".join(name for name in COLUMNS if name not in OPTIONAL) + "\n", encoding="utf-8")
     plain = {**dict.fromkeys(COLUMNS, ""), "id": "a"}
     assert append_all(old, [plain], once=True) == 1
     assert append_all(old, [plain], once=True) == 0

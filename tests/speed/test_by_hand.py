@@ -235,10 +235,11 @@ def test_a_cache_that_is_concatenated_is_read_written_and_repeated() -> None:
     """Two KV heads of 40 values for each of four query heads: the cache and the repeated one, both ways."""
     work = Workload(100, 28, 128, batch_size=3)
     context = work.decode_context_tokens
-    assert copied_cache_bytes(model(), work) == LAYERS * context * 2 * (80 + 160) * 3 * 2
+    assert copied_cache_bytes(model(), work, repeats=False) == LAYERS * context * 2 * 80 * 3 * 2
+    assert copied_cache_bytes(model(), work, repeats=True) == LAYERS * context * 2 * (80 + 160) * 3 * 2
     alike = model(replace(MIXER, kv_heads=4))
-    assert copied_cache_bytes(alike, work) == LAYERS * context * 2 * 160 * 3 * 2
-    assert copied_cache_bytes(model(LATENT), work) == LAYERS * context * 2 * 40 * 3 * 2
+    assert copied_cache_bytes(alike, work, repeats=True) == LAYERS * context * 2 * 160 * 3 * 2
+    assert copied_cache_bytes(model(LATENT), work, repeats=True) == LAYERS * context * 2 * 40 * 3 * 2
 
 
 @pytest.mark.parametrize(("chunk", "chunks"), [(None, 1), (100, 3), (150, 2)])
@@ -374,7 +375,9 @@ def test_amounts_of_a_decode_step(experts_away: bool) -> None:
     assert found["experts"] == pytest.approx(experts * (1 - away) / 1e12)
     assert found["host"] == pytest.approx((experts * away + rest * rest_away) / 5e10)
     assert found["cache"] == pytest.approx(traffic.cache_bytes / 1e12)
-    assert found["compute"] == pytest.approx(traffic.flops / 1e14)
+    attention = traffic.stage("kv").flops
+    assert found["compute"] == pytest.approx((traffic.flops - attention) / 1e14)
+    assert found["attention"] == pytest.approx(attention / 1e14)
     assert found["many"] == pytest.approx(found["weights"] + found["experts"])
     assert found["sequences"] == pytest.approx(2 * 1e-4)
     assert found["step"] == 1e-3
@@ -414,12 +417,13 @@ def test_a_few_tokens_are_vectors_and_more_are_tiles() -> None:
         step = decode_traffic(case.architecture, case.stored, work)
         found = amounts_by_name(decode_amounts(case, step))
         peak = nominal_flops_per_s(CARD, "fp16")
+        products = step.flops - step.stage("kv").flops
         if batch == 8:
-            assert found["compute"] == pytest.approx(step.flops / peak)
+            assert found["compute"] == pytest.approx(products / peak)
             assert "tiles" not in found
         else:
-            assert found["compute"] == pytest.approx(step.flops / 9 / peak)
-            assert found["tiles"] == pytest.approx(step.flops / prompt_flops_per_s(CARD, "fp16"))
+            assert found["compute"] == pytest.approx(products / 9 / peak)
+            assert found["tiles"] == pytest.approx(products / prompt_flops_per_s(CARD, "fp16"))
 
 
 def test_amounts_of_a_prompt() -> None:
@@ -440,12 +444,13 @@ def test_amounts_of_a_prompt() -> None:
     assert found["prefill_cache"] == pytest.approx(traffic.cache_bytes / (1e12 * faster))
     assert found["prefill_layers"] == found["prefill_launch"] == pytest.approx(layers * 2 / faster * 1e-4)
     assert found["prefill_step"] == pytest.approx(2e-3)
-    assert found["prefill_host"] == 0
+    assert not {"prefill_host", "prefill_in_place", "prefill_on_cores"} & found.keys()
     assert "prefill_ranks" not in found
 
 
 def test_a_prompt_over_ranks_and_beside_a_host() -> None:
-    """Each layer's sums for every token; what lies on the host comes over each rank's link, as fast as its memory."""
+    """Each layer's sums for every token; what lies on the host comes over each rank's link, as fast as its memory and
+    as a mapped file's pages are copied; or its cores multiply it, read once."""
     host = Device("host", "Host", "nobody", "cpu", None, 5e10)
     work = Workload(100, 1, 101, parallelism=Split.TENSOR)
     target = Target(CARD, 2, link_bytes_per_s=1e10, host=host, host_link_bytes_per_s=2e10)
@@ -455,12 +460,15 @@ def test_a_prompt_over_ranks_and_beside_a_host() -> None:
     assert chunks == 1
     assert found["prefill_ranks"] == pytest.approx(LAYERS * 1e-4)
     assert found["prefill_moved"] == pytest.approx(2 * LAYERS * HIDDEN * 2 * 100 * 2 * 1 / 2 / 1e10)
-    assert found["prefill_host"] == pytest.approx(traffic.weight_bytes / 4 / 4e10)
+    hosted = traffic.weight_bytes / 4
+    assert found["prefill_host"] == pytest.approx(hosted / min(4e10, tuned("pageable_bytes_per_s")))
     assert found["prefill_weights"] == pytest.approx(traffic.weight_bytes * 3 / 4 / 2e12)
     near = replace(case, target=replace(target, host_link_bytes_per_s=9e10))
-    assert amounts_by_name(prefill_amounts(near, traffic, 1))["prefill_host"] == pytest.approx(
-        traffic.weight_bytes / 4 / 5e10
-    )
+    (over,) = (one for one in prefill_amounts(near, traffic, 1) if one.term == "prefill_host")
+    assert over.least_s == pytest.approx(hosted / 5e10)
+    there = amounts_by_name(prefill_amounts(replace(case, backend="cpu+cuda"), traffic, 2))
+    assert there["prefill_in_place"] == pytest.approx(hosted / 2 / 5e10)
+    assert there["prefill_on_cores"] == pytest.approx(traffic.stage("experts").flops / 4 / cpu_flops_per_s(host))
 
 
 # Layers and launches.
@@ -542,7 +550,7 @@ def test_a_step_and_its_stages() -> None:
 def test_speeds_of_a_request() -> None:
     """A step's rate, the prompt's time, and output over both; all sequences together produce as many times that."""
     work = Workload(100, 28, 128, batch_size=3)
-    found = predict(model(), stored(model()), Target(CARD), work, "vllm", fitted=PLAIN)
+    found = predict(speed_case(model(), stored(model()), Target(CARD), work, "vllm"), PLAIN)
     case = asked(workload=work)
     amounts = decode_amounts(case, decode_traffic(case.architecture, case.stored, work))
     parts = dict.fromkeys(("memory", "compute", "launch", "overhead"), 0.0)
@@ -710,7 +718,7 @@ def test_ratios_of_this_machine_are_those_of_the_engine_and_precision() -> None:
     assert ratio_for(ratios, "vllm", "bf16") == LocalRatio("vllm", "bf16", pytest.approx(0.6), 3.0, "2026-02-01")
     assert ratio_for(ratios, "vllm", "int8") is None
     work = Workload(100, 28, 128, batch_size=3)
-    before = predict(model(), stored(model()), Target(CARD), work, "vllm", fitted=PLAIN)
+    before = predict(speed_case(model(), stored(model()), Target(CARD), work, "vllm"), PLAIN)
     after = as_measured_here(before, Target(CARD, local_ratios=tuple(ratios)), work, "vllm", "bf16")
     assert after.decode.tokens_per_s == pytest.approx(0.6 * before.decode.tokens_per_s)
     assert after.decode.low_tokens_per_s == pytest.approx(0.6 * (before.decode.low_tokens_per_s or 0))

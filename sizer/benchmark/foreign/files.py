@@ -184,6 +184,7 @@ def _row(found: Found, told: Told, path: Path, tool: str, number: str) -> dict[s
         "model_file_gib": _rounded(found.model_file_gib),
         "flags": "|".join(sorted(found.flags)),
         "engine_flags": found.engine_flags,
+        "power_limit_w": None,
     }
     for name in ("model", "device", "engine", "precision"):
         if not figures[name]:
