@@ -388,16 +388,18 @@ def test_what_a_config_leaves_out_stays_in_sixteen_bits() -> None:
 
 
 def test_bits_of_the_layers_leave_tables_vectors_and_drafts_out() -> None:
-    """16 bits whatever the table takes; a lump is all that there is."""
+    """Stacks of 4 bits, matrices of 8: their mean by elements, whatever the rest takes; a lump is all there is."""
     drawn = model()
     assert layer_bits(stored(drawn)) == 16
+    widths = {3: 4, 2: 8}
     parts = tuple(
-        replace(part, size_bytes=part.size_bytes // 4)
+        replace(part, size_bytes=part.tensor.total_elements * widths[len(part.tensor.shape)] // 8)
         if part.tensor.layers and len(part.tensor.shape) > 1 and not part.tensor.checkpoint_only
         else replace(part, size_bytes=part.size_bytes * 3)
         for part in stored(drawn).tensors
     )
-    assert layer_bits(Stored("x", parts, None)) == 4
+    stacks, matrices = 8 * 32 * HIDDEN, (96 + 8) * HIDDEN
+    assert layer_bits(Stored("x", parts, None)) == (4 * stacks + 8 * matrices) / (stacks + matrices)
     lump = Tensor("lump", (1000,), Role.OTHER, Module.LINEAR)
     assert layer_bits(Stored("x", (StoredTensor(lump, "x", 500),), None)) == 4
 
