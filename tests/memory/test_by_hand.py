@@ -33,7 +33,15 @@ from drawn import (
 from sizer.cache_formats import cache_format
 from sizer.engine.options import EngineOptions
 from sizer.memory.activations import activation_values_per_token
-from sizer.memory.cache import CachePlan, LayerCache, cache_by_layer, convolutions, mixer_cache, whole_cache
+from sizer.memory.cache import (
+    CachePlan,
+    LayerCache,
+    cache_by_layer,
+    convolutions,
+    mixer_cache,
+    sequence_cache,
+    whole_cache,
+)
 from sizer.memory.capacity import reservation
 from sizer.memory.case import blocks
 from sizer.memory.extras import lora_bytes, prediction_bytes, projector_bytes, projector_compute_bytes
@@ -113,6 +121,7 @@ def test_layers_of_every_kind_sum() -> None:
     found = cache_by_layer(model(STATE, MIXER), PLAN)
     assert found == [LayerCache(0, 4000), *[LayerCache(100 * TOKEN_BYTES, 0)] * 3]
     assert whole_cache(model(STATE, MIXER), PLAN) == LayerCache(300 * TOKEN_BYTES, 4000)
+    assert sequence_cache(model(STATE, MIXER), 100, FP16) == LayerCache(300 * TOKEN_BYTES, 2000)
 
 
 def test_blocks_round_up() -> None:
@@ -510,18 +519,18 @@ def test_rotary_tables_have_a_row_a_position() -> None:
 @pytest.mark.parametrize(
     ("role", "shape", "halves"),
     [
-        (Role.EXPERT_GATE_UP, (EXPERTS, 2 * WIDTH, HIDDEN), 2),
-        (Role.EXPERT_UP, (EXPERTS, WIDTH, HIDDEN), 1),
-        (Role.EXPERT_DOWN, (EXPERTS, HIDDEN, WIDTH), 1),
+        (Role.EXPERT_GATE_UP, (EXPERTS, 80, HIDDEN), 2),
+        (Role.EXPERT_UP, (EXPERTS, 40, HIDDEN), 1),
+        (Role.EXPERT_DOWN, (EXPERTS, HIDDEN, 40), 1),
     ],
 )
 def test_experts_are_padded_to_whole_tiles(role: Role, shape: tuple[int, ...], halves: int) -> None:
-    """Tiles of 96: hidden 64 to 96, widths of 32 to half tiles of 48, gate and up apart: 96 x 48 over 64 x 32."""
+    """Tiles of 96: hidden 64 to 96, widths of 40 to half tiles of 48, gate and up apart: 96 x 48 over 64 x 40."""
     stack = Tensor("up", shape, role, Module.EXPERT_STACK, layers=ALL, active_experts=2)
-    size = EXPERTS * HIDDEN * WIDTH * halves * LAYERS // 2
+    size = EXPERTS * HIDDEN * 40 * halves * LAYERS // 2
     weights = Stored("mxfp4", (StoredTensor(stack, "mxfp4", size),), None)
     asked = replace(case(engine=rule("vllm", mxfp4_tile=96)), stored=weights)
-    assert padded_bytes(asked) == size * (96 * 48) / (64 * 32) - size
+    assert padded_bytes(asked) == int(size * ((96 * 48) / (64 * 40) - 1))
     assert padded_bytes(replace(asked, engine=rule("vllm", mxfp4_tile=0))) == 0
     assert padded_bytes(replace(asked, stored=replace(weights, precision="bf16"))) == 0
 

@@ -313,6 +313,12 @@ def test_a_model_known_by_its_size_lies_evenly_or_by_room() -> None:
     assert [share.weights_bytes for share in even] == [1001, 1001]
     uneven = place(over(split=Split.LAYER))[1].shares
     assert [share.weights_bytes for share in uneven] == [1502, 501]  # 2,002 bytes, each part rounded up
+    needed = footprint(case(drawn))
+    beside = case(drawn, (needed.total_bytes - needed.weights.size_bytes + 700,), host_bytes=2**30)
+    split = best_split(replace(beside, engine=rule(split_margin_bytes=0)), needed)
+    assert split is not None
+    assert split.host is not None
+    assert (split.gpu_layers, split.shares[0].weights_bytes, split.host.weights_bytes) == (0, 700, 2002 - 700)
 
 
 def test_the_first_card_has_the_table_and_the_last_the_head() -> None:
