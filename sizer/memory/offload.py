@@ -21,12 +21,12 @@ def best_split(case: Case, needed: Footprint) -> Placement | None:
     None where host and devices together are too small.
     """
     margin_bytes = case.options.fit_margin_bytes or case.engine.split_margin_bytes
+    if not case.architecture.layers:
+        return _split_unknown(case, needed, margin_bytes)
     if case.experts_first and case.architecture.experts:
         split = _split_experts(case, needed, margin_bytes)
         if split is not None and split.fits:
             return split
-    if not case.architecture.layers:
-        return _split_unknown(case, needed, margin_bytes)
     low, high = 0, counted_layers(case)
     while low < high:
         middle = (low + high + 1) // 2
