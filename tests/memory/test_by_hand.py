@@ -264,6 +264,7 @@ def test_the_host_takes_the_first_layers() -> None:
     assert found.shares[0].kv_cache_bytes == 2 * cache
     assert found.host.weights_bytes == WEIGHTS - 2 * LAYER
     assert found.host.kv_cache_bytes == 2 * cache
+    assert found.host_bytes == WEIGHTS - 2 * LAYER + 2 * cache
     assert split_at(asked, needed, 4).shares[0].weights_bytes == LAYERS * LAYER + HEAD + NORM
     assert split_at(asked, needed, 0).shares[0].weights_bytes == 0
     assert split_at(asked, needed, 99).gpu_layers == LAYERS

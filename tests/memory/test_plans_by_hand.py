@@ -14,7 +14,7 @@ from sizer.engine.options import EngineOptions
 from sizer.memory.case import Case, cache_plan, formats, state_widths, window_cache
 from sizer.memory.footprint import footprint, kv_cache_bytes, kv_cache_part, weights_part
 from sizer.memory.graph.shape import model_shape
-from sizer.memory.offload import best_split, host_compute_bytes
+from sizer.memory.offload import _copied_bytes, best_split, host_compute_bytes
 from sizer.memory.pages import Kind, pages
 from sizer.memory.placement import place
 from sizer.memory.shard import rank_token_bytes
@@ -384,3 +384,13 @@ def test_a_sequence_of_a_rank() -> None:
         model(SLIDING, MIXER), (2**30, 2**30), options=vllm(pipeline_parallel=2), engine=rule(window_cache="window")
     )
     assert rank_token_bytes(staged, cache_plan(staged), 31) == -(-(3 * 31 + 30) * TOKEN_BYTES // 2)
+
+
+def test_experts_of_the_host_pass_through_a_buffer_of_the_card() -> None:
+    """Engines on ggml copy one stack after another there; not where flags keep the work on the host."""
+    passes = case(engine=rule("llama.cpp"), options=EngineOptions("llama.cpp"))
+    assert _copied_bytes(passes) > largest_expert_bytes(passes)
+    assert _copied_bytes(replace(passes, options=EngineOptions("llama.cpp", operations_offload=False))) == 0
+    assert _copied_bytes(replace(passes, architecture=model(experts=None))) == 0
+    assert _copied_bytes(replace(passes, architecture=model(hidden_size=0))) == 0
+    assert _copied_bytes(case()) == 0

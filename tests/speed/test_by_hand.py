@@ -779,3 +779,10 @@ def test_nothing_decodes_faster_than_its_fastest() -> None:
     unknown = Target(replace(CARD, bandwidth_bytes_per_s=None))
     for target in (here, unknown):
         assert fastest_decode(case.architecture, case.stored, target, case.workload, "vllm") == float("inf")
+
+
+@pytest.mark.parametrize(("engine", "width"), [("llama.cpp", 2 * 40), ("vllm", 24 + 16)])
+def test_a_prompts_latent_attention_is_the_engines(engine: str, width: int) -> None:
+    """On the latent, twice its width a head, or on the heads' own widths: 100 tokens attend to 5,050 entries."""
+    traffic, _ = prompt_traffic(asked(model(LATENT), engine=engine))
+    assert traffic.stage("kv").flops == LAYERS * 2 * 4 * width * 5050
