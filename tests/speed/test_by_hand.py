@@ -753,32 +753,24 @@ def test_what_devices_share_is_told_to_the_law() -> None:
 def test_notes_of_what_nobody_measured() -> None:
     """A device like others, an engine like others, a model known by its name alone: each is said where it holds."""
     case = asked()
-    alone = predict(case.architecture, case.stored, case.target, case.workload, "vllm", fitted=PLAIN).notes
-    assert [note.startswith("No measured row of vllm") for note in alone] == [True]
-    counts = {groups(case)["engine"]: 5}
-    known = predict(
-        case.architecture, case.stored, case.target, case.workload, "vllm", fitted=PLAIN._replace(counts=counts)
-    )
-    assert len(known.notes) == 1
-    assert "devices like it" in known.notes[0] or "engines like it" in known.notes[0]
+    assert [note.startswith("No measured row of vllm") for note in predict(case, PLAIN).notes] == [True]
+    (like,) = predict(case, PLAIN._replace(counts={groups(case)["engine"]: 5})).notes
+    assert "devices like it" in like or "engines like it" in like
     measured = PLAIN._replace(counts={groups(case)["engine device"]: 5})
-    assert predict(case.architecture, case.stored, case.target, case.workload, "vllm", fitted=measured).notes == ()
-    named = replace(case.architecture, basis=Basis.NAME)
-    told = predict(named, case.stored, case.target, case.workload, "vllm", fitted=measured).notes
-    assert ["known from the name" in note for note in told] == [True]
+    assert predict(case, measured).notes == ()
+    named = replace(case, architecture=replace(case.architecture, basis=Basis.NAME))
+    assert ["known from the name" in note for note in predict(named, measured).notes] == [True]
 
 
 def test_nothing_decodes_faster_than_its_fastest() -> None:
     """The bytes of a step at the nominal rate; endless where this machine's own measurements stand above the law."""
     case = asked()
-    arguments = (case.architecture, case.stored, case.target, case.workload, "vllm")
     step = decode_traffic(case.architecture, case.stored, case.workload)
-    assert fastest_decode(*arguments) == pytest.approx(1e12 / step.bytes_read)
-    assert decode_of(case, PLAIN)[0].tokens_per_s <= fastest_decode(*arguments)
+    assert fastest_decode(case) == pytest.approx(1e12 / step.bytes_read)
+    assert decode_of(case, PLAIN)[0].tokens_per_s <= fastest_decode(case)
     here = Target(CARD, local_ratios=(LocalRatio("vllm", "bf16", 2.0, 2.0, "2026-01-01"),))
-    unknown = Target(replace(CARD, bandwidth_bytes_per_s=None))
-    for target in (here, unknown):
-        assert fastest_decode(case.architecture, case.stored, target, case.workload, "vllm") == float("inf")
+    for target in (here, Target(replace(CARD, bandwidth_bytes_per_s=None))):
+        assert fastest_decode(replace(case, target=target)) == float("inf")
 
 
 @pytest.mark.parametrize(("engine", "width"), [("llama.cpp", 2 * 40), ("vllm", 24 + 16)])
