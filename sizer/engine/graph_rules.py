@@ -18,7 +18,7 @@ class GraphRule(NamedTuple):
     `data/flash_kernels.csv`; equal: that, and keys as wide as values; listed: for the model types of
     `data/flash_attention.csv`) and `unified` (one cache for all sequences) are the defaults. `batch` is fixed, or by
     context (and memory: Ollama's micro-batch). `window_cache` is cells (the window, the micro-batch and padding) or
-    whole. `server_slots` are those of the server
+    whole, `latent_cache` says that MLA's latent is cached instead of the heads. `server_slots` are those of the server
     where nothing is said. `basis` says whether it was read or fitted.
     """
 
@@ -32,6 +32,7 @@ class GraphRule(NamedTuple):
     batch: str
     unified: bool
     window_cache: str
+    latent_cache: bool
     server_slots: int
     basis: str
     source: str
@@ -55,6 +56,7 @@ def graph_rule(engine: str, version: str = "", date: str = "") -> GraphRule | No
         batch=row["batch"],
         unified=row["unified"] == "yes",
         window_cache=row["window_cache"],
+        latent_cache=row["latent_cache"] == "yes",
         server_slots=int(row["server_slots"]),
         basis=row["basis"],
         source=row["source"],

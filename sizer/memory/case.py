@@ -98,7 +98,7 @@ class Case:
             return bool(model_types(self.architecture) & _listed()[rule.engine])
         if rule.flash_attention in {"auto", "equal"}:
             backend = find_engine(self.engine.engine).backend(self.target.device)
-            expands = self.options.mla_mode == 0
+            expands = expands_latent(self)
             return has_flash_kernels(backend, (heads_of(mixer, expands_latent=expands) for mixer in mixers))
         return rule.flash_attention == "yes"
 
@@ -172,8 +172,13 @@ def cache_plan(case: Case, workload: Workload | None = None) -> CachePlan:
     step = min(case.step_tokens, tokens * streams)
     return CachePlan(
         sequences, streams, tokens, step, k_format, v_format, window, state_bytes, conv_bytes, True,
-        expands_latent=case.options.mla_mode == 0,
+        expands_latent=expands_latent(case),
     )  # fmt: skip
+
+
+def expands_latent(case: Case) -> bool:
+    """Whether MLA's heads are cached instead of its latent: by a flag, or by the engine's version."""
+    return case.options.mla_mode == 0 or (case.graph is not None and not case.graph.latent_cache)
 
 
 @cache

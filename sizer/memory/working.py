@@ -10,7 +10,7 @@ from sizer.memory.cache import CachePlan
 from sizer.memory.case import Case, model_types
 from sizer.memory.encoder import NO_ENCODER, encoder_run
 from sizer.memory.graph.decoder import PIPELINE_COPIES, Buffers, Part, compute_buffers
-from sizer.memory.graph.shape import ModelShape, Step, model_shape
+from sizer.memory.graph.shape import ModelShape, Step, model_shape, without_latents
 from sizer.model.architecture import Module, Role, Tower
 from sizer.tables import read_rows
 from sizer.units import GIB
@@ -27,6 +27,7 @@ GREEDY_CARDS = ("a100", "gb10")
 def graph_buffers(case: Case, plan: CachePlan, part: Part) -> Buffers:
     """What an engine on ggml reserves on a device and on the host for one part of a model."""
     model = model_shape(case.architecture)
+    model = without_latents(model) if plan.expands_latent else model
     return compute_buffers(model, graph_step(case, plan, model), part)
 
 

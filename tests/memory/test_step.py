@@ -96,3 +96,26 @@ def test_heads_without_a_kernel_keep_their_scores_on_cuda_alone() -> None:
     assert on_cuda - on_mac > heads * 8192 * 512 * 4 - 64 * MIB
     off, on = (buffer_bytes(model, "rtx-4090", f"llama.cpp -fa {word}", 8192) for word in ("off", "on"))
     assert (on_cuda, on_mac) == (off, on)
+
+
+def test_koboldcpp_runs_with_flash_attention_since_1_112() -> None:
+    """No scores unless --noflashattention; before, only where --flashattention says so."""
+    scores = 32 * 32768 * 512 * 4
+    for engine, stand in (
+        ("koboldcpp", False), ("koboldcpp --noflashattention", True),
+        ("koboldcpp@1.90", True), ("koboldcpp@1.90 --flashattention", False),
+    ):  # fmt: skip
+        assert (buffer_bytes("Qwen/Qwen3-8B", "rtx-4090", engine, precision="q4_k_m") > scores) is stand
+
+
+@pytest.mark.parametrize(
+    ("engine", "cache_mib", "heads"),
+    [("llama.cpp@b5000", 4320.0, True), ("ollama@0.5", 4320.0, True), ("llama.cpp", 486.0, False)],
+)
+def test_deepseeks_heads_were_cached_before_its_latent_was(engine: str, cache_mib: float, heads: bool) -> None:
+    """27 layers x 16 heads x (192 + 128) x 2 bytes x 16,384 cells until April 2025; since then 576 values a token."""
+    answer = estimate(
+        "deepseek-ai/DeepSeek-V2-Lite", device="rtx-4090", precision="q4_0", engine=engine, offline=True, context=16384
+    )
+    values = 16 * (192 + 128) if heads else 576
+    assert answer.estimates[0].memory.kv_cache_bytes == 27 * values * 2 * 16384 == cache_mib * MIB

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -85,6 +86,17 @@ def model_shape(architecture: Architecture) -> ModelShape:
                 by_layer[layer].setdefault(tensor.role, tensor)
     layers = tuple(_layer(layer, by_layer[layer.index], names[layer.index]) for layer in architecture.layers)
     return ModelShape(architecture.hidden_size, architecture.vocab_size, layers)
+
+
+def without_latents(model: ModelShape) -> ModelShape:
+    """A model whose MLA is computed head by head, as where its latent is not cached."""
+    return model._replace(layers=tuple(layer._replace(mixer=_plain(layer.mixer)) for layer in model.layers))
+
+
+def _plain(mixer: Mixer | None) -> Mixer | None:
+    if mixer is None or not mixer.latent_elements:
+        return mixer
+    return replace(mixer, latent_elements=0, kv_heads=mixer.heads)
 
 
 def _layer(layer: Layer, tensors: dict[Role, Tensor], norms: set[str]) -> LayerShape:
