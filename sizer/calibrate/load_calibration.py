@@ -52,6 +52,8 @@ class LoadCalibration:
     held: Mapping[str, Sequence[Held]]
     alone: Sequence[Held]
     skipped: Mapping[str, int]
+    coverage: Mapping[str, Mapping[str, float]]
+    """By scheme and quantity: of the points of a fold, those within the interval that the other folds give."""
 
 
 def calibrate_serving(path: Path) -> LoadCalibration:
@@ -73,7 +75,11 @@ def calibrate_serving(path: Path) -> LoadCalibration:
         "spreads": {quantity: _spreads(held, quantity) for quantity in ("ttft", "tpot")},
         "effects": {term: sorted([g, v] for g, v in effects.items() if v) for term, effects in found.effects.items()},
     }
-    return LoadCalibration(document, held, _compared(cases, first), skipped)
+    coverage = {
+        scheme: {quantity: _coverage(held[scheme], SCHEMES[scheme], quantity) for quantity in ("ttft", "tpot")}
+        for scheme in SCHEMES
+    }
+    return LoadCalibration(document, held, _compared(cases, first), skipped, coverage)
 
 
 def digests() -> dict[str, str]:
@@ -123,6 +129,18 @@ def _compared(cases: Sequence[LoadCase], seen: Sequence[Means]) -> list[Held]:
         Held(case, log((case.point.ttft_s or 1) / one.ttft_s), log((case.point.tpot_s or 1) / one.tpot_s))
         for case, one in zip(cases, seen, strict=True)
     ]
+
+
+def _coverage(held: Sequence[Held], key: Callable[[LoadCase], str], quantity: str) -> float:
+    """The share of points within the middle 90 % of the residuals of all folds but their own."""
+    folds: dict[str, list[float]] = defaultdict(list)
+    for one in held:
+        folds[key(one.case)].append(getattr(one, quantity))
+    inside = 0
+    for name, residuals in folds.items():
+        low, high = conformal_bounds([value for other, values in folds.items() if other != name for value in values])
+        inside += sum(min(low, -LEAST_BOUND) <= value <= max(high, LEAST_BOUND) for value in residuals)
+    return inside / len(held)
 
 
 def _spreads(held: Mapping[str, Sequence[Held]], quantity: str) -> list[list[Any]]:

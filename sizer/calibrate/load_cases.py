@@ -23,8 +23,7 @@ from sizer.serving.corrections import REQUEST, REQUEST_S, STREAMED, Corrections,
 from sizer.serving.deployment import Deployment, Served, deployment
 from sizer.serving.points import Point
 from sizer.serving.simulate import MOST_REQUESTS, Simulation
-from sizer.serving.steps import StepLaw, TermCurves, term_curves, weighed, weight_floors
-from sizer.speed.case import groups, owners
+from sizer.serving.steps import StepLaw, TermCurves, law_weights, term_curves, weighed, weight_floors
 from sizer.speed.law import Constants
 
 
@@ -90,8 +89,7 @@ def load_case(point: Point, fitted: Constants, known_curves: dict[object, dict[s
     key = (point.model, precision, point.kv_precision, engine, point.engine_flags, point.device, point.layout)
     curves = known_curves.get(key) or term_curves(served.case, point.layout)
     known_curves[key] = curves
-    law_groups, own = tuple(groups(served.case).values()), owners(served.case)
-    weights = {term: curve.weight(fitted.factor(term, law_groups, own)) for term, curve in curves.items()}
+    weights = law_weights(served.case, curves, fitted, served.rules.products)
     room = cache_tokens(served.memory, point.layout, point.load)
     if room is not None and room < point.load.whole_tokens * (1 + point.load.spread):
         room = None  # it was measured, so it fitted: how much is left beside the weights is not known
@@ -129,5 +127,7 @@ def simulated_means(case: LoadCase, known: Corrections) -> Means:
     burst_share = BURST_SHARE if case.point.requests is None else users / requests
     found = means(seen, users, burst_share)
     first_s = REQUEST_S * known.own(REQUEST, case.names)
-    first_s += known.own(STREAMED, case.names) * law.step_s(seen.mean_decoding or 1, load.mean_depth)
+    first_s += (case.point.unsent_steps or known.own(STREAMED, case.names)) * law.step_s(
+        seen.mean_decoding or 1, load.mean_depth
+    )
     return found._replace(ttft_s=found.ttft_s + first_s)

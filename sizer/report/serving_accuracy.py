@@ -44,8 +44,15 @@ def _parts(found: LoadCalibration, lay: Lay) -> Iterator[str]:
         "priors were chosen by these folds, and some rules of the servers were told from these times: expect a little "
         "more of fresh points."
     )
-    rows = [{"left out": TITLES[scheme], **_errors(held)} for scheme, held in found.held.items()]
-    yield cells_of([*rows, {"left out": "nothing fitted: the law of speed alone", **_errors(found.alone)}], lay)
+    rows = [
+        {"left out": TITLES[scheme], **_errors(held), **_covered(found, scheme)} for scheme, held in found.held.items()
+    ]
+    alone = {"left out": "nothing fitted: the law of speed alone", **_errors(found.alone)}
+    yield cells_of([*rows, {**dict.fromkeys(rows[0], ""), **alone}], lay)
+    yield (
+        "TPOT in and TTFT in: points within the 90 % interval that the spread of the other folds gives, which never "
+        "saw them. With few folds (systems, engines) the others tell little of the one left out."
+    )
     for name, key in BY.items():
         scheme = name if name in found.held else "known"
         beside = f"{TITLES['known']} (known) and " if scheme != "known" else ""
@@ -54,6 +61,10 @@ def _parts(found: LoadCalibration, lay: Lay) -> Iterator[str]:
     if found.skipped:
         reasons = ", ".join(f"{reason} ({n})" for reason, n in Counter(found.skipped).most_common())
         yield f"Rows left out: {reasons}."
+
+
+def _covered(found: LoadCalibration, scheme: str) -> dict[str, str]:
+    return {f"{name.upper()} in": f"{found.coverage[scheme][name]:.0%}" for name in ("tpot", "ttft")}
 
 
 def _groups(found: LoadCalibration, name: str, key: Callable[[Held], str]) -> Iterator[dict[str, str]]:

@@ -42,7 +42,7 @@ class Replica:
 def replica(served: Deployment, load: Load, known: Corrections) -> Replica:
     """The replica of a deployment. Raises DoesNotFit where weights or one request have no room."""
     names = load_groups(served.case, served.layout)
-    law = step_law(served.case, served.layout, constants(), known, names)
+    law = step_law(served.case, served.layout, constants(), known, names, served.rules.products)
     cache = cache_tokens(served.memory, served.layout, load)
     longest = load.whole_tokens * (1 + load.spread)
     if cache is not None and cache < longest:

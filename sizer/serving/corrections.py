@@ -23,7 +23,19 @@ REQUEST_S = 0.01
 EVIDENCE = ("known", "model", "system", "engine")
 """What is measured of a deployment: all of it, or all but its model, its system, its engine."""
 REQUEST, STREAMED = "request", "streamed"
-LEVELS = ("all", "engine", "generation", "kernel", "kind", "split", "engine kernel", "version", "model", "engine model")
+LEVELS = (
+    "all",
+    "engine",
+    "generation",
+    "kernel",
+    "kind",
+    "split",
+    "engine split",
+    "engine kernel",
+    "version",
+    "model",
+    "engine model",
+)
 
 
 class Corrections(NamedTuple):
@@ -88,6 +100,7 @@ def load_groups(case: SpeedCase, layout: Layout) -> dict[str, str]:
         "kind": kind,
         "version": f"{engine} {case.engine_version}" if case.engine_version else "",
         "split": split,
+        "engine split": f"{engine} {split}",
         "model": model,
         "engine model": f"{engine} {model}",
     }

@@ -14,6 +14,7 @@ from sizer.units import GIB
 TABLE = "serving_engines.csv"
 PROMPTS = ("beside", "before")
 RESERVES = ("grow", "whole", "slots")
+PRODUCTS = ("", "narrow")
 MOST_STEP_TOKENS, MOST_SEQUENCES = 2**20, 65536
 
 
@@ -24,7 +25,8 @@ class Scheduler:
     A step takes `step_tokens` tokens at most, of `max_sequences` sequences. Prompts are read in chunks `beside` the
     decodes of the same step, or `before` them: a step of prompts alone, which the decodes wait for. The cache of a
     sequence `grow`s (when it is full the last admitted is preempted and read again), is reserved `whole` before it
-    starts, or is a slot's (`slots`: as grow, but a request waits for a slot).
+    starts, or is a slot's (`slots`: as grow, but a request waits for a slot). `products` is `narrow` where weights of 8
+    and 4 bits are multiplied in their own format on devices that have it.
     """
 
     engine: str
@@ -32,6 +34,7 @@ class Scheduler:
     max_sequences: int
     prompts: str
     reserves: str
+    products: str = ""
     source: str = ""
 
     def __post_init__(self) -> None:
@@ -40,7 +43,7 @@ class Scheduler:
             raise UsageError(f"a step of {self.step_tokens} tokens is not between 1 and {MOST_STEP_TOKENS:,}.")
         if not 1 <= self.max_sequences <= MOST_SEQUENCES:
             raise UsageError(f"{self.max_sequences} sequences at once are not between 1 and {MOST_SEQUENCES:,}.")
-        if self.prompts not in PROMPTS or self.reserves not in RESERVES:
+        if self.prompts not in PROMPTS or self.reserves not in RESERVES or self.products not in PRODUCTS:
             raise UsageError(f"{self.prompts!r} and {self.reserves!r} are no rules of a scheduler.")
 
     def with_limits(self, step_tokens: int | None = None, max_sequences: int | None = None) -> Scheduler:
@@ -65,6 +68,7 @@ def scheduler(engine: str, device: Device, version: str = "") -> Scheduler:
         max_sequences=int(row["max_sequences"]),
         prompts=row["prompts"],
         reserves=row["reserves"],
+        products=row["products"],
         source=row["source"],
     )
 

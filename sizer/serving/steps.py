@@ -40,6 +40,8 @@ MULTIPLIED_AS = {
 """Formats of the products by the kernel of the weights; other weights are multiplied in 16 bits."""
 
 
+PROMPT_PRODUCTS = frozenset({"prefill_compute", "prefill_experts"})
+
 RATES_OF_OTHERS = frozenset({"many", "cache_copies", "prefill_cache"})
 """Terms of memory that count bytes again that another term has counted: any share of them may be what is added."""
 
@@ -237,15 +239,30 @@ class StepLaw:
         return self.attention(read + tokens) - self.attention(read)
 
 
-def step_law(
-    case: SpeedCase, layout: Layout, fitted: Constants, known: Corrections, names: Mapping[str, str]
+def step_law(  # noqa: PLR0917
+    case: SpeedCase, layout: Layout, fitted: Constants, known: Corrections, names: Mapping[str, str], products: str = ""
 ) -> StepLaw:
-    """The step times of a case over a layout: each term weighed by the law's factor and its correction under load."""
-    law_groups, own = tuple(groups(case).values()), owners(case)
+    """The step times of a case over a layout: each term weighed by the law's factor and its correction under load.
+
+    `products` is the engine's, as `Scheduler` has it.
+    """
     curves = term_curves(case, layout)
-    law = {name: term.weight(fitted.factor(name, law_groups, own)) for name, term in curves.items()}
+    law = law_weights(case, curves, fitted, products)
     weights = known.weights(law, weight_floors(case, curves), names)
     return weighed(curves, weights, 1 / layout.stages if layout.in_flight else 1.0)
+
+
+def law_weights(
+    case: SpeedCase, curves: Mapping[str, TermCurves], fitted: Constants, products: str
+) -> dict[str, float]:
+    """The law's own weight of each term. It tells a prompt's products against the 16-bit peak, with what single devices
+    of all kinds and engines taught; where they are `narrow`, the peak of the format that is multiplied is as much
+    higher as its specification says, and they as much faster."""
+    law_groups, own = tuple(groups(case).values()), owners(case)
+    one = replace(case, target=replace(case.target, count=1, others=()), placement=None)
+    gain = _format_flops_per_s(one) / peak_flops_per_s(one) if products else 1.0
+    weights = {name: term.weight(fitted.factor(name, law_groups, own)) for name, term in curves.items()}
+    return {name: weight / gain if name in PROMPT_PRODUCTS else weight for name, weight in weights.items()}
 
 
 def weight_floors(case: SpeedCase, curves: Mapping[str, TermCurves]) -> dict[str, float]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from clirun import Run
 
-from sizer.calibrate.load_calibration import digests
+from sizer.calibrate.load_calibration import _coverage, digests
 from sizer.calibrate.load_validation import predict_points, validate_points
 from sizer.errors import InvalidInputFile
 from sizer.serving.corrections import corrections
@@ -142,3 +142,43 @@ def test_files_are_told_apart(tmp_path: Path) -> None:
     bad.write_text("model_path,system,batch_size\n")
     with pytest.raises(InvalidInputFile, match="backend"):
         list(read_rows(bad))
+
+
+@pytest.mark.parametrize(
+    ("changes", "held_back"),
+    [
+        ({"backend": "sglang", "system": "b200_sxm"}, 29),
+        ({"backend": "sglang", "system": "b200_sxm", "model_path": "a/DeepSeek-R1", "gemm_quant_mode": "nvfp4"}, 9),
+        ({"backend": "sglang", "system": "b200_sxm", "model_path": "a/DeepSeek-R1"}, 29),
+        ({"backend": "sglang", "system": "b200_sxm", "requests": "40"}, 0),
+        ({"backend": "sglang", "system": "b200_sxm", "silicon_data_source": "source_file=aic-auto-gap-analysis/x"}, 0),
+        ({"backend": "vllm", "system": "b200_sxm"}, 0),
+        ({"backend": "sglang"}, 0),
+    ],
+)  # fmt: skip
+def test_tokens_held_back_are_those_of_the_launch_scripts(changes: dict[str, str], held_back: int) -> None:
+    """Known of the public benchmark's own runs, and of no others."""
+    assert point({**ROW, **changes}).unsent_steps == held_back
+
+
+def test_rows_of_one_s_own_tell_their_rate_flags_and_requests() -> None:
+    """A saved load: an open rate instead of users, the engine's flags, and how many requests its means are of."""
+    found = point({**ROW, "rate_per_s": "2.5", "engine_flags": "--max-num-seqs 8", "requests": "40"})
+    assert (found.load.users, found.load.rate_per_s) == (None, 2.5)
+    assert (found.engine_flags, found.requests) == ("--max-num-seqs 8", 40)
+    with pytest.raises(InvalidInputFile, match="rate_per_s"):
+        point({**ROW, "rate_per_s": "fast"})
+
+
+def test_coverage_never_sees_the_fold_that_it_judges() -> None:
+    """Of folds that agree nearly nine tenths lie within; a fold far from all others lies outside wholly."""
+
+    class One:
+        def __init__(self, fold: str, residual: float) -> None:
+            self.case, self.tpot = fold, residual
+
+    even = [One(fold, index / 50 - 1) for fold in "abcd" for index in range(101)]
+    share = _coverage(even, str, "tpot")  # type: ignore[arg-type]
+    assert 0.85 < share < 0.95
+    odd = [*even, *(One("e", 9.0) for _ in range(101))]
+    assert _coverage(odd, str, "tpot") == pytest.approx(share * 0.8, abs=0.12)  # type: ignore[arg-type]

@@ -11,7 +11,7 @@ from sizer.engine.precisions import store_for
 from sizer.model.read.resolve import resolve
 from sizer.serving.corrections import Corrections, load_groups
 from sizer.serving.layout import Layout
-from sizer.serving.steps import StepLaw, step_law
+from sizer.serving.steps import StepLaw, law_weights, step_law, term_curves
 from sizer.speed.case import SpeedCase, speed_case
 from sizer.speed.law import constants
 from sizer.speed.predict import timed
@@ -106,3 +106,13 @@ def test_floors_hold_memory_to_its_bandwidth() -> None:
     steps = step_law(asked, Layout(), constants(), strong, names)
     bandwidth = asked.device.bandwidth_bytes_per_s or 0
     assert steps.step_s(1, 1) > 0.9 * 32e9 / bandwidth
+
+
+def test_narrow_products_take_the_peak_of_their_format() -> None:
+    """FP8 weights are multiplied at a card's FP8 peak, twice its 16-bit one, and other weights no faster."""
+    for precision, gain in (("fp8", 2.0), ("bf16", 1.0), ("w4a16-int4", 1.0)):
+        asked = case("Qwen/Qwen3-32B", precision, "h100")
+        curves = term_curves(asked, Layout())
+        plain, narrow = (law_weights(asked, curves, constants(), products) for products in ("", "narrow"))
+        assert plain["prefill_compute"] == pytest.approx(gain * narrow["prefill_compute"])
+        assert plain["weights"] == narrow["weights"]
