@@ -13,6 +13,7 @@ from sizer.cli.estimate import devices_asked
 from sizer.units import parse_seconds
 
 SECONDS = Quantity("time", parse_seconds)
+LIMITS_NOT_MET = 4
 
 
 @click.command()
@@ -46,6 +47,8 @@ SECONDS = Quantity("time", parse_seconds)
 def command(model: str, style: str, offline: bool, plot: Path | None, **options: Any) -> None:
     """How many users (or requests a second) a machine serves MODEL to within a time to first token and per token.
 
+    The exit code is 4 where not one user is served within the limits, or the load asked for is not on --machines.
+
     \b
     sizer capacity meta-llama/Llama-3.1-70B -d 4xh100 --prompt 8k --output 500 --ttft 1s --tpot 50ms
     sizer capacity Qwen/Qwen3-32B -d 8xh100 --rps 500 --ttft 2s --price h100=2.10
@@ -70,6 +73,8 @@ def command(model: str, style: str, offline: bool, plot: Path | None, **options:
 
         save(found, plot)
     show(document(found), style)
+    if not all(one.met for one in found):
+        click.get_current_context().exit(LIMITS_NOT_MET)
 
 
 def serving_asked(options: dict[str, Any]) -> Any:

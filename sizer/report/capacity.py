@@ -66,8 +66,17 @@ def _answer(one: Capacity) -> str:
         limits.append(f"{format_seconds(one.tpot_limit_s)} a token")
     within = f" within {' and '.join(limits)} ({one.percentile})" if limits else ""
     rate = f", {one.max_requests_per_s:.3g} requests a second" if one.max_requests_per_s is not None else ""
+    if not one.max_users:
+        broken = BINDS.get(one.binding, one.binding)
+        return f"No user is served{within}: one alone on each replica breaks {broken}, and more machines do not help."
     text = f"{one.max_users:,} users{rate} a machine{within}; what binds: {BINDS.get(one.binding, one.binding)}."
-    return text if one.machines == 1 else f"{text} {one.machines:,} machines for what is asked."
+    if not one.met:
+        return f"{text} What is asked does not meet the limits on {_machines(one)}."
+    return text if one.machines == 1 else f"{text} {_machines(one)} for what is asked."
+
+
+def _machines(one: Capacity) -> str:
+    return f"{one.machines:,} machine{'' if one.machines == 1 else 's'}"
 
 
 def _cells(row: ServedRow) -> dict[str, Any]:

@@ -16,9 +16,7 @@ from sizer.serving.capacity import (
     ladder,
     look,
     machines_for,
-    most_rate,
     replica,
-    requests_rate,
     served_row,
 )
 from sizer.serving.corrections import Corrections, corrections, load_groups
@@ -39,15 +37,12 @@ def answer(
     """The capacity of one machine, and how many of them the load asked for needs. Raises DoesNotFit, UsageError."""
     limits, known = asked.limits, corrections()
     ways = list(candidates(served, load, split, asked.replicas, kv_precision))
-    choice, reasons = choose(ways, load, limits, known)
+    choice, reasons = choose(ways, load, limits, known, by_rate=asked.rps is not None or bool(asked.arrivals))
     price = price_of(served.target, asked.prices)
     devices = served.target.count
-    per_machine = choice.users
-    rate = None
-    if asked.rps is not None or asked.arrivals:
-        rate = choice.replicas * most_rate(choice.replica, load, limits, _first_rate(choice, load, limits))
+    per_machine, rate = choice.users, choice.requests_per_s
     machines = asked.machines or _machines(asked, per_machine, rate)
-    rows = _rows(choice, load, asked, machines, price.usd_per_device_hour * devices if price else None)
+    rows = tuple(_rows(choice, load, asked, max(1, machines), price.usd_per_device_hour * devices if price else None))
     day = day_of(asked.arrivals, rate or 0.0, price, devices) if asked.arrivals else None
     return Capacity(
         model=served.architecture.model_id,
@@ -63,7 +58,7 @@ def answer(
         ttft_limit_s=limits.ttft_s,
         tpot_limit_s=limits.tpot_s,
         kv_capacity_tokens=None if choice.replica.cache is None else int(choice.replica.cache) * choice.replicas,
-        serving=tuple(rows),
+        serving=rows,
         max_users=per_machine,
         binding=choice.binding,
         max_requests_per_s=rate,
@@ -73,6 +68,7 @@ def answer(
         basis=_basis(choice, known),
         day=day,
         disaggregated=apart(choice.replica, load, limits, devices) if asked.apart else None,
+        met=not limits.any or (bool(machines) and (asked.machines is None or rows[0].meets)),
     )
 
 
@@ -102,19 +98,13 @@ def chosen(ways: Sequence[tuple[Deployment, int]], load: Load) -> Choice:
     return choose(ways, load, Limits(), known)[0]
 
 
-def _first_rate(choice: Choice, load: Load, limits: Limits) -> float:
-    """Requests a second that one replica answers with its most users: where the search for a rate begins."""
-    users = max(1, choice.users // choice.replicas)
-    several = replace(load, users=users)
-    return 0.7 * requests_rate(look(choice.replica, several, limits).result, several)
-
-
 def _machines(asked: ServingAsked, per_machine: int, rate: float | None) -> int:
+    """How many machines serve what is asked within the limits; 0 where not one user is served so."""
     if asked.rps is not None:
-        return max(1, machines_for(asked.rps, rate or 0.0))
+        return machines_for(asked.rps, rate or 0.0)
     if asked.users is not None:
-        return max(1, machines_for(asked.users, per_machine))
-    return 1
+        return machines_for(asked.users, per_machine)
+    return 1 if per_machine else 0
 
 
 def _rows(

@@ -188,12 +188,16 @@ def most_rate(one: Replica, load: Load, limits: Limits, about: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A way to use a machine, with the most users it serves within the limits and what the next ones break."""
+    """A way to use a machine, with the most users it serves within the limits and what the next ones break.
+
+    `requests_per_s` is the most that may arrive, None where no rate was asked for.
+    """
 
     replica: Replica
     replicas: int
     users: int
     binding: str
+    requests_per_s: float | None = None
 
 
 def served_row(choice: Choice, seen: Seen, machines: int, usd_per_hour: float | None) -> ServedRow:
@@ -238,9 +242,15 @@ def bound_of(one: Replica, result: Simulated, load: Load) -> str:
 
 
 def choose(
-    candidates: Sequence[tuple[Deployment, int]], load: Load, limits: Limits, known: Corrections
+    candidates: Sequence[tuple[Deployment, int]],
+    load: Load,
+    limits: Limits,
+    known: Corrections,
+    *,
+    by_rate: bool = False,
 ) -> tuple[Choice, list[str]]:
-    """The way that serves the most users; among equals the one with the fastest token, and why others cannot.
+    """The way that serves the most users, or `by_rate` the most arriving requests; the first of equals, and why others
+    cannot.
 
     Raises DoesNotFit where none holds the model.
     """
@@ -255,13 +265,25 @@ def choose(
             reasons.append(f"{served.layout.words}: does not fit.")
             continue
         users, binding = most_users(one, load, limits)
-        found = Choice(one, replicas, users * replicas, binding)
-        reasons.append(f"{replicas} x {served.layout.words}: {found.users:,} users.")
-        if best is None or found.users > best.users:
+        rate = replicas * most_rate(one, load, limits, _first_rate(one, load, limits, users)) if by_rate else None
+        found = Choice(one, replicas, users * replicas, binding, rate)
+        told = f"{found.users:,} users" if rate is None else f"{rate:.3g} requests a second"
+        reasons.append(f"{replicas} x {served.layout.words}: {told}.")
+        if best is None or _serves(found) > _serves(best):
             best = found
     if best is None:
         raise error or DoesNotFit("nothing fits.", "Take more devices.")
     return best, reasons
+
+
+def _serves(choice: Choice) -> float:
+    return choice.users if choice.requests_per_s is None else choice.requests_per_s
+
+
+def _first_rate(one: Replica, load: Load, limits: Limits, users: int) -> float:
+    """Requests a second that a replica answers with its most users: where the search for a rate begins."""
+    several = replace(load, users=max(1, users))
+    return 0.7 * requests_rate(look(one, several, limits).result, several)
 
 
 def ladder(choice: Choice, asked: int | None) -> list[int]:

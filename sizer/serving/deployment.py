@@ -72,7 +72,8 @@ def deployment(
     case = speed_case(architecture, stored, target, workload, found.name, engine_version=options.version or None)
     rules = scheduler(found.name, target.device, options.version)
     chunk = options.prefill_chunk_tokens if rules.prompts == "before" else None
-    return Deployment(case, memory, layout, rules.with_limits(options.batch_tokens or chunk, options.max_sequences))
+    limited = rules.with_limits(options.batch_tokens or chunk, options.max_sequences)
+    return Deployment(case, memory, layout, limited.over_ranks(layout.attention_groups))
 
 
 def _of_one_replica(options: EngineOptions) -> EngineOptions:

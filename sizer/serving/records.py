@@ -20,6 +20,11 @@ class Limits:
     tpot_s: float | None = None
     percentile: str = "p90"
 
+    @property
+    def any(self) -> bool:
+        """Whether anything is asked."""
+        return self.ttft_s is not None or self.tpot_s is not None
+
     def __post_init__(self) -> None:
         for name, limit in (("ttft", self.ttft_s), ("tpot", self.tpot_s)):
             if limit is not None and not (math.isfinite(limit) and 0 < limit <= LONGEST_LIMIT_S):
@@ -95,7 +100,7 @@ class Apart:
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """The answer of `sizer capacity` for one machine."""
+    """The answer of `sizer capacity` for one machine; `machines` is 0 where no number of them meets the limits."""
 
     model: str
     device: str
@@ -120,4 +125,6 @@ class Capacity:
     basis: str = "calibrated"
     day: Day | None = None
     disaggregated: Apart | None = None
+    met: bool = True
+    """Whether the limits, where there are any, hold for the load asked for on the machines asked for."""
     schema_version: int = 1

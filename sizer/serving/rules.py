@@ -15,6 +15,7 @@ TABLE = "serving_engines.csv"
 PROMPTS = ("beside", "before")
 RESERVES = ("grow", "whole", "slots")
 PRODUCTS = ("", "narrow")
+BUDGETS = ("", "rank")
 MOST_STEP_TOKENS, MOST_SEQUENCES = 2**20, 65536
 
 
@@ -26,7 +27,9 @@ class Scheduler:
     decodes of the same step, or `before` them: a step of prompts alone, which the decodes wait for. The cache of a
     sequence `grow`s (when it is full the last admitted is preempted and read again), is reserved `whole` before it
     starts, or is a slot's (`slots`: as grow, but a request waits for a slot). `products` is `narrow` where weights of 8
-    and 4 bits are multiplied in their own format on devices that have it.
+    and 4 bits are multiplied in their own format on devices that have it. `budget` is `rank` where each rank of
+    data-parallel attention has these tokens and sequences to itself (vLLM's ranks are schedulers of their own,
+    TensorRT-LLM counts max_batch_size a rank), and empty where all share them (SGLang divides both by its ranks).
     """
 
     engine: str
@@ -35,6 +38,7 @@ class Scheduler:
     prompts: str
     reserves: str
     products: str = ""
+    budget: str = ""
     source: str = ""
 
     def __post_init__(self) -> None:
@@ -43,13 +47,28 @@ class Scheduler:
             raise UsageError(f"a step of {self.step_tokens} tokens is not between 1 and {MOST_STEP_TOKENS:,}.")
         if not 1 <= self.max_sequences <= MOST_SEQUENCES:
             raise UsageError(f"{self.max_sequences} sequences at once are not between 1 and {MOST_SEQUENCES:,}.")
-        if self.prompts not in PROMPTS or self.reserves not in RESERVES or self.products not in PRODUCTS:
+        if (
+            self.prompts not in PROMPTS
+            or self.reserves not in RESERVES
+            or self.products not in PRODUCTS
+            or self.budget not in BUDGETS
+        ):
             raise UsageError(f"{self.prompts!r} and {self.reserves!r} are no rules of a scheduler.")
 
     def with_limits(self, step_tokens: int | None = None, max_sequences: int | None = None) -> Scheduler:
         """The same rules with what the user's flags set."""
         return replace(
             self, step_tokens=step_tokens or self.step_tokens, max_sequences=max_sequences or self.max_sequences
+        )
+
+    def over_ranks(self, attention_groups: int) -> Scheduler:
+        """The rules of all ranks of data-parallel attention together."""
+        if self.budget != "rank" or attention_groups == 1:
+            return self
+        return replace(
+            self,
+            step_tokens=min(MOST_STEP_TOKENS, self.step_tokens * attention_groups),
+            max_sequences=min(MOST_SEQUENCES, self.max_sequences * attention_groups),
         )
 
 
@@ -69,6 +88,7 @@ def scheduler(engine: str, device: Device, version: str = "") -> Scheduler:
         prompts=row["prompts"],
         reserves=row["reserves"],
         products=row["products"],
+        budget=row["budget"],
         source=row["source"],
     )
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 from clirun import Run
 
 import sizer
+from sizer.device.catalogue import find
 from sizer.errors import DoesNotFit, UsageError
 from sizer.serving.prices import price_of, stated_prices
+from sizer.serving.rules import scheduler
 
 LLAMA = ["meta-llama/Llama-3.1-8B", "--offline", "--prompt", "1000", "--output", "100"]
 ROW_KEYS = {
@@ -191,3 +194,38 @@ def test_other_engines_and_machines_answer() -> None:
         assert sizer.capacity("Qwen/Qwen3-8B", device="a100", engine=engine, offline=True).max_users > 8
     with pytest.raises(UsageError, match="serves many users is not known"):
         sizer.capacity("Qwen/Qwen3-8B", device="rtx-4090", engine="exllamav2", offline=True)
+
+
+def test_limits_that_nothing_meets_are_exit_4(run: Run) -> None:
+    """Not one user within a millisecond: the table is told, no number of machines is, and the command fails."""
+    ask = ("capacity", "Qwen/Qwen3-8B", "-d", "h100", "--offline", "--prompt", "512", "--output", "32")
+    none = run(*ask, "--ttft", "1ms", "--users", "40", "--json")
+    told = json.loads(none.out)
+    assert (none.code, told["max_users"], told["machines"], told["met"]) == (4, 0, 0, False)
+    assert told["serving"][0]["meets"] is False
+    assert "No user is served" in run(*ask, "--ttft", "1ms").out
+    few = run(*ask, "--ttft", "1s", "--users", "5000", "--machines", "1", "--json")
+    assert (few.code, json.loads(few.out)["met"]) == (4, False)
+    enough = run(*ask, "--ttft", "1s", "--users", "40", "--json")
+    assert (enough.code, json.loads(enough.out)["met"]) == (0, True)
+    assert run(*ask).code == 0
+
+
+def test_a_rate_takes_the_way_that_serves_most_requests(run: Run) -> None:
+    """Of the ways to share eight devices, the one chosen for a rate has the highest, not the most users."""
+    done = run("capacity", "Qwen/Qwen3-32B", "-d", "4xh100", "--offline", "--rps", "60", "--ttft", "2s", "--json")
+    told = json.loads(done.out)
+    tried = next(note for note in told["assumptions"] if note.startswith("Ways tried"))
+    rates = [float(rate) for rate in re.findall(r"([0-9.e+]+) requests a second", tried)]
+    assert len(rates) > 1
+    assert told["max_requests_per_s"] == pytest.approx(max(rates), rel=0.01)
+    assert told["machines"] == -(-60 // told["max_requests_per_s"])
+
+
+def test_each_rank_of_data_parallel_attention_has_its_own_places() -> None:
+    """vLLM's and TensorRT-LLM's ranks are schedulers of their own; SGLang divides one budget over them."""
+    device = find("h100").device
+    for engine, times in (("vllm", 8), ("tensorrt-llm", 8), ("sglang", 1)):
+        one = scheduler(engine, device)
+        ranks = one.over_ranks(8)
+        assert (ranks.max_sequences, ranks.step_tokens) == (times * one.max_sequences, times * one.step_tokens)

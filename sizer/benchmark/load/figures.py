@@ -108,7 +108,7 @@ def summarize(load: Load, start_s: float, duration_s: float, seen: Seen, limits:
     )
     prompts = [reply.prompt_tokens for reply in replies if reply.prompt_tokens]
     firsts, laters = [reply.run.prefill_s for reply in replies], [tpot_s(reply) for reply in replies]
-    limited = limits.ttft_s is not None or limits.tpot_s is not None
+    limited = limits.any
     held = sum(good(reply, limits) for reply in replies)
     return MeasuredLoad(
         users=load.users,
