@@ -9,17 +9,24 @@ from typing import Any
 from sizer.report.plots import _figure_class, _log, check_ending
 from sizer.serving.records import Capacity, ServedRow
 
+MOST_MACHINES, MOST_WITH_TAILS = 8, 2
+"""Machines that a panel tells apart, and those of which it draws the 90th and 99th percentile too."""
+NEAR = 0.03
+"""Points nearer to each other than this part of the panel share a number."""
+
 
 def save(found: Sequence[Capacity], path: Path) -> None:
-    """Draw the capacities into one file. Raises UsageError for an unknown ending or without matplotlib."""
+    """Draw the capacities into one file, the first eight machines. Raises UsageError for an unknown ending or without
+    matplotlib."""
     check_ending(path)
+    found = found[:MOST_MACHINES]
     figure = _figure_class()(figsize=(12.5, 5.4), layout="constrained")
     knee, first = figure.subplots(1, 2)
     for index, one in enumerate(found):
         rows = [row for row in one.serving if row.machines == 1]
         rows = sorted({row.users: row for row in rows}.values(), key=lambda row: row.users)
         _knee(knee, one, rows, f"C{index}")
-        _first_token(first, one, rows, f"C{index}")
+        _first_token(first, one, rows, f"C{index}", first_of_all=index == 0, tails=len(found) <= MOST_WITH_TAILS)
     _limits(knee, first, found[0])
     knee.set(xlabel=f"time per output token, {found[0].percentile} (ms)", ylabel="generated tokens/s of the machine",
              title="Throughput against time per token: numbers are users")  # fmt: skip
@@ -30,7 +37,7 @@ def save(found: Sequence[Capacity], path: Path) -> None:
     knee.set_ylim(0, None)
     for axes in (knee, first):
         axes.grid(alpha=0.3)
-    knee.legend(fontsize=8, loc="lower right")
+    knee.legend(fontsize=8, loc="best")
     first.legend(fontsize=8, loc="upper left")
     one = found[0]
     work = f"prompt {one.prompt_tokens:,}, output {one.output_tokens:,}"
@@ -49,7 +56,8 @@ def _knee(axes: Any, one: Capacity, rows: Sequence[ServedRow], color: str) -> No
     for meets, marker in ((True, "o"), (False, "x")):
         chosen = [index for index, row in enumerate(rows) if row.meets is meets]
         axes.plot([x[index] for index in chosen], [y[index] for index in chosen], marker, color=color, markersize=6)
-    for index, row in enumerate(rows):
+    for index in _apart(x, y, [row.users == one.max_users for row in rows]):
+        row = rows[index]
         # neighbours lie close at the lower end: their numbers stand above and below the line in turn
         above = index % 2 == 0
         axes.annotate(
@@ -59,7 +67,19 @@ def _knee(axes: Any, one: Capacity, rows: Sequence[ServedRow], color: str) -> No
         )  # fmt: skip
 
 
-def _first_token(axes: Any, one: Capacity, rows: Sequence[ServedRow], color: str) -> None:
+def _apart(x: Sequence[float], y: Sequence[float], wanted: Sequence[bool]) -> list[int]:
+    """The points that get a number: each that lies apart from the ones numbered before, and the wanted ones."""
+    kept = [index for index, is_wanted in enumerate(wanted) if is_wanted]
+    width, height = max(x, default=1.0) or 1.0, max(y, default=1.0) or 1.0
+    for index in range(len(x)):
+        far = all(abs(x[index] - x[k]) > NEAR * width or abs(y[index] - y[k]) > NEAR * height for k in kept)
+        kept += [index] if far else []
+    return sorted(kept)
+
+
+def _first_token(
+    axes: Any, one: Capacity, rows: Sequence[ServedRow], color: str, *, first_of_all: bool, tails: bool
+) -> None:
     users = [row.users for row in rows]
     axes.fill_between(
         users,
@@ -68,12 +88,13 @@ def _first_token(axes: Any, one: Capacity, rows: Sequence[ServedRow], color: str
         color=color,
         alpha=0.12,
         linewidth=0,
-        label="90 % interval of the median",
+        label="90 % interval of the median" if first_of_all else None,
     )
     half = [row.ttft_s.p50 for row in rows]
     axes.plot(users, half, marker="o", markersize=4, color=color, label=f"{_name(one)}: p50")
-    axes.plot(users, [row.ttft_s.p90 for row in rows], linestyle="--", color=color, label="p90")
-    axes.plot(users, [row.ttft_s.p99 for row in rows], linestyle=":", color=color, label="p99")
+    for name, dash in (("p90", "--"), ("p99", ":")) if tails else ():
+        tail = [getattr(row.ttft_s, name) for row in rows]
+        axes.plot(users, tail, linestyle=dash, color=color, label=name if first_of_all else None)
     if one.max_users:
         axes.axvline(one.max_users, color=color, linewidth=0.8, linestyle="-.")
         axes.annotate(

@@ -15,6 +15,8 @@ from sizer.units import GIB
 
 SHORTEST_CONTEXT_TOKENS = 512
 ACCEPTANCES = tuple(step / 20 for step in range(21))
+MOST_LINES = 8
+"""Lines that a reader tells apart in one panel."""
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
@@ -37,6 +39,24 @@ def question_of(item: Estimate) -> Question:
 def device_of(item: Estimate) -> str:
     """`2 x rtx-4090`."""
     return f"{f'{item.target.count} x ' if item.target.count > 1 else ''}{item.target.device.key}"
+
+
+def panels(items: Sequence[Estimate]) -> list[list[Estimate]]:
+    """The estimates in groups that one panel holds, of eight lines at most: by model, and by device where those are
+    more; small groups of one model share a panel."""
+    by_case: dict[tuple[str, str], list[Estimate]] = {}
+    for item in items:
+        by_case.setdefault((item.architecture.model_id, device_of(item)), []).append(item)
+    found: list[list[Estimate]] = []
+    for (model, _), group in by_case.items():
+        for start in range(0, len(group), MOST_LINES):
+            part = group[start : start + MOST_LINES]
+            shares = bool(found) and (len(items) <= MOST_LINES or found[-1][0].architecture.model_id == model)
+            if shares and len(found[-1]) + len(part) <= MOST_LINES:
+                found[-1] += part
+            else:
+                found.append(list(part))
+    return found
 
 
 def labels(items: Sequence[Estimate]) -> list[str]:

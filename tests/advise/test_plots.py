@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from sizer.answer.estimate import Drafting, Question, estimate
 from sizer.answer.records import Estimate
 from sizer.errors import UsageError
 from sizer.report import series
-from sizer.report.plots import ENDINGS, KINDS, save
+from sizer.report.plots import ENDINGS, KINDS, LABEL_GAP, _apart, save
 from sizer.workload import Workload
 
 
@@ -116,3 +117,54 @@ def test_a_drafts_gain_rises_with_what_is_accepted(tmp_path: Path) -> None:
     save([one], tmp_path / "gain.png", ["draft"])
     with pytest.raises(UsageError, match="--draft"):
         save([estimate(replace(question, drafting=None))], tmp_path / "none.png", ["draft"])
+
+
+def test_a_panel_has_eight_lines_at_most() -> None:
+    """Two models on three devices at three precisions: every estimate in one group, none with more than eight, each of
+    one model; nine precisions of one case are two groups."""
+    many = [
+        estimate(Question(model(name), target(device), precision, Workload(), engine="llama.cpp"))
+        for name in ("Qwen/Qwen3-8B", "Qwen/Qwen3-0.6B")
+        for device in ("rtx-4090", "apple-m2-ultra", "rtx-3090")
+        for precision in ("bf16", "q8_0", "q4_k_m")
+    ]
+    groups = series.panels(many)
+    assert [item for group in groups for item in group] == many
+    assert max(map(len, groups)) <= 8
+    assert all(len({item.architecture.model_id for item in group}) == 1 for group in groups)
+    assert [len(group) for group in series.panels(many[:1] * 9)] == [8, 1]
+    assert len(series.panels([many[0], many[9]])) == 1
+
+
+@pytest.mark.parametrize("heights", [[0.5, 0.5], [0.0, 0.01, 0.02, 0.9], [0.1, 0.4, 0.8]])
+def test_labels_do_not_cover_each_other(heights: list[float]) -> None:
+    """Labels keep their order and a label's height between them, and those with room stay where they are."""
+    placed = _apart(heights)
+    gaps = [upper - lower for lower, upper in pairwise(placed)]
+    assert min(gaps) >= LABEL_GAP - 1e-3
+    assert placed[-1] == pytest.approx(heights[-1], abs=LABEL_GAP / 2 + 1e-3)
+
+
+def test_axes_are_not_negative_and_colours_keep_their_meaning(items: list[Estimate], tmp_path: Path) -> None:
+    """No panel shows less than nothing; a precision has one colour on every device and in every kind of plot."""
+    pytest.importorskip("matplotlib")
+    from matplotlib.figure import Figure
+
+    drawn: list[Figure] = []
+
+    class Kept(Figure):
+        def __init__(self, *args: object, **options: object) -> None:
+            super().__init__(*args, **options)  # type: ignore[arg-type]
+            drawn.append(self)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sizer.report.plots._figure_class", lambda: Kept)
+        save(items, tmp_path / "plot.png")
+    panels = drawn[0].axes
+    assert len(panels) == len(KINDS)  # a key of colours where the draft's gain would be
+    for panel in panels[:-1]:
+        assert panel.get_xlim()[0] >= 0
+        assert panel.get_ylim()[0] >= 0
+        assert panel.lines or panel.collections
+    colours = [line.get_color() for line in panels[0].lines if line.get_marker() == "o"]
+    assert colours == ["C0", "C1", "C0", "C1"]
