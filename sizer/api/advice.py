@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from sizer.api.asked import DeviceAsked, Options, WorkAsked, split_options
+from sizer.api.asked import DeviceAsked, Options, WorkAsked, split_options, with_vram
 from sizer.api.estimates import targets
 from sizer.errors import DoesNotFit, UsageError
 from sizer.frozen import dataclass
@@ -94,11 +94,8 @@ def recommend(
 
 def recommend_target(asked: DeviceAsked, vram_bytes: int | None = None, say: Say | None = None) -> Target:
     """The first target asked for; a size of VRAM or of RAM alone describes a machine. Raises UsageError."""
-    if vram_bytes is not None:
-        if asked.memory_bytes is not None:
-            raise UsageError("--vram and --memory say the same thing.", "Leave one of them out.")
-        asked = replace(asked, memory_bytes=vram_bytes)
-    elif asked.ram_bytes is not None and not asked.names and asked.memory_bytes is None:
+    asked = with_vram(asked, vram_bytes)
+    if asked.ram_bytes is not None and not asked.names and asked.memory_bytes is None:
         asked = DeviceAsked(names=("consumer-cpu",), ram_bytes=asked.ram_bytes)
     return targets(asked, say)[0]
 

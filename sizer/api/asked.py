@@ -150,6 +150,17 @@ class WorkAsked:
         return with_flags(workload, self.flags, context_asked=context_asked)
 
 
+def with_vram(asked: DeviceAsked, vram_bytes: int | None) -> DeviceAsked:
+    """The devices asked for, with the memory that `--vram` gives a GPU. Raises UsageError beside `--memory`."""
+    if vram_bytes is None:
+        return asked
+    if asked.memory_bytes is not None:
+        raise UsageError("--vram and --memory say the same thing.", "Leave one of them out.")
+    from dataclasses import replace
+
+    return replace(asked, memory_bytes=vram_bytes)
+
+
 def _with_context(workload: Workload, context_tokens: int) -> Workload:
     from dataclasses import replace
 

@@ -99,6 +99,7 @@ def device_options(function: Command) -> Command:
         ),
         click.option("--bandwidth", type=RATE, metavar="RATE", help="Memory bandwidth of the device, as 936GB/s."),
         click.option("--memory", type=SIZE, metavar="SIZE", help="Memory of the device, as 24GiB."),
+        click.option("--vram", type=SIZE, metavar="SIZE", help="A GPU with this memory, whichever it is."),
         click.option(
             "--flops",
             type=Quantity("rate", parse_flops),

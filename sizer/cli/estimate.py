@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sizer.api.asked import DeviceAsked, WorkAsked
+from sizer.api.asked import DeviceAsked, WorkAsked, with_vram
 from sizer.api.estimates import estimates, targets
 from sizer.cli.common import PROBABILITY, device_options, network_options, output_options, show, talk, workload_options
 from sizer.cli.completion import complete_models
@@ -105,7 +105,7 @@ def drafting_asked(options: dict[str, Any], offline: bool) -> Drafting | None:
 
 def devices_asked(options: dict[str, Any]) -> DeviceAsked:
     """The options of `device_options` as a record."""
-    return DeviceAsked(
+    asked = DeviceAsked(
         names=options["devices"],
         bandwidth_bytes_per_s=options["bandwidth"],
         memory_bytes=options["memory"],
@@ -116,6 +116,7 @@ def devices_asked(options: dict[str, Any]) -> DeviceAsked:
         ram_bandwidth_bytes_per_s=options["ram_bandwidth"],
         reserve_bytes=options.get("reserve"),
     )
+    return with_vram(asked, options.get("vram"))
 
 
 def document_of(answers: list[list[list[Estimate]]], explain: bool) -> Document:

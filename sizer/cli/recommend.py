@@ -10,7 +10,6 @@ from sizer.api.advice import DraftAsked, WantedAsked, advice_for, draft_for, rec
 from sizer.cli.common import (
     NOT_NEGATIVE,
     PROBABILITY,
-    SIZE,
     device_options,
     echo,
     network_options,
@@ -33,7 +32,6 @@ PREFER = click.Choice(["balanced", "quality", "speed", "memory"])
 @click.command()
 @click.argument("model", shell_complete=complete_models)
 @device_options
-@click.option("--vram", type=SIZE, metavar="SIZE", help="A GPU with this memory, whichever it is.")
 @workload_options
 @click.option("--engine", "-e", metavar="E", help="transformers, llama.cpp, vllm ...  [default: the usual one]")
 @click.option("--min-speed", type=NOT_NEGATIVE, metavar="N", help="Decode tokens/s to reach.")
@@ -55,7 +53,7 @@ def command(model: str, style: str, offline: bool, emit: bool, **options: Any) -
     sizer recommend Qwen/Qwen3-32B -d rtx-4090 --draft auto
     sizer recommend mistralai/Mistral-7B-Instruct-v0.3 -d rtx-3060 --emit > run.sh
     """
-    target = recommend_target(devices_asked(options), options["vram"], talk)
+    target = recommend_target(devices_asked(options), say=talk)
     wanted = WantedAsked(options["prefer"], options["min_speed"], options["max_loss"]).wanted()
     advice = advice_for(model, target, work_asked(options), wanted, offline=offline)
     assert advice.chosen is not None
