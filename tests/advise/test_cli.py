@@ -224,3 +224,32 @@ def test_lists_fit_a_terminal_and_cut_no_figure(run: Run, args: tuple[str, ...])
     lines = run(*args).out.splitlines()
     assert max(map(len, lines)) <= 100
     assert not any(".." in cell and cell.strip(".")[:1].isdigit() for line in lines for cell in line.split("  "))
+
+
+@pytest.mark.parametrize("command", ["estimate", "recommend", "check"])
+def test_every_command_with_a_device_takes_vram(run: Run, command: str) -> None:
+    """--vram is the memory of a named card wherever a device is asked for; beside --memory it is refused."""
+    rest = ["--", "llama-server", "-hf", "unsloth/Qwen3-8B-GGUF:Q4_K_M"] if command == "check" else [QWEN]
+    asked = run(command, "-d", "rtx-4090", "--vram", "12GiB", "--json", *rest)
+    assert asked.code in {0, 4}
+    plain = run(command, "-d", "rtx-4090", "--memory", "12GiB", "--json", *rest)
+    assert asked.out == plain.out
+    both = run(command, "-d", "rtx-4090", "--vram", "12GiB", "--memory", "8GiB", *rest)
+    assert both.code == 2
+    assert "--memory" in both.err
+
+
+ANSWERING = (
+    "estimate recommend fit hardware check capacity measured devices models precisions installed bench probe sweep"
+)
+
+
+@pytest.mark.parametrize("command", [*ANSWERING.split(), "validate"])
+def test_commands_answer_in_json_and_offline(run: Run, command: str) -> None:
+    """Each command that answers takes --json and --offline; those that take a device take --ram and --vram too."""
+    told = run(command, "--help").out
+    assert "--json" in told
+    assert "--offline" in told
+    if "--bandwidth" in told:
+        assert "--ram " in told
+        assert "--vram " in told
