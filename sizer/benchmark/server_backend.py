@@ -67,6 +67,8 @@ def choose_model(models: list[Mapping[str, Any]], asked: str) -> tuple[str, str]
     by_id = {str(model.get("id")): model for model in models}
     if asked and asked not in by_id and len(by_id) > 1:
         raise BenchmarkFailed(f"The server has no model {asked!r}.", f"It has {', '.join(sorted(by_id))}.")
+    if not asked and not by_id:
+        raise BenchmarkFailed("The server does not list its models.", "Name one: sizer bench MODEL --server URL ...")
     if not asked and len(by_id) != 1:
         raise BenchmarkFailed(f"The server has {len(by_id)} models.", f"Name one: {', '.join(sorted(by_id)) or '?'}.")
     # A server with one model serves it under whatever name it likes: what was named is then for the prediction.

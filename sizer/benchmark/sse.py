@@ -40,11 +40,13 @@ class ServerGone(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """One event of a stream: its text (empty for bookkeeping), when it came, and the usage report if any."""
+    """One event of a stream: its text (empty for bookkeeping), when it came, the usage report if any, and whether it
+    says that the answer is whole."""
 
     text: str
     at_s: float
     usage: Mapping[str, Any] | None = None
+    finished: bool = False
 
     def counted(self, name: str) -> int:
         """A count of the usage report; 0 where it has none, or one that no server counts to."""
@@ -160,8 +162,11 @@ def _said(response: http.client.HTTPResponse) -> str:
 
 
 def _events(response: http.client.HTTPResponse, output_tokens: int) -> Iterator[Token]:
-    """The tokens of a stream, until its end mark; bounded by bytes, and by the time since the last token."""
-    last_s = time.perf_counter()
+    """The tokens of a stream, until its end mark; bounded by bytes, and by the time since the last token.
+
+    Some servers (transformers serve) close it without a mark after the event that has a `finish_reason`.
+    """
+    last_s, finished = time.perf_counter(), False
     for at_s, lines in _lines(response, MAX_BYTES_BESIDE_TOKENS + MAX_BYTES_PER_TOKEN * output_tokens):
         for line in lines:
             text = line.decode("utf-8", "replace").strip()
@@ -172,9 +177,12 @@ def _events(response: http.client.HTTPResponse, output_tokens: int) -> Iterator[
                 return
             token = _token(payload, at_s)
             last_s = at_s if token.text else last_s
+            finished = finished or token.finished
             yield token
         if at_s - last_s > IDLE_TIMEOUT_S:
             raise ServerGone(f"no token came for {IDLE_TIMEOUT_S:g} s")
+    if not finished:
+        raise ServerGone("the stream ended before its end mark")
 
 
 def _lines(response: http.client.HTTPResponse, limit_bytes: int) -> Iterator[tuple[float, list[bytes]]]:
@@ -189,7 +197,6 @@ def _lines(response: http.client.HTTPResponse, limit_bytes: int) -> Iterator[tup
                 f"The server streamed {taken:,} bytes, far more than the tokens asked for.", "Is it OpenAI-compatible?"
             )
         yield at_s, lines
-    raise ServerGone("the stream ended before its end mark")
 
 
 def _body(response: http.client.HTTPResponse, seconds: float) -> bytes:
@@ -229,7 +236,7 @@ def _token(payload: str, at_s: float) -> Token:
     delta = _mapping(choice.get("delta"))
     # Reasoning models stream their thoughts apart; they are generated tokens all the same.
     text = choice.get("text") or delta.get("content") or delta.get("reasoning_content") or delta.get("reasoning") or ""
-    return Token(str(text), at_s, _mapping(event.get("usage")) or None)
+    return Token(str(text), at_s, _mapping(event.get("usage")) or None, bool(choice.get("finish_reason")))
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

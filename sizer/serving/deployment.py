@@ -70,7 +70,8 @@ def deployment(
         options=_of_one_replica(options),
     )
     case = speed_case(architecture, stored, target, workload, found.name, engine_version=options.version or None)
-    rules = scheduler(found.name, target.device, options.version)
+    given = frozenset(name for name, value in options.given if value is not False)
+    rules = scheduler(found.name, target.device, options.version, given)
     chunk = options.prefill_chunk_tokens if rules.prompts == "before" else None
     limited = rules.with_limits(options.batch_tokens or chunk, options.max_sequences)
     return Deployment(case, memory, layout, limited.over_ranks(layout.attention_groups))

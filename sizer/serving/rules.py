@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import replace
 
 from sizer.device.records import Device
@@ -72,15 +72,19 @@ class Scheduler:
         )
 
 
-def scheduler(engine: str, device: Device, version: str = "") -> Scheduler:
-    """The scheduler of an engine on a device. Raises UnknownEngine where nobody wrote its rules down."""
+def scheduler(engine: str, device: Device, version: str = "", given: Container[str] = ()) -> Scheduler:
+    """The scheduler of an engine on a device; `given` are the engine's own flags that are on: some choose another.
+
+    Raises UnknownEngine where nobody wrote its rules down.
+    """
     table = rules(TABLE, "engine")
     if engine not in table:
         raise UnknownEngine(f"how {engine!r} serves many users is not known.", f"Known: {', '.join(table)}.")
     rows = table[table[engine][0]["like"] or engine]
     held_gib = (device.memory_bytes or 0) / GIB
     fitting = [row for row in rows if _holds(row, held_gib, device.key)]
-    row = rule_in_force(sorted(fitting, key=_threshold, reverse=True), version)
+    chosen = [row for row in fitting if row["with_flag"] in given] or [row for row in fitting if not row["with_flag"]]
+    row = rule_in_force(sorted(chosen, key=_threshold, reverse=True), version)
     return Scheduler(
         engine=engine,
         step_tokens=int(row["step_tokens"]),

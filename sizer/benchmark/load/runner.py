@@ -61,7 +61,8 @@ def bench_load(
 
     client = load_test(asked, progress, keep)
     missing = tuple(load.words for load in asked.stages()[len(found) :])
-    return LoadTest(client.model, client.engine, one.words if one else "", why, tuple(found), missing)
+    engine, words = (one.served.engine, one.words) if one else (client.engine, "")
+    return LoadTest(client.model, engine, words, why, tuple(found), missing)
 
 
 _HOW = "Give the server's --command, or the model, --precision and --device."
