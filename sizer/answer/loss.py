@@ -122,6 +122,7 @@ def expected_loss(bits_per_weight: float) -> float:
     return on_curve(points(), bits_per_weight)
 
 
+@lru_cache(maxsize=256)
 def layer_params(architecture: Architecture) -> int:
     """Parameters of the text layers, which no precision of a tolerable loss stores in fewer bits."""
     return sum(

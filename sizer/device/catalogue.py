@@ -19,7 +19,7 @@ from sizer.device.slices import is_bare_slice, take_slice, virtual_card
 from sizer.device.spelling import spell, squash
 from sizer.device.usable import as_sold
 from sizer.errors import UnknownDevice, UsageError, nearest
-from sizer.units import GB, GIB, format_gib
+from sizer.units import GB, GIB, format_bandwidth, format_gib
 
 LONGEST_NAME = 300
 LEAST_MEASURED_POWER_SHARE = 0.6
@@ -321,7 +321,7 @@ def described(
     """A device that only its figures describe; what is not given is not known."""
     blank = Device(
         key="custom",
-        name="The device as described",
+        name=_told(bandwidth_bytes_per_s, memory_bytes, kind),
         vendor="",
         kind=kind,
         memory_bytes=None,
@@ -329,6 +329,13 @@ def described(
         source="the user",
     )
     return override(Target(blank, asked="custom"), bandwidth_bytes_per_s, memory_bytes, flops_per_s)
+
+
+def _told(bandwidth_bytes_per_s: float | None, memory_bytes: int | None, kind: str) -> str:
+    """`a GPU of 24 GiB at 936 GB/s`: what a device is called of which no more is told."""
+    size = f" of {as_sold(memory_bytes) / GIB:.3g} GiB" if memory_bytes else ""
+    rate = f" at {format_bandwidth(bandwidth_bytes_per_s)}" if bandwidth_bytes_per_s else ""
+    return f"{'a CPU' if kind == 'cpu' else 'a GPU'}{size}{rate}"
 
 
 def search(text: str = "") -> tuple[Device, ...]:

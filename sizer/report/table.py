@@ -102,9 +102,9 @@ def device_line(estimate: Estimate) -> str:
     if device.bandwidth_bytes_per_s:
         facts.append(format_bandwidth(device.bandwidth_bytes_per_s))
     others = "".join(f" + {other.name}" for other in target.others)
-    return (
-        f"{count}{device.name}{': ' if facts else ''}{', '.join(facts)}{' each' if target.count > 1 else ''}{others}."
-    )
+    named = f"{count}{device.name}"
+    each = " each" if target.count > 1 else ""
+    return f"{named[0].upper()}{named[1:]}{': ' if facts else ''}{', '.join(facts)}{each}{others}."
 
 
 def _memory_text(target: Target, memory_bytes: int) -> str:

@@ -144,6 +144,8 @@ def test_override_and_described_take_the_users_figures() -> None:
     assert target.device.key == "rtx-4090"
     blank = described(bandwidth_bytes_per_s=100e9).device
     assert (blank.bandwidth_bytes_per_s, blank.memory_bytes) == (100e9, None)
+    assert blank.name == "a GPU at 100 GB/s"
+    assert described(memory_bytes=24 * GIB).device.name == "a GPU of 24 GiB"
 
 
 def test_power_limit_cuts_compute_and_leaves_bandwidth() -> None:
