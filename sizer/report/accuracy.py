@@ -13,6 +13,8 @@ from sizer.calibrate.enough import sets_intervals
 from sizer.calibrate.heldout import Residual, errors
 from sizer.calibrate.intervals import held_in_bounds
 from sizer.report.layout import Lay, cells_of, markdown_table, text_table
+from sizer.report.misfits import misfits_markdown
+from sizer.tables import read_rows
 
 FEWEST_ROWS = 10
 WORST = 20
@@ -45,6 +47,13 @@ teach the constants, but are not in the other tables, and set no interval.
 """
 
 
+_TRIED = """## What was tried without gain
+
+Each was judged on the same rows with one device, one model and one source left out, in this order.
+
+"""
+
+
 def accuracy_text(found: Calibration) -> str:
     """The tables of all quantities and schemes for a terminal."""
     return "\n\n".join([*_tables(found, text_table), *found.too_few])
@@ -53,6 +62,7 @@ def accuracy_text(found: Calibration) -> str:
 def accuracy_markdown(found: Calibration, drafted: Sequence[Round] = ()) -> str:
     """The page docs/accuracy.md."""
     parts = [_HEAD.format(command=COMMAND), *_tables(found, markdown_table, "#"), *_gains(drafted), *_worst(found)]
+    parts += [*misfits_markdown(found.residuals), _TRIED + cells_of(list(read_rows("tried.csv")), markdown_table)]
     parts += found.too_few
     return "\n\n".join(parts) + "\n"
 

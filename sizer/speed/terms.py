@@ -178,14 +178,17 @@ def vector_rows(runtime: str) -> int:
 
 
 def _products(case: SpeedCase, traffic: Traffic, peak: float) -> list[Amount]:
-    """The matrix products of a step: by vectors up to the engine's rows, beyond them one vector's and the tiles'."""
+    """The products of a step. An engine of two kernels multiplies by vectors up to its rows: the first token's product
+    unpacks the weights, further ones find them unpacked; beyond them one vector's and the tiles'."""
     rows, tokens, attention = vector_rows(case.engine.runtime), traffic.tokens, traffic.stage("kv").flops
     products = traffic.flops - attention
     attending = Amount("attention", COMPUTE, attention / peak)
-    if not rows or tokens <= rows:
+    if not rows or tokens == 1:
         return [Amount("compute", COMPUTE, products / peak), attending]
-    tiles_s = products / prompt_peak_flops_per_s(case)
-    return [Amount("compute", COMPUTE, products / tokens / peak), Amount("tiles", COMPUTE, tiles_s), attending]
+    first = Amount("compute", COMPUTE, products / tokens / peak)
+    if tokens <= rows:
+        return [first, Amount("further", COMPUTE, products * (tokens - 1) / tokens / peak), attending]
+    return [first, Amount("tiles", COMPUTE, products / prompt_peak_flops_per_s(case)), attending]
 
 
 def prompt_traffic(case: SpeedCase, cached_tokens: int = 0) -> tuple[Traffic, int]:
