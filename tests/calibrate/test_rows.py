@@ -13,14 +13,16 @@ from click.testing import CliRunner
 from sizer.calibrate.heldout import Residual, errors, quantile
 from sizer.calibrate.intervals import conformal_bounds, held_in_bounds, judged, stretch_by_engine
 from sizer.calibrate.measurements import ReadRow, measurement, read_measurements
-from sizer.calibrate.observations import Observation
+from sizer.calibrate.observations import Observation, observe, observe_row
 from sizer.calibrate.rows import resolve_measurement, workloads
+from sizer.calibrate.verification import read_verification
 from sizer.cli.calibrate import command as calibrate_command
 from sizer.cli.sweep import command as sweep_command
 from sizer.cli.validate import command as validate_command
 from sizer.errors import InvalidInputFile, SizerError, UsageError
+from sizer.report.misfits import explained
 from sizer.speed.predict import OTHER_ENGINES
-from sizer.tables import data_path
+from sizer.tables import data_path, read_rows
 
 ROW = {
     "id": "a-1", "model": "meta-llama/Meta-Llama-3-8B", "device": "NVIDIA GeForce RTX 4090", "precision": "q4_k_m",
@@ -244,3 +246,42 @@ def test_memory_of_a_row_is_that_of_its_deepest_cache() -> None:
         for row in predict_rows(rows, with_flagged=True)
     )
     assert deep - shallow > 4 * 2**30
+
+
+def test_a_part_of_unknown_size_on_the_host_teaches_nothing() -> None:
+    """A row that says a part lies on the host while the device holds all of it is left out, with the reason."""
+    row = measurement({**ROW, "flags": "offload"})
+    (seen, *_) = observe_row(row)
+    assert "share is not told" in seen.odd
+    assert not observe([row])
+    assert not observe_row(measurement(ROW))[0].odd
+
+
+def test_a_row_runs_with_the_flags_and_the_power_that_it_tells() -> None:
+    """The cache's type is that of the flags; a power limit cuts the card's compute and leaves its bandwidth."""
+    plain = resolve_measurement(measurement({**ROW, "engine": "llama.cpp", "device": "rtx-3090"}))
+    told = {"engine": "llama.cpp", "device": "rtx-3090", "engine_flags": "-ctk q8_0 -ctv q8_0", "power_limit_w": "220"}
+    limited = resolve_measurement(measurement({**ROW, **told}))
+    assert (plain.decoding.kv_precision, limited.decoding.kv_precision) == ("fp16", "q8_0")
+    slow, fast = limited.target.device, plain.target.device
+    assert slow.bandwidth_bytes_per_s == fast.bandwidth_bytes_per_s
+    assert slow.peak_flops_per_s["fp16"] == pytest.approx(fast.peak_flops_per_s["fp16"] * 220 / 350)
+
+
+def test_kernels_that_were_replaced_are_not_read(tmp_path: Path) -> None:
+    """Of rows of several tokens a step, those of old kernels and those without a rate are left out."""
+    columns = "id,engine,model,precision,device,tokens_a_step,context_tokens,tokens_per_s,v,current"
+    cells = ("a,llama.cpp,m,q4_0,rtx-3090,4,512,100,,yes", "b,llama.cpp,m,q4_0,rtx-3090,4,512,90,,old",
+             "c,llama.cpp,m,q4_0,rtx-3090,4,512,,1.4,yes")  # fmt: skip
+    path = tmp_path / "verify.csv"
+    path.write_text("\n".join([columns, *cells]) + "\n", encoding="utf-8")
+    assert [row.id for row in read_verification(path)] == ["a"]
+
+
+def test_each_cluster_of_misses_is_explained_or_said_not_to_be() -> None:
+    """The first row of the table that fits a cluster tells; an empty cell fits all; what no row fits is said so."""
+    verdicts = {"noise", "bad row", "missing column", "missing physics", "missing data"}
+    for row in read_rows("misfits.csv"):
+        assert row["verdict"] in verdicts
+        assert explained(row["engine"], row["family"] or "any", row["source"])[0] in verdicts
+    assert explained("nobody", "nowhere", "none")[0] == "not explained"

@@ -410,7 +410,7 @@ def test_what_devices_say_to_each_other() -> None:
 
 
 def test_a_few_tokens_are_vectors_and_more_are_tiles() -> None:
-    """llama.cpp multiplies up to 8 tokens one after another; of 9, one vector's products and tiles."""
+    """llama.cpp multiplies up to 8 tokens as vectors, the first apart; of 9, one vector's products and tiles."""
     for batch in (8, 9):
         work = Workload(100, 28, 128, batch_size=batch)
         case = asked(engine="llama.cpp", workload=work)
@@ -419,10 +419,12 @@ def test_a_few_tokens_are_vectors_and_more_are_tiles() -> None:
         peak = nominal_flops_per_s(CARD, "fp16")
         products = step.flops - step.stage("kv").flops
         if batch == 8:
-            assert found["compute"] == pytest.approx(products / peak)
+            assert found["compute"] == pytest.approx(products / 8 / peak)
+            assert found["further"] == pytest.approx(products * 7 / 8 / peak)
             assert "tiles" not in found
         else:
             assert found["compute"] == pytest.approx(products / 9 / peak)
+            assert "further" not in found
             assert found["tiles"] == pytest.approx(products / prompt_flops_per_s(CARD, "fp16"))
 
 
