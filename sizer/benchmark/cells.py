@@ -12,6 +12,7 @@ from sizer.benchmark.records import Caution, Outcome, Run, Spec
 from sizer.benchmark.run_warnings import MAX_SPREAD, Warn, spread
 from sizer.errors import BenchmarkFailed, UsageError
 from sizer.frozen import dataclass
+from sizer.units import format_seconds
 
 MOST_CELLS = 256
 
@@ -139,7 +140,9 @@ def time_cells(
     budget = Budget(spec.ends_s)
     cells = [Cell(**values) for values in spec.cells]
     for number, cell in enumerate(cells, 1):
-        stage(f"measuring {cell.name}, batch {cell.batch_size} (cell {number} of {len(cells)})")
+        left_s = sum(budget.takes(one, spec.warmups + spec.repeats) for one in cells[number - 1 :])
+        left = f", about {format_seconds(left_s)} left" if left_s else ""
+        stage(f"measuring {cell.name}, batch {cell.batch_size} (cell {number} of {len(cells)}{left})")
         if not budget.allows(budget.takes(cell, spec.warmups + 1)):
             continue
         generate = start(cell.spec(spec))

@@ -96,8 +96,10 @@ SECONDS = Quantity("time", parse_seconds)
 @click.option("--device", "-d", default="auto", show_default=True, metavar="D", help="cpu, cuda, cuda:1, mps or auto.")
 @click.option("--devices", "device_count", type=click.IntRange(1, 1024), default=1, help="Ranks of --parallel tensor.")
 @click.option("--parallel", "parallelism", type=click.Choice(["tensor"]), help="Several devices, by torchrun.")
-@click.option("--prompt", "prompts", type=LENGTH_LIST, metavar="TOKENS", default="512", show_default=True)
-@click.option("--output", "outputs", type=LENGTH_LIST, metavar="TOKENS", default="128", show_default=True)
+@click.option("--prompt", "prompts", type=LENGTH_LIST, metavar="TOKENS", default="512", show_default=True,
+              help="Or a list; of a load test 256-1k (uniform), 512~128 (normal).")  # fmt: skip
+@click.option("--output", "outputs", type=LENGTH_LIST, metavar="TOKENS", default="128", show_default=True,
+              help="The same of outputs.")  # fmt: skip
 @click.option("--depth", "depths", type=DEPTH_LIST, metavar="TOKENS", help="Tokens in the cache before, as 0,4096.")
 @click.option("--batch", "batches", type=BATCH_LIST, metavar="N", default="1", show_default=True)
 @click.option(
@@ -151,10 +153,24 @@ def command(
     sizer bench --server http://localhost:8000/v1 --concurrency 8
     sizer bench Qwen/Qwen3-0.6B --prompt 512,2048 --output 128 --depth 0,4096 --batch 1,4 --budget 5m
     sizer bench --server http://localhost:8000/v1 --users 1,4,16 --duration 60s --ttft 1s --tpot 50ms
-    sizer bench --server http://localhost:8080 --rate 0.5,2 --prompt 256-1k --command "llama-server -m q.gguf -np 8"
+    sizer bench --server http://localhost:8080 --rate 0.5,2 --prompt 256-1k --command "llama-server ..."
     sizer bench Qwen/Qwen3-0.6B --prompt 512,2048 --output 128 --format llama-bench > cells.json
     sizer bench --compare before.json after.json
     """
+    try:
+        _bench(precisions, style, save_to, compared, options)
+    finally:
+        if sys.stderr.isatty():  # the last line of progress
+            click.echo("\r\033[K", err=True, nl=False)
+
+
+def _bench(
+    precisions: tuple[str, ...],
+    style: str,
+    save_to: Path | None,
+    compared: tuple[Path, Path] | None,
+    options: dict[str, Any],
+) -> None:
     if compared:
         _compare(*compared, style)
         return
@@ -296,6 +312,8 @@ def _print(text: str) -> None:
     """Write the results; a full disk behind stdout is a failed benchmark, a reader that left is not."""
     import errno
 
+    if sys.stderr.isatty():
+        click.echo("\r\033[K", err=True, nl=False)
     try:
         echo(text)
     except OSError as error:
@@ -325,7 +343,5 @@ def _progress() -> Callable[[str], None]:
 
     def show(stage: str) -> None:
         click.echo(f"\r\033[K{stage} ...", err=True, nl=False)
-        if stage.startswith("measuring"):
-            click.echo("\r\033[K", err=True, nl=False)
 
     return show

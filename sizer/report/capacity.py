@@ -71,12 +71,12 @@ def _answer(one: Capacity) -> str:
         return f"No user is served{within}: one alone on each replica breaks {broken}, and more machines do not help."
     text = f"{one.max_users:,} users{rate} a machine{within}; what binds: {BINDS.get(one.binding, one.binding)}."
     if not one.met:
-        return f"{text} What is asked does not meet the limits on {_machines(one)}."
-    return text if one.machines == 1 else f"{text} {_machines(one)} for what is asked."
+        return f"{text} What is asked does not meet the limits on {_count(one.machines)}."
+    return text if one.machines == 1 else f"{text} {_count(one.machines)} for what is asked."
 
 
-def _machines(one: Capacity) -> str:
-    return f"{one.machines:,} machine{'' if one.machines == 1 else 's'}"
+def _count(machines: int) -> str:
+    return f"{machines:,} machine{'' if machines == 1 else 's'}"
 
 
 def _cells(row: ServedRow) -> dict[str, Any]:
@@ -107,7 +107,7 @@ def _day(day: Day | None) -> Iterator[str]:
         cost = f", ${day.usd_per_day_peak:,.0f} a day; ${day.usd_per_day_following:,.0f} if they follow the hours"
     yield ""
     yield (
-        f"The day: {day.requests:,.0f} requests, {day.peak_machines:,} machines at its peak{cost} "
+        f"The day: {day.requests:,.0f} requests, {_count(day.peak_machines)} at its peak{cost} "
         f"({day.machine_hours:,.0f} machine hours)."
     )
 

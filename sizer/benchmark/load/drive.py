@@ -20,6 +20,7 @@ from sizer.benchmark.sse import Server, ServerGone
 from sizer.errors import BenchmarkFailed
 from sizer.frozen import dataclass
 from sizer.serving.load import Load
+from sizer.units import format_seconds
 
 MOST_REQUESTS = 1_000_000
 MOST_FAILURES = 16
@@ -188,10 +189,12 @@ def load_test(asked: LoadAsked, stage: Stage, done: Callable[[Driven], None]) ->
     client = Client(asked, deadline_s)
     stage("warming up")
     client.warm_up()
-    for load in asked.stages():
+    loads = asked.stages()
+    for number, load in enumerate(loads, 1):
         if time.perf_counter() >= deadline_s:
             break
-        stage(f"measuring ({load.words} for {asked.duration_s:g} s)")
+        left = format_seconds((len(loads) - number + 1) * asked.duration_s)
+        stage(f"measuring {load.words} (load {number} of {len(loads)}, about {left} left)")
         client = client.again()
         seen, start_s, seconds = drive(client, load)
         measured = summarize(load, start_s, seconds, seen, asked.limits)
