@@ -26,9 +26,9 @@ def test_a_hundred_pairs_are_judged() -> None:
     assert sum(pair["verdict"] == "good" for pair in pairs) >= 0.8 * len(pairs)
 
 
-@pytest.mark.parametrize("number", [4, 8, 24, 66, 98])
+@pytest.mark.parametrize("number", [4, 6, 10, 16, 24])
 def test_an_answer_is_still_the_one_that_was_judged(number: int) -> None:
-    """Where the answer changes, the page's row says which one the verdict is of; these rows do not change."""
+    """Where the answer changes, the page's row says which one the verdict is of; these, published in MXFP4, do not change."""
     pair = _pairs()[number]
     tool = runpy.run_path(str(ROOT / "tools" / "recommendations.py"))
     assert f"| {pair['verdict']} | {pair['remark']} |" in tool["row"](pair)
