@@ -28,7 +28,7 @@ def test_a_hundred_pairs_are_judged() -> None:
 
 @pytest.mark.parametrize("number", [4, 6, 10, 16, 24])
 def test_an_answer_is_still_the_one_that_was_judged(number: int) -> None:
-    """Where the answer changes, the page's row says which one the verdict is of; these, published in MXFP4, do not change."""
+    """Where an answer changes, the row says which one the verdict is of; these, published in MXFP4, do not."""
     pair = _pairs()[number]
     tool = runpy.run_path(str(ROOT / "tools" / "recommendations.py"))
     assert f"| {pair['verdict']} | {pair['remark']} |" in tool["row"](pair)
