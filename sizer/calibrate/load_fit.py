@@ -2,7 +2,8 @@
 
 A simulation counts how many steps of which kind lie between a request's arrival, its first token and its end. With
 those counts held, both times are sums of a few steps, whose terms the corrections weigh: a robust least-squares fit of
-their logarithms. Other corrections change the counts, so simulating and fitting take turns; three turns suffice.
+their logarithms. Other corrections change the counts, so simulating and fitting take turns: two of them. A
+third runs away: counts under load answer more than in proportion to the times that it would fit to them.
 """
 
 from __future__ import annotations
