@@ -11,6 +11,7 @@ from drawn import LAYERS, MIXER, TENSORS, TOKEN_BYTES, VOCAB, WEIGHTS, case, mod
 from sizer.cache_formats import cache_format
 from sizer.device.records import Device, Target
 from sizer.engine.options import EngineOptions
+from sizer.memory.activations import activation_values_per_token
 from sizer.memory.case import Case, cache_plan, formats, state_widths, window_cache
 from sizer.memory.footprint import footprint, kv_cache_bytes, kv_cache_part, weights_part
 from sizer.memory.graph.shape import model_shape
@@ -19,7 +20,16 @@ from sizer.memory.pages import Kind, pages
 from sizer.memory.placement import place
 from sizer.memory.shard import rank_token_bytes
 from sizer.memory.shares import Held, device_fraction, share_of, table_bytes, usable_bytes
-from sizer.memory.working import graph_step, largest_expert_bytes, pipeline_copies, profile_run, scores_bytes
+from sizer.memory.working import (
+    graph_step,
+    largest_expert_bytes,
+    layers_bytes,
+    pipeline_copies,
+    profile_bytes,
+    profile_run,
+    scores_bytes,
+    workspace_bytes,
+)
 from sizer.model.architecture import Mixer, MixerKind, Module, Role, Tensor, Tower
 from sizer.workload import Split, Workload
 
@@ -394,3 +404,29 @@ def test_experts_of_the_host_pass_through_a_buffer_of_the_card() -> None:
     assert _copied_bytes(replace(passes, architecture=model(experts=None))) == 0
     assert _copied_bytes(replace(passes, architecture=model(hidden_size=0))) == 0
     assert _copied_bytes(case()) == 0
+
+
+def test_flags_for_the_host_hold_where_the_engine_splits_with_one() -> None:
+    """Experts stay on the card of an engine that cannot, and in the one memory of a processor."""
+    told = EngineOptions("llama.cpp", cpu_moe_layers=2)
+    splits = case(host_bytes=2**30, options=told)
+    assert place(splits)[1].host is not None
+    assert place(replace(splits, can_offload=False))[1].host is None
+    cpu = Device("cpu", "CPU", "nobody", "cpu", 2**30, 5e10)
+    assert place(replace(splits, target=replace(splits.target, device=cpu)))[1].host is None
+
+
+def test_workspaces_of_experts() -> None:
+    """For 2,048 tokens and 2 active experts of width 48: the wider of 48 and the hidden 64, and of 96 and 64."""
+    down = replace(TENSORS[6], name="down", shape=(8, 64, 48), role=Role.EXPERT_DOWN)
+    drawn = model(tensors=(*TENSORS, down))
+    asked = replace(on(24 * GIB, keeps_workspace=True, prefill_chunk_tokens=2048), architecture=drawn)
+    width = asked.engine.activation_bytes_per_value
+    assert workspace_bytes(asked) == 2048 * 2 * (64 + 96) * width
+    for other in (replace(drawn, active_experts=None), replace(drawn, experts=None)):
+        assert workspace_bytes(replace(asked, architecture=other)) == 0
+    assert workspace_bytes(replace(asked, engine=asked.engine._replace(keeps_workspace=False))) == 0
+    alive = activation_values_per_token(drawn, asked.engine.layer_code) + 2 * 64
+    assert layers_bytes(asked) == 2048 * alive * width
+    sampler = 256 * VOCAB * asked.engine.sampler_bytes_per_value + 2048 * 64 * width
+    assert profile_bytes(asked) == max(layers_bytes(asked), sampler + workspace_bytes(asked))
