@@ -3,12 +3,13 @@
 KIND is one of `tests/support/fuzz_targets.py`. The search follows the coverage of sizer's own code; it begins from the
 committed corpus (`tests/data/fuzz/KIND`) and from valid inputs, and keeps what reaches new code in FOLDER/KIND (by
 default build/fuzz). Each fault of another place is written to FOLDER/KIND-faults, and named on stderr; the search goes
-on. `python tools/fuzz.py KIND --minimise [FOLDER]` writes the least set of inputs with the same coverage into the
-committed corpus.
+on. `python tools/fuzz.py KIND --minimise [FOLDER]` writes the committed corpus anew: the smallest inputs, each of which
+reaches lines that those before it do not.
 """
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import csv
 import hashlib
@@ -23,11 +24,13 @@ from pathlib import Path
 from typing import Any
 
 import atheris
+import coverage
 
 ROOT = Path(__file__).resolve().parent.parent
 CORPUS = ROOT / "tests" / "data" / "fuzz"
 SLOW_S = 5.0
 MOST_BYTES = 8192
+MOST_COMMITTED_BYTES = 50_000
 CELLS = [
     text.encode("utf-8", "surrogatepass")
     for text in (
@@ -181,42 +184,50 @@ def main(kind: str, what: str, folder: str = str(ROOT / "build" / "fuzz")) -> No
     """Search for so many seconds, or write the least corpus."""
     work = Path(folder) / kind
     work.mkdir(parents=True, exist_ok=True)
-    committed = CORPUS / kind
+    if what == "--minimise":
+        commit(kind, work)
+        return
     for data in seeds(kind):
         (work / hashlib.sha256(data).hexdigest()[:16]).write_bytes(data)
     dictionary = Path(folder) / f"{kind}.dict"
     escaped = (word.replace("\\", "\\\\").replace('"', '\\"') for word in words(kind))
     dictionary.write_text("".join(f'"{word}"\n' for word in escaped), encoding="utf-8")
-    if what == "--minimise":
-        shutil.rmtree(committed, ignore_errors=True)
-        committed.mkdir(parents=True)
-        flags = ["-merge=1", str(committed), str(work)]
-    else:
-        flags = [
-            f"-max_total_time={what}",
-            f"-dict={dictionary}",
-            str(work),
-            *([str(committed)] if committed.is_dir() else []),
-        ]
     search = Search(kind, Path(folder) / f"{kind}-faults")
     with atheris.instrument_imports(include=["sizer"]):  # what is imported within functions
         for data in seeds(kind):
             search.one(data)
     mutator = {"custom_mutator": partial(mutate, kind)} if kind in {"config", "rows", "stream"} else {}
+    known = [str(path) for path in (CORPUS / kind,) if path.is_dir()]
+    limits = [f"-max_len={MOST_BYTES}", "-timeout=60", "-rss_limit_mb=4096", "-len_control=0", f"-dict={dictionary}"]
     atheris.Setup(
-        [
-            sys.argv[0],
-            f"-max_len={MOST_BYTES}",
-            "-timeout=60",
-            "-rss_limit_mb=4096",
-            "-len_control=0",
-            "-print_final_stats=1",
-            *flags,
-        ],
+        [sys.argv[0], *limits, "-print_final_stats=1", f"-max_total_time={what}", str(work), *known],
         search.one,
         **mutator,
     )
     atheris.Fuzz()
+
+
+def commit(kind: str, work: Path) -> None:
+    """Keep in the committed corpus what reaches lines that smaller inputs do not, as far as there is room."""
+    committed = CORPUS / kind
+    shutil.rmtree(committed, ignore_errors=True)
+    committed.mkdir(parents=True)
+    room, reached = MOST_COMMITTED_BYTES, set[tuple[str, int]]()
+    for path in sorted(work.iterdir(), key=lambda path: (path.stat().st_size, path.name)):
+        data = path.read_bytes()
+        if len(data) > room:
+            break
+        cover = coverage.Coverage(source_pkgs=["sizer"], data_file=None, messages=False)
+        cover.start()
+        with contextlib.suppress(Exception):
+            fuzz_targets.run(kind, data)
+        cover.stop()
+        found = cover.get_data()
+        lines = {(file, line) for file in found.measured_files() for line in found.lines(file) or ()}
+        if lines - reached:
+            room -= len(data)
+            reached |= lines
+            (committed / path.name[:16]).write_bytes(data)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ line run until one fails. Survivors are printed as differences; results stand in
 Not cosmic-ray's own runner, which writes each mutant to disk and starts a process of seconds for it, and not mutmut,
 which leaves decorated functions (properties, cached ones) alone, where much of this arithmetic stands: here a fork
 imports the mutated text. Left out by rule, as no arithmetic: annotations, decorators, docstrings, messages (`raise`,
-f-strings), `assert`, imports.
+f-strings), `assert`, `strict=` of zip, imports.
 """
 
 from __future__ import annotations
@@ -121,7 +121,9 @@ def _left_out(tree: ast.Module) -> Iterator[tuple[int, int]]:
             parts = [*node.decorator_list, getattr(node, "returns", None)]
         elif isinstance(node, (ast.arg, ast.AnnAssign)):
             parts = [node.annotation]
-        elif isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+        elif (isinstance(node, ast.keyword) and node.arg == "strict") or (
+            isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+        ):
             parts = [node]
         for part in parts:
             if part is not None:

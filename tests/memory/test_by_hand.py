@@ -104,6 +104,8 @@ def test_states_and_convolutions_have_widths_of_their_own() -> None:
     """1,000 values of which 300 are 3 columns of a convolution: 700 x 4 bytes, and 2 columns x 100 x 2 bytes."""
     assert mixer_cache(STATE, PLAN, 300, 3).state_bytes == 700 * 4 + 200 * 2
     assert mixer_cache(STATE, PLAN._replace(drops_conv_column=False), 300, 3).state_bytes == 700 * 4 + 300 * 2
+    assert mixer_cache(STATE, PLAN, 300).state_bytes == 700 * 4  # the one column that there is
+    assert mixer_cache(STATE, PLAN).state_bytes == 1000 * 4
     many = PLAN._replace(sequences=5, streams=2, copies=3)
     assert mixer_cache(STATE, many).state_bytes == 5 * 3 * 1000 * 4
     assert mixer_cache(MIXER, many).attention_bytes == 2 * 3 * 100 * TOKEN_BYTES
@@ -225,24 +227,24 @@ def test_weights_by_layer_leave_out_what_only_checkpoints_carry() -> None:
     assert weights_by_layer(stored(model(tensors=(*TENSORS, tower))))[2:] == (TABLE + 400, HEAD + NORM)
 
 
-@pytest.mark.parametrize(("first", "layers"), [(1, 2), (2, 3), (7, 4)])
-def test_layers_fill_a_card_to_its_part_of_the_bytes(first: int, layers: int) -> None:
-    """Cards of 1:1, 2:1 and 7:1: a layer goes on where more than half of it lies beyond the card's part.
+@pytest.mark.parametrize(("first", "second", "layers"), [(1, 1, 2), (14, 11, 2), (2, 1, 3), (7, 1, 4)])
+def test_layers_fill_a_card_to_its_part_of_the_bytes(first: int, second: int, layers: int) -> None:
+    """Cards of 1:1, 14:11, 2:1 and 7:1: a layer goes on where more than half of it lies beyond the card's part.
 
     The table of 128,000 bytes counts on the first card, a layer of 46,208 with its cache of 40,960 after it: of 604,800
-    bytes in all, half hold two layers and no half of the third, two thirds hold three, seven eighths all four.
+    bytes in all, half hold two layers and no half of the third, nor do 56 %; two thirds hold three, seven eighths all.
     """
-    asked = case(cards_bytes=(first * 2**28, 2**28), split=Split.LAYER)
+    asked = case(cards_bytes=(first * 2**26, second * 2**26), split=Split.LAYER)
     _, placement = place(asked)
     cache = blocks(128, rule().kv_block_tokens) * TOKEN_BYTES
-    limit, used, held = first / (first + 1) * (WEIGHTS + LAYERS * cache), TABLE, 0
+    limit, used, held = first / (first + second) * (WEIGHTS + LAYERS * cache), TABLE, 0
     while held < LAYERS and used + (LAYER + cache) / 2 <= limit:
         used, held = used + LAYER + cache, held + 1
     assert [share.layers for share in placement.shares] == [layers, LAYERS - layers] == [held, LAYERS - held]
     assert placement.shares[0].weights_bytes == TABLE + layers * LAYER
     assert placement.shares[1].weights_bytes == HEAD + NORM + (LAYERS - layers) * LAYER
     assert placement.shares[0].kv_cache_bytes == layers * cache
-    assert [share.available_bytes for share in placement.shares] == [first * 2**28, 2**28]
+    assert [share.available_bytes for share in placement.shares] == [first * 2**26, second * 2**26]
 
 
 def test_the_cache_counts_where_bytes_decide() -> None:
@@ -492,6 +494,10 @@ def test_a_projector_is_its_towers_and_a_buffer_for_one_image() -> None:
     assert projector_compute_bytes(sees) == 14**2 * (11 + 3 * 7) * 4
     small = replace(sees, options=replace(sees.options, vision_file="mmproj-Q8_0.gguf"))
     assert projector_bytes(small) == 1000 * 34 // 32
+    for odd in ("x", 0, -7, None, 1.5):
+        config = {"vision_config": {"patch_size": 100, "hidden_size": odd, "intermediate_size": 11}}
+        damaged = model(tensors=(*TENSORS, tower), config=config)
+        assert projector_compute_bytes(replace(sees, architecture=damaged)) == 0
     away = replace(sees, options=replace(sees.options, vision_on_device=False))
     assert (projector_bytes(away), projector_compute_bytes(away)) == (0, 0)
 

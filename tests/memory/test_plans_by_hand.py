@@ -108,6 +108,10 @@ def test_slots_of_llama_cpp(options: dict[str, int], sequences: int, streams: in
     assert (plan.sequences, plan.streams, plan.tokens) == (sequences, streams, tokens)
     assert plan.drops_conv_column
     assert plan.step_tokens == min(512, tokens * streams)
+    assert not plan.expands_latent
+    for mode in (0, 1):
+        told = case(workload=work, engine=rule("llama.cpp"), options=EngineOptions("llama.cpp", mla_mode=mode))
+        assert cache_plan(told).expands_latent is (mode == 0)
 
 
 def test_formats_of_keys_and_values() -> None:
@@ -238,6 +242,9 @@ def test_the_step_that_ggml_reserves() -> None:
     assert (step.tokens, step.sequences, step.streams) == (513, 3, 3)  # 512 in threes
     assert (step.cells, step.outputs) == (3072, 3)
     assert step.window_cells == plan.layer_tokens(SLIDING)
+    assert step.value_ids == 2 * 16
+    latent = model(Mixer(MixerKind.MLA, heads=4, kv_heads=4, qk_head_dim=24, v_head_dim=16, latent_elements=40))
+    assert graph_step(replace(asked, architecture=latent), plan, model_shape(latent)).value_ids == 1
     logits = replace(asked, options=EngineOptions("llama.cpp", logits_all=True))
     assert graph_step(logits, plan, model_shape(drawn)).outputs == 513
     short = replace(asked, workload=Workload(100, 28, 128, batch_size=3))
@@ -342,6 +349,9 @@ def test_the_first_card_has_the_table_and_the_last_the_head() -> None:
     assert held == WEIGHTS - table_bytes(asked)
     assert placement.kind == "layer"
     assert placement.gpu_layers == LAYERS
+    three = place(case(cards_bytes=(2**30,) * 3, split=Split.LAYER))[1].shares
+    layer = (WEIGHTS - 2 * VOCAB * 64 * 2 - 128) // LAYERS
+    assert [share.weights_bytes - share.layers * layer for share in three] == [VOCAB * 128, 0, VOCAB * 128 + 128]
 
 
 def test_a_processor_holds_all_of_it() -> None:
@@ -430,3 +440,16 @@ def test_workspaces_of_experts() -> None:
     assert layers_bytes(asked) == 2048 * alive * width
     sampler = 256 * VOCAB * asked.engine.sampler_bytes_per_value + 2048 * 64 * width
     assert profile_bytes(asked) == max(layers_bytes(asked), sampler + workspace_bytes(asked))
+
+
+def test_overhead_of_each_device() -> None:
+    """The driver's context on each; what ranks need to talk, more over fast links; nothing of it on a processor."""
+    talks = rule("vllm", context_overhead_bytes=1000, rank_overhead_bytes=50, linked_rank_overhead_bytes=70, profile="")
+    assert footprint(case(engine=talks)).overhead.size_bytes == 1000
+    two = case(cards_bytes=(2**30, 2**30), engine=talks)
+    assert footprint(two).overhead.size_bytes == 2 * 1050
+    linked = replace(two, target=replace(two.target, link_bytes_per_s=4e11))
+    assert footprint(linked).overhead.size_bytes == 2 * 1070
+    cpu = Device("cpu", "CPU", "nobody", "cpu", 2**30, 5e10)
+    alone = replace(case(engine=talks._replace(host_runtime_bytes=77)), target=Target(cpu))
+    assert footprint(alone).overhead.size_bytes == 77

@@ -780,3 +780,13 @@ def test_a_prompts_latent_attention_is_the_engines(engine: str, width: int) -> N
     """On the latent, twice its width a head, or on the heads' own widths: 100 tokens attend to 5,050 entries."""
     traffic, _ = prompt_traffic(asked(model(LATENT), engine=engine))
     assert traffic.stage("kv").flops == LAYERS * 2 * 4 * width * 5050
+
+
+def test_biases_and_norms_are_read_and_not_multiplied() -> None:
+    """Whatever their role or their module: bytes of each layer, no FLOPs."""
+    bias = replace(TENSORS[3], name="bias", shape=(96,), role=Role.BIAS)
+    norm = replace(TENSORS[4], name="gate_norm", role=Role.OTHER)
+    work = Workload(9, 1, 10)
+    plain, more = (decode_traffic(one, stored(one), work) for one in (model(), model(tensors=(*TENSORS, bias, norm))))
+    assert more.flops == plain.flops
+    assert more.weight_bytes - plain.weight_bytes == LAYERS * (96 + HIDDEN) * 2
