@@ -56,11 +56,13 @@ from sizer.speed.terms import (
     peak_flops_per_s,
     pipeline_speedup,
     prefill_amounts,
+    prompt_peak_flops_per_s,
     prompt_traffic,
     tensor_ranks,
 )  # fmt: skip
 from sizer.speed.traffic import (
     attention_flops,
+    causal_attended_tokens,
     copied_cache_bytes,
     decode_traffic,
     distinct_experts,
@@ -281,6 +283,7 @@ def test_ranks_add_their_bandwidth_and_layers_take_their_turns() -> None:
     assert (replicas(copies), replicas(tensor), replicas(asked())) == (2, 1, 1)
     assert tensor_ranks(asked(target=Target(CARD, 16), workload=replace(work, parallelism=Split.TENSOR))) == 8
     assert peak_flops_per_s(tensor) == 2 * 1e14
+    assert prompt_peak_flops_per_s(tensor) == 2 * prompt_flops_per_s(CARD)
     assert nominal_bandwidth_bytes_per_s(tensor) == bandwidth_bytes_per_s(tensor)
 
 
@@ -790,3 +793,10 @@ def test_biases_and_norms_are_read_and_not_multiplied() -> None:
     plain, more = (decode_traffic(one, stored(one), work) for one in (model(), model(tensors=(*TENSORS, bias, norm))))
     assert more.flops == plain.flops
     assert more.weight_bytes - plain.weight_bytes == LAYERS * (96 + HIDDEN) * 2
+
+
+def test_an_encoder_sees_all_of_its_window() -> None:
+    """Ten tokens attend to ten, or to a window of four."""
+    mixer = Mixer(MixerKind.BIDIRECTIONAL, heads=1, kv_heads=1, qk_head_dim=8, v_head_dim=8)
+    assert causal_attended_tokens(mixer, 10) == 100
+    assert causal_attended_tokens(replace(mixer, window_tokens=4), 10) == 40
