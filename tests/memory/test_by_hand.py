@@ -494,6 +494,10 @@ def test_a_projector_is_its_towers_and_a_buffer_for_one_image() -> None:
     assert projector_compute_bytes(sees) == 14**2 * (11 + 3 * 7) * 4
     small = replace(sees, options=replace(sees.options, vision_file="mmproj-Q8_0.gguf"))
     assert projector_bytes(small) == 1000 * 34 // 32
+    for side, name in ((50, "spatial_patch_size"), (14, "other")):  # 14 where nothing says
+        told = {"vision_config": {name: side, "hidden_size": 7, "intermediate_size": 11}}
+        image = replace(sees, architecture=model(tensors=(*TENSORS, tower), config=told))
+        assert projector_compute_bytes(image) == (1472 // side) ** 2 * (11 + 3 * 7) * 4
     for odd in ("x", 0, -7, None, 1.5):
         config = {"vision_config": {"patch_size": 100, "hidden_size": odd, "intermediate_size": 11}}
         damaged = model(tensors=(*TENSORS, tower), config=config)
@@ -566,3 +570,7 @@ def test_logits_or_the_widest_layer_are_the_working_memory() -> None:
     logits = 3 * VOCAB * engine.logits_bytes_per_value + 50 * HIDDEN * engine.activation_bytes_per_value
     work = next(part.size_bytes for part in footprint(asked).activations.parts if part.name == "working memory")
     assert work == max(layer, logits)
+    many = replace(asked, engine=engine._replace(logits_rows="chunk"))
+    rows = 50 * VOCAB * engine.logits_bytes_per_value + 50 * HIDDEN * engine.activation_bytes_per_value
+    work = next(part.size_bytes for part in footprint(many).activations.parts if part.name == "working memory")
+    assert work == rows > layer
