@@ -239,3 +239,18 @@ def test_row_that_cannot_be_appended_is_kept(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr("sizer.benchmark.save.keep", lambda *_: None)
     with pytest.raises(InvalidInputFile, match="The row: sizer-bench-abc"):
         save(path, result)
+
+
+def test_what_others_measured_stands_below_a_benchmark() -> None:
+    """The nearest measured row of the same model, precision and device is named below the table, where there is one."""
+    from sizer.answer.estimate import Question, estimate
+    from sizer.device.catalogue import find
+    from sizer.model.read.resolve import resolve
+    from sizer.report.bench import render
+    from sizer.workload import Workload
+
+    model = resolve("meta-llama/Meta-Llama-3-8B-Instruct", offline=True).architecture
+    told = estimate(Question(model, find("rtx-4090"), "q4_k_m", Workload(), engine="llama.cpp"))
+    assert "\u2713 q4_k_m:" in render(_measured(engine="llama.cpp", precision="q4_k_m"), told)
+    unseen = estimate(Question(model, find("rtx-4090"), "q4_k_m", Workload(batch_size=4), engine="llama.cpp"))
+    assert "\u2713" not in render(_measured(engine="llama.cpp", precision="q4_k_m", batch_size=4), unseen)
