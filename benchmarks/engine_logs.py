@@ -20,6 +20,7 @@ from sizer.device.records import Target
 from sizer.engine.engines import find_engine
 from sizer.engine.flagged import with_options
 from sizer.engine.flags import options_of, read_flags
+from sizer.engine.graph_rules import graph_rule
 from sizer.engine.memory_rules import engine_memory
 from sizer.engine.precisions import store_for
 from sizer.errors import SizerError
@@ -65,6 +66,9 @@ def case_of(row: dict[str, str]) -> Case:
     engine, precision = find_engine(row["engine"]), canonical(row["precision"])
     sequences, context = int(row["parallel"] or 1), int(row["context"] or 2048)
     given = read_flags(engine.flags, re.sub(r"\([^)]*\)", "", row["flags"]).split(), version=row["version"])
+    rule = graph_rule(engine.name, row["version"], row["date"])
+    if rule is not None and rule.slot_context == "each":
+        context //= sequences  # a log shows what all slots have together
     options = replace(
         options_of(engine.name, row["version"], given, engine.flags),
         context_tokens=context if engine.runtime == "llama.cpp" else None,

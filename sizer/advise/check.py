@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sizer.advise.check_changes import changes
+from sizer.advise.check_changes import CONTEXT_STEP, changes, last
 from sizer.advise.launched import DTYPES, checkpoint_methods
 from sizer.advise.planned import Planned, all_on_devices, reserved_work
 from sizer.answer.estimate import Question, estimate
@@ -20,6 +20,7 @@ from sizer.errors import UsageError
 from sizer.frozen import dataclass
 from sizer.precision.names import precision_of
 from sizer.units import format_gib
+from sizer.workload import Workload
 
 FIRST_BFLOAT16, FALLS_BACK_SINCE = 8.0, (0, 9)
 """vllm/platforms/cuda.py check_if_supports_dtype; `_resolve_auto_dtype` of 0.9.1 (read)."""
@@ -61,18 +62,42 @@ def _estimate(planned: Planned) -> Estimate:
         workload=workload,
         engine=planned.options.engine,
         stored=planned.stored,
-        options=planned.options,
+        options=planned.options if fitting else replace(planned.options, context_tokens=workload.context_tokens),
     )
     item = estimate(question)
-    if fitting and item.placement.whole and item.max_context_tokens:
-        longest = max(item.max_context_tokens, workload.context_tokens)
-        return estimate(replace(question, workload=replace(workload, context_tokens=longest)))
+    if fitting:
+        return _lengthened(question, item, planned)
     longest = min(item.placement.kv_capacity_tokens or 0, item.max_context_tokens or 0)
     if longest and "pool" not in planned.engine.refuses and longest < workload.context_tokens:
         # It starts with whatever pool there is room for: a sequence may then be no longer than that.
         least = max(longest, workload.prompt_tokens + workload.output_tokens)
         return estimate(replace(question, workload=replace(workload, context_tokens=least)))
     return item
+
+
+def _lengthened(question: Question, least: Estimate, planned: Planned) -> Estimate:
+    """The estimate with the longest context that leaves the engine's margin free on each device, `least` at the least.
+
+    Layers that go to the host because the shortest does not fit leave it as short; flags that send some there do not.
+    """
+    options, work = planned.options, question.workload
+    placed_by_flags = options.uses_host or options.gpu_layers is not None
+    if not least.placement.fits or not (least.placement.whole or placed_by_flags):
+        return least
+    margin_bytes = options.fit_margin_bytes or planned.engine.memory(options.version).split_margin_bytes
+    target = question.target
+    roomy = replace(question, target=replace(target, reserve_bytes=target.reserve_bytes + margin_bytes))
+    own = planned.architecture.max_context_tokens or work.context_tokens
+
+    def lengthened(step: int) -> Workload:
+        return replace(work, context_tokens=max(work.context_tokens, min(own, step * CONTEXT_STEP)))
+
+    def fits(step: int) -> bool:
+        found = estimate(replace(roomy, workload=lengthened(step))).placement
+        return found.fits and found.gpu_layers == least.placement.gpu_layers and found.whole == least.placement.whole
+
+    longest = last(fits, range(work.context_tokens // CONTEXT_STEP, -(-own // CONTEXT_STEP) + 1))
+    return least if longest is None else estimate(replace(question, workload=lengthened(longest)))
 
 
 def refusal(planned: Planned, item: Estimate) -> str:
@@ -157,6 +182,10 @@ def _memory(planned: Planned, item: Estimate) -> str:
         return ""
     if not placement.fits:
         short = format_gib(placement.shortfall_bytes)
+        host = placement.host
+        if host is not None and host.available_bytes is not None and host.total_bytes > host.available_bytes:
+            there = format_gib(host.available_bytes)
+            return f"the host's part takes {format_gib(host.total_bytes)} of the {there} that it has: {short} too much."
         most = max(placement.shares, key=lambda share: share.total_bytes - (share.available_bytes or 0))
         there = format_gib(most.available_bytes or 0)
         each = "each device" if len(placement.shares) > 1 else planned.target.device.name

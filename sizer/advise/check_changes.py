@@ -43,10 +43,13 @@ def _that_start(search: _Search, candidates: Iterator[dict[str, Any]]) -> list[s
     """Those of the candidates that start, as words; the first few."""
     planned = search.planned
     found: list[str] = []
+    changed_so: set[frozenset[str]] = set()
     for fields in candidates:
         words = _words(planned, fields)
-        if words is not None and search.starts(fields):
-            found.append(" ".join(words))
+        if words is None or frozenset(fields) in changed_so or not search.starts(fields):
+            continue
+        changed_so.add(frozenset(fields))  # more of what is enough already is no further change
+        found.append(" ".join(words))
         if len(found) == MOST_CHANGES:
             break
     return found
@@ -112,12 +115,12 @@ def _shorter(search: _Search, beside: dict[str, Any]) -> Iterator[dict[str, Any]
     def starts(step: int) -> bool:
         return search.starts({**beside, "context_tokens": step * CONTEXT_STEP})
 
-    longest = _last(starts, steps)
+    longest = last(starts, steps)
     if longest is not None:
         yield {**beside, "context_tokens": longest * CONTEXT_STEP}
 
 
-def _last(holds: Callable[[int], bool], steps: range) -> int | None:
+def last(holds: Callable[[int], bool], steps: range) -> int | None:
     """The last of `steps` that holds, where all before it do; None where the first does not."""
     if not steps or not holds(steps[0]):
         return None
@@ -153,11 +156,11 @@ def _to_host(search: _Search, beside: dict[str, Any] | None = None) -> Iterator[
     if planned.target.host is None or not layers:
         return
     if planned.architecture.experts and "experts" in planned.engine.offload:
-        fewest = _last(lambda step: search.starts({**other, "cpu_moe_layers": layers - step}), range(layers))
+        fewest = last(lambda step: search.starts({**other, "cpu_moe_layers": layers - step}), range(layers))
         if fewest is not None:
             yield {**other, "cpu_moe_layers": layers - fewest}
     if "layers" in planned.engine.offload:
-        most = _last(lambda step: search.starts({**other, "gpu_layers": step}), range(layers + 1))
+        most = last(lambda step: search.starts({**other, "gpu_layers": step}), range(layers + 1))
         if most is not None:
             yield {**other, "gpu_layers": most}
 

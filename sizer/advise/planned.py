@@ -101,9 +101,9 @@ def reserved_context(planned: Planned) -> tuple[int, bool]:
         return min(int(default), own or int(default)), False
     if planned.engine.memory(options.version).cache_grows or own is None:
         return min(needed, own or needed), False
-    if given == -1 or _fits_itself(planned):
-        return min(options.fit_context_tokens or DEFAULT_FIT_CONTEXT_TOKENS, own), True
-    return own, False
+    # Asked for as -c 0, the model's own length is not shortened (llama.cpp common/arg.cpp).
+    fitting = given == -1 or (given is None and _fits_itself(planned))
+    return (min(options.fit_context_tokens or DEFAULT_FIT_CONTEXT_TOKENS, own), True) if fitting else (own, False)
 
 
 def _memory_bytes(target: Target) -> int:

@@ -27,6 +27,20 @@ def ranks(options: EngineOptions) -> int | None:
     return tensor * pipeline * (1 if options.attention_data_parallel else data)
 
 
+def attention_groups(options: EngineOptions) -> int:
+    """Groups of ranks with sequences of their own: each keeps the attention and a cache, all share the experts.
+
+    Replicas of --data-parallel-size, or such groups within the tensor ranks: as many as SGLang's --dp says beside
+    --enable-dp-attention, and every rank one with TensorRT-LLM's --enable_attention_dp, which has no flag for a number.
+    """
+    if options.attention_data_parallel:
+        from sizer.engine.flag_table import flag_setting
+
+        if flag_setting(options.dialects, "data_parallel", options.version) is None:
+            return options.tensor_parallel or 1
+    return options.data_parallel or 1
+
+
 def split_of(options: EngineOptions) -> Split | None:
     """The split that flags ask for, or None."""
     tensor, pipeline = options.tensor_parallel or 1, options.pipeline_parallel or 1

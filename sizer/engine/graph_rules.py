@@ -19,7 +19,8 @@ class GraphRule(NamedTuple):
     `data/flash_attention.csv`) and `unified` (one cache for all sequences) are the defaults. `batch` is fixed, or by
     context (and memory: Ollama's micro-batch). `window_cache` is cells (the window, the micro-batch and padding) or
     whole, `latent_cache` says that MLA's latent is cached instead of the heads. `server_slots` are those of the server
-    where nothing is said. `basis` says whether it was read or fitted.
+    where nothing is said; `slot_context` says whether a context is each slot's (Ollama's -c is NumCtx times
+    -np) or shared by all. `basis` says whether it was read or fitted.
     """
 
     engine: str
@@ -34,6 +35,7 @@ class GraphRule(NamedTuple):
     window_cache: str
     latent_cache: bool
     server_slots: int
+    slot_context: str
     basis: str
     source: str
 
@@ -58,6 +60,7 @@ def graph_rule(engine: str, version: str = "", date: str = "") -> GraphRule | No
         window_cache=row["window_cache"],
         latent_cache=row["latent_cache"] == "yes",
         server_slots=int(row["server_slots"]),
+        slot_context=row["slot_context"],
         basis=row["basis"],
         source=row["source"],
     )

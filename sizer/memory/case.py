@@ -9,7 +9,7 @@ from sizer.cache_formats import CacheFormat, cache_format
 from sizer.device.records import Device, Target, is_cpu
 from sizer.device.usable import free_memory_bytes
 from sizer.engine.engines import find_engine
-from sizer.engine.flagged import cache_type
+from sizer.engine.flagged import attention_groups, cache_type
 from sizer.engine.graph_rules import GraphRule, graph_rule
 from sizer.engine.memory_rules import EngineMemory
 from sizer.engine.options import NO_OPTIONS, EngineOptions
@@ -59,7 +59,8 @@ class Case:
     def ranks(self) -> int:
         """Devices that share each layer's attention."""
         if (self.options.tensor_parallel or 0) > 0 or self.replicas > 1:
-            return min(max(1, self.options.tensor_parallel or 1), len(self.devices))
+            tensor = min(max(1, self.options.tensor_parallel or 1), len(self.devices))
+            return max(1, tensor // self.replicas) if self.options.attention_data_parallel else tensor
         return len(self.devices) // self.stages if self.parallelism.within_layers else 1
 
     @property
@@ -70,7 +71,7 @@ class Case:
     @property
     def replicas(self) -> int:
         """Groups with sequences of their own: each keeps the attention and a cache, all share the experts."""
-        return max(1, min(self.options.data_parallel or 1, len(self.devices)))
+        return max(1, min(attention_groups(self.options), len(self.devices)))
 
     @property
     def graph(self) -> GraphRule | None:
@@ -163,7 +164,9 @@ def cache_plan(case: Case, workload: Workload | None = None) -> CachePlan:
     sequences = case.options.max_sequences or work.batch_size
     unified = rule.unified if case.options.unified_cache is None else case.options.unified_cache
     total = work.context_tokens * work.batch_size
-    if case.options.context_tokens == work.context_tokens:
+    if case.options.context_tokens and rule.slot_context == "each":
+        total = work.context_tokens * sequences
+    elif case.options.context_tokens == work.context_tokens:
         total = work.context_tokens  # the flag is the whole cache, which the slots share
     streams = 1 if unified or sequences == 1 else sequences
     tokens = blocks(math.ceil(total / streams), CELL_PADDING)

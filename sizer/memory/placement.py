@@ -206,7 +206,8 @@ def max_context_tokens(case: Case, placement: Placement) -> int | None:
     if any(share.available_bytes is None for share in places) or not case.architecture.layers:
         return None
     ceiling = case.architecture.max_context_tokens or LONGEST_CONTEXT_TOKENS
-    free = replace(case, options=replace(case.options, context_tokens=None))
+    shared = case.graph is None or case.graph.slot_context == "shared"
+    free = replace(case, options=replace(case.options, context_tokens=None)) if shared else case
     guess = _guess(free, placement, ceiling)
 
     def holds(context_tokens: int) -> bool:
