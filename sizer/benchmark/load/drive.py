@@ -5,18 +5,19 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from copy import copy
 from functools import partial
 from itertools import islice
 from queue import SimpleQueue
 from random import Random
 from secrets import token_hex
-from typing import TypeVar
 
 from sizer.benchmark.load.asked import MOST_USERS, LoadAsked
 from sizer.benchmark.load.figures import MeasuredLoad, Seen, summarize
 from sizer.benchmark.load.requests import Request, drawn, replayed
 from sizer.benchmark.server_backend import Reply, ask, choose_model, prompt_text
 from sizer.benchmark.sse import Server, ServerGone
+from sizer.deadline import Answer, DeadlinePassed, in_time
 from sizer.errors import BenchmarkFailed
 from sizer.frozen import dataclass
 from sizer.serving.load import Load
@@ -29,7 +30,6 @@ LONGEST_AFTERMATH_S = 60.0
 """How long answers that run when the time is over are waited for; later ones count as unfinished."""
 
 Stage = Callable[[str], None]
-Answer = TypeVar("Answer")
 
 
 class Client:
@@ -63,31 +63,17 @@ class Client:
 
     def again(self) -> Client:
         """The same for the next load, with connections of its own."""
-        fresh = object.__new__(Client)
-        fresh.__dict__.update(self.__dict__)
+        fresh = copy(self)
         fresh.server = self.server.again()
         return fresh
 
 
 def within(deadline_s: float, call: Callable[[], Answer], what: str) -> Answer:
-    """What a call gives, in a thread that is not awaited beyond the deadline (on `time.perf_counter`)."""
-    came: SimpleQueue[Answer | BaseException] = SimpleQueue()
-
-    def run() -> None:
-        try:
-            came.put(call())
-        except BaseException as error:
-            came.put(error)
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    thread.join(max(0.0, deadline_s - time.perf_counter()))
-    if thread.is_alive():
-        raise BenchmarkFailed(f"The server did not answer within --timeout ({what}).", "Raise --timeout.")
-    found = came.get()
-    if isinstance(found, BaseException):
-        raise found
-    return found
+    """What a call gives before the deadline (on `time.perf_counter`). Raises BenchmarkFailed."""
+    try:
+        return in_time(call, deadline_s - time.perf_counter())
+    except DeadlinePassed:
+        raise BenchmarkFailed(f"The server did not answer within --timeout ({what}).", "Raise --timeout.") from None
 
 
 def drive(client: Client, load: Load) -> tuple[Seen, float, float]:

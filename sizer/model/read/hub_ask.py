@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
 
+from sizer.deadline import Answer, DeadlinePassed, in_time
 from sizer.errors import GatedModel, HubUnreachable, ModelError, UsageError
 from sizer.model.read.hub_errors import endpoint, local_fault, may_pass, retry_after_s, translate
 
@@ -21,8 +20,6 @@ TIMEOUT_VARIABLE = "SIZER_HUB_TIMEOUT"
 ATTEMPTS = 3
 RETRY_WAIT_S = 0.5
 MAX_RETRY_WAIT_S = 5.0
-
-_Answer = TypeVar("_Answer")
 
 
 class _Until:
@@ -70,11 +67,11 @@ def is_offline(offline: bool = False) -> bool:
 
 
 def ask(
-    call: Callable[[], _Answer],
+    call: Callable[[], Answer],
     repo_id: str,
     revision: str | None,
     filename: str | None = None,
-) -> _Answer:
+) -> Answer:
     """The answer of a call to the hub's client; every fault becomes its own error of sizer's tree."""
     if is_offline():
         raise HubUnreachable(f"{repo_id!r} cannot be asked for: the network is switched off.", "Unset HF_HUB_OFFLINE.")
@@ -110,29 +107,12 @@ def _check_token() -> None:
         )
 
 
-def _in_time(call: Callable[[], _Answer], until_s: float, repo_id: str) -> _Answer:
-    """The result of a call, waited for until a time: a server that drips a byte a second holds nobody up.
-
-    A call that is given up goes on in a thread that ends with the process.
-    """
-    found: list[Any] = []
-    failed: list[BaseException] = []
-
-    def work() -> None:
-        try:
-            found.append(call())
-        except BaseException as error:
-            failed.append(error)
-
-    worker = threading.Thread(target=work, daemon=True)
-    worker.start()
-    worker.join(max(0.0, until_s - time.monotonic()))
-    if failed:
-        raise failed[0]
-    if not found:
+def _in_time(call: Callable[[], Answer], until_s: float, repo_id: str) -> Answer:
+    """The result of a call, waited for until a time. Raises HubUnreachable."""
+    try:
+        return in_time(call, until_s - time.monotonic())
+    except DeadlinePassed:
         raise HubUnreachable(
             f"{endpoint()} did not finish an answer within {total_s():g} s, asked for {repo_id!r}.",
             "Give it longer with --timeout, or use --offline.",
-        )
-    answer: _Answer = found[0]
-    return answer
+        ) from None
