@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 from sizer.answer.records import Estimate
 from sizer.errors import UsageError
 from sizer.report import series
-from sizer.units import format_tokens
 
 ENDINGS = (".png", ".svg", ".pdf")
 DOTS_PER_INCH = 100
@@ -138,8 +137,8 @@ def _plain(value: float, _position: int = 0) -> str:
 
 
 def _tokens(value: float, _position: int = 0) -> str:
-    """Numbers of tokens: 512, 8192, 128k."""
-    return format_tokens(round(value))
+    """Powers of two of tokens, narrow enough to stand side by side: 512, 8k, 128k."""
+    return f"{value / 1024:g}k" if value >= 1024 else f"{value:g}"
 
 
 def _log(axis: Any, base: float = 10, steps: tuple[float, ...] = (1.0, 2.0, 5.0)) -> None:
