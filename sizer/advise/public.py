@@ -17,6 +17,7 @@ from sizer.answer.public import answer, model_estimate
 from sizer.answer.records import Estimate
 from sizer.device.usable import raising
 from sizer.frozen import dataclass
+from sizer.model.architecture import Basis
 from sizer.tables import read_rows
 from sizer.units import MIB
 
@@ -156,10 +157,15 @@ def draft_gain(draft: Draft) -> DraftGain:
 def command_of(advice: Advice, draft: Draft | None = None) -> str | None:
     """What runs the advice, with the draft where it pays; None where there is no recipe for the engine."""
     chosen = advice.chosen
-    if chosen is None or chosen.engine not in RECIPES:
+    if chosen is None or chosen.engine not in RECIPES or _names_nothing(chosen):
         return None
     pays = draft is not None and draft.pays and chosen.engine in DRAFT_FLAGS
     return _before(advice) + recipe(chosen, draft=draft if pays else None)
+
+
+def _names_nothing(item: Estimate) -> bool:
+    """Whether the model is a bare size, which nothing can be downloaded by."""
+    return item.architecture.basis is Basis.NAME and "/" not in item.architecture.model_id
 
 
 def _before(advice: Advice) -> str:

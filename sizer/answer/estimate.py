@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 from sizer.answer.known_by_size import as_wide_as_sizes
@@ -172,8 +173,7 @@ def _assumptions(question: Question, case: Case, needed: Footprint, speed: Speed
         notes.append(f"The context asked for is longer than the {longest:,} tokens that the model was made for.")
     if case.workload.gpu_layers is not None and not case.can_offload:
         notes.append(f"{case.engine.engine} does not split layers with the host: --gpu-layers is not used.")
-    if find_engine(case.engine.engine).leaves_gpu(device):
-        notes.append(f"{case.engine.engine} leaves the GPU of {device.name} alone: its CPU computes.")
+    notes += _engine_notes(case)
     if case.on_cpu:
         notes += repacking_notes(case.stored)
     if not needed.kv_known:
@@ -193,6 +193,15 @@ def _assumptions(question: Question, case: Case, needed: Footprint, speed: Speed
     if question.drafting is not None:
         notes.append(question.drafting.note)
     return tuple(dict.fromkeys(notes))
+
+
+def _engine_notes(case: Case) -> Iterator[str]:
+    """What the engine does not do on the device, or with such files."""
+    engine, device = find_engine(case.engine.engine), case.target.device
+    if engine.leaves_gpu(device):
+        yield f"{engine.name} leaves the GPU of {device.name} alone: its CPU computes."
+    if not engine.runs(case.stored.precision):
+        yield f"{engine.name} is not known to load {case.stored.precision}: told as if it did."
 
 
 def _unfitting_note(case: Case) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from sizer.api.asked import DeviceAsked, Options, WorkAsked, split_options
@@ -123,13 +123,16 @@ def _ways(resolved: Resolved, target: Target, work: WorkAsked) -> list[tuple[str
     from sizer.precision.names import canonical
 
     engine = work.engine
+    if engine is not None:
+        find_engine(engine).require_device(target.device)
     if work.precisions:
         names = [canonical(name) for name in work.precisions]
     elif resolved.stored is not None:
         names = [resolved.stored.precision]
     else:
         own = configured_precision(resolved.architecture) or resolved.hints.quantization
-        names = [own] if own else list(_usual(target, engine))
+        loaded = own and (engine is None or find_engine(engine).runs(own))
+        names = [own] if own and loaded else list(_usual(target, engine))
     found = []
     for name in names:
         if engine is not None:
@@ -145,12 +148,16 @@ def _ways(resolved: Resolved, target: Target, work: WorkAsked) -> list[tuple[str
     return found
 
 
-def _usual(target: Target, engine: str | None) -> Sequence[str]:
+def _usual(target: Target, engine: str | None) -> Iterable[str]:
     """Precisions to try where neither the user nor the model names one."""
     from sizer.engine.engines import find_engine
+    from sizer.engine.ladders import runs
 
-    runs_half = find_engine(engine or SERVER_ENGINE).backend(target.device) and target.device.kind == "gpu"
-    if not runs_half:
-        return ("q8_0", "q4_k_m") if engine in (None, "llama.cpp") else ("bf16",)
+    server = find_engine(engine or SERVER_ENGINE)
+    if server.usual_precision:
+        return dict.fromkeys(("q8_0", server.usual_precision))
+    if target.device.kind != "gpu" or not server.backend(target.device):
+        return ("q8_0", "q4_k_m") if engine is None else ("bf16",)
     eight = ("fp8",) if "fp8" in target.device.peak_flops_per_s else ()
-    return ("bf16", *eight, "awq-int4")
+    names = ("bf16", *eight, "mlx-8bit", "awq-int4", "mlx-4bit")
+    return [name for name in names if server.runs(name) and runs(name, server.name, target.device)]

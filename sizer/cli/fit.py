@@ -20,6 +20,7 @@ SLOW = "{} more answer slower than reading (5.3 tokens/s); --limit or --min-spee
 
 
 SHOWN = 20
+UNKNOWN_BANDWIDTH = "No speeds: the bandwidth of {} is not known; --bandwidth 360GB/s says it."
 
 
 @click.command()
@@ -80,6 +81,9 @@ def command(style: str, family: str, licenses: tuple[str, ...], limit: int | Non
     if split:
         notes.append(f"{split} of them need the host's memory for other layers or experts; --whole leaves them out.")
     notes += [UNKNOWN_LICENSES] if licenses else []
+    notes += target.notes
+    if target.device.bandwidth_bytes_per_s is None:
+        notes.append(UNKNOWN_BANDWIDTH.format(target.device.name))
     words = "" if options["rated_for"] == "overall" else f", {options['rated_for']}"
     notes += [
         RATINGS.format(SOURCE, words),

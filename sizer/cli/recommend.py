@@ -72,5 +72,7 @@ def _command(advice: Advice, draft: Draft | None) -> str:
 
     command = command_of(advice, draft)
     if command is None:
-        raise UsageError("there is no recipe for this engine.", "--engine takes one that has a recipe.")
+        raise UsageError(
+            "there is no command for this.", "Name a model of the hub, and with --engine one that has a recipe."
+        )
     return command.rstrip("\n")

@@ -253,3 +253,25 @@ def test_commands_answer_in_json_and_offline(run: Run, command: str) -> None:
     if "--bandwidth" in told:
         assert "--ram " in told
         assert "--vram " in told
+
+
+def test_a_bare_size_has_no_command(run: Run) -> None:
+    """Nothing can be downloaded by a size alone; a repository's name is a command even where no table has it."""
+    assert json.loads(run("recommend", "70B", "--vram", "48GiB", "--json").out)["command"] is None
+    told = run("recommend", "70B", "--vram", "48GiB", "--emit")
+    assert told.code == 2
+    assert "hf download" not in run("recommend", "70B", "--vram", "48GiB").out
+    assert "hf download org/Unheard-9B" in run("recommend", "org/Unheard-9B", "-d", "rtx-3090", "--offline").out
+
+
+def test_fit_says_what_it_took_for_granted(run: Run) -> None:
+    """Why no speed is told, and which of several memory sizes was taken, as `estimate` does."""
+    assert "No speeds: the bandwidth of a GPU of 6 GiB is not known" in run("fit", "--vram", "6GiB").out
+    assert "the largest is assumed" in run("fit", "-d", "m3-max", "--limit", "2").out
+
+
+def test_a_format_that_the_engine_does_not_load_is_said(run: Run) -> None:
+    """An answer for a combination that nobody can run says so."""
+    told = run("estimate", "Qwen/Qwen3-8B", "-d", "rtx-3090", "-e", "llama.cpp", "-p", "awq-int4").out
+    assert "llama.cpp is not known to load awq-int4" in told
+    assert "not known to load" not in run("estimate", "Qwen/Qwen3-8B", "-d", "rtx-3090").out

@@ -11,7 +11,7 @@ from clirun import Run
 
 import sizer
 from sizer.device.catalogue import find
-from sizer.errors import DoesNotFit, UsageError
+from sizer.errors import DoesNotFit, UnknownEngine, UsageError
 from sizer.serving.prices import price_of, stated_prices
 from sizer.serving.rules import scheduler
 
@@ -229,3 +229,27 @@ def test_each_rank_of_data_parallel_attention_has_its_own_places() -> None:
         one = scheduler(engine, device)
         ranks = one.over_ranks(8)
         assert (ranks.max_sequences, ranks.step_tokens) == (times * one.max_sequences, times * one.step_tokens)
+
+
+@pytest.mark.parametrize(
+    ("model", "device", "engine", "precision"),
+    [
+        ("8B", "rtx-3060", "llama.cpp", "q8_0"),
+        ("Qwen/Qwen3-8B", "rtx-3090", "ollama", "q8_0"),
+        ("Qwen/Qwen3-8B-AWQ", "rtx-3090", "llama.cpp", "q8_0"),
+        ("Qwen/Qwen3-8B-AWQ", "rtx-3090", "vllm", "awq-int4"),
+        ("8B", "m2-ultra", "mlx-lm", "bf16"),
+        ("8B", "rtx-3060", "sglang", "awq-int4"),
+    ],
+)
+def test_a_precision_nobody_named_is_one_that_the_engine_loads(
+    model: str, device: str, engine: str, precision: str
+) -> None:
+    """GGUF engines serve GGUF types, whatever the device; a checkpoint's own format only where the engine loads it."""
+    assert sizer.capacity(model, device=device, engine=engine, offline=True).precision == precision
+
+
+def test_an_engine_that_does_not_run_there_serves_nobody() -> None:
+    """As estimate and check say it: vLLM has no backend on a Mac's GPU."""
+    with pytest.raises(UnknownEngine, match="vllm does not run on"):
+        sizer.capacity("8B", device="m2-ultra", engine="vllm", offline=True)
