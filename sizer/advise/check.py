@@ -12,7 +12,9 @@ from sizer.advise.launched import DTYPES, checkpoint_methods
 from sizer.advise.planned import Planned, all_on_devices, reserved_work
 from sizer.answer.estimate import Question, estimate
 from sizer.answer.records import Estimate
-from sizer.engine.flagged import ranks
+from sizer.cache_formats import cache_format
+from sizer.engine.flagged import cache_type, ranks
+from sizer.engine.graph_rules import graph_rule
 from sizer.engine.ladders import cuda_capability, runs
 from sizer.engine.quantizations import quantization_flags
 from sizer.engine.releases import version_numbers
@@ -102,7 +104,7 @@ def _lengthened(question: Question, least: Estimate, planned: Planned) -> Estima
 
 def refusal(planned: Planned, item: Estimate) -> str:
     """Why the command does not start; empty where it does."""
-    for rule in (_ranks, _heads, _length, _floats, _kernels, _made):
+    for rule in (_ranks, _heads, _length, _floats, _values, _kernels, _made):
         reason = rule(planned)
         if reason:
             return reason
@@ -131,6 +133,18 @@ def _length(planned: Planned) -> str:
     if "length" in planned.engine.refuses and own and asked and asked > own:
         return f"a context of {asked:,} tokens is longer than the {own:,} that the model's config allows."
     return ""
+
+
+def _values(planned: Planned) -> str:
+    """llama.cpp quantizes cached values for flash attention alone (llama-context.cpp: "requires flash_attn")."""
+    options = planned.options
+    kind, rule = cache_type(options.v_cache_type), graph_rule(options.engine, options.version)
+    if "values" not in planned.engine.refuses or not kind or cache_format(kind).block_values == 1:
+        return ""
+    by_default = rule is not None and rule.flash_attention != "no"
+    if by_default if options.flash_attention is None else options.flash_attention:
+        return ""
+    return f"values of the cache in {kind} need flash attention, which is off: -fa on, or leave the value type out."
 
 
 def _kernels(planned: Planned) -> str:

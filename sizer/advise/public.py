@@ -43,6 +43,7 @@ class DraftGain:
     break_even_acceptance: float | None
     verify_cost: float
     draft_cost: float
+    round_cost: float
     tokens_per_step: float
     speedup: float
     tokens_per_s: float
@@ -146,6 +147,7 @@ def draft_gain(draft: Draft) -> DraftGain:
         break_even_acceptance=draft.break_even_acceptance,
         verify_cost=draft.gain.verify_cost,
         draft_cost=draft.gain.draft_cost,
+        round_cost=draft.gain.round_cost,
         tokens_per_step=draft.gain.tokens_per_step,
         speedup=draft.gain.speedup,
         tokens_per_s=draft.gain.tokens_per_s,

@@ -248,6 +248,10 @@ def _with_model(options: EngineOptions, read: Read) -> EngineOptions:
     return replace(options, model=model)
 
 
+NEWEST = frozenset({"latest", "main", "master", "nightly", "stable", "dev"})
+"""Words for a version that mean the newest."""
+
+
 def read_engine(text: str) -> EngineOptions:
     """`NAME[@VERSION] FLAGS` of --engine. Raises UnknownEngine, UsageError for what is no flag's value.
 
@@ -258,6 +262,10 @@ def read_engine(text: str) -> EngineOptions:
     head = words[0] if words else ""
     name, _, version = head.partition("@")
     engine = find_engine(name)
+    if version and version.lower() not in NEWEST and not any(map(str.isdigit, version)):
+        raise UsageError(
+            f"{version!r} is no version of {engine.name}.", f"Write it as {engine.name}@0.21, or leave it out."
+        )
     if not engine.flags and len(words) > 1:
         raise UsageError(f"sizer knows no flags of {engine.name}.", f"It takes: -e {engine.name}.")
     read = read_flags(engine.flags, words[1:], version=version, abbreviates=True)

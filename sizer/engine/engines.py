@@ -40,7 +40,8 @@ class Engine:
     `no_ladder` is why no precisions of it are listed to choose from; empty where `data/ladders.csv` has some.
     `refuses` is what it does not start with: a `pool` too small for one sequence of the longest context, a `length`
     beyond the model's own, `heads` that its ranks do not divide, plain `files` where a flag says that they are
-    quantized. `usual_precision` is what its users get who name none.
+    quantized, quantized `values` in the cache without flash attention. `usual_precision` is what its users get who name
+    none.
     `flags` are the dialects of `data/engine_flags.csv` that it reads, its own first; none where they are not known.
     `no_precisions` is why none of the table's precisions is its own; empty where `data/methods.csv` names it.
     """

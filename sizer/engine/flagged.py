@@ -96,6 +96,8 @@ def with_options(memory: EngineMemory, options: EngineOptions) -> EngineMemory:
             raise UsageError(f"a share of memory is {options.memory_fraction:g}.", "It lies between 0 and 1.")
         changed["device_fraction"] = options.memory_fraction
     chunk = options.prefill_chunk_tokens or (options.batch_tokens if memory.profile else None)
+    if not memory.profile and options.batch_tokens and options.batch_tokens > 0:
+        chunk = min(chunk or memory.prefill_chunk_tokens or options.batch_tokens, options.batch_tokens)
     if chunk and chunk > 0 and memory.prefill_chunk_tokens is not None:
         changed["prefill_chunk_tokens"] = chunk
     if options.cache_block_tokens and options.cache_block_tokens > 0:

@@ -109,7 +109,9 @@ class Case:
         rule, asked = self.graph, self.options.prefill_chunk_tokens
         if asked is None and rule is not None and rule.batch == "by context" and not self.on_cpu:
             return _batch_by_context(self)
-        return max(1, asked or self.engine.prefill_chunk_tokens or self.workload.prompt_tokens)
+        tokens = asked or self.engine.prefill_chunk_tokens or self.workload.prompt_tokens
+        whole = self.options.batch_tokens if rule is not None else None  # a micro-batch is no larger than its batch
+        return max(1, min(tokens, whole) if whole and whole > 0 else tokens)
 
 
 def _batch_by_context(case: Case) -> int:

@@ -54,7 +54,8 @@ def draft_text(draft: Draft | None, large: Estimate) -> str:
         f"Speculative decoding: {verdict}: {gain.speedup:.2f} times, {format_rate(gain.tokens_per_s)} tokens/s, with "
         f"{draft.draft_tokens} drafted at once and {format_gib(draft.extra_bytes)} more.",
         f"- A step yields {gain.tokens_per_step:.2f} tokens at an acceptance of {draft.acceptance:.2f} and takes "
-        f"{gain.verify_cost:.2f} + {draft.draft_tokens} x {gain.draft_cost:.2f} of a plain step's time.",
+        f"{gain.verify_cost:.2f} + {draft.draft_tokens} x {gain.draft_cost:.2f} + {gain.round_cost:.2f} of a plain "
+        "step's time.",
     ]
     if draft.break_even_acceptance is None:
         lines.append("- No acceptance makes it faster than decoding without it.")

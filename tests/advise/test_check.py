@@ -299,3 +299,35 @@ def test_one_change_of_a_kind_is_named() -> None:
     kinds = [tuple(word for word in change.split() if word.startswith("-")) for change in found.change]
     assert kinds
     assert len(set(kinds)) == len(kinds)
+
+
+@pytest.mark.parametrize(
+    ("flags", "starts"),
+    [("-fa off -ctv q4_0", False), ("-fa off -ctk q4_0", True), ("-fa on -ctk q4_0 -ctv q4_0", True),
+     ("-ctv q8_0", True), ("-fa off -ctv f16", True)],
+)  # fmt: skip
+def test_quantized_values_need_flash_attention(flags: str, starts: bool) -> None:
+    """llama.cpp makes no context with quantized values where flash attention is off; keys alone it takes."""
+    found = answer(f"llama-server -m Qwen3-8B-Q4_K_M.gguf -c 8192 -ngl 99 {flags}", "rtx-3090").check
+    assert found.starts is starts, found.reason
+    assert starts or "flash attention" in found.reason
+
+
+def test_a_micro_batch_is_no_larger_than_its_batch() -> None:
+    """llama.cpp takes the smaller of -b and -ub: buffers and prompts follow it."""
+    command = "llama-server -m Qwen3-8B-Q4_K_M.gguf -c 8192 -ngl 99"
+    small, capped, large = (
+        answer(f"{command} {flags}", "rtx-3090").estimates[0]
+        for flags in ("-ub 256", "-b 256 -ub 4096", "-b 4096 -ub 4096")
+    )
+    assert small.memory == capped.memory
+    assert small.memory.devices[0].compute_bytes < large.memory.devices[0].compute_bytes
+    assert small.prefill is not None
+    assert small.prefill == capped.prefill
+
+
+def test_a_version_that_is_none_is_said() -> None:
+    """A word without a number is no version: the newest rules would be taken silently."""
+    with pytest.raises(UsageError, match="no version of vllm"):
+        sizer.estimate("Qwen/Qwen3-8B", device="h100", engine="vllm@banana", offline=True)
+    assert sizer.estimate("Qwen/Qwen3-8B", device="h100", engine="vllm@latest", offline=True).estimates

@@ -81,7 +81,7 @@ def test_drafts_are_told_apart(run: Run) -> None:
     draft = document["draft"]
     assert draft["model"].startswith("Qwen/Qwen3-")
     assert draft["acceptance"] == 0.8
-    cost = draft["verify_cost"] + draft["draft_tokens"] * draft["draft_cost"]
+    cost = draft["verify_cost"] + draft["draft_tokens"] * draft["draft_cost"] + draft["round_cost"]
     assert draft["speedup"] == pytest.approx(draft["tokens_per_step"] / cost)
     refused = run("recommend", "Qwen/Qwen3-32B", "-d", "a100", "--draft", "openai-community/gpt2", "--offline")
     assert refused.code == 2
