@@ -53,12 +53,13 @@ class Advice:
     alternatives: tuple[Alternative, ...] = ()
 
 
-def usual_workload(architecture: Architecture, workload: Workload, context_asked: bool) -> Workload:
-    """The workload with room for a usual context where none was asked for."""
-    if context_asked:
+def usual_workload(architecture: Architecture, workload: Workload, context_asked: int | str | None) -> Workload:
+    """The workload with room for a usual context where none was asked for, for the model's own where `max` was."""
+    if isinstance(context_asked, int):
         return workload
     longest = architecture.max_context_tokens or USUAL_CONTEXT_TOKENS
-    return replace(workload, context_tokens=max(workload.context_tokens, min(USUAL_CONTEXT_TOKENS, longest)))
+    wanted = longest if context_asked == "max" else min(USUAL_CONTEXT_TOKENS, longest)
+    return replace(workload, context_tokens=max(workload.context_tokens, wanted))
 
 
 def questions_for(

@@ -99,7 +99,7 @@ def fitting(
     *,
     flags: EngineOptions | None,
     keep: Filter,
-    context_asked: bool,
+    context_asked: int | str | None,
 ) -> list[Found]:
     """The best estimate of each model that the target runs whole, or split where asked: by rating where one is known,
     then by release and size, the best first.
@@ -113,7 +113,7 @@ def fitting(
         room_bytes += host_room(target)
     for candidate, architecture in _candidates(room_bytes, wanted, keep):
         longest = architecture.max_context_tokens
-        if context_asked and longest is not None and longest < workload.context_tokens:
+        if isinstance(context_asked, int) and longest is not None and longest < workload.context_tokens:
             continue
         asked = usual_workload(architecture, workload, context_asked)
         questions = questions_for(architecture, target, asked, flags.engine if flags else None, flags)

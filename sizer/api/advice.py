@@ -112,7 +112,7 @@ def advice_for(model: str, target: Target, work: WorkAsked, wanted: Wanted, *, o
 
         target = with_ranks(target, work.flags)
     asked = work.context_tokens is not None
-    workload = usual_workload(architecture, work.workload(), asked)
+    workload = usual_workload(architecture, work.workload(), work.context_tokens)
     questions = ladder_questions(architecture, target, workload, work.engine, work.flags)
     advice = advise(questions, wanted, relatives(architecture), engine=work.engine, context_asked=asked)
     if advice.chosen is None:
@@ -208,8 +208,7 @@ def fitting_for(target: Target, work: WorkAsked, wanted: Wanted, keep: Filter) -
             f"no catalogued model matches --family {keep.family!r}.",
             f"Nearest: {near}." if near else "'sizer models' lists them.",
         )
-    asked = work.context_tokens is not None
-    found = fitting(target, work.workload(), wanted, flags=work.flags, keep=keep, context_asked=asked)
+    found = fitting(target, work.workload(), wanted, flags=work.flags, keep=keep, context_asked=work.context_tokens)
     if not found:
         words = f" of {keep.family!r}" if keep.family else ""
         raise DoesNotFit(
@@ -266,9 +265,9 @@ def hardware_for(
     if order not in ORDERS:
         raise UsageError(f"order is {order!r}.", f"It is one of {', '.join(ORDERS)}.")
     architecture = resolve(model, offline=offline).architecture
-    workload = usual_workload(architecture, work.workload(), work.context_tokens is not None)
+    workload = usual_workload(architecture, work.workload(), work.context_tokens)
     workload = replace(workload, gpu_layers=None)
-    if isinstance(work.context_tokens, int):
+    if work.context_tokens is not None:
         # A context that was asked for is what the speed is asked at: decoding ends with it full.
         workload = replace(workload, prompt_tokens=workload.context_tokens - workload.output_tokens)
     precision = canonical(work.precisions[0]) if work.precisions else None

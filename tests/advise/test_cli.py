@@ -275,3 +275,20 @@ def test_a_format_that_the_engine_does_not_load_is_said(run: Run) -> None:
     told = run("estimate", "Qwen/Qwen3-8B", "-d", "rtx-3090", "-e", "llama.cpp", "-p", "awq-int4").out
     assert "llama.cpp is not known to load awq-int4" in told
     assert "not known to load" not in run("estimate", "Qwen/Qwen3-8B", "-d", "rtx-3090").out
+
+
+def test_the_longest_context_is_the_model_s_own(run: Run) -> None:
+    """--context max reserves what the model was made for in each command that advises, not prompt and output alone."""
+    for command in ("recommend", "hardware"):
+        assert "context 40,960, batch 1" in run(command, QWEN, "--context", "max", *RTX.get(command, ())).out
+    models = json.loads(run("fit", "-d", "h200", "--context", "max", "--family", "qwen3-8b", "--json").out)
+    assert models
+    assert all(" -c 640" not in (row["command"] or "") for row in models)
+    speeds = [
+        json.loads(run("hardware", QWEN, "--device", "h100-80gb-sxm", *rest, "--json").out)[0]["decode_tokens_per_s"]
+        for rest in ((), ("--context", "max"))
+    ]
+    assert speeds[1] < speeds[0]
+
+
+RTX = {"recommend": ("-d", "rtx-3090", "--offline")}

@@ -46,7 +46,7 @@ def fit_on(
         wanted,
         flags=EngineOptions(engine) if engine else None,
         keep=Filter(family, moe, everything=True),
-        context_asked=context is not None,
+        context_asked=context,
     )
     return [item.estimate for item in found]
 
@@ -59,7 +59,7 @@ def listed_on(device: str, **keep: str) -> list[Found]:
         WANTED,
         flags=None,
         keep=Filter(**keep),
-        context_asked=False,  # type: ignore[arg-type]
+        context_asked=None,  # type: ignore[arg-type]
     )
 
 
@@ -311,7 +311,7 @@ def test_the_first_screen_has_the_best_rated_and_the_newest() -> None:
 def test_what_answers_slower_than_reading_comes_last_on_a_screen() -> None:
     """On a PC without a card a dense 27B of 3 tokens/s gives way; where nothing is quicker, it is shown."""
     keep = Filter(family="gemma")
-    found = fitting(target("consumer-cpu", None, 32), Workload(), WANTED, flags=None, keep=keep, context_asked=False)
+    found = fitting(target("consumer-cpu", None, 32), Workload(), WANTED, flags=None, keep=keep, context_asked=None)
     slow = [item for item in found if slower_than_reading(item)]
     assert slow
     assert first_screen(found, 3) == [item for item in found if item in first_screen(found, 3)]
