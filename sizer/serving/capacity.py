@@ -17,6 +17,7 @@ from sizer.serving.simulate import MOST_REQUESTS, Simulation
 from sizer.serving.simulated import Percentiles, Simulated, percentiles
 from sizer.serving.steps import StepLaw, step_law
 from sizer.speed.law import constants
+from sizer.speed.predict import fastest_decode
 
 LEAST_REQUESTS, FEWEST_REQUESTS = 300, 8
 OPEN_LOOP_TURNS = 4
@@ -216,7 +217,7 @@ def served_row(choice: Choice, seen: Seen, machines: int, usd_per_hour: float | 
         tpot_s=seen.tpot,
         low_ttft_s=seen.ttft.p50 * exp(low_ttft),
         high_ttft_s=seen.ttft.p50 * exp(high_ttft),
-        low_tpot_s=seen.tpot.p50 * exp(low_tpot),
+        low_tpot_s=min(seen.tpot.p50, max(seen.tpot.p50 * exp(low_tpot), 1 / fastest_decode(one.served.case))),
         high_tpot_s=seen.tpot.p50 * exp(high_tpot),
         throughput_tokens_per_s=rate,
         requests_per_s=requests_per_s,

@@ -253,3 +253,15 @@ def test_an_engine_that_does_not_run_there_serves_nobody() -> None:
     """As estimate and check say it: vLLM has no backend on a Mac's GPU."""
     with pytest.raises(UnknownEngine, match="vllm does not run on"):
         sizer.capacity("8B", device="m2-ultra", engine="vllm", offline=True)
+
+
+@pytest.mark.parametrize(("model", "device"), [("8B", "l4"), ("Qwen/Qwen3-8B", "m2-ultra"), ("70B", "4xa100")])
+def test_no_interval_is_faster_than_the_bandwidth(model: str, device: str) -> None:
+    """A token takes at least what its weights take at the devices' nominal bandwidth, at the interval's end too."""
+    served = sizer.capacity(model, device=device, users=1, replicas=1, offline=True)
+    plain = sizer.estimate(model, device=device, engine=served.engine, precision=served.precision, offline=True)
+    one = plain.estimates[0]
+    assert one.decode is not None
+    rate = (one.device.bandwidth_bytes_per_s or 0) * one.device.count
+    for row in served.serving:
+        assert one.decode.bytes_per_token / rate * 0.98 <= row.low_tpot_s <= row.tpot_s.p50
