@@ -75,6 +75,7 @@ def render_advice(advice: Advice, lay: Lay, draft: Draft | None = None, *, draft
     lines = [model_line(advice.tried[0]), device_line(chosen), workload_line(chosen), ""]
     lines += [f"Run {chosen.precision} with {chosen.engine}. {advice.reason}", ""]
     lines.append(lay(HEADERS, [_tried_cells(item, item is chosen) for item in _with_chosen(advice)]))
+    lines += _unlike(chosen, advice.tried)
     lines += measured_lines([chosen]) or _marked(advice.tried)
     lines += ["", *(f"- {way.text}" for way in advice.alternatives[1:])] if advice.alternatives[1:] else []
     lines += ["", draft_text(draft, chosen)] if draft_asked else []
@@ -82,6 +83,15 @@ def render_advice(advice: Advice, lay: Lay, draft: Draft | None = None, *, draft
     command = command_of(advice, draft)
     lines += ["", typed(command.rstrip("\n"))] if command else []
     return "\n".join(lines)
+
+
+def _unlike(chosen: Estimate, tried: Sequence[Estimate]) -> list[str]:
+    """That the other rows have another cache or context than the chosen one, whose own stand above the table."""
+    own, other = chosen.workload, tried[0].workload
+    if (own.kv_precision, own.context_tokens) == (other.kv_precision, other.context_tokens):
+        return []
+    at = f"a {other.kv_precision} cache, a context of {other.context_tokens:,}"
+    return ["", f"* as above the table; the other rows with what was asked for: {at}."]
 
 
 def _marked(estimates: Sequence[Estimate]) -> list[str]:

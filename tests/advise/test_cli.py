@@ -292,3 +292,11 @@ def test_the_longest_context_is_the_model_s_own(run: Run) -> None:
 
 
 RTX = {"recommend": ("-d", "rtx-3090", "--offline")}
+
+
+def test_rows_of_another_cache_are_told(run: Run) -> None:
+    """Where the choice needs a smaller cache than was asked for, the table says which rows have which."""
+    told = run("recommend", QWEN, "-d", "gtx-1660-super", "--offline").out
+    assert "q4_0 cache (" in told or "q8_0 cache (" in told
+    assert "the other rows with what was asked for: a fp16 cache, a context of 8,192." in told
+    assert "the other rows" not in run("recommend", QWEN, "-d", "rtx-4090", "--offline").out
