@@ -44,13 +44,31 @@ class Errors:
 
 
 def folds(rows: Sequence[Observation], key: Callable[[Observation], str], count: int = FOLDS) -> list[set[str]]:
-    """Groups of keys of about equal numbers of rows, the same for the same rows."""
-    sizes = Counter(key(row) for row in rows)
-    bins: list[tuple[int, set[str]]] = [(0, set()) for _ in range(min(count, len(sizes)))]
-    for name, size in sorted(sizes.items(), key=lambda item: (-item[1], item[0])):
-        at = min(range(len(bins)), key=lambda number: (bins[number][0], number))
-        bins[at] = (bins[at][0] + size, bins[at][1] | {name})
-    return [names for _, names in bins]
+    """Groups of keys that are left out together, in `count` folds: those that tell least of each other.
+
+    What a fold leaves out beside a row's own key costs the row evidence that it would have: two sources of one card are
+    not left out together. A key goes where its rows lose the least share of their groups' other rows. The same rows
+    give the same folds.
+    """
+    everything = ""
+    total: Counter[str] = Counter()
+    parts: dict[str, Counter[str]] = {}
+    for row in rows:
+        shared = (everything, *_names(row))
+        total.update(shared)
+        parts.setdefault(key(row), Counter()).update(shared)
+    bins: list[tuple[set[str], Counter[str]]] = [(set(), Counter()) for _ in range(min(count, len(parts)))]
+    for name, part in sorted(parts.items(), key=lambda item: (-item[1][everything], item[0])):
+        lost = [sum(n * held[group] / total[group] for group, n in part.items()) for _, held in bins]
+        names, held = bins[lost.index(min(lost))]
+        names.add(name)
+        held.update(part)
+    return [names for names, _ in bins]
+
+
+def _names(row: Observation) -> tuple[str, ...]:
+    """What rows may have in common with a row: its groups, its source, its model."""
+    return (*row.groups.values(), f"source: {row.source}", f"model: {row.model}")
 
 
 def held_out(fitter: Fitter, scheme: str) -> list[Residual]:

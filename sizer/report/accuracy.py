@@ -37,6 +37,9 @@ or of its source. An error is |predicted / measured - 1|; bias is the median of 
 are the share of rows inside the 90 % interval, which held-out rows of other devices, models or sources set, and the
 median width of these intervals (high over low).
 
+Twelve fits leave out every device (model, source) once: those that share least (engine, card, kernel, year, source) go
+together, so that what is left knows nearly as much of a row as if its own device alone were out.
+
 The spreads that the fit shrinks by (`data/fit_priors.csv`) and the law's exponent were chosen with all rows in view.
 
 Leaving a device out also takes away an engine that was measured on that device alone, and the other way round: such
