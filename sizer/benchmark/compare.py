@@ -72,6 +72,8 @@ def compare(a: Sequence[Saved], b: Sequence[Saved]) -> Comparison:
     same = [name for name in CASE if name not in differs and len({one.columns.get(name) for one in (*a, *b)}) > 1]
     keys = (*same, *CELL)  # a column that is the same in every row matches, and need not be named
     cells_a, cells_b = _cells(a, keys), _cells(b, keys)
+    if not cells_a.keys() & cells_b.keys():  # a list's cells time one quantity, a single run both
+        cells_a, cells_b = (_cells([part for one in side for part in _by_quantity(one)], keys) for side in (a, b))
     common = [key for key in cells_a if key in cells_b]
     if not common:
         raise InvalidInputFile("The two files have no cell in common.", "Measure the same model, prompt and batch.")
@@ -179,6 +181,26 @@ def _differing(a: Sequence[Saved], b: Sequence[Saved]) -> dict[str, tuple[str, s
     return found
 
 
+def _by_quantity(one: Saved) -> list[Saved]:
+    """A result as the cells of a list: its prompt behind what the cache held, its decode behind what it holds then.
+
+    A run of both read its prompt with an empty cache; the context of a list's cell is the depth of either.
+    """
+    told = {name: one.columns.get(name, "") for name in ("prompt_tokens", "context_tokens", "output_tokens")}
+    prompt, context, output = ("" if text == "0" else text for text in told.values())
+    if one.columns.get("metric") != "decode":
+        return [one]
+    changed = {
+        "prefill": {"prompt_tokens": prompt, "context_tokens": "" if output else context, "output_tokens": ""},
+        "decode": {"prompt_tokens": "", "context_tokens": context, "output_tokens": output},
+    }
+    return [
+        Saved({**one.columns, **changed[quantity]}, {quantity: runs}, one.warned)
+        for quantity, runs in one.runs.items()
+        if runs
+    ]
+
+
 def _cells(results: Sequence[Saved], keys: Sequence[str]) -> dict[tuple[str, ...], list[Saved]]:
     cells: dict[tuple[str, ...], list[Saved]] = {}
     for one in results:
@@ -191,7 +213,8 @@ def _name(cell: Mapping[str, str]) -> str:
     parts = ((name, cell[f"{name}_tokens"]) for name in ("prompt", "output"))
     tokens = ", ".join(f"{name} {count}" for name, count in parts if count not in ("", "0"))
     depth = cell["context_tokens"]
-    deep = f", depth {depth}" if depth not in ("", "0", cell["prompt_tokens"]) else ""
+    own = cell["prompt_tokens"] if cell["output_tokens"] else ""  # a prompt alone has only what lies before it
+    deep = f", depth {depth}" if depth not in ("", "0", own) else ""
     several = cell["batch"] if cell["metric"] == "load" else f"batch {cell['batch']}"
     batch = f", {several}" if cell["batch"] not in ("", "1") else ""
     return " ".join([*case, tokens + deep + batch])

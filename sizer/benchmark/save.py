@@ -55,7 +55,8 @@ OPTIONAL = frozenset({"engine_flags", "power_limit_w"})
 # Writers hold the lock for milliseconds; a minute means that one of them is stuck.
 LONGEST_WAIT_S = 60.0
 BYTE_ORDER_MARK = "\ufeff"
-# Warnings that make a row no measure of the device alone; `sizer validate` and `calibrate` know these flags.
+# Warnings that other sources' rows have by another name, which `sizer validate` and `calibrate` know; the others stand in
+# `flags` by their own codes.
 FLAGS = {"spilled": "offload", "swapping": "suspect", "throttled": "power_limited", "on-battery": "power_limited"}
 
 
@@ -88,7 +89,7 @@ def row(measured: Measurement, predicted: Estimate | None, version: str) -> dict
         "total_params_b": model.total_params / 1e9 if model else None,
         "active_params_b": model.active_params / 1e9 if model else None,
         "model_file_gib": None,
-        "flags": "|".join(sorted({FLAGS[item.code] for item in measured.warnings if item.code in FLAGS})),
+        "flags": "|".join(sorted({FLAGS.get(item.code, item.code) for item in measured.warnings})),
         "engine_flags": "",
         "power_limit_w": None,
     }

@@ -129,9 +129,11 @@ def _counted(text: str, count: int) -> Target:
 
 @lru_cache(maxsize=1024)
 def row_architecture(model: str, total_b: float | None, active_b: float | None) -> Architecture:
-    """The model of a row: catalogued, else told by the row's parameter counts, else by the sizes in its name."""
+    """The model of a row: catalogued, else a directory or file that is here, else told by the row's parameter counts,
+    else by the sizes in its name."""
     from sizer.model.families import build
     from sizer.model.read import catalogue
+    from sizer.model.read.resolve import existing, resolve
 
     entry = catalogue.find(model)
     if entry is not None:
@@ -140,10 +142,8 @@ def row_architecture(model: str, total_b: float | None, active_b: float | None) 
         except SizerError:
             if not total_b:
                 raise
-    if total_b:
+    if total_b and existing(model) is None:
         return lump_architecture(model, total_b * 1e9, (active_b or total_b) * 1e9)
-    from sizer.model.read.resolve import resolve
-
     return resolve(model, offline=True).architecture
 
 

@@ -10,6 +10,7 @@ from sizer.calibrate.heldout import quantile
 from sizer.calibrate.predictions import PredictedRow, Prediction
 from sizer.calibrate.rows import ResolvedRow
 from sizer.frozen import dataclass
+from sizer.model.architecture import Basis
 
 QUANTITIES = ("decode", "prefill", "memory")
 SCHEMA_VERSION = 1
@@ -43,6 +44,8 @@ class Validation:
     by_quantity: Mapping[str, Accuracy]
     by: Mapping[str, Mapping[str, Accuracy]]
     predictions: tuple[Prediction, ...]
+    known_by_size: tuple[str, ...] = ()
+    """Scored rows whose model is known by its parameter counts or its name's size alone."""
 
 
 def accuracy(predictions: Sequence[Prediction]) -> Accuracy:
@@ -60,6 +63,7 @@ def validate(rows: Iterable[PredictedRow]) -> Validation:
     """The comparison of all rows."""
     skipped: list[tuple[str, str]] = []
     compared: list[Prediction] = []
+    by_size: list[str] = []
     groups: dict[str, dict[str, list[Prediction]]] = {name: defaultdict(list) for name in _GROUPINGS}
     count = scored = 0
     for row in rows:
@@ -70,6 +74,8 @@ def validate(rows: Iterable[PredictedRow]) -> Validation:
             continue
         scored += 1
         compared += measured
+        if row.resolved.architecture.basis is Basis.NAME:
+            by_size.append(row.measurement.id)
         for name, key in _GROUPINGS.items():
             groups[name][key(row.resolved)] += [one for one in measured if one.quantity == "decode"]
     return Validation(
@@ -82,6 +88,7 @@ def validate(rows: Iterable[PredictedRow]) -> Validation:
             for name, found in groups.items()
         },
         predictions=tuple(compared),
+        known_by_size=tuple(by_size),
     )
 
 
@@ -91,6 +98,7 @@ def as_json(result: Validation) -> dict[str, Any]:
 
     document: dict[str, Any] = {"schema_version": SCHEMA_VERSION, "rows": result.rows, "scored": result.scored}
     document["skipped"] = [{"id": name, "reason": reason} for name, reason in result.skipped]
+    document["known_by_size"] = list(result.known_by_size)
     for name, one in result.by_quantity.items():
         document[name] = _accuracy_json(one, with_coverage=name != "memory")
     document["by"] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from sizer.benchmark.cell_runner import CellResult, record, residual
-from sizer.benchmark.cells import Cell
+from sizer.benchmark.cells import Cell, CellMeasurement
 from sizer.report.layout import Lay
 from sizer.report.llama_bench import STYLE, of_cell, text_of
 from sizer.report.outputs import Document, Rows
@@ -35,14 +35,14 @@ def _page(results: Sequence[CellResult], missing: Sequence[Cell], lay: Lay) -> s
     if missing:
         lines.append(f"Left out for want of time: {told(missing)}.")
     warned = dict.fromkeys(
-        f"warning ({item.code}): {one.measured.name}: {item.message} {item.remedy}"
+        f"warning ({item.code}): {told([one.measured])}: {item.message} {item.remedy}"
         for one in results
         for item in one.measured.warnings
     )
     return "\n".join([*lines, *warned])
 
 
-def told(cells: Sequence[Cell]) -> str:
+def told(cells: Sequence[Cell | CellMeasurement]) -> str:
     """The names of cells, with their batch where it is not 1."""
     return ", ".join(cell.name + (f" batch {cell.batch_size}" if cell.batch_size > 1 else "") for cell in cells)
 

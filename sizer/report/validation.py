@@ -17,6 +17,11 @@ LARGEST_GROUPS = 12
 def render(result: Validation, lay: Lay = text_table) -> str:
     """Errors by quantity and by group of decode, the worst rows, and why rows were skipped."""
     parts = [f"{result.scored} of {result.rows} rows scored, {len(result.skipped)} skipped."]
+    if result.known_by_size:
+        parts.append(
+            f"{len(result.known_by_size)} of them by their model's size alone: it is not in the catalogue, nor a "
+            "directory or file that is here."
+        )
     parts.append(_table(lay, "", result.by_quantity))
     timed = "tpot" in result.by_quantity
     for name, groups in result.by.items():

@@ -10,10 +10,13 @@ import pytest
 from clirun import Run as Sizer
 from tinymodels import write_config
 
+from sizer.benchmark.cell_runner import CellResult
 from sizer.benchmark.cells import Budget, Cell, cells_of, left_out, measured_cells, time_cells
 from sizer.benchmark.records import Outcome, Run, Spec
 from sizer.calibrate.measurements import read_measurements
 from sizer.errors import UsageError
+from sizer.report.cells import document
+from sizer.report.layout import text_table
 
 
 def _spec(*cells: Cell, **options: object) -> Spec:
@@ -69,6 +72,17 @@ def test_the_budget_leaves_out_what_would_pass_it():
     told = list(time_cells(endless, lambda _spec: lambda: Run(1.0, 1.0), lambda _stage: None))
     assert [len(runs) for _, runs in told] == [1, 2] * 4  # after each run, with all that the cell has
     assert [len(runs) for runs in dict(told).values()] == [2, 2, 2, 2]
+
+
+def test_warnings_tell_cells_of_unlike_batch_apart():
+    """Each of two cells that differ by batch alone has its own line of warnings."""
+    cells = Cell(32, 0), Cell(32, 0, 0, 4)
+    told = tuple({"cell": asdict(cell), "runs": [asdict(Run(2.0, 2.0))]} for cell in cells)
+    outcome = Outcome("transformers", (), 1, 0, 0, cells=told)
+    results = [CellResult(one, None) for _, one in measured_cells(_spec(*cells), outcome, {}, "")]
+    page = document(results, (), list).page(text_table)
+    warned = [line for line in page.splitlines() if line.startswith("warning (few-runs)")]
+    assert [line.split(": ")[1] for line in warned] == ["pp32", "pp32 batch 4"]
 
 
 @pytest.mark.oracle

@@ -104,3 +104,24 @@ def test_the_command_on_json_and_csv(run: Run, tmp_path: Path):
     bad.write_text('[{"measurement": 3}]', encoding="utf-8")
     refused = run("bench", "--compare", str(bad), str(a))
     assert (refused.code, refused.out, len(refused.err.strip().splitlines())) == (2, "", 1)
+
+
+def test_a_list_and_a_single_run_of_the_same_prompt_meet():
+    """The prompt of a single run is the list's without depth, its output the list's behind that prompt; no other."""
+    single = [Saved({**CELL, "output_tokens": "16"}, {"decode": (10.0, 11.0), "prefill": (100.0, 101.0)})]
+    empty = {"prompt_tokens": "", "output_tokens": ""}
+    tests = ("512", "0", ""), ("512", "512", ""), ("", "0", "16"), ("", "512", "16"), ("", "512", "32")
+    listed = [
+        Saved(
+            {**CELL, **empty, "prompt_tokens": prompt, "context_tokens": depth, "output_tokens": output},
+            {"prefill" if prompt else "decode": (float(number), number + 1.0)},
+        )
+        for number, (prompt, depth, output) in enumerate(tests, 1)
+    ]
+    found = compare(listed, single)
+    assert [(one.cell, one.quantity, round(one.a_tokens_per_s)) for one in found.lines] == [
+        ("prompt 512", "prefill", 1),
+        ("output 16, depth 512", "decode", 4),
+    ]
+    assert len(set(found.only_a)) == 3
+    assert found.only_b == ()

@@ -84,9 +84,10 @@ def test_aggregate_of_several_sequences():
 
 
 def test_spoiled_rows_are_flagged():
-    """What calibration must not learn from carries a flag."""
-    cautions = (Caution("spilled", "", ""), Caution("throttled", "", ""), Caution("noisy", "", ""))
-    assert row(_measured(warnings=cautions), None, "0")["flags"] == "offload|power_limited"
+    """Every warning stands in the row, under the name that other sources' rows have for it, else its own code."""
+    codes = ("spilled", "throttled", "noisy", "other-process")
+    made = row(_measured(warnings=tuple(Caution(code, "", "") for code in codes)), None, "0")
+    assert made["flags"] == "noisy|offload|other-process|power_limited"
 
 
 def test_rows_follow_the_files_own_columns(tmp_path: Path):

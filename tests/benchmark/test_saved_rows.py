@@ -9,10 +9,14 @@ from pathlib import Path
 import machinefile
 import pytest
 from clirun import Run as Command
+from tinymodels import write_config
 
 from sizer.answer.estimate import Question, estimate
+from sizer.api.asked import DeviceAsked
+from sizer.api.estimates import targets
 from sizer.benchmark.records import Measurement, Run
 from sizer.benchmark.save import append, row
+from sizer.calibrate.rows import row_architecture
 from sizer.device import measured
 from sizer.device.detect import detect, this_target
 from sizer.model.read.resolve import resolve
@@ -66,3 +70,31 @@ def test_saved_row_is_scored_as_it_was_predicted(
     assert (told["scored"], told["skipped"]) == (1, [])
     decoding = next(one for one in told["predictions"] if one["quantity"] == "decode")
     assert decoding["predicted"] == pytest.approx(decode, rel=0.02)
+
+
+def test_a_row_of_a_directory_is_predicted_by_its_config(tmp_path: Path, run: Command) -> None:
+    """A directory is predicted as it was while it is there; then by its size alone, and that is said."""
+    folder = write_config(tmp_path / "tiny")
+    architecture = resolve(str(folder), offline=True).architecture
+    (target,) = targets(DeviceAsked(names=("rtx-4090",)))
+    workload = Workload(512, 128, 640, kv_precision="bf16")
+    predicted = estimate(Question(architecture, target, "bf16", workload, "transformers"))
+    assert predicted.speed is not None
+    decode = predicted.speed.decode.tokens_per_s
+    saved = Measurement(
+        engine="transformers", precision="bf16", prompt_tokens=512, output_tokens=128, batch_size=1,
+        decode_tokens_per_s=decode, prefill_tokens_per_s=predicted.speed.prefill.tokens_per_s, ttft_s=1.0,
+        tpot_s=1 / decode, weights_bytes=None, peak_memory_bytes=None, load_s=None, random_weights=True, threads=None,
+        runs=(Run(1.0, 1.0),), machine={}, versions={}, warnings=(), model=str(folder), device="cuda",
+        measured_on="2026-11-26T12:00:00",
+    )  # fmt: skip
+    path = tmp_path / "results.csv"
+    append(path, row(saved, predicted, "0.1.0"))
+    told = json.loads(run("validate", str(path), "--json").out)
+    assert told["decode"]["median_ape"] < 0.02
+    assert told["known_by_size"] == []
+    folder.rename(tmp_path / "moved")
+    row_architecture.cache_clear()
+    moved = json.loads(run("validate", str(path), "--json").out)
+    assert len(moved["known_by_size"]) == moved["scored"] == 1
+    assert "size alone" in run("validate", str(path)).out

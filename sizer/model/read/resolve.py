@@ -68,7 +68,7 @@ def resolve(text: str, *, offline: bool = False, revision: str | None = None) ->
         raise UnknownModel(f"a model is {shown(text)}.", "Name it by a text: a hub id, a path, or a size as 8B.")
     text = text.strip()
     hints = parse_name(text)
-    path = _existing(text)
+    path = existing(text)
     if path is not None:
         from sizer.model.read.resolve_files import from_path
 
@@ -211,7 +211,7 @@ def _offer(name: str, error: HubUnreachable) -> str:
     return f"{_which(name)} {error.hint} `sizer models` lists the catalogue.".strip()
 
 
-def _existing(text: str) -> Path | None:
+def existing(text: str) -> Path | None:
     """The file or folder that the text names, if it is there."""
     if not FILES_ALLOWED.get() or not text or len(text) > 4096 or "\0" in text:
         return None
