@@ -55,8 +55,8 @@ OPTIONAL = frozenset({"engine_flags", "power_limit_w"})
 # Writers hold the lock for milliseconds; a minute means that one of them is stuck.
 LONGEST_WAIT_S = 60.0
 BYTE_ORDER_MARK = "\ufeff"
-# Warnings that other sources' rows have by another name, which `sizer validate` and `calibrate` know; the others stand in
-# `flags` by their own codes.
+# Warnings that other sources' rows have by another name, which `sizer validate` and `calibrate` know; the others stand
+# in `flags` by their own codes.
 FLAGS = {"spilled": "offload", "swapping": "suspect", "throttled": "power_limited", "on-battery": "power_limited"}
 
 
