@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import re
 
+from sizer.regex import pattern
+
 MOST_SHOWN = 200
 """Characters of somebody's text that a message repeats."""
 MOST_SAID = 1000
 """Characters of a whole message."""
 
 # C0 controls but tab and newline, DEL and C1, bidirectional marks, embeddings, overrides and isolates, lone surrogates.
-_UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
-_LONG_WORD = re.compile(rf"\S{{{MOST_SHOWN + 1},}}")
-_LINE_BREAKS = re.compile(r"[\n\t]")
-_SECRET_IN_URL = re.compile(r"(\w+://[^\s/:@]*:)[^\s/@]+@")
+_UNSAFE = pattern("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
+_LONG_WORD = pattern(rf"\S{{{MOST_SHOWN + 1},}}")
+_LINE_BREAKS = pattern(r"[\n\t]")
+_SECRET_IN_URL = pattern(r"(\w+://[^\s/:@]*:)[^\s/@]+@")
 
 
 def _escaped(match: re.Match[str]) -> str:

@@ -9,6 +9,7 @@ import math
 import re
 
 from sizer.errors import InvalidQuantity
+from sizer.regex import pattern
 
 KIB, MIB, GIB, TIB = 2**10, 2**20, 2**30, 2**40
 KB, MB, GB, TB = 10**3, 10**6, 10**9, 10**12
@@ -18,16 +19,16 @@ _BINARY_SCALES = {"k": KIB, "m": MIB, "g": GIB, "t": TIB, "p": 2**50}
 _COUNT_SCALES = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9, "g": 10**9, "t": 10**12}
 
 _NUMBER = r"\s*([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*"
-_BYTES = re.compile(_NUMBER + r"([kmgtp]?)(i?)(b?)", re.IGNORECASE)
-_RATE = re.compile(_NUMBER + r"([kmgtp]?)(i?)b\s*(?:/\s*s|ps)", re.IGNORECASE)
-_FLOPS = re.compile(_NUMBER + r"([kmgtp]?)\s*(?:fl)?ops?(?:/s)?", re.IGNORECASE)
-_WATTS = re.compile(_NUMBER + r"\s*(?:w|watts?)?", re.IGNORECASE)
-_WHOLE = re.compile(r"\s*[+-]?[0-9]{1,30}\s*")
-_TOKENS = re.compile(_NUMBER + r"([km])", re.IGNORECASE)
-_SECONDS = re.compile(_NUMBER + r"(ms|us|s|sec|seconds?|m|min|h|)\s*", re.IGNORECASE)
+_BYTES = pattern(_NUMBER + r"([kmgtp]?)(i?)(b?)", re.IGNORECASE)
+_RATE = pattern(_NUMBER + r"([kmgtp]?)(i?)b\s*(?:/\s*s|ps)", re.IGNORECASE)
+_FLOPS = pattern(_NUMBER + r"([kmgtp]?)\s*(?:fl)?ops?(?:/s)?", re.IGNORECASE)
+_WATTS = pattern(_NUMBER + r"\s*(?:w|watts?)?", re.IGNORECASE)
+_WHOLE = pattern(r"\s*[+-]?[0-9]{1,30}\s*")
+_TOKENS = pattern(_NUMBER + r"([km])", re.IGNORECASE)
+_SECONDS = pattern(_NUMBER + r"(ms|us|s|sec|seconds?|m|min|h|)\s*", re.IGNORECASE)
 _SECOND_SCALES = {"us": 1e-6, "ms": 1e-3, "": 1.0, "s": 1.0, "sec": 1.0, "second": 1.0, "seconds": 1.0}
 _SECOND_SCALES |= {"m": 60.0, "min": 60.0, "h": 3600.0}
-_COUNT = re.compile(_NUMBER + r"([kmbgt]?)", re.IGNORECASE)
+_COUNT = pattern(_NUMBER + r"([kmbgt]?)", re.IGNORECASE)
 
 
 def _scaled(text: str, number: str, scale: int) -> float:

@@ -19,6 +19,7 @@ from sizer.device.slices import is_bare_slice, take_slice, virtual_card
 from sizer.device.spelling import spell, squash
 from sizer.device.usable import as_sold
 from sizer.errors import UnknownDevice, UsageError, nearest
+from sizer.regex import pattern
 from sizer.units import GB, GIB, format_bandwidth, format_gib
 
 LONGEST_NAME = 300
@@ -36,18 +37,16 @@ MOST_OFFERED = 6
 THIS_MACHINE = frozenset({"this", "local", "auto", "here"})
 THIS_PART = {"cpu": "cpu", "gpu": "gpu", "cuda": "gpu", "mps": "gpu", "xpu": "gpu", "rocm": "gpu", "hip": "gpu"}
 
-_COUNT_FIRST = re.compile(r"\s*(\d{1,9})\s*(?:[x\u00d7*]\s*(?=\S)|\s+of\s+)(.+)", re.IGNORECASE | re.DOTALL)
-_COUNT_LAST = re.compile(
-    r"(.+?)(?:\s+[x\u00d7]\s*|\s*[*\u00d7:]\s*|(?<=[\w)])x)(\d{1,9})\s*", re.IGNORECASE | re.DOTALL
-)
-_DUAL = re.compile(r"\s*dual\s+(.+)", re.IGNORECASE | re.DOTALL)
-_TWO_SOCKETS = re.compile(
+_COUNT_FIRST = pattern(r"\s*(\d{1,9})\s*(?:[x\u00d7*]\s*(?=\S)|\s+of\s+)(.+)", re.IGNORECASE | re.DOTALL)
+_COUNT_LAST = pattern(r"(.+?)(?:\s+[x\u00d7]\s*|\s*[*\u00d7:]\s*|(?<=[\w)])x)(\d{1,9})\s*", re.IGNORECASE | re.DOTALL)
+_DUAL = pattern(r"\s*dual\s+(.+)", re.IGNORECASE | re.DOTALL)
+_TWO_SOCKETS = pattern(
     r"\s*(?:(?:dual|two|2)[\s-]*(?:socket|processor|cpu)s?\s+(?P<behind>.+)"
     r"|(?P<before>.+?)[\s,]+(?:dual|two|2)[\s-]*(?:socket|processor|cpu)s?\s*)",
     re.IGNORECASE | re.DOTALL,
 )
 _TOGETHER = (re.compile(r"\s+(?:\+|&|and)\s+", re.IGNORECASE), re.compile(r"\s*[,;]\s*"), re.compile(r"\s*\+\s*"))
-_BRACKET = re.compile(r"\s*\((?:[^()]*)\)\s*$")
+_BRACKET = pattern(r"\s*\((?:[^()]*)\)\s*$")
 
 
 def find(text: str) -> Target:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 
 from sizer.device.records import Device
+from sizer.regex import pattern
 
 UNIFIED_KINDS = frozenset({"apple", "apu", "sbc"})
 """Kinds whose CPU and accelerator share one memory: "Apple M2 Max CPU" is the chip's row with the CPU computing."""
-_GPU_BIN = re.compile(r"\s*\(?\d+-core GPU\)?")
+_GPU_BIN = pattern(r"\s*\(?\d+-core GPU\)?")
 
 
 def cpu_part(device: Device) -> Device:

@@ -7,12 +7,13 @@ from functools import cache
 
 from sizer.device.records import DeviceClass, Instance
 from sizer.device.spelling import squash
+from sizer.regex import pattern
 from sizer.tables import read_rows
 from sizer.units import GIB
 
 # Lambda's instance types, with or without the cloud's name; on RunPod and Vast.ai the card's own name is the type.
-_WORDS = re.compile(r"[^a-z0-9+]+")
-_RENTAL = re.compile(
+_WORDS = pattern(r"[^a-z0-9+]+")
+_RENTAL = pattern(
     r"(?:lambda(?:labs)?\s*:\s*)?gpu_(?P<count>\d+)x_(?P<counted>\w+)|(?:lambda(?:labs)?|runpod|vast(?:\.ai)?)\s*:\s*(?P<card>.+)",
     re.IGNORECASE,
 )

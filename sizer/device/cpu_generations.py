@@ -10,15 +10,16 @@ from sizer.device import table as rows
 from sizer.device.lookup import Found, with_facts
 from sizer.device.records import Device
 from sizer.device.spelling import folded, spell, squash
+from sizer.regex import pattern
 from sizer.tables import read_rows
 
 # Names of clouds may stand beside a CPU's vendor.
 CLOUD_VENDORS = frozenset({"aws", "google", "microsoft"})
 # A text that names an accelerator is no CPU, whatever number it contains.
-_BRACKET = re.compile(r"\([^()]*\)")
+_BRACKET = pattern(r"\([^()]*\)")
 # What a saved row adds to a family's key: `epyc-9005 2-core 46 GB/s triad`.
-_FACTS = re.compile(r"\s+(?=\d+-core\b|\d+(?:\.\d+)?(?: GB/s|GB\b))")
-_ACCELERATOR = re.compile(r"\b(?:rtx|gtx|rx|geforce|quadro|tesla|instinct|arc|gaudi|tpu)\b")
+_FACTS = pattern(r"\s+(?=\d+-core\b|\d+(?:\.\d+)?(?: GB/s|GB\b))")
+_ACCELERATOR = pattern(r"\b(?:rtx|gtx|rx|geforce|quadro|tesla|instinct|arc|gaudi|tpu)\b")
 
 
 @cache

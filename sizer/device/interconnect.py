@@ -7,6 +7,7 @@ from functools import cache
 from typing import NamedTuple
 
 from sizer.device.records import Device
+from sizer.regex import pattern
 from sizer.tables import read_rows
 from sizer.units import GB
 
@@ -15,7 +16,7 @@ SHARES_HOST_MEMORY = frozenset({"cpu", "apple", "apu", "sbc"})
 # The rates of the table are those of a slot with this many lanes.
 SLOT_LANES = 16
 
-_PCIE = re.compile(r"(\d)\.0(?: x(\d+))?")
+_PCIE = pattern(r"(\d)\.0(?: x(\d+))?")
 
 
 class Link(NamedTuple):

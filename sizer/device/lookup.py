@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from functools import cache
 from typing import NamedTuple
@@ -10,7 +9,8 @@ from typing import NamedTuple
 from sizer.device import table as rows
 from sizer.device.chip_parts import UNIFIED_KINDS, cpu_part, npu_part
 from sizer.device.records import Device, Target
-from sizer.device.spelling import NOTHING_STATED, Facts, Spelling, spell, squash
+from sizer.device.spelling import NOTHING_STATED, Facts, Spelling, spell, squash, squash_lines
+from sizer.regex import pattern
 from sizer.tables import read_rows
 from sizer.units import GB, GIB
 
@@ -20,7 +20,7 @@ MEMORY_TOLERANCE = 0.07
 CLOCK_TOLERANCE = 0.03
 BYTES_PER_TRANSFER = 8
 
-_DIGITS = re.compile(r"[a-z]*\d+[a-z0-9]*")
+_DIGITS = pattern(r"[a-z]*\d+[a-z0-9]*")
 
 
 class Found(NamedTuple):
@@ -33,12 +33,11 @@ class Found(NamedTuple):
 @cache
 def _exact() -> dict[str, tuple[int, ...]]:
     """Rows by squashed spelling; a driver's string can belong to several."""
+    owned = [(number, text) for number in range(len(rows.table()[1])) for text in rows.spellings(number)]
     found: dict[str, tuple[int, ...]] = {}
-    for number in range(len(rows.table()[1])):
-        for spelling in rows.spellings(number):
-            name = squash(spelling)
-            if number not in found.get(name, ()):
-                found[name] = (*found.get(name, ()), number)
+    for (number, _), name in zip(owned, squash_lines(text for _, text in owned), strict=True):
+        if number not in found.get(name, ()):
+            found[name] = (*found.get(name, ()), number)
     return found
 
 

@@ -13,10 +13,11 @@ from sizer.device.cpu_generations import family_keys
 from sizer.device.lookup import Found
 from sizer.device.records import Device, Target
 from sizer.device.spelling import spell
+from sizer.regex import pattern
 from sizer.units import GB, GIB, TB
 
 TRIAD = "triad"
-_UNLISTED = re.compile(r"(?P<name>.+?)\s*\(unlisted (?P<kind>cpu|gpu|npu|tpu)(?P<facts>[^()]*)\)", re.IGNORECASE)
+_UNLISTED = pattern(r"(?P<name>.+?)\s*\(unlisted (?P<kind>cpu|gpu|npu|tpu)(?P<facts>[^()]*)\)", re.IGNORECASE)
 
 
 def is_listed(device: Device) -> bool:

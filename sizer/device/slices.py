@@ -9,25 +9,26 @@ from dataclasses import replace
 from sizer.device.lookup import Found
 from sizer.device.records import Device
 from sizer.device.usable import usable_memory_bytes
+from sizer.regex import pattern
 from sizer.tables import read_rows
 from sizer.units import GIB, MIB
 
 # Memory slices and compute slices of a GPU that MIG can cut: NVIDIA's MIG user guide, "Supported MIG profiles".
 MEMORY_SLICES, COMPUTE_SLICES = 8, 7
-FOUR_SLICES = re.compile(r"a30|rtx-pro-\d+.*")
+FOUR_SLICES = pattern(r"a30|rtx-pro-\d+.*")
 # What each MIG instance keeps: drivers show 9,984 MiB of an H100's 10,195 (1g.10gb) and 9,728 of an A100's 10,240.
 MIG_RESERVE_BYTES = 320 * MIB
 # An MI250 board shows as two devices.
 DIES = {"mi250": 2, "mi250x": 2}
 
-_MIG = re.compile(r"[\s(-]*(?:\bmig[\s-]*)?\b([1-7])g\.(\d{1,3})gb(?:\+me)?\b.*", re.IGNORECASE | re.DOTALL)
-_VGPU = re.compile(r"[\s-]+(\d{1,3})[qcba]\b.*", re.IGNORECASE | re.DOTALL)
-_VGPU_GUEST = re.compile(
+_MIG = pattern(r"[\s(-]*(?:\bmig[\s-]*)?\b([1-7])g\.(\d{1,3})gb(?:\+me)?\b.*", re.IGNORECASE | re.DOTALL)
+_VGPU = pattern(r"[\s-]+(\d{1,3})[qcba]\b.*", re.IGNORECASE | re.DOTALL)
+_VGPU_GUEST = pattern(
     r"(?:GRID|NVIDIA)\s+(?P<card>(?:RTX\s?)?[A-Z]{0,4}\d{1,4}[A-Z]{0,2})-(?:(?P<slices>[1-7])-)?(?P<memory>\d{1,3})(?:Q|C|B|A)(?:ME)?"
     r"(?:\s+MIG\b.*)?",
     re.IGNORECASE,
 )
-_GCD = re.compile(r"[\s(-]*\b(?:1\s*)?gcd\b\)?", re.IGNORECASE)
+_GCD = pattern(r"[\s(-]*\b(?:1\s*)?gcd\b\)?", re.IGNORECASE)
 
 
 def take_slice(text: str, find: Callable[[str], Found | None]) -> Found | None:

@@ -8,8 +8,10 @@ states (memory, form factor, GPU cores) contradicts the other. Words are never m
 from __future__ import annotations
 
 import re
-from functools import cache
+from collections.abc import Iterable
 from typing import NamedTuple
+
+from sizer.regex import pattern
 
 
 def _set(words: str) -> frozenset[str]:
@@ -37,51 +39,55 @@ BRACKET_WORDS = _set(
     "laptop maxq super ti xt xtx gre pcie sxm sxm2 sxm3 sxm4 sxm5 sxm6 nvl ada server pascal cpu npu plus v2 gcd"
 )
 
-# Spellings of the same words, tried in this order on the folded text.
-_REWRITES = (
-    (r"\((?:r|tm|c)\)|[®™©]", " "),
-    (r"@?\s*\b\d+(?:\.\d+)?\s*ghz\b", " "),
-    (r"\b(?:w/|with)\s*(?:amd\s+)?radeon\b.*", " "),
-    (r"\bgrace[ -](?:hopper|blackwell)(?:[ -]superchip)?\b", " "),
-    (r"\b(?:macbook[ -](?:pro|air)|macbook neo|mac[ -](?:studio|mini|pro)|macbooks?|imac|macs?)\b", " apple "),
-    (r"\b\d+(?:st|nd|rd|th) gen(?:eration)?\b(?=.*\bcore\b)", " "),
-    (r"\bdata\s?cent(?:er|re)\b", " "),
-    (r"\btensor cores?\b|\bextreme edition\b|\b(?:eng\.? )?sample\b", " "),
-    (r"\bneoverse[ -]?[a-z]\d\b.*|\boryon\b", " "),
-    (r"\bmodel b(?: plus)?(?: rev [\d.]+)?\b|\brev [\d.]+", " "),
-    (r"\bmax[ -]q\b", " maxq "),
-    (r"\b(?:mobile|notebook|laptop)(?: gpu)?\b", " laptop "),
-    (r"\b(?:max-?q )?with max-?q design\b", " maxq "),
-    (r"\brtx[ -]?(\d{4})( ?ti)?m\b", r" rtx \1 \2 laptop "),
-    (r"\b(rtx|gtx|rx|epyc|ryzen|core|ultra|i[3579]|xeon|quadro|titan)(\d|[a-z]\d)", r" \1 \2"),
-    (r"\b(radeon|arc|tesla|geforce)(\d|[a-z]\d)", r" \1 \2"),
-    (r"\brtxpro\b|\brtx[ -]?pro(?=\d)", " rtx pro "),
-    (r"\bcore[ -]ultra[ -](?:x)?([579])\b|\bultra[ -]x?([579])\b", r" core ultra\1\2 "),
-    (r"\bryzen[ -]threadripper(?:[ -]pro)?\b|\bthreadripper[ -]pro\b", " threadripper "),
-    (r"\bryzen[ -]([3579])(?:[ -]pro)?\b", r" ryzen ryzen\1 "),
-    (r"\br([3579])(?=[ -]\d{4})", r" ryzen ryzen\1 "),
-    (r"\bryzen[ -]ai[ -]([3579])\b", r" ryzen ryzen\1 ai "),
-    (r"\bxeon[ -]6\b(?=.*\d{4}[pe])", " xeon "),
-    (r"\btitan[ -]?rtx\b", " titanrtx "),
-    (r"\bradeon[ -]pro[ -](?=[wvx]\d)|\bpro[ -](?=[wv]\d{3,4}\b)", " radeon "),
-    (r"\brtx[ -](\d000)[ -]?pro\b", r" rtx pro \1 "),
-    (r"\b(\d{3,4})(ti ?super|ti|super|xtx|xt|gre|d|ada|maxq|laptop)\b", r" \1 \2 "),
-    (r"\bti ?super\b", " ti super "),
-    (r"\b(graviton|gaudi|trainium|inferentia|grace|cobalt)[ -](?=\d)", r" \1"),
-    (r"\b(e[357]-\d{4}[a-z]?)(v\d)\b", r"\1 \2"),
-    (r"\b(orin|thor|xavier)(nx|nano|agx)\b", r" \1 \2 "),
-    (r"\bmi[ -](\d{2,3}[ax]?)\b", r" mi\1 "),
-    (r"\+", " plus "),
+# Spellings of the same words, tried in this order on the folded text: the texts of which one must stand in it (none:
+# any text), which spares compiling most for one name; what is looked for; what takes its place.
+REWRITES = (
+    ("( ® ™ ©", r"\((?:r|tm|c)\)|[®™©]", " "),
+    ("ghz", r"@?\s*\b\d+(?:\.\d+)?\s*ghz\b", " "),
+    ("radeon", r"\b(?:w/|with)\s*(?:amd\s+)?radeon\b.*", " "),
+    ("grace", r"\bgrace[ -](?:hopper|blackwell)(?:[ -]superchip)?\b", " "),
+    ("mac", r"\b(?:macbook[ -](?:pro|air)|macbook neo|mac[ -](?:studio|mini|pro)|macbooks?|imac|macs?)\b", " apple "),
+    ("gen", r"\b\d+(?:st|nd|rd|th) gen(?:eration)?\b(?=.*\bcore\b)", " "),
+    ("cent", r"\bdata\s?cent(?:er|re)\b", " "),
+    ("tensor extreme sample", r"\btensor cores?\b|\bextreme edition\b|\b(?:eng\.? )?sample\b", " "),
+    ("neoverse oryon", r"\bneoverse[ -]?[a-z]\d\b.*|\boryon\b", " "),
+    ("model rev", r"\bmodel b(?: plus)?(?: rev [\d.]+)?\b|\brev [\d.]+", " "),
+    ("max", r"\bmax[ -]q\b", " maxq "),
+    ("mobile notebook laptop", r"\b(?:mobile|notebook|laptop)(?: gpu)?\b", " laptop "),
+    ("design", r"\b(?:max-?q )?with max-?q design\b", " maxq "),
+    ("rtx", r"\brtx[ -]?(\d{4})( ?ti)?m\b", r" rtx \1 \2 laptop "),
+    ("rtx gtx rx epyc ryzen core ultra i3 i5 i7 i9 xeon quadro titan",
+     r"\b(rtx|gtx|rx|epyc|ryzen|core|ultra|i[3579]|xeon|quadro|titan)(\d|[a-z]\d)", r" \1 \2"),
+    ("radeon arc tesla geforce", r"\b(radeon|arc|tesla|geforce)(\d|[a-z]\d)", r" \1 \2"),
+    ("rtx", r"\brtxpro\b|\brtx[ -]?pro(?=\d)", " rtx pro "),
+    ("ultra", r"\bcore[ -]ultra[ -](?:x)?([579])\b|\bultra[ -]x?([579])\b", r" core ultra\1\2 "),
+    ("threadripper", r"\bryzen[ -]threadripper(?:[ -]pro)?\b|\bthreadripper[ -]pro\b", " threadripper "),
+    ("ryzen", r"\bryzen[ -]([3579])(?:[ -]pro)?\b", r" ryzen ryzen\1 "),
+    ("r3 r5 r7 r9", r"\br([3579])(?=[ -]\d{4})", r" ryzen ryzen\1 "),
+    ("ryzen", r"\bryzen[ -]ai[ -]([3579])\b", r" ryzen ryzen\1 ai "),
+    ("xeon", r"\bxeon[ -]6\b(?=.*\d{4}[pe])", " xeon "),
+    ("titan", r"\btitan[ -]?rtx\b", " titanrtx "),
+    ("radeon pro", r"\bradeon[ -]pro[ -](?=[wvx]\d)|\bpro[ -](?=[wv]\d{3,4}\b)", " radeon "),
+    ("rtx", r"\brtx[ -](\d000)[ -]?pro\b", r" rtx pro \1 "),
+    ("", r"\b(\d{3,4})(ti ?super|ti|super|xtx|xt|gre|d|ada|maxq|laptop)\b", r" \1 \2 "),
+    ("super", r"\bti ?super\b", " ti super "),
+    ("graviton gaudi trainium inferentia grace cobalt",
+     r"\b(graviton|gaudi|trainium|inferentia|grace|cobalt)[ -](?=\d)", r" \1"),
+    ("e3- e5- e7-", r"\b(e[357]-\d{4}[a-z]?)(v\d)\b", r"\1 \2"),
+    ("orin thor xavier", r"\b(orin|thor|xavier)(nx|nano|agx)\b", r" \1 \2 "),
+    ("mi", r"\bmi[ -](\d{2,3}[ax]?)\b", r" mi\1 "),
+    ("+", r"\+", " plus "),
 )  # fmt: skip
-_RATE = re.compile(r"~?(\d+(?:\.\d+)?)\s*gb/s(\s*triad)?")
-_GPU_CORES = re.compile(r"\b(\d+)[ -]core gpu\b|(?<=[ -])(\d{1,2})c\b")
-_CORES = re.compile(r"\b(\d+)[ -]cores?(?: processor)?s?\b(?: cpu\b)?|\b\d+x cortex[ -]\w+")
-_MEMORY = re.compile(r"(?<![\w.])(\d{1,4}(?:\.\d+)?)\s*gi?b\b|(?<![\w.])(\d{1,3})g\b")
-_MEMORY_TYPE = re.compile(r"\b(hbm\d?e?|gddr\d\w?|lpddr\d\w?|ddr\d\w?)(?:[ -](\d{4,5}))?\b")
-_CHANNELS = re.compile(r"\b(\d{1,2})[ -]?ch(?:annels?)?\b")
-_BRACKET = re.compile(r"\(([^()]*)\)")
-_WORD = re.compile(r"[a-z0-9]+(?:\.[0-9]+)?")
-_SQUASH = re.compile(r"[^a-z0-9+]+")
+_RATE = pattern(r"~?(\d+(?:\.\d+)?)\s*gb/s(\s*triad)?")
+_GPU_CORES = pattern(r"\b(\d+)[ -]core gpu\b|(?<=[ -])(\d{1,2})c\b")
+_CORES = pattern(r"\b(\d+)[ -]cores?(?: processor)?s?\b(?: cpu\b)?|\b\d+x cortex[ -]\w+")
+_MEMORY = pattern(r"(?<![\w.])(\d{1,4}(?:\.\d+)?)\s*gi?b\b|(?<![\w.])(\d{1,3})g\b")
+_MEMORY_TYPE = pattern(r"\b(hbm\d?e?|gddr\d\w?|lpddr\d\w?|ddr\d\w?)(?:[ -](\d{4,5}))?\b")
+_CHANNELS = pattern(r"\b(\d{1,2})[ -]?ch(?:annels?)?\b")
+_BRACKET = pattern(r"\(([^()]*)\)")
+_WORD = pattern(r"[a-z0-9]+(?:\.[0-9]+)?")
+_SQUASH = pattern(r"[^a-z0-9+]+")
+_SQUASH_BUT_LINES = pattern(r"[^a-z0-9+\n]+")
 
 
 class Facts(NamedTuple):
@@ -116,18 +122,18 @@ def squash(text: str) -> str:
     return _SQUASH.sub("", text.casefold())
 
 
+def squash_lines(texts: Iterable[str]) -> list[str]:
+    """Each text squashed, all in one pass: the whole table's spellings are read for one name."""
+    return _SQUASH_BUT_LINES.sub("", "\n".join(texts).casefold()).split("\n")
+
+
 def folded(text: str) -> str:
     """The text in the words of this module, as one string: what the patterns of CPU families are matched with."""
     text = text.casefold().replace("_", " ")
-    for pattern, replacement in _rewrites():
-        text = pattern.sub(replacement, text)
+    for needed, found, replacement in REWRITES:
+        if not needed or any(word in text for word in needed.split()):
+            text = re.sub(found, replacement, text)
     return text
-
-
-@cache
-def _rewrites() -> tuple[tuple[re.Pattern[str], str], ...]:
-    """Compiled when a name is first taken apart: a key needs none of it."""
-    return tuple((re.compile(pattern), replacement) for pattern, replacement in _REWRITES)
 
 
 def spell(text: str) -> Spelling:

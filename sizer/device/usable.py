@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import re
 from functools import cache, lru_cache
 from typing import NamedTuple
 
@@ -36,7 +35,8 @@ class UsableRule(NamedTuple):
     `system_mib` is what the system of a board with one memory takes of that before a model is loaded.
     """
 
-    devices: re.Pattern[str] | None
+    devices: tuple[str, ...]
+    lines: tuple[str, ...]
     vendor: str
     kind: str
     max_memory_bytes: int
@@ -53,7 +53,7 @@ class UsableRule(NamedTuple):
             self.kind == device.kind
             and self.vendor in {"", device.vendor}
             and memory_bytes <= self.max_memory_bytes
-            and (self.devices is None or self.devices.fullmatch(device.key) is not None)
+            and (not (self.devices or self.lines) or device.key in self.devices or device.key.startswith(self.lines))
         )
 
     def usable_bytes(self, memory_bytes: int) -> int:
@@ -64,20 +64,24 @@ class UsableRule(NamedTuple):
 
 @cache
 def _rules() -> tuple[UsableRule, ...]:
-    return tuple(
-        UsableRule(
-            devices=re.compile(row["devices"]) if row["devices"] else None,
-            vendor=row["vendor"],
-            kind=row["kind"],
-            max_memory_bytes=int(float(row["max_memory_gib"]) * GIB) if row["max_memory_gib"] else 2**62,
-            kept_fraction=float(row["kept_fraction"]),
-            per_gib_mib=float(row["per_gib_mib"]),
-            bus_mib=float(row["bus_bits"]) * float(row["mib_per_bus_bit"]),
-            fixed_mib=float(row["fixed_mib"]),
-            system_mib=float(row["system_mib"]),
-            source=row["source"],
-        )
-        for row in read_rows("usable_memory.csv")
+    return tuple(_rule(row) for row in read_rows("usable_memory.csv"))
+
+
+def _rule(row: dict[str, str]) -> UsableRule:
+    """A row of the table. Its devices are keys, or a line of them by how their keys begin (`rtx-4060*`)."""
+    named = row["devices"].split()
+    return UsableRule(
+        devices=tuple(key for key in named if not key.endswith("*")),
+        lines=tuple(key[:-1] for key in named if key.endswith("*")),
+        vendor=row["vendor"],
+        kind=row["kind"],
+        max_memory_bytes=int(float(row["max_memory_gib"]) * GIB) if row["max_memory_gib"] else 2**62,
+        kept_fraction=float(row["kept_fraction"]),
+        per_gib_mib=float(row["per_gib_mib"]),
+        bus_mib=float(row["bus_bits"]) * float(row["mib_per_bus_bit"]),
+        fixed_mib=float(row["fixed_mib"]),
+        system_mib=float(row["system_mib"]),
+        source=row["source"],
     )
 
 

@@ -14,17 +14,16 @@ from functools import lru_cache
 from sizer.errors import UnknownPrecision, did_you_mean
 from sizer.frozen import dataclass
 from sizer.methods import methods
+from sizer.regex import pattern
 
 MAX_GROUP_ELEMENTS = 4096
 BITS_PER_WEIGHT_RANGE = (1, 16)
 
-_BPW = re.compile(r"^(exl[23])[-_ ]*(\d{1,2}(?:\.\d{1,3})?)[-_ ]*(?:bpw|bit)\b")
-_GROUP = re.compile(r"[-_ ]+(?:g(?:s|roup)?(?:[_ ]|-(?!1\b))?(-1|\d{1,4})|(\d{1,4})g)\b")
-_SUFFIX_BPW = re.compile(r"[-_ ]*\d+(\.\d+)? ?bpw$")
-_NOISE = re.compile(
-    r"\([^)]*\)|\b(torch|gguf|isq|uqff|ollama|exllama|autogptq|cuda|old|act[-_ ]?order|desc[-_ ]?act)\b"
-)
-_REPACKED = re.compile(r"^(.+)_r[48]$")
+_BPW = pattern(r"^(exl[23])[-_ ]*(\d{1,2}(?:\.\d{1,3})?)[-_ ]*(?:bpw|bit)\b")
+_GROUP = pattern(r"[-_ ]+(?:g(?:s|roup)?(?:[_ ]|-(?!1\b))?(-1|\d{1,4})|(\d{1,4})g)\b")
+_SUFFIX_BPW = pattern(r"[-_ ]*\d+(\.\d+)? ?bpw$")
+_NOISE = pattern(r"\([^)]*\)|\b(torch|gguf|isq|uqff|ollama|exllama|autogptq|cuda|old|act[-_ ]?order|desc[-_ ]?act)\b")
+_REPACKED = pattern(r"^(.+)_r[48]$")
 _WORDS = {"small": "s", "medium": "m", "large": "l"}
 
 

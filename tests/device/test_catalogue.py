@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from sizer.device import table as rows
 from sizer.device.catalogue import THIS_MACHINE, THIS_PART, described, find, override, power_limited, search
 from sizer.device.lookup import find_row
-from sizer.device.spelling import spell, squash
+from sizer.device.spelling import REWRITES, spell, squash
 from sizer.errors import SizerError, UnknownDevice, UsageError
 from sizer.units import GB, GIB
 
@@ -247,3 +248,26 @@ def test_an_unknown_card_of_such_a_cloud_is_refused() -> None:
     """The error quotes the whole name."""
     with pytest.raises(UnknownDevice, match="runpod:foo 9"):
         find("runpod:foo 9")
+
+
+def test_a_rewrite_is_passed_over_only_where_it_finds_nothing() -> None:
+    """The texts that a spelling's rewrite waits for stand in whatever it would change."""
+    texts = [text for number in range(len(rows.table()[1])) for text in rows.spellings(number)]
+    texts += [row["text"] for kind in ("measured", "spelled", "unknown") for row in spellings(kind)]
+    texts += [f"{first} {second}" for first, second in zip(texts, texts[7:], strict=False)]
+    missed = []
+    for whole in texts:
+        text = whole.casefold().replace("_", " ")
+        for needed, found, replacement in REWRITES:
+            before, text = text, re.sub(found, replacement, text)
+            if text != before and needed and not any(word in before for word in needed.split()):
+                missed.append((before, found))
+    assert not missed, missed[:5]
+
+
+def test_most_rewrites_find_something() -> None:
+    """The test above sees at least two in three of them at work."""
+    asked = "\n".join([text for number in range(len(rows.table()[1])) for text in rows.spellings(number)]
+                      + [row["text"] for row in spellings("spelled") + spellings("measured")]).casefold()  # fmt: skip
+    working = [found for _, found, _ in REWRITES if re.search(found, asked)]
+    assert len(working) > len(REWRITES) * 2 / 3

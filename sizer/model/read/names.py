@@ -9,6 +9,7 @@ from enum import Enum
 
 from sizer.frozen import dataclass
 from sizer.model.read.name_quantization import quantization_in
+from sizer.regex import pattern
 
 
 class Confidence(str, Enum):
@@ -49,21 +50,21 @@ _SIZE = r"([0-9]{1,4}(?:\.[0-9]{1,3})?)([bmt])"
 _FLAGS = re.ASCII | re.IGNORECASE
 
 # A decimal point written as an underscore (`Qwen-1_8B`), unless underscores separate the words (`llama_2_7b`).
-_DECIMAL_UNDERSCORE = re.compile(r"(?<![0-9A-Za-z_.])([0-9]{1,2})_([0-9])(?=[bm](?![0-9A-Za-z]))", _FLAGS)
+_DECIMAL_UNDERSCORE = pattern(r"(?<![0-9A-Za-z_.])([0-9]{1,2})_([0-9])(?=[bm](?![0-9A-Za-z]))", _FLAGS)
 # A point separates words unless it stands in a number; behind a year it separates too (`2026.27B`).
-_SEPARATOR = re.compile(r"[^0-9A-Za-z.]+|\.(?![0-9])|(?<![0-9])\.|(?<=(?<![0-9])20[0-9]{2})\.", _FLAGS)
+_SEPARATOR = pattern(r"[^0-9A-Za-z.]+|\.(?![0-9])|(?<![0-9])\.|(?<=(?<![0-9])20[0-9]{2})\.", _FLAGS)
 
-_PLAIN = re.compile(_SIZE, _FLAGS)
-_LETTER_POINT = re.compile(r"([0-9]{1,3})b([0-9])|([0-9]{1,3})p([0-9])b", _FLAGS)
-_ACTIVE_AND_TOTAL = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,3})?)b([0-9]{1,3}(?:\.[0-9]{1,3})?)b", _FLAGS)
-_EXPERTS_TIMES_SIZE = re.compile(r"([0-9]{1,3})x([0-9]{1,3}(?:\.[0-9]{1,3})?)([bm])", _FLAGS)
-_SIZE_TIMES_EXPERTS = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,3})?)([bm])x([0-9]{1,3})", _FLAGS)
-_ACTIVE = re.compile(r"a([0-9]{1,4}(?:\.[0-9]{1,3})?)([bm])", _FLAGS)
-_EFFECTIVE = re.compile(r"e([0-9]{1,3}(?:\.[0-9]{1,3})?)(b)", _FLAGS)
-_EXPERTS = re.compile(r"([0-9]{1,4})e", _FLAGS)
-_SIZE_TIMES_EXPERT_COUNT = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,3})?)(b)x([0-9]{1,4})e", _FLAGS)
-_CONTEXT = re.compile(r"([0-9]{1,4})k", _FLAGS)
-_GLUED = re.compile(r"(r|[a-z]{2,})([0-9]{1,3}(?:\.[0-9]{1,3})?)([bm])", _FLAGS)
+_PLAIN = pattern(_SIZE, _FLAGS)
+_LETTER_POINT = pattern(r"([0-9]{1,3})b([0-9])|([0-9]{1,3})p([0-9])b", _FLAGS)
+_ACTIVE_AND_TOTAL = pattern(r"([0-9]{1,3}(?:\.[0-9]{1,3})?)b([0-9]{1,3}(?:\.[0-9]{1,3})?)b", _FLAGS)
+_EXPERTS_TIMES_SIZE = pattern(r"([0-9]{1,3})x([0-9]{1,3}(?:\.[0-9]{1,3})?)([bm])", _FLAGS)
+_SIZE_TIMES_EXPERTS = pattern(r"([0-9]{1,3}(?:\.[0-9]{1,3})?)([bm])x([0-9]{1,3})", _FLAGS)
+_ACTIVE = pattern(r"a([0-9]{1,4}(?:\.[0-9]{1,3})?)([bm])", _FLAGS)
+_EFFECTIVE = pattern(r"e([0-9]{1,3}(?:\.[0-9]{1,3})?)(b)", _FLAGS)
+_EXPERTS = pattern(r"([0-9]{1,4})e", _FLAGS)
+_SIZE_TIMES_EXPERT_COUNT = pattern(r"([0-9]{1,3}(?:\.[0-9]{1,3})?)(b)x([0-9]{1,4})e", _FLAGS)
+_CONTEXT = pattern(r"([0-9]{1,4})k", _FLAGS)
+_GLUED = pattern(r"(r|[a-z]{2,})([0-9]{1,3}(?:\.[0-9]{1,3})?)([bm])", _FLAGS)
 
 # Words whose number is no size when it is glued to them, or stands beside them.
 _TOKEN_WORDS = frozenset({"token", "tokens", "tok", "toks"})
