@@ -13,6 +13,7 @@ from sizer.advise.planned import Planned, all_on_devices, reserved_work
 from sizer.answer.estimate import Question, estimate
 from sizer.answer.records import Estimate
 from sizer.cache_formats import cache_format
+from sizer.device.records import shares_memory
 from sizer.engine.flagged import cache_type, ranks
 from sizer.engine.graph_rules import graph_rule
 from sizer.engine.ladders import cuda_capability, runs
@@ -228,4 +229,6 @@ def _room(planned: Planned, item: Estimate) -> str:
         return f"it runs with {kind}{placement.gpu_layers} of {layers} layers on the device, {rest}."
     free = placement.available_bytes - placement.device_bytes
     taken = format_gib(placement.device_bytes)
-    return f"it takes {taken} at a context of {context:,} tokens; {format_gib(free)} stay free."
+    beside = 0 if shares_memory(planned.target.device) else placement.beside.total_bytes
+    host = f", and {format_gib(beside)} of the host's memory" if beside else ""
+    return f"it takes {taken} at a context of {context:,} tokens{host}; {format_gib(free)} stay free."

@@ -250,7 +250,7 @@ def _why_not(better: Estimate, chosen: Estimate) -> str:
 def figures(estimate: Estimate) -> str:
     """`5.12 of 24.00 GiB, 95 tokens/s`."""
     available = estimate.placement.available_bytes
-    memory = format_gib(estimate.footprint.total_bytes)
+    memory = format_gib(estimate.placement.device_bytes)
     room = f"{memory} of {format_gib(available)}" if available is not None else memory
     rate = decode_rate(estimate)
     return f"{room}, {format_rate(rate)} tokens/s" if rate is not None else room

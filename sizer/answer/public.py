@@ -160,13 +160,8 @@ def _share(share: Share) -> DeviceMemory:
 
 def _host(estimate: Estimate) -> HostMemory:
     """The host's part: layers that the devices do not hold, tables that stay there, and its compute buffer."""
-    placement, available_bytes = estimate.placement, estimate.target.host_memory_bytes
-    tables_bytes, compute_bytes, cache_bytes = placement.host_tables_bytes, placement.host_compute_bytes, 0
-    if placement.host is not None:
-        tables_bytes, compute_bytes = placement.host.weights_bytes, placement.host.compute_bytes
-        cache_bytes = placement.host.cache_bytes
-    total_bytes = tables_bytes + compute_bytes + cache_bytes
-    return HostMemory(tables_bytes, cache_bytes, compute_bytes, total_bytes, available_bytes)
+    held, available_bytes = estimate.placement.beside, estimate.target.host_memory_bytes
+    return HostMemory(held.weights_bytes, held.cache_bytes, held.compute_bytes, held.total_bytes, available_bytes)
 
 
 def _part(part: Part) -> PartSize:

@@ -86,7 +86,7 @@ def refuse_what_cannot_fit(predicted: Estimate | None, asked: Asked) -> None:
     """DoesNotFit where the estimate says that no place here holds the model."""
     if predicted is None or predicted.placement.available_bytes is None or predicted.placement.fits:
         return
-    needed, available = predicted.footprint.total_bytes, predicted.placement.available_bytes
+    needed, available = predicted.placement.device_bytes, predicted.placement.available_bytes
     raise DoesNotFit(
         f"{predicted.architecture.model_id!r} at {predicted.precision} needs {format_gib(needed)}, and "
         f"{predicted.target.device.name} has {format_gib(available)}.",

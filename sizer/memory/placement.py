@@ -11,7 +11,7 @@ from sizer.memory.capacity import reservation
 from sizer.memory.case import Case, cache_plan
 from sizer.memory.footprint import footprint, kv_cache_bytes
 from sizer.memory.offload import best_split, host_compute_bytes, split_as_told, split_at, weights_kept_on_host
-from sizer.memory.records import Footprint, Placement, Share
+from sizer.memory.records import Footprint, Placement, Share, held_as
 from sizer.memory.shard import tensor_shard
 from sizer.memory.shares import (
     Held,
@@ -28,7 +28,31 @@ LONGEST_CONTEXT_TOKENS = 2**30
 
 
 def place(case: Case) -> tuple[Footprint, Placement]:
-    """The footprint of a case, and where it lies.
+    """The footprint of a case as its places hold it, and where it lies."""
+    needed, placement = _placed(case)
+    return _as_held(case, needed, placement), placement
+
+
+def _as_held(case: Case, needed: Footprint, placement: Placement) -> Footprint:
+    """The footprint whose parts are the sums of what devices and host hold: what each rank repeats counts each time.
+
+    What the host holds of no layer (a buffer, the copy of a tied table) is overhead.
+    """
+    shares, host = placement.shares, placement.beside
+    copied_bytes = placement.host_tables_bytes if case.architecture.tied_embeddings else 0
+    weights_bytes = sum(share.weights_bytes for share in shares) + host.weights_bytes - copied_bytes
+    overhead = held_as(needed.overhead, sum(share.graphs_bytes + share.overhead_bytes for share in shares), "rest")
+    return replace(
+        needed,
+        weights=held_as(needed.weights, weights_bytes, "copies"),
+        kv_cache=held_as(needed.kv_cache, sum(share.cache_bytes for share in (*shares, host)), "copies"),
+        activations=held_as(needed.activations, sum(share.compute_bytes for share in shares), "rest"),
+        overhead=held_as(overhead, overhead.size_bytes + host.compute_bytes + copied_bytes, "on the host"),
+    )
+
+
+def _placed(case: Case) -> tuple[Footprint, Placement]:
+    """What a case needs, each tensor and each cached value once, and where it lies.
 
     One device, or several by `parallelism` (tensor or layer); where they cannot hold it, split with the host if the
     engine can and a host is known; else nothing fits, and the shortfall says by how much.

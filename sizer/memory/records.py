@@ -26,9 +26,20 @@ def tree(name: str, parts: Iterable[Part]) -> Part:
     return Part(name, sum(part.size_bytes for part in held), held)
 
 
+def held_as(part: Part, size_bytes: int, name: str) -> Part:
+    """The part at the size that places hold of it: what exceeds its own parts is one more, called `name`.
+
+    Where the places hold less (buffers of layers that lie elsewhere) it is told whole.
+    """
+    more = size_bytes - part.size_bytes
+    if more < 0:
+        return Part(part.name, size_bytes)
+    return tree(part.name, (*part.parts, Part(name, more))) if more else part
+
+
 @dataclass(frozen=True, slots=True)
 class Footprint:
-    """Memory that a run takes, all devices together, as a tree of named parts that sum.
+    """Memory that a run takes, all devices and the host together, as a tree of named parts that sum.
 
     `kv_known` is False for a model known by its name alone: its cache is then left out, and a note says so.
     """
@@ -122,6 +133,13 @@ class Placement:
     def host_bytes(self) -> int:
         """Bytes of weights and cache that lie on the host."""
         return self.host.weights_bytes + self.host.cache_bytes if self.host else self.host_tables_bytes
+
+    @property
+    def beside(self) -> Share:
+        """What lies in the host's memory: its layers, else the tables and the buffer that the engine keeps there."""
+        if self.host is not None:
+            return self.host
+        return Share("host", self.host_tables_bytes, 0, 0, self.host_compute_bytes, 0, 0, None, 0)
 
     @property
     def device_bytes(self) -> int:

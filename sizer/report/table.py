@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from sizer.answer.measured import MeasuredRow, measured_rows
 from sizer.answer.records import Estimate
-from sizer.device.records import Target
+from sizer.device.records import Target, shares_memory
 from sizer.device.usable import free_memory_bytes
 from sizer.memory.placement import LONGEST_CONTEXT_TOKENS
 from sizer.memory.records import Placement
@@ -132,13 +132,24 @@ def render(estimates: Sequence[Estimate], lay: Lay = text_table) -> str:
     first = estimates[0]
     headers = HEADERS if first.architecture.decodes else (*HEADERS[:-2], "speed", "time")
     table = lay(headers, [row(item) for item in estimates])
-    lines = [model_line(first), device_line(first), workload_line(first), "", table]
+    lines = [model_line(first), device_line(first), workload_line(first), "", table, *_host_line(estimates)]
     gains = [_gain(item) for item in estimates if item.speculation is not None]
     if gains:
         lines += ["", *gains]
     lines += _beside(estimates)
     lines += notes_lines(list(dict.fromkeys(note for item in estimates for note in item.assumptions)))
     return "\n".join(lines)
+
+
+def _host_line(estimates: Sequence[Estimate]) -> list[str]:
+    """How much of the totals lies in the host's memory where the devices hold all layers."""
+    apart = [item for item in estimates if item.placement.host is None and not shares_memory(item.target.device)]
+    sizes = [item.placement.beside.total_bytes for item in apart]
+    least, most = min(filter(None, sizes), default=0), max(sizes, default=0)
+    if not most:
+        return []
+    amount = format_gib(most) if gib(least) == gib(most) else f"{gib(least)} to {format_gib(most)}"
+    return ["", f"Of the total {amount} lie in the host's memory, the rest on the device."]
 
 
 def notes_lines(notes: Sequence[str]) -> list[str]:

@@ -93,7 +93,7 @@ def test_engines_that_keep_windows_whole() -> None:
     values = (50 * 16 * 256 * 2 + 10 * 4 * 512 * 2) * 131072
     exl = memory("google/gemma-4-31B-it", "rtx-a6000", "exl3-6.00bpw", "exllamav3", context=131072, kv_precision="q8_0")
     assert exl.kv_cache_bytes == values * 34 // 32
-    assert exl.total_bytes / GIB == pytest.approx(85.3, rel=0.03)
+    assert exl.devices[0].total_bytes / GIB == pytest.approx(85.3, rel=0.03)
     assert exl.fits is False
     ik = memory("google/gemma-4-31B-it", "2xrtx-3090", "q4_k_m", "ik_llama.cpp", context=65536)
     assert ik.fits is False
@@ -258,7 +258,7 @@ def test_exllamav3_dequantizes_one_layer_of_its_cache_whole() -> None:
     working = next(part for part in held.parts if part.name == "activations")
     layer = next(part for part in working.parts if part.name == "dequantized layer")
     assert layer.size_bytes == 131072 * 16 * (256 + 256) * 2
-    assert held.total_bytes / GIB == pytest.approx(85.3, rel=0.005)
+    assert held.devices[0].total_bytes / GIB == pytest.approx(85.3, rel=0.005)
     plain = memory("google/gemma-4-31B-it", "rtx-a6000", "exl3-6.00bpw", "exllamav3", context=131072)
     group = next(part for part in plain.parts if part.name == "activations")
     assert all(part.name != "dequantized layer" for part in group.parts)
@@ -271,3 +271,22 @@ def test_mlx_holds_the_scores_that_gemma_2_caps(context: int, peak_gb: float) ->
     working = next(part for part in held.parts if part.name == "activations").size_bytes
     assert working > 16 * 2048 * context * 4.4 - GIB
     assert (held.total_bytes - held.overhead_bytes) / 1e9 == pytest.approx(peak_gb, rel=0.12)
+
+
+@pytest.mark.parametrize(
+    ("model", "device", "precision", "engine", "context"),
+    [
+        ("deepseek-v3", "8xh200", "fp8", "sglang", 163840),
+        ("Qwen/Qwen3-32B", "8xh100", "bf16", "vllm", 32768),
+        ("Qwen/Qwen3-8B", "rtx-4090", "q4_k_m", "llama.cpp", 8192),
+        ("Qwen/Qwen3-0.6B", "rtx-4090", "q4_k_m", "llama.cpp", 8192),
+    ],
+)
+def test_the_total_is_what_devices_and_host_hold(
+    model: str, device: str, precision: str, engine: str, context: int
+) -> None:
+    """A latent that each of eight ranks keeps counts eight times, the host's tables and buffer once, tied or not."""
+    held = memory(model, device, precision, engine, context=context)
+    assert held.total_bytes == sum(card.total_bytes for card in held.devices) + held.host.total_bytes
+    assert held.kv_cache_bytes == sum(card.kv_cache_bytes + card.state_bytes for card in held.devices)
+    assert held.fits == all(card.total_bytes <= (card.available_bytes or 0) for card in held.devices)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from sizer.device.records import Device, Target
 from sizer.engine.memory_rules import engine_memory
+from sizer.memory.footprint import footprint
 from sizer.memory.offload import split_at
 from sizer.memory.placement import counted_bytes, max_context_tokens, place
 from sizer.memory.records import Footprint, Placement, Share
@@ -96,14 +97,11 @@ def test_parts_places_and_totals_agree(case: Case) -> None:
     full = [share for share in shares if share.total_bytes > (share.available_bytes or 0)]
     assert placement.fits == (not full)
     assert placement.fits == (placement.shortfall_bytes == 0)
+    assert needed.total_bytes == placement.device_bytes + placement.beside.total_bytes
+    assert needed.kv_cache.size_bytes == sum(share.cache_bytes for share in shares)
+    assert needed.activations.size_bytes == sum(share.compute_bytes for share in placement.shares)
     if placement.kind != "tensor":
-        spared = not placement.host and not case.architecture.tied_embeddings
-        tables = placement.host_tables_bytes if spared else 0
-        assert sum(share.weights_bytes for share in shares) + tables == needed.weights.size_bytes
-        assert sum(share.cache_bytes for share in shares) == needed.kv_cache.size_bytes
-        working = sum(share.compute_bytes for share in placement.shares)
-        here = placement.device_bytes - working + (placement.host_bytes if placement.host else tables)
-        assert here == needed.total_bytes - needed.activations.size_bytes
+        assert needed.weights.size_bytes == footprint(case).weights.size_bytes
         assert sum(share.layers for share in shares) == case.architecture.num_layers
     assert counted_bytes(needed, placement, case.engine) > 0
 
