@@ -202,6 +202,8 @@ def _memory(planned: Planned, item: Estimate) -> str:
             there = format_gib(host.available_bytes)
             return f"the host's part takes {format_gib(host.total_bytes)} of the {there} that it has: {short} too much."
         most = max(placement.shares, key=lambda share: share.total_bytes - (share.available_bytes or 0))
+        if most.total_bytes <= (most.available_bytes or 0):
+            return f"its pool of pages is {short} too small for a sequence of {context:,} tokens."
         there = format_gib(most.available_bytes or 0)
         each = "each device" if len(placement.shares) > 1 else planned.target.device.name
         return f"it takes {format_gib(most.total_bytes)} of the {there} that {each} has for it: {short} too much."

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sizer.memory.case import Case, blocks, cache_plan
-from sizer.memory.pages import paged, pages
+from sizer.memory.pages import missing_pages, paged, pages
 from sizer.memory.records import Reservation, Share
 from sizer.memory.shard import rank_token_bytes
 from sizer.memory.shares import device_fraction
@@ -23,12 +23,7 @@ def reservation(case: Case, shares: Sequence[Share]) -> Reservation:
     if not case.architecture.layers or any(share.available_bytes is None for share in shares):
         return Reservation(None, None, None)
     rooms = [room_bytes_of(case, share) for share in shares]
-    if case.ranks > 1 or case.replicas > 1 or len(shares) == 1:
-        room_bytes, copies = min(rooms), case.replicas
-    elif case.parallelism.value == "data":
-        room_bytes, copies = min(rooms), len(shares)
-    else:
-        room_bytes, copies = sum(rooms), 1
+    room_bytes, copies = _room_and_copies(case, rooms)
     tokens: int | None
     sequences: int | None
     pool = pages(case)
@@ -43,6 +38,28 @@ def reservation(case: Case, shares: Sequence[Share]) -> Reservation:
     reserved = sum(share.total_bytes - share.cache_bytes for share in shares) + sum(rooms)
     tokens = case.options.cache_tokens or tokens
     return Reservation(reserved, None if tokens is None else tokens * copies, sequences)
+
+
+def _room_and_copies(case: Case, rooms: Sequence[int]) -> tuple[int, int]:
+    """The room of one copy of the cache, and how many copies with sequences of their own there are."""
+    if case.ranks > 1 or case.replicas > 1 or len(rooms) == 1:
+        return min(rooms), case.replicas
+    if case.parallelism.value == "data":
+        return min(rooms), len(rooms)
+    return sum(rooms), 1
+
+
+def pool_shortage_bytes(case: Case, shares: Sequence[Share]) -> int:
+    """What the pages of unlike layers lack of the workload's sequences, all devices together; 0 where none are shared.
+
+    Pages are as large as the largest kind needs them, so that a pool holds less than the bytes of the layers let hope.
+    """
+    pool = pages(case) if device_fraction(case) is not None else None
+    if pool is None or any(share.available_bytes is None for share in shares):
+        return 0
+    room_bytes, copies = _room_and_copies(case, [room_bytes_of(case, share) for share in shares])
+    sequences = -(-case.workload.batch_size // copies)
+    return missing_pages(case, pool, room_bytes, sequences) * pool.page_bytes * len(shares)
 
 
 def room_bytes_of(case: Case, share: Share) -> int:

@@ -37,6 +37,11 @@ class Pages(NamedTuple):
     layer_page_bytes: int
     kinds: tuple[Kind, ...]
 
+    @property
+    def page_bytes(self) -> int:
+        """Bytes of a page of all layers of a group."""
+        return self.layer_page_bytes * self.group_layers
+
     def of_request(self, tokens: int, step_tokens: int) -> int:
         """Pages that one sequence of `tokens` tokens takes from the pool."""
         taken = 0
@@ -83,11 +88,21 @@ def _kinds(case: Case) -> tuple[Kind, ...]:
     return tuple(Kind(-(-count // case.stages), *key) for key, count in counted.items())
 
 
+def missing_pages(case: Case, pool: Pages, room_bytes: int, sequences: int) -> int:
+    """Pages that a room lacks of a number of sequences of the workload's length."""
+    return max(0, sequences * _of_workload(case, pool)[1] - room_bytes // pool.page_bytes)
+
+
+def _of_workload(case: Case, pool: Pages) -> tuple[int, int]:
+    """The length of the workload's sequences in tokens, and the pages that one takes."""
+    length = case.options.context_tokens or case.workload.context_tokens
+    return length, pool.of_request(length, profile_run(case).tokens)
+
+
 def paged(case: Case, pool: Pages, room_bytes: int) -> Reservation:
     """Sequences of the workload's length that a pool holds, and their tokens together."""
-    number = room_bytes // (pool.layer_page_bytes * pool.group_layers)
-    length = case.options.context_tokens or case.workload.context_tokens
-    taken = pool.of_request(length, profile_run(case).tokens)
+    number = room_bytes // pool.page_bytes
+    length, taken = _of_workload(case, pool)
     if all(kind.state_bytes for kind in pool.kinds):
         return Reservation(None, None, number // taken)
     return Reservation(None, int(number / taken * length), number // taken)

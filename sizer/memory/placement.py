@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from sizer.engine.memory_rules import EngineMemory
 from sizer.memory.cache import whole_cache
-from sizer.memory.capacity import reservation
+from sizer.memory.capacity import pool_shortage_bytes, reservation
 from sizer.memory.case import Case, cache_plan
 from sizer.memory.footprint import footprint, kv_cache_bytes
 from sizer.memory.offload import best_split, host_compute_bytes, split_as_told, split_at, weights_kept_on_host
@@ -99,7 +99,8 @@ def _whole(case: Case, shares: Sequence[Share]) -> Placement:
     shares, host = weights_kept_on_host(case, shares)
     known = [share.available_bytes for share in shares if share.available_bytes is not None]
     available_bytes = sum(known) if len(known) == len(shares) else None
-    shortfall_bytes = _missing_bytes(shares) + _missing_on(host) if available_bytes is not None else 0
+    missing_bytes = (_missing_bytes(shares) or pool_shortage_bytes(case, shares)) + _missing_on(host)
+    shortfall_bytes = missing_bytes if available_bytes is not None else 0
     held = reservation(case, shares)
     return Placement(
         kind=kind if host is None else "offload",
@@ -236,9 +237,10 @@ def max_context_tokens(case: Case, placement: Placement) -> int | None:
 
     def holds(context_tokens: int) -> bool:
         longer = replace(free, workload=replace(case.workload, context_tokens=context_tokens))
-        return (
-            place(longer)[1].fits if placement.host else _missing_bytes(_device_shares(longer, footprint(longer))) == 0
-        )
+        if placement.host:
+            return place(longer)[1].fits
+        shares = _device_shares(longer, footprint(longer))
+        return _missing_bytes(shares) == 0 and pool_shortage_bytes(longer, shares) == 0
 
     low, high = 0, ceiling
     for known in (guess, guess + 1):

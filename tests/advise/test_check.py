@@ -343,3 +343,23 @@ def test_the_sentence_says_what_of_the_total_is_the_host_s() -> None:
     assert f"and {host} of the host's memory" in found.check.reason
     assert held.total_bytes == held.devices[0].total_bytes + held.host.total_bytes
     assert "the host's memory" not in answer(command, "m3-max").check.reason
+
+
+@pytest.mark.parametrize(
+    ("model", "device", "flags"),
+    [
+        ("openai/gpt-oss-120b", "h100", ""),
+        ("google/gemma-3-27b-it", "a100-40gb", "--quantization fp8"),
+        ("Qwen/Qwen3-Next-80B-A3B-Instruct", "4xh100", "--tensor-parallel-size 4"),
+    ],
+)
+def test_what_is_told_as_longest_starts(model: str, device: str, flags: str) -> None:
+    """Pages shared by unlike layers hold less than their bytes: the longest told starts, a tenth more does not."""
+    longest = answer(f"vllm serve {model} {flags}", device).estimates[0].memory.max_context_tokens
+    assert longest
+    own = sizer.estimate(model, device=device, engine="vllm").model.max_context_tokens or 0
+    assert answer(f"vllm serve {model} {flags} --max-model-len {longest}", device).check.starts
+    if longest < own:
+        assert not answer(
+            f"vllm serve {model} {flags} --max-model-len {min(own, longest * 11 // 10)}", device
+        ).check.starts
