@@ -26,7 +26,12 @@ from sizer.serving.load import Load
 from sizer.serving.options import is_measured, layouts
 from sizer.serving.prices import price_of
 from sizer.serving.records import Capacity, Limits, ServedRow
+from sizer.speed.law import constants
+from sizer.speed.predict import decode_of
 from sizer.workload import Split
+
+TOLD_APART = 0.1
+"""Times of one user by the two laws that differ by more are told apart."""
 
 CALIBRATED, LAW, ARITHMETIC = "calibrated", "law", "arithmetic"
 
@@ -128,6 +133,21 @@ def _rows(
         yield row(look(choice.replica, replace(load, users=users), limits), 1)
 
 
+def _unlike_the_law(choice: Choice) -> Iterator[str]:
+    """Why one user's time per token is another than `sizer estimate`'s, where the two differ by more than a tenth."""
+    served = choice.replica.served
+    if served.case.target.local_ratios:
+        return
+    alone, _ = decode_of(replace(served.case, workload=replace(served.case.workload, batch_size=1)), constants())
+    shown_s = choice.replica.law.step_s(1, served.case.workload.context_tokens)
+    if abs(shown_s * alone.tokens_per_s - 1) > TOLD_APART:
+        yield (
+            f"For one user alone 'sizer estimate' says {alone.tokens_per_s:.3g} tokens/s, learned from single requests "
+            f"and the rows near it; the {1 / shown_s:.3g} here are a server's step, corrected where points under load are "
+            "known."
+        )
+
+
 def _basis(choice: Choice, known: Corrections) -> str:
     """Whether points under load stand behind the figures: calibrated, the law of speed alone, or arithmetic."""
     served = choice.replica.served
@@ -147,6 +167,12 @@ def _notes(served: Served, load: Load, limits: Limits, choice: Choice, reasons: 
         yield f"The limits hold for the {limits.percentile} of requests; a row's interval is that of its median."
     else:
         yield "No limit was given: the most users are those that never wait for cache or for a place."
+    if choice.requests_per_s is not None:
+        yield (
+            "The answer's requests a second and the first row's arrive by chance (an open loop: bursts need room to "
+            "spare); users of the other rows ask again as soon as they are answered (a closed loop), which serves more."
+        )
+    yield from _unlike_the_law(choice)
     if load.prefix_hit:
         yield (
             f"{load.prefix_hit:.0%} of each prompt is found in the prefix cache: not read again, but held by each "

@@ -265,3 +265,27 @@ def test_no_interval_is_faster_than_the_bandwidth(model: str, device: str) -> No
     rate = (one.device.bandwidth_bytes_per_s or 0) * one.device.count
     for row in served.serving:
         assert one.decode.bytes_per_token / rate * 0.98 <= row.low_tpot_s <= row.tpot_s.p50
+
+
+def test_open_and_closed_loops_are_told_apart() -> None:
+    """Where a rate is asked for, one note says that rows of users ask again at once; without a rate there is none."""
+    asked = {"device": "2xa100", "offline": True}
+    by_rate = sizer.capacity("meta-llama/Llama-3.3-70B-Instruct", rps=1.0, **asked).assumptions
+    assert sum("open loop" in note and "closed loop" in note for note in by_rate) == 1
+    by_users = sizer.capacity("meta-llama/Llama-3.3-70B-Instruct", **asked).assumptions
+    assert not any("open loop" in note for note in by_users)
+
+
+@pytest.mark.parametrize("device", ["l4", "h100", "a100", "rtx-4090"])
+def test_one_user_differs_from_the_estimate_only_with_a_note(device: str) -> None:
+    """One user's time per token is the estimate's within a tenth, or a note has the estimate's figure."""
+    work = {"device": device, "engine": "vllm", "precision": "fp8" if device == "rtx-4090" else "bf16", "offline": True}
+    served = sizer.capacity("meta-llama/Llama-3.1-8B", prompt=1000, output=100, **work)
+    alone = sizer.estimate("meta-llama/Llama-3.1-8B", prompt=1000, output=100, **work).estimates[0]
+    one = next(row for row in served.serving if row.users == 1)
+    assert alone.decode is not None
+    told = [note for note in served.assumptions if "one user alone" in note]
+    if told:
+        assert f"{alone.decode.tokens_per_s:.3g} tokens/s" in told[0]
+    else:
+        assert one.tpot_s.p50 * alone.decode.tokens_per_s == pytest.approx(1, abs=0.13)
