@@ -127,12 +127,17 @@ def precisions_of(resolved: Resolved, work: WorkAsked, device: Device) -> tuple[
     own = configured_precision(resolved.architecture) or resolved.hints.quantization
     if resolved.hints.quantization and precision_of(resolved.hints.quantization).is_gguf:
         own = resolved.hints.quantization
-    usual: tuple[str, ...] = DEFAULT_PRECISIONS
-    if engine is not None:
-        usual = _usual_of(engine, resolved.architecture, device)
-    else:
-        usual = tuple(name for name in usual if running_engines(name, device))
+    usual = _usual_on(device) if engine is None else _usual_of(engine, resolved.architecture, device)
     return tuple(dict.fromkeys(((own,) if own else ()) + usual))
+
+
+def _usual_on(device: Device) -> tuple[str, ...]:
+    """The usual precisions that something runs on a device: those of engines that people choose, where one has any."""
+    from sizer.engine.engines import running_engines
+
+    running = {name: found for name in DEFAULT_PRECISIONS if (found := running_engines(name, device))}
+    chosen = tuple(name for name, found in running.items() if not all(engine.no_ladder for engine in found))
+    return chosen or tuple(running)
 
 
 def _usual_of(engine: Engine, architecture: Architecture, device: Device) -> tuple[str, ...]:

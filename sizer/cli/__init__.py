@@ -55,6 +55,14 @@ def _reader_may_leave() -> Iterator[None]:
         raise click.exceptions.Exit(0) from None
 
 
+MEANT = {
+    "--tps": "--min-speed", "--speed": "--min-speed", "--tokens-per-second": "--min-speed", "--gpu": "--device",
+    "--quant": "--precision", "--quantization": "--precision", "--ctx": "--context", "--ctx-size": "--context",
+    "--max-model-len": "--context", "--batch-size": "--batch", "--backend": "--engine",
+}  # fmt: skip
+"""What other tools call an option."""
+
+
 class CommandTable(click.Group):
     """A click group that imports a command's module only when that command runs."""
 
@@ -137,7 +145,7 @@ def main(args: list[str] | None = None) -> NoReturn:
         _fail(f"{error.message} {error.hint}".strip(), error.exit_code, error)
     except click.UsageError as error:
         usage = f" Try 'sizer {error.ctx.info_name} --help'." if error.ctx and error.ctx.parent else ""
-        _fail(error.format_message() + usage, 2, error)
+        _fail(_said(error) + usage, 2, error)
     except click.ClickException as error:
         _fail(error.format_message(), error.exit_code, error)
     except (click.Abort, KeyboardInterrupt) as error:
@@ -153,6 +161,18 @@ def main(args: list[str] | None = None) -> NoReturn:
     except Exception as error:
         # A fault of sizer's own: still one line, and how to see where.
         _fail(f"internal error, {type(error).__name__}: {error}. 'sizer --debug ...' shows where.", 1, error)
+
+
+def _said(error: click.UsageError) -> str:
+    """click's words, with the option that other tools' word for it means, or that words want quotes."""
+    said = error.format_message()
+    if isinstance(error, click.NoSuchOption) and error.ctx is not None:
+        meant = MEANT.get(error.option_name)
+        if any(meant in option.opts for option in error.ctx.command.params):
+            return f"{error.message} Did you mean {meant!r}?"
+    if said.startswith("Got unexpected extra argument"):
+        return f"{said}. Quote a name of several words."
+    return said
 
 
 def _fail(message: str, code: int, error: BaseException) -> NoReturn:

@@ -12,12 +12,13 @@ from sizer.api.asked import DeviceAsked, WorkAsked, with_vram
 from sizer.api.estimates import estimates, targets
 from sizer.cli.common import PROBABILITY, device_options, network_options, output_options, show, talk, workload_options
 from sizer.cli.completion import complete_models
-from sizer.errors import DoesNotFit
+from sizer.errors import DoesNotFit, ModelError, UnknownModel
 
 if TYPE_CHECKING:
     from sizer.answer.document import Answer
     from sizer.answer.estimate import Drafting
     from sizer.answer.records import Estimate
+    from sizer.model.read.resolve import Resolved
     from sizer.report.layout import Lay
     from sizer.report.outputs import Document, Rows
 
@@ -55,13 +56,10 @@ def command(models: tuple[str, ...], explain: bool, offline: bool, style: str, *
     sizer estimate ./model.gguf --device rtx-3060 --ram 32GiB --explain
     sizer estimate 8x7B --bandwidth 936GB/s --memory 24GiB --json
     """
-    from sizer.model.read.resolve import resolve
-
     work = replace(work_asked(options), drafting=drafting_asked(options, offline))
     found_targets = targets(devices_asked(options), talk)
     answers = [
-        [list(estimates(resolved, target, work)) for target in found_targets]
-        for resolved in (resolve(model, offline=offline) for model in models)
+        [list(estimates(resolved, target, work)) for target in found_targets] for resolved in _resolved(models, offline)
     ]
     show(document_of(answers, explain), style)
     if options["must_fit"] and not any(item.placement.fits for model in answers for items in model for item in items):
@@ -70,6 +68,30 @@ def command(models: tuple[str, ...], explain: bool, offline: bool, style: str, *
         from sizer.report.plots import save
 
         save([item for model in answers for items in model for item in items], options["plot"], options["plot_kinds"])
+
+
+def _resolved(models: tuple[str, ...], offline: bool) -> list[Resolved]:
+    """The models. Raises UnknownModel where the words are one model's name that nobody quoted."""
+    from sizer.model.read.resolve import resolve
+
+    try:
+        return [resolve(model, offline=offline) for model in models]
+    except ModelError:
+        whole = " ".join(models)
+        if len(models) > 1 and is_catalogued(whole):
+            raise UnknownModel(f"{len(models)} models are named.", f"Quote the words of one: {whole!r}.") from None
+        raise
+
+
+def is_catalogued(text: str) -> bool:
+    """Whether the text names a model of the catalogue, as people type it."""
+    from sizer.model.architecture import Basis
+    from sizer.model.read.resolve import resolve
+
+    try:
+        return resolve(text, offline=True).basis is Basis.CATALOGUE
+    except ModelError:
+        return False
 
 
 def work_asked(options: dict[str, Any]) -> WorkAsked:

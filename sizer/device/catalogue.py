@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Iterable
 from dataclasses import replace
-from itertools import takewhile
+from itertools import islice, takewhile
 
 from sizer.device import table as rows
 from sizer.device.clouds import card_of_rental, find_alias, find_class, find_instance, instances, named_classes
@@ -16,7 +16,7 @@ from sizer.device.lookup import Found, find_row
 from sizer.device.naming import find_described
 from sizer.device.records import Device, Instance, Target
 from sizer.device.slices import is_bare_slice, take_slice, virtual_card
-from sizer.device.spelling import spell, squash
+from sizer.device.spelling import share_a_word, spell, squash
 from sizer.device.usable import as_sold
 from sizer.errors import UnknownDevice, UsageError, nearest
 from sizer.regex import pattern
@@ -33,6 +33,7 @@ MOST_DEVICES = 100_000
 MOST_PARTS = 16
 # Devices that an error lists of a line that has more.
 MOST_OFFERED = 6
+MOST_NEAREST = 3
 # Words that ask for this machine, or for a part of it, as torch spells them.
 THIS_MACHINE = frozenset({"this", "local", "auto", "here"})
 THIS_PART = {"cpu": "cpu", "gpu": "gpu", "cuda": "gpu", "mps": "gpu", "xpu": "gpu", "rocm": "gpu", "hip": "gpu"}
@@ -349,8 +350,9 @@ def _unknown(text: str) -> UnknownDevice:
         return UnknownDevice(
             f"{text!r} is a slice of an unnamed card.", "Name the card first: 'a100-80gb-sxm 1g.10gb'."
         )
-    names = _of_the_line(text) or nearest(_bare(text), _offered())
-    listed = f"Nearest: {', '.join(names)}. " if names else ""
+    alike = (name for name in nearest(_bare(text), _offered(), 8 * MOST_NEAREST) if share_a_word(_bare(text), name))
+    names = _of_the_line(text) or list(islice(alike, MOST_NEAREST))
+    listed = f"Nearest: {', '.join(names)}. " if names else "No known name is near. "
     word = next(iter(spell(text).vendors), "TEXT") if names else "TEXT"
     return UnknownDevice(
         f"unknown device {text!r}.",

@@ -127,6 +127,17 @@ def squash_lines(texts: Iterable[str]) -> list[str]:
     return _SQUASH_BUT_LINES.sub("", "\n".join(texts).casefold()).split("\n")
 
 
+def share_a_word(text: str, name: str) -> bool:
+    """Whether two spellings share a number or a word, or nearly a word of four letters: what else is near by chance."""
+    from difflib import get_close_matches
+
+    asked, offered = (re.findall(r"[a-z]+|[0-9]+", one.lower()) for one in (text, name))
+    if asked[:1] == offered[:1] or {word for word in asked if len(word) > 1} & set(offered):
+        return True
+    words = [word for word in offered if len(word) > 3 and word.isalpha()]
+    return any(get_close_matches(word, words, 1, 0.75) for word in asked if len(word) > 3 and word.isalpha())
+
+
 def folded(text: str) -> str:
     """The text in the words of this module, as one string: what the patterns of CPU families are matched with."""
     text = text.casefold().replace("_", " ")

@@ -143,8 +143,8 @@ def _unlike_the_law(choice: Choice) -> Iterator[str]:
     if abs(shown_s * alone.tokens_per_s - 1) > TOLD_APART:
         yield (
             f"For one user alone 'sizer estimate' says {alone.tokens_per_s:.3g} tokens/s, learned from single requests "
-            f"and the rows near it; the {1 / shown_s:.3g} here are a server's step, corrected where points under load are "
-            "known."
+            f"and the rows near it; the {1 / shown_s:.3g} here are a server's step, corrected where points under load "
+            "are known."
         )
 
 

@@ -13,6 +13,7 @@ from clirun import Run
 
 import sizer
 from sizer.cli import COMMANDS
+from sizer.engine.engines import engines
 
 LLAMA = "meta-llama/Meta-Llama-3-8B-Instruct"
 
@@ -337,3 +338,35 @@ def test_a_projector_in_a_file_of_its_own_is_not_said_to_be_loaded(run: Run) -> 
     assert "a file of its own" in gguf
     assert "towers are loaded" not in gguf
     assert "towers are loaded" in run(*args, "-p", "nf4").out
+
+
+def test_words_of_one_model_want_quotes(run: Run) -> None:
+    """Words that are a model together and none alone: one line says to quote them, with the exit code of names."""
+    told = run("estimate", "llama", "3.1", "8b", "--offline")
+    assert (told.code, told.out) == (3, "")
+    assert "Quote" in told.err
+    assert "'llama 3.1 8b'" in told.err
+    assert "Quote" not in run("estimate", "no-such", "model", "--offline").err
+    assert "Quote" in run("recommend", "llama", "3.1", "8b", "--offline").err
+
+
+@pytest.mark.parametrize(
+    ("command", "typed", "meant"),
+    [("hardware", "--tps", "--min-speed"), ("estimate", "--gpu", "--device"), ("recommend", "--quant", "--precision")],
+)
+def test_other_tools_words_for_an_option_name_ours(run: Run, command: str, typed: str, meant: str) -> None:
+    """An option as others call it is answered with its name here, and only where the command has it."""
+    told = run(command, "Qwen/Qwen3-8B", typed, "1")
+    has = meant in run(command, "--help").out
+    assert told.code == 2
+    assert (f"'{meant}'" in told.err) is has
+
+
+def test_a_table_that_nobody_asked_more_of_has_engines_that_people_run(run: Run) -> None:
+    """FP8, which a demonstration alone runs on a Mac, is not offered there unasked; asked for, it is estimated."""
+    usual = estimates(run, "Qwen/Qwen3-8B", "-d", "m3-max")["estimates"]
+    assert "fp8" not in {row["precision"] for row in usual}
+    assert {"bf16", "q4_k_m"} <= {row["precision"] for row in usual}
+    assert not [row["engine"] for row in usual if engines()[row["engine"]].no_ladder]
+    assert estimates(run, "Qwen/Qwen3-8B", "-d", "m3-max", "-p", "fp8")["estimates"][0]["precision"] == "fp8"
+    assert "fp8" in {row["precision"] for row in estimates(run, "Qwen/Qwen3-8B", "-d", "h100")["estimates"]}

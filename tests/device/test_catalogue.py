@@ -271,3 +271,17 @@ def test_most_rewrites_find_something() -> None:
                       + [row["text"] for row in spellings("spelled") + spellings("measured")]).casefold()  # fmt: skip
     working = [found for _, found, _ in REWRITES if re.search(found, asked)]
     assert len(working) > len(REWRITES) * 2 / 3
+
+
+@pytest.mark.parametrize(
+    ("text", "near"),
+    [("iphone 15", ""), ("pixel 9", ""), ("gforce 4090", "rtx-4090"), ("raspbery pi 5", "raspberry-pi-5"),
+     ("epic 9654", "epyc-9654"), ("mi999x", "mi355x")],
+)  # fmt: skip
+def test_nearest_names_share_a_word(text: str, near: str) -> None:
+    """What an unknown name is likened to shares a word or a number with it; where nothing does, that is said."""
+    with pytest.raises(UnknownDevice) as refused:
+        find(text)
+    assert near in refused.value.hint
+    assert ("No known name is near" in refused.value.hint) is (not near)
+    assert "i9-9900k" not in refused.value.hint
