@@ -196,21 +196,31 @@ def _memory(planned: Planned, item: Estimate) -> str:
     if placement.available_bytes is None:
         return ""
     if not placement.fits:
-        short = format_gib(placement.shortfall_bytes)
-        host = placement.host
-        if host is not None and host.available_bytes is not None and host.total_bytes > host.available_bytes:
-            there = format_gib(host.available_bytes)
-            return f"the host's part takes {format_gib(host.total_bytes)} of the {there} that it has: {short} too much."
-        most = max(placement.shares, key=lambda share: share.total_bytes - (share.available_bytes or 0))
-        if most.total_bytes <= (most.available_bytes or 0):
-            return f"its pool of pages is {short} too small for a sequence of {context:,} tokens."
-        there = format_gib(most.available_bytes or 0)
-        each = "each device" if len(placement.shares) > 1 else planned.target.device.name
-        return f"it takes {format_gib(most.total_bytes)} of the {there} that {each} has for it: {short} too much."
+        return _too_small(planned, item)
     capacity = placement.kv_capacity_tokens
     if capacity is not None and capacity < (context if "pool" in planned.engine.refuses else 1):
         return f"a sequence of {context:,} tokens needs more cache than the {capacity:,} tokens that there is room for."
     return ""
+
+
+def _too_small(planned: Planned, item: Estimate) -> str:
+    """Which place does not hold its part: the host, the pages of the cache, device and host together, or a device."""
+    placement = item.placement
+    short = format_gib(placement.shortfall_bytes)
+    host = placement.host
+    if host is not None and host.available_bytes is not None and host.total_bytes > host.available_bytes:
+        there = format_gib(host.available_bytes)
+        return f"the host's part takes {format_gib(host.total_bytes)} of the {there} that it has: {short} too much."
+    most = max(placement.shares, key=lambda share: share.total_bytes - (share.available_bytes or 0))
+    if most.total_bytes <= (most.available_bytes or 0):
+        return f"its pool of pages is {short} too small for a sequence of {item.workload.context_tokens:,} tokens."
+    there = format_gib(most.available_bytes or 0)
+    if item.case.can_offload and item.target.host is not None and item.target.host_memory_bytes is not None:
+        beside, takes = format_gib(item.target.host_memory_bytes), format_gib(item.footprint.total_bytes)
+        have = f"the devices have {format_gib(placement.available_bytes)} for it, the host {beside}"
+        return f"it takes {takes}; {have}: {short} too much."
+    each = "each device" if len(placement.shares) > 1 else planned.target.device.name
+    return f"it takes {format_gib(most.total_bytes)} of the {there} that {each} has for it: {short} too much."
 
 
 def _room(planned: Planned, item: Estimate) -> str:

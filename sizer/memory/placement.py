@@ -70,7 +70,23 @@ def _placed(case: Case) -> tuple[Footprint, Placement]:
     if placed.fits or not can_split:
         return needed, placed
     split = best_split(case, needed)
-    return needed, split if split is not None else placed
+    if split is None:
+        return needed, replace(placed, shortfall_bytes=_short_together(case, needed, placed))
+    return needed, split
+
+
+def _short_together(case: Case, needed: Footprint, placed: Placement) -> int:
+    """By how much devices and host together are too small for what they would share."""
+    host_bytes = case.target.host_memory_bytes
+    if host_bytes is None or placed.available_bytes is None:
+        return placed.shortfall_bytes
+    missing_bytes = placed.device_bytes + placed.beside.total_bytes - placed.available_bytes - host_bytes
+    if missing_bytes > 0:
+        return missing_bytes
+    # Layers are whole, and a margin stays free: what the nearest split lacks.
+    margin_bytes = case.options.fit_margin_bytes or case.engine.split_margin_bytes
+    splits = (split_at(case, needed, count, margin_bytes) for count in range(case.architecture.num_layers + 1))
+    return min(split.shortfall_bytes for split in splits) or placed.shortfall_bytes
 
 
 def _layers_asked(case: Case) -> int | None:

@@ -290,3 +290,12 @@ def test_the_total_is_what_devices_and_host_hold(
     assert held.total_bytes == sum(card.total_bytes for card in held.devices) + held.host.total_bytes
     assert held.kv_cache_bytes == sum(card.kv_cache_bytes + card.state_bytes for card in held.devices)
     assert held.fits == all(card.total_bytes <= (card.available_bytes or 0) for card in held.devices)
+
+
+def test_what_is_too_large_lacks_what_device_and_host_do_not_have_together() -> None:
+    """Llama-3.3-70B in BF16 on 24 GiB beside 64 GiB: its total less both, not less the device alone."""
+    held = memory("llama-3.3-70b", "rtx-4090", "bf16", "llama.cpp", ram_bytes=64 * GIB, context=8192)
+    assert held.fits is False
+    assert held.shortfall_bytes == held.total_bytes - (held.available_bytes or 0) - 64 * GIB
+    alone = memory("llama-3.3-70b", "rtx-4090", "bf16", "llama.cpp", context=8192)
+    assert alone.shortfall_bytes == alone.devices[0].total_bytes - (alone.available_bytes or 0)
