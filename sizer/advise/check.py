@@ -217,7 +217,7 @@ def _too_small(planned: Planned, item: Estimate) -> str:
     there = format_gib(most.available_bytes or 0)
     if item.case.can_offload and item.target.host is not None and item.target.host_memory_bytes is not None:
         beside, takes = format_gib(item.target.host_memory_bytes), format_gib(item.footprint.total_bytes)
-        have = f"the devices have {format_gib(placement.available_bytes)} for it, the host {beside}"
+        have = f"the devices have {format_gib(placement.available_bytes or 0)} for it, the host {beside}"
         return f"it takes {takes}; {have}: {short} too much."
     each = "each device" if len(placement.shares) > 1 else planned.target.device.name
     return f"it takes {format_gib(most.total_bytes)} of the {there} that {each} has for it: {short} too much."
