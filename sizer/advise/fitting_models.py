@@ -33,6 +33,8 @@ CHAT_KINDS = frozenset({"instruct", "reasoning"})
 """Kinds of model that answer a person: what is listed unless all are asked for."""
 RECENT_YEARS = 2
 """How much older than the catalogue's newest a model may be and still be listed unasked."""
+SCREEN = 20
+"""Models that a person is shown before asking for the rest."""
 RATED_SHARE = 0.6
 """Of a screen, what the rated models may fill where there are unrated ones: those are the newest."""
 TINY_PART, LARGEST_TINY_BYTES = 4, 8 * GIB
@@ -132,7 +134,7 @@ def slower_than_reading(item: Found) -> bool:
     return rate is not None and not readable(rate)
 
 
-def first_screen(found: Sequence[Found], count: int) -> list[Found]:
+def first_screen(found: Sequence[Found], count: int = SCREEN) -> list[Found]:
     """What a person is shown of a list, in its order: the best rated and, as ratings are older than models, the newest.
 
     Of the unrated those come first whose line people know by a rating, and what is not tiny beside the memory. What is

@@ -7,7 +7,7 @@ from typing import Any
 
 from sizer.advise.advice import Advice
 from sizer.advise.draft import Draft
-from sizer.advise.fitting_models import Found
+from sizer.advise.fitting_models import Found, first_screen
 from sizer.advise.hardware import Fitting
 from sizer.advise.licenses import license_of
 from sizer.advise.recipes import DRAFT_FLAGS, RECIPES, recipe
@@ -91,7 +91,7 @@ class RunRow:
 
 @dataclass(frozen=True, slots=True)
 class FitRow(RunRow):
-    """One model of the catalogue that fits."""
+    """One model of the catalogue that fits; `first_screen`: whether a person is shown it before the rest."""
 
     model: str
     license: str | None
@@ -99,6 +99,7 @@ class FitRow(RunRow):
     rating: float | None
     kind: str
     command: str | None
+    first_screen: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,8 +213,8 @@ def _run_fields(item: Estimate) -> dict[str, Any]:
     }
 
 
-def fit_row(found: Found) -> FitRow:
-    """The public record of a model that fits."""
+def fit_row(found: Found, first: bool) -> FitRow:
+    """The public record of a model that fits, and whether it stands on the first screen."""
     model_id = found.estimate.architecture.model_id
     return FitRow(
         **_run_fields(found.estimate),
@@ -223,6 +224,7 @@ def fit_row(found: Found) -> FitRow:
         rating=found.rating.rating if found.rating else None,
         kind=found.kind,
         command=first_command(found.estimate),
+        first_screen=first,
     )
 
 
@@ -245,7 +247,8 @@ def hardware_row(item: Fitting) -> HardwareRow:
 
 def fit_rows(found: Sequence[Found]) -> tuple[FitRow, ...]:
     """The public records of all models that fit."""
-    return tuple(map(fit_row, found))
+    first = {id(item) for item in first_screen(found)}
+    return tuple(fit_row(item, id(item) in first) for item in found)
 
 
 def hardware_rows(found: Sequence[Fitting]) -> tuple[HardwareRow, ...]:

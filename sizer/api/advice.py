@@ -225,7 +225,7 @@ def hardware(
     order: str = "memory",
     prices: Sequence[str] = (),
     limit: int | None = None,
-    prefer: str = "memory",
+    prefer: str = "balanced",
     min_speed: float | None = None,
     max_loss: float | None = None,
     **options: Unpack[Options],

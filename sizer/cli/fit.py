@@ -19,7 +19,6 @@ RECENT = "Recent chat models that no newer one supersedes; --all: the rest; --fo
 SLOW = "{} more answer slower than reading (5.3 tokens/s); --limit or --min-speed 1 lists them."
 
 
-SHOWN = 20
 UNKNOWN_BANDWIDTH = "No speeds: the bandwidth of {} is not known; --bandwidth 360GB/s says it."
 
 
@@ -73,7 +72,7 @@ def command(style: str, family: str, licenses: tuple[str, ...], limit: int | Non
     target = targets(devices_asked(options), talk)[0]
     found = fitting_for(target, work_asked(options), wanted, keep)
     machine = f"{target.count} x {target.device.name}" if target.count > 1 else target.device.name
-    listed = first_screen(found, SHOWN) if limit is None and style == "table" else found[:limit]
+    listed = first_screen(found) if limit is None and style == "table" else found[:limit]
     notes = [f"{len(found)} of the catalogue's models run on {machine}; --limit 100 shows more."]
     slow = sum(map(slower_than_reading, found)) - sum(map(slower_than_reading, listed))
     notes += [SLOW.format(slow)] if slow and listed is not found and len(listed) < len(found) else []

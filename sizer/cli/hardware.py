@@ -36,7 +36,7 @@ PRICES = (
 @click.option(
     "--max-loss", type=NOT_NEGATIVE, metavar="KL", help="Highest KL divergence to offer.  [default: 0.08, four bits]"
 )
-@click.option("--prefer", type=PREFER, default="memory", show_default=True, help="Which way to lean.")
+@click.option("--prefer", type=PREFER, default="balanced", show_default=True, help="Which way to lean.")
 @click.option("--device", "text", default="", metavar="TEXT", help="Only devices or instances with these words.")
 @click.option("--sort", "order", type=ORDER, default="memory", show_default=True, help="What comes first.")
 @click.option("--price", "prices", multiple=True, metavar="[D=]USD", help="USD an hour of a device, as h100=2.10.")

@@ -46,11 +46,12 @@ export async function listing(name, state, { tell }) {
   if (found.error) return { nodes: [refusal(found.error)], title: "" };
   const rows = Array.isArray(found) ? found : found.rows ?? found[name] ?? [];
   const place = h("section", { class: "card" });
-  const show = (most) => {
+  const first = rows.filter((row) => row.first_screen ?? true).slice(0, FIRST);
+  const show = (shown) => {
     const cut = name === "hardware" && rows.length === Number(state.limit ?? FEWEST);
-    place.replaceChildren(h("p", { class: "hint found" }, t(cut ? "found_more" : "found", { count: rows.length })), table(name, rows.slice(0, most), state, tell), ...(rows.length > most ? [more(() => show(rows.length))] : cut ? [more(() => tell({ limit: String(MOST) }, true))] : []));
+    place.replaceChildren(h("p", { class: "hint found" }, t(cut ? "found_more" : "found", { count: rows.length })), table(name, shown, state, tell), ...(rows.length > shown.length ? [more(() => show(rows))] : cut ? [more(() => tell({ limit: String(MOST) }, true))] : []));
   };
   const more = (onclick) => h("button", { type: "button", class: "ghost", onclick }, t("all"));
-  show(FIRST);
+  show(first);
   return { nodes: [place], title: `${t(`headline_${name}`)} ${state[name === "fit" ? "device" : "model"] ?? ""}` };
 }
