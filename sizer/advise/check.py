@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sizer.advise.check_changes import CONTEXT_STEP, changes, last
-from sizer.advise.launched import DTYPES, checkpoint_methods
+from sizer.advise.check_changes import CONTEXT_STEP, FIRST_BFLOAT16, changes, lacks_bfloat16, last
+from sizer.advise.launched import checkpoint_methods
 from sizer.advise.planned import Planned, all_on_devices, reserved_work
 from sizer.answer.estimate import Question, estimate
 from sizer.answer.records import Estimate
@@ -18,15 +18,11 @@ from sizer.engine.flagged import cache_type, ranks
 from sizer.engine.graph_rules import graph_rule
 from sizer.engine.ladders import cuda_capability, runs
 from sizer.engine.quantizations import quantization_flags
-from sizer.engine.releases import version_numbers
 from sizer.errors import UsageError
 from sizer.frozen import dataclass
 from sizer.precision.names import precision_of
 from sizer.units import format_gib
 from sizer.workload import Workload
-
-FIRST_BFLOAT16, FALLS_BACK_SINCE = 8.0, (0, 9)
-"""vllm/platforms/cuda.py check_if_supports_dtype; `_resolve_auto_dtype` of 0.9.1 (read)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,16 +155,9 @@ def _kernels(planned: Planned) -> str:
 
 
 def _floats(planned: Planned) -> str:
-    """vLLM refuses bfloat16 before Ampere where a flag asks for it; its `auto` falls back to half since 0.9."""
-    options = planned.options
-    asked = DTYPES.get(options.weights_dtype.lower(), "")
-    version = version_numbers(options.version)
-    unasked = not asked and planned.precision == "bf16" and bool(version) and version < FALLS_BACK_SINCE
-    if "bfloat16" not in planned.engine.refuses or not (asked == "bf16" or unasked):
+    if not lacks_bfloat16(planned):
         return ""
     card, needed = planned.target.device, FIRST_BFLOAT16
-    if cuda_capability(card) >= needed:
-        return ""
     return f"bfloat16 needs a compute capability of {needed}, {card.name} has {cuda_capability(card)}: --dtype half."
 
 

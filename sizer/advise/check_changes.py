@@ -6,16 +6,20 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
+from sizer.advise.launched import DTYPES
 from sizer.advise.planned import Planned, reserved_context
 from sizer.engine.flag_table import flag_setting
 from sizer.engine.flag_text import written_all
-from sizer.engine.ladders import runs
+from sizer.engine.ladders import cuda_capability, runs
+from sizer.engine.releases import version_numbers
 from sizer.errors import UsageError
 from sizer.frozen import dataclass
 
 LEAST_CONTEXT_TOKENS = 1024
 CONTEXT_STEP = 256
 MOST_CHANGES = 4
+FIRST_BFLOAT16, FALLS_BACK_SINCE = 8.0, (0, 9)
+"""vllm/platforms/cuda.py check_if_supports_dtype; `_resolve_auto_dtype` of 0.9.1 (read)."""
 HALVES = frozenset({"bf16", "fp16"})
 ONLINE_QUANTIZATION = {"fp8": "fp8", "bitsandbytes": "nf4"}
 """What --quantization makes of a 16-bit checkpoint while it loads."""
@@ -27,15 +31,16 @@ class _Search:
 
     planned: Planned
     trial: Callable[[Planned], bool]
+    needed: dict[str, Any]
 
     def starts(self, fields: dict[str, Any]) -> bool:
-        """Whether the plan starts with these flags."""
-        return self.trial(changed(self.planned, fields))
+        """Whether the plan starts with these flags, beside those that it needs whatever the memory."""
+        return self.trial(changed(self.planned, {**self.needed, **fields}))
 
 
 def changes(planned: Planned, starts: Callable[[Planned], bool]) -> list[str]:
     """Changes of flags, each of which makes the command start; those that cost least first."""
-    search = _Search(planned, starts)
+    search = _Search(planned, starts, {"weights_dtype": "half"} if lacks_bfloat16(planned) else {})
     return _that_start(search, _single(search)) or _that_start(search, _together(search))
 
 
@@ -45,7 +50,7 @@ def _that_start(search: _Search, candidates: Iterator[dict[str, Any]]) -> list[s
     found: list[str] = []
     changed_so: set[frozenset[str]] = set()
     for fields in candidates:
-        words = _words(planned, fields)
+        words = _words(planned, {**search.needed, **fields})
         if words is None or frozenset(fields) in changed_so or not search.starts(fields):
             continue
         changed_so.add(frozenset(fields))  # more of what is enough already is no further change
@@ -63,6 +68,19 @@ def _words(planned: Planned, fields: dict[str, Any]) -> list[str] | None:
         return None
 
 
+def lacks_bfloat16(planned: Planned) -> bool:
+    """Whether the engine refuses the plan's bfloat16 on a card too old for it.
+
+    vLLM refuses it before Ampere where a flag asks for it; its `auto` falls back to half since 0.9.
+    """
+    options = planned.options
+    asked = DTYPES.get(options.weights_dtype.lower(), "")
+    version = version_numbers(options.version)
+    unasked = not asked and planned.precision == "bf16" and bool(version) and version < FALLS_BACK_SINCE
+    wanted = "bfloat16" in planned.engine.refuses and (asked == "bf16" or unasked)
+    return wanted and cuda_capability(planned.target.device) < FIRST_BFLOAT16
+
+
 def changed(planned: Planned, fields: dict[str, Any]) -> Planned:
     """The plan with flags changed."""
     precision = ONLINE_QUANTIZATION.get(fields.get("quantization", ""), planned.precision)
@@ -72,8 +90,8 @@ def changed(planned: Planned, fields: dict[str, Any]) -> Planned:
 def _single(search: _Search) -> Iterator[dict[str, Any]]:
     """Changes of one flag: a shorter context, a denser cache, more of the memory, less beside it, layers elsewhere."""
     planned = search.planned
-    if planned.precision == "bf16" and "bfloat16" in planned.engine.refuses:
-        yield {"weights_dtype": "half"}
+    if search.needed:
+        yield search.needed
     yield from _shorter(search, {})
     if dense := _denser(planned):
         yield dense

@@ -7,9 +7,10 @@ from sizer.engine.ladders import own_precision
 from sizer.engine.options import EngineOptions
 from sizer.engine.quantizations import quantization_flags
 from sizer.engine.scripts import Launch
-from sizer.errors import UnknownPrecision
+from sizer.errors import UnknownPrecision, UsageError
 from sizer.methods import methods
 from sizer.model.architecture import Architecture
+from sizer.model.read.name_quantization import EXL_WITHOUT_BITS
 from sizer.model.read.resolve import Resolved
 from sizer.precision.configured import configured_precision
 from sizer.precision.configured_methods import method_name
@@ -39,7 +40,8 @@ def launched_precision(launch: Launch, resolved: Resolved) -> str:
     """The precision that a launch loads the model at.
 
     What a conversion made or a flag asks for, else what the file, its name or its config says, else the type that the
-    engine's users get, else the checkpoint's own float type. Raises UnknownPrecision for a name that nothing has.
+    engine's users get, else the checkpoint's own float type. Raises UnknownPrecision for a name that nothing has,
+    UsageError for a name that tells a kind of files without their bits.
     """
     options, architecture = launch.options, resolved.architecture
     if launch.precision:
@@ -52,15 +54,21 @@ def launched_precision(launch: Launch, resolved: Resolved) -> str:
     asked = _online(options.quantization)
     if asked:
         return asked
+    if EXL_WITHOUT_BITS in resolved.hints.notes:
+        name = options.model.rstrip("/")
+        raise UsageError(
+            f"{name!r} does not say the bits per weight of its files.", f"Write them into the name: {name}-4.0bpw."
+        )
     usual = find_engine(options.engine).usual_precision
     return usual or DTYPES.get(options.weights_dtype.lower(), "") or dtype_format(architecture)
 
 
 def _bitsandbytes(options: EngineOptions) -> str:
+    """What bitsandbytes makes; of four bits the commands take NF4 (ChatArguments, ServeArguments), the class FP4."""
     if options.load_bits == 8:
         return "int8"
-    nested = options.double_quantization and options.four_bit_type == "nf4"
-    return "nf4-dq" if nested else options.four_bit_type or "fp4"
+    kind = options.four_bit_type or "nf4"
+    return "nf4-dq" if options.double_quantization and kind == "nf4" else kind
 
 
 def _online(quantization: str) -> str:

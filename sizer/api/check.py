@@ -65,13 +65,14 @@ def launched(
     say: Callable[[str], None] | None = None,
 ) -> list[Planned]:
     """A command as it will run on each device asked for. Raises UsageError, and the errors of models and devices."""
+    from sizer.engine.commands import naming_hint
     from sizer.engine.scripts import read_launch
     from sizer.errors import UsageError
     from sizer.model.read.resolve import FILES_ALLOWED, resolve
 
     launch = read_launch(words, files_allowed=FILES_ALLOWED.get())
     if not launch.options.model:
-        raise UsageError("the command names no model.", "It is needed to say what it takes.")
+        raise UsageError("the command names no model.", naming_hint(launch.options))
     resolved = resolve(launch.options.model, offline=offline)
     return [planned(launch, resolved, target, prompt_tokens, output_tokens) for target in targets(devices, say)]
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 from functools import cache
 
 from sizer.engine.engines import engines, find_engine
-from sizer.engine.flag_table import find_flag
+from sizer.engine.flag_table import find_flag, flag_setting
 from sizer.engine.flags import Read, options_of, read_flags
 from sizer.engine.graph_rules import graph_rule
 from sizer.engine.options import EngineOptions
@@ -183,7 +183,7 @@ def _program(words: Sequence[str]) -> tuple[Program, str, list[str]] | None:
             path = rest[0] if rest else path
     for program in programs():
         count = len(program.words)
-        if program.kind in kinds and tuple(names[:count]) == program.words:
+        if program.kind in kinds and tuple(name.lower() for name in names[:count]) == program.words:
             return program, path, names[count:]
     # Programs that carry their build in their name: koboldcpp-linux-x64, koboldcpp_cu12.
     plain = re.split(r"[-_]", names[0])[0] if names else ""
@@ -246,6 +246,17 @@ def _with_model(options: EngineOptions, read: Read) -> EngineOptions:
     if options.hub_file and model:
         model = f"{model.partition(':')[0]}/{options.hub_file}"
     return replace(options, model=model)
+
+
+def naming_hint(options: EngineOptions) -> str:
+    """How a command of an engine names its model: by a flag, or by a word of the program that takes one."""
+    flag = flag_setting(options.dialects, "model", options.version)
+    takes = (row for row in programs() if row.engine == options.engine and row.positionals and row.kind == "program")
+    program = min(takes, key=lambda row: row.words[-1] != "run", default=None)
+    if flag is not None and program is None:
+        return f"Add {flag.spellings[0]} MODEL: it is needed to say what it takes."
+    words = " ".join(program.words) if program is not None else "its command"
+    return f"Write '{words} MODEL' in its place, or after it: it is needed to say what it takes."
 
 
 NEWEST = frozenset({"latest", "main", "master", "nightly", "stable", "dev"})

@@ -19,10 +19,11 @@ def written(dialects: Sequence[str], field: str, value: Any, version: str = "") 
 
     Raises UsageError where the engine has no flag for it.
     """
-    for flag in (flag for dialect in dialects for flag in flags_of(dialect)):
+    flag_found = flag_setting(dialects, field, version)
+    told = flag_found is not None and len(flag_found.sets) > 1 and flag_found.kind in _WRITERS
+    for flag in () if told else (flag for dialect in dialects for flag in flags_of(dialect)):
         if not flag.lacks(version) and (switch := _switch(flag, field, value)) is not None:
             return [switch]
-    flag_found = flag_setting(dialects, field, version)
     if flag_found is None:
         raise UsageError(f"{dialects[0] if dialects else 'the engine'} has no flag for {field}.", "")
     text = _text(flag_found, value)
@@ -43,7 +44,8 @@ def written_all(dialects: Sequence[str], fields: Mapping[str, Any], version: str
         if field in done:
             continue
         flag = flag_setting(dialects, field, version)
-        done |= set(flag.sets) if flag is not None and all(fields.get(name) == value for name in flag.sets) else {field}
+        beside = set(fields) & set(flag.sets) if flag is not None else {field}
+        done |= beside if all(fields[name] == value for name in beside) else {field}
         words += written(dialects, field, value, version)
     return words
 

@@ -226,6 +226,7 @@ def _bytes(text: str) -> int:
 READERS: dict[str, Callable[[str], Any]] = {
     "text": str,
     "int": whole,
+    "stoi": whole,
     "int?": whole,
     "int>1": lambda text: whole(text) > 1,
     "tokens": tokens,

@@ -195,6 +195,9 @@ def _set(read: Read, flag: Flag, spelled: str, text: str) -> None:
         _switch(read, flag, on_off(text) is not False)
         return
     value = read_value(flag.kind, text, spelled)
+    if flag.kind == "stoi" and (cut := re.match(r"\s*[+-]?\d+(?=\s*[^\d\s])", text)):
+        own = f"the engine itself reads {cut[0].strip()} (std::stoi stops at what is no digit)"
+        read.unknown.append((f"{spelled} {text} is taken as {value:,}; {own}: write {value}", ""))
     if isinstance(value, (int, float, str)):
         read.given[flag.name] = value
     if flag.kind in SEVERAL_FIELDS and isinstance(value, Mapping):

@@ -39,6 +39,8 @@ def read_python(text: str) -> EngineOptions:
         if engine == "vllm" and "tensorrt_llm" in text:
             engine = "tensorrt-llm"
         words, model = _words(call, named)
+        if "--load-in-4bit" in words and "--bnb-4bit-quant-type" not in words:
+            words += ["--bnb-4bit-quant-type", "fp4"]  # BitsAndBytesConfig's own; the commands' is nf4
         if model:
             read = read_flags(find_engine(engine).flags, words)
             options = options_of(engine, "", read)

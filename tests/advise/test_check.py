@@ -363,3 +363,61 @@ def test_what_is_told_as_longest_starts(model: str, device: str, flags: str) -> 
         assert not answer(
             f"vllm serve {model} {flags} --max-model-len {min(own, longest * 11 // 10)}", device
         ).check.starts
+
+
+def test_exl_files_without_their_bits_are_asked_for_them() -> None:
+    """A name that says EXL2 or EXL3 alone is not taken as 16 bits; with its bits, in any case, it is read."""
+    for name in ("Llama-3.1-8B-Instruct-exl2", "turboderp/Llama-3.1-8B-Instruct-exl3"):
+        with pytest.raises(UsageError, match="bits per weight") as error:
+            answer(f"tabbyapi --model-name {name}", "rtx-3060")
+        assert f"{name}-4.0bpw" in error.value.hint
+    found = answer("tabbyAPI --model-name Llama-3.1-8B-Instruct-exl2-4.0bpw --max-seq-len 60000", "rtx-2080-ti")
+    assert found.estimates[0].precision == "exl2-4.00bpw"
+    assert [change for change in found.check.change if "cache" in change] == ["--cache-mode Q8"]
+
+
+def test_four_bits_of_bitsandbytes_are_the_caller_s_own_default() -> None:
+    """`transformers chat` and `serve` take NF4 unless told, BitsAndBytesConfig FP4."""
+    chat = "transformers chat Qwen/Qwen3-8B --load_in_4bit"
+    assert answer(chat, "h100").estimates[0].precision == "nf4"
+    assert answer(f"{chat} --bnb_4bit_quant_type fp4", "h100").estimates[0].precision == "fp4"
+    code = (
+        "from transformers import AutoModelForCausalLM, BitsAndBytesConfig\n"
+        "AutoModelForCausalLM.from_pretrained('Qwen/Qwen3-8B', quantization_config=BitsAndBytesConfig({}))"
+    )
+    assert answer(code.format("load_in_4bit=True"), "h100").estimates[0].precision == "fp4"
+    told = "load_in_4bit=True, bnb_4bit_quant_type='nf4'"
+    assert answer(code.format(told), "h100").estimates[0].precision == "nf4"
+
+
+@pytest.mark.parametrize(("text", "read"), [("32k", 32), ("32768", None), ("1M", 1), ("-1", None)])
+def test_a_number_that_llama_cpp_cuts_is_said(text: str, read: int | None) -> None:
+    """std::stoi stops at the first letter: what the engine itself reads is told beside what is taken."""
+    notes = answer(f"llama-cli -hf Qwen/Qwen3-8B-GGUF:Q4_K_M -c {text}", "h100").estimates[0].assumptions
+    said = [note for note in notes if "std::stoi" in note]
+    assert bool(said) == (read is not None)
+    assert read is None or f"reads {read} " in said[0]
+
+
+@pytest.mark.parametrize(
+    ("command", "hint"),
+    [
+        ("OLLAMA_CONTEXT_LENGTH=8192 ollama serve", "'ollama run MODEL'"),
+        ("llama-server -c 8192", "-m MODEL"),
+        ("vllm serve --max-model-len 8192", "'vllm serve MODEL'"),
+    ],
+)
+def test_a_command_without_a_model_is_told_how_to_name_it(command: str, hint: str) -> None:
+    """The next thing to type is the engine's own: its flag, or the program that takes a model."""
+    with pytest.raises(UsageError, match="names no model") as error:
+        answer(command, "h100")
+    assert hint in error.value.hint
+
+
+def test_an_old_card_gets_changes_beside_the_other_type() -> None:
+    """bfloat16 on a T4 that is also too small: half stands in each change, and with each it starts."""
+    found = answer("vllm serve Qwen/Qwen3-8B --dtype bfloat16", "t4")
+    assert found.check.change
+    assert all("--dtype half" in change for change in found.check.change)
+    for change in found.check.change:
+        assert answer(f"vllm serve Qwen/Qwen3-8B {change}", "t4").check.starts, change

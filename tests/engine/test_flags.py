@@ -24,7 +24,7 @@ from sizer.tables import data_path, read_rows
 DIALECTS = sorted({row["dialect"] for row in read_rows("engine_flags.csv")})
 FIELDS = {field.name for field in fields(EngineOptions)}
 EXAMPLES = {
-    "text": "x", "int": "3", "int?": "3", "int>1": "2", "tokens": "8k", "float": "0.5", "onoff": "on", "onoff?": "on",
+    "text": "x", "int": "3", "stoi": "3", "int?": "3", "int>1": "2", "tokens": "8k", "float": "0.5", "onoff": "on", "onoff?": "on",
     "onoffs": "0,1", "nine_tenths": "0.5",
     "flag01": "1", "firstint": "3", "layers": "99", "ints": "1,2", "ints+": "1 2", "floats": "3,1", "floats+": "3 1",
     "texts": "CUDA0,CUDA1", "texts+": "a=b", "repeat": "a.gguf", "places": "exps=CPU", "mib": "1024", "gib": "4",
@@ -96,7 +96,7 @@ def test_the_flags_that_people_ask_about_set_something(engine: str) -> None:
         ("vllm --cudagraph-capture-sizes 1 2 4 --dtype half", {"graph_sizes": (1, 2, 4), "weights_dtype": "half"}),
         ("llama.cpp -np 4 -ub 2048 -fa off -ctk q8_0",
          {"max_sequences": 4, "prefill_chunk_tokens": 2048, "flash_attention": False, "k_cache_type": "q8_0"}),
-        ("llama.cpp -fa -c 32k -ngl all", {"flash_attention": True, "context_tokens": 32768, "gpu_layers": -1}),
+        ("llama.cpp -fa -c 32768 -ngl all", {"flash_attention": True, "context_tokens": 32768, "gpu_layers": -1}),
         ("llama.cpp -ngl auto -fa auto -c -1", {"context_tokens": -1}),
         (r"llama.cpp -ot blk\.1\..*=CPU -ot exps=CUDA1,ffn=CPU",
          {"tensor_overrides": ((r"blk\.1\..*", "CPU"), ("exps", "CUDA1"), ("ffn", "CPU"))}),

@@ -138,13 +138,16 @@ def _awq(bits: int | None, _name: str) -> Told:
     return ("awq-int4", ()) if bits in (None, 4) else (None, (f"AWQ of {bits} bits has no precision name",))
 
 
+EXL_WITHOUT_BITS = "EXL without its bits per weight"
+
+
 def _exllama(_bits: int | None, name: str) -> Told:
     scheme, bpw = _word("(exl[23])").search(name), _word(_BPW).search(name)
     if scheme and bpw:
         return f"{scheme[1].lower()}-{float(bpw[1]):.2f}bpw", ()
     if branch := _word(_EXL_BITS).search(name):
         return f"{branch[1].lower()}-{float(f'{branch[2]}.{branch[3]}'):.2f}bpw", ()
-    return None, ("EXL without its bits per weight",)
+    return None, (EXL_WITHOUT_BITS,)
 
 
 def _bitsandbytes(bits: int | None, name: str) -> Told:
