@@ -62,6 +62,8 @@ FLAGS = {"spilled": "offload", "swapping": "suspect", "throttled": "power_limite
 
 def row(measured: Measurement, predicted: Estimate | None, version: str) -> dict[str, str]:
     """The measurement as a row. Of several sequences the decode figure is the aggregate, as in the table."""
+    from sizer.benchmark.load.rows import flags_text
+
     sequences = measured.batch_size * measured.concurrency
     model = predicted.architecture if predicted else None
     figures: dict[str, object] = {
@@ -90,7 +92,7 @@ def row(measured: Measurement, predicted: Estimate | None, version: str) -> dict
         "active_params_b": model.active_params / 1e9 if model else None,
         "model_file_gib": None,
         "flags": "|".join(sorted({FLAGS.get(item.code, item.code) for item in measured.warnings})),
-        "engine_flags": "",
+        "engine_flags": flags_text(predicted.options) if predicted else "",
         "power_limit_w": None,
     }
     return {name: "" if figures[name] is None else str(figures[name]) for name in COLUMNS}

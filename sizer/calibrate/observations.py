@@ -28,7 +28,7 @@ from sizer.speed.terms import decode_amounts, host_share, prefill_amounts, promp
 from sizer.speed.traffic import decode_traffic
 from sizer.tuning import tuned
 
-NOISY_FLAGS = frozenset({"rounded", "derived", "power_limited"})
+NOISY_FLAGS = frozenset({"rounded", "derived", "power_limited", "noisy", "other-process"})
 TEACHING_FLAGS = frozenset({"aggregate", "offload", "few_threads", "verification"})
 """Flagged rows that still teach: how batches, host memory and threads cost time."""
 EXACT_FLAGS = frozenset({"few_threads", "verification"})
@@ -101,6 +101,7 @@ def placed(resolved: ResolvedRow) -> tuple[SpeedCase, SpeedCase]:
         backend=row.backend or None,
         engine_version=resolved.options.version or row.engine_version,
         year=year,
+        graphs=resolved.options.graphs_of(resolved.decoding.batch_size),
     )
     decoding = replace(one, placement=_placement(one, row.parallelism == "offload", resolved.options))
     return decoding, replace(decoding, workload=resolved.prefilling)

@@ -137,6 +137,11 @@ class EngineOptions:
         """Whether a flag set the field."""
         return getattr(self, field) not in (None, "", ())
 
+    def graphs_of(self, sequences: int) -> bool | None:
+        """Whether a step of so many sequences may be replayed from a captured graph; None where flags do not say."""
+        largest = self.graph_max_sequences or max(self.graph_sizes, default=sequences)
+        return False if largest < sequences else self.graphs
+
     @property
     def uses_host(self) -> bool:
         """Whether a flag puts experts, tensors, a part of the weights or the cache on the host."""

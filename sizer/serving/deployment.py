@@ -69,7 +69,10 @@ def deployment(
         experts_first=False,
         options=_of_one_replica(options),
     )
-    case = speed_case(architecture, stored, target, workload, found.name, engine_version=options.version or None)
+    case = speed_case(
+        architecture, stored, target, workload, found.name, engine_version=options.version or None,
+        graphs=options.graphs,
+    )  # fmt: skip
     given = frozenset(name for name, value in options.given if value is not False)
     rules = scheduler(found.name, target.device, options.version, given)
     chunk = options.prefill_chunk_tokens if rules.prompts == "before" else None

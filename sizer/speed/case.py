@@ -32,7 +32,7 @@ class SpeedCase:
     """One question to the law of speed.
 
     `backend` is the engine's on the device unless the asker names another that it has there; `year` is when the engine
-    was built (None: now).
+    was built (None: now); `graphs` is whether its flags let it capture steps (None: they do not say).
     """
 
     architecture: Architecture
@@ -44,6 +44,7 @@ class SpeedCase:
     engine_version: str = ""
     year: int | None = None
     placement: Placement | None = None
+    graphs: bool | None = None
 
     @property
     def device(self) -> Device:
@@ -67,6 +68,7 @@ def speed_case(
     engine_version: str | None = None,
     year: int | None = None,
     placement: Placement | None = None,
+    graphs: bool | None = None,
 ) -> SpeedCase:
     """The case of these records. Raises UnknownEngine, UsageError for a backend that the engine has not got."""
     found = find_engine(engine)
@@ -76,7 +78,8 @@ def speed_case(
     elif asked == "cpu" and not is_cpu(target.device):
         asked = found.backend(target.device)  # a card's row that says `cpu` names the place of some layers
     version = engine_version or ""
-    return SpeedCase(architecture, stored, target, workload, found, asked or "unknown", version, year, placement)
+    backend = asked or "unknown"
+    return SpeedCase(architecture, stored, target, workload, found, backend, version, year, placement, graphs)
 
 
 @cache
@@ -139,10 +142,13 @@ def _groups(case: SpeedCase) -> dict[str, str]:
 
 
 def in_graphs(case: SpeedCase) -> bool:
-    """Whether a step is replayed from a captured graph, as `data/graph_capture.csv` tells of a release and a depth.
+    """Whether a step is replayed from a captured graph: not where the engine's flags forbid it, else as
+    `data/graph_capture.csv` tells of a release and a depth.
 
     Where no row tells of a runtime, its one way of running is all there is: called graphs.
     """
+    if case.graphs is False:
+        return False
     rule = runtime_rule(case, "graph_capture.csv")
     longest = rule["longest_context"] if rule else ""
     return not longest or case.workload.context_tokens <= int(longest)

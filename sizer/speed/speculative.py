@@ -80,7 +80,9 @@ def draft_cost(case: SpeedCase, drafter: Drafter, draft_tokens: int, fitted: Con
     """Plain steps that each drafted token costs."""
     if not isinstance(drafter, DraftMethod):
         alone = replace(case.target, count=1, others=())
-        drafting = speed_case(*drafter, alone, case.workload, case.engine.name, backend=case.backend)
+        drafting = speed_case(
+            *drafter, alone, case.workload, case.engine.name, backend=case.backend, graphs=case.graphs
+        )
         return step_s(drafting, 1, fitted) / step_s(case, 1, fitted)
     traffic = decode_traffic(case.architecture, case.stored, case.workload)
     head = traffic.stage("lm_head").weight_bytes / max(1, traffic.bytes_read)

@@ -12,8 +12,8 @@ from clirun import Run as Command
 from tinymodels import write_config
 
 from sizer.answer.estimate import Question, estimate
-from sizer.api.asked import DeviceAsked
-from sizer.api.estimates import targets
+from sizer.api.asked import DeviceAsked, WorkAsked
+from sizer.api.estimates import estimates, targets
 from sizer.benchmark.records import Measurement, Run
 from sizer.benchmark.save import append, row
 from sizer.calibrate.rows import row_architecture
@@ -98,3 +98,25 @@ def test_a_row_of_a_directory_is_predicted_by_its_config(tmp_path: Path, run: Co
     moved = json.loads(run("validate", str(path), "--json").out)
     assert len(moved["known_by_size"]) == moved["scored"] == 1
     assert "size alone" in run("validate", str(path)).out
+
+
+def test_a_row_keeps_the_engines_flags(tmp_path: Path, run: Command) -> None:
+    """A server's flags stand in the row, and validate predicts with them."""
+    work = WorkAsked(precisions=("bf16",), engine="vllm --enforce-eager", prompt_tokens=512, output_tokens=128)
+    (target,) = targets(DeviceAsked(names=("h100",)))
+    (predicted,) = estimates(resolve("Qwen/Qwen3-0.6B", offline=True), target, work)
+    assert predicted.speed is not None
+    decode = predicted.speed.decode.tokens_per_s
+    saved = Measurement(
+        engine="vllm", precision="bf16", prompt_tokens=512, output_tokens=128, batch_size=1,
+        decode_tokens_per_s=decode, prefill_tokens_per_s=predicted.speed.prefill.tokens_per_s, ttft_s=1.0,
+        tpot_s=1 / decode, weights_bytes=None, peak_memory_bytes=None, load_s=None, random_weights=False, threads=None,
+        runs=(Run(1.0, 1.0),), machine={}, versions={}, warnings=(), model="Qwen/Qwen3-0.6B",
+        measured_on="2026-11-26T12:00:00",
+    )  # fmt: skip
+    made = row(saved, predicted, "0.1.0")
+    assert made["engine_flags"] == "--enforce-eager"
+    path = tmp_path / "results.csv"
+    append(path, made)
+    told = json.loads(run("validate", str(path), "--json").out)
+    assert (told["scored"], told["decode"]["median_ape"] < 0.02) == (1, True)

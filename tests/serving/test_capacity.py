@@ -289,3 +289,15 @@ def test_one_user_differs_from_the_estimate_only_with_a_note(device: str) -> Non
         assert f"{alone.decode.tokens_per_s:.3g} tokens/s" in told[0]
     else:
         assert one.tpot_s.p50 * alone.decode.tokens_per_s == pytest.approx(1, abs=0.13)
+
+
+def test_eager_steps_serve_slower() -> None:
+    """A server that may not capture graphs writes a small model's tokens slower."""
+    asked = {"device": "h100", "precision": "bf16", "offline": True}
+    times = [
+        next(
+            row.tpot_s.p50 for row in sizer.capacity("Qwen/Qwen3-0.6B", engine=flags, **asked).serving if row.users == 1
+        )
+        for flags in ("vllm", "vllm --enforce-eager")
+    ]
+    assert times[1] > 1.2 * times[0]

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import sizer
 from sizer.calibrate.terms import TERMS
 from sizer.device.catalogue import find
 from sizer.device.records import Target
@@ -222,3 +223,35 @@ def test_acceptance_outside_its_range_is_refused() -> None:
     case = speed_case(model, stored, find("h100"), WORK, "llama.cpp")
     with pytest.raises(UsageError, match="acceptance"):
         speculate(case, (model, stored), draft_tokens=4, acceptance=1.5)
+
+
+@pytest.mark.parametrize("flags", ["vllm --enforce-eager", "vllm -O0", "sglang --disable-cuda-graph"])
+def test_flags_that_forbid_graphs_slow_what_launches_bind(flags: str) -> None:
+    """Eager steps are slower by more than a quarter of a small model and by little of a large one."""
+    asked = {"device": "h100", "precision": "bf16", "offline": True}
+    engine = flags.partition(" ")[0]
+    ratios = []
+    for model in ("Qwen/Qwen3-0.6B", "Qwen/Qwen3-32B"):
+        (captured,) = sizer.estimate(model, engine=engine, **asked).estimates
+        (eager,) = sizer.estimate(model, engine=flags, **asked).estimates
+        assert captured.decode is not None
+        assert eager.decode is not None
+        ratios.append(eager.decode.tokens_per_s / captured.decode.tokens_per_s)
+    assert ratios[0] < 0.75
+    assert ratios[0] < ratios[1] <= 1
+    assert ratios[1] > 0.8
+
+
+def test_steps_beyond_the_captured_batches_are_eager() -> None:
+    """More sequences than the largest captured batch run as with --enforce-eager, fewer as without."""
+    asked = {"device": "h100", "precision": "bf16", "offline": True}
+
+    def rate(flags: str, batch: int) -> float:
+        (found,) = sizer.estimate("Qwen/Qwen3-0.6B", engine=f"vllm {flags}", batch=batch, **asked).estimates
+        assert found.decode is not None
+        return found.decode.tokens_per_s
+
+    for few in ("--max-cudagraph-capture-size 8", "--cudagraph-capture-sizes 1 2 4 8"):
+        assert rate(few, 8) == pytest.approx(rate("", 8))
+        assert rate(few, 9) == pytest.approx(rate("--enforce-eager", 9))
+    assert rate("--enforce-eager", 9) < rate("", 9)
