@@ -34,21 +34,16 @@ def place(case: Case) -> tuple[Footprint, Placement]:
 
 
 def _as_held(case: Case, needed: Footprint, placement: Placement) -> Footprint:
-    """The footprint whose parts are the sums of what devices and host hold: what each rank repeats counts each time.
+    """The footprint whose total is what the devices hold, and of the host what lies there alone: tables, layers, cache.
 
-    What the host holds of no layer (a buffer, the copy of a tied table) is overhead.
+    Weights and cache count once; what each rank repeats of them (a latent, a shared head, a data-parallel copy) is a
+    part of the overhead.
     """
-    shares, host = placement.shares, placement.beside
-    copied_bytes = placement.host_tables_bytes if case.architecture.tied_embeddings else 0
-    weights_bytes = sum(share.weights_bytes for share in shares) + host.weights_bytes - copied_bytes
-    overhead = held_as(needed.overhead, sum(share.graphs_bytes + share.overhead_bytes for share in shares), "rest")
-    return replace(
-        needed,
-        weights=held_as(needed.weights, weights_bytes, "copies"),
-        kv_cache=held_as(needed.kv_cache, sum(share.cache_bytes for share in (*shares, host)), "copies"),
-        activations=held_as(needed.activations, sum(share.compute_bytes for share in shares), "rest"),
-        overhead=held_as(overhead, overhead.size_bytes + host.compute_bytes + copied_bytes, "on the host"),
-    )
+    alone = placement.host is not None or not case.architecture.tied_embeddings
+    held_bytes = placement.device_bytes + (placement.host_bytes if alone else 0)
+    working = held_as(needed.activations, sum(share.compute_bytes for share in placement.shares), "rest")
+    rest_bytes = held_bytes - needed.weights.size_bytes - needed.kv_cache.size_bytes - working.size_bytes
+    return replace(needed, activations=working, overhead=held_as(needed.overhead, rest_bytes, "repeated by ranks"))
 
 
 def _placed(case: Case) -> tuple[Footprint, Placement]:

@@ -144,7 +144,7 @@ def render(estimates: Sequence[Estimate], lay: Lay = text_table) -> str:
 def _host_line(estimates: Sequence[Estimate]) -> list[str]:
     """How much of the totals lies in the host's memory where the devices hold all layers."""
     apart = [item for item in estimates if item.placement.whole and not shares_memory(item.target.device)]
-    sizes = [item.placement.beside.total_bytes for item in apart]
+    sizes = [item.footprint.total_bytes - item.placement.device_bytes for item in apart]
     least, most = min(filter(None, sizes), default=0), max(sizes, default=0)
     if not most:
         return []

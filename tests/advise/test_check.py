@@ -286,7 +286,7 @@ def test_attention_groups_within_the_tensor_ranks() -> None:
     command = "python -m sglang.launch_server --model deepseek-ai/DeepSeek-V3 --tp 8"
     plain, groups = (answer(command + more, "8xh200") for more in ("", " --dp 8 --enable-dp-attention"))
     one, several = plain.estimates[0].memory, groups.estimates[0].memory
-    assert several.devices[0].weights_bytes > one.devices[0].weights_bytes == one.weights_bytes // 8
+    assert several.devices[0].weights_bytes > one.devices[0].weights_bytes > one.weights_bytes // 8
     assert 5 < (several.kv_capacity_tokens or 0) / (one.kv_capacity_tokens or 1) < 8
     replicas = answer("vllm serve deepseek-ai/DeepSeek-V3 -dp 8 --enable-expert-parallel", "8xh200")
     shard = replicas.estimates[0].memory.devices[0].weights_bytes
@@ -334,14 +334,14 @@ def test_a_version_that_is_none_is_said() -> None:
 
 
 def test_the_sentence_says_what_of_the_total_is_the_host_s() -> None:
-    """The device's part stands beside the host's, the table's total is both; a Mac's memory is one."""
+    """The device's part stands beside the host's, of which the table's total has no buffer; a Mac's memory is one."""
     command = "llama-server -hf Qwen/Qwen3-14B-GGUF:Q4_K_M"
     found = answer(command, "rtx-3060")
     held = found.estimates[0].memory
     device, host = (f"{size / 2**30:.2f} GiB" for size in (held.devices[0].total_bytes, held.host.total_bytes))
     assert f"it takes {device} at" in found.check.reason
     assert f"and {host} of the host's memory" in found.check.reason
-    assert held.total_bytes == held.devices[0].total_bytes + held.host.total_bytes
+    assert held.total_bytes == held.devices[0].total_bytes + held.host.weights_bytes
     assert "the host's memory" not in answer(command, "m3-max").check.reason
 
 

@@ -208,7 +208,7 @@ def test_data_parallel_copies_hold_the_model_and_their_sequences() -> None:
     assert placement.kind == "data"
     tokens = blocks(128, rule().kv_block_tokens)
     for share in placement.shares:
-        assert share.weights_bytes == needed.weights.size_bytes // 2 == WEIGHTS
+        assert share.weights_bytes == needed.weights.size_bytes == WEIGHTS
         assert share.kv_cache_bytes == 3 * LAYERS * tokens * TOKEN_BYTES
 
 

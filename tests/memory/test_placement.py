@@ -218,7 +218,7 @@ def test_llama_cpp_keeps_the_embedding_on_the_host() -> None:
     """Beside a GPU the untied input table stays in the host's memory; unified memory holds it all the same."""
     needed, placement = place(case(LLAMA_8B, 24))
     assert placement.host_bytes == 128256 * 4096 * 2
-    assert placement.device_bytes == needed.total_bytes - placement.beside.total_bytes
+    assert placement.device_bytes == needed.total_bytes - placement.host_bytes
     assert placement.beside.total_bytes == placement.host_bytes + placement.host_compute_bytes
     mac = Device("mac", "Mac", "apple", "apple", 64 * GIB, 4e11)
     _, unified = place(replace(case(LLAMA_8B, 24), target=Target(mac)))
