@@ -17,6 +17,7 @@ ROOMS = (
         "frozen",
         "regex",
         "deadline",
+        "signals",
         "printable",
         "units",
         "errors",

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
@@ -22,13 +22,14 @@ from sizer.benchmark.processes import end_tree
 from sizer.benchmark.records import SPEC_FILE, Outcome, Spec
 from sizer.benchmark.scratch import scratch_folder
 from sizer.errors import BenchmarkFailed, DoesNotFit, ModelError, SizerError, UsageError
+from sizer.signals import handled
 
 STDERR_LINES_KEPT = 40
 GRACE_S = 5.0
 # Windows does not let Ctrl-C through to a thread that waits: it wakes up to listen for it.
 LONGEST_DEAF_S = 1.0
 # What asks a program to end: a terminal that closes is SIGHUP, on Windows SIGBREAK.
-ENDING_SIGNALS = ("SIGTERM", "SIGHUP", "SIGBREAK")
+ENDING_SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name))
 # The errors a worker may name; anything else that goes wrong in it is a BenchmarkFailed.
 ERRORS: Mapping[str, type[SizerError]] = {
     "DoesNotFit": DoesNotFit,
@@ -52,7 +53,7 @@ def measure(spec: Spec, timeout_s: float, progress: Progress = silent) -> Outcom
     file of it is left. Raises BenchmarkFailed with one line that says what happened, or the error that the child
     named.
     """
-    with scratch_folder() as scratch, _terminable():
+    with scratch_folder() as scratch, handled(_interrupt, ENDING_SIGNALS):
         kills_before = oom_kills()
         worker = _start(replace(spec, scratch=str(scratch)))
         listener = _Listener(worker, progress)
@@ -215,7 +216,7 @@ def _end(worker: subprocess.Popen[bytes], listener: _Listener) -> None:
     which they inherit, tell when the last is gone.
     """
     # A second Ctrl-C must not stop the clean-up half-way, so none is taken until it is over.
-    with _deaf_to_interrupts():
+    with handled(signal.SIG_IGN):
         if worker.stdin is not None:
             worker.stdin.close()
         end_tree(worker.pid)
@@ -223,39 +224,11 @@ def _end(worker: subprocess.Popen[bytes], listener: _Listener) -> None:
         listener.close(GRACE_S)
 
 
-@contextlib.contextmanager
-def _deaf_to_interrupts() -> Iterator[None]:
-    try:
-        previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    except ValueError:  # not the main thread: no KeyboardInterrupt is raised here anyway
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, previous)
-
-
 def _named_error(error: Mapping[str, str]) -> SizerError:
     kind = ERRORS.get(error.get("type", ""), BenchmarkFailed)
     return kind(error.get("message", "The benchmark failed."), error.get("hint", ""))
 
 
-@contextlib.contextmanager
-def _terminable() -> Iterator[None]:
-    """Let the signals that end a program do so as Ctrl-C does, so that it cleans up (main thread only)."""
-
-    def interrupt(_number: int, _frame: object) -> None:
-        raise KeyboardInterrupt
-
-    previous = {}
-    try:
-        for number in filter(None, (getattr(signal, name, None) for name in ENDING_SIGNALS)):
-            previous[number] = signal.signal(number, interrupt)
-    except ValueError:
-        pass  # not the main thread: the caller's signals are the caller's
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+def _interrupt(_number: int, _frame: object) -> None:
+    """What ends a program ends it as Ctrl-C does, so that it cleans up."""
+    raise KeyboardInterrupt

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import _thread
-import signal
 import sys
 import threading
 import time
@@ -16,6 +15,7 @@ from sizer.benchmark.records import Spec
 from sizer.chat.session import Answer, Message, Predicted
 from sizer.errors import ModelError, SizerError, UsageError
 from sizer.printable import MOST_SHOWN, one_line
+from sizer.signals import handled
 
 if TYPE_CHECKING:
     from sizer.answer.records import Estimate
@@ -209,15 +209,8 @@ def _interruptible(streamer: _Streamer) -> Iterator[None]:
             raise KeyboardInterrupt
         streamer.stopped = True
 
-    try:
-        previous = signal.signal(signal.SIGINT, ask_to_stop)
-    except ValueError:  # not the main thread
+    with handled(ask_to_stop):
         yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, previous)
 
 
 def typed_lines(prompt: str = "> ") -> Iterator[str]:

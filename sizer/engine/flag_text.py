@@ -31,11 +31,6 @@ def written(dialects: Sequence[str], field: str, value: Any, version: str = "") 
     return [spelled, *text.split("\0")] if spelled.startswith("-") else [f"{spelled}={text}"]
 
 
-def has_flag(dialects: Sequence[str], field: str, version: str = "") -> bool:
-    """Whether an engine has a flag that takes a value for the field."""
-    return flag_setting(dialects, field, version) is not None
-
-
 def written_all(dialects: Sequence[str], fields: Mapping[str, Any], version: str = "") -> list[str]:
     """The words of several fields, in their order; a flag that sets two of them (keys and values) stands once."""
     words: list[str] = []

@@ -78,10 +78,12 @@ def automatic_batch(context_tokens: int, predicted_bytes: int, free_bytes: int |
     for batch in LARGER_BATCHES:
         if context_tokens <= batch.above_tokens:
             continue
-        room_bytes = None if free_bytes is None else FILLED * free_bytes - predicted_bytes
-        if room_bytes is None or free_bytes is None:
+        if free_bytes is None:
             return batch.tokens
-        if predicted_bytes <= batch.model_share * free_bytes and batch.price_bytes <= room_bytes:
+        if (
+            predicted_bytes <= batch.model_share * free_bytes
+            and batch.price_bytes <= FILLED * free_bytes - predicted_bytes
+        ):
             return batch.tokens
     return DEFAULT_BATCH
 

@@ -9,8 +9,6 @@ from typing import NamedTuple
 
 from sizer.model.architecture import Architecture, Layer, Mixer, MixerKind, Role, Tensor, Tower
 
-FUSED_ROLES = {Role.GATE_UP, Role.SHARED_GATE_UP}
-
 
 class Experts(NamedTuple):
     """A layer's routed experts: how many, how many a token uses, their width, whether they are gated."""

@@ -22,7 +22,6 @@ from sizer.model.read.json_object import loads
 
 # The largest published config.json files (with a list of every quantized module) have some 2 MB.
 MAX_CONFIG_BYTES = 8 * 2**20
-MAX_INDEX_BYTES = 25_000_000
 _FIRST_RANGE_BYTES = 128 * 2**10
 _LARGEST_RANGE_BYTES = 8 * 2**20
 

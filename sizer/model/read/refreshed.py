@@ -7,7 +7,7 @@ the hub publishes; a damaged document is left aside, so that the catalogue's own
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -62,14 +62,6 @@ def names() -> frozenset[str]:
         return frozenset(file.stem.replace("--", "/", 1) for file in folder().iterdir() if file.suffix == ".json")
     except OSError:
         return frozenset()
-
-
-def all_of_them() -> Iterator[Refreshed]:
-    """Every refreshed model that can be read, by name."""
-    for name in sorted(names()):
-        found = load(name)
-        if found is not None:
-            yield found
 
 
 def save(found: Refreshed) -> None:
