@@ -26,6 +26,7 @@ from sizer.engine.precisions import store_for
 from sizer.errors import SizerError
 from sizer.memory.capacity import room_bytes_of
 from sizer.memory.case import Case
+from sizer.memory.own_estimate import own_estimate
 from sizer.memory.placement import place
 from sizer.memory.records import Footprint, Placement
 from sizer.memory.working import graphs_bytes, layers_bytes, profile_bytes
@@ -109,7 +110,14 @@ def _target(row: dict[str, str]) -> Target:
     if name == "cpu":
         (target,) = targets(DeviceAsked(names=("cpu",), memory_bytes=512 * GIB))
         return target
-    (target,) = targets(DeviceAsked(names=(f"{count}x{name}" if count > 1 else name,), ram_bytes=1024 * GIB))
+    free = re.search(r"\(([\d.]+) GiB free\)", row["device"])
+    (target,) = targets(
+        DeviceAsked(
+            names=(f"{count}x{name}" if count > 1 else name,),
+            ram_bytes=1024 * GIB,
+            memory_bytes=int(float(free[1]) * GIB) if free else None,
+        )
+    )
     return target
 
 
@@ -122,6 +130,7 @@ def predictions(
     graph = case.graph is not None
     host_compute = placement.host.compute_bytes if placement.host else placement.host_compute_bytes
     on_host = share.weights_bytes if case.on_cpu else placement.host_tables_bytes
+    own = own_estimate(case)
     activation = profile_bytes(case) if samples else layers_bytes(case)
     room = room_bytes_of(case, share) + (0 if samples else profile_bytes(case) - activation)
     return {
@@ -133,6 +142,9 @@ def predictions(
         "kv_attn": lambda: float(sum(item.kv_cache_bytes for item in places)),
         "kv_state": lambda: float(sum(item.state_bytes for item in places)),
         "compute": lambda: float(share.compute_bytes) if graph else None,
+        "graph_ollama": lambda: float(own.graph_bytes) if own else None,
+        "total_ollama": lambda: float(own.total_bytes) if own else None,
+        "layers_offloaded": lambda: own.gpu_layers if own else None,
         "compute_few_outputs": lambda: float(_few_outputs(case)),
         "compute_host": lambda: float(host_compute),
         "activation": lambda: float(activation),

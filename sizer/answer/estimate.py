@@ -14,6 +14,7 @@ from sizer.engine.flagged import notes_of, with_options
 from sizer.engine.options import EngineOptions
 from sizer.engine.precisions import store_for
 from sizer.frozen import dataclass
+from sizer.memory.own_estimate import own_estimate
 from sizer.memory.placement import max_context_tokens, place
 from sizer.memory.records import Footprint, Placement
 from sizer.memory.shares import Case
@@ -25,6 +26,7 @@ from sizer.speed.case import SpeedCase, speed_case
 from sizer.speed.measured_here import as_measured_here
 from sizer.speed.predict import predict
 from sizer.speed.records import DraftMethod, Speculation, Speed
+from sizer.units import GIB
 from sizer.workload import Split, Workload
 
 
@@ -200,6 +202,12 @@ def _engine_notes(case: Case) -> Iterator[str]:
     engine, device = find_engine(case.engine.engine), case.target.device
     if engine.leaves_gpu(device):
         yield f"{engine.name} leaves the GPU of {device.name} alone: its CPU computes."
+    own = own_estimate(case)
+    if own is not None:
+        yield (
+            f"{engine.name} itself expects {own.total_bytes / GIB:.1f} GiB and sends {own.gpu_layers} of "
+            f"{case.architecture.num_layers + 1} layers to the device by it: its own formula, not what is taken."
+        )
     if not engine.runs(case.stored.precision):
         yield f"{engine.name} is not known to load {case.stored.precision}: told as if it did."
 

@@ -11,6 +11,7 @@ from sizer.memory.capacity import pool_shortage_bytes, reservation
 from sizer.memory.case import Case, cache_plan
 from sizer.memory.footprint import footprint, kv_cache_bytes
 from sizer.memory.offload import best_split, host_compute_bytes, split_as_told, split_at, weights_kept_on_host
+from sizer.memory.own_estimate import layers_by_own_estimate
 from sizer.memory.records import Footprint, Placement, Share, held_as
 from sizer.memory.shard import tensor_shard
 from sizer.memory.shares import (
@@ -59,8 +60,10 @@ def _placed(case: Case) -> tuple[Footprint, Placement]:
         if told is not None:
             return needed, told
     asked = _layers_asked(case)
-    if asked is not None and can_split:
-        return needed, split_at(case, needed, asked)
+    if can_split:
+        asked = layers_by_own_estimate(case) if asked is None else asked
+        if asked is not None:
+            return needed, split_at(case, needed, asked)
     placed = _whole(case, _device_shares(case, needed))
     if placed.fits or not can_split:
         return needed, placed

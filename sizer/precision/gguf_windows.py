@@ -15,6 +15,11 @@ def _tables() -> tuple[dict[str, str], frozenset[str]]:
     return archs, frozenset(row["architecture"] for row in read_rows("gguf_windows.csv"))
 
 
+def gguf_arch(architecture: Architecture) -> str:
+    """llama.cpp's name for the architecture; the model_type itself where no converter is known for it."""
+    return _tables()[0].get(architecture.model_type, architecture.model_type)
+
+
 def keeps_windows(architecture: Architecture) -> bool:
     """Whether llama.cpp and its kin cut the cache of a layer with a window to it.
 
