@@ -40,9 +40,9 @@ class EstimateRule(NamedTuple):
     """One release's formulas for one kind of GGUF file.
 
     `full` and `partial` tell the graph's bytes where all layers are on the devices and where some are. Letters: B the
-    tokens of a batch, C cells of all slots, E hidden size, F the MLP's width, V vocabulary, H heads, K KV heads, G heads
+    tokens of a batch, C cells of all slots, E hidden size, F the MLP width, V vocabulary, H heads, K KV heads, G heads
     a KV head, W a key's width, D hidden size / heads, M the larger of C and E, S a fused bias, T the bytes of the whole
-    cache, X those of one layer's gate experts, P slots, U a MiB. `windows` is what layers with a window count as: whole,
+    cache, X those of one layer of gate experts, P slots, U a MiB. `windows` says how layers with a window count: whole,
     window (slots times the window, and a batch) or a number taken for it. `counted` is how layers are laid: from the
     first or the last, the output after them, or as a layout (the output first).
     """
