@@ -17,7 +17,8 @@ from sizer.device.records import shares_memory
 from sizer.engine.flagged import cache_type, ranks
 from sizer.engine.graph_rules import graph_rule
 from sizer.engine.ladders import cuda_capability, runs
-from sizer.engine.quantizations import quantization_flags
+from sizer.engine.precisions import experts_way
+from sizer.engine.quantizations import quantization_flag
 from sizer.errors import UsageError
 from sizer.frozen import dataclass
 from sizer.precision.names import precision_of
@@ -149,6 +150,8 @@ def _kernels(planned: Planned) -> str:
     device = planned.target.device
     if not planned.engine.runs(planned.precision):
         return f"{planned.engine.name} does not load {planned.precision} weights."
+    if planned.architecture.experts and experts_way(planned.precision, planned.engine.name) == "none":
+        return f"{planned.engine.name} does not load experts in {planned.precision}."
     if not runs(planned.precision, planned.engine.name, device):
         return f"{planned.engine.name} has no kernels for {planned.precision} on {device.name}."
     return ""
@@ -167,7 +170,7 @@ def _made(planned: Planned) -> str:
     model = planned.architecture.model_id
     if options.load_bits and "twice" in planned.engine.refuses and own and precision_of(own).kind != "bitsandbytes":
         return f"the files of {model} are stored in {own}: transformers does not quantize them a second time."
-    asked = quantization_flags().get(options.quantization)
+    asked = quantization_flag(options.engine, options.quantization)
     if asked is None or "files" not in planned.engine.refuses:
         return ""
     if not own:

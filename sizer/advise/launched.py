@@ -5,9 +5,9 @@ from __future__ import annotations
 from sizer.engine.engines import engines, find_engine
 from sizer.engine.ladders import own_precision
 from sizer.engine.options import EngineOptions
-from sizer.engine.quantizations import quantization_flags
+from sizer.engine.quantizations import made_online
 from sizer.engine.scripts import Launch
-from sizer.errors import UnknownPrecision, UsageError
+from sizer.errors import UsageError
 from sizer.methods import methods
 from sizer.model.architecture import Architecture
 from sizer.model.read.name_quantization import EXL_WITHOUT_BITS
@@ -46,21 +46,28 @@ def launched_precision(launch: Launch, resolved: Resolved) -> str:
     options, architecture = launch.options, resolved.architecture
     if launch.precision:
         return canonical(launch.precision)
-    if options.load_bits:
-        return _bitsandbytes(options)
     own = checkpoint_precision(resolved, options.engine)
-    if own:
-        return own
-    asked = _online(options.quantization)
-    if asked:
-        return asked
+    found = flagged_precision(options, own) or own
+    if found:
+        return found
     if EXL_WITHOUT_BITS in resolved.hints.notes:
         name = options.model.rstrip("/")
         raise UsageError(
             f"{name!r} does not say the bits per weight of its files.", f"Write them into the name: {name}-4.0bpw."
         )
-    usual = find_engine(options.engine).usual_precision
-    return usual or DTYPES.get(options.weights_dtype.lower(), "") or dtype_format(architecture)
+    return find_engine(options.engine).usual_precision or dtype_format(architecture)
+
+
+def flagged_precision(options: EngineOptions, own: str) -> str:
+    """At which precision the flags load files of `own` (empty: plain floats); empty where none speaks of precision.
+
+    Quantized files keep their own, except where transformers is told to quantize them.
+    """
+    if options.load_bits:
+        return _bitsandbytes(options)
+    online = made_online(options.engine, options.quantization) if options.quantization else ""
+    dtype = DTYPES.get(options.weights_dtype.lower(), "")
+    return (own or online or dtype) if options.quantization or dtype else ""
 
 
 def _bitsandbytes(options: EngineOptions) -> str:
@@ -69,17 +76,6 @@ def _bitsandbytes(options: EngineOptions) -> str:
         return "int8"
     kind = options.four_bit_type or "nf4"
     return "nf4-dq" if options.double_quantization and kind == "nf4" else kind
-
-
-def _online(quantization: str) -> str:
-    """The precision that `--quantization` makes of plain floats; empty for one that only names files' own layout."""
-    known = quantization_flags().get(quantization)
-    if known is not None:
-        return known.makes
-    try:
-        return canonical(quantization) if quantization else ""
-    except UnknownPrecision:
-        return ""
 
 
 def checkpoint_methods(architecture: Architecture, own_precision: str) -> frozenset[str]:

@@ -111,6 +111,7 @@ def precisions_of(resolved: Resolved, work: WorkAsked, device: Device) -> tuple[
 
     Where nobody asked for a precision, those that no engine runs on the device are left out.
     """
+    from sizer.advise.launched import flagged_precision
     from sizer.engine.engines import find_engine, running_engines
     from sizer.precision.configured import configured_precision
     from sizer.precision.names import all_precisions, precision_of
@@ -127,6 +128,9 @@ def precisions_of(resolved: Resolved, work: WorkAsked, device: Device) -> tuple[
     own = configured_precision(resolved.architecture) or resolved.hints.quantization
     if resolved.hints.quantization and precision_of(resolved.hints.quantization).is_gguf:
         own = resolved.hints.quantization
+    flagged = flagged_precision(work.flags, own or "") if work.flags is not None else ""
+    if flagged:
+        return (flagged,)
     usual = _usual_on(device) if engine is None else _usual_of(engine, resolved.architecture, device)
     return tuple(dict.fromkeys(((own,) if own else ()) + usual))
 
@@ -143,9 +147,14 @@ def _usual_on(device: Device) -> tuple[str, ...]:
 def _usual_of(engine: Engine, architecture: Architecture, device: Device) -> tuple[str, ...]:
     """The usual precisions that an engine runs; those of its ladder where it has formats of its own."""
     from sizer.engine.ladders import ladders
+    from sizer.engine.precisions import experts_way
     from sizer.errors import UnknownEngine
 
-    usual = tuple(name for name in DEFAULT_PRECISIONS if engine.runs(name))
+    usual = tuple(
+        name
+        for name in DEFAULT_PRECISIONS
+        if engine.runs(name) and not (architecture.experts and experts_way(name, engine.name) == "none")
+    )
     if not set(usual) <= set(SIXTEEN_BIT):
         return usual
     try:

@@ -40,14 +40,26 @@ def stored_by_engine(precision: str, engines: Sequence[str]) -> Precision:
     llama.cpp's fp16 keeps norms in 32 bits, MLX quantizes embeddings too, and so on. Raises UnknownPrecision.
     """
     row = precision_of(precision)
-    for name in engines:
-        own = [rule for rule in rules_of(name) if rule["scheme"] and rule["kind"] == row.kind]
-        for rule in sorted(own, key=lambda rule: rule["precision"] == ""):
-            if rule["precision"] in {row.name, ""}:
-                return replace(
-                    row, scheme=rule["scheme"], format=rule["format"] or row.format, ftype=rule["ftype"] or row.ftype
-                )
-    return row
+    rule = next(filter(None, (_scheme_rule(row, name) for name in engines)), None)
+    if rule is None:
+        return row
+    return replace(row, scheme=rule["scheme"], format=rule["format"] or row.format, ftype=rule["ftype"] or row.ftype)
+
+
+def _scheme_rule(precision: Precision, engine: str) -> Row | None:
+    """The row by which an engine stores a precision its own way: that of the precision before that of its kind."""
+    own = [rule for rule in rules_of(engine) if rule["scheme"] and rule["kind"] == precision.kind]
+    found = [rule for rule in own if rule["precision"] in {precision.name, ""}]
+    return min(found, key=lambda rule: rule["precision"] == "", default=None)
+
+
+def experts_way(precision: str, engine: str) -> str:
+    """What an engine does with experts of a precision: `unpacked` to 16 bits at each step, `none` it cannot load.
+
+    Empty: multiplied as they are.
+    """
+    rule = _scheme_rule(precision_of(precision), engine)
+    return rule["experts"] if rule else ""
 
 
 def needs(precision: str, engine: str) -> list[tuple[str, float]]:
@@ -80,4 +92,8 @@ def store_for(architecture: Architecture, precision: str, engine: str | None) ->
     from sizer.engine.engines import find_engine
 
     row = find_engine(engine).stored_precision(precision) if engine else precision_of(precision)
-    return stored_as(architecture, row)
+    stored = stored_as(architecture, row)
+    way = experts_way(precision, engine) if engine and architecture.experts else ""
+    if way == "none":
+        return replace(stored, notes=(*stored.notes, f"{engine} does not load experts in {precision}."))
+    return replace(stored, expands_experts=True) if way == "unpacked" else stored

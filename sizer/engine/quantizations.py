@@ -1,10 +1,12 @@
-"""What `--quantization` means: rows of `data/quantization_flags.csv`."""
+"""What `--quantization` means to an engine: rows of `data/quantization_flags.csv`."""
 
 from __future__ import annotations
 
 from functools import cache
 from typing import NamedTuple
 
+from sizer.errors import UnknownPrecision
+from sizer.precision.names import canonical
 from sizer.tables import read_rows
 
 
@@ -24,9 +26,28 @@ class QuantizationFlag(NamedTuple):
 
 
 @cache
-def quantization_flags() -> dict[str, QuantizationFlag]:
-    """By the engines' word."""
+def _words() -> dict[tuple[str, str], QuantizationFlag]:
+    """By engine and its word; words that engines share have no engine."""
     return {
-        row["word"]: QuantizationFlag(frozenset(row["files"].split()), row["makes"])
+        (row["engine"], row["word"]): QuantizationFlag(frozenset(row["files"].split()), row["makes"])
         for row in read_rows("quantization_flags.csv")
     }
+
+
+def quantization_flag(engine: str, word: str) -> QuantizationFlag | None:
+    """A word as an engine reads it: its own row, else the one that engines share; None for a word that no row has."""
+    return _words().get((engine, word)) or _words().get(("", word))
+
+
+def made_online(engine: str, word: str) -> str | None:
+    """The precision that a word of `--quantization` makes of plain floats: of its row, else the one that it names.
+
+    Empty for a word that only names files' own layout; None for a word that nobody knows.
+    """
+    known = quantization_flag(engine, word)
+    if known is not None:
+        return known.makes
+    try:
+        return canonical(word)
+    except UnknownPrecision:
+        return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from functools import cache
 from typing import NamedTuple
 
@@ -125,7 +126,19 @@ def layers_bytes(case: Case) -> int:
     """The widest layer over all tokens of the profile run, on one rank: what a rank that does not sample takes."""
     values = activation_values_per_token(case.architecture, case.engine.layer_code, case.ranks)
     values += _expert_values(case)
-    return profile_run(case).tokens * values * case.engine.activation_bytes_per_value
+    return profile_run(case).tokens * values * case.engine.activation_bytes_per_value + _expanded_bytes(case)
+
+
+def _expanded_bytes(case: Case) -> int:
+    """A layer's experts in 16 bits on one rank, where the engine expands them before it multiplies."""
+    if not case.stored.expands_experts:
+        return 0
+    by_layer: dict[int, int] = defaultdict(int)
+    for part in case.stored.tensors:
+        if part.tensor.active_experts is not None:
+            for layer in part.tensor.layers:
+                by_layer[layer] += part.tensor.elements * case.engine.activation_bytes_per_value
+    return -(-max(by_layer.values(), default=0) // case.ranks)
 
 
 def workspace_bytes(case: Case) -> int:

@@ -26,7 +26,8 @@ class Stored:
     """A model at a precision: every tensor's format and bytes. Compared and hashed by identity.
 
     `download_bytes` is the file or files on the hub, headers included; None where it cannot be told, with the reason in
-    `notes`. `exact` is False where the rule is not known to the byte (the reason in `notes`).
+    `notes`. `exact` is False where the rule is not known to the byte (the reason in `notes`). `expands_experts`: the
+    engine expands a layer's experts to 16 bits at each step, before it multiplies.
     """
 
     precision: str
@@ -34,6 +35,7 @@ class Stored:
     download_bytes: int | None
     exact: bool = True
     notes: tuple[str, ...] = ()
+    expands_experts: bool = False
 
     @cached_property
     def weights_bytes(self) -> int:

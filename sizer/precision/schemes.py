@@ -101,6 +101,22 @@ def bitsandbytes(architecture: Architecture, key: str) -> TensorFormat:
     return lambda tensor: key if _replaced(tensor, kinds) else rest
 
 
+def bitsandbytes_experts(architecture: Architecture, key: str) -> TensorFormat:
+    """What `bitsandbytes` reaches, and the stacks of experts, for which vLLM and SGLang have a 4-bit method."""
+    matrices = bitsandbytes(architecture, key)
+    return lambda tensor: key if _is_expert(tensor) else matrices(tensor)
+
+
+def experts(architecture: Architecture, key: str) -> TensorFormat:
+    """The experts alone; in a model without experts, nothing."""
+    rest = half_format(architecture)
+    return lambda tensor: key if _is_expert(tensor) else rest
+
+
+def _is_expert(tensor: Tensor) -> bool:
+    return tensor.role in EXPERT_ROLES and is_projection(tensor)
+
+
 def _replaced(tensor: Tensor, kinds: tuple[Module, ...]) -> bool:
     """Whether module replacement in transformers reaches a tensor."""
     return (
@@ -113,10 +129,8 @@ def _replaced(tensor: Tensor, kinds: tuple[Module, ...]) -> bool:
 
 def mxfp4(architecture: Architecture, key: str) -> TensorFormat:
     """gpt-oss: the experts alone; in a model without experts, every projection."""
-    rest = half_format(architecture)
-    if any(tensor.role in EXPERT_ROLES for tensor in architecture.tensors):
-        return lambda tensor: key if tensor.role in EXPERT_ROLES and is_projection(tensor) else rest
-    return linears(architecture, key)
+    some = any(tensor.role in EXPERT_ROLES for tensor in architecture.tensors)
+    return (experts if some else linears)(architecture, key)
 
 
 def mlx(architecture: Architecture, key: str) -> TensorFormat:
@@ -170,6 +184,8 @@ SCHEMES: dict[str, Callable[[Architecture, str], TensorFormat]] = {
     "linears": linears,
     "modules": modules,
     "bitsandbytes": bitsandbytes,
+    "bitsandbytes-experts": bitsandbytes_experts,
+    "experts": experts,
     "mxfp4": mxfp4,
     "mlx": mlx,
     "exl2": exl,

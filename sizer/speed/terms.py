@@ -32,6 +32,7 @@ LARGEST_TENSOR_GROUP = 8
 UNPACKED_SCALES = 4.5 / 4.127
 """Double quantization stores 0.127 bits of scales a weight instead of 0.5 (blocks of 64, scales in blocks of 256) and
 unpacks them before each product: it saves memory, and no time."""
+EXPANDED_BYTES_PER_VALUE = 2
 CHUNKS_IN_FLIGHT = 4
 """llama.cpp submits a logical batch of 2048 tokens as 4 physical ones of 512, which follow each other through the
 devices of a layer split (llama.cpp n_batch and n_ubatch)."""
@@ -134,7 +135,8 @@ def decode_amounts(case: SpeedCase, traffic: Traffic) -> tuple[Amount, ...]:
     experts, total = traffic.stage("experts").weight_bytes, traffic.weight_bytes
     hosted = experts * experts_away + (total - experts) * rest_away
     unpacked = UNPACKED_SCALES if case.stored.precision.endswith(DOUBLE) else 1.0
-    near, near_experts = (total - experts) * (1 - rest_away) * unpacked, experts * (1 - experts_away) * unpacked
+    near = (total - experts) * (1 - rest_away) * unpacked
+    near_experts = experts * (1 - experts_away) * unpacked + _expanded_bytes(case)
     nominal = nominal_bandwidth_bytes_per_s(case)
     host_s = hosted / (host_bandwidth_bytes_per_s(case) if case.engine.offload else _streaming_bytes_per_s(case))
     layers = llama_layers(case.architecture, case.engine.layer_operations)
@@ -156,6 +158,14 @@ def decode_amounts(case: SpeedCase, traffic: Traffic) -> tuple[Amount, ...]:
     if case.workload.batch_size > 1:
         amounts.append(Amount("sequences", OVERHEAD, (case.workload.batch_size - 1) * SEQUENCE_S))
     return tuple(amounts + _communication(case, case.workload.batch_size, ranks))
+
+
+def _expanded_bytes(case: SpeedCase) -> int:
+    """Bytes of a step that expands all experts to 16 bits before it multiplies some: read packed, written whole."""
+    if not case.stored.expands_experts:
+        return 0
+    stacks = [part for part in case.stored.tensors if part.tensor.active_experts is not None]
+    return sum(part.size_bytes + EXPANDED_BYTES_PER_VALUE * part.tensor.total_elements for part in stacks)
 
 
 def _copied_bytes(case: SpeedCase) -> int:
@@ -219,7 +229,7 @@ def prefill_amounts(case: SpeedCase, traffic: Traffic, chunks: int) -> tuple[Amo
         Amount("prefill_compute", COMPUTE, (traffic.flops - attention - experts) / peak),
         Amount("prefill_experts", COMPUTE, experts / peak),
         Amount("prefill_attention", COMPUTE, attention / peak),
-        Amount("prefill_weights", MEMORY, (traffic.weight_bytes - hosted) / bandwidth),
+        Amount("prefill_weights", MEMORY, (traffic.weight_bytes - hosted + _expanded_bytes(case) * chunks) / bandwidth),
         Amount("prefill_cache", MEMORY, traffic.cache_bytes / bandwidth),
         *_prompt_on_host(case, hosted, experts, chunks),
         Amount("prefill_launch", LAUNCH, layers * chunks / speedup * LAYER_S),
