@@ -111,7 +111,6 @@ def precisions_of(resolved: Resolved, work: WorkAsked, device: Device) -> tuple[
 
     Where nobody asked for a precision, those that no engine runs on the device are left out.
     """
-    from sizer.advise.launched import flagged_precision
     from sizer.engine.engines import find_engine, running_engines
     from sizer.precision.configured import configured_precision
     from sizer.precision.names import all_precisions, precision_of
@@ -128,11 +127,19 @@ def precisions_of(resolved: Resolved, work: WorkAsked, device: Device) -> tuple[
     own = configured_precision(resolved.architecture) or resolved.hints.quantization
     if resolved.hints.quantization and precision_of(resolved.hints.quantization).is_gguf:
         own = resolved.hints.quantization
-    flagged = flagged_precision(work.flags, own or "") if work.flags is not None else ""
-    if flagged:
+    if flagged := _flagged(work, own or ""):
         return (flagged,)
     usual = _usual_on(device) if engine is None else _usual_of(engine, resolved.architecture, device)
     return tuple(dict.fromkeys(((own,) if own else ()) + usual))
+
+
+def _flagged(work: WorkAsked, own: str) -> str:
+    """The precision that the engine's flags choose for files of `own`; empty where none of them speaks of it."""
+    if work.flags is None or not work.flags.given:
+        return ""
+    from sizer.advise.launched import flagged_precision
+
+    return flagged_precision(work.flags, own)
 
 
 def _usual_on(device: Device) -> tuple[str, ...]:
