@@ -15,7 +15,7 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
-from sizer.model.config import DECISIVE
+from sizer.model.config import DECISIVE, SHAPING, class_defaults
 from sizer.model.read import catalogue
 from sizer.model.read.provenance import is_context, refused, written
 
@@ -30,7 +30,8 @@ def varies() -> dict[str, dict[str, list[Any]]]:
     for entry in catalogue.entries():
         for name, value in written(catalogue.load(entry)):
             last = name.rsplit(".", 1)[-1]
-            if last in DECISIVE and last not in PER_LAYER and not is_context(last) and not isinstance(value, list):
+            last = class_defaults(entry.model_type).aliases.get(last, last)
+            if last in DECISIVE | SHAPING and last not in PER_LAYER and not is_context(last) and not isinstance(value, list):
                 seen[entry.model_type][last][json.dumps(value)] += 1
     return {
         model_type: found

@@ -47,12 +47,19 @@ DECISIVE = frozenset({
     "moe_top_k", "top_k_experts", "total_ut_steps", "num_loops", "max_position_embeddings", "n_positions", "seq_length",
 })  # fmt: skip
 
+# Fields that parameters do reveal, but a user's own file that lacks one shows to nobody.
+SHAPING = frozenset({
+    "num_attention_heads", "num_key_value_heads", "tie_word_embeddings", "num_experts", "num_local_experts",
+    "n_routed_experts",
+})  # fmt: skip
+
 _taken: ContextVar[dict[str, Any] | None] = ContextVar("defaults_taken", default=None)
 
 
 @contextmanager
 def defaults_taken() -> Iterator[dict[str, Any]]:
-    """What the reads inside take from class defaults: decisive fields that the file lacks, by their full names."""
+    """What the reads inside take from class defaults: decisive and shaping fields that the file lacks, by their full
+    names."""
     found: dict[str, Any] = {}
     token = _taken.set(found)
     try:
@@ -119,7 +126,7 @@ class Config(Mapping[str, Any]):
 
     def _take(self, name: str, value: Any) -> None:
         found = _taken.get()
-        if found is not None and name in DECISIVE:
+        if found is not None and (name in DECISIVE or name in SHAPING):
             found[self.path + name] = value
 
     def error(self, name: str, why: str) -> InvalidConfig:

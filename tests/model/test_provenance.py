@@ -107,7 +107,7 @@ def test_the_oracle_is_large() -> None:
 MISTRAL = {
     "architectures": ["MistralForCausalLM"], "model_type": "mistral", "hidden_size": 5120, "intermediate_size": 14336,
     "num_hidden_layers": 40, "num_attention_heads": 32, "num_key_value_heads": 8, "head_dim": 128, "vocab_size": 131072,
-    "max_position_embeddings": 131072, "torch_dtype": "bfloat16",
+    "max_position_embeddings": 131072, "torch_dtype": "bfloat16", "tie_word_embeddings": False,
 }  # fmt: skip
 GRANITE = {
     "architectures": ["GraniteMoeForCausalLM"], "model_type": "granitemoe", "hidden_size": 1024, "vocab_size": 49155,
@@ -142,3 +142,39 @@ def test_a_whole_config_is_told_nothing(tmp_path: Path) -> None:
 def test_a_file_without_a_type_is_told_so(tmp_path: Path) -> None:
     """float32 is taken, and half of it is what most checkpoints are."""
     assert "names no torch_dtype" in _notes({k: v for k, v in MISTRAL.items() if k != "torch_dtype"}, tmp_path)
+
+
+SHAPING_NOTES = [
+    ({"num_key_value_heads": ...}, ("one for each attention head is taken", "5.00 GiB instead of 20.00")),
+    ({"tie_word_embeddings": ...}, ("no tie_word_embeddings: False is taken", "parameters instead of")),
+    ({"max_position_embeddings": ...}, ("tells no context", "2,048 tokens are taken")),
+]
+
+
+@pytest.mark.parametrize(("changes", "said"), SHAPING_NOTES, ids=lambda value: next(iter(value)))
+def test_what_a_file_leaves_to_its_class_is_said(
+    changes: dict[str, Any], said: tuple[str, ...], tmp_path: Path
+) -> None:
+    """Key/value heads, tying and the context, which parameters reveal in the catalogue but to nobody in a user's own
+    file: the default that was taken, and what the published others would change."""
+    whole = {**MISTRAL, "architectures": ["LlamaForCausalLM"], "model_type": "llama"}
+    assert _notes(whole, tmp_path) == ""
+    notes = _notes({name: value for name, value in whole.items() if changes.get(name) is not ...}, tmp_path)
+    assert all(words in notes for words in said)
+
+
+def test_an_absent_text_model_is_said(tmp_path: Path) -> None:
+    """A wrapper whose text_config is missing or null is its class's own defaults, and says so."""
+    wrapper: dict[str, Any] = {"architectures": ["Gemma3ForConditionalGeneration"], "model_type": "gemma3"}
+    for config in (wrapper, {**wrapper, "text_config": None}):
+        assert "The file has no text_config: the sizes are the class's own defaults." in _notes(config, tmp_path)
+
+
+def test_a_default_is_compared_under_its_class_s_name(tmp_path: Path) -> None:
+    """Qwen3-MoE files spell `num_experts` what their class calls otherwise: what published files say is found."""
+    config = {
+        **GRANITE, "architectures": ["Qwen3MoeForCausalLM"], "model_type": "qwen3_moe", "moe_intermediate_size": 768,
+        "num_experts_per_tok": 8,
+    }  # fmt: skip
+    del config["num_local_experts"]
+    assert "128 is taken, the default of its class" in _notes(config, tmp_path)

@@ -9,7 +9,7 @@ from typing import Any
 from sizer.errors import SizerError
 from sizer.frozen import dataclass
 from sizer.model.architecture import Architecture
-from sizer.model.config import defaults_taken
+from sizer.model.config import DECISIVE, defaults_taken
 from sizer.model.families import CONTEXT_FIELDS, build
 from sizer.model.read.catalogue import CatalogueEntry, load
 from sizer.tables import read_json, read_rows
@@ -18,6 +18,8 @@ DTYPE_FIELDS = ("torch_dtype", "dtype")
 # The context at which two readings of a config are set side by side.
 COMPARED_TOKENS = 32768
 BYTES_PER_VALUE = 2
+# What a class does where a field stands nowhere, not even among its defaults.
+WITHOUT = {"num_key_value_heads": "one for each attention head"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +54,14 @@ def is_context(field: str) -> bool:
 
 def silent_defaults(config: Mapping[str, Any], model_id: str = "") -> dict[str, Any]:
     """The decisive fields that a config leaves to its class, with what that takes; contexts apart."""
+    taken = _left_to_the_class(config, model_id)
+    return {name: value for name, value in taken.items() if name.rsplit(".", 1)[-1] in DECISIVE and not is_context(name)}
+
+
+def _left_to_the_class(config: Mapping[str, Any], model_id: str) -> dict[str, Any]:
     with defaults_taken() as taken:
         build(config, model_id)
-    return {name: value for name, value in taken.items() if not is_context(name)}
+    return taken
 
 
 def provenance(entry: CatalogueEntry) -> tuple[Field, ...]:
@@ -102,19 +109,26 @@ def written(config: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]
 
 
 def _decides(name: str) -> bool:
-    from sizer.model.config import DECISIVE
-
     last = name.rsplit(".", 1)[-1]
     return last in DECISIVE or last in DTYPE_FIELDS or last in CONTEXT_FIELDS
 
 
 def default_notes(config: Mapping[str, Any], architecture: Architecture) -> tuple[str, ...]:
     """For a user's own config: which class defaults decide where real configs of its family differ, and what the other
-    value would change in cache and active parameters."""
+    value would change in cache and parameters; and which context its class takes where it tells none."""
     notes = []
-    for name, value in silent_defaults(config, architecture.model_id).items():
-        others = [other for other in _seen(architecture.model_type, name) if other != value]
+    for name, value in _left_to_the_class(config, architecture.model_id).items():
+        others = [] if is_context(name) else [o for o in _seen(architecture.model_type, name) if o != value]
         notes += [_difference(config, architecture, name, value, other) for other in others[:1]]
+    # A wrapper and its text model both lack what ties the table and the head: said once.
+    effects = {note.partition(" is taken")[2]: note for note in reversed(notes)}
+    notes = [note for note in notes if effects.get(note.partition(" is taken")[2]) == note]
+    told = {field.rsplit(".", 1)[-1] for field, value in written(config) if value is not None}
+    if architecture.max_context_tokens is not None and not told & set(CONTEXT_FIELDS):
+        notes.append(
+            f"The file tells no context (max_position_embeddings): {architecture.max_context_tokens:,} tokens are "
+            "taken, the default of its class; the model may have been made for more."
+        )
     if (
         not any(field.rsplit(".", 1)[-1] in DTYPE_FIELDS for field, _ in written(config))
         and not architecture.quantization
@@ -153,18 +167,26 @@ def _difference(config: Mapping[str, Any], architecture: Architecture, name: str
     caches = [_cache_gib(one) for one in (architecture, second)]
     active = [one.active_params for one in (architecture, second)]
     effects = []
-    if abs(caches[0] - caches[1]) > 0.005 * max(caches):
+    if _differ(*caches):
         effects.append(f"the cache of {COMPARED_TOKENS:,} tokens takes {caches[1]:.2f} GiB instead of {caches[0]:.2f}")
-    if active[0] != active[1]:
+    if _differ(architecture.total_params, second.total_params):
+        counts = second.total_params / 1e9, architecture.total_params / 1e9
+        effects.append(f"there are {counts[0]:.2f}B parameters instead of {counts[1]:.2f}B")
+    if _differ(*active) and active[0] < architecture.total_params:
         effects.append(f"{active[1] / 1e9:.2f}B parameters are active instead of {active[0] / 1e9:.2f}B")
     if not effects:
         return ""
-    taken = "none" if value is None else repr(value)
+    taken = WITHOUT.get(name.rsplit(".", 1)[-1], "none") if value is None else repr(value)
     said = "null" if other is None else repr(other)
     return (
         f"The file has no {name}: {taken} is taken, the default of its class. Published configs of "
         f"{architecture.model_type} also say {said}, with which {' and '.join(effects)}."
     )
+
+
+def _differ(first: float, second: float) -> bool:
+    """Whether two figures differ by more than is printed of them."""
+    return abs(first - second) > 0.005 * max(first, second)
 
 
 def _cache_gib(architecture: Architecture) -> float:

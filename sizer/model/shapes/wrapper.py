@@ -115,7 +115,7 @@ class Wrapper:
                 tower = Tower.AUDIO if field in HEARING else Tower.VISION
                 tower_of(field, sub)(sub, tree.at(name, tower=tower))
         self.connect(Pieces(config, subs, parts.hidden_size), tree)
-        if self.text and not self.flat and config.fields.get(self.text) is None and "text_config" not in config.fields:
+        if self.text and not self.flat and not (config.fields.get(self.text) or config.fields.get("text_config")):
             parts = parts.with_notes(f"The file has no {self.text}: the sizes are the class's own defaults.")
         return self._joined(config, text, parts, tuple(tree.tensors))
 
