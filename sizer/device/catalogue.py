@@ -47,6 +47,7 @@ _TWO_SOCKETS = pattern(
     re.IGNORECASE | re.DOTALL,
 )
 _TOGETHER = (re.compile(r"\s+(?:\+|&|and)\s+", re.IGNORECASE), re.compile(r"\s*[,;]\s*"), re.compile(r"\s*\+\s*"))
+_A_SIZE = pattern(r"\d+(?:\.\d+)?\s*[mgt]i?b?(?:\s+(?:of\s+)?(?:v?ram|memory|gpu|card))?", re.IGNORECASE)
 _BRACKET = pattern(r"\s*\((?:[^()]*)\)\s*$")
 
 
@@ -349,6 +350,12 @@ def _unknown(text: str) -> UnknownDevice:
     if is_bare_slice(text):
         return UnknownDevice(
             f"{text!r} is a slice of an unnamed card.", "Name the card first: 'a100-80gb-sxm 1g.10gb'."
+        )
+    if _A_SIZE.fullmatch(text):
+        return UnknownDevice(
+            f"{text!r} is a size, not a device.",
+            "Name a card of that size, or describe one: --memory 24GiB --bandwidth 936GB/s "
+            "(`sizer recommend` takes --vram 24GiB alone).",
         )
     alike = (name for name in nearest(_bare(text), _offered(), 8 * MOST_NEAREST) if share_a_word(_bare(text), name))
     names = _of_the_line(text) or list(islice(alike, MOST_NEAREST))

@@ -21,6 +21,7 @@ CLOCK_TOLERANCE = 0.03
 BYTES_PER_TRANSFER = 8
 
 _DIGITS = pattern(r"[a-z]*\d+[a-z0-9]*")
+_YEAR = pattern(r"20[0-3]\d")
 
 
 class Found(NamedTuple):
@@ -84,14 +85,14 @@ def _modded(asked: Spelling) -> Found | None:
             device = rows.device(number)
             memory_bytes = int(asked.facts.memory_gib * GIB)
             note = f"{device.name} refitted with {row['memory_gib']} GB: speed taken as the original's"
-            return Found(replace(device, memory_bytes=memory_bytes, memory_basis="driver"), (note,))
+            return Found(replace(device, memory_bytes=memory_bytes), (note,))
     return None
 
 
 def _by_words(asked: Spelling) -> tuple[int, ...]:
     """Rows of which some spelling has the same identifying words, and none of whose facts is contradicted."""
-    if not asked.core:
-        return ()
+    if not asked.core or (asked.vendors <= {"apple"} and not asked.lines and all(_YEAR.fullmatch(word) for word in asked.core)):
+        return ()  # `imac 2019`: a year alone tells no chip
     # Only rows that contain the longest word with a digit can match: spares taking 600 rows apart.
     probe = max(asked.core, key=lambda word: (bool(_DIGITS.fullmatch(word)), len(word)))
     found = []

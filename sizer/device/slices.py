@@ -24,7 +24,7 @@ DIES = {"mi250": 2, "mi250x": 2}
 _MIG = pattern(r"[\s(-]*(?:\bmig[\s-]*)?\b([1-7])g\.(\d{1,3})gb(?:\+me)?\b.*", re.IGNORECASE | re.DOTALL)
 _VGPU = pattern(r"[\s-]+(\d{1,3})[qcba]\b.*", re.IGNORECASE | re.DOTALL)
 _VGPU_GUEST = pattern(
-    r"(?:GRID|NVIDIA)\s+(?P<card>(?:RTX\s?)?[A-Z]{0,4}\d{1,4}[A-Z]{0,2})-(?:(?P<slices>[1-7])-)?(?P<memory>\d{1,3})(?:Q|C|B|A)(?:ME)?"
+    r"(?:(?:GRID|NVIDIA|TESLA)\s+)*(?P<card>(?:RTX\s?)?[A-Z]{0,4}\d{1,4}[A-Z]{0,2})-(?:(?P<slices>[1-7])-)?(?P<memory>\d{1,3})(?:Q|C|B|A)(?:ME)?"
     r"(?:\s+MIG\b.*)?",
     re.IGNORECASE,
 )
@@ -37,9 +37,6 @@ def take_slice(text: str, find: Callable[[str], Found | None]) -> Found | None:
     if match:
         whole = find(text[: match.start()].strip())
         return _instance(whole, int(match[1]), int(match[2])) if whole and whole.device.vendor == "nvidia" else None
-    match = _VGPU.search(text)
-    if match and (found := _vgpu(find(text[: match.start()].strip()), int(match[1]))):
-        return found
     match = _GCD.search(text)
     whole = find(text[: match.start()].strip()) if match else None
     if whole is None or whole.device.key not in DIES:
@@ -106,14 +103,15 @@ def _scaled(device: Device, bandwidth: float, compute: float, memory_bytes: int 
 
 
 def virtual_card(text: str, find: Callable[[str], Found | None]) -> Found | None:
-    """The card behind a vGPU as its guest names it (`GRID T4-16Q`, `NVIDIA A100-2-10C`), None for other text.
+    """The card behind a vGPU as its guest names it (`GRID T4-16Q`, `NVIDIA A100-2-10C`, `A40-24C`), None for other text.
 
     A profile with two numbers is a MIG instance; the others share the card's time, and each has its full bandwidth when
     it runs alone. Source: NVIDIA's Virtual GPU Software User Guide, "Virtual GPU Types".
     """
     match = _VGPU_GUEST.fullmatch(text.strip())
     if match is None:
-        return None
+        match = _VGPU.search(text)
+        return _vgpu(find(text[: match.start()].strip()), int(match[1])) if match else None
     name, compute, memory_gib = match["card"], match["slices"], int(match["memory"])
     meaning = next((row["means"] for row in read_rows("vgpu_cards.csv") if row["card"] == name.upper()), name)
     whole = find(meaning)

@@ -23,6 +23,7 @@ _LSPCI = re.compile(
 _LABELLED = re.compile(
     r"(?:chipset model|chip|model name|graphics|gpu(?: \d+)?|processor|device \d+)\s*:\s*(.+)", re.IGNORECASE
 )
+_MAC = re.compile(r"(?:mac\S*|imac)\b[^()]*\(([^()]*)\).*", re.IGNORECASE)
 _LAST_NUMBER = re.compile(r"(.*\w.*?)[\s-]+(\d{1,3})\s*g?", re.IGNORECASE)
 _UUID = re.compile(r"\s*\(uuid:[^)]*\)", re.IGNORECASE)
 _REMARKS = re.compile(r"\b(?:lite hash rate|oem|graphics controller)\b", re.IGNORECASE)
@@ -73,6 +74,9 @@ def _of_a_tool(text: str) -> Iterator[tuple[str, str]]:
     if line:
         names = [name for name in re.findall(r"\[([^\]]+)\]", line[1]) if "/" not in name or " / " in name]
         yield from ((_REMARKS.sub("", name.split(" / ")[0]).strip(), "") for name in reversed(names))
+    mac = _MAC.fullmatch(text)
+    if mac:  # "MacBook Pro (14-inch, M1 Pro, 2021)": what stands in the bracket
+        yield from ((part.strip(), "") for part in mac[1].split(","))
     labelled = _LABELLED.fullmatch(_UUID.sub("", text))
     if labelled:
         yield labelled[1].strip(), ""

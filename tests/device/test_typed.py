@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from sizer.device import table
 from sizer.device.catalogue import find
 from sizer.device.typed import readings, system_memory
+from sizer.device.usable import usable_memory_bytes
 from sizer.errors import UnknownDevice, UsageError
 
 TYPED = Path(__file__).parent.parent / "data" / "device" / "typed.csv"
@@ -75,3 +76,17 @@ def test_any_text_can_be_read(text: str) -> None:
     """No text raises, and readings end."""
     assert len(list(readings(text))) < 20
     system_memory(text)
+
+
+@pytest.mark.parametrize("text", ["12GB", "24 gb vram", "16g", "1.5 TB of memory"])
+def test_a_size_is_told_from_an_unknown_name(text: str) -> None:
+    """A size typed for a device gets the options that take one, not names that look like it."""
+    with pytest.raises(UnknownDevice, match="is a size, not a device") as raised:
+        find(text)
+    assert "--memory" in raised.value.hint
+
+
+def test_a_refitted_card_shows_what_its_line_shows() -> None:
+    """A 4090 with 48 GB shows 12 MiB less than its label, as one with 24 does (N - bus/32)."""
+    refitted, plain = (usable_memory_bytes(find(text).device) for text in ("4090 48GB", "rtx-4090"))
+    assert refitted == 48 * 2**30 - (24 * 2**30 - (plain or 0))
