@@ -20,7 +20,7 @@ from sizer.errors import SizerError
 from sizer.model.architecture import Architecture, Basis
 from sizer.model.families import build
 from sizer.model.read import catalogue
-from sizer.model.read.name_only import _sizes, nearest, scaled, shape_of
+from sizer.model.read.name_only import _sizes, like, nearest, shape_of
 from sizer.workload import Workload
 
 TARGET = Path(__file__).resolve().parent.parent / "data" / "size_only.csv"
@@ -57,7 +57,7 @@ def ratios() -> dict[str, list[float]]:
             own = build(catalogue.load(entry), model_id, Basis.CATALOGUE)
             active = own.active_params if own.active_params < own.total_params else None
             near = nearest(own.total_params, active, without=shape_of(entry))
-            told = None if near is None else scaled(near, own.total_params, active)
+            told = next((one for other in near if (one := like(other, own.total_params, active))), None)
             if told is None:
                 continue
             mine, theirs = figures(answer(replace(own, quantization=None))), figures(answer(told))

@@ -44,7 +44,7 @@ def command(ctx: click.Context, text: tuple[str, ...], offline: bool, style: str
             "model": entry.model_id,
             "architecture": entry.architecture,
             "total_params": entry.reference_params,
-            "active_params": entry.active_params,
+            "active_params": entry.built_active_params or entry.active_params,
             "source": entry.config_source,
         }
         for entry in found

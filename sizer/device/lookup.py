@@ -91,8 +91,8 @@ def _modded(asked: Spelling) -> Found | None:
 
 def _by_words(asked: Spelling) -> tuple[int, ...]:
     """Rows of which some spelling has the same identifying words, and none of whose facts is contradicted."""
-    if not asked.core or (asked.vendors <= {"apple"} and not asked.lines and all(_YEAR.fullmatch(word) for word in asked.core)):
-        return ()  # `imac 2019`: a year alone tells no chip
+    if not asked.core or (_is_a_year(asked.core) and asked.vendors <= {"apple"} and not asked.lines):
+        return ()
     # Only rows that contain the longest word with a digit can match: spares taking 600 rows apart.
     probe = max(asked.core, key=lambda word: (bool(_DIGITS.fullmatch(word)), len(word)))
     found = []
@@ -101,6 +101,11 @@ def _by_words(asked: Spelling) -> tuple[int, ...]:
         if (probe in text or probe in text.replace(" ", "")) and _matches(asked, number):
             found.append(number)
     return tuple(found)
+
+
+def _is_a_year(words: frozenset[str]) -> bool:
+    """`imac 2019`: a year alone tells no chip."""
+    return all(_YEAR.fullmatch(word) for word in words)
 
 
 def _matches(asked: Spelling, number: int) -> bool:

@@ -103,7 +103,7 @@ def _scaled(device: Device, bandwidth: float, compute: float, memory_bytes: int 
 
 
 def virtual_card(text: str, find: Callable[[str], Found | None]) -> Found | None:
-    """The card behind a vGPU as its guest names it (`GRID T4-16Q`, `NVIDIA A100-2-10C`, `A40-24C`), None for other text.
+    """The card behind a vGPU as its guest names it (`GRID T4-16Q`, `NVIDIA A100-2-10C`, `A40-24C`); None for others.
 
     A profile with two numbers is a MIG instance; the others share the card's time, and each has its full bandwidth when
     it runs alone. Source: NVIDIA's Virtual GPU Software User Guide, "Virtual GPU Types".

@@ -8,7 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sizer.errors import ModelError
+from sizer.model.families import build
 from sizer.model.read import catalogue
+from sizer.model.read.provenance import cache_bytes
 from sizer.tables import data_path, read_rows
 
 SPELLINGS = [
@@ -103,6 +106,20 @@ def test_every_row_has_a_config_and_sources() -> None:
         assert row["config_source"], row["id"]
         assert bool(row["params_source"]) == bool(row["reference_params"] or row["checkpoint_params"]), row["id"]
         assert not row["checkpoint_params"] or row["difference"], row["id"]
+
+
+def test_what_is_built_from_a_config_stands_beside_it() -> None:
+    """Active parameters and cache of data/models.csv are what the families make of the configs
+    (`tools/check_catalogue.py --write`); a mixture of experts is never without its active parameters."""
+    for entry in catalogue.entries():
+        try:
+            model = build(catalogue.load(entry), entry.model_id)
+        except ModelError:
+            assert (entry.built_active_params, entry.built_cache_bytes) == (None, None)
+            continue
+        sparse = model.active_params < model.total_params
+        assert entry.built_active_params == (model.active_params if sparse else None), entry.model_id
+        assert entry.built_cache_bytes == cache_bytes(model), entry.model_id
 
 
 def test_aliases_are_unique_and_lead_to_a_model() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import statistics
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -26,9 +27,10 @@ from sizer.errors import (
     UnsupportedArchitecture,
 )
 from sizer.model.architecture import Basis
-from sizer.model.read import hub_ask, meta_device
+from sizer.model.read import catalogue, hub_ask, meta_device
 from sizer.model.read.name_only import named
 from sizer.model.read.names import parse_name
+from sizer.model.read.provenance import cache_bytes
 from sizer.model.read.resolve import resolve
 
 CONFIG = {
@@ -391,6 +393,24 @@ def test_bare_sizes(server: Hub, text: str, total: float, active: float) -> None
     assert (found.architecture.total_params, found.architecture.active_params) == (total, active)
     assert "name alone" in found.notes[0]
     assert server.requests == []
+
+
+@pytest.mark.parametrize("billions", [0.5, 1, 3, 7, 14, 20, 30, 40, 70, 123, 180, 405])
+def test_a_dense_size_is_shaped_like_a_dense_model(billions: float) -> None:
+    """20B, 123B and 405B are no mixtures of experts whose active parameters nobody published: every parameter is
+    read, the cache is known, and is not far from what models of that size mostly keep."""
+    found = resolve(f"{billions}B").architecture
+    assert found.active_params == found.total_params == billions * 1e9
+    assert found.layers
+    alike = [
+        entry.built_cache_bytes
+        for entry in catalogue.entries()
+        if entry.reference_params
+        and abs(entry.reference_params / billions / 1e9 - 1) < 0.12
+        and entry.built_active_params is None
+        and entry.built_cache_bytes
+    ]
+    assert not alike or 1 / 3 < cache_bytes(found) / statistics.median(alike) < 3
 
 
 @settings(max_examples=60, deadline=None)

@@ -24,9 +24,10 @@ class CatalogueEntry:
 
     `reference_params` are the published parameters that run, `checkpoint_params` what its repository stores where that
     differs (`difference` says why), `active_params` the authors' figure for a mixture of experts; None where nobody
-    published them, and `unknown` the decisive fields of the config that nobody told. `alias` is the published name that
-    matched where it is not the model's own, and `copy` says that the text named a quantized or re-uploaded copy, whose
-    own config may differ in all but the shape.
+    published them. `built_active_params` is what its family counts for one (None for a dense model, and for those read
+    from the hub), `built_cache_bytes` the cache of 32,768 tokens in 16 bits. `unknown` are the decisive fields of the
+    config that nobody told. `alias` is the published name that matched where it is not the model's own, and `copy` says
+    that the text named a quantized or re-uploaded copy, whose own config may differ in all but the shape.
     """
 
     model_id: str
@@ -40,6 +41,8 @@ class CatalogueEntry:
     params_source: str
     config_source: str
     unknown: tuple[str, ...] = ()
+    built_active_params: int | None = None
+    built_cache_bytes: int | None = None
     alias: str | None = None
     copy: bool = False
 
@@ -195,6 +198,8 @@ def _entry(row: Mapping[str, str], alias: str | None = None, copy: bool = False)
         params_source=row["params_source"],
         config_source=row["config_source"],
         unknown=tuple(row["unknown"].split()),
+        built_active_params=_count(row["built_active_params"]),
+        built_cache_bytes=_count(row["built_cache_bytes"]),
         alias=alias,
         copy=copy,
     )

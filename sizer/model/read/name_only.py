@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cache
 from math import gcd, log
+from statistics import median
 from typing import NamedTuple
 
 from sizer.errors import ModelError, UnknownModel
@@ -33,7 +34,13 @@ USUAL_EXPERTS, USUAL_ACTIVE_SHARE, USUAL_SHARE = "mistralai/Mixtral-8x7B-v0.1", 
 """An `8x7B` is a Mixtral until told otherwise: two of eight experts a token, and attention shared: 12.88B of 46.70B
 parameters, and those instead of 56B (its config in the catalogue)."""
 ALIKE = 0.12
-"""Models whose sizes differ by less (in the logarithm) are one size: of them the one with most published copies."""
+"""Models whose sizes differ by less (in the logarithm) are one size."""
+MOST_BUCKETS = 3
+"""How many of those steps away another model is still tried, where the nearest cannot be scaled to a size."""
+ROUNDED = 2
+"""Names round what is active to a digit or leave the embeddings out (3.35B are `A3B`): it counts half as much."""
+USUAL_CACHE = log(1.5)
+"""Of models of one size those whose cache lies within this of the median come first, then those with most copies."""
 
 
 class SizeError(NamedTuple):
@@ -51,16 +58,22 @@ def named(text: str, hints: NameHints) -> Architecture:
     if active is None and hints.experts:
         active = round(total * USUAL_ACTIVE_SHARE)
     active = active if active is not None and active < total else None
-    near = _built(USUAL_EXPERTS) if hints.experts and hints.active_params is None else nearest(total, active)
-    if near is not None:
-        shaped = scaled(near, total, active)
+    usual = [USUAL_EXPERTS] if hints.experts and hints.active_params is None else nearest(total, active)
+    for model_id in usual:
+        shaped = like(model_id, total, active)
         if shaped is not None:
             context = hints.context_tokens or shaped.max_context_tokens
-            return replace(shaped, model_id=text, max_context_tokens=context, notes=(_note(near, hints, total),))
+            return replace(shaped, model_id=text, max_context_tokens=context, notes=(_note(model_id, hints, total),))
     return lump(text, total, active, hints)
 
 
-def _note(near: Architecture, hints: NameHints, total: int) -> str:
+def like(model_id: str, total: int, active: int | None) -> Architecture | None:
+    """A catalogued model scaled to a size; None where its layers cannot have that size."""
+    near = _built(model_id)
+    return None if near is None else scaled(near, total, active)
+
+
+def _note(near: str, hints: NameHints, total: int) -> str:
     likely = ""
     if hints.experts and hints.active_params is None:
         likely = (
@@ -68,28 +81,43 @@ def _note(near: Architecture, hints: NameHints, total: int) -> str:
             f"{format_count(total * USUAL_SHARE)} parameters in all, and not the product {format_count(total)}."
         )
     return (
-        f"Known by its size alone: layers, cache and vocabulary are those of {near.model_id}, scaled to it; the "
+        f"Known by its size alone: layers, cache and vocabulary are those of {near}, scaled to it; the "
         f"intervals are as wide as models of one size differ.{likely}"
     )
 
 
-def nearest(total: int, active: int | None, without: str = "") -> Architecture | None:
-    """The catalogued model nearest in total (and active) parameters, dense for dense; None where none is near.
+def nearest(total: int, active: int | None, without: str = "") -> list[str]:
+    """The catalogued models nearest in total (and active) parameters, dense for dense, the most like first.
 
-    `without` leaves out the models of one class and size: to ask for a catalogued model by its size alone.
+    Of one size: those with the usual cache, then what most people keep copies of, then the newest. `without` leaves out
+    the models of one class and size: to ask for a catalogued model by its size alone.
     """
-    best: tuple[tuple[int, int, str], str] | None = None
+    near: dict[int, list[tuple[str, Size]]] = {}
     for model_id, known in _sizes().items():
-        if (active is None) != (known.active is None) or known.shape == without:
-            continue
-        distance = abs(log(known.total / total))
-        if active is not None and known.active is not None:
-            distance += abs(log(known.active / active))
-        # The nearest size first, then what most people keep copies of, then the newest.
-        rank = (-int(distance / ALIKE), known.copies, known.released)
-        if distance <= FARTHEST * (1 if active is None else 2) and (best is None or rank > best[0]):
-            best = rank, model_id
-    return None if best is None else _built(best[1])
+        distance = _distance(known, total, active)
+        if distance is not None and known.shape != without:
+            near.setdefault(int(distance / ALIKE), []).append((model_id, known))
+    return [model_id for bucket in sorted(near)[:MOST_BUCKETS] for model_id in _most_usual_first(near[bucket])]
+
+
+def _most_usual_first(alike: list[tuple[str, Size]]) -> list[str]:
+    usual = median(log(known.cache_bytes or 1) for _, known in alike)
+
+    def rank(item: tuple[str, Size]) -> tuple[int, int, str]:
+        known = item[1]
+        return -int(abs(log(known.cache_bytes or 1) - usual) / USUAL_CACHE), known.copies, known.released
+
+    return [model_id for model_id, _ in sorted(alike, key=rank, reverse=True)]
+
+
+def _distance(known: Size, total: int, active: int | None) -> float | None:
+    """How far sizes are apart, in the logarithm; None for another kind and for what is too far to say anything."""
+    if (active is None) != (known.active is None):
+        return None
+    distances = [abs(log(known.total / total))]
+    if active is not None and known.active is not None:
+        distances.append(abs(log(known.active / active)) / ROUNDED)
+    return max(distances) if max(distances) <= FARTHEST else None
 
 
 def _built(model_id: str) -> Architecture | None:
@@ -107,6 +135,7 @@ class Size(NamedTuple):
 
     total: int
     active: int | None
+    cache_bytes: int
     shape: str
     copies: int
     released: str
@@ -121,9 +150,17 @@ def _sizes() -> dict[str, Size]:
         usable = known is not None and known.kind in {"instruct", "reasoning"} and not known.images
         if not usable or known is None or (known.released or "") < SINCE or not entry.reference_params:
             continue
-        active = entry.active_params if entry.active_params and entry.active_params < entry.reference_params else None
+        if entry.built_cache_bytes is None:
+            continue
         copies = len(gguf_repositories(entry.model_id))
-        found[entry.model_id] = Size(entry.reference_params, active, shape_of(entry), copies, known.released or "")
+        found[entry.model_id] = Size(
+            entry.reference_params,
+            entry.built_active_params,
+            entry.built_cache_bytes,
+            shape_of(entry),
+            copies,
+            known.released or "",
+        )
     return found
 
 

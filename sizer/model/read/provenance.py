@@ -55,7 +55,8 @@ def is_context(field: str) -> bool:
 def silent_defaults(config: Mapping[str, Any], model_id: str = "") -> dict[str, Any]:
     """The decisive fields that a config leaves to its class, with what that takes; contexts apart."""
     taken = _left_to_the_class(config, model_id)
-    return {name: value for name, value in taken.items() if name.rsplit(".", 1)[-1] in DECISIVE and not is_context(name)}
+    decisive = {name for name in taken if name.rsplit(".", 1)[-1] in DECISIVE and not is_context(name)}
+    return {name: value for name, value in taken.items() if name in decisive}
 
 
 def _left_to_the_class(config: Mapping[str, Any], model_id: str) -> dict[str, Any]:
@@ -190,8 +191,13 @@ def _differ(first: float, second: float) -> bool:
 
 
 def _cache_gib(architecture: Architecture) -> float:
+    return cache_bytes(architecture) / 2**30
+
+
+def cache_bytes(architecture: Architecture) -> int:
+    """Keys and values of 32,768 tokens in 16 bits, by the model's own windows."""
     values = sum(
         count * mixer.kv_elements_per_token * mixer.cached_tokens(COMPARED_TOKENS)
         for mixer, count in architecture.mixer_counts.items()
     )
-    return BYTES_PER_VALUE * values / 2**30
+    return BYTES_PER_VALUE * values
