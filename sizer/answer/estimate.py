@@ -79,7 +79,7 @@ def estimate(question: Question) -> Estimate:
     precision = canonical(question.precision)
     engine = find_engine(question.engine or default_engine(precision, question.target.device))
     engine.require_device(question.target.device)
-    stored = question.stored or store_for(question.architecture, precision, engine.name)
+    stored = question.stored or _stored(question, precision, engine.name)
     case = _case(question, engine, stored)
     needed, placement = place(case)
     longest = max_context_tokens(case, placement) if question.context_max else None
@@ -145,6 +145,11 @@ def _timed_case(question: Question, case: Case, engine: Engine, placement: Place
         question.architecture, case.stored, case.target, case.workload, engine.name,
         engine_version=version, placement=placement, graphs=case.options.graphs_of(case.workload.batch_size),
     )  # fmt: skip
+
+
+def _stored(question: Question, precision: str, engine: str) -> Stored:
+    version = question.options.version if question.options is not None else ""
+    return store_for(question.architecture, precision, engine, version)
 
 
 def _speculation(

@@ -99,7 +99,8 @@ def _one(resolved: Resolved, target: Target, work: WorkAsked, asked: ServingAske
     load = asked.load(work.prompt_tokens, work.output_tokens)
     error: DoesNotFit | None = None
     for engine, precision in _ways(resolved, target, work):
-        served = Served(resolved.architecture, _stored(resolved, precision, engine), target, engine, work.flags)
+        stored = _stored(resolved, precision, engine, work.flags.version if work.flags is not None else "")
+        served = Served(resolved.architecture, stored, target, engine, work.flags)
         try:
             return answer(served, load, asked, split=work.workload().parallelism, kv_precision=work.kv_precision)
         except DoesNotFit as refusal:
@@ -108,12 +109,12 @@ def _one(resolved: Resolved, target: Target, work: WorkAsked, asked: ServingAske
     raise error
 
 
-def _stored(resolved: Resolved, precision: str, engine: str) -> Stored:
+def _stored(resolved: Resolved, precision: str, engine: str, version: str) -> Stored:
     from sizer.engine.precisions import store_for
 
     if resolved.stored is not None and resolved.stored.precision == precision:
         return resolved.stored
-    return store_for(resolved.architecture, precision, engine)
+    return store_for(resolved.architecture, precision, engine, version)
 
 
 def _ways(resolved: Resolved, target: Target, work: WorkAsked) -> list[tuple[str, str]]:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache, lru_cache
 
+from sizer.engine.releases import version_numbers
 from sizer.model.architecture import Architecture
 from sizer.model.stored import Stored
 from sizer.precision.names import Precision, precision_of
@@ -35,22 +36,37 @@ def rules_of(engine: str) -> Sequence[Row]:
 
 
 def stored_by_engine(precision: str, engines: Sequence[str]) -> Precision:
-    """The row of a precision as the first of `engines` stores it that has a scheme of its own.
+    """The row of a precision as the first of `engines` stores it that has a scheme of its own, by its newest version.
 
     llama.cpp's fp16 keeps norms in 32 bits, MLX quantizes embeddings too, and so on. Raises UnknownPrecision.
     """
     row = precision_of(precision)
-    rule = next(filter(None, (_scheme_rule(row, name) for name in engines)), None)
+    return _as_ruled(row, next(filter(None, (_scheme_rule(row, name) for name in engines)), None))
+
+
+def _as_ruled(row: Precision, rule: Row | None) -> Precision:
     if rule is None:
         return row
     return replace(row, scheme=rule["scheme"], format=rule["format"] or row.format, ftype=rule["ftype"] or row.ftype)
 
 
-def _scheme_rule(precision: Precision, engine: str) -> Row | None:
-    """The row by which an engine stores a precision its own way: that of the precision before that of its kind."""
+def _scheme_rule(
+    precision: Precision, engine: str, version: str = "", models: frozenset[str] = frozenset()
+) -> Row | None:
+    """The row by which an engine stores a precision its own way: that of the precision before that of its kind.
+
+    A row with `before_version` is that of older versions, but for the model types that it excepts.
+    """
     own = [rule for rule in rules_of(engine) if rule["scheme"] and rule["kind"] == precision.kind]
-    found = [rule for rule in own if rule["precision"] in {precision.name, ""}]
-    return min(found, key=lambda rule: rule["precision"] == "", default=None)
+    found = [rule for rule in own if rule["precision"] in {precision.name, ""} and _holds(rule, version, models)]
+    return min(found, key=lambda rule: (rule["before_version"] == "", rule["precision"] == ""), default=None)
+
+
+def _holds(rule: Row, version: str, models: frozenset[str]) -> bool:
+    if not rule["before_version"]:
+        return True
+    older = () < version_numbers(version) < version_numbers(rule["before_version"])
+    return older and not models & set(rule["except_models"].split())
 
 
 def experts_way(precision: str, engine: str) -> str:
@@ -84,14 +100,17 @@ def dequantized_to(precision: str, engine: str) -> str:
 
 
 @lru_cache(maxsize=256)
-def store_for(architecture: Architecture, precision: str, engine: str | None) -> Stored:
-    """A model at a precision as an engine stores it, None: as published. Raises UnknownPrecision, UnknownEngine.
+def store_for(architecture: Architecture, precision: str, engine: str | None, version: str = "") -> Stored:
+    """A model at a precision as a version of an engine stores it (empty: the newest); as published without an engine.
 
-    Kept, because a search over devices asks for the same again and again.
+    Raises UnknownPrecision, UnknownEngine. Kept, because a search over devices asks for the same again and again.
     """
     from sizer.engine.engines import find_engine
 
     row = find_engine(engine).stored_precision(precision) if engine else precision_of(precision)
+    if engine and version:
+        older = _scheme_rule(precision_of(precision), engine, version, architecture.model_types)
+        row = _as_ruled(row, older) if older else row
     stored = stored_as(architecture, row)
     way = experts_way(precision, engine) if engine and architecture.experts else ""
     if way == "none":

@@ -96,7 +96,7 @@ class Case:
         if asked is not None:
             return asked
         if rule.flash_attention == "listed":
-            return bool(model_types(self.architecture) & _listed()[rule.engine])
+            return bool(self.architecture.model_types & _listed()[rule.engine])
         if rule.flash_attention in {"auto", "equal"}:
             backend = find_engine(self.engine.engine).backend(self.target.device)
             expands = expands_latent(self)
@@ -192,12 +192,6 @@ def _listed() -> dict[str, frozenset[str]]:
     return {row["engine"]: frozenset(row["model_types"].split()) for row in read_rows("flash_attention.csv")}
 
 
-def model_types(architecture: Architecture) -> set[str]:
-    """The model type of a config, and of its text part."""
-    text = architecture.config.get("text_config")
-    return {architecture.model_type, str(text.get("model_type", "")) if isinstance(text, dict) else ""}
-
-
 @cache
 def _rotating() -> dict[str, frozenset[str]]:
     """By engine: the model types whose layers with a window drop what lies behind it."""
@@ -209,7 +203,7 @@ def window_cache(case: Case) -> str:
     if case.engine.window_cache != "rotating":
         return case.engine.window_cache
     known = _rotating().get(case.engine.like or case.engine.engine, frozenset())
-    return "window" if model_types(case.architecture) & known else "whole"
+    return "window" if case.architecture.model_types & known else "whole"
 
 
 def blocks(tokens: int, block_tokens: int) -> int:

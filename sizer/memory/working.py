@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from sizer.memory.activations import activation_values_per_token
 from sizer.memory.cache import CachePlan
-from sizer.memory.case import Case, model_types
+from sizer.memory.case import Case
 from sizer.memory.encoder import NO_ENCODER, encoder_run
 from sizer.memory.graph.decoder import PIPELINE_COPIES, Buffers, Part, compute_buffers
 from sizer.memory.graph.shape import ModelShape, Step, model_shape, without_latents
@@ -159,7 +159,7 @@ def scores_bytes(case: Case, tokens: int) -> int:
     """Attention scores that stand in memory for a chunk of `tokens`, where the engine's kernels cannot cap them."""
     config = case.architecture.config
     text = config.get("text_config") if isinstance(config.get("text_config"), dict) else config
-    by_kind = bool(model_types(case.architecture) & _capped())
+    by_kind = bool(case.architecture.model_types & _capped())
     if not case.engine.capped_score_bytes or not (text or config).get("attn_logit_softcapping", by_kind):
         return 0
     heads = max((mixer.heads for mixer in case.architecture.mixer_counts), default=0)

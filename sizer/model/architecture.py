@@ -264,6 +264,12 @@ class Architecture:
         """Each distinct mixer and how many layers have it."""
         return Counter(mixer for layer in self.layers for mixer in layer.mixers)
 
+    @cached_property
+    def model_types(self) -> frozenset[str]:
+        """The model type of the config, and of its text part."""
+        text = self.config.get("text_config")
+        return frozenset({self.model_type, str(text.get("model_type", "")) if isinstance(text, dict) else ""})
+
     @property
     def is_lump(self) -> bool:
         """Whether only the count of parameters is known: from the name, or from the hub for a gated model."""

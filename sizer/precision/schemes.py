@@ -13,6 +13,7 @@ from sizer.model.architecture import Architecture, Module, Role, Tensor, Tower
 
 TensorFormat = Callable[[Tensor], str]
 """The key of the format that a tensor is stored in."""
+Scheme = Callable[[Architecture, str], TensorFormat]
 
 DTYPE_FORMATS = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16", "float64": "fp64"}
 
@@ -101,10 +102,14 @@ def bitsandbytes(architecture: Architecture, key: str) -> TensorFormat:
     return lambda tensor: key if _replaced(tensor, kinds) else rest
 
 
-def bitsandbytes_experts(architecture: Architecture, key: str) -> TensorFormat:
-    """What `bitsandbytes` reaches, and the stacks of experts, for which vLLM and SGLang have a 4-bit method."""
-    matrices = bitsandbytes(architecture, key)
-    return lambda tensor: key if _is_expert(tensor) else matrices(tensor)
+def _with_experts(scheme: Scheme) -> Scheme:
+    """A scheme that reaches experts too: servers have a method for their stacks, or they are modules of their own."""
+
+    def wider(architecture: Architecture, key: str) -> TensorFormat:
+        matrices = scheme(architecture, key)
+        return lambda tensor: key if _is_expert(tensor) else matrices(tensor)
+
+    return wider
 
 
 def experts(architecture: Architecture, key: str) -> TensorFormat:
@@ -179,12 +184,13 @@ def in_situ(architecture: Architecture, key: str) -> TensorFormat:
     return choose
 
 
-SCHEMES: dict[str, Callable[[Architecture, str], TensorFormat]] = {
+SCHEMES: dict[str, Scheme] = {
     "float": floats,
     "linears": linears,
     "modules": modules,
     "bitsandbytes": bitsandbytes,
-    "bitsandbytes-experts": bitsandbytes_experts,
+    "bitsandbytes-experts": _with_experts(bitsandbytes),
+    "modules-experts": _with_experts(modules),
     "experts": experts,
     "mxfp4": mxfp4,
     "mlx": mlx,

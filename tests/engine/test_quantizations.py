@@ -37,6 +37,24 @@ def test_servers_quantize_experts_and_transformers_does_not(engine: str) -> None
     assert experts_bytes("nf4", "transformers") == EXPERT_VALUES * 2
 
 
+@pytest.mark.parametrize(
+    ("model", "version", "quantized"),
+    [
+        (MIXTURE, "4.57.1", True),
+        (MIXTURE, "5.0", False),
+        (MIXTURE, "", False),
+        ("openai/gpt-oss-20b", "4.57.1", False),
+    ],
+)
+def test_modules_of_their_own_are_quantized(model: str, version: str, quantized: bool) -> None:
+    """transformers before 5 had a module for each expert, which bitsandbytes replaces; gpt-oss had stacks already."""
+    stored = store_for(resolve(model, offline=True).architecture, "nf4", "transformers", version)
+    formats = {
+        part.format for part in stored.tensors if part.tensor.role in EXPERT_ROLES and len(part.tensor.shape) > 2
+    }
+    assert formats == {"bnb-nf4" if quantized else "bf16"}
+
+
 def test_experts_in_int8_leave_the_rest_alone() -> None:
     """A byte a weight and an fp32 scale a row of each matrix; attention stays in 16 bits."""
     scales = LAYERS * EXPERTS * (2 * WIDTH + HIDDEN) * 4

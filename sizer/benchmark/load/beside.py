@@ -75,7 +75,7 @@ def _of_command(asked: LoadAsked) -> Served:
 
     devices = DeviceAsked(names=(_device(asked),))
     plan = launched(shlex.split(asked.command), devices, offline=asked.offline)[0]
-    stored = plan.stored or store_for(plan.architecture, plan.precision, plan.options.engine)
+    stored = plan.stored or store_for(plan.architecture, plan.precision, plan.options.engine, plan.options.version)
     return Served(plan.architecture, stored, plan.used, plan.options.engine, plan.options)
 
 
@@ -92,7 +92,7 @@ def _of_names(asked: LoadAsked, engine: str) -> Served:
     precision, options = canonical(asked.precision), engine_asked(asked.engine or engine)
     (target,) = targets(DeviceAsked(names=(_device(asked),)))
     stored = resolved.stored if resolved.stored and resolved.stored.precision == precision else None
-    stored = stored or store_for(resolved.architecture, precision, options.engine)
+    stored = stored or store_for(resolved.architecture, precision, options.engine, options.version)
     return Served(resolved.architecture, stored, target, options.engine, options)
 
 
