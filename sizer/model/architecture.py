@@ -146,6 +146,9 @@ class MixerKind(str, Enum):
     """An encoder's attention: every token to every other, nothing cached."""
 
 
+_RECURRENT = frozenset({MixerKind.LINEAR, MixerKind.SSM, MixerKind.RECURRENT, MixerKind.CONV})
+
+
 @dataclass(frozen=True, slots=True)
 class Mixer:
     """One token mixer of a layer and what it keeps in the cache.
@@ -169,6 +172,11 @@ class Mixer:
     selected_tokens: int | None = None
     indexer_elements: int = 0
     compression_tokens: int = 1
+
+    @property
+    def is_recurrent(self) -> bool:
+        """Whether it keeps a state instead of keys and values: its tokens are scored against no others."""
+        return self.kind in _RECURRENT
 
     @property
     def kv_elements_per_token(self) -> int:

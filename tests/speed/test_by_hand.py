@@ -196,6 +196,7 @@ def test_latent_attention_absorbed_and_expanded() -> None:
     assert attention_flops(LATENT, 10, expanded=True) == 2 * 4 * (24 + 16) * 10
     assert expansion_flops(LATENT, 10) == 2 * 40 * 4 * (24 + 16) * 10
     assert attention_flops(STATE, 10) == 0
+    assert attention_flops(replace(STATE, kind=MixerKind.LINEAR, heads=4, qk_head_dim=8, v_head_dim=8), 10) == 0
     drawn = model(LATENT)
     work = Workload(9, 1, 10, batch_size=3)
     context = work.decode_context_tokens

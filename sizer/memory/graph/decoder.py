@@ -9,7 +9,7 @@ from sizer.memory.graph import blocks
 from sizer.memory.graph.allocator import peak_bytes
 from sizer.memory.graph.blocks import Build, Inputs, Weights
 from sizer.memory.graph.nodes import Graph, Node, Place, elementwise, entry, host_weight, operation
-from sizer.memory.graph.shape import LayerShape, ModelShape, Step, is_recurrent
+from sizer.memory.graph.shape import LayerShape, ModelShape, Step
 from sizer.model.architecture import MixerKind
 
 MASK_BYTES_ON_DEVICE = 2
@@ -167,7 +167,7 @@ def _mixer(build: Build, layer: LayerShape, normed: Node) -> Node:
     assert mixer is not None
     if mixer.kind is MixerKind.LINEAR:
         return blocks.delta_net(build, mixer, layer.conv_width, normed)
-    if is_recurrent(mixer):
+    if mixer.is_recurrent:
         return blocks.state_space(build, mixer, layer.q_width, layer.conv_width or layer.q_width, normed)
     if mixer.latent_elements:
         return blocks.latent_attention(build, layer, mixer, normed)

@@ -127,8 +127,3 @@ def _experts(tensors: dict[Role, Tensor]) -> Experts | None:
         return None
     hidden_last = Role.EXPERT_GATE in tensors or Role.EXPERT_GATE_UP in tensors
     return Experts(down.experts, min(down.active_experts, down.experts), down.shape[-1], hidden_last)
-
-
-def is_recurrent(mixer: Mixer) -> bool:
-    """Whether a mixer keeps a state instead of keys and values."""
-    return mixer.kind in {MixerKind.LINEAR, MixerKind.SSM, MixerKind.RECURRENT, MixerKind.CONV}
