@@ -13,10 +13,10 @@ from sizer.advise.planned import Planned, all_on_devices, reserved_work
 from sizer.answer.estimate import Question, estimate
 from sizer.answer.records import Estimate
 from sizer.cache_formats import cache_format
+from sizer.device.capability import cuda_capability
 from sizer.device.records import shares_memory
 from sizer.engine.flagged import cache_type, ranks
 from sizer.engine.graph_rules import graph_rule
-from sizer.engine.ladders import cuda_capability, runs
 from sizer.engine.precisions import experts_way
 from sizer.engine.quantizations import quantization_flag
 from sizer.errors import UsageError
@@ -152,7 +152,7 @@ def _kernels(planned: Planned) -> str:
         return f"{planned.engine.name} does not load {planned.precision} weights."
     if planned.architecture.experts and experts_way(planned.precision, planned.engine.name) == "none":
         return f"{planned.engine.name} does not load experts in {planned.precision}."
-    if not runs(planned.precision, planned.engine.name, device):
+    if not planned.engine.has_kernels(planned.precision, device):
         return f"{planned.engine.name} has no kernels for {planned.precision} on {device.name}."
     return ""
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from sizer.advise.launched import DTYPES
 from sizer.advise.planned import Planned, reserved_context
+from sizer.device.capability import cuda_capability
 from sizer.engine.flag_table import flag_setting
 from sizer.engine.flag_text import written_all
-from sizer.engine.ladders import cuda_capability, runs
 from sizer.engine.releases import version_numbers
 from sizer.errors import UsageError
 from sizer.frozen import dataclass
@@ -154,7 +154,7 @@ def _quantized(planned: Planned) -> Iterator[dict[str, Any]]:
     if planned.precision not in HALVES or planned.options.quantization:
         return
     for word, precision in ONLINE_QUANTIZATION.items():
-        kernels = runs(precision, planned.engine.name, planned.target.device)
+        kernels = planned.engine.has_kernels(precision, planned.target.device)
         if planned.engine.runs(precision) and kernels:
             yield {"quantization": word}
 

@@ -215,6 +215,8 @@ def _engine_notes(case: Case) -> Iterator[str]:
         )
     if not engine.runs(case.stored.precision):
         yield f"{engine.name} is not known to load {case.stored.precision}: told as if it did."
+    elif not engine.has_kernels(case.stored.precision, device):
+        yield f"{engine.name} has no kernels for {case.stored.precision} on {device.name}: told as if it had."
 
 
 def _unfitting_note(case: Case) -> str:

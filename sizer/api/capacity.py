@@ -152,7 +152,6 @@ def _ways(resolved: Resolved, target: Target, work: WorkAsked) -> list[tuple[str
 def _usual(target: Target, engine: str | None) -> Iterable[str]:
     """Precisions to try where neither the user nor the model names one."""
     from sizer.engine.engines import find_engine
-    from sizer.engine.ladders import runs
 
     server = find_engine(engine or SERVER_ENGINE)
     if server.usual_precision:
@@ -161,4 +160,4 @@ def _usual(target: Target, engine: str | None) -> Iterable[str]:
         return ("q8_0", "q4_k_m") if engine is None else ("bf16",)
     eight = ("fp8",) if "fp8" in target.device.peak_flops_per_s else ()
     names = ("bf16", *eight, "mlx-8bit", "awq-int4", "mlx-4bit")
-    return [name for name in names if server.runs(name) and runs(name, server.name, target.device)]
+    return [name for name in names if server.runs(name) and server.has_kernels(name, target.device)]

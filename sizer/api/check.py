@@ -86,12 +86,12 @@ def planned(
     from sizer.advise.launched import checkpoint_precision, engine_for, launched_precision
     from sizer.advise.planned import Planned
     from sizer.device.records import shares_memory
+    from sizer.engine.engines import find_engine
     from sizer.engine.flagged import ranks
-    from sizer.engine.ladders import runs
     from sizer.engine.precisions import dequantized_to
 
     precision = launched_precision(launch, resolved)
-    if not runs(precision, launch.options.engine, target.device):
+    if not find_engine(launch.options.engine).has_kernels(precision, target.device):
         precision = dequantized_to(precision, launch.options.engine) or precision
     options = replace(launch.options, engine=engine_for(launch.options.engine, precision))
     output = options.output_tokens[0] if options.output_tokens and options.output_tokens[0] > 0 else output_tokens

@@ -146,7 +146,11 @@ def _usual_on(device: Device) -> tuple[str, ...]:
     """The usual precisions that something runs on a device: those of engines that people choose, where one has any."""
     from sizer.engine.engines import running_engines
 
-    running = {name: found for name in DEFAULT_PRECISIONS if (found := running_engines(name, device))}
+    running = {
+        name: found
+        for name in DEFAULT_PRECISIONS
+        if (found := [engine for engine in running_engines(name, device) if engine.has_kernels(name, device)])
+    }
     chosen = tuple(name for name, found in running.items() if not all(engine.no_ladder for engine in found))
     return chosen or tuple(running)
 
@@ -160,7 +164,9 @@ def _usual_of(engine: Engine, architecture: Architecture, device: Device) -> tup
     usual = tuple(
         name
         for name in DEFAULT_PRECISIONS
-        if engine.runs(name) and not (architecture.experts and experts_way(name, engine.name) == "none")
+        if engine.runs(name)
+        and engine.has_kernels(name, device)
+        and not (architecture.experts and experts_way(name, engine.name) == "none")
     )
     if not set(usual) <= set(SIXTEEN_BIT):
         return usual

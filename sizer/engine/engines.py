@@ -137,6 +137,13 @@ class Engine:
         only = backends_of(precision, self.name)
         return backend is not None and (not only or backend in only)
 
+    def has_kernels(self, precision: str, device: Device) -> bool:
+        """Whether a device that it runs a precision on is new enough for its kernels, fast or not."""
+        from sizer.device.capability import cuda_capability
+
+        least = max((capability for _, capability in self.needs(precision)), default=0.0)
+        return (not least or cuda_capability(device) >= least) and self.runs_on(precision, device)
+
     def precisions(self) -> tuple[str, ...]:
         """Every precision of the table that it runs."""
         from sizer.precision.names import all_precisions
@@ -262,6 +269,7 @@ def default_engine(precision: str, device: Device) -> str:
     Raises UnknownPrecision, and UnknownEngine where no engine runs that precision on that device.
     """
     running = running_engines(precision, device)
+    running = [engine for engine in running if engine.has_kernels(precision, device)] or running
     if not running:
         from sizer.precision.names import engines_of
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from fnmatch import fnmatchcase
 from functools import cache
 
 from sizer.device.kinds import memory_class
@@ -36,18 +35,6 @@ def _ladders() -> tuple[dict[str, str], ...]:
     return tuple(read_rows("ladders.csv"))
 
 
-@cache
-def _capabilities() -> tuple[tuple[str, float], ...]:
-    return tuple((row["device"], float(row["capability"])) for row in read_rows("cuda_capability.csv"))
-
-
-def cuda_capability(device: Device) -> float:
-    """The CUDA compute capability of an NVIDIA device before Ada; of all others, more than any need."""
-    if device.vendor != "nvidia":
-        return float("inf")
-    return next((found for pattern, found in _capabilities() if fnmatchcase(device.key, pattern)), float("inf"))
-
-
 def _matches(row: dict[str, str], device: Device) -> bool:
     """Whether a row is for a device: its kind, vendor, memory, key, and the matrix units that an engine needs."""
     wanted = (row["kind"], row["vendor"])
@@ -65,16 +52,10 @@ def _matches(row: dict[str, str], device: Device) -> bool:
 
 def runs_fast(precision: str, engine: str, device: Device) -> bool:
     """Whether a precision runs on the device with the matrix units that the engine wants; unknown ones pass."""
-    peaks = {peak for peak, _ in find_engine(engine).needs(precision) if peak}
-    has_units = not device.peak_flops_per_s or peaks <= device.peak_flops_per_s.keys()
-    return has_units and runs(precision, engine, device)
-
-
-def runs(precision: str, engine: str, device: Device) -> bool:
-    """Whether the device is new enough for the kernels that the engine has for a precision, fast or not."""
     found = find_engine(engine)
-    new_enough = cuda_capability(device) >= max((capability for _, capability in found.needs(precision)), default=0.0)
-    return new_enough and found.runs_on(precision, device)
+    peaks = {peak for peak, _ in found.needs(precision) if peak}
+    has_units = not device.peak_flops_per_s or peaks <= device.peak_flops_per_s.keys()
+    return has_units and found.has_kernels(precision, device)
 
 
 def own_precision(architecture: Architecture, engine: str) -> str | None:
@@ -116,6 +97,6 @@ def _rungs(row: dict[str, str], architecture: Architecture, device: Device) -> l
         running = [name for name in names.split("|") if runs_fast(name, row["engine"], device)]
         precisions += running[:1]
     own = own_precision(architecture, row["engine"])
-    if own and runs(own, row["engine"], device):
+    if own and find_engine(row["engine"]).has_kernels(own, device):
         precisions = [own, *(precision for precision in precisions if precision != own)]
     return [Rung(row["engine"], precision) for precision in precisions]

@@ -80,8 +80,8 @@ def experts_way(precision: str, engine: str) -> str:
 
 def needs(precision: str, engine: str) -> list[tuple[str, float]]:
     """The matrix units and the CUDA capability that an engine takes for a precision, rule by rule; empty, 0: none."""
-    rules = (*rules_of(engine), *rules_of(""))
-    wanted = [rule for rule in rules if rule["precision"] in {precision, ""} and not rule["kind"]]
+    rules, kind = (*rules_of(engine), *rules_of("")), precision_of(precision).kind
+    wanted = [rule for rule in rules if rule["precision"] in {precision, ""} and rule["kind"] in {kind, ""}]
     return [(rule["peak"], float(rule["capability"] or 0)) for rule in wanted]
 
 

@@ -117,3 +117,14 @@ def test_every_word_makes_a_precision_that_its_engine_runs() -> None:
             assert precision_of(row["makes"]).name == row["makes"]
     assert made_online("vllm", "mxfp4") == "online-mxfp4"
     assert made_online("sglang", "mxfp4") == ""
+
+
+@pytest.mark.parametrize(("device", "starts"), [("v100-32gb-sxm2", False), ("t4", True), ("a100", True)])
+def test_weights_in_fp8_need_turing(device: str, starts: bool) -> None:
+    """vLLM multiplies FP8 weights from compute capability 7.5 on; an estimate on an older card leaves it out."""
+    command = "vllm serve Qwen/Qwen3-4B --quantization fp8 --max-model-len 4096"
+    assert sizer.check(command, device=device, offline=True).check.starts is starts
+    usual = sizer.estimate("Qwen/Qwen3-4B", device=device, engine="vllm", offline=True).estimates
+    assert ("fp8" in [item.precision for item in usual]) is starts
+    asked = sizer.estimate("Qwen/Qwen3-4B", device=device, engine="vllm", precision="fp8", offline=True).estimates[0]
+    assert any("no kernels for fp8" in note for note in asked.assumptions) is not starts

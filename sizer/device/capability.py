@@ -1,0 +1,24 @@
+"""CUDA compute capabilities of devices: which kernels a card is new enough for."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from functools import cache
+
+from sizer.device.records import Device
+from sizer.tables import read_rows
+
+
+@cache
+def _capabilities() -> tuple[tuple[str, float], ...]:
+    return tuple((row["device"], float(row["capability"])) for row in read_rows("cuda_capability.csv"))
+
+
+def cuda_capability(device: Device) -> float:
+    """The CUDA compute capability of an NVIDIA device before Ada; of all others, more than any need.
+
+    `data/cuda_capability.csv`.
+    """
+    if device.vendor != "nvidia":
+        return float("inf")
+    return next((found for pattern, found in _capabilities() if fnmatchcase(device.key, pattern)), float("inf"))
