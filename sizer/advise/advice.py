@@ -12,12 +12,12 @@ from sizer.advise.recommend import (
     WORTHWHILE_GAIN,
     Wanted,
     choose,
-    decode_rate,
     is_native,
     loss_text,
     neighbours,
     readable,
     reason,
+    waited_rate,
 )
 from sizer.advise.search import best_of
 from sizer.answer.estimate import Question, estimate
@@ -163,7 +163,7 @@ def _first_way(ways: Sequence[Alternative]) -> Alternative | None:
     own = [way for way in ways if way.kind != "smaller model"]
     for limit in (TOLERABLE_LOSS, USABLE_LOSS):
         for way in own:
-            speed = split_pace(way.estimate) or decode_rate(way.estimate)
+            speed = split_pace(way.estimate) or waited_rate(way.estimate)
             if loss_of(way.estimate) <= limit and (speed is None or readable(speed)):
                 return way
     return own[0] if own else None

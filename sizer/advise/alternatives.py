@@ -14,13 +14,13 @@ from sizer.advise.recommend import (
     WORTHWHILE_GAIN,
     Wanted,
     choose,
-    decode_rate,
     figures,
     is_native,
     loss_text,
     reaches,
     readable,
     split_text,
+    waited_rate,
     with_margin,
     within_loss,
 )
@@ -154,7 +154,7 @@ def _raised_limit(questions: Sequence[Question], wanted: Wanted) -> Alternative 
 
 def split_pace(item: Estimate) -> float:
     """Tokens/s of a split; where the device's bandwidth is not known, what the host alone allows: it is the slower."""
-    rate = decode_rate(item)
+    rate = waited_rate(item)
     host = item.target.host
     if rate is not None or host is None or not host.bandwidth_bytes_per_s:
         return rate or 0.0

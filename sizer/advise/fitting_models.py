@@ -11,7 +11,7 @@ from functools import cache
 from sizer.advise.advice import questions_for, usual_workload
 from sizer.advise.licenses import ANY_LICENSE, Licenses
 from sizer.advise.ratings import OVERALL, Rating, rating_of
-from sizer.advise.recommend import Wanted, decode_rate, readable
+from sizer.advise.recommend import Wanted, readable, waited_rate
 from sizer.advise.search import best_of, best_split, host_room, room
 from sizer.answer.loss import layer_params, least_bits
 from sizer.answer.records import Estimate
@@ -130,7 +130,7 @@ def fitting(
 
 def slower_than_reading(item: Found) -> bool:
     """Whether nobody waits for its answers gladly; what has no known speed is not called slow."""
-    rate = decode_rate(item.estimate)
+    rate = waited_rate(item.estimate)
     return rate is not None and not readable(rate)
 
 

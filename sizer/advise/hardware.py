@@ -55,11 +55,13 @@ class Fitting:
 
     @property
     def usd_per_million_tokens(self) -> float | None:
-        """Rent over what all sequences decode in that time, the machine busy throughout."""
+        """Rent over what all sequences decode in that time (an encoder: reads), the machine busy throughout."""
         speed = self.estimate.speed
         if self.usd_per_hour is None or speed is None:
             return None
-        tokens_per_s = speed.decode.tokens_per_s * self.estimate.workload.batch_size
+        tokens_per_s = speed.prefill.tokens_per_s
+        if self.estimate.architecture.decodes:
+            tokens_per_s = speed.decode.tokens_per_s * self.estimate.workload.batch_size
         return self.usd_per_hour / (3600 * tokens_per_s) * 1e6
 
 
@@ -134,7 +136,7 @@ def _price(item: Fitting) -> float:
 
 
 def _slowness(item: Fitting) -> float:
-    return -(item.estimate.speed.decode.tokens_per_s if item.estimate.speed else 0.0)
+    return -(item.estimate.pace.rate if item.estimate.pace else 0.0)
 
 
 ORDERS: Mapping[str, Callable[[Fitting], tuple[float, float, float]]] = {

@@ -71,7 +71,7 @@ class Recommended:
 
 @dataclass(frozen=True, slots=True)
 class RunRow:
-    """How one model runs somewhere. Bytes and tokens/s; None where it cannot be known."""
+    """How one model runs somewhere. Bytes and tokens/s; None where it cannot be known. An encoder has `texts_per_s`."""
 
     total_params: int
     active_params: int
@@ -86,6 +86,7 @@ class RunRow:
     decode_tokens_per_s: float | None
     low_tokens_per_s: float | None
     high_tokens_per_s: float | None
+    texts_per_s: float | None
     measured: tuple[MeasuredRow, ...]
 
 
@@ -209,6 +210,7 @@ def _run_fields(item: Estimate) -> dict[str, Any]:
         "decode_tokens_per_s": decode.tokens_per_s if decode else None,
         "low_tokens_per_s": decode.low_tokens_per_s if decode else None,
         "high_tokens_per_s": decode.high_tokens_per_s if decode else None,
+        "texts_per_s": public.prefill.texts_per_s,
         "measured": decode.measured if decode else (),
     }
 

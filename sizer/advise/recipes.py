@@ -103,7 +103,7 @@ def _stored_in_fewer_bits(estimate: Estimate) -> bool:
 
 
 def transformers(estimate: Estimate) -> Recipe:
-    """Python that loads the model with transformers' `pipeline` and answers one chat turn.
+    """Python that loads the model with transformers' `pipeline` and answers one chat turn; an encoder reads one text.
 
     Raises UsageError for a precision that neither the checkpoint nor transformers' own quantization gives.
     """
@@ -118,21 +118,35 @@ def transformers(estimate: Estimate) -> Recipe:
     imports = "BitsAndBytesConfig, pipeline" if config else "pipeline"
     arguments = "".join(f"        {argument},\n" for argument in config or ())
     extra = f'    model_kwargs={{"quantization_config": BitsAndBytesConfig(\n{arguments}    )}},\n' if config else ""
+    call, task, use = _pipeline_use(estimate)
     needs_torch = "import torch\n" if "torch." in dtype + extra else ""
     code = (
         f"{needs_torch}from transformers import {imports}\n\n"
-        "generate = pipeline(\n"
-        '    "text-generation",\n'
+        f"{call} = pipeline(\n"
+        f'    "{task}",\n'
         f"    model={model_id!r},\n"
         f"    dtype={dtype},\n"
         '    device_map="auto",\n'
         f"{extra}"
         ")\n"
-        'messages = [{"role": "user", "content": "Will it fit, and how fast?"}]\n'
-        f"answer = generate(messages, max_new_tokens={estimate.workload.output_tokens})\n"
-        'print(answer[0]["generated_text"][-1]["content"])'
+        f"{use}"
     )
     return Recipe((code,))
+
+
+def _pipeline_use(estimate: Estimate) -> tuple[str, str, str]:
+    """How a pipeline is called, its task, and the lines that use it."""
+    text = "Will it fit, and how fast?"
+    if not estimate.architecture.decodes:
+        task = "text-classification" if ranks(estimate) else "feature-extraction"
+        return "read", task, f'print(read("{text}"))'
+    tokens = estimate.workload.output_tokens
+    use = (
+        f'messages = [{{"role": "user", "content": "{text}"}}]\n'
+        f"answer = generate(messages, max_new_tokens={tokens})\n"
+        'print(answer[0]["generated_text"][-1]["content"])'
+    )
+    return "generate", "text-generation", use
 
 
 def _served(estimate: Estimate, start: tuple[str, ...], eight_bits: str, *, online: bool = True) -> Recipe:
@@ -222,12 +236,20 @@ def _conversion(estimate: Estimate) -> tuple[str, ...]:
     return tuple(shlex.join(step) for step in steps)
 
 
+def ranks(estimate: Estimate) -> bool:
+    """Whether an encoder scores its texts: its class has a head for that."""
+    return estimate.architecture.architecture.endswith("ForSequenceClassification")
+
+
 def llama_cpp(estimate: Estimate) -> Recipe:
-    """`llama-server` for serving and `llama-cli` for the terminal, with what makes the file where none is published."""
+    """`llama-server` for serving and `llama-cli` for the terminal, with what makes the file where none is published; an
+    encoder is served alone."""
     work = estimate.workload
     setup, model = _gguf(estimate)
     shared = [*model, *_llama_flags(estimate)]
     parallel = ["-np", str(work.batch_size)]  # by itself the server starts four slots
+    if not estimate.architecture.decodes:
+        return Recipe(setup, (("llama-server", *shared, *parallel, "--rerank" if ranks(estimate) else "--embedding"),))
     server = ("llama-server", *shared, *parallel)
     return Recipe(setup, (server, ("llama-cli", *shared, "-n", str(work.output_tokens))))
 

@@ -56,12 +56,11 @@ def is_native(estimate: Estimate) -> bool:
 
 
 def pace(estimate: Estimate) -> float | None:
-    """Generated tokens/s that a user waits for: on CPUs, which read prompts slowly, with the prompt's time in it."""
-    if estimate.speed is None:
-        return None
-    if is_cpu(estimate.target.device):
+    """Generated tokens/s that a user waits for: on CPUs, which read prompts slowly, with the prompt's time in it; an
+    encoder's texts/s."""
+    if estimate.speed is not None and estimate.architecture.decodes and is_cpu(estimate.target.device):
         return estimate.speed.request.tokens_per_s
-    return estimate.speed.decode.tokens_per_s
+    return waited_rate(estimate)
 
 
 def keeps_benchmarks(precision: str) -> bool:
@@ -80,9 +79,14 @@ def readable(rate: float) -> bool:
     return rate * WORTHWHILE_GAIN >= READING_TOKENS_PER_S
 
 
-def decode_rate(estimate: Estimate) -> float | None:
-    """Predicted decode tokens/s of one sequence, None where it is not known."""
-    return estimate.speed.decode.tokens_per_s if estimate.speed else None
+def waited_rate(estimate: Estimate) -> float | None:
+    """Predicted decode tokens/s of one sequence (an encoder's texts/s), None where it is not known."""
+    return estimate.pace.rate if estimate.pace else None
+
+
+def rate_words(estimate: Estimate, rate: float) -> str:
+    """`95 tokens/s`, `230 texts/s`: a rate in what the model is waited for."""
+    return f"{format_rate(rate)} {estimate.pace.unit if estimate.pace else 'tokens/s'}"
 
 
 def eligible(estimates: Iterable[Estimate], wanted: Wanted) -> list[Estimate]:
@@ -110,7 +114,7 @@ def within_loss(estimate: Estimate, wanted: Wanted) -> bool:
 
 def reaches(estimate: Estimate, wanted: Wanted) -> bool:
     """Whether an estimate reaches the wanted speed; one without a known speed does not."""
-    rate = decode_rate(estimate)
+    rate = waited_rate(estimate)
     return wanted.min_tokens_per_s is None or (rate is not None and rate >= wanted.min_tokens_per_s)
 
 
@@ -167,7 +171,7 @@ def _step_down(points: Sequence[Estimate]) -> Estimate:
 
 def worth_losing(chosen: Estimate) -> float:
     """What a faster precision than this one may lose: nothing to notice, more where this one is slower than reading."""
-    rate = decode_rate(chosen)
+    rate = waited_rate(chosen)
     return NEGLIGIBLE_LOSS if rate is None or rate >= READING_TOKENS_PER_S else TOLERABLE_LOSS
 
 
@@ -196,7 +200,7 @@ def recommendation(estimates: Sequence[Estimate], wanted: Wanted | None = None) 
         return Recommendation(None, "The device's memory is not known, so nothing can be recommended.")
     split = [item for item in known if item.placement.fits and reaches(item, wanted)]
     if split:
-        fastest = max(split, key=lambda item: decode_rate(item) or 0)
+        fastest = max(split, key=lambda item: waited_rate(item) or 0)
         return Recommendation(fastest.precision, f"Nothing fits whole; {split_text(fastest)}.")
     nearest = min(known, key=lambda item: item.placement.shortfall_bytes)
     if nearest.placement.shortfall_bytes == 0:
@@ -241,7 +245,7 @@ def _why_not(better: Estimate, chosen: Estimate) -> str:
     if has_margin(better):
         rate, reached = pace(better), pace(chosen)
         slower = rate is not None and reached is not None and rate < reached
-        return f" but is slower ({format_rate(rate)} tokens/s)" if slower and rate is not None else ""
+        return f" but is slower ({rate_words(better, rate)})" if slower and rate is not None else ""
     if better.placement.whole:
         return " but would leave too little memory free"
     return f" but does not fit ({format_gib(better.placement.shortfall_bytes)} short)"
@@ -252,8 +256,8 @@ def figures(estimate: Estimate) -> str:
     available = estimate.placement.available_bytes
     memory = format_gib(estimate.placement.device_bytes)
     room = f"{memory} of {format_gib(available)}" if available is not None else memory
-    rate = decode_rate(estimate)
-    return f"{room}, {format_rate(rate)} tokens/s" if rate is not None else room
+    rate = waited_rate(estimate)
+    return f"{room}, {rate_words(estimate, rate)}" if rate is not None else room
 
 
 def split_text(estimate: Estimate) -> str:
@@ -261,8 +265,8 @@ def split_text(estimate: Estimate) -> str:
     placement = estimate.placement
     whole_layers = placement.gpu_layers >= estimate.architecture.num_layers
     what = "experts of the other layers" if placement.host_experts else "the output" if whole_layers else "the others"
-    rate = decode_rate(estimate)
-    speed = f", {format_rate(rate)} tokens/s" if rate is not None else ""
+    rate = waited_rate(estimate)
+    speed = f", {rate_words(estimate, rate)}" if rate is not None else ""
     speed += ", slower than reading" if rate is not None and not readable(rate) else ""
     held = f"{placement.gpu_layers} of {estimate.architecture.num_layers} layers on the device"
     if not estimate.architecture.num_layers:

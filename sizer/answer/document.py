@@ -135,7 +135,8 @@ class DecodeSpeed:
 class PrefillSpeed:
     """Speed of reading the prompts and the time to the first token; all None where it cannot be known.
 
-    `texts_per_s` is what an encoder is asked for: whole texts of the prompt's length a second, all of a batch together.
+    `texts_per_s`, with the ends of its interval, is what an encoder is asked for: whole texts of the prompt's length a
+    second, all of a batch together.
     """
 
     tokens_per_s: float | None
@@ -145,6 +146,8 @@ class PrefillSpeed:
     bound: str | None
     measured: tuple[MeasuredRow, ...]
     texts_per_s: float | None = None
+    low_texts_per_s: float | None = None
+    high_texts_per_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -194,6 +194,7 @@ def _prefill(estimate: Estimate) -> PrefillSpeed:
     if estimate.speed is None:
         return PrefillSpeed(None, None, None, None, None, ())
     prefill = estimate.speed.prefill
+    texts = None if estimate.architecture.decodes else estimate.pace
     return PrefillSpeed(
         prefill.tokens_per_s,
         prefill.low_tokens_per_s,
@@ -201,7 +202,7 @@ def _prefill(estimate: Estimate) -> PrefillSpeed:
         prefill.ttft_s,
         prefill.bound,
         measured_rows(estimate, "prefill"),
-        None if estimate.architecture.decodes else estimate.workload.batch_size / prefill.ttft_s,
+        *((texts.rate, texts.low, texts.high) if texts else ()),
     )
 
 

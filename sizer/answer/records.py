@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from sizer.device.records import Target
 from sizer.engine.options import NO_OPTIONS, EngineOptions
 from sizer.frozen import dataclass
@@ -15,6 +17,15 @@ from sizer.speed.records import Speculation, Speed
 from sizer.workload import Workload
 
 _LONGEST: IdentityCache[Case, int | None] = IdentityCache(256)
+
+
+class Pace(NamedTuple):
+    """What one waits for, a second, with its 90 % interval: tokens of one sequence, or an encoder's texts."""
+
+    rate: float
+    low: float | None
+    high: float | None
+    unit: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,3 +54,17 @@ class Estimate:
     def max_context_tokens(self) -> int | None:
         """The longest context that fits, None where it cannot be told. A dozen placements tell it: when asked alone."""
         return _LONGEST.get(self.case, (), lambda: max_context_tokens(self.case, self.placement))
+
+    @property
+    def pace(self) -> Pace | None:
+        """Decoded tokens/s of one sequence; for a model that writes none, texts of the prompt's length a second."""
+        if self.speed is None:
+            return None
+        if self.architecture.decodes:
+            decode = self.speed.decode
+            return Pace(decode.tokens_per_s, decode.low_tokens_per_s, decode.high_tokens_per_s, "tokens/s")
+        prefill = self.speed.prefill
+        texts_per_s = self.workload.batch_size / prefill.ttft_s
+        text_tokens = prefill.tokens_per_s / texts_per_s
+        low, high = (end and end / text_tokens for end in (prefill.low_tokens_per_s, prefill.high_tokens_per_s))
+        return Pace(texts_per_s, low, high, "texts/s")

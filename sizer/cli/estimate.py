@@ -71,16 +71,28 @@ def command(models: tuple[str, ...], explain: bool, offline: bool, style: str, *
 
 
 def _resolved(models: tuple[str, ...], offline: bool) -> list[Resolved]:
-    """The models. Raises UnknownModel where the words are one model's name that nobody quoted."""
+    """The models. Raises UnknownModel where the words are one model's name that nobody quoted: some are no model, or
+    all behind the first are sizes (`qwen3 8b`)."""
     from sizer.model.read.resolve import resolve
 
+    whole = " ".join(models)
+    unquoted = UnknownModel(f"{len(models)} models are named.", f"Quote the words of one: {whole!r}.")
+    sizes = [_is_size(word) for word in models]
+    if len(models) > 1 and not sizes[0] and all(sizes[1:]) and "/" not in whole and is_catalogued(whole):
+        raise unquoted
     try:
         return [resolve(model, offline=offline) for model in models]
     except ModelError:
-        whole = " ".join(models)
         if len(models) > 1 and is_catalogued(whole):
-            raise UnknownModel(f"{len(models)} models are named.", f"Quote the words of one: {whole!r}.") from None
+            raise unquoted from None
         raise
+
+
+def _is_size(word: str) -> bool:
+    """Whether a word is a size and nothing else: `8b`, `30b-a3b`."""
+    from sizer.model.read.names import parse_name
+
+    return word[:1].isdigit() and parse_name(word).total_params is not None
 
 
 def is_catalogued(text: str) -> bool:

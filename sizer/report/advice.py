@@ -37,7 +37,7 @@ MARKED = f"{MEASURED} was measured with this engine and precision on this device
 FIRST_COMMANDS = 3
 """Of how many models a list shows the command; `--json` has all."""
 SHORT_KINDS = {"instruct": "chat", "reasoning": "thinks"}
-HEADERS = ("", "precision", "engine", "KL", "what it costs", "total", "fits", "ctx", "tok/s")
+HEADERS = ("", "precision", "engine", "KL", "what it costs", "total", "fits", "ctx")
 
 
 def draft_text(draft: Draft | None, large: Estimate) -> str:
@@ -74,7 +74,8 @@ def render_advice(advice: Advice, lay: Lay, draft: Draft | None = None, *, draft
     assert chosen is not None
     lines = [model_line(advice.tried[0]), device_line(chosen), workload_line(chosen), ""]
     lines += [f"Run {chosen.precision} with {chosen.engine}. {advice.reason}", ""]
-    lines.append(lay(HEADERS, [_tried_cells(item, item is chosen) for item in _with_chosen(advice)]))
+    headers = (*HEADERS, _speed_head(chosen))
+    lines.append(lay(headers, [_tried_cells(item, item is chosen) for item in _with_chosen(advice)]))
     lines += _unlike(chosen, advice.tried)
     lines += measured_lines([chosen]) or _marked(advice.tried)
     lines += ["", *(f"- {way.text}" for way in advice.alternatives[1:])] if advice.alternatives[1:] else []
@@ -129,22 +130,26 @@ def _tried_cells(item: Estimate, marked: bool) -> list[str]:
 
 def _speed_cell(estimate: Estimate) -> str:
     """The speed with its interval, marked where this engine was measured so on this device."""
-    if estimate.speed is None:
+    pace = estimate.pace
+    if pace is None:
         return "-"
-    decode = estimate.speed.decode
-    told = rate_text(decode.tokens_per_s, decode.low_tokens_per_s, decode.high_tokens_per_s)
+    told = rate_text(pace.rate, pace.low, pace.high)
     return f"{told} {MEASURED}" if measured_as_asked(estimate) else told
 
 
 def _short_speed(estimate: Estimate) -> str:
     """`36.9 (22-54)`: beside a long name the interval's ends have two digits."""
-    if estimate.speed is None:
+    pace = estimate.pace
+    if pace is None:
         return "-"
-    decode = estimate.speed.decode
-    low, high = decode.low_tokens_per_s, decode.high_tokens_per_s
-    ends = "" if low is None or high is None else f" ({_two_digits(low)}-{_two_digits(high)})"
+    ends = "" if pace.low is None or pace.high is None else f" ({_two_digits(pace.low)}-{_two_digits(pace.high)})"
     mark = f" {MEASURED}" if measured_as_asked(estimate) else ""
-    return format_rate(decode.tokens_per_s) + ends + mark
+    return format_rate(pace.rate) + ends + mark
+
+
+def _speed_head(estimate: Estimate) -> str:
+    """What the speeds of a table count."""
+    return "tok/s" if estimate.architecture.decodes else "texts/s"
 
 
 def _two_digits(rate: float) -> str:
@@ -214,6 +219,13 @@ def _fit_cells(found: Found, with_splits: bool) -> dict[str, Any]:
     }
 
 
+def _usd(price: float | None) -> str:
+    """Dollars and cents; of less than a cent two digits."""
+    if price is None:
+        return "-"
+    return f"{price:.2f}" if price >= 0.01 else f"{price:.1g}"
+
+
 def _hardware_cells(item: Fitting) -> dict[str, Any]:
     estimate, target = item.estimate, item.estimate.target
     name = item.rented or (f"{target.count} x {target.device.key}" if target.count > 1 else target.asked)
@@ -222,8 +234,8 @@ def _hardware_cells(item: Fitting) -> dict[str, Any]:
         "GiB": gib(item.memory_bytes),
         "precision": estimate.precision,
         "engine": estimate.engine,
-        "tok/s each": _speed_cell(estimate),
+        f"{_speed_head(estimate)} each": _speed_cell(estimate),
         "buy $": f"{item.price_usd_launch:,.0f}" if item.price_usd_launch else "-",
         "rent $/h": f"{item.usd_per_hour:.2f}" if item.usd_per_hour is not None else "-",
-        "$/M tok": f"{item.usd_per_million_tokens:.2f}" if item.usd_per_million_tokens is not None else "-",
+        "$/M tok": _usd(item.usd_per_million_tokens),
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from sizer.advise.recommend import decode_rate
+from sizer.advise.recommend import waited_rate
 from sizer.answer.estimate import Question, estimate
 from sizer.answer.loss import loss_of
 from sizer.answer.records import Estimate
@@ -102,7 +102,7 @@ def speed_by_context(items: Sequence[Estimate]) -> list[Series]:
     """Decode tokens/s of one sequence with the context full; points where the model does not fit are left out."""
     lines = []
     for item, label in zip(items, labels(items), strict=True):
-        found = [(step, decode_rate(_at_context(item, step))) for step in contexts(items)]
+        found = [(step, waited_rate(_at_context(item, step))) for step in contexts(items)]
         lines.append(_series(label, [(step, rate) for step, rate in found if rate is not None]))
     return lines
 
@@ -114,7 +114,7 @@ def throughput_by_latency(items: Sequence[Estimate]) -> list[Series]:
         points = []
         for batch in BATCHES:
             asked = replace(question_of(item), workload=replace(item.workload, batch_size=batch))
-            rate = decode_rate(estimate(asked))
+            rate = waited_rate(estimate(asked))
             if rate is not None:
                 points.append((rate, rate * batch))
         lines.append(_series(label, points))
@@ -142,7 +142,7 @@ def _series(label: str, points: Sequence[tuple[float, float]]) -> Series:
 def frontier_points(items: Sequence[Estimate]) -> list[tuple[str, float, float, float | None]]:
     """Each estimate's label, total GiB, KL divergence and decode tokens/s."""
     return [
-        (label, item.footprint.total_bytes / GIB, loss_of(item), decode_rate(item))
+        (label, item.footprint.total_bytes / GIB, loss_of(item), waited_rate(item))
         for item, label in zip(items, labels(items), strict=True)
     ]
 

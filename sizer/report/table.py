@@ -61,11 +61,9 @@ def row(estimate: Estimate) -> list[str]:
     """One estimate as the cells of `HEADERS`."""
     speed = estimate.speed
     decode = ttft = "-"
-    if speed is not None and not estimate.architecture.decodes:
-        decode = f"{format_rate(estimate.workload.batch_size / speed.prefill.ttft_s)} texts/s"
-        ttft = format_seconds(speed.prefill.ttft_s)
-    elif speed is not None:
-        decode = rate_text(speed.decode.tokens_per_s, speed.decode.low_tokens_per_s, speed.decode.high_tokens_per_s)
+    pace = estimate.pace
+    if speed is not None and pace is not None:
+        decode = rate_text(pace.rate, pace.low, pace.high)
         ttft = format_seconds(speed.prefill.ttft_s)
     return [
         estimate.precision,
@@ -130,7 +128,7 @@ def workload_line(estimate: Estimate) -> str:
 def render(estimates: Sequence[Estimate], lay: Lay = text_table) -> str:
     """The estimates of one model on one device for people, their table laid out by `lay`."""
     first = estimates[0]
-    headers = HEADERS if first.architecture.decodes else (*HEADERS[:-2], "speed", "time")
+    headers = HEADERS if first.architecture.decodes else (*HEADERS[:-2], "texts/s", "time")
     table = lay(headers, [row(item) for item in estimates])
     lines = [model_line(first), device_line(first), workload_line(first), "", table, *_host_line(estimates)]
     gains = [_gain(item) for item in estimates if item.speculation is not None]

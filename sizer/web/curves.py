@@ -65,14 +65,16 @@ def _point(axis: str, value: int, ask: Ask, query: Sequence[tuple[str, str]]) ->
         found = json.loads(ask(query))["estimates"][0]
     except SizerError:
         return {axis: value, "fits": False, "total_bytes": None, "tokens_per_s": None}
-    decode, memory = found["decode"], found["memory"]
+    # An encoder writes nothing: the tokens that it reads.
+    speed, memory = found["decode"] or found["prefill"], found["memory"]
+    together = found["request"]["throughput_tokens_per_s"] if found["decode"] else speed["tokens_per_s"]
     return {
         axis: value,
         "fits": memory["fits"],
         "total_bytes": memory["total_bytes"],
-        "tokens_per_s": decode["tokens_per_s"],
-        "low_tokens_per_s": decode["low_tokens_per_s"],
-        "high_tokens_per_s": decode["high_tokens_per_s"],
-        "throughput_tokens_per_s": found["request"]["throughput_tokens_per_s"],
+        "tokens_per_s": speed["tokens_per_s"],
+        "low_tokens_per_s": speed["low_tokens_per_s"],
+        "high_tokens_per_s": speed["high_tokens_per_s"],
+        "throughput_tokens_per_s": together,
         "ttft_s": found["prefill"]["ttft_s"],
     }

@@ -19,10 +19,10 @@ from sizer.advise.recommend import (
     USABLE_LOSS,
     Wanted,
     choose,
-    decode_rate,
     frontier,
     neighbours,
     recommendation,
+    waited_rate,
 )
 from sizer.advise.search import best_of
 from sizer.answer.estimate import estimate
@@ -41,7 +41,7 @@ WORK = Workload(context_tokens=8192)
 
 def costs(item: Estimate) -> tuple[float, int, float]:
     """Loss, memory, slowness."""
-    return loss_of(item), item.footprint.total_bytes, -(decode_rate(item) or 0.0)
+    return loss_of(item), item.footprint.total_bytes, -(waited_rate(item) or 0.0)
 
 
 def ladder_of(memory_gib: float, device: str = "rtx-4090", engine: str | None = None) -> list[Estimate]:
@@ -69,7 +69,7 @@ def test_the_choice_fits_and_nothing_eligible_beats_it(
         for item in tried
         if item.placement.whole
         and item.placement.shares[0].total_bytes <= min(0.95 * memory_gib, memory_gib - 1) * 2**30
-        and (min_speed is None or (decode_rate(item) or 0) >= min_speed)
+        and (min_speed is None or (waited_rate(item) or 0) >= min_speed)
         and (max_loss is None or loss_of(item) <= max_loss)
     ]
     if chosen is None:
@@ -123,7 +123,7 @@ def test_preferences_pull_their_way() -> None:
     assert balanced is not None
     assert loss_of(quality) == min(map(loss_of, tried))
     tolerable = [item for item in tried if loss_of(item) <= TOLERABLE_LOSS]
-    assert decode_rate(speed) == max(decode_rate(item) or 0 for item in tolerable)
+    assert waited_rate(speed) == max(waited_rate(item) or 0 for item in tolerable)
     assert memory.footprint.total_bytes == min(item.footprint.total_bytes for item in tolerable)
     assert loss_of(balanced) <= NEGLIGIBLE_LOSS
 
@@ -148,7 +148,7 @@ def test_a_better_one_that_fits_is_said_to_be_slower() -> None:
     assert chosen is not None
     better, _ = neighbours(tried, chosen, Wanted())
     assert better is not None
-    assert (decode_rate(better) or 0) < (decode_rate(chosen) or 0)
+    assert (waited_rate(better) or 0) < (waited_rate(chosen) or 0)
     assert f"{better.precision} loses less" in recommendation(tried).reason
     assert "but is slower (" in recommendation(tried).reason
 
@@ -249,12 +249,12 @@ def test_unquantized_embeddings_buy_no_quality() -> None:
 def test_a_better_preferred_speed_changes_nothing_else() -> None:
     """A wanted speed only removes precisions: those left are the ones that reach it."""
     tried = ladder_of(24)
-    fastest = max(decode_rate(item) or 0 for item in tried)
+    fastest = max(waited_rate(item) or 0 for item in tried)
     assert choose(tried, Wanted(min_tokens_per_s=fastest * 1.01)) is None
     wanted = Wanted(min_tokens_per_s=fastest * 0.99)
     chosen = choose(tried, wanted)
     assert chosen is not None
-    assert (decode_rate(chosen) or 0) >= fastest * 0.99
+    assert (waited_rate(chosen) or 0) >= fastest * 0.99
     assert choose(tried, replace(wanted, max_loss=0.0)) is None
 
 
@@ -263,7 +263,7 @@ def test_a_slow_machine_gives_up_more_for_speed() -> None:
     slow, fast = (choose(ladder_of(16, device), Wanted()) for device in ("raspberry-pi-5", "apple-m4-max"))
     assert slow is not None
     assert fast is not None
-    assert (decode_rate(slow) or 0) < READING_TOKENS_PER_S <= (decode_rate(fast) or 0)
+    assert (waited_rate(slow) or 0) < READING_TOKENS_PER_S <= (waited_rate(fast) or 0)
     assert loss_of(fast) <= NEGLIGIBLE_LOSS < loss_of(slow) <= TOLERABLE_LOSS
 
 

@@ -10,7 +10,7 @@ from sizer.advise.advice import questions_for
 from sizer.advise.fitting_models import Filter, Found, first_screen, fitting, slower_than_reading
 from sizer.advise.hardware import hardware
 from sizer.advise.ratings import category_of
-from sizer.advise.recommend import TOLERABLE_LOSS, Wanted, decode_rate, has_margin
+from sizer.advise.recommend import TOLERABLE_LOSS, Wanted, has_margin, waited_rate
 from sizer.advise.search import best_of
 from sizer.answer.loss import loss_of
 from sizer.answer.records import Estimate
@@ -153,7 +153,7 @@ def test_filters_hold() -> None:
     sparse = fit_on("rtx-4090", moe=True)
     assert sparse and all(item.architecture.experts for item in sparse)  # noqa: PT018
     fast = fit_on("rtx-4090", family="qwen3", wanted=Wanted("balanced", 100, TOLERABLE_LOSS))
-    assert fast and all((decode_rate(item) or 0) >= 100 for item in fast)  # noqa: PT018
+    assert fast and all((waited_rate(item) or 0) >= 100 for item in fast)  # noqa: PT018
     long = fit_on("rtx-4090", family="llama", context=65536)
     assert long and all((item.architecture.max_context_tokens or 65536) >= 65536 for item in long)  # noqa: PT018
 
@@ -182,7 +182,7 @@ def test_every_device_listed_runs_it_as_asked() -> None:
     for item in found:
         assert item.estimate.placement.whole
         assert has_margin(item.estimate)
-        assert (decode_rate(item.estimate) or 0) >= 15
+        assert (waited_rate(item.estimate) or 0) >= 15
         assert loss_of(item.estimate) <= TOLERABLE_LOSS
     memories = [item.memory_bytes for item in found]
     assert memories == sorted(memories)
@@ -241,7 +241,7 @@ def test_rent_is_dated_and_can_be_overridden() -> None:
     own = hardware(model("Qwen/Qwen3-8B"), Workload(), WANTED, text="h100-80gb-sxm", prices={"h100-80gb-sxm": 2.0})
     (mine,) = (item for item in own if not item.rented)
     assert mine.usd_per_hour == 2.0
-    rate = decode_rate(mine.estimate)
+    rate = waited_rate(mine.estimate)
     assert rate is not None
     assert mine.usd_per_million_tokens == pytest.approx(2.0 / (rate * 3600) * 1e6)
 
@@ -256,7 +256,7 @@ def test_a_speed_that_nothing_reaches_is_refused_by_arithmetic(on_24_gib: list[E
     """No prediction of what lies whole on a card exceeds the bound that the search passes questions over by."""
     for item in on_24_gib:
         bound = fastest_decode(speed_case(item.architecture, item.stored, item.target, item.workload, item.engine))
-        assert (decode_rate(item) or 0) <= bound * (1 + 1e-9), item.architecture.model_id
+        assert (waited_rate(item) or 0) <= bound * (1 + 1e-9), item.architecture.model_id
         assert bound < 1e5
 
 

@@ -15,9 +15,9 @@ from sizer.advise.recommend import (
     TOLERABLE_LOSS,
     USABLE_LOSS,
     Wanted,
-    decode_rate,
     has_margin,
     readable,
+    waited_rate,
     with_margin,
 )
 from sizer.answer.estimate import Question, estimate
@@ -114,7 +114,7 @@ def test_experts_go_to_the_host() -> None:
     assert found.chosen is not None
     assert found.chosen.placement.host_experts
     assert found.chosen.precision == "mxfp4"
-    assert (decode_rate(found.chosen) or 0) > READING_TOKENS_PER_S
+    assert (waited_rate(found.chosen) or 0) > READING_TOKENS_PER_S
 
 
 @pytest.mark.parametrize("host_gb_per_s", [40, 80, 120, 200, 400, 800])
@@ -128,7 +128,7 @@ def test_a_split_loses_more_only_to_be_as_fast_as_reading(host_gb_per_s: int) ->
     split = next(way.estimate for way in found.alternatives if way.kind == "split")
     splits = [item for item in found.tried if item.placement.host]
     rates = {
-        limit: max(decode_rate(item) or 0 for item in splits if loss_of(item) <= limit)
+        limit: max(waited_rate(item) or 0 for item in splits if loss_of(item) <= limit)
         for limit in (TOLERABLE_LOSS, USABLE_LOSS)
     }
     if readable(rates[TOLERABLE_LOSS]) or not readable(rates[USABLE_LOSS]):
@@ -154,7 +154,7 @@ def test_nothing_at_all_is_said_so() -> None:
 def test_a_wanted_speed_holds_for_every_way() -> None:
     """No way out is slower than what was asked for."""
     found = advice("Qwen/Qwen3-32B", "rtx-4090", 16, 64, wanted=Wanted(min_tokens_per_s=25))
-    assert all((decode_rate(way.estimate) or 0) >= 25 for way in found.alternatives)
+    assert all((waited_rate(way.estimate) or 0) >= 25 for way in found.alternatives)
 
 
 def test_the_second_ladder_helps_where_the_first_cannot() -> None:

@@ -346,6 +346,10 @@ def test_words_of_one_model_want_quotes(run: Run) -> None:
     assert (told.code, told.out) == (3, "")
     assert "Quote" in told.err
     assert "'llama 3.1 8b'" in told.err
+    sized = run("estimate", "qwen3", "8b", "--offline")
+    assert (sized.code, sized.out) == (3, "")
+    assert "'qwen3 8b'" in sized.err
+    assert run("estimate", "Qwen/Qwen3-8B", "8B", "-d", "rtx-4090", "-p", "q4_k_m", "--offline").code == 0
     assert "Quote" not in run("estimate", "no-such", "model", "--offline").err
     assert "Quote" in run("recommend", "llama", "3.1", "8b", "--offline").err
 

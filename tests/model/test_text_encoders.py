@@ -97,3 +97,30 @@ def test_an_encoder_answers_without_cache_and_decoding(name: str, total: int) ->
     assert first is not None
     assert second is not None
     assert second > first
+
+
+def test_mpnet_positions_begin_behind_the_padding() -> None:
+    """Of all-mpnet-base-v2's 514 rows two are the padding's."""
+    from sizer.model.read.resolve import resolve
+
+    assert resolve("sentence-transformers/all-mpnet-base-v2", offline=True).architecture.max_context_tokens == 512
+
+
+def test_advice_on_an_encoder_counts_texts() -> None:
+    """`recommend` and `hardware` rank an encoder by the texts that it reads, and start no chat with it."""
+    import sizer
+
+    advice = sizer.recommend("BAAI/bge-m3", device="rtx-4090", offline=True)
+    assert "texts/s" in advice.recommendation.reason
+    assert "tokens/s" not in advice.recommendation.reason
+    assert advice.command is not None
+    assert "--embedding" in advice.command
+    assert "llama-cli" not in advice.command
+    prefill = advice.estimate.prefill
+    assert prefill.low_texts_per_s is not None
+    assert prefill.texts_per_s is not None
+    assert prefill.high_texts_per_s is not None
+    assert prefill.low_texts_per_s < prefill.texts_per_s < prefill.high_texts_per_s
+    rows = sizer.hardware("BAAI/bge-reranker-v2-m3", text="rtx-40", offline=True)
+    assert rows
+    assert all(row.decode_tokens_per_s is None and row.texts_per_s for row in rows)

@@ -93,3 +93,36 @@ def test_an_open_model_instead_of_a_closed_one_is_catalogued() -> None:
     offered = [row["instead"] for row in read_rows("closed_models.csv") if row["instead"]]
     assert all(catalogue.find(name) is not None for name in offered)
     assert len(offered) > 2
+
+
+@pytest.mark.parametrize("name", ["stable diffusion xl", "FLUX dev", "whisper large v3", "sam2", "CLIP ViT large"])
+def test_what_is_no_language_model_is_said_to_be_none(name: str) -> None:
+    """A model of images or speech is named as such; no language model that shares a word like `large` is offered."""
+    with pytest.raises(UnknownModel, match="not a language model") as refused:
+        resolve(name, offline=True)
+    assert "Which one?" not in refused.value.hint
+
+
+@pytest.mark.parametrize("text", ["12", "7 b", "7.5 B", "405"])
+def test_a_bare_number_is_told_how_a_size_is_written(text: str) -> None:
+    """A number without its unit, or apart from it, says what to type."""
+    with pytest.raises(UnknownModel, match="bare number") as refused:
+        resolve(text, offline=True)
+    assert f"{text.split(maxsplit=1)[0]}B" in refused.value.hint
+
+
+def test_words_that_many_names_have_offer_nothing() -> None:
+    """`jamba 1.5 large` is near other Jambas alone, not near whatever is large."""
+    near = read("jamba 1.5 large").nearest
+    assert near
+    assert all("jamba" in name.lower() for name in near)
+    assert read("some large thing").nearest == ()
+
+
+@pytest.mark.parametrize("name", ["google/embeddinggemma-300m", "qwen3-reranker 4b", "gte-Qwen2-7B-instruct"])
+def test_an_embedder_known_by_its_size_writes_nothing(name: str) -> None:
+    """A name that says embedding or ranking is no chat model, also where its size alone is known."""
+    architecture = resolve(name, offline=True).architecture
+    assert not architecture.decodes
+    assert any("writes no tokens" in note for note in architecture.notes)
+    assert resolve("somebody-7B", offline=True).architecture.decodes

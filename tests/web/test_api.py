@@ -155,3 +155,13 @@ def test_explanation_and_curves(client: TestClient) -> None:
     assert point["total_bytes"] == one["memory"]["total_bytes"]
     speeds = [item["tokens_per_s"] for item in found["by_context"]]
     assert speeds == sorted(speeds, reverse=True)
+
+
+def test_an_encoder_has_curves(client: TestClient) -> None:
+    """The curves of a model that writes nothing are the tokens that it reads."""
+    asked = {"model": "BAAI/bge-m3", "device": "rtx-4090", "precision": "fp16"}
+    answer = client.get("/api/curves", params=asked)
+    assert answer.status_code == 200
+    found = answer.json()
+    assert all(item["tokens_per_s"] > 0 for item in found["by_context"])
+    assert found["by_users"][-1]["throughput_tokens_per_s"] >= found["by_users"][0]["throughput_tokens_per_s"] > 0

@@ -1,4 +1,5 @@
-"""Models that nobody can run at home: their makers serve them and publish no weights (`data/closed_models.csv`)."""
+"""Names that no estimate can be made of (`data/closed_models.csv`): models whose makers serve them and publish no
+weights, and models of images or speech."""
 
 from __future__ import annotations
 
@@ -11,14 +12,21 @@ _SEPARATOR = re.compile(r"[^a-z0-9.]+")
 
 
 def refuse_closed(name: str) -> None:
-    """Raises UnknownModel for the name of a closed model, with an open one of its maker where there is one."""
+    """Raises UnknownModel for the name of a closed model, with an open one of its maker where there is one, and for the
+    name of what is no language model."""
     if "/" in name:
         return
     asked = " ".join(_SEPARATOR.split(name.casefold())).strip() + " "
     for row in read_rows("closed_models.csv"):
-        if any(asked.startswith(f"{words} ") for words in row["words"].split("|")):
-            instead = f"An open model of theirs: `sizer estimate {row['instead']}`." if row["instead"] else ""
+        if not any(asked.startswith(f"{words} ") for words in row["words"].split("|")):
+            continue
+        if row["what"]:
             raise UnknownModel(
-                f"{name!r} is served by {row['maker']} alone: its weights are not published, so nothing can be sized.",
-                f"{instead} `sizer fit` lists what this machine runs.".strip(),
+                f"{name!r} is {row['what']}, not a language model.",
+                "sizer sizes models that read and write text; a repository's name (org/name) or a config.json is read.",
             )
+        instead = f"An open model of theirs: `sizer estimate {row['instead']}`." if row["instead"] else ""
+        raise UnknownModel(
+            f"{name!r} is served by {row['maker']} alone: its weights are not published, so nothing can be sized.",
+            f"{instead} `sizer fit` lists what this machine runs.".strip(),
+        )

@@ -16,15 +16,18 @@ from typing import NamedTuple
 
 from sizer.errors import ModelError, UnknownModel
 from sizer.model.architecture import Architecture, Basis, Module, Role, Tensor, Tower
+from sizer.model.blocks.core import NO_TOKENS
 from sizer.model.families import build
 from sizer.model.read import catalogue
 from sizer.model.read.catalogue import CatalogueEntry
 from sizer.model.read.facts import facts
 from sizer.model.read.names import NameHints
 from sizer.model.read.published import gguf_repositories
+from sizer.regex import pattern
 from sizer.tables import read_rows
 from sizer.units import format_count
 
+_WORD = pattern(r"[a-z0-9]+")
 FARTHEST = log(8)
 """Beyond an eighth and eight times the parameters a catalogued model says nothing of a size."""
 SINCE = "2023-06"
@@ -62,8 +65,10 @@ def named(text: str, hints: NameHints) -> Architecture:
     for model_id in usual:
         shaped = like(model_id, total, active)
         if shaped is not None:
+            shaped = _as_named(shaped, text)
+            notes = (_note(model_id, hints, total), *shaped.notes)
             context = hints.context_tokens or shaped.max_context_tokens
-            return replace(shaped, model_id=text, max_context_tokens=context, notes=(_note(model_id, hints, total),))
+            return replace(shaped, model_id=text, max_context_tokens=context, notes=notes)
     return lump(text, total, active, hints)
 
 
@@ -71,6 +76,15 @@ def like(model_id: str, total: int, active: int | None) -> Architecture | None:
     """A catalogued model scaled to a size; None where its layers cannot have that size."""
     near = _built(model_id)
     return None if near is None else scaled(near, total, active)
+
+
+def _as_named(model: Architecture, name: str) -> Architecture:
+    """The model, without decoding where the name says that it embeds or ranks texts."""
+    embeds = {word for row in read_rows("name_words.csv") if row["role"] == "embeds" for word in row["words"].split()}
+    words = _WORD.findall(name.lower())
+    if not embeds.intersection(words) and not any(word.startswith("embedding") for word in words):
+        return model
+    return replace(model, decodes=False, notes=(NO_TOKENS,))
 
 
 def _note(near: str, hints: NameHints, total: int) -> str:

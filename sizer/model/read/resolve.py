@@ -5,6 +5,7 @@ A catalogued model imports neither the hub's client nor the header parsers.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import replace
@@ -20,10 +21,12 @@ from sizer.model.read.names import Confidence, NameHints, parse_name
 from sizer.model.read.published import gguf_source
 from sizer.model.stored import Stored
 from sizer.printable import shown
+from sizer.regex import pattern
 
 if TYPE_CHECKING:
     from sizer.model.read.typed_names import Read
 
+_BARE_NUMBER = pattern(r"(\d{1,6}(?:\.\d{1,3})?)(?:\s+[bmt])?", re.IGNORECASE)
 _FILE_SUFFIXES = (".gguf", ".safetensors", ".json")
 FILES_ALLOWED: ContextVar[bool] = ContextVar("FILES_ALLOWED", default=True)
 """Whether a text may name a file of this machine: not where others ask (the page's API), unless they are told so."""
@@ -153,8 +156,6 @@ def _resolved(
 
 def _without_address(text: str) -> tuple[str, str | None]:
     """The hub id (with the file in it) and the revision of an id, or of a page's address on the hub."""
-    import re
-
     match = re.fullmatch(
         r"(?:https?://)?(?:huggingface\.co|hf\.co)/(?P<id>[^/]+/[^/]+)(?:/(?:tree|blob|resolve)/(?P<at>[^/]+))?(?P<file>/.+)?/?",
         text.split("?", maxsplit=1)[0],
@@ -168,6 +169,11 @@ def _without_address(text: str) -> tuple[str, str | None]:
 
 def _beyond_the_catalogue(text: str, name: str, revision: str | None, hints: NameHints, offline: bool) -> Resolved:
     """The hub, for what may be a repository; the name, where it tells a size and the hub does not answer."""
+    number = _BARE_NUMBER.fullmatch(name)
+    if number:
+        raise UnknownModel(
+            f"{text!r} is a bare number.", f"A size is written {number[1]}B or {number[1]}M, as one word."
+        )
     sized = hints.total_params is not None
     if "/" not in name and sized:
         return _resolved(text, named(text, hints), None, hints, _name_notes(hints) + _near_note(name))

@@ -323,6 +323,6 @@ def _near(typed: Parts) -> tuple[str, ...]:
         official = any(_is_maker(word, name.organisation) for word in typed.words)
         return sum((asked & _all(name.parts)).values()), official, *_preference(name)
 
-    words = set(typed.words)
+    words = set(typed.words) - set(_roles()["generic"])
     close = [name for name in _names() if not name.quantized and words & set(name.parts.words)]
     return tuple(name.name for name in sorted(close, key=shared, reverse=True)[:3])

@@ -122,7 +122,10 @@ def mpnet(config: Config) -> Parts:
     outside += embedding("encoder.relative_attention_bias", buckets, heads)
     outside += linear("pooler.dense", hidden, hidden, Role.OTHER, True)
     stacked, listed = stack("encoder.layer.{layer}.", [0] * count, lambda _kind: block)
-    return Parts(outside.tensors + stacked, listed, hidden, vocab, False).as_encoder()
+    # Positions begin behind the padding's, as in RoBERTa.
+    longest = config.size("max_position_embeddings") - config.size("pad_token_id", default=1, minimum=0) - 1
+    parts = Parts(outside.tensors + stacked, listed, hidden, vocab, False, max_context_tokens=longest)
+    return parts.as_encoder()
 
 
 def distilbert(config: Config) -> Parts:

@@ -7,6 +7,7 @@ import { copyText, figure, h } from "./dom.js";
 import { bandwidth, count, gib, precision as named, rate, seconds, tokens } from "./format.js";
 import { question } from "./state.js";
 import { refusal } from "./refusal.js";
+import { speedOf } from "./speed.js";
 import { t } from "./words.js";
 
 const QUIET_MS = 120;
@@ -18,9 +19,14 @@ const lossLines = ({ kl_divergence: kl, low_kl_divergence: low, high_kl_divergen
   kl > 0 && t("kld", { kl: short(kl), low: short(low), high: short(high) }), pct !== null && t("recovery", { pct: short(pct, 3) })];
 const short = (value, digits = 2) => Number(value.toPrecision(digits));
 
-export const verdictOf = (estimate) => (estimate.memory.fits ? "yes" : estimate.decode.tokens_per_s !== null ? "partly" : "no");
+export const verdictOf = (estimate) => (estimate.memory.fits ? "yes" : speedOf(estimate).value !== null ? "partly" : "no");
 
-export const rangeText = (speed) => t("range", { low: rate(speed.low_tokens_per_s), high: rate(speed.high_tokens_per_s) });
+export const rangeText = (speed) => t("range", { low: rate(speed.low), high: rate(speed.high) });
+
+const speedText = (estimate) => {
+  const speed = speedOf(estimate);
+  return speed.value === null ? "" : `${rate(speed.value)} ${speed.unit}`;
+};
 
 const measuredOf = (estimate) => estimate.decode?.measured ?? [];
 const isSame = (row) => ["model", "precision", "device", "engine"].every((name) => row.same.includes(name));
@@ -35,11 +41,11 @@ export const deviceText = (device) => [`${device.count > 1 ? `${device.count} ×
 const tile = (name, value, ...under) => h("div", { class: "tile" }, h("dt", null, name), h("dd", null, h("strong", null, value), ...under.filter(Boolean).map((text) => h("span", null, text))));
 
 function tiles(estimate, workload, model) {
-  const { decode, prefill, memory, request } = estimate;
-  const known = decode.tokens_per_s !== null;
+  const { prefill, memory, request } = estimate;
+  const speed = speedOf(estimate), known = speed.value !== null;
   return h("dl", { class: "tiles" },
-    tile(t("speed"), known ? [figure(decode.tokens_per_s, rate(decode.tokens_per_s)), h("small", null, ` ${t("tokens_s")}`)] : t("unknown_speed"),
-      known && rangeText(decode), workload.batch_size > 1 && request.throughput_tokens_per_s !== null && t("together", { rate: rate(request.throughput_tokens_per_s) })),
+    tile(t("speed"), known ? [figure(speed.value, rate(speed.value)), h("small", null, ` ${speed.unit}`)] : t("unknown_speed"),
+      known && rangeText(speed), workload.batch_size > 1 && request.throughput_tokens_per_s !== null && t("together", { rate: rate(request.throughput_tokens_per_s) })),
     tile(t("memory"), figure(memory.total_bytes, gib(memory.total_bytes)), memory.available_bytes !== null && t("of", { all: gib(memory.available_bytes) })),
     tile(t("first_token"), prefill.ttft_s === null ? "–" : figure(prefill.ttft_s, seconds(prefill.ttft_s)), t("after_prompt", { tokens: tokens(workload.prompt_tokens) })),
     tile(t("longest"), contextCell(memory), model.max_context_tokens && t("for_model", { tokens: tokens(model.max_context_tokens) })),
@@ -88,7 +94,7 @@ function commands(state, first, recipes) {
     const command = answer.command ?? answer.error?.message ?? t("no_recipe");
     code.textContent = command.trimEnd();
     button.hidden = !answer.command;
-    note.textContent = answer.estimate ? [named(answer.estimate.precision), answer.estimate.decode.tokens_per_s !== null && `${rate(answer.estimate.decode.tokens_per_s)} ${t("tokens_s")}`].filter(Boolean).join(" · ") : answer.error?.hint ?? "";
+    note.textContent = answer.estimate ? [named(answer.estimate.precision), speedText(answer.estimate)].filter(Boolean).join(" · ") : answer.error?.hint ?? "";
   };
   const choose = async (engine, chosen) => {
     for (const other of list.children) other.setAttribute("aria-pressed", String(other === chosen));
@@ -103,8 +109,11 @@ function commands(state, first, recipes) {
 
 const fitsText = (estimate) => ({ yes: t("fits_yes"), partly: t("fits_host"), no: t("fits_no") })[verdictOf(estimate)];
 
+const speedCell = (speed, most) => (speed.value === null ? [figure(null)] : [
+  figure(speed.value, rate(speed.value)), h("small", null, ` ${rate(speed.low)}–${rate(speed.high)}`), interval(speed, most)]);
+
 function precisions(estimates, selected, recommended, tell) {
-  const most = Math.max(...estimates.map((item) => item.decode.high_tokens_per_s ?? 0), 1);
+  const most = Math.max(...estimates.map((item) => speedOf(item).high ?? 0), 1);
   const scale = Math.max(...estimates.map((item) => Math.max(item.memory.total_bytes, item.memory.available_bytes ?? 0)));
   const engines = new Set(estimates.map((item) => item.engine));
   const names = ["precision", "quality", "memory", "fits", "speed", "context", ...(engines.size > 1 ? ["engine"] : [])];
@@ -114,8 +123,7 @@ function precisions(estimates, selected, recommended, tell) {
     h("td", { class: "words", "data-name": t("col_quality") }, qualityOf(item)),
     h("td", { class: "number mem", "data-name": t("col_memory") }, figure(item.memory.total_bytes, gib(item.memory.total_bytes)), memoryBar(item.memory, { legend: false, scale })),
     h("td", { class: "fits", "data-name": t("col_fits") }, fitsText(item)),
-    h("td", { class: "number speed", "data-name": t("col_speed") }, ...(item.decode.tokens_per_s === null ? [figure(null)] : [
-      figure(item.decode.tokens_per_s, rate(item.decode.tokens_per_s)), h("small", null, ` ${rate(item.decode.low_tokens_per_s)}–${rate(item.decode.high_tokens_per_s)}`), interval(item.decode, most)])),
+    h("td", { class: "number speed", "data-name": t("col_speed") }, ...speedCell(speedOf(item), most)),
     h("td", { class: "number ctx", "data-name": t("col_context") }, contextCell(item.memory)),
     engines.size > 1 ? h("td", { class: "engine", "data-name": t("col_engine") }, item.engine) : null);
   return h("section", { class: "card", "aria-labelledby": "precisions" }, h("h2", { id: "precisions" }, t("precisions"), engines.size === 1 ? h("small", null, ` ${t("with_engine", { engine: [...engines][0] })}`) : null),
@@ -198,9 +206,9 @@ export async function answer(state, { names, tell }) {
     nothing ? null : serving(state, selected),
     why(state, selected, workload),
   ].filter(Boolean);
-  const speed = selected.decode.tokens_per_s === null ? "" : `, ${rate(selected.decode.tokens_per_s)} ${t("tokens_s")}`;
+  const speed = speedText(selected);
   return {
-    nodes, title: `${model.id} · ${selected.device.name}: ${named(selected.precision)}${speed}`,
+    nodes, title: `${model.id} · ${selected.device.name}: ${[named(selected.precision), speed].filter(Boolean).join(", ")}`,
     known: { longest: model.max_context_tokens, context: workload.context_tokens },
     later: () => setTimeout(drawn.fill, QUIET_MS),
   };

@@ -36,6 +36,6 @@ export function memoryBar(memory, { legend = true, scale = null, split = false }
 }
 
 // The interval of a speed as a band, the prediction as a tick, on a common scale.
-export const interval = (decode, most) => h("div", { class: "interval", "aria-hidden": "true" },
-  h("div", { class: "band", "left%": (100 * decode.low_tokens_per_s) / most, "width%": (100 * (decode.high_tokens_per_s - decode.low_tokens_per_s)) / most }),
-  h("div", { class: "tick", "left%": (100 * decode.tokens_per_s) / most }));
+export const interval = (speed, most) => h("div", { class: "interval", "aria-hidden": "true" },
+  h("div", { class: "band", "left%": (100 * speed.low) / most, "width%": (100 * (speed.high - speed.low)) / most }),
+  h("div", { class: "tick", "left%": (100 * speed.value) / most }));

@@ -5,6 +5,7 @@ import { rangeText } from "./answer.js";
 import { figure, h } from "./dom.js";
 import { gib, precision as named, rate } from "./format.js";
 import { refusal } from "./refusal.js";
+import { speedOf } from "./speed.js";
 import { question } from "./state.js";
 import { t } from "./words.js";
 
@@ -20,13 +21,13 @@ function verdicts(found) {
   const estimate = found.estimates?.[0];
   const { starts, reason, change } = found.check ?? {};
   const kind = starts ? "yes" : "no";
-  const decode = estimate?.decode;
+  const speed = estimate && speedOf(estimate);
   return [
     h("section", { class: `card verdict ${kind}`, "aria-labelledby": "verdict" },
       h("h2", { id: "verdict" }, h("span", { class: "stamp" }, t(kind)), " ", t(starts ? "start_yes" : "start_no")),
       reason ? h("p", { lang: "en" }, reason) : null,
       estimate ? h("p", { class: "about" }, [found.model.id, named(estimate.precision), estimate.engine, estimate.device.name].join(" · ")) : null,
-      decode?.tokens_per_s ? h("p", { class: "lead" }, figure(decode.tokens_per_s, rate(decode.tokens_per_s)), ` ${t("tokens_s")}, `, rangeText(decode)) : null,
+      speed?.value ? h("p", { class: "lead" }, figure(speed.value, rate(speed.value)), ` ${speed.unit}, `, rangeText(speed)) : null,
       estimate ? memoryBar(estimate.memory) : null,
       change?.length ? h("div", null, h("h3", null, t("change")), h("ul", { class: "flags" }, ...change.map((flag) => h("li", null, h("code", null, flag))))) : null),
     estimate?.assumptions?.length ? h("section", { class: "card" }, h("h2", null, t("assumptions")), h("ul", { class: "notes", lang: "en" }, ...estimate.assumptions.map((note) => h("li", null, note)))) : null,

@@ -3,6 +3,7 @@ import { ask } from "./api.js";
 import { memoryBar } from "./bars.js";
 import { figure, h } from "./dom.js";
 import { gib, precision as named, rate, seconds, tokens } from "./format.js";
+import { speedOf } from "./speed.js";
 import { question } from "./state.js";
 import { t } from "./words.js";
 
@@ -13,12 +14,12 @@ function column({ found, model, device, own }, scale, remove) {
   const head = h("div", { class: "head" }, h("h3", null, short(model)), h("p", null, found.estimate?.device.name ?? device),
     own ? null : h("button", { type: "button", class: "ghost remove", "aria-label": t("remove", { name: short(model) }), onclick: remove }, "×"));
   if (found.error) return h("li", { class: "column" }, head, h("p", { class: "hint", lang: "en" }, found.error.message));
-  const { memory, decode, prefill, precision, engine } = found.estimate;
+  const { memory, prefill, precision, engine } = found.estimate, speed = speedOf(found.estimate);
   const line = (name, value) => h("div", null, h("dt", null, name), h("dd", null, value));
   return h("li", { class: `column${own ? " own" : ""}` }, head, memoryBar(memory, { legend: false, scale }),
     h("dl", null,
       line(t("col_precision"), `${named(precision)} · ${engine}`),
-      line(t("speed"), decode.tokens_per_s === null ? figure(null) : [figure(decode.tokens_per_s, rate(decode.tokens_per_s)), ` ${t("tokens_s")}`]),
+      line(t("speed"), speed.value === null ? figure(null) : [figure(speed.value, rate(speed.value)), ` ${speed.unit}`]),
       line(t("memory"), figure(memory.total_bytes, gib(memory.total_bytes))),
       line(t("first_token"), prefill.ttft_s === null ? figure(null) : figure(prefill.ttft_s, seconds(prefill.ttft_s))),
       line(t("longest"), !memory.max_context_tokens ? figure(null) : figure(memory.max_context_tokens, tokens(memory.max_context_tokens)))));

@@ -8,7 +8,11 @@ import { t } from "./words.js";
 
 const FIRST = 40, FEWEST = 30, MOST = 300;
 
-const speedCell = (row) => (row.decode_tokens_per_s === null ? figure(null) : [figure(row.decode_tokens_per_s, rate(row.decode_tokens_per_s)), h("small", null, ` ${rate(row.low_tokens_per_s)}–${rate(row.high_tokens_per_s)}`)]);
+const speedCell = (row) => {
+  if (row.texts_per_s) return [figure(row.texts_per_s, rate(row.texts_per_s)), h("small", null, ` ${t("texts_s")}`)];
+  if (row.decode_tokens_per_s === null) return figure(null);
+  return [figure(row.decode_tokens_per_s, rate(row.decode_tokens_per_s)), h("small", null, ` ${rate(row.low_tokens_per_s)}–${rate(row.high_tokens_per_s)}`)];
+};
 const shareBar = (row) => (row.available_bytes ? h("div", { class: "bar slim", "aria-hidden": "true" }, h("div", { class: "room", "width%": 100 }), h("div", { class: "part weights", "width%": Math.min(100, (100 * row.total_bytes) / row.available_bytes) })) : null);
 const deviceKey = (row) => row.instance ?? `${row.count > 1 ? `${row.count}x ` : ""}${row.device}`;
 

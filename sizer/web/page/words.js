@@ -70,6 +70,7 @@ export const WORDS = {
   speed: ["Speed", "速度"],
   each_user: ["each user", "每位用户"],
   tokens_s: ["tokens/s", "tokens/s"],
+  texts_s: ["texts/s", "条文本/s"],
   range: ["{low} to {high} in nine of ten cases", "十次中有九次在 {low} 到 {high} 之间"],
   together: ["{rate} tokens/s together", "合计 {rate} tokens/s"],
   unknown_speed: ["not known", "未知"],
