@@ -160,10 +160,11 @@ def predictions(
 
 
 def _graphs(case: Case) -> int:
-    """Graphs by the newest rule: older versions capture as many, and reserve nothing for them."""
+    """Graphs of the sizes that the version captures, at the newest rule's bytes: older ones reserve none."""
     newest = engine_memory(case.engine.engine)
     assert newest is not None
-    return graphs_bytes(replace(case, engine=newest))
+    each = {"graph_bytes": newest.graph_bytes, "expert_graph_bytes": newest.expert_graph_bytes}
+    return graphs_bytes(replace(case, engine=case.engine._replace(**each)))
 
 
 def _few_outputs(case: Case) -> int:

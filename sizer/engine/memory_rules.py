@@ -31,13 +31,14 @@ LAYER_CODES = {
     code.name: code
     for code in (
         LayerCode("kernels", 2, holds_rotary=False, fused_gate_copies=3, experts="active"),
+        LayerCode("compiled kernels", 3, holds_rotary=False, fused_gate_copies=3, experts="active"),
         LayerCode("eager kernels", 4, holds_rotary=False, fused_gate_copies=3, experts="active"),
         LayerCode("modules", 4, holds_rotary=True, fused_gate_copies=4, experts="loop"),
         LayerCode("stacked modules", 4, holds_rotary=True, fused_gate_copies=4, experts="stacked"),
     )
 }
-"""By the name that `data/engine_memory.csv` uses: fused kernels (called from Python: eager), transformers before 5,
-transformers."""
+"""By the name that `data/engine_memory.csv` uses: fused kernels (in pieces of a compiled graph, whose inputs stay:
+compiled; called from Python: eager), transformers before 5, transformers."""
 
 
 class EngineMemory(NamedTuple):
@@ -57,7 +58,9 @@ class EngineMemory(NamedTuple):
     step. `profile` says how an engine that allocates ahead leaves room for its working memory: by card
     (a profile run of the card's default tokens and sequences, whatever the prompt), whole length (of 256 sequences and
     of one whole prompt: vLLM before 0.8), fixed (256 sequences and a chunk on every card), whose sampler holds
-    `sampler_bytes_per_value` for each logit, or static (what the fraction leaves free). Captured graphs take
+    `sampler_bytes_per_value` for each logit and rows of 32 bits (`sampler_buffer_rows`), or static (what the fraction
+    leaves free). `captured` says which batch sizes are captured (8th: 1, 2, 4 and each 8th; 16th: from 256
+    each 16th; 8th to 256: none larger). Captured graphs take
     `graph_bytes` (`expert_graph_bytes` in mixtures) for each layer and captured size; `keeps_workspace` says that what
     experts compute in stays allocated beside the sampler. Several ranks take `rank_overhead_bytes` on each, over links
     as fast as NVLink `linked_rank_overhead_bytes`; MXFP4 experts are padded to `mxfp4_tile`.
@@ -90,6 +93,8 @@ class EngineMemory(NamedTuple):
     dequantizes_layer: bool
     profile: str
     sampler_bytes_per_value: int
+    sampler_buffer_rows: int
+    captured: str
     graph_bytes: int
     expert_graph_bytes: int
     keeps_workspace: bool
@@ -142,6 +147,8 @@ def engine_memory(engine: str, version: str = "", date: str = "") -> EngineMemor
         dequantizes_layer=row["dequantizes_layer"] == "yes",
         profile=row["profile"],
         sampler_bytes_per_value=int(row["sampler_bytes_per_value"]),
+        sampler_buffer_rows=int(row["sampler_buffer_rows"]),
+        captured=row["captured"],
         graph_bytes=int(row["graph_bytes"]),
         expert_graph_bytes=int(row["expert_graph_bytes"]),
         keeps_workspace=row["keeps_workspace"] == "yes",

@@ -13,6 +13,7 @@ from sizer.memory.extras import lora_bytes, prediction_bytes, projector_bytes, p
 from sizer.memory.records import Footprint, Part, tree
 from sizer.memory.shard import rank_architecture
 from sizer.memory.working import (
+    context_bytes,
     graph_buffers,
     graphs_bytes,
     padded_bytes,
@@ -150,7 +151,7 @@ def overhead_part(case: Case) -> Part:
     count = len(case.devices)
     if case.on_cpu:
         return tree("overhead", (Part("host runtime", case.engine.host_runtime_bytes),))
-    context = case.engine.context_overhead_bytes + (_ranks_bytes(case) if case.ranks > 1 else 0)
+    context = context_bytes(case) + (_ranks_bytes(case) if case.ranks > 1 else 0)
     on_each = {"device context": context, "graphs": graphs_bytes(case)}
     if case.engine.profile:
         on_each["rotary tables"] = rotary_bytes(case)

@@ -6,6 +6,7 @@ from collections import defaultdict
 from functools import cache
 from typing import NamedTuple
 
+from sizer.engine.cuda_overheads import cuda_overhead
 from sizer.memory.activations import activation_values_per_token
 from sizer.memory.cache import CachePlan
 from sizer.memory.case import Case
@@ -19,8 +20,9 @@ from sizer.units import GIB
 LARGE_CARD_BYTES, SMALLER_CARD_BYTES = 160 * GIB, 70 * GIB
 LONGEST_WHOLE_PROMPT = 32_768
 """Longer models read their prompts in chunks, before the engine of 0.8: vllm/engine/arg_utils.py of 0.7.3."""
-LARGEST_GRAPH = 512
-"""Sequences of the largest graph that vLLM captures unless flags say otherwise: vllm/config/vllm.py."""
+STAGED_COPIES = 4
+MEASURED_PROFILES = frozenset({"by card", "whole length"})
+"""Profiles of engines that measure what a run takes, libraries included."""
 GREEDY_CARDS = ("a100", "gb10")
 """Cards whose memory would allow the larger step and that vLLM gives the smaller: arg_utils.py."""
 
@@ -116,7 +118,9 @@ def profile_bytes(case: Case) -> int:
     """
     run = profile_run(case)
     sampler = run.sequences * case.architecture.vocab_size * case.engine.sampler_bytes_per_value
+    sampler += min(run.sequences, case.engine.sampler_buffer_rows) * case.architecture.vocab_size * 4
     hidden = run.tokens * case.architecture.hidden_size * case.engine.activation_bytes_per_value
+    hidden += matmul_workspace_bytes(case)
     text_bytes = max(layers_bytes(case), sampler + hidden + workspace_bytes(case))
     encoder = encoder_run(case, run.tokens) if case.engine.profile == "by card" else NO_ENCODER
     return max(encoder.peak_bytes, text_bytes + encoder.output_bytes)
@@ -125,8 +129,9 @@ def profile_bytes(case: Case) -> int:
 def layers_bytes(case: Case) -> int:
     """The widest layer over all tokens of the profile run, on one rank: what a rank that does not sample takes."""
     values = activation_values_per_token(case.architecture, case.engine.layer_code, case.ranks)
-    values += _expert_values(case)
-    return profile_run(case).tokens * values * case.engine.activation_bytes_per_value + _expanded_bytes(case)
+    values += _expert_values(case) + _staged_values(case)
+    layer_bytes = profile_run(case).tokens * values * case.engine.activation_bytes_per_value
+    return layer_bytes + _expanded_bytes(case) + matmul_workspace_bytes(case)
 
 
 def _expanded_bytes(case: Case) -> int:
@@ -141,13 +146,26 @@ def _expanded_bytes(case: Case) -> int:
     return -(-max(by_layer.values(), default=0) // case.ranks)
 
 
+def matmul_workspace_bytes(case: Case) -> int:
+    """What torch keeps for cuBLAS, where the engine measures it."""
+    measured = case.engine.profile in MEASURED_PROFILES
+    return cuda_overhead(case.target.device.key).matmul_workspace_bytes if measured else 0
+
+
+def context_bytes(case: Case) -> int:
+    """What a process takes of each device beside torch: the driver's context, or by card where the engine measures."""
+    measured = case.engine.profile in MEASURED_PROFILES
+    return cuda_overhead(case.target.device.key).context_bytes if measured else case.engine.context_overhead_bytes
+
+
 def workspace_bytes(case: Case) -> int:
     """The two workspaces of fused experts that stay once they were made (vLLM's fused_moe workspace_shapes); else 0.
 
     For each token and active expert: the product's width or the hidden size, and gate and up or the hidden size.
+    Kernels for MXFP4 experts have workspaces of their own, which do not stay.
     """
     active, hidden = case.architecture.active_experts or 0, case.architecture.hidden_size
-    if not case.engine.keeps_workspace or not case.architecture.experts:
+    if not case.engine.keeps_workspace or not case.architecture.experts or case.stored.precision == "mxfp4":
         return 0
     widths = [layer.experts.width for layer in model_shape(case.architecture).layers if layer.experts]
     width = -(-max(widths, default=0) // case.ranks)
@@ -178,6 +196,15 @@ def _expert_values(case: Case) -> int:
     return active * case.architecture.hidden_size if case.architecture.experts else 0
 
 
+def _staged_values(case: Case) -> int:
+    """Values a token that a stage of a pipeline holds besides: hidden vector and residual, received and to be sent.
+
+    Read in vLLM's gpu_model_runner.py (make_empty_intermediate_tensors, IntermediateTensors).
+    """
+    staged = case.stages > 1 and case.engine.profile in MEASURED_PROFILES
+    return STAGED_COPIES * case.architecture.hidden_size if staged else 0
+
+
 def graphs_bytes(case: Case) -> int:
     """What captured CUDA graphs take of one device: by layer and captured size; none in eager mode."""
     if case.options.graphs is False or case.on_cpu:
@@ -187,9 +214,21 @@ def graphs_bytes(case: Case) -> int:
 
 
 def _captured_sizes(case: Case) -> int:
-    """How many batch sizes vLLM captures: 1, 2, 4, each 8th to 256, each 16th to twice the sequences (at most 512)."""
-    most = case.options.graph_max_sequences or min(2 * profile_run(case).sequences, LARGEST_GRAPH)
+    """How many batch sizes are captured: 1, 2, 4 and each 8th, from 256 on each 16th or 8th or none, by version.
+
+    The largest is twice the sequences (times what a step verifies of each), no more than 512 or 1,024 by card.
+    """
+    if case.options.graph_sizes:
+        return len(case.options.graph_sizes)
+    step = 1 + (case.options.draft_tokens or 0)
+    largest = cuda_overhead(case.target.device.key).largest_graph
+    if case.engine.captured == "8th to 256":  # whole models, whatever was profiled
+        largest = case.options.graph_max_sequences or min(case.options.max_sequences or 256, 256)
+        return sum(size <= largest for size in (1, 2, 4)) + largest // 8
+    most = case.options.graph_max_sequences or min(2 * profile_run(case).sequences * step, largest)
     small = sum(size <= most for size in (1, 2, 4))
+    if case.engine.captured == "8th":
+        return small + most // 8
     return small + min(most, 255) // 8 + max(0, (most - 256) // 16 + 1)
 
 

@@ -10,6 +10,7 @@ from drawn import LAYERS, MIXER, TENSORS, TOKEN_BYTES, VOCAB, WEIGHTS, case, mod
 
 from sizer.cache_formats import cache_format
 from sizer.device.records import Device, Target
+from sizer.engine.cuda_overheads import cuda_overhead
 from sizer.engine.options import EngineOptions
 from sizer.memory.activations import activation_values_per_token
 from sizer.memory.case import Case, cache_plan, formats, state_widths, window_cache
@@ -22,6 +23,7 @@ from sizer.memory.shard import rank_token_bytes
 from sizer.memory.shares import Held, device_fraction, share_of, table_bytes, usable_bytes
 from sizer.memory.working import (
     graph_step,
+    graphs_bytes,
     largest_expert_bytes,
     layers_bytes,
     pipeline_copies,
@@ -437,9 +439,31 @@ def test_workspaces_of_experts() -> None:
         assert workspace_bytes(replace(asked, architecture=other)) == 0
     assert workspace_bytes(replace(asked, engine=asked.engine._replace(keeps_workspace=False))) == 0
     alive = activation_values_per_token(drawn, asked.engine.layer_code) + 2 * 64
-    assert layers_bytes(asked) == 2048 * alive * width
-    sampler = 256 * VOCAB * asked.engine.sampler_bytes_per_value + 2048 * 64 * width
+    kept = cuda_overhead(asked.target.device.key).matmul_workspace_bytes
+    assert layers_bytes(asked) == 2048 * alive * width + kept
+    assert layers_bytes(replace(asked, options=replace(asked.options, pipeline_parallel=2))) == layers_bytes(asked)
+    two = replace(asked, target=replace(asked.target, count=2), options=replace(asked.options, pipeline_parallel=2))
+    assert layers_bytes(two) == 2048 * (alive + 4 * 64) * width + kept
+    sampler = 256 * VOCAB * asked.engine.sampler_bytes_per_value + 2048 * 64 * width + kept
     assert profile_bytes(asked) == max(layers_bytes(asked), sampler + workspace_bytes(asked))
+
+
+@pytest.mark.parametrize(
+    ("captured", "sequences", "card", "sizes"),
+    [
+        ("16th", None, "l40s", 3 + 31 + 17), ("16th", 64, "l40s", 3 + 16), ("16th", 1024, "b200", 3 + 31 + 49),
+        ("8th", None, "l40s", 3 + 64), ("8th to 256", None, "l40s", 3 + 32), ("8th to 256", 16, "l40s", 3 + 2),
+    ],
+)  # fmt: skip
+def test_sizes_of_graphs(captured: str, sequences: int | None, card: str, sizes: int) -> None:
+    """1, 2, 4, each 8th, and from 256 on each 16th, to twice the sequences: 512 at most, 1,024 on a B200."""
+    asked = on(24 * GIB, captured=captured, graph_bytes=0, expert_graph_bytes=1000)
+    target = replace(asked.target, device=replace(asked.target.device, key=card))
+    asked = replace(asked, target=target, options=replace(asked.options, max_sequences=sequences, batch_tokens=2048))
+    assert graphs_bytes(asked) == 1000 * asked.architecture.num_layers * sizes
+    drafted = replace(asked, options=replace(asked.options, max_sequences=8, draft_tokens=3))
+    if captured == "16th":  # a step verifies four tokens of each sequence
+        assert graphs_bytes(drafted) == 1000 * asked.architecture.num_layers * (3 + 8)
 
 
 def test_overhead_of_each_device() -> None:

@@ -8,6 +8,8 @@ from sizer import estimate
 from sizer.answer.document import Memory
 from sizer.units import MIB
 
+CUBLAS = 8_519_680
+"""What torch keeps for cuBLAS before Hopper: two pieces of 4 MiB and eight of 16 KiB."""
 QWEN3_30B = "Qwen/Qwen3-30B-A3B-Instruct-2507"
 VOCAB, HIDDEN, ACTIVE, WIDTH = 151_936, 2048, 8, 768
 
@@ -28,24 +30,25 @@ def part(held: Memory, group: str, name: str) -> int:
     ("engine", "sampler_bytes", "workspace_bytes"),
     [
         ("vllm", 18, 2048 * ACTIVE * (HIDDEN + HIDDEN) * 2),
-        ("vllm@0.28", 29, 2048 * ACTIVE * (HIDDEN + HIDDEN) * 2),
+        ("vllm@0.28", 14, 2048 * ACTIVE * (HIDDEN + HIDDEN) * 2),
+        ("vllm@0.17", 14 + 0.5 * 4, 2048 * ACTIVE * (HIDDEN + HIDDEN) * 2),
         ("vllm@0.13", 38, 0),
         ("vllm@0.9", 38, 0),
     ],
 )
 def test_the_profile_run_is_the_sampler_beside_what_experts_keep(
-    engine: str, sampler_bytes: int, workspace_bytes: int
+    engine: str, sampler_bytes: float, workspace_bytes: int
 ) -> None:
-    """256 sequences of logits, 2048 tokens of hidden states, and the experts' two workspaces where they stay."""
+    """256 sequences of logits (0.17: beside 128 rows of 32 bits), hidden states, and workspaces that stay."""
     held = memory(QWEN3_30B, "l40s", engine)
-    expected = 256 * VOCAB * sampler_bytes + 2048 * HIDDEN * 2 + workspace_bytes
+    expected = 256 * VOCAB * sampler_bytes + 2048 * HIDDEN * 2 + workspace_bytes + CUBLAS
     assert part(held, "activations", "profile run") == expected
 
 
 def test_no_more_sequences_are_profiled_than_tokens_are_batched() -> None:
     """`--max-num-batched-tokens 128` samples 128 rows at most, and captures as many sizes as twice that takes."""
     held = memory("Qwen/Qwen3-8B", "l40s", "vllm --max-num-batched-tokens 128")
-    assert part(held, "activations", "profile run") == 128 * VOCAB * 18 + 128 * 4096 * 2
+    assert part(held, "activations", "profile run") == 128 * VOCAB * 18 + 128 * 4096 * 2 + CUBLAS
     assert part(held, "overhead", "graphs") == 352_000 * 36 * (3 + 31 + 1)
 
 
@@ -60,36 +63,50 @@ def test_graphs_follow_the_sizes_that_are_captured(flags: str, sizes: int) -> No
 
 
 def test_communicators_count_until_they_are_made_before_memory_is_looked_at() -> None:
-    """Two ranks of 0.9 lose 120 MiB each over PCIe and 1.8 GiB over NVLink; those of 0.13 nothing."""
+    """Two ranks of 0.9 lose 120 MiB each over PCIe and 1.8 GiB over NVLink, of 0.13 nothing, of 0.19 as before."""
     model = "Qwen/Qwen3-8B"
     alone = {version: part(memory(model, "l40s", f"vllm@{version}"), "overhead", "device context")
-             for version in ("0.9", "0.13")}  # fmt: skip
-    for device, version, extra in (("2xl40s", "0.9", 120 * MIB), ("2xh100", "0.9", 1833 * MIB), ("2xh100", "0.13", 0)):
+             for version in ("0.9", "0.13", "0.19")}  # fmt: skip
+    ranks = (("2xl40s", "0.9", 120), ("2xh100", "0.9", 1833), ("2xh100", "0.13", 0), ("2xh100", "0.19", 1833))
+    for device, version, extra_mib in ranks:
         context = part(memory(model, device, f"vllm@{version}"), "overhead", "device context") // 2
-        assert context - alone[version] == pytest.approx(extra, abs=MIB)
+        assert context - alone[version] == pytest.approx(extra_mib * MIB, abs=MIB)
 
 
 def test_the_first_core_profiles_images_with_one_sequence() -> None:
     """vLLM 0.6 samples a multimodal model for one sequence: the widest layer over a whole prompt decides."""
     held = memory("Qwen/Qwen2.5-VL-7B-Instruct", "rtx-3090", "vllm@0.6")
-    assert part(held, "activations", "profile run") == 8192 * (4 * 3584 + 3 * 18944) * 2
+    assert part(held, "activations", "profile run") == 8192 * (4 * 3584 + 3 * 18944) * 2 + CUBLAS
 
 
 def test_a_multimodal_model_profiles_its_largest_image_first() -> None:
     """Qwen2.5-VL-7B: 16,384 tokens of four patches through a gated MLP of 3,420, then the text beside their outputs."""
     model = "Qwen/Qwen2.5-VL-7B-Instruct"
     encoder = 16_384 * 4 * (4 * 1280 + 3 * 3420) * 2
-    text = 256 * 152_064 * 18 + 2048 * 3584 * 2
+    text = 256 * 152_064 * 18 + 2048 * 3584 * 2 + CUBLAS
     assert part(memory(model, "l40s", "vllm"), "activations", "profile run") == encoder
     assert part(memory(model, "l40s", "vllm --language-model-only"), "activations", "profile run") == text
     many = part(
         memory(model, "l40s", "vllm --max-num-seqs 1024 --max-num-batched-tokens 1024"), "activations", "profile run"
     )
-    assert many == 1024 * 152_064 * 18 + 1024 * 3584 * 2 + 16_384 * 3584 * 2
+    assert many == 1024 * 152_064 * 18 + 1024 * 3584 * 2 + 16_384 * 3584 * 2 + CUBLAS
 
 
 def test_images_of_one_size_fill_the_budget() -> None:
     """Gemma 3: 256 tokens an image of 64 x 64 patches; 2,048 tokens hold eight."""
     encoder = 8 * 64**2 * (4 * 1152 + 2 * 4304) * 2
-    text = 256 * 262_208 * 18 + 2048 * 2560 * 2 + 8 * 256 * 2560 * 2
+    text = 256 * 262_208 * 18 + 2048 * 2560 * 2 + 8 * 256 * 2560 * 2 + CUBLAS
     assert part(memory("google/gemma-3-4b-it", "l40s", "vllm"), "activations", "profile run") == max(encoder, text)
+
+
+def test_hopper_keeps_a_larger_workspace() -> None:
+    """32 MiB for cuBLAS on an H100, 8.125 on an L40S; a mixture in MXFP4 keeps no workspace of its experts."""
+    held = memory("openai/gpt-oss-20b", "h100", "vllm@0.28", "mxfp4")
+    assert part(held, "activations", "profile run") == 1024 * 201_088 * 14 + 8192 * 2880 * 2 + 32 * MIB
+
+
+def test_what_lies_outside_of_torch_is_by_card() -> None:
+    """130 MiB of Ampere, Ada and Hopper, 10 before them (no FlashAttention), 64 of a GeForce Blackwell."""
+    for card, expected in (("h100", 130), ("l40s", 130), ("t4", 10), ("rtx-5080", 64)):
+        held = memory("Qwen/Qwen2.5-1.5B-Instruct", card, "vllm@0.13", "fp16")
+        assert part(held, "overhead", "device context") == expected * MIB
