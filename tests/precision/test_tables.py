@@ -18,7 +18,7 @@ KEYS = {
     "formats.csv": ("key",),
     "precisions.csv": ("name",),
     "methods.csv": ("kind",),
-    "engine_precisions.csv": ("engine", "kind", "precision"),
+    "engine_precisions.csv": ("engine", "kind", "precision", "before_version"),
     "gguf_archs.csv": ("model_type",),
     "gguf_ftypes.csv": ("ftype",),
     "gguf_names.csv": ("suffix",),
