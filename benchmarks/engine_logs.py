@@ -76,6 +76,7 @@ def case_of(row: dict[str, str]) -> Case:
         prefill_chunk_tokens=int(row["ubatch"]) if row["ubatch"] and engine.runtime == "llama.cpp" else None,
         flash_attention=row["flash_attention"] == "1" if row["flash_attention"] else None,
         logits_all=True if "(all rows)" in row["flags"] else None,
+        backend="vulkan" if "(Vulkan)" in row["device"] else "",
     )
     if engine.runtime == "llama.cpp" and sequences > 1:
         options = replace(options, max_sequences=sequences)

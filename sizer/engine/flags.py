@@ -207,6 +207,8 @@ def _set(read: Read, flag: Flag, spelled: str, text: str) -> None:
         name, sign, constant = target.partition("=")
         if sign and flag.kind in OPTIONAL_VALUE:
             read.fields[name] = _constant(constant) if value is True else None if value is False else value
+        elif sign and flag.kind == "words":
+            read.fields[name] = _constant(constant)
         elif name in GATHERED:
             read.fields[name] = (*read.fields.get(name, ()), *(value if isinstance(value, tuple) else (value,)))
         else:

@@ -14,7 +14,8 @@ class GraphRule(NamedTuple):
     `logits` is slots (rows for as many sequences as there are slots) or chunk (for every token of the micro-batch).
     `mask_bytes` is a cell's width in the mask that the host writes, `embedding_inputs` how many forms of a prompt are
     laid out, `value_ids` whether cached values are written by row ids, `rotates` whether keys and values of a quantized
-    cache are rotated. `flash_attention` (yes, no; auto: where the backend has a kernel for the heads,
+    cache are rotated, `reordered_on` the backends that run a prompt's graph in an order of their own.
+    `flash_attention` (yes, no; auto: where the backend has a kernel for the heads,
     `data/flash_kernels.csv`; equal: that, and keys as wide as values; listed: for the model types of
     `data/flash_attention.csv`) and `unified` (one cache for all sequences) are the defaults. `batch` is fixed, or by
     context (and memory: Ollama's micro-batch). `window_cache` is cells (the window, the micro-batch and padding) or
@@ -29,6 +30,7 @@ class GraphRule(NamedTuple):
     embedding_inputs: int
     value_ids: bool
     rotates: bool
+    reordered_on: frozenset[str]
     flash_attention: str
     batch: str
     unified: bool
@@ -54,6 +56,7 @@ def graph_rule(engine: str, version: str = "", date: str = "") -> GraphRule | No
         embedding_inputs=int(row["embedding_inputs"]),
         value_ids=row["value_ids"] == "yes",
         rotates=row["rotates"] == "yes",
+        reordered_on=frozenset(row["reordered_on"].split()),
         flash_attention=row["flash_attention"],
         batch=row["batch"],
         unified=row["unified"] == "yes",

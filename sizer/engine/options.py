@@ -33,6 +33,8 @@ class EngineOptions:
     Splits
         Ranks of each kind; `expert_parallel` shards experts over the tensor and data ranks. `split_mode` is none,
         layer, row or tensor, `tensor_split` its proportions; `attention_data_parallel` SGLang's --enable-dp-attention.
+        `devices_used` are llama.cpp's own names (Vulkan0), `backend` what a flag names by itself (koboldcpp's
+        --usevulkan).
     Host
         `gpu_layers` counts the output layer as llama.cpp does (-1: all; None: not said, `fit` may choose).
         `tensor_overrides` are (pattern, place) in their order; `cpu_moe_layers` the first N layers' experts, -1:
@@ -84,6 +86,7 @@ class EngineOptions:
     main_device: int | None = None
     device_memory_limits: tuple[tuple[str, int], ...] = ()
     devices_used: tuple[str, ...] = ()
+    backend: str = ""
 
     gpu_layers: int | None = None
     cpu_moe_layers: int | None = None

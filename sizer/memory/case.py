@@ -84,6 +84,14 @@ class Case:
         return self.options.max_sequences or self.workload.batch_size
 
     @property
+    def backend(self) -> str | None:
+        """The backend that runs the device: as flags name it (`--device Vulkan0`), else the engine's usual one."""
+        engine = find_engine(self.engine.engine)
+        told = self.options.backend or "".join(self.options.devices_used[:1]).rstrip("0123456789").lower()
+        own = engine.backends_on(self.target.device)
+        return told if told in own else next(iter(own), None)
+
+    @property
     def flash_attention(self) -> bool:
         """Whether attention keeps no scores: as the flags say, else the engine's default for the model and device."""
         asked, rule = self.options.flash_attention, self.graph
@@ -98,9 +106,8 @@ class Case:
         if rule.flash_attention == "listed":
             return bool(self.architecture.model_types & _listed()[rule.engine])
         if rule.flash_attention in {"auto", "equal"}:
-            backend = find_engine(self.engine.engine).backend(self.target.device)
             expands = expands_latent(self)
-            return has_flash_kernels(backend, (heads_of(mixer, expands_latent=expands) for mixer in mixers))
+            return has_flash_kernels(self.backend, (heads_of(mixer, expands_latent=expands) for mixer in mixers))
         return rule.flash_attention == "yes"
 
     @property

@@ -8,10 +8,9 @@ from collections.abc import Sequence
 
 from sizer.memory.cache import LayerCache, whole_cache
 from sizer.memory.case import Case, cache_plan
-from sizer.memory.graph.decoder import Part
 from sizer.memory.records import Footprint, Placement, Share
 from sizer.memory.shares import Held, kv_by_layer, share_of, table_bytes, usable_bytes, weights_by_layer
-from sizer.memory.working import graph_buffers, largest_expert_bytes
+from sizer.memory.working import graph_buffers, largest_expert_bytes, part_of
 from sizer.precision.gguf_tensors import layer_tensor_name
 
 
@@ -178,7 +177,7 @@ def _copied_bytes(case: Case) -> int:
     offloads = case.options.operations_offload is not False
     if case.graph is None or not case.architecture.experts or not offloads or not case.architecture.hidden_size:
         return 0
-    part = Part(0, case.architecture.num_layers, True, largest_expert_bytes(case))
+    part = part_of(case, host_expert_bytes=largest_expert_bytes(case))
     return graph_buffers(case, cache_plan(case), part).device_bytes
 
 
@@ -221,7 +220,7 @@ def host_compute_bytes(case: Case) -> int:
     """The buffer that an engine on ggml reserves in the host's memory beside a device: inputs and masks; else 0."""
     if case.graph is None or case.on_cpu or not case.architecture.hidden_size or not case.architecture.layers:
         return 0
-    return graph_buffers(case, cache_plan(case), Part(0, case.architecture.num_layers, True)).host_bytes
+    return graph_buffers(case, cache_plan(case), part_of(case)).host_bytes
 
 
 def _portions(held: Held, rooms: list[int]) -> list[Held]:

@@ -62,7 +62,13 @@ def graph_step(case: Case, plan: CachePlan, model: ModelShape) -> Step:
 
 def whole_part(case: Case) -> Part:
     """The whole model on one kind of place: the CPU alone, or a device."""
-    return Part(0, case.architecture.num_layers, True, copies=pipeline_copies(case), on_host=case.on_cpu)
+    return part_of(case, copies=pipeline_copies(case), on_host=case.on_cpu)
+
+
+def part_of(case: Case, *, host_expert_bytes: int = 0, copies: int = 1, on_host: bool = False) -> Part:
+    """All layers and the output on the case's backend."""
+    reorders = not on_host and case.graph is not None and case.backend in case.graph.reordered_on
+    return Part(0, case.architecture.num_layers, True, host_expert_bytes, copies, on_host, reorders)
 
 
 def pipeline_copies(case: Case) -> int:

@@ -7,54 +7,124 @@ operations that can overwrite a source do; what another buffer needs is copied t
 
 from __future__ import annotations
 
-from collections import defaultdict
-
 from sizer.memory.graph.nodes import Graph, Node, Place
+from sizer.memory.graph.reorder import reordered
+from sizer.units import GIB
 
 ENDLESS = 2**62
+CHUNK_STRIDE = 2**48
+"""An offset tells its chunk too: offsets of one chunk are smaller than this."""
+VULKAN_CHUNK_BYTES = GIB
+"""What Vulkan allocates in one piece (GGML_VK_SUBALLOCATION_BLOCK_SIZE)."""
+MOST_CHUNKS = 16
+"""GGML_VBUFFER_MAX_CHUNKS: the last one takes whatever is left."""
 
 
-class _Buffer:
-    """One buffer: its free blocks by offset, the last one without end."""
+class Chunk:
+    """A part of a buffer that the backend allocates in one piece: its free blocks in order, the last one its end."""
 
-    def __init__(self) -> None:
-        self.free: list[list[int]] = [[0, ENDLESS]]
+    def __init__(self, size_bytes: int) -> None:
+        self.free: list[list[int]] = [[0, size_bytes]]
         self.peak_bytes = 0
 
-    def take(self, size_bytes: int) -> int:
-        """The offset of a new value: the best fitting free block, else the last one."""
-        best = -1
-        for index, (_, free_bytes) in enumerate(self.free[:-1]):
-            if size_bytes <= free_bytes and (best < 0 or free_bytes <= self.free[best][1]):
-                best = index
-        block = self.free[best]
+    def take(self, index: int, size_bytes: int) -> int:
+        """The offset of a value put at the start of a free block."""
+        block = self.free[index]
         offset = block[0]
         block[0] += size_bytes
         block[1] -= size_bytes
         if block[1] == 0:
-            self.free.remove(block)
+            del self.free[index]
         self.peak_bytes = max(self.peak_bytes, offset + size_bytes)
         return offset
 
     def give(self, offset: int, size_bytes: int) -> None:
-        """Free a value, merged with the free blocks beside it."""
-        if size_bytes == 0:
-            return
-        index = next(number for number, block in enumerate(self.free) if block[0] > offset)
-        self.free.insert(index, [offset, size_bytes])
-        for left in (index, index - 1):
-            if 0 <= left < len(self.free) - 1 and sum(self.free[left]) == self.free[left + 1][0]:
-                self.free[left][1] += self.free[left + 1][1]
-                del self.free[left + 1]
+        """Free a value, as ggml_dyn_tallocr_free_bytes does.
+
+        An empty value leaves an empty block: blocks on both sides of it are not merged any more.
+        """
+        for index, block in enumerate(self.free):
+            if sum(block) == offset:
+                block[1] += size_bytes
+                self._merge(index)
+                return
+            if offset + size_bytes == block[0]:
+                block[0] = offset
+                block[1] += size_bytes
+                if index:
+                    self._merge(index - 1)
+                return
+        place = next((number for number, block in enumerate(self.free) if block[0] >= offset), len(self.free))
+        self.free.insert(place, [offset, size_bytes])
+
+    def _merge(self, index: int) -> None:
+        """Join a block with the next one in the list where they touch."""
+        if index + 1 < len(self.free) and sum(self.free[index]) == self.free[index + 1][0]:
+            self.free[index][1] += self.free[index + 1][1]
+            del self.free[index + 1]
 
 
-def peak_bytes(graph: Graph, copies: int = 1) -> dict[Place, int]:
+class Buffer:
+    """One buffer: chunks of at most `chunk_bytes`, one without end where that is 0."""
+
+    def __init__(self, chunk_bytes: int = 0) -> None:
+        self.chunk_bytes = chunk_bytes or ENDLESS
+        self.chunks: list[Chunk] = []
+
+    @property
+    def peak_bytes(self) -> int:
+        """What all chunks hold at most."""
+        return sum(chunk.peak_bytes for chunk in self.chunks)
+
+    def take(self, size_bytes: int) -> int:
+        """The offset of a new value: the best fitting free block, else the end of a chunk, else a new one."""
+        number, index = self._best_block(size_bytes)
+        if number < 0:
+            number, index = self._best_end(size_bytes), -1
+        if number < 0:
+            last = len(self.chunks) == MOST_CHUNKS - 1
+            self.chunks.append(Chunk(ENDLESS if last else max(size_bytes, self.chunk_bytes)))
+            number, index = len(self.chunks) - 1, 0
+        return number * CHUNK_STRIDE + self.chunks[number].take(index, size_bytes)
+
+    def _best_block(self, size_bytes: int) -> tuple[int, int]:
+        """Chunk and number of the smallest free block that holds a value; the last chunk that has one decides."""
+        found = (-1, -1)
+        for number, chunk in enumerate(self.chunks):
+            best_bytes = ENDLESS
+            for index, (_, free_bytes) in enumerate(chunk.free[:-1]):
+                if size_bytes <= free_bytes <= best_bytes:
+                    found, best_bytes = (number, index), free_bytes
+        return found
+
+    def _best_end(self, size_bytes: int) -> int:
+        """The chunk whose end takes a value best: with the least room to spare, else growing least; -1 for none."""
+        found, best = -1, -ENDLESS
+        for number, chunk in enumerate(self.chunks):
+            if not chunk.free or chunk.free[-1][1] < size_bytes:
+                continue
+            spare = chunk.peak_bytes - chunk.free[-1][0] - size_bytes
+            if (best < 0 and spare > best) or 0 <= spare < best:
+                found, best = number, spare
+        return found
+
+    def give(self, offset: int, size_bytes: int) -> None:
+        """Free a value."""
+        number, place = divmod(offset, CHUNK_STRIDE)
+        self.chunks[number].give(place, size_bytes)
+
+
+def peak_bytes(graph: Graph, copies: int = 1, *, reorders: bool = False) -> dict[Place, int]:
     """Bytes of the device's and the host's compute buffer that a graph needs.
 
     `copies` is 4 where several devices work as a pipeline: what crosses between buffers is then kept four times.
+    `reorders` says that the device's backend is Vulkan: it runs its splits in an order of its own, and its buffers are
+    of chunks.
     """
-    buffers: dict[Place, _Buffer] = defaultdict(_Buffer)
+    buffers = {place: Buffer(VULKAN_CHUNK_BYTES if reorders else 0) for place in (Place.DEVICE, Place.HOST)}
     nodes, kept = _with_copies(graph, copies)
+    if reorders:
+        nodes = _in_their_order(nodes)
     for node in (*kept, *graph.leafs):
         _place(buffers, node)
     for node in nodes:
@@ -105,6 +175,19 @@ def _with_copies(graph: Graph, copies: int) -> tuple[list[Node], list[Node]]:
     return nodes, kept
 
 
+def _in_their_order(nodes: list[Node]) -> list[Node]:
+    """The nodes with each run of the device's own in its backend's order; copies stay at the start of their split."""
+    ordered: list[Node] = []
+    own: list[Node] = []
+    for node in nodes:
+        if node.op and node.place is not Place.HOST:
+            own.append(node)
+            continue
+        ordered += [*reordered(own), node]
+        own = []
+    return ordered + reordered(own)
+
+
 def _is_away(source: Node, reader: Node) -> bool:
     """Whether a reader must have a source copied to its own buffer."""
     place = (source.view_of or source).place
@@ -123,7 +206,7 @@ def _kept(source: Node, place: Place) -> Node:
     return copy
 
 
-def _place(buffers: dict[Place, _Buffer], node: Node) -> None:
+def _place(buffers: dict[Place, Buffer], node: Node) -> None:
     """Give a node its offset: a source's where it may overwrite that, else a new one."""
     if node.offset is not None or node.view_of is not None or node.place not in {Place.DEVICE, Place.HOST}:
         return
@@ -140,7 +223,7 @@ def _alike(one: Node, other: Node) -> bool:
     return one.shape == other.shape and one.bytes_per_value == other.bytes_per_value
 
 
-def _release(buffers: dict[Place, _Buffer], source: Node) -> None:
+def _release(buffers: dict[Place, Buffer], source: Node) -> None:
     """Count one reader less of a source, and free it after the last."""
     source.children -= 1
     if source.children or source.views:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from sizer.memory.graph.nodes import Graph, Node, elementwise, operation, stored, view
+from sizer.memory.graph.nodes import Graph, Node, elementwise, operation, stored, view, written
 from sizer.memory.graph.shape import Experts, LayerShape, Step
 from sizer.model.architecture import Mixer
 
@@ -46,7 +46,7 @@ class Weights(NamedTuple):
 
 def norm(node: Node) -> Node:
     """A norm and its weight."""
-    return elementwise(elementwise(node))
+    return elementwise(elementwise(node, op="norm"), op="mul")
 
 
 def attention(build: Build, layer: LayerShape, mixer: Mixer, state: Node) -> Node:
@@ -59,17 +59,19 @@ def attention(build: Build, layer: LayerShape, mixer: Mixer, state: Node) -> Nod
     if layer.fused_qkv:
         whole = operation((plain_width + k_width + v_width, tokens), state)
         query, key, value = (view(whole, (width, tokens)) for width in (plain_width, k_width, v_width))
-        query, key = operation((plain_width, tokens), query, inputs.positions), operation((k_width, tokens), key)
+        query = operation((plain_width, tokens), query, inputs.positions, op="rope")
+        key = operation((k_width, tokens), key, inputs.positions, op="rope")
     else:
         whole = operation((layer.q_width, tokens), state)
         query, key = view(whole), view(operation((k_width, tokens), state))
         value = view(operation((v_width, tokens), state))
         if layer.q_width == 2 * plain_width:
-            query = operation((plain_width, tokens), query)
-            gate = operation((plain_width, tokens), view(whole))
+            gate = operation((plain_width, tokens), view(whole), op="cont")
+            query = view(whole, (plain_width, tokens))
         if layer.qk_norm:
             query, key = norm(query), norm(key)
-        query, key = elementwise(query, inputs.positions), elementwise(key, inputs.positions)
+        query = elementwise(query, inputs.positions, op="rope")
+        key = elementwise(key, inputs.positions, op="rope")
     query, key = rotated(query, inputs.key_rotation), rotated(key, inputs.key_rotation)
     value = rotated(value, inputs.value_rotation)
     for part in (query, value, key):
@@ -79,7 +81,7 @@ def attention(build: Build, layer: LayerShape, mixer: Mixer, state: Node) -> Nod
     graph.expand(stored((view(value), ids)))
     mixed = rotated(graph.expand(attend(mixer, step, inputs, view(query))), inputs.value_rotation)
     if gate is not None:
-        mixed = elementwise(mixed, elementwise(gate))
+        mixed = elementwise(mixed, elementwise(gate, op="unary"), op="mul")
     return operation((hidden, tokens), mixed)
 
 
@@ -95,10 +97,11 @@ def attend(mixer: Mixer, step: Step, inputs: Inputs, query: Node) -> Node:
     cells = step.window_cells if windowed else step.cells
     width = mixer.heads * mixer.v_head_dim
     if step.flash_attention:
-        return view(operation((width, step.tokens), query, mask))
+        kept = [view(view(stored())) for _ in range(2)]
+        return view(operation((width, step.tokens), view(query), *kept, mask, op="flash_attn_ext"))
     scores = operation((cells, mixer.heads, step.tokens), query)
-    weighted = operation((width, step.tokens), elementwise(scores, mask))
-    return operation((width, step.tokens), view(weighted))
+    weighted = operation((width, step.tokens), elementwise(scores, mask, op="soft_max"))
+    return operation((width, step.tokens), view(weighted), op="cont")
 
 
 def latent_attention(build: Build, layer: LayerShape, mixer: Mixer, state: Node) -> Node:
@@ -112,22 +115,22 @@ def latent_attention(build: Build, layer: LayerShape, mixer: Mixer, state: Node)
         query = norm(operation((layer.q_rank, tokens), state))
     query = operation((heads * mixer.qk_head_dim, tokens), query)
     both = operation((mixer.latent_elements, tokens), state)
-    rotated = operation((heads * rope, tokens), view(query), inputs.positions)
-    key_rotated = operation((rope, tokens), view(both), inputs.positions)
+    rotated = operation((heads * rope, tokens), view(query), inputs.positions, op="rope")
+    key_rotated = operation((rope, tokens), view(both), inputs.positions, op="rope")
     compressed = operation((latent, tokens), view(both))
     absorbed = operation((heads * latent, tokens), view(query))
-    joined = operation((heads * mixer.latent_elements, tokens), rotated, view(absorbed))
-    key = operation((mixer.latent_elements, tokens), key_rotated, view(compressed))
+    joined = operation((heads * mixer.latent_elements, tokens), rotated, view(absorbed), op="concat")
+    key = operation((mixer.latent_elements, tokens), key_rotated, view(compressed), op="concat")
     for part in (joined, compressed, key):
         graph.expand(part)
     graph.expand(stored((view(key), inputs.cache_ids)))
     if step.flash_attention:
-        mixed = operation((heads * latent, tokens), view(joined), inputs.mask)
+        mixed = operation((heads * latent, tokens), view(joined), inputs.mask, op="flash_attn_ext")
     else:
         scores = operation((step.cells, heads, tokens), view(joined))
-        mixed = operation((heads * latent, tokens), elementwise(scores, inputs.mask))
+        mixed = operation((heads * latent, tokens), elementwise(scores, inputs.mask, op="soft_max"))
     expanded = operation((heads * mixer.v_head_dim, tokens), view(mixed))
-    flat = operation((heads * mixer.v_head_dim, tokens), view(expanded))
+    flat = operation((heads * mixer.v_head_dim, tokens), view(expanded), op="cont")
     graph.expand(flat)
     return operation((state.shape[0], tokens), flat)
 
@@ -140,40 +143,57 @@ def delta_net(build: Build, mixer: Mixer, conv_width: int, state: Node) -> Node:
     state_values = mixer.heads * mixer.v_head_dim * mixer.qk_head_dim * step.sequences
     columns = KEPT_COLUMNS * step.sequences + tokens
     graph.expand(state)
-    kept = graph.expand(operation((conv_width, KEPT_COLUMNS * step.sequences), stored((view(state),))))
-    conv_input = operation((conv_width, columns), view(kept), view(operation((conv_width, tokens), state)))
-    graph.expand(stored((view(conv_input),)))
-    before = graph.expand(operation((state_values,), stored((view(state),))))
-    convolved = elementwise(operation((conv_width, tokens), conv_input))
-    query, key = (elementwise(elementwise(view(convolved, ((conv_width - inner) // 2, tokens)))) for _ in range(2))
+    conv_cache, state_cache = stored(), stored()
+    kept = view(_state(graph, (conv_width, KEPT_COLUMNS * step.sequences), conv_cache))
+    mixed = view(view(operation((conv_width, tokens), state)))
+    conv_input = operation((conv_width, columns), kept, mixed, op="concat")
+    graph.expand(written(conv_cache, view(conv_input), view(conv_cache)))
+    before = _state(graph, (state_values,), state_cache)
+    convolved = elementwise(operation((conv_width, tokens), conv_input, op="ssm_conv"), op="unary")
+    width = (conv_width - inner) // 2
+    query, key = (operation((width, tokens), view(convolved, (width, tokens)), op="l2_norm") for _ in range(2))
     rates = operation((mixer.heads, tokens), state)
-    decay = elementwise(elementwise(elementwise(view(rates))))
-    beta = elementwise(view(operation((mixer.heads, tokens), state)))
-    sources = (query, key, view(convolved), view(decay), view(beta), view(before))
-    result = operation((inner * tokens + state_values,), *sources)
-    graph.expand(stored((view(result),)))
+    decay = elementwise(elementwise(elementwise(view(rates)), op="unary"), op="mul")
+    beta = elementwise(view(operation((mixer.heads, tokens), state)), op="unary")
+    sources = (query, key, view(convolved), view(decay), beta, view(view(before)))
+    result = operation((inner * tokens + state_values,), *sources, op="gated_delta_net")
+    graph.expand(written(state_cache, view(result), view(state_cache)))
     normed = norm(view(result, (inner, tokens)))
-    gate = elementwise(view(operation((inner, tokens), state)))
-    return view(operation((state.shape[0], tokens), view(elementwise(normed, gate))))
+    gate = elementwise(view(operation((inner, tokens), state)), op="unary")
+    return view(operation((state.shape[0], tokens), view(elementwise(normed, gate, op="mul"))))
+
+
+def _state(graph: Graph, shape: tuple[int, ...], cache: Node) -> Node:
+    """The rows of a recurrent state that a step's sequences had, read from where they are kept (build_rs)."""
+    rows = view(cache)
+    graph.expand(written(cache, view(rows)))
+    kept = graph.expand(operation(shape, rows, op="get_rows"))
+    graph.expand(
+        written(cache, operation((0,), rows, op="get_rows"), view(cache))
+    )  # those of sequences that are not in the step
+    return kept
 
 
 def state_space(build: Build, mixer: Mixer, inner: int, conv_width: int, state: Node) -> Node:
     """A Mamba-2 mixer (src/models/mamba-base.cpp): one projection, convolution, scan, gate and norm."""
     graph, step, _ = build
     tokens, heads = step.tokens, max(1, mixer.heads)
-    kept = graph.expand(operation((conv_width, KEPT_COLUMNS * step.sequences), stored((view(state),))))
+    conv_cache = stored()
+    kept = _state(graph, (conv_width, KEPT_COLUMNS * step.sequences), conv_cache)
     whole = operation((inner + conv_width + heads, tokens), state)
-    conv_input = operation((conv_width, KEPT_COLUMNS * step.sequences + tokens), view(kept), view(whole))
-    graph.expand(stored((view(conv_input),)))
-    convolved = elementwise(elementwise(operation((conv_width, tokens), conv_input)))
+    columns = KEPT_COLUMNS * step.sequences + tokens
+    conv_input = operation((conv_width, columns), view(kept), view(whole), op="concat")
+    graph.expand(written(conv_cache, view(conv_input), view(conv_cache)))
+    convolved = elementwise(elementwise(operation((conv_width, tokens), conv_input, op="ssm_conv")), op="unary")
     steps = elementwise(operation((heads, tokens), view(whole)))
     state_values = max(0, mixer.state_elements - conv_width * (KEPT_COLUMNS + 1)) * step.sequences
-    scanned = operation((inner * tokens + state_values,), view(convolved), steps, view(convolved), view(convolved))
+    sources = (view(convolved), steps, view(convolved), view(convolved))
+    scanned = operation((inner * tokens + state_values,), *sources, op="ssm_scan")
     graph.expand(scanned)
     graph.expand(stored((view(scanned),)))
-    skipped = elementwise(view(convolved, (inner, tokens)))
+    skipped = elementwise(view(convolved, (inner, tokens)), op="mul")
     summed = elementwise(view(scanned, (inner, tokens)), skipped)
-    gated = operation((inner, tokens), operation((inner, tokens), view(whole)), summed)
+    gated = operation((inner, tokens), operation((inner, tokens), view(whole), op="cont"), summed, op="glu")
     return operation((state.shape[0], tokens), view(norm(view(gated))))
 
 
@@ -181,41 +201,43 @@ def mlp(width: int, gate: str, state: Node) -> Node:
     """Up and gate side by side, their product, and the way back to the hidden size."""
     hidden, tokens = state.shape[0], state.shape[1]
     if gate == "fused":
-        product = operation((width, tokens), operation((2 * width, tokens), state))
+        product = operation((width, tokens), operation((2 * width, tokens), state), op="glu")
     elif gate == "parallel":
         up = operation((width, tokens), state)
-        product = operation((width, tokens), operation((width, tokens), state), up)
+        product = operation((width, tokens), operation((width, tokens), state), up, op="glu")
     else:
-        product = elementwise(operation((width, tokens), state))
+        product = elementwise(operation((width, tokens), state), op="unary")
     return operation((hidden, tokens), product)
 
 
 def experts(graph: Graph, spec: Experts, state: Node, weights: Weights) -> Node:
     """Routing, the active experts of each token side by side, and their weighted sum."""
     hidden, tokens = state.shape[0], state.shape[1]
-    scores = elementwise(operation((spec.total, tokens), state))
-    chosen = view(operation((spec.total, tokens), scores), (spec.active, tokens))
-    shares = operation((spec.active, tokens), view(scores), chosen)
-    total = elementwise(operation((1, tokens), view(shares)))
-    shares = view(elementwise(view(shares), total))
+    scores = elementwise(operation((spec.total, tokens), state), op="soft_max")
+    listed = view(scores)
+    chosen = view(operation((spec.total, tokens), scores, op="argsort"), (spec.active, tokens))
+    shares = view(operation((spec.active, tokens), listed, chosen, op="get_rows"))
+    total = view(operation((1, tokens), shares, op="sum_rows"), op="clamp")
+    shares = view(elementwise(shares, total, op="div"))
     graph.expand(shares)
-    up = _routed((spec.width, spec.active, tokens), state, chosen, weights.up)
+    each = view(state)
+    up = _routed((spec.width, spec.active, tokens), each, chosen, weights.up)
     if spec.gated:
-        gate = _routed((spec.width, spec.active, tokens), state, chosen, weights.gate)
-        product = operation((spec.width, spec.active, tokens), gate, up)
+        gate = _routed((spec.width, spec.active, tokens), each, chosen, weights.gate)
+        product = operation((spec.width, spec.active, tokens), gate, up, op="glu")
     else:
-        product = elementwise(up)
+        product = elementwise(up, op="unary")
     back = _routed((hidden, spec.active, tokens), product, chosen, weights.down)
-    weighted = graph.expand(elementwise(back, shares))
+    weighted = graph.expand(elementwise(back, shares, op="mul"))
     # One after another into the same sum: more of them need no more room.
     parts = [graph.expand(view(weighted, (hidden, tokens))) for _ in range(min(spec.active, MOST_SUMMED))]
     summed = parts[0]
     for number, part in enumerate(parts[1:]):
-        added = elementwise(summed, part) if number else operation((hidden, tokens), summed, part)
+        added = elementwise(summed, part) if number else operation((hidden, tokens), summed, part, op="add")
         summed = graph.expand(added)
     return summed
 
 
 def _routed(shape: tuple[int, ...], state: Node, chosen: Node, weight: Node | None) -> Node:
-    sources = (weight, view(state), chosen) if weight is not None else (view(state), chosen)
-    return operation(shape, *sources)
+    sources = (weight, state, chosen) if weight is not None else (state, chosen)
+    return operation(shape, *sources, op="mul_mat_id")

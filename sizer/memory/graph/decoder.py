@@ -35,7 +35,7 @@ class Part(NamedTuple):
     """Which part of a model a device computes: layers `first` to `last` (not included), the output if it is there.
 
     `host_expert_bytes` is the size of one expert stack that lies on the host (0: none do), `copies` how often what
-    crosses is kept.
+    crosses is kept, `reorders` says that the backend runs a graph in an order of its own (Vulkan).
     """
 
     first: int
@@ -44,6 +44,7 @@ class Part(NamedTuple):
     host_expert_bytes: int = 0
     copies: int = 1
     on_host: bool = False
+    reorders: bool = False
 
 
 @lru_cache(maxsize=4096)
@@ -58,7 +59,7 @@ def compute_buffers(model: ModelShape, step: Step, part: Part) -> Buffers:
         for node in (*graph.nodes, *graph.leafs):
             if node.place is Place.DEVICE:
                 node.place = Place.HOST
-    sizes = peak_bytes(graph, part.copies)
+    sizes = peak_bytes(graph, part.copies, reorders=part.reorders)
     return Buffers(sizes.get(Place.DEVICE, 0), sizes.get(Place.HOST, 0))
 
 
@@ -75,7 +76,8 @@ def _build(graph: Graph, model: ModelShape, step: Step, part: Part) -> None:
         mixed = operation((model.hidden, step.tokens), entry((model.hidden, step.tokens)), host=True)
         graph.expand(Node(mixed.shape, (rows, entry((step.tokens,), 8), mixed), place=mixed.place, view_of=mixed))
     build = Build(graph, step, _inputs(step))
-    layers = _shown(model.layers[part.first : part.last])
+    layers = model.layers[part.first : part.last]
+    layers = layers if part.reorders else tuple(_shown(layers))
     for number, layer in enumerate(layers):
         last = part.output and number == len(layers) - 1
         state = _layer(build, layer, state, last, part.host_expert_bytes)
@@ -95,7 +97,7 @@ def _inputs(step: Step) -> Inputs:
     def mask(cells: int) -> Node:
         made = entry((cells, rows), step.mask_bytes)
         if step.flash_attention and step.mask_bytes != MASK_BYTES_ON_DEVICE:
-            return Node((cells, rows), (made,), bytes_per_value=MASK_BYTES_ON_DEVICE, place=Place.DEVICE)
+            return Node((cells, rows), (made,), bytes_per_value=MASK_BYTES_ON_DEVICE, place=Place.DEVICE, op="cpy")
         return made
 
     ids = 1 if step.flash_attention else step.value_ids
@@ -130,8 +132,8 @@ def _layer(build: Build, layer: LayerShape, state: Node, last: bool, host_expert
         mixed = _mixer(build, layer, blocks.norm(state))
         if last:
             rows = (state.shape[0], build.step.outputs)
-            mixed = operation(rows, mixed, build.inputs.output_ids)
-            residual = operation(rows, residual, build.inputs.output_ids)
+            mixed = operation(rows, mixed, build.inputs.output_ids, op="get_rows")
+            residual = operation(rows, residual, build.inputs.output_ids, op="get_rows")
         if layer.post_norms:
             mixed = blocks.norm(mixed)
         residual = elementwise(mixed, residual)
@@ -158,7 +160,9 @@ def _feed_forward(graph: Graph, layer: LayerShape, normed: Node, residual: Node,
         return elementwise(dense, routed)
     routed = blocks.experts(graph, layer.experts, normed, weights)
     if layer.shared_width:
-        routed = elementwise(routed, blocks.mlp(layer.shared_width, "parallel", normed))
+        shared = blocks.mlp(layer.shared_width, "parallel", normed)
+        share = elementwise(operation((1, normed.shape[1]), normed), op="unary")
+        routed = elementwise(routed, elementwise(shared, share, op="mul"))
     return routed
 
 

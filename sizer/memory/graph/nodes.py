@@ -21,10 +21,13 @@ class Place(str, Enum):
 
 
 class Node:
-    """One value. `inplace` operations may take over the first source of the same shape that nobody else reads."""
+    """One value. `inplace` operations may take over the first source of the same shape that nobody else reads.
+
+    `op` is ggml's name of the operation in small letters, as far as an order of nodes depends on it.
+    """
 
     __slots__ = (
-        "bytes_per_value", "children", "inplace", "is_input", "keep", "offset", "place", "shape", "size_bytes",
+        "bytes_per_value", "children", "inplace", "is_input", "keep", "offset", "op", "place", "shape", "size_bytes",
         "sources", "view_of", "views",
     )  # fmt: skip
 
@@ -38,6 +41,7 @@ class Node:
         is_input: bool = False,
         place: Place | None = None,
         view_of: Node | None = None,
+        op: str = "",
     ) -> None:
         values = 1
         for extent in shape:
@@ -52,6 +56,7 @@ class Node:
         self.keep = False
         self.view_of = view_of
         self.place = place
+        self.op = op
         self.offset: int | None = None
         self.children = self.views = 0
 
@@ -80,26 +85,33 @@ class Graph:
         return node
 
 
-def operation(shape: tuple[int, ...], *sources: Node, inplace: bool = False, host: bool = False) -> Node:
+def operation(
+    shape: tuple[int, ...], *sources: Node, inplace: bool = False, host: bool = False, op: str = "mul_mat"
+) -> Node:
     """The result of an operation, in 32 bits; `host` where only the CPU has its weights."""
-    return Node(shape, sources, inplace=inplace, place=Place.HOST if host else Place.DEVICE)
+    return Node(shape, sources, inplace=inplace, place=Place.HOST if host else Place.DEVICE, op=op)
 
 
-def elementwise(first: Node, *others: Node) -> Node:
+def elementwise(first: Node, *others: Node, op: str = "add") -> Node:
     """A result that may overwrite one of its sources: add, multiply, scale, norm, RoPE, softmax, activations."""
     width = first.bytes_per_value
-    return Node(first.shape, (first, *others), bytes_per_value=width, inplace=True, place=Place.DEVICE)
+    return Node(first.shape, (first, *others), bytes_per_value=width, inplace=True, place=Place.DEVICE, op=op)
 
 
-def view(node: Node, shape: tuple[int, ...] = ()) -> Node:
-    """A node that reads another's storage."""
+def view(node: Node, shape: tuple[int, ...] = (), op: str = "view") -> Node:
+    """A node that reads another's storage, or an operation that writes into it."""
     root = node.view_of or node
-    return Node(shape or node.shape, (node,), place=root.place, view_of=root)
+    return Node(shape or node.shape, (node,), place=root.place, view_of=root, op=op)
 
 
 def stored(sources: Sequence[Node] = ()) -> Node:
     """Storage of its own (a cache, a weight): nothing is allocated for it."""
-    return Node((0,), sources, place=Place.STORED)
+    return Node((0,), sources, place=Place.STORED, op="set_rows")
+
+
+def written(cache: Node, *sources: Node) -> Node:
+    """What an operation writes into storage that others read."""
+    return Node((0,), sources, place=Place.STORED, view_of=cache, op="cpy")
 
 
 def host_weight(size_bytes: int) -> Node:
