@@ -16,7 +16,7 @@ from sizer.engine.commands import read_command, split_words
 from sizer.engine.engines import engines
 from sizer.engine.flag_table import find_flag, flag_setting, flags_of
 from sizer.engine.flag_values import READERS, SEVERAL_FIELDS, WITHOUT_VALUE
-from sizer.engine.flags import read_flags
+from sizer.engine.flags import options_of, read_flags
 from sizer.engine.options import EngineOptions
 from sizer.errors import SizerError, UnknownEngine, UsageError
 from sizer.tables import data_path, read_rows
@@ -272,3 +272,10 @@ def test_the_document_counts_the_flags_that_there_are() -> None:
         flags = flags_of(dialect)
         spellings, setting = sum(len(flag.spellings) for flag in flags), sum(bool(flag.sets) for flag in flags)
         assert f"| {dialect} | {len(flags)} | {spellings} | {setting} |" in text
+
+
+def test_flags_name_the_backend() -> None:
+    """Vulkan by koboldcpp's and Ollama's own switches; Ollama's turned off names nothing."""
+    assert options_of("koboldcpp", "", read_flags(("koboldcpp",), ["--usevulkan", "0"])).backend == "vulkan"
+    assert options_of("ollama", "", read_flags(("ollama",), ["OLLAMA_VULKAN=1"])).backend == "vulkan"
+    assert not options_of("ollama", "", read_flags(("ollama",), ["OLLAMA_VULKAN=0"])).backend
