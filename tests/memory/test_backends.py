@@ -10,7 +10,7 @@ from sizer.units import MIB
 
 @pytest.mark.parametrize(("flags", "compute_mib"), [("-c 34048 --device Vulkan0", 576.5), ("-c 34048", 493)])
 def test_the_backend_is_the_one_that_flags_name(flags: str, compute_mib: float) -> None:
-    """Qwen3.6-35B-A3B on a 7900 XTX takes more by Vulkan (before build 9500) than by ROCm, whose order is the graph's."""
+    """Qwen3.6-35B-A3B on a 7900 XTX takes more by Vulkan (build 9010) than by ROCm, which keeps the order."""
     answer = sizer.estimate(
         "Qwen/Qwen3.6-35B-A3B", device="rx-7900-xtx", precision="q4_0", engine=f"llama.cpp@b9010 {flags}"
     )
