@@ -28,6 +28,7 @@ class EngineOptions:
     Memory
         `memory_fraction` is of the device (vLLM, SGLang) or of what is free (TensorRT-LLM); `cache_bytes` and
         `cache_tokens` set the pool outright. `k_cache_type` and `v_cache_type` are the engine's own spellings.
+        `window_pool_ratio` and `state_pool_ratio` divide SGLang's pool.
         `cache_on_host` is llama.cpp's --no-kv-offload, `host_cache_bytes` its prompt cache, `host_swap_bytes` a swap
         or hierarchical cache a device, `weights_offload_bytes` weights kept on the host (vLLM's --cpu-offload-gb).
     Splits
@@ -73,6 +74,8 @@ class EngineOptions:
     weights_offload_bytes: int | None = None
     unified_cache: bool | None = None
     whole_window_cache: bool | None = None
+    window_pool_ratio: float | None = None
+    state_pool_ratio: float | None = None
     context_checkpoints: int | None = None
 
     tensor_parallel: int | None = None

@@ -9,6 +9,7 @@ from sizer.memory.pages import missing_pages, paged, pages
 from sizer.memory.records import Reservation, Share
 from sizer.memory.shard import rank_token_bytes
 from sizer.memory.shares import device_fraction
+from sizer.memory.static_pools import divided_pool, static_pool
 
 MOST_TOKENS = 2**30
 """A cache that holds more tokens than this does not grow with them: it is told in sequences."""
@@ -27,7 +28,10 @@ def reservation(case: Case, shares: Sequence[Share]) -> Reservation:
     tokens: int | None
     sequences: int | None
     pool = pages(case)
-    if pool is not None and device_fraction(case) is not None:
+    divided = static_pool(case, room_bytes)
+    if divided is not None:
+        tokens, sequences = divided.kv_capacity_tokens, (divided.max_sequences or 0) * copies
+    elif pool is not None and device_fraction(case) is not None:
         held = paged(case, pool, room_bytes)
         tokens, sequences = held.kv_capacity_tokens, (held.max_sequences or 0) * copies
     else:
@@ -55,10 +59,14 @@ def pool_shortage_bytes(case: Case, shares: Sequence[Share]) -> int:
     Pages are as large as the largest kind needs them, so that a pool holds less than the bytes of the layers let hope.
     """
     pool = pages(case) if device_fraction(case) is not None else None
-    if pool is None or any(share.available_bytes is None for share in shares):
+    divided = divided_pool(case)
+    if (pool is None and divided is None) or any(share.available_bytes is None for share in shares):
         return 0
     room_bytes, copies = _room_and_copies(case, [room_bytes_of(case, share) for share in shares])
     sequences = -(-case.workload.batch_size // copies)
+    if divided is not None:
+        return max(0, divided.bytes_for(sequences) - room_bytes) * len(shares)
+    assert pool is not None
     return missing_pages(case, pool, room_bytes, sequences) * pool.page_bytes * len(shares)
 
 

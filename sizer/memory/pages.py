@@ -60,7 +60,7 @@ def pages(case: Case) -> Pages | None:
     """The pages of a model with unlike layers, None where all keep alike or the engine has a pool for each kind."""
     if case.engine.profile not in {"by card", "whole length"}:
         return None
-    kinds = _kinds(case)
+    kinds = kinds_of(case)
     if len(kinds) < 2:
         return None
     counts = [kind.layers for kind in kinds]
@@ -73,7 +73,7 @@ def pages(case: Case) -> Pages | None:
     return Pages(group, block, max(block * token_bytes, state_bytes), kinds)
 
 
-def _kinds(case: Case) -> tuple[Kind, ...]:
+def kinds_of(case: Case) -> tuple[Kind, ...]:
     """The kinds of layers on one rank that keep anything."""
     architecture = rank_architecture(case.architecture, case.ranks)
     layers = layer_kinds(architecture)

@@ -68,11 +68,21 @@ def _by_card(case: Case) -> float | None:
         memory_mib=min(known) / MIB,
         ranks=case.ranks * case.stages,
         chunk_tokens=case.options.prefill_chunk_tokens,
-        graph_sequences=case.options.graph_max_sequences,
+        graph_sequences=0 if case.options.graphs is False else case.options.graph_max_sequences,
         latent=any(mixer.latent_elements for mixer in case.architecture.mixer_counts),
         vision=layers * hidden**2,
+        groups=case.replicas if case.options.attention_data_parallel else 1,
+        drafts=_drafts(case),
     )
     return static_fraction(case.engine.engine, case.options.version, case.engine_date, card)
+
+
+def _drafts(case: Case) -> str:
+    """Whether flags draft with a model of its own, with layers, or not at all (n-grams take nothing)."""
+    method = case.options.draft_method.lower()
+    if method == "standalone":
+        return "model"
+    return "layers" if method and method != "ngram" else ""
 
 
 def table_bytes(case: Case) -> int:

@@ -71,3 +71,25 @@ def test_the_pool_is_what_sglang_printed_on_four_h100() -> None:
 
     assert tokens("--mem-fraction-static 0.93") == pytest.approx(367_404, rel=0.03)
     assert tokens("") < 0.8 * 367_404
+
+
+@pytest.mark.parametrize(
+    ("version", "said", "more_mib"),
+    [
+        ("", {"groups": 4}, 512 * 4 * 3 * 1.5),
+        ("0.5.5", {"groups": 4}, 512 * 4 * 3 * 1.5),
+        ("0.5.2", {"groups": 4}, 4096),
+        ("", {"drafts": "layers"}, 0),
+        ("0.5.10", {"drafts": "layers"}, 4096),
+        ("0.5.5", {"drafts": "layers"}, 2048),
+        ("0.5.10", {"drafts": "model"}, 6144),
+        ("", {"graph_sequences": 0}, -512 * 2),
+    ],
+)
+def test_groups_drafts_and_graphs_change_the_reserve(version: str, said: dict[str, object], more_mib: float) -> None:
+    """Data-parallel attention, drafts by version and no graphs: what each adds to the reserve of four H100."""
+    plain = card(H100, 4)
+    more = static_fraction("sglang", version, "", plain._replace(**said))  # type: ignore[arg-type]
+    fraction = static_fraction("sglang", version, "", plain)
+    assert fraction is not None
+    assert more == pytest.approx(fraction - more_mib / H100, abs=0.0011)
