@@ -13,6 +13,7 @@ from sizer.memory.case import Case
 from sizer.memory.encoder import NO_ENCODER, encoder_run
 from sizer.memory.graph.decoder import PIPELINE_COPIES, Buffers, Part, compute_buffers
 from sizer.memory.graph.shape import ModelShape, Step, model_shape, without_latents
+from sizer.memory.prefill_default import default_prefill_tokens
 from sizer.model.architecture import Module, Role, Tower
 from sizer.tables import read_rows
 from sizer.units import GIB
@@ -113,6 +114,8 @@ def profile_run(case: Case) -> ProfileRun:
         sequences = 1 if any(tensor.tower is Tower.VISION for tensor in case.architecture.tensors) else sequences
     elif case.engine.profile == "by card" and memory_bytes >= SMALLER_CARD_BYTES and not greedy:
         tokens, sequences = 8192, 1024
+    elif case.engine.profile == "fixed":
+        tokens = default_prefill_tokens(case) or tokens
     tokens = case.options.batch_tokens or tokens
     return ProfileRun(tokens, min(tokens, case.options.max_sequences or sequences))
 

@@ -39,7 +39,10 @@ def test_a_share_is_written_as_it_is_read() -> None:
 
 
 def test_the_cache_is_what_nine_tenths_leave_once_the_largest_prefill_ran() -> None:
-    """Llama-3.1-8B in 16 bits on an L40S: 9/10 of what CUDA sees, less weights, 4,096 tokens and context."""
+    """Llama-3.1-8B in 16 bits on an L40S: 9/10 of what CUDA sees, less weights, the largest prefill and context.
+
+    The prefill is 363e12 operations over those of a token, as its launcher counts them: 24,147 tokens.
+    """
     found = sizer.check(
         "docker run ghcr.io/huggingface/text-generation-inference:3.3.7 --model-id meta-llama/Llama-3.1-8B-Instruct"
         " --max-total-tokens 8192",
@@ -50,7 +53,9 @@ def test_the_cache_is_what_nine_tenths_leave_once_the_largest_prefill_ran() -> N
     held = found.estimates[0].memory
     shown = 46_068 * MIB
     seen = shown - int(cuda_reserve_mib(shown) * MIB)
-    prefill = 4096 * (2 * 4096 + 3 * 14336) * 2
+    operations = 32 * (2 * 4096 * 128 * (3 * 32 + 2 * 8) + 6 * 4096 * 14336)
+    assert 363_000_000_000_000 // operations == 24_147
+    prefill = 24_147 * (2 * 4096 + 3 * 14336) * 2
     context, rotary = 450 * MIB, 131_072 * 128 * 2
     room = int(seen * 0.9) - 8_030_261_248 * 2 - prefill - context - rotary
     assert held.kv_capacity_tokens == pytest.approx(room / (32 * 8 * 128 * 2 * 2), rel=0.002)
@@ -68,3 +73,22 @@ def test_the_engine_is_known_by_its_long_name() -> None:
     """`text-generation-inference` is TGI."""
     assert find_engine("text-generation-inference").name == "tgi"
     assert isinstance(find_engine("tgi").backends_on(Device("x", "x", "nvidia", "gpu", None, None)), tuple)
+
+
+@pytest.mark.parametrize(
+    ("model", "device", "engine", "tokens"),
+    [
+        ("meta-llama/Llama-3.1-8B-Instruct", "rtx-4090", "tgi", 4096),  # its table has no name that this card shows
+        ("meta-llama/Llama-3.1-8B-Instruct", "l40s", "tgi@2.4", 4096),
+        ("meta-llama/Llama-3.1-8B-Instruct", "l40s", "tgi --max-batch-prefill-tokens 1000", 1000),
+        ("meta-llama/Llama-2-7b-hf", "h100-80gb-sxm", "tgi", 4096),  # no longer than the model's context
+        ("meta-llama/Llama-3.1-8B-Instruct", "2xl4", "tgi", 2 * 121_000_000_000_000 // 15_032_385_536),
+    ],
+)
+def test_the_largest_prefill_by_card(model: str, device: str, engine: str, tokens: int) -> None:
+    """By card and model since 3.0, else 4,096: what one rank's profile run takes."""
+    found = sizer.estimate(model, device=device, precision="bf16", engine=engine, offline=True).estimates[0]
+    ranks = found.device.count
+    hidden, wide = 4096, 11008 if "Llama-2" in model else 14336
+    expected = tokens * (2 * hidden + 3 * wide // ranks) * 2
+    assert found.memory.devices[0].compute_bytes == pytest.approx(expected, rel=1e-6)
