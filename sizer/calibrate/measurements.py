@@ -68,6 +68,11 @@ class ReadRow:
     bad: str
     row: Mapping[str, Any]
 
+    @property
+    def is_measured(self) -> bool:
+        """Whether anything was measured."""
+        return any((self.decode_tokens_per_s, self.prefill_tokens_per_s, self.memory_gib))
+
 
 class _Cells:
     """Reads the cells of one row; remembers the first that is not what its column holds."""

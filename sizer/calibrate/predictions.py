@@ -6,6 +6,7 @@ from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import fields, replace
 from math import sqrt
 from operator import attrgetter
+from typing import NamedTuple
 
 from sizer.answer.estimate import parallelism_of
 from sizer.calibrate.measurements import EXCLUDING_FLAGS, ReadRow
@@ -63,12 +64,14 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class PredictedRow:
-    """A row with its predictions, or the reason why it has none."""
+    """A row with its predictions, or the reason why it has none; `fits`: whether the devices hold it whole, None where
+    nobody knows or its layers are left on the host on purpose."""
 
     measurement: ReadRow
     resolved: ResolvedRow | None
     predictions: tuple[Prediction, ...]
     reason: str = ""
+    fits: bool | None = None
 
 
 def predict_rows(rows: Iterable[ReadRow], *, with_flagged: bool = False) -> Iterator[PredictedRow]:
@@ -104,12 +107,12 @@ class _Latest:
             found = self._found[case] = _predicted(row)
             return found
         resolved = None if found.resolved is None else replace(found.resolved, measurement=row)
-        measured = _measured(row)
+        measured = _measured(row, found.resolved)
         seen = tuple(
             Prediction(row.id, one.quantity, measured[one.quantity], one.predicted, one.low, one.high)
             for one in found.predictions
         )
-        return PredictedRow(row, resolved, seen, found.reason)
+        return PredictedRow(row, resolved, seen, found.reason, found.fits)
 
 
 _ASKED = attrgetter(*(
@@ -121,18 +124,26 @@ _ASKED = attrgetter(*(
 
 def _case(row: ReadRow) -> Hashable:
     """What a prediction depends on: all of a row but its name, where it comes from and what was measured."""
-    return (*_ASKED(row), str(row.row.get("engine_flags") or ""), str(row.row.get("source_date") or ""))
+    return (
+        *_ASKED(row),
+        row.is_measured,
+        str(row.row.get("engine_flags") or ""),
+        str(row.row.get("source_date") or ""),
+    )
 
 
-def _measured(row: ReadRow) -> dict[str, float | None]:
-    memory = row.memory_gib * GIB if row.memory_gib else None
+def _measured(row: ReadRow, resolved: ResolvedRow | None) -> dict[str, float | None]:
+    """The measured figures; no memory where it is the system's: a process was measured, which is nothing to compare."""
+    known = resolved is not None and resolved.target.device.memory_bytes is not None
+    memory = row.memory_gib * GIB if row.memory_gib and known else None
     return {"decode": row.decode_tokens_per_s, "prefill": row.prefill_tokens_per_s, "memory": memory}
 
 
 def _predicted(row: ReadRow) -> PredictedRow:
     try:
         resolved = resolve_measurement(row)
-        return PredictedRow(row, resolved, _predictions(resolved))
+        memory = _memory(resolved)
+        return PredictedRow(row, resolved, _predictions(resolved, memory.counted_bytes), fits=memory.fits)
     except SizerError as error:
         return PredictedRow(row, None, (), error.message)
     except (ValueError, ArithmeticError) as error:
@@ -156,7 +167,7 @@ def _odd(resolved: ResolvedRow) -> str:
     return ""
 
 
-def _predictions(resolved: ResolvedRow) -> tuple[Prediction, ...]:
+def _predictions(resolved: ResolvedRow, memory_bytes: int | None) -> tuple[Prediction, ...]:
     row = resolved.measurement
     decoding, prefilling = placed(resolved)
     fitted = constants()
@@ -167,7 +178,9 @@ def _predictions(resolved: ResolvedRow) -> tuple[Prediction, ...]:
     rate = decode.tokens_per_s * together
     if row.metric == "request":
         rate, low, high = _request(resolved, decode, prefill)
-    found = [Prediction(row.id, "decode", row.decode_tokens_per_s, rate, low, high)]
+    found = []
+    if resolved.architecture.decodes:
+        found.append(Prediction(row.id, "decode", row.decode_tokens_per_s, rate, low, high))
     if row.prompt_tokens:
         found.append(
             Prediction(
@@ -179,9 +192,8 @@ def _predictions(resolved: ResolvedRow) -> tuple[Prediction, ...]:
                 prefill.high_tokens_per_s,
             )
         )
-    memory_bytes = _memory_bytes(resolved)
     if memory_bytes is not None:
-        found.append(Prediction(row.id, "memory", _measured(row)["memory"], memory_bytes, None, None))
+        found.append(Prediction(row.id, "memory", _measured(row, resolved)["memory"], memory_bytes, None, None))
     return tuple(found)
 
 
@@ -203,14 +215,20 @@ def _request(resolved: ResolvedRow, decode: Decode, prefill: Prefill) -> tuple[f
     return rate, rate * max(0.0, 1 - bounds[0]), rate * (1 + bounds[1])
 
 
-def _memory_bytes(resolved: ResolvedRow) -> int | None:
-    """Memory as those who measure the engine count it."""
+class _Memory(NamedTuple):
+    """Memory as those who measure the engine count it, and whether the devices hold it whole; None where not known."""
+
+    counted_bytes: int | None
+    fits: bool | None
+
+
+def _memory(resolved: ResolvedRow) -> _Memory:
     row = resolved.measurement
     version = resolved.options.version or row.engine_version
     date = str(row.row.get("source_date") or "")
     memory = engine_memory(resolved.engine, version, date)
-    if memory is None or resolved.target.device.memory_bytes is None:
-        return None
+    if memory is None:
+        return _Memory(None, None)
     case = Case(
         resolved.architecture,
         resolved.stored,
@@ -223,7 +241,10 @@ def _memory_bytes(resolved: ResolvedRow) -> int | None:
         options=replace(resolved.options, version=version),
         engine_date=date,
     )
-    return counted_bytes(*place(case), memory)
+    needed, placement = place(case)
+    on_host = case.workload.gpu_layers is not None or resolved.options.uses_host
+    fits = None if on_host or placement.available_bytes is None else placement.whole
+    return _Memory(counted_bytes(needed, placement, memory), fits)
 
 
 def parallelism_of_row(resolved: ResolvedRow) -> Split:

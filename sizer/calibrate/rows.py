@@ -61,6 +61,8 @@ def resolve_measurement(row: ReadRow) -> ResolvedRow:
     precision = row_precision(row)
     options = row_options(row)
     engine = options.engine or default_engine(precision, target.device)
+    if not row.is_measured:  # what was measured there runs there
+        find_engine(engine).require_device(target.device)
     architecture = row_architecture(row.model, row.total_params_b, row.active_params_b)
     stored = _stored(
         row.model,

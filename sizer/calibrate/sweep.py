@@ -16,6 +16,7 @@ PREDICTED_COLUMNS = (
     *RESOLVED_COLUMNS,
     *(column for columns in SPEED_COLUMNS.values() for column in columns),
     "predicted_memory_gib",
+    "predicted_fits",
     "reason",
 )
 """What a swept row gains, in order."""
@@ -32,6 +33,7 @@ def wide_row(row: PredictedRow) -> dict[str, Any]:
         found.update(zip(columns, bounds, strict=True))
     memory = by_quantity.get("memory")
     found["predicted_memory_gib"] = memory.predicted / GIB if memory else None
+    found["predicted_fits"] = row.fits
     found["reason"] = row.reason
     return found
 
@@ -51,5 +53,6 @@ def narrow_row(row: PredictedRow) -> dict[str, Any]:
         found[f"{name} tok/s"] = f"{one.predicted:.4g}" if one else None
     memory = by_quantity.get("memory")
     found["GiB"] = f"{memory.predicted / GIB:.2f}" if memory else None
+    found["fits"] = None if row.fits is None else "yes" if row.fits else "no"
     found["reason"] = row.reason or None
     return found

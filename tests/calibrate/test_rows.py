@@ -285,3 +285,43 @@ def test_each_cluster_of_misses_is_explained_or_said_not_to_be() -> None:
         assert row["verdict"] in verdicts
         assert explained(row["engine"], row["family"] or "any", row["source"])[0] in verdicts
     assert explained("nobody", "nowhere", "none")[0] == "not explained"
+
+
+def test_a_swept_row_says_whether_it_fits() -> None:
+    """Whether the devices hold it whole stands beside the memory; unknown where theirs is, or layers are on the host."""
+    from sizer.calibrate.predictions import predict_rows
+    from sizer.calibrate.sweep import wide_row
+
+    cells = {"model": "Qwen/Qwen3-32B", "engine": "llama.cpp", "precision": "q4_k_m", "context_tokens": 1024}
+    asked = [
+        ({"device": "rtx-4090"}, True),
+        ({"device": "rtx-3060"}, False),
+        ({"device": "2xrtx-3060"}, True),
+        ({"device": "ryzen-7-7700"}, None),
+        ({"device": "rtx-3060", "engine_flags": "-ngl 20"}, None),
+    ]
+    rows = predict_rows([measurement({**cells, **more}) for more, _ in asked], with_flagged=True)
+    for row, (_, fits) in zip(rows, asked, strict=True):
+        found = wide_row(row)
+        assert found["predicted_fits"] is fits
+        assert found["predicted_memory_gib"] > 18
+
+
+def test_a_swept_encoder_decodes_nothing() -> None:
+    """An encoder's row has a prompt's speed and memory, and no decode."""
+    from sizer.calibrate.predictions import predict_rows
+
+    cells = {"model": "BAAI/bge-m3", "device": "rtx-4090", "engine": "transformers", "precision": "fp16"}
+    (row,) = predict_rows([measurement({**cells, "prompt_tokens": 512})], with_flagged=True)
+    assert {one.quantity for one in row.predictions} == {"prefill", "memory"}
+
+
+def test_an_engine_that_does_not_run_there_is_a_reason_where_nothing_was_measured() -> None:
+    """vLLM on a Mac: no figures for a swept row; a measured one ran, and is compared."""
+    from sizer.calibrate.predictions import predict_rows
+
+    cells = {"model": "Qwen/Qwen3-8B", "device": "m3-max", "engine": "vllm", "precision": "bf16"}
+    rows = [measurement(cells), measurement({**cells, "decode_tokens_per_s": 20})]
+    swept, measured = predict_rows(rows, with_flagged=True)
+    assert "does not run on" in swept.reason
+    assert not measured.reason
