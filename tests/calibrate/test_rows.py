@@ -288,7 +288,7 @@ def test_each_cluster_of_misses_is_explained_or_said_not_to_be() -> None:
 
 
 def test_a_swept_row_says_whether_it_fits() -> None:
-    """Whether the devices hold it whole stands beside the memory; unknown where theirs is, or layers are on the host."""
+    """Whether the devices hold it whole: unknown where their memory is, or with layers on the host."""
     from sizer.calibrate.predictions import predict_rows
     from sizer.calibrate.sweep import wide_row
 
