@@ -110,3 +110,15 @@ def test_what_lies_outside_of_torch_is_by_card() -> None:
     for card, expected in (("h100", 130), ("l40s", 130), ("t4", 10), ("rtx-5080", 64)):
         held = memory("Qwen/Qwen2.5-1.5B-Instruct", card, "vllm@0.13", "fp16")
         assert part(held, "overhead", "device context") == expected * MIB
+
+
+def test_tensorrt_llm_runs_its_largest_step_first() -> None:
+    """8,192 tokens of Llama-3.1-8B whatever the prompt, or as many as a flag says; 0.9 of what is left is the pool."""
+    held = memory("meta-llama/Llama-3.1-8B-Instruct", "h100", "tensorrt-llm")
+    step = 8192 * (2 * 4096 + 3 * 14336) * 2
+    assert part(held, "activations", "profile run") == step
+    assert held.available_bytes is not None
+    room = 0.9 * (held.available_bytes - held.weights_bytes - step - held.overhead_bytes)
+    assert held.kv_capacity_tokens == pytest.approx(room / (32 * 8 * 128 * 2 * 2), rel=1e-4)
+    fewer = memory("meta-llama/Llama-3.1-8B-Instruct", "h100", "tensorrt-llm --max_num_tokens 2048")
+    assert part(fewer, "activations", "profile run") == step // 4
