@@ -16,7 +16,6 @@ KB, MB, GB, TB = 10**3, 10**6, 10**9, 10**12
 
 _SCALES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "p": 10**15}
 _BINARY_SCALES = {"k": KIB, "m": MIB, "g": GIB, "t": TIB, "p": 2**50}
-_COUNT_SCALES = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9, "g": 10**9, "t": 10**12}
 
 _NUMBER = r"\s*([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*"
 _BYTES = pattern(_NUMBER + r"([kmgtp]?)(i?)(b?)", re.IGNORECASE)
@@ -28,7 +27,6 @@ _TOKENS = pattern(_NUMBER + r"([km])", re.IGNORECASE)
 _SECONDS = pattern(_NUMBER + r"(ms|us|s|sec|seconds?|m|min|h|)\s*", re.IGNORECASE)
 _SECOND_SCALES = {"us": 1e-6, "ms": 1e-3, "": 1.0, "s": 1.0, "sec": 1.0, "second": 1.0, "seconds": 1.0}
 _SECOND_SCALES |= {"m": 60.0, "min": 60.0, "h": 3600.0}
-_COUNT = pattern(_NUMBER + r"([kmbgt]?)", re.IGNORECASE)
 
 
 def _scaled(text: str, number: str, scale: int) -> float:
@@ -95,15 +93,6 @@ def parse_seconds(text: str) -> float:
     if not match:
         raise InvalidQuantity(f"{text!r} is not a time.", "Write it as 50ms or 1.5s.")
     return _scaled(text, match[1], 1) * _SECOND_SCALES[match[2].lower()]
-
-
-def parse_count(text: str) -> int:
-    """A count of parameters or tokens: `8B`, `1.5b`, `128k`, `4096`; k, M, B are decimal."""
-    match = _COUNT.fullmatch(text)
-    if not match:
-        raise InvalidQuantity(f"{text!r} is not a count.", "Write it as 8B, 128k or 4096.")
-    number, prefix = match.groups()
-    return round(_scaled(text, number, _COUNT_SCALES[prefix.lower()]))
 
 
 def parse_whole(text: str) -> int:

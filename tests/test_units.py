@@ -17,7 +17,6 @@ from sizer.units import (
     format_rate,
     format_seconds,
     parse_bytes,
-    parse_count,
     parse_flops,
     parse_rate,
 )
@@ -56,14 +55,6 @@ def test_flops_as_written(text: str, expected: float) -> None:
     assert parse_flops(text) == expected
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"), [("8B", 8 * 10**9), ("128k", 128_000), ("4096", 4096), ("1.5b", 1_500_000_000)]
-)
-def test_counts_as_written(text: str, expected: int) -> None:
-    """Counts of parameters and tokens are decimal."""
-    assert parse_count(text) == expected
-
-
 @pytest.mark.parametrize("text", ["", "GB", "-3GB", "0GB", "24 potatoes", "1e999GB", "nanGB", "24GB/s"])
 def test_bad_bytes_name_the_text(text: str) -> None:
     """What is no amount of memory is refused with the user's own text."""
@@ -72,7 +63,7 @@ def test_bad_bytes_name_the_text(text: str) -> None:
     assert repr(text) in caught.value.message
 
 
-@pytest.mark.parametrize("parse", [parse_bytes, parse_rate, parse_flops, parse_count])
+@pytest.mark.parametrize("parse", [parse_bytes, parse_rate, parse_flops])
 @given(text=st.text(max_size=30) | st.from_regex(r"[0-9]{1,4}(\.[0-9]+)? ?[kKmMgGtT]?i?[bB]?(/s)?", fullmatch=True))
 def test_parsers_raise_only_their_error(parse: Callable[[str], float], text: str) -> None:
     """Any text parses to a number that is not negative, or raises InvalidQuantity."""

@@ -172,10 +172,6 @@ class Engine:
             raise UnknownEngine(f"how {self.name!r} takes memory is not known.", hint)
         return found
 
-    def ladder_rows(self) -> list[dict[str, str]]:
-        """Its rows of the precisions worth considering, by device (`data/ladders.csv`)."""
-        return rules("ladders.csv", "engine").get(self.name, [])
-
     def expert_calls(self, version: str = "", date: str = "") -> dict[str, str] | None:
         """How a version calls routed experts, where its runtime's code calls them one by one; None elsewhere."""
         rows = rules("expert_calls.csv", "runtime").get(self.runtime)

@@ -11,6 +11,7 @@ from sizer.advise.recipes import RECIPES
 from sizer.device.catalogue import find
 from sizer.engine.engines import default_engine, engines, find_engine
 from sizer.engine.precisions import store_for
+from sizer.engine.releases import rules
 from sizer.errors import UnknownEngine, UsageError
 from sizer.precision.names import all_precisions, engines_of, precision_of
 from sizer.precision.schemes import SCHEMES
@@ -37,7 +38,7 @@ def test_every_engine_answers_everything(name: str) -> None:
     assert has_precisions != bool(engine.no_precisions), f"{name}: precisions in data/methods.csv, or a reason"
     assert engine.memory().allocates, f"{name}: no memory rule in data/engine_memory.csv"
     assert engine.source, f"{name}: no source in data/engines.csv"
-    has_ladder = bool(engine.ladder_rows())
+    has_ladder = name in rules("ladders.csv", "engine")
     assert has_ladder != bool(engine.no_ladder), f"{name}: a ladder in data/ladders.csv, or the reason in no_ladder"
     for precision in engine.precisions():
         stored = engine.stored_precision(precision)
