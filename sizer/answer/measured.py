@@ -87,7 +87,9 @@ def _rows(model: str, quantity: str) -> tuple[Row, ...]:
 
     entry = catalogue.find(model)
     named = lines_with((entry.model_id if entry else model).rpartition("/")[2])
-    return tuple(row for seen, row in named if seen == quantity and row.traits.link == "none 1")
+    return tuple(
+        row for seen, row in named if seen == quantity and row.traits.link == "none 1" and row.traits.tokens == 0
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,9 @@ from typing import Any
 from sizer.calibrate.digests import digests
 from sizer.calibrate.enough import can_leave_out, sets_intervals, too_few, why_none
 from sizer.calibrate.fit_constants import Fitter, fit_terms, predicted_seconds
-from sizer.calibrate.heldout import SCHEMES, Residual, counts, held_out, nearby_rows, quantile
+from sizer.calibrate.heldout import SCHEMES, Residual, counts, held_out, quantile
 from sizer.calibrate.intervals import stretch_by_engine, widths
+from sizer.calibrate.likeness import Alike
 from sizer.calibrate.measurements import ReadRow
 from sizer.calibrate.observations import Observation, observe
 from sizer.calibrate.terms import TERMS
@@ -92,6 +93,8 @@ def _fit(quantity: str, rows: Sequence[Observation]) -> _Fitted:
 
     A scheme whose rows all have one key has no errors: nothing is left to fit without it.
     """
+    import numpy as np
+
     shipped = read_json(CONSTANTS_FILE)
     width, stretches = shipped["widths"][quantity], shipped["stretches"][quantity]
     if not rows:
@@ -100,10 +103,11 @@ def _fit(quantity: str, rows: Sequence[Observation]) -> _Fitted:
         return _Fitted(terms, width, stretches, "", nothing, nothing, list(too_few(quantity, rows, nothing)))
     fitter = Fitter(rows, TERMS[quantity])
     theta = fitter.solve()
-    ratios = [log(seconds / row.seconds) for row, seconds in zip(rows, fitter.seconds(theta), strict=True)]
-    near = nearby_rows(zip(rows, ratios, strict=True))
-    nearby = written(quantity, (row for rows_near in near.values() for row in rows_near))
-    found = {scheme: held_out(fitter, scheme) if can_leave_out(rows, key) else [] for scheme, key in SCHEMES.items()}
+    alike = Alike(rows)
+    nearby = written(quantity, alike.spoken(np.log(fitter.seconds(theta)) - fitter.measured))
+    found = {
+        scheme: held_out(fitter, scheme, alike) if can_leave_out(rows, key) else [] for scheme, key in SCHEMES.items()
+    }
     residuals = {scheme: [one for one in rest if one.row.scored] for scheme, rest in found.items()}
     apart = {scheme: [one for one in rest if not one.row.scored] for scheme, rest in found.items()}
     if sets_intervals(residuals):

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import exp
 
 from sizer.calibrate.fit_constants import Fitter
+from sizer.calibrate.likeness import Alike
 from sizer.calibrate.observations import Observation
 from sizer.frozen import dataclass
-from sizer.speed.nearby import Row, correction
 from sizer.speed.predict import EVIDENCE_LEVELS
-from sizer.speed.records import NONE, Correction
 
 FOLDS = 12
 SCHEMES: dict[str, Callable[[Observation], str]] = {
@@ -71,39 +70,21 @@ def _names(row: Observation) -> tuple[str, ...]:
     return (*row.groups.values(), f"source: {row.source}", f"model: {row.model}")
 
 
-def held_out(fitter: Fitter, scheme: str) -> list[Residual]:
+def held_out(fitter: Fitter, scheme: str, alike: Alike | None = None) -> list[Residual]:
     """Each row predicted by constants fitted without its group: those that are scored, and those apart."""
     import numpy as np
 
     rows, key = fitter.rows, SCHEMES[scheme]
+    alike = alike or Alike(rows)
     found: list[Residual] = []
     for fold, names in enumerate(folds(rows, key)):
         held = np.array([key(row) in names for row in rows])
         log_ratios = np.log(fitter.seconds(fitter.solve(held))) - fitter.measured
-        kept = [(row, ratio) for row, out, ratio in zip(rows, held, log_ratios, strict=True) if not out]
-        seen, near = counts([row for row, _ in kept]), nearby_rows(kept)
-        for row, out, ratio in zip(rows, held, log_ratios, strict=True):
-            if out:
-                said = correction_of(row, near)
-                found.append(Residual(row, float(ratio) - said.log_factor, evidence_of(row, seen), fold, said.rows))
+        seen = counts([row for row, out in zip(rows, held, strict=True) if not out])
+        for number, said in alike.corrections(log_ratios, held).items():
+            row, ratio = rows[number], float(log_ratios[number])
+            found.append(Residual(row, ratio - said.log_factor, evidence_of(row, seen), fold, said.rows))
     return found
-
-
-def nearby_rows(kept: Iterable[tuple[Observation, float]]) -> dict[str, list[Row]]:
-    """The rows that speak for cases like them, by engine and device: scored ones, wholly on their devices."""
-    found: dict[str, list[Row]] = {}
-    for row, ratio in kept:
-        if row.scored and not row.hosted and row.traits is not None:
-            one = Row(row.traits, float(ratio), row.source, row.id, row.tokens_per_s)
-            found.setdefault(row.traits.pair, []).append(one)
-    return found
-
-
-def correction_of(row: Observation, near: Mapping[str, Sequence[Row]]) -> Correction:
-    """What rows near a row say of it; nothing where part of it lies on the host."""
-    if row.hosted or row.traits is None:
-        return NONE
-    return correction(row.traits, near.get(row.traits.pair, ()))
 
 
 def evidence_of(row: Observation, seen: Mapping[str, int]) -> str:

@@ -167,19 +167,20 @@ def observe_row(row: ReadRow) -> list[Observation]:
             decoding.architecture, decoding.stored, decoding.workload, tokens_per_sequence=row.tokens_a_step
         )
         odd = hidden or (impossible_decode(decoding, traffic, step_s) if row.metric == "decode" else "")
-        seen = replace(_observation(resolved, decoding, "decode", step_s, decode_amounts(decoding, traffic)), odd=odd)
+        amounts = decode_amounts(decoding, traffic)
+        seen = replace(_observation(resolved, decoding, "decode", step_s, amounts, tokens=traffic.tokens), odd=odd)
         if row.metric == "request":
             seen = replace(seen, quantity="request", before=before, outputs=max(1, decoding.workload.output_tokens))
         found.append(seen)
     if row.prefill_tokens_per_s and row.prompt_tokens:
         prompt_s = read.tokens / row.prefill_tokens_per_s
-        seen = _observation(resolved, prefilling, "prefill", prompt_s, before)
+        seen = _observation(resolved, prefilling, "prefill", prompt_s, before, tokens=prefilling.workload.batch_size)
         found.append(replace(seen, odd=hidden or impossible_prompt(prefilling, read, prompt_s)))
     return found
 
 
 def _observation(
-    resolved: ResolvedRow, case: SpeedCase, quantity: str, seconds: float, amounts: tuple[Amount, ...]
+    resolved: ResolvedRow, case: SpeedCase, quantity: str, seconds: float, amounts: tuple[Amount, ...], *, tokens: int
 ) -> Observation:
     row = resolved.measurement
     return Observation(
@@ -196,7 +197,7 @@ def _observation(
         groups=groups(case),
         owners=owners(case),
         weight=tuned("noisy_weight") if row.flags & NOISY_FLAGS else 1.0,
-        traits=traits(case, amounts),
+        traits=traits(case, amounts, tokens),
         hosted=host_share(case) > 0,
         tokens_per_s=(row.prefill_tokens_per_s if quantity == "prefill" else row.decode_tokens_per_s) or 0.0,
     )

@@ -1,14 +1,15 @@
 """What rows like this one showed: how much faster or slower than the law the same engine runs on the same device.
 
 The law knows kernels and devices by classes; a pair of an engine and a device that was measured often errs alike from
-row to row. So its own rows, each with the logarithm of measured over predicted speed, speak for the case: weighted by
-how alike they are (kernel, model, depth, size, year), and shrunk, so that few or unlike rows hardly move it. The rows
-lie in `data/nearby.tsv`, written by the calibration; a pair without rows is left to the law.
+row to row. So its own rows speak for the case: a Gaussian process over how alike cases are (kernel, model, link, year,
+size, depth, tokens a step). Its mean is the sum of likeness times a row's weight, and the weights are solved by the
+calibration (`calibrate.likeness`): rows that repeat each other share one, and unlike rows hardly move a case. The rows
+lie in `data/nearby.tsv`; a pair without rows is left to the law.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from functools import cache
 from math import exp, log
@@ -17,6 +18,7 @@ from typing import NamedTuple
 from sizer.speed.case import SpeedCase, groups
 from sizer.speed.law import Amount
 from sizer.speed.records import NONE, Correction
+from sizer.speed.terms import parallelism
 from sizer.tables import data_path, read_rows
 from sizer.tuning import tuned
 
@@ -24,13 +26,17 @@ NEARBY_FILE = "nearby.tsv"
 WEIGHT_TERMS = frozenset({"weights", "experts"})
 PROMPT_TERMS = frozenset({"prefill_compute", "prefill_experts"})
 NO_DEPTH = 0.01
+NEAR = 0.25
+"""The likeness from which on a row lies near a case."""
 
 
 class Traits(NamedTuple):
     """What makes rows alike.
 
-    `size` is the logarithm of the active weights' bytes, `depth` that of the cache's time over the weights' (of the
-    attention's over the products' for a prompt), both at nominal rates.
+    `size` is the logarithm of the active parameters, `depth` that of the cache's time over the weights' (of the
+    attention's over the products' for a prompt) at nominal rates, both to a tenth; `tokens` that of the tokens of a
+    step, or of the prompts read together. `link` tells what the devices exchange over, and their number: where each
+    has whole layers, nothing that would tell them from one device.
     """
 
     pair: str
@@ -43,14 +49,20 @@ class Traits(NamedTuple):
     year: int
     size: float
     depth: float
+    tokens: float = 0.0
+
+    @property
+    def by_layers(self) -> bool:
+        """Whether one device, or one after the other, works on each layer."""
+        return self.link.startswith("none ")
 
 
 class Row(NamedTuple):
-    """A measured row: its traits, the logarithm of measured over predicted speed, and where it comes from."""
+    """A measured row: its traits, what it adds to the logarithm of measured over predicted speed of a case that is
+    alike in all, and its name."""
 
     traits: Traits
-    log_ratio: float
-    source: str
+    weight: float
     id: str = ""
     tokens_per_s: float = 0.0
 
@@ -65,8 +77,8 @@ def chip_of(key: str) -> str:
     return _chips().get(key, key)
 
 
-def traits(case: SpeedCase, amounts: Iterable[Amount]) -> Traits:
-    """The traits of a case whose step has these amounts."""
+def traits(case: SpeedCase, amounts: Iterable[Amount], tokens: int = 1) -> Traits:
+    """The traits of a case whose step has these amounts, and so many tokens."""
     found = groups(case)
     terms: dict[str, float] = defaultdict(float)
     for amount in amounts:
@@ -74,6 +86,8 @@ def traits(case: SpeedCase, amounts: Iterable[Amount]) -> Traits:
     main = sum(terms[name] for name in (*WEIGHT_TERMS, *PROMPT_TERMS)) or 1e-12
     side = terms["cache"] + terms["prefill_attention"]
     architecture = case.architecture
+    split = parallelism(case)
+    by_layers = split is None or split.whole_layers
     return Traits(
         pair=f"{case.engine.name} {case.backend} {chip_of(case.device.key)}",
         kernel=found["kernel"].partition(": ")[2],
@@ -81,15 +95,19 @@ def traits(case: SpeedCase, amounts: Iterable[Amount]) -> Traits:
         model=architecture.model_id.rpartition("/")[2].lower(),
         family=architecture.architecture or "unknown",
         moe=architecture.experts is not None,
-        link=f"{found['link'].partition(': ')[2]} {len(case.devices)}",
+        link=f"{'none' if by_layers else found['link'].partition(': ')[2]} {len(case.devices)}",
         year=int(found["era"].rpartition(" ")[2]),
-        size=log(max(1.0, case.stored.weights_bytes * architecture.active_params / max(1, architecture.total_params))),
-        depth=log(side / main + NO_DEPTH),
+        size=round(log(max(1, architecture.active_params)), 1),
+        depth=round(log(side / main + NO_DEPTH), 1),
+        tokens=log(tokens),
     )
 
 
 class Likeness(NamedTuple):
-    """What a difference in each trait leaves of a row's weight: a factor, or the width of a bell."""
+    """What a difference in each trait leaves of a row's say: a factor, or the distance that leaves 1 / e of it.
+
+    `one` is what is left between one token a step and several, whose products take other kernels.
+    """
 
     bits: float
     kernel: float
@@ -97,44 +115,43 @@ class Likeness(NamedTuple):
     model: float
     moe: float
     link: float
+    one: float
     size: float
     depth: float
     years: float
+    tokens: float
 
     def between(self, asked: Traits, seen: Traits) -> float:
-        """How much a row counts for a case of the same engine and device: 1 for one that is the same in all."""
-        weight = 1.0
+        """How much a row tells of a case of the same engine and device: 1 for one that is the same in all."""
+        share = 1.0
         if asked.kernel != seen.kernel:
-            weight = self.bits if asked.bits == seen.bits else self.kernel
+            share = self.bits if asked.bits == seen.bits else self.kernel
         if asked.model != seen.model:
-            weight *= self.family if asked.family == seen.family else self.model
+            share *= self.family if asked.family == seen.family else self.model
         if asked.moe != seen.moe:
-            weight *= self.moe
-        if asked.link != seen.link:
-            weight *= self.link
-        apart = ((asked.size - seen.size) / self.size) ** 2 + ((asked.depth - seen.depth) / self.depth) ** 2
-        return weight * exp(-0.5 * apart - abs(asked.year - seen.year) / self.years)
+            share *= self.moe
+        if asked.link != seen.link and not (asked.by_layers and seen.by_layers):
+            share *= self.link
+        if (asked.tokens == 0) != (seen.tokens == 0):
+            share *= self.one
+        apart = abs(asked.size - seen.size) / self.size + abs(asked.depth - seen.depth) / self.depth
+        apart += abs(asked.year - seen.year) / self.years + abs(asked.tokens - seen.tokens) / self.tokens
+        return share * exp(-apart)
+
+
+def likeness() -> Likeness:
+    """The likeness that `data/tuning.csv` tells."""
+    return Likeness(*(tuned(f"like_{name}") for name in Likeness._fields))
 
 
 def correction(asked: Traits, rows: Sequence[Row]) -> Correction:
-    """What rows of the same engine and device say of a case: their shrunken mean, weighted by likeness.
-
-    Rows of one source repeat each other: n of them count as a power of n. The farthest row counts as one at a bound.
-    """
+    """What rows of the same engine and device say of a case: the sum of their weights by likeness."""
     if not rows:
         return NONE
-    crowds = Counter(row.source for row in rows)
-    power, bound = tuned("like_crowd"), tuned("like_bound")
-    like_of = Likeness(*(tuned(f"like_{name}") for name in Likeness._fields))
-    total = weights = 0.0
-    near = 0
-    for row in rows:
-        like = like_of.between(asked, row.traits)
-        near += like >= 0.25
-        weight = like * crowds[row.source] ** -power
-        total += weight * min(bound, max(-bound, row.log_ratio))
-        weights += weight
-    return Correction(tuned("like_share") * total / (weights + tuned("like_shrink")), near)
+    like_of = likeness()
+    likes = [like_of.between(asked, row.traits) for row in rows]
+    said = sum(like * row.weight for like, row in zip(likes, rows, strict=True))
+    return Correction(said, sum(like >= NEAR for like in likes))
 
 
 def written(quantity: str, rows: Iterable[Row]) -> str:
@@ -144,7 +161,7 @@ def written(quantity: str, rows: Iterable[Row]) -> str:
         seen = row.traits
         cells = [
             seen.pair, quantity, seen.kernel, seen.bits, seen.model, seen.family, str(int(seen.moe)), seen.link,
-            str(seen.year), f"{seen.size:.2f}", f"{seen.depth:.2f}", f"{row.log_ratio:.3f}", row.source, row.id,
+            str(seen.year), f"{seen.size:.2f}", f"{seen.depth:.2f}", f"{seen.tokens:.2f}", f"{row.weight:.3f}", row.id,
             f"{row.tokens_per_s:.5g}",
         ]  # fmt: skip
         lines.append("\t".join(cells))
@@ -171,9 +188,11 @@ def rows_of(pair: str, quantity: str) -> tuple[Row, ...]:
 
 
 def _row(line: str) -> Row:
-    pair, _, kernel, bits, model, family, moe, link, year, size, depth, ratio, source, name, rate = line.split("\t")
-    seen = Traits(pair, kernel, bits, model, family, moe == "1", link, int(year), float(size), float(depth))
-    return Row(seen, float(ratio), source, name, float(rate))
+    pair, _, kernel, bits, model, family, moe, link, year, size, depth, tokens, weight, name, rate = line.split("\t")
+    seen = Traits(
+        pair, kernel, bits, model, family, moe == "1", link, int(year), float(size), float(depth), float(tokens)
+    )
+    return Row(seen, float(weight), name, float(rate))
 
 
 def lines_with(model: str) -> tuple[tuple[str, Row], ...]:

@@ -105,11 +105,11 @@ def fastest_decode(case: SpeedCase) -> float:
     return _bandwidth_limit(decode_amounts(case, decode_traffic(case.architecture, case.stored, case.workload)))
 
 
-def said_nearby(case: SpeedCase, step: Timed, quantity: str) -> Correction:
+def said_nearby(case: SpeedCase, step: Timed, quantity: str, tokens: int) -> Correction:
     """What measured rows of this engine on this device say of the case; nothing where part of it lies on the host."""
     if host_share(case):
         return NONE
-    asked = traits(case, (amount for amount, _ in step.terms))
+    asked = traits(case, (amount for amount, _ in step.terms), tokens)
     return correction(asked, rows_of(asked.pair, quantity))
 
 
@@ -125,7 +125,7 @@ def decode_of(case: SpeedCase, fitted: Constants, tokens_per_sequence: int = 1) 
     """
     traffic = decode_traffic(case.architecture, case.stored, case.workload, tokens_per_sequence=tokens_per_sequence)
     step = timed(decode_amounts(case, traffic), case, fitted)
-    said = said_nearby(case, step, "decode")
+    said = said_nearby(case, step, "decode", traffic.tokens)
     limit = _bandwidth_limit(amount for amount, _ in step.terms)
     rate = min(exp(said.log_factor) / step.total_s, max(limit, 1 / step.total_s))
     low, high = _interval(rate, case, fitted, "decode", said.rows)
@@ -164,7 +164,7 @@ def prefill_of(case: SpeedCase, fitted: Constants, cached_tokens: int = 0) -> tu
     """Prefill speed of all sequences behind `cached_tokens` tokens in the cache, and its time by stage."""
     traffic, chunks = prompt_traffic(case, cached_tokens)
     step = timed(prefill_amounts(case, traffic, chunks), case, fitted)
-    said = said_nearby(case, step, "prefill")
+    said = said_nearby(case, step, "prefill", case.workload.batch_size)
     rate = exp(said.log_factor) * traffic.tokens / step.total_s
     low, high = _interval(rate, case, fitted, "prefill", said.rows)
     prefill = Prefill(rate, low, high, traffic.tokens / rate, step.bound, said)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 class Correction(NamedTuple):
     """What measured rows of the same engine and device say: the logarithm of the factor on the law's speed, and how
-    many rows lie near (those that count at least a quarter of a row that is alike in all)."""
+    many rows lie near (those at least a quarter as telling as one that is alike in all)."""
 
     log_factor: float
     rows: int

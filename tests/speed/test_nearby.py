@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from math import exp
+from math import exp, log
 
 import pytest
 
 import sizer
+from sizer.calibrate.likeness import Alike
+from sizer.calibrate.observations import Observation
 from sizer.calibrate.plausible import impossible_decode, impossible_prompt
 from sizer.device.catalogue import find
 from sizer.engine.precisions import store_for
 from sizer.model.read.resolve import resolve
 from sizer.speed.case import SpeedCase, speed_case
 from sizer.speed.law import constants
-from sizer.speed.nearby import Row, Traits, correction
+from sizer.speed.nearby import Traits, correction
+from sizer.speed.records import Correction
 from sizer.speed.speculative import draft_methods, expected_tokens, speculation_of
 from sizer.speed.traffic import decode_traffic, prefill_traffic
 from sizer.speed.widths import WIDEST, Width
@@ -30,28 +33,52 @@ def case_of(model: str, device: str, engine: str, precision: str) -> SpeedCase:
     return speed_case(architecture, store_for(architecture, precision, engine), find(device), Workload(), engine)
 
 
+def measured(traits: Traits, ratio: float, name: str = "") -> tuple[Observation, float]:
+    """A measured row of these traits, and the logarithm of its measured over predicted speed."""
+    seen = Observation(name, "decode", "s", "x", "m", "llama.cpp", "f", traits.moe, 1.0, (), {}, traits=traits)
+    return seen, ratio
+
+
+def said_by(rows: list[tuple[Observation, float]], asked: Traits = CASE) -> Correction:
+    """What these rows, solved together, say of a case."""
+    import numpy as np
+
+    solved = Alike([row for row, _ in rows]).spoken(np.array([ratio for _, ratio in rows]))
+    return correction(asked, solved)
+
+
 def test_like_rows_say_their_mean_and_unlike_ones_little() -> None:
     """Many rows alike in all say nearly their own ratio; one says less; rows unlike in all hardly move the law."""
-    alike = [Row(CASE, 0.2, f"s{number}") for number in range(20)]
-    assert correction(CASE, alike).log_factor == pytest.approx(0.2, rel=0.02)
-    assert correction(CASE, alike).rows == 20
-    assert 0 < correction(CASE, alike[:1]).log_factor < 0.2
+    alike = [measured(CASE, 0.2)] * 20
+    assert said_by(alike).log_factor == pytest.approx(0.2, rel=0.02)
+    assert said_by(alike).rows == 20
+    assert 0 < said_by(alike[:1]).log_factor < 0.2
     unlike = CASE._replace(kernel="half", bits="float", model="b", family="Other", moe=True, size=26.0, year=2020)
-    assert abs(correction(CASE, [Row(unlike, 0.2, "s")]).log_factor) < 0.01
+    assert abs(said_by([measured(unlike, 0.2)]).log_factor) < 0.02
     assert correction(CASE, []) == (0.0, 0)
 
 
-def test_a_source_that_repeats_itself_counts_as_a_power_of_its_rows() -> None:
-    """Nine rows of one source say less against one of another than nine sources would."""
-    crowd = [Row(CASE, 0.3, "crowd")] * 9 + [Row(CASE, -0.3, "other")]
-    apart = [Row(CASE, 0.3, f"s{number}") for number in range(9)] + [Row(CASE, -0.3, "other")]
-    assert correction(CASE, crowd).log_factor < correction(CASE, apart).log_factor
+def test_rows_that_repeat_each_other_share_one_say() -> None:
+    """Nine equal rows of one model hardly outweigh one of another, where nine of as many models would."""
+    other = measured(CASE._replace(model="other"), -0.3)
+    asked = CASE._replace(model="asked")
+    crowd = [measured(CASE, 0.3)] * 9 + [other]
+    many = [measured(CASE._replace(model=f"m{number}"), 0.3) for number in range(9)] + [other]
+    assert said_by(crowd, asked).log_factor < said_by(many, asked).log_factor
 
 
 def test_a_far_row_counts_as_one_at_the_bound() -> None:
     """A row that lies a hundred times out moves no more than one at the bound."""
-    bound = tuned("like_bound")
-    assert correction(CASE, [Row(CASE, 4.6, "s")]) == correction(CASE, [Row(CASE, bound, "s")])
+    assert said_by([measured(CASE, 4.6)]) == said_by([measured(CASE, tuned("like_bound"))])
+
+
+def test_several_tokens_a_step_speak_for_others() -> None:
+    """Eight sequences tell of sixteen more than of one, and what lies partly on the host tells nothing."""
+    eight = measured(CASE._replace(tokens=log(8)), 0.3)
+    asked = [CASE._replace(tokens=log(tokens)) for tokens in (1, 16)]
+    one, sixteen = (said_by([eight], case).log_factor for case in asked)
+    assert 0 < one < sixteen < 0.3
+    assert said_by([(replace(eight[0], hosted=True), 0.3)]) == (0.0, 0)
 
 
 def test_widths_add_effects_and_are_bounded() -> None:

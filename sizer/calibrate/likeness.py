@@ -1,0 +1,84 @@
+"""What measured rows say of cases like them: the weights of `sizer.speed.nearby`, solved for each engine on a device.
+
+The logarithms of measured over predicted speed are taken for a Gaussian process of mean 0 whose covariance is the
+likeness of two rows, each measured with noise of its own. A case's expected one is the sum of likeness times weight,
+where the weights w solve (likeness + noise) w = ratios (Rasmussen and Williams 2006, eq. 2.25).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+from sizer.calibrate.observations import Observation
+from sizer.speed.nearby import NEAR, Row, likeness
+from sizer.speed.records import NONE, Correction
+from sizer.tuning import tuned
+
+SPEAKING = frozenset({"", "aggregate", "verification"})
+"""Rows that speak for others: those that are scored, and those of several tokens a step."""
+
+
+class Alike:
+    """The rows of one quantity by engine and device, and how alike those of each pair are."""
+
+    def __init__(self, rows: Sequence[Observation]) -> None:
+        import numpy as np
+
+        self.rows = rows
+        members: dict[str, list[int]] = defaultdict(list)
+        for number, row in enumerate(rows):
+            if not row.hosted and row.traits is not None:
+                members[row.traits.pair].append(number)
+        self.members = {pair: np.array(numbers) for pair, numbers in members.items()}
+        self.speaks = np.array([row.apart in SPEAKING for row in rows])
+        self.likes = {pair: self._likes(numbers) for pair, numbers in members.items()}
+
+    def _likes(self, numbers: Sequence[int]) -> Any:
+        import numpy as np
+
+        like_of, found = likeness(), np.eye(len(numbers))
+        seen = [traits for number in numbers if (traits := self.rows[number].traits) is not None]
+        for at, one in enumerate(seen):
+            for before in range(at):
+                found[at, before] = found[before, at] = like_of.between(one, seen[before])
+        return found
+
+    def weights(self, ratios: Any, held: Any = None) -> dict[str, Any]:
+        """Each pair's weights by row, for ratios of all rows: 0 for rows that are held out and for those that do not
+        speak. A ratio beyond the bound counts as one there."""
+        import numpy as np
+
+        bound, noise = tuned("like_bound"), tuned("like_noise")
+        found = {}
+        for pair, numbers in self.members.items():
+            speaks = self.speaks[numbers] if held is None else self.speaks[numbers] & ~held[numbers]
+            weights = np.zeros(len(numbers))
+            among = self.likes[pair][np.ix_(speaks, speaks)]
+            kept = np.clip(ratios[numbers[speaks]], -bound, bound)
+            weights[speaks] = np.linalg.solve(among + noise * np.eye(len(kept)), kept)
+            found[pair] = weights
+        return found
+
+    def corrections(self, ratios: Any, held: Any) -> dict[int, Correction]:
+        """What the rows that are not held out say of each that is, by its number."""
+        weights = self.weights(ratios, held)
+        found = dict.fromkeys([number for number, out in enumerate(held) if out], NONE)
+        for pair, numbers in self.members.items():
+            likes, speaks = self.likes[pair], self.speaks[numbers] & ~held[numbers]
+            said, near = likes @ weights[pair], (likes[:, speaks] >= NEAR).sum(axis=1)
+            for at, number in enumerate(numbers):
+                if held[number]:
+                    found[int(number)] = Correction(float(said[at]), int(near[at]))
+        return found
+
+    def spoken(self, ratios: Any) -> list[Row]:
+        """The rows that speak, with their weights: what `data/nearby.tsv` holds."""
+        weights = self.weights(ratios)
+        return [
+            Row(row.traits, float(weight), row.id, row.tokens_per_s)
+            for pair, numbers in self.members.items()
+            for number, weight in zip(numbers, weights[pair], strict=True)
+            if (row := self.rows[number]).traits is not None and self.speaks[number]
+        ]
