@@ -55,7 +55,8 @@ def launched_precision(launch: Launch, resolved: Resolved) -> str:
         raise UsageError(
             f"{name!r} does not say the bits per weight of its files.", f"Write them into the name: {name}-4.0bpw."
         )
-    return find_engine(options.engine).usual_precision or dtype_format(architecture)
+    engine, stored = find_engine(options.engine), dtype_format(architecture)
+    return engine.usual_precision or (engine.float32_as if stored == "fp32" else "") or stored
 
 
 def flagged_precision(options: EngineOptions, own: str) -> str:

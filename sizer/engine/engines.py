@@ -41,7 +41,7 @@ class Engine:
     `refuses` is what it does not start with: a `pool` too small for one sequence of the longest context, a `length`
     beyond the model's own, `heads` that its ranks do not divide, plain `files` where a flag says that they are
     quantized, quantized `values` in the cache without flash attention. `usual_precision` is what its users get who name
-    none.
+    none, `float32_as` the type that it loads float32 checkpoints in unless a flag says another.
     `flags` are the dialects of `data/engine_flags.csv` that it reads, its own first; none where they are not known.
     `no_precisions` is why none of the table's precisions is its own; empty where `data/methods.csv` names it.
     """
@@ -61,6 +61,7 @@ class Engine:
     no_precisions: str
     refuses: frozenset[str]
     usual_precision: str
+    float32_as: str
     flags: tuple[str, ...]
     source: str
 
@@ -229,6 +230,7 @@ def _engine(row: dict[str, str]) -> Engine:
         no_precisions=row["no_precisions"],
         refuses=frozenset(row["refuses"].split()),
         usual_precision=row["usual_precision"],
+        float32_as=row["float32_as"],
         flags=tuple(row["flags"].split()),
         source=row["source"],
     )

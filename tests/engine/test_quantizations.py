@@ -128,3 +128,20 @@ def test_weights_in_fp8_need_turing(device: str, starts: bool) -> None:
     assert ("fp8" in [item.precision for item in usual]) is starts
     asked = sizer.estimate("Qwen/Qwen3-4B", device=device, engine="vllm", precision="fp8", offline=True).estimates[0]
     assert any("no kernels for fp8" in note for note in asked.assumptions) is not starts
+
+
+@pytest.mark.parametrize(
+    ("command", "precision"),
+    [
+        ("vllm serve openai-community/gpt2-xl", "bf16"),
+        ("vllm serve openai-community/gpt2-xl --dtype float32", "fp32"),
+        ("vllm serve EleutherAI/gpt-j-6b --dtype half", "fp16"),
+        ("python -m sglang.launch_server --model-path openai-community/gpt2-xl", "fp16"),
+        ("text-generation-launcher --model-id openai-community/gpt2-xl", "fp16"),
+        ("transformers serve --force-model openai-community/gpt2-xl", "fp32"),
+    ],
+)
+def test_servers_load_float32_checkpoints_in_sixteen_bits(command: str, precision: str) -> None:
+    """What a checkpoint stores in float32 takes half as much in a server, unless a flag asks for all of it."""
+    found = sizer.check(command, device="rtx-4090", offline=True).estimates
+    assert [item.precision for item in found] == [precision]
