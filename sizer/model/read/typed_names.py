@@ -27,6 +27,7 @@ _BASE, _DATE, _REVISION, _PREVIEW, _MARK, _UNDERLYING, _CONTEXT, _UNIT = 8, 2, 2
 # From here on a bare number is a size in billions where a name has that size: no version is so high.
 LEAST_BARE_SIZE = 6
 
+_MONTH = re.compile(r"(?<![\d.])(\d{1,2})-(?=20[2-9]\d(?!\d))")  # `12-2024`: a date, as `08-2024` is
 _DECIMAL_UNDERSCORE = re.compile(r"(?<=\d)_(?=\d)")
 _PIECE = re.compile(
     r"(?P<size>\d+x\d+(?:\.\d+)?[bm]|\d+b\d(?![a-z0-9])|[ae]?\d+(?:\.\d+)?[bmt])(?![a-z0-9])"
@@ -38,7 +39,10 @@ _SEPARATOR = re.compile(r"[^a-z0-9.]+|\.(?!\d)|(?<!\d)\.")
 
 
 class Parts(NamedTuple):
-    """A name taken apart: identifying words in order, versions, dates (four digits, or a leading nought), sizes."""
+    """A name taken apart: identifying words in order, versions, dates (four digits, or a leading nought), sizes.
+
+    `owned` are the versions that stand behind the name of what a model was built on: the 3 of `dolphin-2.9-llama3`.
+    """
 
     words: tuple[str, ...]
     numbers: tuple[str, ...]
@@ -46,6 +50,7 @@ class Parts(NamedTuple):
     dates: frozenset[str]
     sizes: frozenset[str]
     contexts: frozenset[str]
+    owned: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -120,7 +125,10 @@ def _parts(name: str) -> Parts:
     dates: set[str] = set()
     sizes: set[str] = set()
     contexts: set[str] = set()
+    owned: list[tuple[str, str]] = []
+    underlying, last = _roles()["underlying"], ""
     lowered = re.sub(r"(?<=\d) (?=[bm]\b)", "", _DECIMAL_UNDERSCORE.sub(".", name.lower())).replace("c4ai", " ")
+    lowered = _MONTH.sub(r"0\1-", lowered)
     for piece in _SEPARATOR.split(lowered):
         before = ""
         for match in _PIECE.finditer(piece):
@@ -131,16 +139,24 @@ def _parts(name: str) -> Parts:
                 (contexts if kind == "context" else sizes).add(part)
             elif kind == "word":
                 words.append(part)
+                last = part
             elif "." not in part and (len(part) in (4, 6, 8) or part.startswith("0")):
                 dates.add(part)
             else:
                 part = re.sub(r"(?:\.0)+$", "", part)
                 (revisions if before == "v" else numbers).append(part)
+                owned += [(last, part)] if last in underlying and before != "v" else []
             before = part if kind == "word" else ""
     if revisions:  # `v3` is a version of the name: the letter identifies nothing
         words = [word for word in words if word != "v" or f"v{revisions[0]}" not in lowered]
     return Parts(
-        tuple(words), tuple(numbers), tuple(revisions), frozenset(dates), frozenset(sizes), frozenset(contexts)
+        tuple(words),
+        tuple(numbers),
+        tuple(revisions),
+        frozenset(dates),
+        frozenset(sizes),
+        frozenset(contexts),
+        tuple(owned),
     )
 
 
@@ -250,10 +266,12 @@ def _is_maker(word: str, organisation: str) -> bool:
 
 def _numbers_cost(typed: Parts, name: _Name) -> int | None:
     """Versions typed must stand in the name, or be its size without the unit (`gpt oss 20`). Revisions (`v0.3`) may be
-    left out, and behind a size the versions of what a model was built on (`Hermes 3 8B` of `Hermes-3-Llama-3.1-8B`)."""
+    left out, and behind a size the versions of what a model was built on (`Hermes 3 8B` of `Hermes-3-Llama-3.1-8B`):
+    those are asked for with its name alone (`dolphin3 8b` is no `dolphin-2.9-llama3-8b`)."""
+    of_others = Counter(number for word, number in name.parts.owned if word not in typed.words)
     there = Counter(name.parts.numbers + name.parts.revisions)
     asked = Counter(typed.numbers + typed.revisions)
-    bare = asked - there
+    bare = asked - (there - of_others)
     if bare:
         (number, *more) = bare.elements()
         unit = f"{number}b" in name.parts.sizes and float(number.split(".")[0]) >= LEAST_BARE_SIZE
@@ -264,7 +282,7 @@ def _numbers_cost(typed: Parts, name: _Name) -> int | None:
         )
         cost = _numbers_cost(rest, name)
         return None if cost is None else cost + _UNIT
-    left = there - asked
+    left = there - of_others - asked + of_others
     revised = Counter(name.parts.revisions) & left
     left -= revised
     cost = _REVISION * sum(revised.values())
