@@ -129,6 +129,8 @@ def precisions_of(resolved: Resolved, work: WorkAsked, device: Device) -> tuple[
         own = resolved.hints.quantization
     if flagged := _flagged(work, own or ""):
         return (flagged,)
+    if own is None and engine is None and (held := _of_its_format(resolved, device)):
+        return held
     usual = _usual_on(device) if engine is None else _usual_of(engine, resolved.architecture, device)
     return tuple(dict.fromkeys(((own,) if own else ()) + usual))
 
@@ -140,6 +142,32 @@ def _flagged(work: WorkAsked, own: str) -> str:
     from sizer.advise.launched import flagged_precision
 
     return flagged_precision(work.flags, own)
+
+
+def _of_its_format(resolved: Resolved, device: Device) -> tuple[str, ...]:
+    """What a repository can hold whose name tells a format without its bits (`X-GGUF`, `X-exl3`); empty for others."""
+    import re
+
+    from sizer.engine.ladders import ladders
+    from sizer.errors import UnknownEngine
+    from sizer.methods import methods
+
+    words = re.split(r"[^a-z0-9]+", resolved.text.lower())
+    method = next((found for word in words if (found := methods().get(word)) is not None), None)
+    if method is None or not resolved.architecture.layers:
+        return ()
+    try:
+        rungs = ladders(resolved.architecture, device, method.engines[0])
+    except UnknownEngine:
+        return ()
+    return tuple(
+        dict.fromkeys(
+            rung.precision
+            for ladder in rungs
+            for rung in ladder
+            if rung.precision not in SIXTEEN_BIT and rung.precision != "fp32"
+        )
+    )
 
 
 def _usual_on(device: Device) -> tuple[str, ...]:

@@ -374,3 +374,19 @@ def test_a_table_that_nobody_asked_more_of_has_engines_that_people_run(run: Run)
     assert not [row["engine"] for row in usual if engines()[row["engine"]].no_ladder]
     assert estimates(run, "Qwen/Qwen3-8B", "-d", "m3-max", "-p", "fp8")["estimates"][0]["precision"] == "fp8"
     assert "fp8" in {row["precision"] for row in estimates(run, "Qwen/Qwen3-8B", "-d", "h100")["estimates"]}
+
+
+@pytest.mark.parametrize(
+    ("model", "device", "start"),
+    [
+        ("Qwen/Qwen3-8B-GGUF", "rtx-4090", ("q", "iq")),
+        ("turboderp/Qwen3-32B-exl3", "rtx-4090", ("exl3-",)),
+        ("mlx-community/Qwen3-8B-mlx", "m3-max", ("mlx-",)),
+    ],
+)
+def test_a_copy_that_tells_no_bits_shows_its_format(run: Run, model: str, device: str, start: tuple[str, ...]) -> None:
+    """A repository whose name tells a format alone holds no bf16: its table has what that format has."""
+    told = json.loads(run("estimate", model, "-d", device, "--offline", "--json").out)
+    precisions = [item["precision"] for item in told["estimates"]]
+    assert len(precisions) > 3
+    assert all(name.startswith(start) for name in precisions)
