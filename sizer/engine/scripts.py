@@ -52,9 +52,7 @@ def read_launch(words: Sequence[str], *, files_allowed: bool = True) -> Launch:
         raise UsageError("the command is too long.", f"At most {MOST_CHARACTERS:,} characters are read.")
     text = words[0] if len(words) == 1 else ""
     if _PYTHON.search(text):
-        from sizer.engine.python_code import read_python
-
-        return Launch(read_python(text))
+        return _loaded(text)
     script = _Script()
     if not re.search(r"\s", text):
         return _launch([list(words)], script, files_allowed)
@@ -98,6 +96,9 @@ def _launch(commands: Sequence[list[str]], script: _Script, files_allowed: bool)
         try:
             start = started(words)
         except UsageError as error:
+            code = _code(words, files_allowed)
+            if code:
+                return _loaded(code)
             refused = refused or error
             continue
         if start.program.words == ("ollama", "serve") and len(commands) > 1:
@@ -109,14 +110,45 @@ def _launch(commands: Sequence[list[str]], script: _Script, files_allowed: bool)
     raise refused or UsageError("the script starts no engine.", "Give a command such as 'vllm serve MODEL'.")
 
 
+def _loaded(code: str) -> Launch:
+    """What Python code loads. Raises UsageError where it loads nothing that is understood."""
+    from sizer.engine.python_code import read_python
+
+    return Launch(read_python(code))
+
+
+def _code(words: Sequence[str], files_allowed: bool) -> str:
+    """The code of `python -c CODE`, or of the script that Python or a launcher (`torchrun`) runs; empty for others."""
+    python = next((index for index, word in enumerate(words) if re.fullmatch(r"python[\d.]*", Path(word).name)), None)
+    if python is not None and words[python + 1 : python + 2] == ["-c"]:
+        return next(iter(words[python + 2 :]), "")
+    file = next((word for word in words if word.endswith(".py")), "")
+    return _text(file) if file and files_allowed else ""
+
+
+def _text(name: str) -> str:
+    """The start of a file that a command names, as much as is read of a command; empty where there is none.
+
+    Raises UsageError for one that cannot be read.
+    """
+    try:
+        file = Path(name)
+        if not file.is_file():
+            return ""
+        with file.open(encoding="utf-8", errors="replace") as opened:
+            return opened.read(MOST_CHARACTERS)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{name!r:.200} cannot be read: {error}.", "Paste its text.") from None
+
+
 def _create(words: Sequence[str], script: _Script, files_allowed: bool) -> None:
     """`ollama create NAME -f FILE`."""
     rest = list(words)
     name = next((word for word in rest if not word.startswith("-")), "")
     position = next((index for index, word in enumerate(rest) if word in {"-f", "--file"}), None)
     file = rest[position + 1] if position is not None and position + 1 < len(rest) else MODELFILE
-    if file not in script.files and files_allowed and Path(file).is_file():
-        script.files[file] = Path(file).read_text(encoding="utf-8", errors="replace")[:MOST_CHARACTERS]
+    if file not in script.files and files_allowed and (text := _text(file)):
+        script.files[file] = text
     if file not in script.files:
         raise UsageError(f"there is no Modelfile {file!r}.", "Paste its text, or give the path.")
     script.created[name] = file

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from pathlib import Path
 
 import pytest
 from clirun import Run
@@ -421,3 +422,18 @@ def test_an_old_card_gets_changes_beside_the_other_type() -> None:
     assert all("--dtype half" in change for change in found.check.change)
     for change in found.check.change:
         assert answer(f"vllm serve Qwen/Qwen3-8B {change}", "t4").check.starts, change
+
+
+def test_a_python_script_is_read_where_it_lies(tmp_path: Path) -> None:
+    """`python FILE.py`, through a launcher too, and `python -c CODE` are what the code loads; a page reads no files."""
+    code = "from vllm import LLM\nllm = LLM(model='Qwen/Qwen3-8B', quantization='fp8', max_model_len=4096)\n"
+    file = tmp_path / "serve.py"
+    file.write_text(code, encoding="utf-8")
+    for words in (["python3", str(file)], ["CUDA_VISIBLE_DEVICES=0", "torchrun", str(file)], ["python", "-c", code]):
+        item = sizer.check(words, device="h100", offline=True).estimates[0]
+        assert (item.engine, item.precision) == ("vllm", "fp8")
+    with pytest.raises(UsageError, match="no command that sizer reads"):
+        read_launch(["python3", str(file)], files_allowed=False)
+    for name in ("\0.py", "x" * 5000 + ".py", str(tmp_path / "absent.py"), str(tmp_path) + "/.py"):
+        with pytest.raises(UsageError):
+            read_launch(["python3", name])
