@@ -21,6 +21,7 @@ from sizer.engine.precisions import experts_way
 from sizer.engine.quantizations import quantization_flag
 from sizer.errors import UsageError
 from sizer.frozen import dataclass
+from sizer.memory.shard import undivided_heads
 from sizer.precision.names import precision_of
 from sizer.units import format_gib
 from sizer.workload import Workload
@@ -121,9 +122,8 @@ def _heads(planned: Planned) -> str:
     size = planned.options.tensor_parallel or 1
     if "heads" not in planned.engine.refuses or size <= 1:
         return ""
-    heads = {mixer.heads for layer in planned.architecture.layers for mixer in layer.mixers if mixer.kv_heads}
-    odd = sorted(count for count in heads if count % size)
-    return f"{odd[0]} attention heads are not divided by {size} ranks." if odd else ""
+    odd = undivided_heads(planned.architecture, size)
+    return f"{odd} attention heads are not divided by {size} ranks." if odd else ""
 
 
 def _length(planned: Planned) -> str:

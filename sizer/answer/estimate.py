@@ -17,6 +17,7 @@ from sizer.frozen import dataclass
 from sizer.memory.own_estimate import own_estimate
 from sizer.memory.placement import max_context_tokens, place
 from sizer.memory.records import Footprint, Placement
+from sizer.memory.shard import undivided_heads
 from sizer.memory.shares import Case
 from sizer.model.architecture import Architecture, Tower
 from sizer.model.stored import Stored, text_of
@@ -207,6 +208,9 @@ def _engine_notes(case: Case) -> Iterator[str]:
     engine, device = find_engine(case.engine.engine), case.target.device
     if engine.leaves_gpu(device):
         yield f"{engine.name} leaves the GPU of {device.name} alone: its CPU computes."
+    odd = undivided_heads(case.architecture, case.ranks) if "heads" in engine.refuses else None
+    if odd is not None:
+        yield f"{engine.name} refuses this: {odd} attention heads are not divided by {case.ranks} ranks."
     own = own_estimate(case)
     if own is not None:
         yield (

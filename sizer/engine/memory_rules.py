@@ -51,6 +51,7 @@ class EngineMemory(NamedTuple):
     `window_cache` is window where layers with a window keep that much, whole where they keep the context.
     `state_type` is the type of recurrent states: model (that of the weights), config (`mamba_ssm_dtype` where the
     config has it, else the model's) or fp32. `conv_columns` is kernel or kernel-1: what a convolution keeps.
+    `indexer` is the format of what sparse attention's indexer keeps: the cache's, or fp8 with scales.
     `text_alone` says that vision and audio towers are not loaded.
     `cache_grows` says that the cache grows token by token instead of being reserved, and that layers with a
     window hold the last chunk besides while the prompt is read; `cache_copies` is 2 where a step makes a new cache
@@ -62,8 +63,9 @@ class EngineMemory(NamedTuple):
     leaves free). `captured` says which batch sizes are captured (8th: 1, 2, 4 and each 8th; 16th: from 256
     each 16th; 8th to 256: none larger). Captured graphs take
     `graph_bytes` (`expert_graph_bytes` in mixtures) for each layer and captured size; `keeps_workspace` says that what
-    experts compute in stays allocated beside the sampler. Several ranks take `rank_overhead_bytes` on each, over links
-    as fast as NVLink `linked_rank_overhead_bytes`; MXFP4 experts are padded to `mxfp4_tile`.
+    experts compute in, at most `expert_chunk_tokens` at once, stays allocated beside the sampler. Several ranks take
+    `rank_overhead_bytes` on each, over links as fast as NVLink `linked_rank_overhead_bytes`; MXFP4 experts are padded
+    to `mxfp4_tile`.
     `capped_score_bytes` are those of one attention score where the model caps its scores and no kernel does.
     `rotary_tables` says that each layer holds cosines and sines for every position, `embedding_on_host` that the input
     table stays in the host's memory beside a GPU. Layers that go to the
@@ -87,6 +89,7 @@ class EngineMemory(NamedTuple):
     window_cache: str
     state_type: str
     conv_columns: str
+    indexer: str
     text_alone: bool
     cache_grows: bool
     cache_copies: int
@@ -98,6 +101,7 @@ class EngineMemory(NamedTuple):
     graph_bytes: int
     expert_graph_bytes: int
     keeps_workspace: bool
+    expert_chunk_tokens: int | None
     mxfp4_tile: int
     rank_overhead_bytes: int
     linked_rank_overhead_bytes: int
@@ -141,6 +145,7 @@ def engine_memory(engine: str, version: str = "", date: str = "") -> EngineMemor
         window_cache=row["window_cache"],
         state_type=row["state_type"],
         conv_columns=row["conv_columns"],
+        indexer=row["indexer"],
         text_alone=row["text_alone"] == "yes",
         cache_grows=row["cache_grows"] == "yes",
         cache_copies=int(row["cache_copies"]),
@@ -152,6 +157,7 @@ def engine_memory(engine: str, version: str = "", date: str = "") -> EngineMemor
         graph_bytes=int(row["graph_bytes"]),
         expert_graph_bytes=int(row["expert_graph_bytes"]),
         keeps_workspace=row["keeps_workspace"] == "yes",
+        expert_chunk_tokens=int(row["expert_chunk_tokens"]) if row["expert_chunk_tokens"] else None,
         mxfp4_tile=int(row["mxfp4_tile"]),
         rank_overhead_bytes=int(row["rank_overhead_bytes"]),
         linked_rank_overhead_bytes=int(row["linked_rank_overhead_bytes"]),

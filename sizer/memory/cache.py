@@ -10,6 +10,8 @@ from sizer.model.architecture import Architecture, Layer, Mixer, MixerKind, Role
 
 CELL_PADDING = 256
 """Caches of ggml are padded to this many cells: src/llama-context.cpp, llama-kv-cache-iswa.cpp."""
+SCALED_FP8 = CacheFormat("fp8 with scales", 128, 132)
+"""128 values in fp8 and their 32-bit scale: an indexer's keys in vLLM (models/deepseek_v2.py, read) and its kin."""
 STATE_KINDS = frozenset({MixerKind.LINEAR, MixerKind.SSM, MixerKind.RECURRENT, MixerKind.CONV})
 
 
@@ -21,7 +23,7 @@ class CachePlan(NamedTuple):
     sequence), cells (llama.cpp: window and `step_tokens`, padded) or whole. Values of a recurrent state take
     `state_bytes`, those of a convolution `conv_bytes`, one kernel column less where `drops_conv_column`. While a prompt
     is read a layer with a window holds `held_beside_window` tokens besides. `expands_latent` keeps the heads' keys and
-    values of MLA instead of its latent.
+    values of MLA instead of its latent, `scales_indexer` an indexer's keys in fp8.
     """
 
     sequences: int
@@ -37,6 +39,7 @@ class CachePlan(NamedTuple):
     copies: int = 1
     expands_latent: bool = False
     held_beside_window: int = 0
+    scales_indexer: bool = False
 
     @property
     def unified(self) -> bool:
@@ -67,8 +70,8 @@ def mixer_cache(mixer: Mixer, plan: CachePlan, conv_values: int = 0, kernel_colu
     """Bytes that one mixer keeps for all sequences of a plan, whole, on one device.
 
     Keys and values are rows of their own (`kv_heads * head_dim` values each), the MLA latent is one row; the indexer of
-    sparse attention caches its keys in the same format for the whole context. `conv_values` of a state are a
-    convolution's, `kernel_columns` columns of them.
+    sparse attention caches its keys for the whole context, in the same format or in fp8 with scales.
+    `conv_values` of a state are a convolution's, `kernel_columns` columns of them.
     """
     token_bytes = 0
     if plan.expands_latent and mixer.latent_elements:
@@ -82,7 +85,8 @@ def mixer_cache(mixer: Mixer, plan: CachePlan, conv_values: int = 0, kernel_colu
     entries = -(-plan.layer_tokens(mixer) // mixer.compression_tokens)
     kept = token_bytes * entries
     if mixer.indexer_elements:
-        kept += plan.k_format.row_bytes(mixer.indexer_elements) * plan.tokens
+        indexer = SCALED_FP8 if plan.scales_indexer else plan.k_format
+        kept += indexer.row_bytes(mixer.indexer_elements) * plan.tokens
     conv_values = min(conv_values, mixer.state_elements)
     dropped = conv_values // kernel_columns if plan.drops_conv_column else 0
     state = (mixer.state_elements - conv_values) * plan.state_bytes + (conv_values - dropped) * plan.conv_bytes

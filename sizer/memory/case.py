@@ -24,6 +24,8 @@ from sizer.workload import Split, Workload
 
 GROUPED_CACHE = "mlx-q"
 """Groups of 64 values with a 16-bit scale and offset: MLX's layout, and that of transformers' QuantizedCache."""
+SPARSE_LATENT_FP8 = "fp8_ds_mla"
+"""What an fp8 cache is where sparse attention reads latents: vllm/model_executor/models/config.py of 0.11.2 (read)."""
 TYPE_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 
 
@@ -146,7 +148,11 @@ def formats(case: Case) -> tuple[CacheFormat, CacheFormat]:
     if case.options.cache_kind == "quantized":
         return (cache_format(f"{GROUPED_CACHE}{case.options.cache_bits or 4}"),) * 2
     k_name, v_name = case.options.k_cache_type, case.options.v_cache_type
-    return _format(k_name, usual), _format(v_name, usual)
+    k_format, v_format = _format(k_name, usual), _format(v_name, usual)
+    sparse = any(mixer.indexer_elements and mixer.latent_elements for mixer in case.architecture.mixer_counts)
+    if sparse and case.engine.indexer == "fp8" and k_format.key == "fp8":
+        return (cache_format(SPARSE_LATENT_FP8),) * 2
+    return k_format, v_format
 
 
 def _format(name: str, usual: CacheFormat) -> CacheFormat:
@@ -168,7 +174,7 @@ def cache_plan(case: Case, workload: Workload | None = None) -> CachePlan:
         window = window_cache(case)
         return CachePlan(
             count, count, tokens, case.step_tokens, k_format, v_format, window, state_bytes, conv_bytes, drops,
-            case.engine.cache_copies,
+            case.engine.cache_copies, scales_indexer=case.engine.indexer == "fp8",
         )  # fmt: skip
     sequences = case.options.max_sequences or work.batch_size
     unified = rule.unified if case.options.unified_cache is None else case.options.unified_cache

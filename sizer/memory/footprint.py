@@ -151,11 +151,16 @@ def overhead_part(case: Case) -> Part:
     count = len(case.devices)
     if case.on_cpu:
         return tree("overhead", (Part("host runtime", case.engine.host_runtime_bytes),))
-    context = context_bytes(case) + (_ranks_bytes(case) if case.ranks > 1 else 0)
+    context = context_bytes(case) + (_ranks_bytes(case) if _communicates(case) else 0)
     on_each = {"device context": context, "graphs": graphs_bytes(case)}
     if case.engine.profile:
         on_each["rotary tables"] = rotary_bytes(case)
     return tree("overhead", (Part(name, size * count) for name, size in on_each.items() if size))
+
+
+def _communicates(case: Case) -> bool:
+    """Whether devices share layers, or replicas of the attention their experts."""
+    return case.ranks > 1 or (case.replicas > 1 and bool(case.architecture.experts))
 
 
 def _ranks_bytes(case: Case) -> int:

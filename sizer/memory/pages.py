@@ -57,11 +57,14 @@ class Pages(NamedTuple):
 
 
 def pages(case: Case) -> Pages | None:
-    """The pages of a model with unlike layers, None where all keep alike or the engine has a pool for each kind."""
+    """The pages of a model with unlike layers or windows; None where all keep every token, or states alone.
+
+    None too where the engine has a pool for each kind.
+    """
     if case.engine.profile not in {"by card", "whole length"}:
         return None
     kinds = kinds_of(case)
-    if len(kinds) < 2:
+    if len(kinds) < 2 and not any(kind.window_tokens for kind in kinds):
         return None
     counts = [kind.layers for kind in kinds]
     group = max(counts) if max(counts) < ALIKE * min(counts) else min(counts)
@@ -103,6 +106,6 @@ def paged(case: Case, pool: Pages, room_bytes: int) -> Reservation:
     """Sequences of the workload's length that a pool holds, and their tokens together."""
     number = room_bytes // pool.page_bytes
     length, taken = _of_workload(case, pool)
-    if all(kind.state_bytes for kind in pool.kinds):
+    if all(kind.state_bytes or kind.window_tokens for kind in pool.kinds):
         return Reservation(None, None, number // taken)
     return Reservation(None, int(number / taken * length), number // taken)

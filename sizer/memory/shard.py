@@ -44,6 +44,12 @@ def tensor_shard(case: Case) -> Held:
     return Held(-(-weights_bytes // stages), -(-held.attention_bytes // stages), layers, states)
 
 
+def undivided_heads(architecture: Architecture, ranks: int) -> int | None:
+    """Attention heads of a layer that ranks do not divide, the fewest; None where they divide all."""
+    heads = {mixer.heads for mixer in architecture.mixer_counts if mixer.kv_heads}
+    return min((count for count in heads if count % ranks), default=None)
+
+
 @lru_cache(maxsize=64)
 def rank_architecture(architecture: Architecture, ranks: int) -> Architecture:
     """The layers as one rank caches them: its part of the key and value heads, at least one; a latent whole.

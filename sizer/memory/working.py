@@ -179,7 +179,13 @@ def workspace_bytes(case: Case) -> int:
     widths = [layer.experts.width for layer in model_shape(case.architecture).layers if layer.experts]
     width = -(-max(widths, default=0) // case.ranks)
     values = max(width, hidden) + max(2 * width, hidden)
-    return profile_run(case).tokens * active * values * case.engine.activation_bytes_per_value
+    return _tokens_of_experts(case) * active * values * case.engine.activation_bytes_per_value
+
+
+def _tokens_of_experts(case: Case) -> int:
+    """Tokens that the experts of one device see at once: those of every replica whose experts they share."""
+    tokens = profile_run(case).tokens * case.replicas
+    return min(tokens, case.engine.expert_chunk_tokens or tokens)
 
 
 def scores_bytes(case: Case, tokens: int) -> int:
@@ -219,7 +225,13 @@ def graphs_bytes(case: Case) -> int:
     if case.options.graphs is False or case.on_cpu:
         return 0
     each = case.engine.expert_graph_bytes if case.architecture.experts else case.engine.graph_bytes
-    return each * case.architecture.num_layers * _captured_sizes(case) if each else 0
+    return each * _layers_of_stage(case) * _captured_sizes(case) if each else 0
+
+
+def _layers_of_stage(case: Case) -> int:
+    """Layers that one device runs: those of its stage."""
+    stages = len(case.devices) if case.parallelism.whole_layers and case.ranks == 1 else case.stages
+    return -(-case.architecture.num_layers // max(1, stages))
 
 
 def _captured_sizes(case: Case) -> int:
@@ -243,7 +255,7 @@ def _captured_sizes(case: Case) -> int:
 
 def rotary_bytes(case: Case) -> int:
     """Cosines and sines of every position in 16 bits, one table for each kind of attention."""
-    positions = case.options.context_tokens or case.architecture.max_context_tokens or 0
+    positions = case.architecture.max_context_tokens or case.options.context_tokens or 0
     dims = {mixer.qk_head_dim for mixer in case.architecture.mixer_counts if mixer.kv_heads}
     return sum(positions * dim * 2 for dim in dims)
 

@@ -519,9 +519,11 @@ def test_sizes_of_captured_graphs(most: int, sizes: int) -> None:
 
 
 def test_rotary_tables_have_a_row_a_position() -> None:
-    """Of every width once: 4,096 positions x 24 x 2 bytes; those that the flags set; none where none are known."""
+    """Of every width once: 4,096 positions x 24 x 2 bytes, whatever the longest sequence; none where none are known."""
     assert rotary_bytes(case()) == 4096 * 24 * 2
-    assert rotary_bytes(case(options=EngineOptions("vllm", context_tokens=100))) == 100 * 24 * 2
+    assert rotary_bytes(case(options=EngineOptions("vllm", context_tokens=100))) == 4096 * 24 * 2
+    unknown = case(model(max_context_tokens=None), options=EngineOptions("vllm", context_tokens=100))
+    assert rotary_bytes(unknown) == 100 * 24 * 2
     wide = replace(MIXER, qk_head_dim=32)
     assert rotary_bytes(case(model(wide, MIXER))) == 4096 * (24 + 32) * 2
     assert rotary_bytes(case(model(max_context_tokens=None))) == 0

@@ -191,7 +191,8 @@ def test_a_device_that_few_engines_run_on_has_an_answer(device: str) -> None:
 def test_replicas_keep_attention_and_share_experts() -> None:
     """Data parallel attention: each of eight ranks holds it whole with its own cache, and an eighth of the experts.
 
-    The capacity is eight times that of one rank, where tensor parallel ranks hold the same latents.
+    The capacity is eight times that of one rank, where tensor parallel ranks hold the same latents; the workspaces of
+    the experts, for all ranks' tokens, take of it since they are no longer chunked (0.21).
     """
     flags = "vllm --data-parallel-size 8 --enable-expert-parallel"
     replicas = memory("deepseek-ai/DeepSeek-R1", "8xh200", "fp8", flags, context=8192)
@@ -200,7 +201,11 @@ def test_replicas_keep_attention_and_share_experts() -> None:
     assert replicas.devices[0].weights_bytes < 1.3 * shards.devices[0].weights_bytes
     assert replicas.kv_capacity_tokens is not None
     assert shards.kv_capacity_tokens is not None
-    assert replicas.kv_capacity_tokens > 5 * shards.kv_capacity_tokens
+    assert 2.5 * shards.kv_capacity_tokens < replicas.kv_capacity_tokens < 8 * shards.kv_capacity_tokens
+    chunked = memory("deepseek-ai/DeepSeek-R1", "8xh200", "fp8", flags.replace("vllm", "vllm@0.19"), context=8192)
+    saved = replicas.devices[0].compute_bytes - chunked.devices[0].compute_bytes
+    logits = (18 - 14) * 1024 * 129_280 - 128 * 129_280 * 4
+    assert saved == (65_536 - 16_384) * 8 * 2 * 7168 * 2 + logits
 
 
 def test_stages_hold_their_layers() -> None:
@@ -291,3 +296,38 @@ def test_the_total_is_what_devices_and_host_hold(
     assert held.total_bytes == sum(card.total_bytes for card in held.devices) + tables_bytes
     assert held.kv_cache_bytes <= sum(card.kv_cache_bytes + card.state_bytes for card in held.devices)
     assert held.fits == all(card.total_bytes <= (card.available_bytes or 0) for card in held.devices)
+
+
+@pytest.mark.parametrize(("kv_precision", "latent_bytes"), [("fp16", 576 * 2), ("fp8", 656)])
+def test_an_indexer_keeps_keys_in_fp8_with_scales(kv_precision: str, latent_bytes: int) -> None:
+    """DeepSeek-V3.2 with vLLM: a latent (in fp8 with its scales where asked) and 128 + 4 bytes a token and layer."""
+    answer = estimate(
+        "deepseek-ai/DeepSeek-V3.2", device="8xh200", precision="fp8", engine="vllm", offline=True, context=65_536,
+        kv_precision=kv_precision,
+    )  # fmt: skip
+    assert answer.estimates[0].memory.kv_cache_bytes == 61 * 65_536 * (latent_bytes + 132)
+
+
+def test_windows_alone_are_pages_too() -> None:
+    """Mistral-7B v0.1 with vLLM: a sequence holds its window and a step, in whole blocks: 385 of 16 tokens."""
+    held = memory("mistralai/Mistral-7B-Instruct-v0.1", "l40s", "bf16", "vllm", context=32_768)
+    assert held.kv_capacity_tokens is None
+    device = held.devices[0]
+    assert device.available_bytes is not None
+    room = device.available_bytes - (device.total_bytes - device.kv_cache_bytes)
+    assert -(-(4096 - 1 + 2048) // 16) + 1 == 385
+    assert held.max_sequences == room // (385 * 16 * 131_072)
+
+
+def test_stages_capture_their_own_layers() -> None:
+    """Two stages of two ranks capture forty of Llama-3.3-70B's layers each: half the graphs of four ranks."""
+    model = "meta-llama/Llama-3.3-70B-Instruct"
+    staged = memory(model, "4xh100", "bf16", "vllm -tp 2 -pp 2", context=8192)
+    shards = memory(model, "4xh100", "bf16", "vllm", context=8192)
+    assert 2 * staged.devices[0].graphs_bytes == shards.devices[0].graphs_bytes > 0
+
+
+def test_ranks_that_do_not_divide_heads_are_named() -> None:
+    """28 heads on three ranks: vLLM refuses, and the estimate says so."""
+    found = estimate("Qwen/Qwen2.5-7B-Instruct", device="3xl40s", precision="bf16", engine="vllm", offline=True)
+    assert any("28 attention heads are not divided by 3 ranks" in note for note in found.estimates[0].assumptions)
