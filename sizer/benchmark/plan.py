@@ -51,12 +51,17 @@ class Asked:
 def spec_of(asked: Asked, resolved: Resolved | None) -> Spec:
     """What to run. `resolved` is the model, None for a server's whose name says nothing.
 
-    Raises UsageError where the options contradict each other or the model.
+    Raises UsageError where the options contradict each other or the model, and for a model that writes no tokens.
     """
     _check(asked)
     if asked.server_url:
         return _server_spec(asked)
     assert resolved is not None
+    if not resolved.architecture.decodes:
+        raise UsageError(
+            f"{resolved.architecture.model_id!r} reads whole texts and writes no tokens: it generates nothing.",
+            "'sizer estimate' tells how many texts a second it reads.",
+        )
     if is_gguf(asked.model):
         return _spec(asked, "llama.cpp", asked.model, _file_precision(asked, resolved), None)
     random_weights = asked.random_weights or not asked.model

@@ -107,6 +107,8 @@ def _speed(estimate: Estimate) -> list[str]:
     speed = estimate.speed
     if speed is None:
         return ["Speed: not known (see the assumptions)"]
+    if not estimate.architecture.decodes:
+        return _reading_lines(estimate, speed)
     bandwidth = estimate.target.device.bandwidth_bytes_per_s
     decode = speed.decode
     lines = [
@@ -125,16 +127,34 @@ def _speed(estimate: Estimate) -> list[str]:
 
 
 def _prefill_lines(speed: Speed) -> list[str]:
-    prefill, request = speed.prefill, speed.request
-    rate = rate_text(prefill.tokens_per_s, prefill.low_tokens_per_s, prefill.high_tokens_per_s)
-    lines = [f"Prefill: {rate} tokens/s, first token after {format_seconds(prefill.ttft_s)}, bound by {prefill.bound}"]
-    lines += _stage_lines(speed.prefill_stages)
-    lines += _nearby_lines(prefill.nearby)
-    lines.append(
+    request = speed.request
+    return [
+        f"Prefill: {_reading_rate(speed)}, first token after {format_seconds(speed.prefill.ttft_s)}, "
+        f"bound by {speed.prefill.bound}",
+        *_reading_stages(speed),
         f"Request: {format_seconds(request.latency_s)}, {format_rate(request.tokens_per_s)} tokens/s with the prompt, "
-        f"{format_rate(request.throughput_tokens_per_s)} tokens/s of all sequences"
-    )
-    return lines
+        f"{format_rate(request.throughput_tokens_per_s)} tokens/s of all sequences",
+    ]
+
+
+def _reading_lines(estimate: Estimate, speed: Speed) -> list[str]:
+    """The speed of a model that writes nothing: texts, and the stages of reading them."""
+    pace = estimate.pace
+    texts = f"{rate_text(pace.rate, pace.low, pace.high)} texts/s, " if pace else ""
+    took = format_seconds(speed.prefill.ttft_s)
+    return [
+        f"Reading: {texts}{_reading_rate(speed)}, {took} for a batch, bound by {speed.prefill.bound}",
+        *_reading_stages(speed),
+    ]
+
+
+def _reading_rate(speed: Speed) -> str:
+    prefill = speed.prefill
+    return f"{rate_text(prefill.tokens_per_s, prefill.low_tokens_per_s, prefill.high_tokens_per_s)} tokens/s"
+
+
+def _reading_stages(speed: Speed) -> list[str]:
+    return [*_stage_lines(speed.prefill_stages), *_nearby_lines(speed.prefill.nearby)]
 
 
 def _nearby_lines(said: Correction) -> list[str]:

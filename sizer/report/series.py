@@ -99,10 +99,12 @@ def memory_by_context(items: Sequence[Estimate]) -> list[Series]:
 
 
 def speed_by_context(items: Sequence[Estimate]) -> list[Series]:
-    """Decode tokens/s of one sequence with the context full; points where the model does not fit are left out."""
+    """Decode tokens/s of one sequence with the context full; points where the model does not fit are left out, and all
+    of one that decodes nothing."""
     lines = []
     for item, label in zip(items, labels(items), strict=True):
-        found = [(step, waited_rate(_at_context(item, step))) for step in contexts(items)]
+        steps = contexts(items) if item.architecture.decodes else ()
+        found = [(step, waited_rate(_at_context(item, step))) for step in steps]
         lines.append(_series(label, [(step, rate) for step, rate in found if rate is not None]))
     return lines
 
@@ -112,7 +114,7 @@ def throughput_by_latency(items: Sequence[Estimate]) -> list[Series]:
     lines = []
     for item, label in zip(items, labels(items), strict=True):
         points = []
-        for batch in BATCHES:
+        for batch in BATCHES if item.architecture.decodes else ():
             asked = replace(question_of(item), workload=replace(item.workload, batch_size=batch))
             rate = waited_rate(estimate(asked))
             if rate is not None:

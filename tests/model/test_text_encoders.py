@@ -1,6 +1,9 @@
 """Encoders of texts: to the parameter what transformers builds, without cache, without decoding."""
 
+from pathlib import Path
+
 import pytest
+from clirun import Run
 
 from sizer.model.families import build
 
@@ -124,3 +127,25 @@ def test_advice_on_an_encoder_counts_texts() -> None:
     rows = sizer.hardware("BAAI/bge-reranker-v2-m3", text="rtx-40", offline=True)
     assert rows
     assert all(row.decode_tokens_per_s is None and row.texts_per_s for row in rows)
+
+
+def test_the_arithmetic_of_an_encoder_is_reading(run: Run, tmp_path: Path) -> None:
+    """`--explain` writes out the reading of texts and no decoding; plots of it are drawn."""
+    args = ("estimate", "BAAI/bge-m3", "-d", "rtx-4090", "-p", "fp16", "--offline")
+    told = run(*args, "--explain").out
+    assert "Reading: " in told
+    assert "texts/s" in told
+    assert "Decode:" not in told
+    assert "Request:" not in told
+    pytest.importorskip("matplotlib")
+    assert run(*args, "--plot", str(tmp_path / "bge.png")).code == 0
+
+
+def test_an_encoder_generates_nothing_to_measure() -> None:
+    """`bench` and `chat` say that it writes no tokens, before anything is loaded."""
+    from sizer.benchmark.plan import Asked, spec_of
+    from sizer.errors import UsageError
+    from sizer.model.read.resolve import resolve
+
+    with pytest.raises(UsageError, match="writes no tokens"):
+        spec_of(Asked(model="BAAI/bge-m3"), resolve("BAAI/bge-m3", offline=True))
