@@ -33,7 +33,9 @@ def save(items: Sequence[Estimate], path: Path, kinds: Sequence[str] = ()) -> No
     drafted = any(item.speculation for item in items)
     if "draft" in kinds and not drafted:
         raise UsageError("--plot-kind draft has no draft to draw.", "Name one with --draft.")
-    wanted = list(kinds) or [kind for kind in KINDS if drafted or kind != "draft"]
+    decoding = any(item.architecture.decodes for item in items)
+    drawable = set(KINDS) - (set() if drafted else {"draft"}) - (set() if decoding else OF_DECODING)
+    wanted = list(kinds) or [kind for kind in KINDS if kind in drawable]
     groups = series.panels(items)
     columns = len(wanted) if len(groups) > 1 else 2 if len(wanted) in (2, 4) else min(MOST_COLUMNS, len(wanted))
     rows = len(groups) if len(groups) > 1 else -(-len(wanted) // columns)
@@ -248,8 +250,9 @@ def _frontier(axes: Any, panel: _Panel) -> None:
     _log(axes.yaxis)
     axes.margins(y=0.2)
     axes.set_xlim(0, 1.15 * max(gib for _, gib, _, _ in points))
+    unit = "tok/s" if any(item.architecture.decodes for item in panel.items) else "texts/s"
     ends = [
-        (gib, max(loss, LEAST_LOSS), f"{name}: {'does not fit' if rate is None else f'{rate:.3g} tok/s'}", color)
+        (gib, max(loss, LEAST_LOSS), f"{name}: {'does not fit' if rate is None else f'{rate:.3g} {unit}'}", color)
         for (name, gib, loss, rate), color in zip(points, panel.colors, strict=True)
     ]
     _label_ends(axes, ends)
@@ -264,6 +267,9 @@ def _draft(axes: Any, panel: _Panel) -> None:
     axes.set_ylim(0, None)
     _label_ends(axes, _named(panel, lines, -1))
 
+
+OF_DECODING = {"speed", "batch"}
+"""Kinds that draw nothing where no model writes tokens."""
 
 KINDS: dict[str, Callable[[Any, _Panel], None]] = {
     "memory": _memory,

@@ -128,7 +128,8 @@ def roofline_points(items: Sequence[Estimate]) -> list[Series]:
     lines = []
     for item, label in zip(items, labels(items), strict=True):
         points = []
-        for stages in (item.speed.decode_stages, item.speed.prefill_stages) if item.speed else ():
+        both = (item.speed.decode_stages, item.speed.prefill_stages) if item.speed else ()
+        for stages in both if item.architecture.decodes else both[1:]:
             bytes_read, flops = sum(stage.bytes_read for stage in stages), sum(stage.flops for stage in stages)
             seconds = sum(stage.time_s for stage in stages)
             if bytes_read and seconds:
@@ -142,7 +143,7 @@ def _series(label: str, points: Sequence[tuple[float, float]]) -> Series:
 
 
 def frontier_points(items: Sequence[Estimate]) -> list[tuple[str, float, float, float | None]]:
-    """Each estimate's label, total GiB, KL divergence and decode tokens/s."""
+    """Each estimate's label, total GiB, KL divergence and decode tokens/s (an encoder's texts/s)."""
     return [
         (label, item.footprint.total_bytes / GIB, loss_of(item), waited_rate(item))
         for item, label in zip(items, labels(items), strict=True)
