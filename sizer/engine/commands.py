@@ -40,7 +40,7 @@ _TAG_VERSION = re.compile(r"v?(\d+\.\d+(?:\.\d+)?)|(b\d{3,6})(?!\d)")
 class Program:
     """A row of `data/engine_commands.csv`: what starts an engine, and how many words after it are no flags.
 
-    `serves` is slots where it starts several by itself.
+    `serves` is slots where it starts several by itself, `defaults` flags of its own that are not the engine's.
     """
 
     kind: str
@@ -49,6 +49,7 @@ class Program:
     dialects: tuple[str, ...]
     positionals: int
     serves: str = ""
+    defaults: tuple[str, ...] = ()
 
 
 @cache
@@ -62,6 +63,7 @@ def programs() -> tuple[Program, ...]:
             tuple(row["dialects"].split()) or engines()[row["engine"]].flags,
             int(row["positionals"] or 0),
             row["serves"],
+            tuple(row["defaults"].split()),
         )
         for row in read_rows("engine_commands.csv")
     ]
@@ -205,12 +207,12 @@ def read_command(words: Sequence[str]) -> EngineOptions:
     dialects = start.program.dialects if engine == start.program.engine else engines()[engine].flags
     read = read_flags(
         dialects,
-        [*_known_variables(dialects, start.environment), *start.words],
+        [*start.program.defaults, *_known_variables(dialects, start.environment), *start.words],
         version=start.version,
         abbreviates=True,
         positionals=start.program.positionals,
     )
-    options = _with_model(options_of(engine, start.version, read, dialects), read)
+    options = with_model(options_of(engine, start.version, read, dialects), read)
     return _with_slots(options) if start.program.serves == "slots" else options
 
 
@@ -239,11 +241,13 @@ def _known_variables(dialects: Sequence[str], environment: Sequence[str]) -> lis
     return [entry for entry in environment if find_flag(dialects, entry.partition("=")[0])]
 
 
-def _with_model(options: EngineOptions, read: Read) -> EngineOptions:
+def with_model(options: EngineOptions, read: Read) -> EngineOptions:
     """The options with the model that the command's plain words name, and llama.cpp's -hff file as part of -hf."""
     plain = [word for word in read.positionals if word]
     model = options.model or (plain[0] if plain else "")
-    if options.hub_file and model:
+    if "*" in options.hub_file and model:  # llama-cpp-python's patterns: *Q8_0.gguf
+        model = f"{model}:{options.hub_file.strip('*-_.').removesuffix('.gguf').strip('*-_.')}"
+    elif options.hub_file and model:
         model = f"{model.partition(':')[0]}/{options.hub_file}"
     return replace(options, model=model)
 

@@ -20,6 +20,9 @@ _STEPS = {"k": 1, "m": 2, "g": 3, "t": 4}
 BLOCK_TOKENS = 16
 """Tokens of a block of vLLM's cache, unless --block-size says another number."""
 KOBOLD_CACHE_TYPES = {"0": "f16", "1": "q8_0", "2": "q4_0"}
+GGML_TYPES = {"0": "f32", "1": "f16", "2": "q4_0", "3": "q4_1", "6": "q5_0", "7": "q5_1", "8": "q8_0", "30": "bf16"}
+"""Types of the cache by their number (ggml/include/ggml.h), or by their constant's name: GGML_TYPE_Q8_0."""
+LLAMA_SPLITS = {"0": "none", "1": "layer", "2": "row"}
 MLX_BITS = (2, 3, 4, 5, 6, 8)
 NINE_TENTHS = 0.9
 """TGI leaves a tenth of its share free: TGI_WIGGLE_ROOM."""
@@ -234,6 +237,7 @@ READERS: dict[str, Callable[[str], Any]] = {
     "nine_tenths": lambda text: NINE_TENTHS * number(text),
     "onoff": on_off,
     "onoff?": on_off,
+    "offon": lambda text: on_off(text) is False,
     "onoffs": lambda text: None if not _parts(text) else all(on_off(part) is not False for part in _parts(text)),
     "flag01": lambda text: on_off(_parts(text)[0] if _parts(text) else text),
     "firstint": lambda text: (whole_numbers(text) or (0,))[-1],
@@ -254,6 +258,8 @@ READERS: dict[str, Callable[[str], Any]] = {
     "blocks": lambda text: whole(text) * BLOCK_TOKENS,
     "images": _images,
     "kobold_kv": lambda text: KOBOLD_CACHE_TYPES.get(text.strip(), text.strip()),
+    "ggml_type": lambda text: GGML_TYPES.get(text.strip(), text.strip().upper().removeprefix("GGML_TYPE_").lower()),
+    "llama_split": lambda text: LLAMA_SPLITS.get(text.strip(), text.strip()),
     "limits": _limits,
     "compilation": _compilation,
     "speculative": _speculative,

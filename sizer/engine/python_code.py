@@ -1,24 +1,50 @@
 """Python code that loads a model, read as a syntax tree: the arguments of a few calls become an engine's flags.
 
-Nothing is executed; only literals, `torch` types and calls of `BitsAndBytesConfig` are understood.
+Nothing is executed; only literals, `torch` types, variables that hold them, defaults of command-line arguments and
+calls of `BitsAndBytesConfig` are understood. Which calls load a model is `data/python_calls.csv`.
 """
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
+from sizer.engine.commands import with_model
 from sizer.engine.engines import find_engine
+from sizer.engine.flag_table import find_flag
+from sizer.engine.flag_values import JSON_KINDS
 from sizer.engine.flags import options_of, read_flags
 from sizer.engine.options import EngineOptions
 from sizer.errors import UsageError
+from sizer.tables import read_rows
 
-CALLS = {"pipeline": "transformers", "from_pretrained": "transformers", "LLM": "vllm", "Engine": "sglang"}
-"""The calls that load a model, and whose they are; an `LLM` imported from tensorrt_llm is TensorRT-LLM's."""
-MODEL_NAMES = ("model", "pretrained_model_name_or_path", "model_path", "model_name_or_path")
+MODEL_NAMES = ("model", "pretrained_model_name_or_path", "model_path", "model_name_or_path", "model_name", "repo_id")
+NESTED = frozenset({"model_kwargs", "options"})
+"""Arguments that hold further ones in a dictionary."""
+CONSTANTS_OF = frozenset({"torch", "llama_cpp"})
+"""Modules whose attributes stand for their names (`torch.float16`)."""
 QUANTIZED = "BitsAndBytesConfig"
+
+Named = Mapping[str, ast.expr]
+
+
+class Loader(NamedTuple):
+    """A row of `data/python_calls.csv`: a call that loads a model, whose it is, and the flags that it has by itself.
+
+    It is meant where the code names the module, and where what stands before its dot is the owner (empty: any).
+    `silent` arguments change neither memory nor speed.
+    """
+
+    call: str
+    owner: str
+    module: str
+    engine: str
+    dialects: tuple[str, ...]
+    defaults: tuple[str, ...]
+    silent: frozenset[str]
 
 
 def read_python(text: str) -> EngineOptions:
@@ -27,84 +53,122 @@ def read_python(text: str) -> EngineOptions:
         tree = ast.parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise UsageError("the Python code cannot be read.", "Paste it whole.") from None
-    named = {
-        target.id: node.value
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Assign)
-        for target in node.targets
-        if isinstance(target, ast.Name)
-    }
-    for call in _calls(tree):
-        engine = CALLS[_name(call.func)]
-        if engine == "vllm" and "tensorrt_llm" in text:
-            engine = "tensorrt-llm"
-        words, model = _words(call, named)
-        if "--load-in-4bit" in words and "--bnb-4bit-quant-type" not in words:
+    named, hidden = _named(tree), ""
+    for call, loader in _loads(tree, text):
+        words, model, unread = _words(call, named, loader)
+        if not model:
+            hidden = hidden or unread
+            continue
+        if "--load-in-4bit" in words and not any(word.startswith("--bnb-4bit-quant-type") for word in words):
             words += ["--bnb-4bit-quant-type", "fp4"]  # BitsAndBytesConfig's own; the commands' is nf4
-        if model:
-            read = read_flags(find_engine(engine).flags, words)
-            options = options_of(engine, "", read)
-            return options if options.model else replace(options, model=model)
-    raise UsageError(
-        "the Python code loads no model that sizer can see.", "It looks for pipeline, from_pretrained, LLM."
-    )
+        read = read_flags(loader.dialects, [*loader.defaults, *words])
+        options = options_of(loader.engine, "", read, loader.dialects)
+        return with_model(options if options.model else replace(options, model=model), read)
+    if hidden:
+        raise UsageError(f"the model is {hidden!r:.80}, which only running the code tells.", "Write its name there.")
+    calls = ", ".join(dict.fromkeys(row["call"] for row in read_rows("python_calls.csv")))
+    raise UsageError("the Python code loads no model that sizer can see.", f"It looks for {calls}.")
 
 
-def _calls(tree: ast.AST) -> Iterator[ast.Call]:
-    """The calls that load a model, in their order; tokenizers and processors load none."""
+def _named(tree: ast.AST) -> dict[str, ast.expr]:
+    """What variables hold, by their names, and the defaults of command-line arguments, by theirs behind a dot."""
+    found: dict[str, ast.expr] = {}
     for node in ast.walk(tree):
-        if not isinstance(node, ast.Call) or _name(node.func) not in CALLS:
+        if isinstance(node, ast.Assign):
+            found.update({target.id: node.value for target in node.targets if isinstance(target, ast.Name)})
+        elif isinstance(node, ast.Call) and _name(node.func) == "add_argument":
+            default = next((keyword.value for keyword in node.keywords if keyword.arg == "default"), None)
+            flags = [str(_value(argument)) for argument in node.args]
+            if default is not None:
+                found.update({"." + flag.lstrip("-").replace("-", "_"): default for flag in flags if flag[:1] == "-"})
+    return found
+
+
+def _loaders() -> Iterator[Loader]:
+    for row in read_rows("python_calls.csv"):
+        dialects = tuple(row["dialects"].split()) or find_engine(row["engine"]).flags
+        defaults, silent = tuple(row["defaults"].split()), frozenset(row["silent"].split())
+        yield Loader(row["call"], row["owner"], row["module"], row["engine"], dialects, defaults, silent)
+
+
+def _loads(tree: ast.AST, text: str) -> Iterator[tuple[ast.Call, Loader]]:
+    """The calls that load a model, in their order; tokenizers and processors load none."""
+    rows = [row for row in _loaders() if row.module in text]
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call):
             continue
         owner = _name(node.func.value) if isinstance(node.func, ast.Attribute) else ""
-        if not owner.endswith(("Tokenizer", "Processor", "Config")):
-            yield node
+        found = [row for row in rows if row.call == _name(node.func) and row.owner in {"", owner}]
+        if found and not owner.endswith(("Tokenizer", "Processor", "Config")):
+            yield node, found[0]
 
 
 def _name(node: ast.AST) -> str:
     return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
 
 
-def _words(call: ast.Call, named: dict[str, ast.expr]) -> tuple[list[str], str]:
-    """The flags that a call's arguments stand for, and its model."""
+def _arguments(call: ast.Call) -> dict[str, ast.expr]:
+    """The named arguments of a call, those in a dictionary of theirs too."""
     given = {keyword.arg: keyword.value for keyword in call.keywords if keyword.arg}
-    inner = given.pop("model_kwargs", None)
-    if isinstance(inner, ast.Dict):
-        pairs = zip(inner.keys, inner.values, strict=True)
-        given |= {str(_value(key)): value for key, value in pairs if key is not None}
-    positional = [_value(argument, named) for argument in call.args]
-    model = next((str(_value(given.pop(name), named) or "") for name in MODEL_NAMES if name in given), "")
+    for name in NESTED & set(given):
+        inner = given.pop(name)
+        if isinstance(inner, ast.Dict):
+            pairs = zip(inner.keys, inner.values, strict=True)
+            given |= {str(_value(key)): value for key, value in pairs if key is not None}
+    return given
+
+
+def _words(call: ast.Call, named: Named, loader: Loader) -> tuple[list[str], str, str]:
+    """The flags that a call's arguments stand for, its model, and the model's code where it is no literal."""
+    given = {name: node for name, node in _arguments(call).items() if name not in loader.silent}
+    model = unread = ""
+    for name in (name for name in MODEL_NAMES if name in given and not model):
+        node = given.pop(name)
+        model = str(_value(node, named) or "")
+        unread = unread or ("" if model else ast.unparse(node))
     if not model:
-        texts = [value for value in positional if isinstance(value, str)]
+        texts = [value for argument in call.args if isinstance(value := _value(argument, named), str)]
         model = texts[-1] if texts else ""
+        unread = unread or (ast.unparse(call.args[-1]) if call.args else "")
     words: list[str] = []
     for name, argument in given.items():
         node = named.get(argument.id, argument) if isinstance(argument, ast.Name) else argument
         if isinstance(node, ast.Call) and _name(node.func) == QUANTIZED:
             for keyword in node.keywords:
-                words += _flag(str(keyword.arg), _value(keyword.value, named))
+                words += _flag(str(keyword.arg), _value(keyword.value, named), loader.dialects)
         else:
-            words += _flag(name, _value(node, named))
-    return words, model
+            words += _flag(name, _value(node, named), loader.dialects)
+    return words, model, unread
 
 
-def _flag(name: str, value: Any) -> list[str]:
+def _flag(name: str, value: Any, dialects: Sequence[str]) -> list[str]:
     """An argument as a flag; what is no literal is left out."""
     flag = "--" + name.replace("_", "-")
     if value is None or name == "quantization_config":
         return []
-    if isinstance(value, bool):
-        return [flag] if value else []
+    match = find_flag(dialects, flag)
+    if match is None and find_flag(dialects, name) is not None:
+        return [f"{name}={value}"]  # a parameter of a Modelfile
+    if value is True and (match is None or match.flag.kind in {"switch", "toggle", "not"}):
+        return [flag]
+    if isinstance(value, dict) and match is not None and match.flag.kind in JSON_KINDS:
+        return [f"{flag}={json.dumps(value)}"]
     if isinstance(value, dict):
-        return [flag, ",".join(f"{key}={size}" for key, size in value.items())]
-    return [flag, str(value)]
+        value = ",".join(f"{key}={size}" for key, size in value.items())
+    elif isinstance(value, (list, tuple)):
+        value = ",".join(str(item) for item in value)
+    return [f"{flag}={value}"]
 
 
-def _value(node: ast.AST, named: dict[str, ast.expr] | None = None) -> Any:
-    """A literal, the name of a `torch` type, or a variable's value; None for anything else."""
+def _value(node: ast.AST, named: Named | None = None) -> Any:
+    """A literal, the name of a `torch` type, or what a variable or a command-line argument holds; None for the rest."""
     if isinstance(node, ast.Name) and named is not None and node.id in named:
         return _value(named[node.id])
     if isinstance(node, ast.Attribute):
-        return node.attr
+        if _name(node.value) in CONSTANTS_OF:
+            return node.attr
+        default = (named or {}).get("." + node.attr)
+        return None if default is None else _value(default)
     try:
         return ast.literal_eval(node)
     except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):

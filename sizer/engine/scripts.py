@@ -22,7 +22,7 @@ MOST_CHARACTERS = 100_000
 MODELFILE = "Modelfile"
 _HEREDOC = re.compile(r"cat\s*>\s*(\S+)\s*<<-?\s*(['\"]?)(\w+)\2[ \t]*\n(.*?)\n\3[ \t]*(?=\n|$)", re.DOTALL)
 _OPERATORS = ";&|"
-_PYTHON = re.compile(r"^\s*(from|import) (transformers|vllm|sglang|torch|tensorrt_llm)\b", re.MULTILINE)
+_PYTHON = re.compile(r"^\s*(from [\w.]+ import\b|import [\w.]+( as \w+)?\s*($|[,;#]))", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)

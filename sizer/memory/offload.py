@@ -53,6 +53,12 @@ def split_at(case: Case, needed: Footprint, gpu_layers: int, margin_bytes: int =
     Engines on ggml count the output layer and send it first (llama-model.cpp: i_gpu_start = n_layer + 1 - ngl); with
     the others it goes last, when all layers do. It fits where each device keeps `margin_bytes` free besides.
     """
+    held, _ = _held_at(case, gpu_layers)
+    return _split(case, needed, held, margin_bytes)
+
+
+def _held_at(case: Case, gpu_layers: int) -> tuple[Held, range]:
+    """What the devices hold with the last `gpu_layers` layers on them, and which layers those are."""
     layer_bytes, _, _, output_bytes = weights_by_layer(case.stored)
     kv_sizes = kv_by_layer(case)
     count = case.architecture.num_layers
@@ -65,19 +71,34 @@ def split_at(case: Case, needed: Footprint, gpu_layers: int, margin_bytes: int =
         weights += output_bytes + (table_bytes(case) if case.architecture.tied_embeddings else 0)
     caches = [LayerCache(0, 0)] if case.options.cache_on_host else [kv_sizes[index] for index in held_layers]
     held = Held(weights, sum(c.attention_bytes for c in caches), on_devices, sum(c.state_bytes for c in caches))
-    return _split(case, needed, held, margin_bytes)
+    return held, held_layers
+
+
+def layers_asked(case: Case) -> int | None:
+    """How many layers the user wants on the devices: --gpu-layers, or the engine's own flag (negative: all)."""
+    if case.workload.gpu_layers is not None:
+        return case.workload.gpu_layers
+    flag = case.options.gpu_layers
+    return None if flag is None or flag < 0 else flag
 
 
 def split_as_told(case: Case, needed: Footprint) -> Placement | None:
     """The placement that flags ask for which leave weights or the cache of the devices' layers to the host, else None.
 
     `--n-cpu-moe N` and `--cpu-moe` keep the experts of the first layers there, `-ot PATTERN=CPU` what a pattern finds
-    among the names of a GGUF file (the first pattern that finds a name decides).
+    among the names of a GGUF file (the first pattern that finds a name decides). Layers that `-ngl` leaves to the host
+    lie there whole.
     """
     options = case.options
     if options.cpu_moe_layers is None and not options.tensor_overrides and not options.cache_on_host:
         return None
     told = _told_bytes(case)
+    asked = layers_asked(case)
+    if asked is not None and asked < counted_layers(case):
+        held, layers = _held_at(case, asked)
+        kept = {layer: told[layer] for layer in layers if layer in told}
+        held = held._replace(weights_bytes=held.weights_bytes - sum(kept.values()), layers=held.layers - len(kept))
+        return _split(case, needed, held, 0, host_experts=bool(kept))
     host_bytes = sum(told.values())
     tables = table_bytes(case) if not case.architecture.tied_embeddings else 0
     cache = whole_cache(case.architecture, cache_plan(case))

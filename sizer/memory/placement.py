@@ -10,7 +10,14 @@ from sizer.memory.cache import whole_cache
 from sizer.memory.capacity import pool_shortage_bytes, reservation
 from sizer.memory.case import Case, cache_plan
 from sizer.memory.footprint import footprint, kv_cache_bytes
-from sizer.memory.offload import best_split, host_compute_bytes, split_as_told, split_at, weights_kept_on_host
+from sizer.memory.offload import (
+    best_split,
+    host_compute_bytes,
+    layers_asked,
+    split_as_told,
+    split_at,
+    weights_kept_on_host,
+)
 from sizer.memory.own_estimate import layers_by_own_estimate
 from sizer.memory.records import Footprint, Placement, Share, held_as
 from sizer.memory.shard import tensor_shard
@@ -59,7 +66,7 @@ def _placed(case: Case) -> tuple[Footprint, Placement]:
         told = split_as_told(case, needed)
         if told is not None:
             return needed, told
-    asked = _layers_asked(case)
+    asked = layers_asked(case)
     if can_split:
         asked = layers_by_own_estimate(case) if asked is None else asked
         if asked is not None:
@@ -85,14 +92,6 @@ def _short_together(case: Case, needed: Footprint, placed: Placement) -> int:
     margin_bytes = case.options.fit_margin_bytes or case.engine.split_margin_bytes
     splits = (split_at(case, needed, count, margin_bytes) for count in range(case.architecture.num_layers + 1))
     return min(split.shortfall_bytes for split in splits) or placed.shortfall_bytes
-
-
-def _layers_asked(case: Case) -> int | None:
-    """How many layers the user wants on the devices: --gpu-layers, or the engine's own flag (negative: all)."""
-    if case.workload.gpu_layers is not None:
-        return case.workload.gpu_layers
-    flag = case.options.gpu_layers
-    return None if flag is None or flag < 0 else flag
 
 
 def _missing_bytes(shares: Sequence[Share]) -> int:

@@ -25,7 +25,8 @@ DIALECTS = sorted({row["dialect"] for row in read_rows("engine_flags.csv")})
 FIELDS = {field.name for field in fields(EngineOptions)}
 EXAMPLES = {
     "text": "x", "int": "3", "stoi": "3", "int?": "3", "int>1": "2", "tokens": "8k", "float": "0.5",
-    "onoff": "on", "onoff?": "on", "onoffs": "0,1", "nine_tenths": "0.5",
+    "onoff": "on", "onoff?": "on", "offon": "on", "onoffs": "0,1", "nine_tenths": "0.5", "ggml_type": "8",
+    "llama_split": "2",
     "flag01": "1", "firstint": "3", "layers": "99", "ints": "1,2", "ints+": "1 2", "floats": "3,1", "floats+": "3 1",
     "texts": "CUDA0,CUDA1", "texts+": "a=b", "repeat": "a.gguf", "places": "exps=CPU", "mib": "1024", "gib": "4",
     "bytes": "2GiB", "blocks": "100", "images": "image=1", "kobold_kv": "1", "limits": "0=10GiB,cpu=30GiB",
@@ -46,7 +47,8 @@ PUBLIC_FLAGS = {
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_every_row_is_whole(dialect: str) -> None:
     """A source, a way of reading, fields that exist, and a value that is read into every one of them."""
-    assert any(dialect in engine.flags for engine in engines().values()) or dialect == "llama-bench"
+    programs_own = {"llama-bench", "llama-cpp-python"}
+    assert any(dialect in engine.flags for engine in engines().values()) or dialect in programs_own
     for flag in flags_of(dialect):
         assert flag.source, flag
         assert flag.kind in {*READERS, *WITHOUT_VALUE, "words", "pair"}, flag
