@@ -63,6 +63,7 @@ def _estimate(planned: Planned) -> Estimate:
         workload=workload,
         engine=planned.options.engine,
         stored=planned.stored,
+        draft=planned.draft,
         options=planned.options if fitting else replace(planned.options, context_tokens=workload.context_tokens),
     )
     item = estimate(question)

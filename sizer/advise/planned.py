@@ -24,8 +24,8 @@ DEFAULT_FIT_CONTEXT_TOKENS = 4096
 class Planned:
     """A command as it will run: what it starts, on what, at which precision.
 
-    `own_precision` is what the checkpoint is quantized to as it is published; empty for plain floats. Raises UsageError
-    for tokens out of a workload's bounds.
+    `own_precision` is what the checkpoint is quantized to as it is published; empty for plain floats. `draft` is the
+    model that it drafts with. Raises UsageError for tokens out of a workload's bounds.
     """
 
     architecture: Architecture
@@ -36,6 +36,7 @@ class Planned:
     prompt_tokens: int = 512
     output_tokens: int = 128
     own_precision: str = ""
+    draft: Architecture | None = None
 
     def __post_init__(self) -> None:
         Workload(self.prompt_tokens, self.output_tokens)  # refuses what is no number of tokens

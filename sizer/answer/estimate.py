@@ -14,14 +14,15 @@ from sizer.engine.flagged import notes_of, with_options
 from sizer.engine.options import EngineOptions
 from sizer.engine.precisions import store_for
 from sizer.frozen import dataclass
+from sizer.memory.case import Case, DraftBeside
 from sizer.memory.own_estimate import own_estimate
 from sizer.memory.placement import max_context_tokens, place
 from sizer.memory.records import Footprint, Placement
 from sizer.memory.shard import undivided_heads
-from sizer.memory.shares import Case
 from sizer.model.architecture import Architecture, Tower
 from sizer.model.stored import Stored, text_of
 from sizer.precision.bitsandbytes import repacking_notes
+from sizer.precision.configured import configured_precision
 from sizer.precision.names import canonical
 from sizer.speed.case import SpeedCase, speed_case
 from sizer.speed.measured_here import as_measured_here
@@ -56,7 +57,7 @@ class Question:
     """What an estimate is asked for: a model, where it runs, at which precision and engine, for which work.
 
     `stored` is given where a file's header told the exact bytes. `context_max` asks for the longest context that fits.
-    `options` are what the engine's own flags said.
+    `options` are what the engine's own flags said, `draft` the model that they draft with.
     """
 
     architecture: Architecture
@@ -70,6 +71,7 @@ class Question:
     context_max: bool = False
     drafting: Drafting | None = None
     options: EngineOptions | None = None
+    draft: Architecture | None = None
 
 
 def estimate(question: Question) -> Estimate:
@@ -120,7 +122,15 @@ def _case(question: Question, engine: Engine, stored: Stored) -> Case:
         experts_first="experts" in engine.offload,
         options=options if options.version or not version else replace(options, version=version),
         engine_date=question.engine_date,
+        draft=_beside(question.draft, engine),
     )
+
+
+def _beside(draft: Architecture | None, engine: Engine) -> DraftBeside | None:
+    """A draft as its checkpoint holds it."""
+    if draft is None:
+        return None
+    return DraftBeside(draft, store_for(draft, configured_precision(draft) or "bf16", engine.name))
 
 
 def parallelism_of(engine: Engine, workload: Workload) -> Split:
@@ -208,6 +218,10 @@ def _engine_notes(case: Case) -> Iterator[str]:
     engine, device = find_engine(case.engine.engine), case.target.device
     if engine.leaves_gpu(device):
         yield f"{engine.name} leaves the GPU of {device.name} alone: its CPU computes."
+    named = case.options.draft_model
+    if named and case.engine.profile:
+        counted = "its weights and cache count" if case.draft else "its size is not known here, and not counted"
+        yield f"{named} drafts beside it: {counted}."
     odd = undivided_heads(case.architecture, case.ranks) if "heads" in engine.refuses else None
     if odd is not None:
         yield f"{engine.name} refuses this: {odd} attention heads are not divided by {case.ranks} ranks."

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from sizer.api.asked import DeviceAsked, Options, names, split_options
-from sizer.api.estimates import targets, with_usual_host
+from sizer.api.estimates import draft_named, targets, with_usual_host
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -96,7 +96,9 @@ def planned(
     options = replace(launch.options, engine=engine_for(launch.options.engine, precision))
     output = options.output_tokens[0] if options.output_tokens and options.output_tokens[0] > 0 else output_tokens
     own = checkpoint_precision(resolved, options.engine)
-    plan = Planned(resolved.architecture, target, precision, options, None, prompt_tokens, output, own)
+    plan = Planned(
+        resolved.architecture, target, precision, options, None, prompt_tokens, output, own, draft_named(options)
+    )
     plan.engine.require_device(target.device)
     if plan.engine.uses_one_device_unasked and ranks(options) is None:
         plan = replace(plan, options=replace(options, tensor_parallel=1))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from functools import cache
+from dataclasses import replace
+from functools import cache, lru_cache
+from typing import NamedTuple
 
 from sizer.cache_formats import CacheFormat, cache_format
 from sizer.device.records import Device, Target, is_cpu
@@ -16,7 +18,7 @@ from sizer.engine.options import NO_OPTIONS, EngineOptions
 from sizer.frozen import dataclass
 from sizer.memory.cache import CELL_PADDING, CachePlan
 from sizer.memory.step import automatic_batch, batch_without_flash_attention, has_flash_kernels, heads_of
-from sizer.model.architecture import Architecture
+from sizer.model.architecture import Architecture, Layer
 from sizer.model.stored import Stored
 from sizer.precision.gguf_windows import keeps_windows
 from sizer.tables import read_rows
@@ -29,11 +31,19 @@ SPARSE_LATENT_FP8 = "fp8_ds_mla"
 TYPE_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 
 
+class DraftBeside(NamedTuple):
+    """A model that drafts beside another, and its stored tensors."""
+
+    architecture: Architecture
+    stored: Stored
+
+
 @dataclass(frozen=True, slots=True)
 class Case:
     """Everything that placement looks at, in one record; `options` are what the engine's own flags said.
 
-    `engine_date` (ISO) says which release ran where no version does.
+    `engine_date` (ISO) says which release ran where no version does. `draft` drafts beside the model, on the same
+    devices.
     """
 
     architecture: Architecture
@@ -46,6 +56,21 @@ class Case:
     experts_first: bool
     options: EngineOptions = NO_OPTIONS
     engine_date: str = ""
+    draft: DraftBeside | None = None
+
+    @property
+    def cached(self) -> Architecture:
+        """The model with every layer that keeps a cache: those of a draft, and of its own that predict, too."""
+        if not self.engine.profile:
+            return self.architecture
+        layers = self.draft.architecture.layers if self.draft is not None else _predicting(self)
+        return _with_layers(self.architecture, layers) if layers else self.architecture
+
+    @property
+    def drafts_by_itself(self) -> bool:
+        """Whether flags draft with the layers of the checkpoint that predict further tokens."""
+        method = self.options.draft_method.lower()
+        return any(word in method for word in ("mtp", "nextn", "eagle")) and not self.options.draft_model
 
     @property
     def devices(self) -> tuple[Device, ...]:
@@ -121,6 +146,22 @@ class Case:
         tokens = asked or self.engine.prefill_chunk_tokens or self.workload.prompt_tokens
         whole = self.options.batch_tokens if rule is not None else None  # a micro-batch is no larger than its batch
         return max(1, min(tokens, whole) if whole and whole > 0 else tokens)
+
+
+def _predicting(case: Case) -> tuple[Layer, ...]:
+    """The checkpoint's layers that predict, where flags draft with them: each keeps what the last layer does."""
+    if not case.drafts_by_itself or not case.architecture.layers:
+        return ()
+    numbers = {layer for entry in case.stored.tensors if entry.tensor.checkpoint_only for layer in entry.tensor.layers}
+    return (case.architecture.layers[-1],) * len(numbers)
+
+
+@lru_cache(maxsize=64)
+def _with_layers(architecture: Architecture, more: tuple[Layer, ...]) -> Architecture:
+    """An architecture with further layers behind its own."""
+    count = len(architecture.layers)
+    added = tuple(replace(layer, index=count + number) for number, layer in enumerate(more))
+    return replace(architecture, layers=(*architecture.layers, *added))
 
 
 def _batch_by_context(case: Case) -> int:

@@ -71,7 +71,14 @@ def _sees(case: Case) -> bool:
 
 def prediction_bytes(case: Case) -> int:
     """Weights of the multi-token-prediction layers that a checkpoint carries, where flags use them to draft."""
-    method = case.options.draft_method.lower()
-    if not any(word in method for word in ("mtp", "nextn", "eagle")) or case.options.draft_model:
+    if not case.drafts_by_itself:
         return 0
     return sum(entry.size_bytes for entry in case.stored.tensors if entry.tensor.checkpoint_only) // case.ranks
+
+
+def draft_bytes(case: Case) -> int:
+    """Weights of a model that drafts beside this one, on one rank; engines on ggml count theirs elsewhere."""
+    if case.draft is None or not case.engine.profile:
+        return 0
+    tensors = case.draft.stored.tensors
+    return sum(entry.size_bytes for entry in tensors if not entry.tensor.checkpoint_only) // case.ranks

@@ -9,7 +9,7 @@ from sizer.cache_formats import cache_format
 from sizer.memory.activations import activation_values_per_token, rotary_table_bytes
 from sizer.memory.cache import cache_by_kind, layer_kinds, whole_cache
 from sizer.memory.case import Case, blocks, cache_plan
-from sizer.memory.extras import lora_bytes, prediction_bytes, projector_bytes, projector_compute_bytes
+from sizer.memory.extras import draft_bytes, lora_bytes, prediction_bytes, projector_bytes, projector_compute_bytes
 from sizer.memory.records import Footprint, Part, tree
 from sizer.memory.shard import rank_architecture
 from sizer.memory.working import (
@@ -108,13 +108,13 @@ def _prompt_cache_bytes(case: Case) -> int:
 
 def kv_cache_bytes(case: Case) -> int:
     """Bytes of cache and states of all sequences at the workload's context."""
-    return sum(whole_cache(case.architecture, cache_plan(case)))
+    return sum(whole_cache(case.cached, cache_plan(case)))
 
 
 def kv_cache_part(case: Case) -> Part:
     """Cache and states of all sequences at the workload's context, by kind of mixer."""
-    kinds = layer_kinds(case.architecture)
-    held = cache_by_kind(case.architecture, cache_plan(case))
+    kinds = layer_kinds(case.cached)
+    held = cache_by_kind(case.cached, cache_plan(case))
     by_kind: dict[str, int] = defaultdict(int)
     for layer, count, cache in zip(kinds.layers, kinds.counts, held, strict=True):
         by_kind["+".join(sorted({mixer.kind.value for mixer in layer.mixers}))] += sum(cache) * count
@@ -140,6 +140,7 @@ def _weights(case: Case) -> Part:
         "LoRA slots": lora_bytes(case) * count,
         "projector": projector_bytes(case),
         "multi-token prediction": prediction_bytes(case) * count,
+        "draft model": draft_bytes(case) * count,
     }
     stored = weights_part(case.stored)
     more = tuple(Part(name, size) for name, size in added.items() if size)

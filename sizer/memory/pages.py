@@ -78,7 +78,7 @@ def pages(case: Case) -> Pages | None:
 
 def kinds_of(case: Case) -> tuple[Kind, ...]:
     """The kinds of layers on one rank that keep anything."""
-    architecture = rank_architecture(case.architecture, case.ranks)
+    architecture = rank_architecture(case.cached, case.ranks)
     layers = layer_kinds(architecture)
     one = cache_plan(case)._replace(sequences=1, streams=1, tokens=1)
     counted: Counter[tuple[int, int, int | None]] = Counter()

@@ -135,7 +135,7 @@ def _device_shares(case: Case, needed: Footprint) -> list[Share]:
     """What each device holds when the devices alone hold everything."""
     devices = case.devices
     if len(devices) == 1:
-        cache = whole_cache(case.architecture, cache_plan(case))
+        cache = whole_cache(case.cached, cache_plan(case))
         weights_bytes = needed.weights.size_bytes - host_tables_bytes(case)
         held = Held(weights_bytes, cache.attention_bytes, case.architecture.num_layers, cache.state_bytes)
         return [share_of(case, devices[0], held, needed)]

@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from sizer.memory.cache import CachePlan, whole_cache
 from sizer.memory.case import Case, cache_plan
-from sizer.memory.extras import lora_bytes, prediction_bytes
+from sizer.memory.extras import draft_bytes, lora_bytes, prediction_bytes
 from sizer.memory.shares import Held, host_tables_bytes
 from sizer.memory.working import padded_bytes
 from sizer.model.architecture import Architecture, Layer, Mixer, Module, Role
@@ -34,11 +34,11 @@ def tensor_shard(case: Case) -> Held:
         parts = ranks * case.replicas if tensor.module is Module.EXPERT_STACK else ranks
         weights_bytes += -(-entry.size_bytes // parts) if sharded else entry.size_bytes
     weights_bytes += padded_bytes(case) // ranks - host_tables_bytes(case) // ranks
-    weights_bytes += lora_bytes(case) + prediction_bytes(case)
+    weights_bytes += lora_bytes(case) + prediction_bytes(case) + draft_bytes(case)
     plan = cache_plan(case)
     sequences = -(-plan.sequences // case.replicas)
     plan = plan._replace(sequences=sequences, streams=min(plan.streams, sequences))
-    held = whole_cache(rank_architecture(case.architecture, ranks), plan)
+    held = whole_cache(rank_architecture(case.cached, ranks), plan)
     layers = -(-case.architecture.num_layers // stages)
     states = -(-held.state_bytes // (ranks * stages))
     return Held(-(-weights_bytes // stages), -(-held.attention_bytes // stages), layers, states)
@@ -74,5 +74,5 @@ def _rank_mixer(mixer: Mixer, ranks: int) -> Mixer:
 def rank_token_bytes(case: Case, plan: CachePlan, tokens: int) -> int:
     """Bytes that one rank keeps for one sequence of `tokens` tokens."""
     one = plan._replace(sequences=1, streams=1, tokens=tokens)
-    held = whole_cache(rank_architecture(case.architecture, case.ranks), one)
+    held = whole_cache(rank_architecture(case.cached, case.ranks), one)
     return -(-(held.attention_bytes + -(-held.state_bytes // case.ranks)) // case.stages)
