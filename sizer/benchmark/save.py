@@ -8,12 +8,12 @@ import errno
 import io
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from sizer.answer.records import Estimate
-from sizer.benchmark.records import Measurement
+from sizer.benchmark.records import Caution, Measurement
 from sizer.device.naming import name_of
 from sizer.errors import BenchmarkFailed, InvalidInputFile
 from sizer.units import GIB
@@ -50,7 +50,7 @@ COLUMNS = (
     "engine_flags",
     "power_limit_w",
 )
-OPTIONAL = frozenset({"engine_flags", "power_limit_w"})
+OPTIONAL = frozenset({"engine_flags", "power_limit_w", "flags"})
 """Columns that a file from before may lack, until a row fills them."""
 # Writers hold the lock for milliseconds; a minute means that one of them is stuck.
 LONGEST_WAIT_S = 60.0
@@ -58,6 +58,11 @@ BYTE_ORDER_MARK = "\ufeff"
 # Warnings that other sources' rows have by another name, which `sizer validate` and `calibrate` know; the others stand
 # in `flags` by their own codes.
 FLAGS = {"spilled": "offload", "swapping": "suspect", "throttled": "power_limited", "on-battery": "power_limited"}
+
+
+def flags_of(warnings: Iterable[Caution]) -> str:
+    """Warnings as the column `flags` has them: those that keep a row from teaching have its words."""
+    return "|".join(sorted({FLAGS.get(item.code, item.code) for item in warnings}))
 
 
 def row(measured: Measurement, predicted: Estimate | None, version: str) -> dict[str, str]:
@@ -91,7 +96,7 @@ def row(measured: Measurement, predicted: Estimate | None, version: str) -> dict
         "total_params_b": model.total_params / 1e9 if model else None,
         "active_params_b": model.active_params / 1e9 if model else None,
         "model_file_gib": None,
-        "flags": "|".join(sorted({FLAGS.get(item.code, item.code) for item in measured.warnings})),
+        "flags": flags_of(measured.warnings),
         "engine_flags": flags_text(predicted.options) if predicted else "",
         "power_limit_w": None,
     }

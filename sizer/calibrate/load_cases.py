@@ -6,13 +6,14 @@ from collections.abc import Iterable
 from dataclasses import replace
 from functools import lru_cache
 
+from sizer.calibrate.measurements import EXCLUDING_FLAGS
 from sizer.calibrate.rows import row_architecture
 from sizer.device.catalogue import find
 from sizer.device.records import Target
 from sizer.engine.asked import engine_asked
 from sizer.engine.engines import find_engine
 from sizer.engine.precisions import store_for
-from sizer.errors import SizerError
+from sizer.errors import InvalidInputFile, SizerError
 from sizer.frozen import dataclass
 from sizer.model.architecture import Architecture
 from sizer.model.stored import Stored
@@ -75,8 +76,11 @@ def _target(device: str, count: int) -> Target:
 def load_case(point: Point, fitted: Constants, known_curves: dict[object, dict[str, TermCurves]]) -> LoadCase:
     """The records of a point; curves of its deployment are taken from `known_curves` or put there.
 
-    Raises SizerError naming what is not known.
+    Raises SizerError naming what is not known, or the flag that excludes the row.
     """
+    excluding = sorted(point.flags & EXCLUDING_FLAGS)
+    if excluding:
+        raise InvalidInputFile(f"flagged {', '.join(excluding)}")
     engine, precision = find_engine(point.engine).name, canonical(point.precision)
     model = Served(
         _architecture(point),

@@ -41,12 +41,10 @@ def _page(test: LoadTest, lay: Lay) -> str:
     lines += [f"Predicted: {test.deployment}, by simulating the requests that were sent."] if test.deployment else []
     lines += [] if test.deployment else [f"No prediction: {test.unpredicted}"]
     lines += [
-        f"{_name(load)}: {load.failed} requests failed, {load.unfinished} did not finish."
+        f"warning ({one.code}): {_name(load)}: {one.message} {one.remedy}"
         for load in test.serving
-        if load.failed or load.unfinished
+        for one in load.warnings
     ]
-    if any(load.merged_tokens for load in test.serving):
-        lines.append("The server sends several tokens an event: times between tokens are those between events.")
     if test.left_out:
         lines.append(f"Left out for want of time: {', '.join(test.left_out)}.")
     return "\n".join(lines)

@@ -69,6 +69,7 @@ class Point:
     """Decode steps after the first whose tokens the server was told to hold back; 0 where nothing tells of any."""
     total_params_b: float | None = None
     active_params_b: float | None = None
+    flags: frozenset[str] = frozenset()
 
 
 def is_serving_table(path: Path) -> bool:
@@ -133,6 +134,7 @@ def point(row: Mapping[str, str]) -> Point:
         unsent_steps=_unsent_steps(row),
         total_params_b=_number(row, "total_params_b"),
         active_params_b=_number(row, "active_params_b"),
+        flags=frozenset(filter(None, map(str.strip, row.get("flags", "").split("|")))),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import time
 from pathlib import Path
@@ -13,10 +14,14 @@ from clirun import Run
 
 from sizer.benchmark.load.asked import LoadAsked
 from sizer.benchmark.load.beside import deployed, predicted
-from sizer.benchmark.load.figures import Seen, summarize
+from sizer.benchmark.load.figures import Seen, judge_load, summarize
 from sizer.benchmark.load.requests import Lengths, read_requests
 from sizer.benchmark.load.rows import flags_text
+from sizer.benchmark.run_warnings import Warn
+from sizer.benchmark.save import FLAGS
 from sizer.benchmark.server_backend import Reply
+from sizer.benchmark.sse import ServerGone
+from sizer.calibrate.load_validation import predict_points
 from sizer.engine.asked import engine_asked
 from sizer.engine.commands import read_command
 from sizer.errors import BenchmarkFailed, InvalidInputFile, UsageError
@@ -231,6 +236,12 @@ def test_the_server_s_command_gives_a_prediction_and_rows_that_validate_scores(r
     assert validated.code == 0, validated.err
     scored = json.loads(validated.out)
     assert (scored["rows"], scored["scored"], scored["ttft"]["n"], scored["tpot"]["n"]) == (2, 2, 2, 2)
+    with saved.open(encoding="utf-8", newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    told = [load["warnings"] for load in json.loads(done.out)["serving"]]
+    assert [set(row["flags"].split("|")) for row in rows] == [
+        {FLAGS.get(one["code"], one["code"]) for one in load} or {""} for load in told
+    ]
     taught = run("calibrate", str(saved))
     assert taught.code == 2
     assert "2 points" in taught.err
@@ -284,3 +295,28 @@ def test_loads_that_contradict_themselves_are_refused(run: Run, wrong: tuple[str
     """One line, exit 2, and nothing is asked of anyone."""
     done = run("bench", *wrong)
     assert (done.code, len(done.err.strip().splitlines())) == (2, 1)
+
+
+def test_warnings_of_a_load_are_of_the_closed_list():
+    """Few, failed, short and merged answers are told; a load with none of them is told nothing."""
+    reply = Reply(0.0, (0.1, 0.2), 8, 4)
+    load = Load(8, 8, users=1, spread=0.0)
+    seen = Seen([reply] * 3, [ServerGone("gone")], unfinished=1)
+    told = judge_load(summarize(load, 0.0, 1.0, seen, Limits()), 8)
+    assert [one.code for one in told] == ["few-answers", "failed-requests", "early-stop", "merged-tokens"]
+    assert all(one.code in {warn.code for warn in Warn} and one.remedy for one in told)
+    whole = Reply(0.0, (0.1, 0.2, 0.3, 0.4), 8, 4)
+    assert judge_load(summarize(load, 0.0, 1.0, Seen([whole] * 10), Limits()), 4) == []
+    assert judge_load(summarize(load, 0.0, 1.0, Seen([whole] * 10), Limits()), None) == []
+
+
+def test_a_flagged_load_teaches_and_scores_nothing():
+    """A row whose machine swapped is skipped with its flag as the reason; one of few answers is not."""
+    cells = {
+        "id": "x", "backend": "vllm", "backend_version": "0.8", "model_path": "Qwen/Qwen3-8B", "system": "h100",
+        "precision": "bf16", "isl": "512", "osl": "128", "batch_size": "4", "requests": "40",
+        "silicon_ttft_ms": "50", "silicon_tpot_ms": "10",
+    }  # fmt: skip
+    flagged, fine = predict_points([{**cells, "flags": "suspect"}, {**cells, "flags": "few-answers"}])
+    assert flagged.reason == "flagged suspect"
+    assert fine.predictions

@@ -6,15 +6,20 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from copy import copy
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from queue import SimpleQueue
 from random import Random
 from secrets import token_hex
+from urllib.parse import urlsplit
 
 from sizer.benchmark.load.asked import MOST_USERS, LoadAsked
-from sizer.benchmark.load.figures import MeasuredLoad, Seen, summarize
+from sizer.benchmark.load.figures import MeasuredLoad, Seen, judge_load, summarize
 from sizer.benchmark.load.requests import Request, drawn, replayed
+from sizer.benchmark.observe import judge_machine, snapshot
+from sizer.benchmark.records import Caution
+from sizer.benchmark.run_warnings import Warn
 from sizer.benchmark.server_backend import Reply, ask, choose_model, prompt_text
 from sizer.benchmark.sse import Server, ServerGone
 from sizer.deadline import Answer, DeadlinePassed, in_time
@@ -26,6 +31,7 @@ from sizer.units import format_seconds
 MOST_REQUESTS = 1_000_000
 MOST_FAILURES = 16
 """Requests that may fail before a load ends: a server that only refuses is not asked on."""
+THIS_HOST = frozenset({"localhost", "127.0.0.1", "::1"})
 LONGEST_AFTERMATH_S = 60.0
 """How long answers that run when the time is over are waited for; later ones count as unfinished."""
 
@@ -156,6 +162,24 @@ def _arrivals(turns: _Turns, send: Callable[..., None], rate_per_s: float) -> li
     return threads
 
 
+class MachineWatch:
+    """What happens on this machine from now on that spoils the timings of a server: here, what holds it back (its own
+    work is no other's); of one elsewhere, other programs that hold this client back."""
+
+    def __init__(self, server_url: str) -> None:
+        from importlib.util import find_spec
+
+        self.is_here = (urlsplit(server_url).hostname or "") in THIS_HOST
+        self.before = snapshot() if find_spec("psutil") else None
+
+    def cautions(self) -> list[Caution]:
+        """The warnings so far."""
+        if self.before is None:
+            return []
+        seen = judge_machine(self.before, snapshot())
+        return [one for one in seen if (one.code == Warn.OTHER_PROCESS.code) != self.is_here]
+
+
 @dataclass(frozen=True, slots=True)
 class Driven:
     """A load with what its users saw, and prompt and output tokens of each answer by the server's count."""
@@ -182,8 +206,11 @@ def load_test(asked: LoadAsked, stage: Stage, done: Callable[[Driven], None]) ->
         left = format_seconds((len(loads) - number + 1) * asked.duration_s)
         stage(f"measuring {load.words} (load {number} of {len(loads)}, about {left} left)")
         client = client.again()
+        watch = MachineWatch(asked.server_url)
         seen, start_s, seconds = drive(client, load)
         measured = summarize(load, start_s, seconds, seen, asked.limits)
+        tokens = None if asked.requests else load.output_tokens
+        measured = replace(measured, warnings=(*judge_load(measured, tokens), *watch.cautions()))
         sizes = ((reply.prompt_tokens or load.prompt_tokens, reply.output_tokens) for reply in seen.replies)
         done(Driven(load, measured, tuple(sizes)))
     return client

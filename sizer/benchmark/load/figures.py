@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
 from itertools import pairwise
 
+from sizer.benchmark.records import Caution
+from sizer.benchmark.run_warnings import Warn
 from sizer.benchmark.server_backend import Reply
 from sizer.benchmark.sse import ServerGone
 from sizer.errors import BenchmarkFailed, SizerError
@@ -51,7 +53,8 @@ class MeasuredLoad:
     server's own count, `inter_token_s` the pooled gaps between events, `latency_s` the whole answer. Rates count
     what was finished, or streamed, within the time. `goodput_requests_per_s` and `good_fraction` count requests
     that held the limits, None without limits. `unfinished` were still running long after; `failed` broke off.
-    `predicted` is the same load simulated, `residual` measured/predicted - 1 of the medians and of the throughput.
+    `predicted` is the same load simulated, `residual` measured/predicted - 1 of the medians and of the throughput;
+    `warnings` are of the closed list of `sizer bench`.
     """
 
     users: int | None
@@ -76,6 +79,30 @@ class MeasuredLoad:
     mean_tpot_s: float
     predicted: PredictedLoad | None = None
     residual: Mapping[str, float | None] = field(default_factory=dict)
+    warnings: tuple[Caution, ...] = ()
+
+
+FEWEST_ANSWERS = 10
+"""Of fewer answers the p90 is one request."""
+STOPPED_EARLY = 0.9
+"""Answers of less than this share of the tokens asked for stopped early."""
+
+
+def judge_load(measured: MeasuredLoad, output_tokens: int | None) -> list[Caution]:
+    """What a load's answers tell against its figures; `output_tokens` are those asked for in the mean, if known."""
+    found = []
+    if measured.requests < FEWEST_ANSWERS:
+        found.append(Warn.FEW_ANSWERS.caution(f"{measured.requests} answers came."))
+    lost = measured.failed + measured.unfinished
+    if lost:
+        found.append(Warn.FAILED_REQUESTS.caution(f"{lost} of {lost + measured.requests} requests were not answered."))
+    if output_tokens is not None and measured.output_tokens < STOPPED_EARLY * output_tokens:
+        found.append(
+            Warn.EARLY_STOP.caution(f"answers had {measured.output_tokens:.0f} tokens of {output_tokens} in the mean.")
+        )
+    if measured.merged_tokens:
+        found.append(Warn.MERGED_TOKENS.caution("answers came in fewer events than tokens."))
+    return found
 
 
 @dataclasses.dataclass

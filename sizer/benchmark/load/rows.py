@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sizer.benchmark.load.beside import Deployed
 from sizer.benchmark.load.figures import MeasuredLoad
-from sizer.benchmark.save import ROW_FORMAT
+from sizer.benchmark.save import ROW_FORMAT, flags_of
 from sizer.device.naming import name_of
 from sizer.engine.flag_table import Flag, find_flag
 from sizer.engine.flag_values import WITHOUT_VALUE
@@ -40,6 +40,7 @@ COLUMNS = (
     "source_date",
     "total_params_b",
     "active_params_b",
+    "flags",
 )
 """Those of `data/serving.csv`, then what a measurement of one's own knows beside them (docs/bench.md)."""
 OF_THE_MODEL = frozenset({"model", "hub_file"})
@@ -71,6 +72,7 @@ def row(measured: MeasuredLoad, one: Deployed, name: str, measured_on: str) -> d
         "source_date": measured_on[:10],
         "total_params_b": one.served.architecture.total_params / 1e9,
         "active_params_b": one.served.architecture.active_params / 1e9,
+        "flags": flags_of(measured.warnings),
         **_ranks(layout),
     }
     return {name: str(figures.get(name, "")) for name in COLUMNS}
