@@ -70,7 +70,7 @@ def _estimate(planned: Planned) -> Estimate:
     if fitting:
         return _lengthened(question, item, planned)
     longest = min(item.placement.kv_capacity_tokens or 0, item.max_context_tokens or 0)
-    if longest and "pool" not in planned.engine.refuses and longest < workload.context_tokens:
+    if longest and not _keeps_length(planned) and longest < workload.context_tokens:
         # It starts with whatever pool there is room for: a sequence may then be no longer than that.
         least = max(longest, workload.prompt_tokens + workload.output_tokens)
         return estimate(replace(question, workload=replace(workload, context_tokens=least)))
@@ -100,6 +100,12 @@ def _lengthened(question: Question, least: Estimate, planned: Planned) -> Estima
 
     longest = last(fits, range(work.context_tokens // CONTEXT_STEP, -(-own // CONTEXT_STEP) + 1))
     return least if longest is None else estimate(replace(question, workload=lengthened(longest)))
+
+
+def _keeps_length(planned: Planned) -> bool:
+    """Whether the engine wants room for one sequence of its longest context: always, or where a flag says it."""
+    refuses = planned.engine.refuses
+    return "pool" in refuses or ("told-pool" in refuses and (planned.options.context_tokens or 0) > 0)
 
 
 def refusal(planned: Planned, item: Estimate) -> str:
@@ -191,7 +197,7 @@ def _memory(planned: Planned, item: Estimate) -> str:
     if not placement.fits:
         return _too_small(planned, item)
     capacity = placement.kv_capacity_tokens
-    if capacity is not None and capacity < (context if "pool" in planned.engine.refuses else 1):
+    if capacity is not None and capacity < (context if _keeps_length(planned) else 1):
         return f"a sequence of {context:,} tokens needs more cache than the {capacity:,} tokens that there is room for."
     return ""
 

@@ -18,6 +18,9 @@ from sizer.frozen import dataclass
 LEAST_CONTEXT_TOKENS = 1024
 CONTEXT_STEP = 256
 MOST_CHANGES = 4
+MOST_HUNDREDTHS = 97
+"""Of the memory: what is left is for graphs that engines capture later, and for others."""
+LEAST_SEQUENCES, MOST_SEQUENCES, LEAST_BATCH_TOKENS = 8, 1024, 2048
 FIRST_BFLOAT16, FALLS_BACK_SINCE = 8.0, (0, 9)
 """vllm/platforms/cuda.py check_if_supports_dtype; `_resolve_auto_dtype` of 0.9.1 (read)."""
 HALVES = frozenset({"bf16", "fp16"})
@@ -95,13 +98,12 @@ def _single(search: _Search) -> Iterator[dict[str, Any]]:
     yield from _shorter(search, {})
     if dense := _denser(planned):
         yield dense
-    default = planned.engine.memory(planned.options.version).device_fraction
-    taken = planned.options.memory_fraction or default
-    if taken is not None:
-        yield from ({"memory_fraction": more} for more in (0.95, 0.97) if more > taken)
-    for fields in ({"graphs": False}, {"max_sequences": 64}, {"max_sequences": 8}, {"batch_tokens": 2048}):
-        if all(getattr(planned.options, name) != value for name, value in fields.items()):
-            yield fields
+    yield from _more_memory(search)
+    if planned.options.graphs is not False:
+        yield {"graphs": False}
+    yield from _fewer_sequences(search)
+    if planned.options.batch_tokens != LEAST_BATCH_TOKENS:
+        yield {"batch_tokens": LEAST_BATCH_TOKENS}
     yield from _to_host(search)
     yield from _other_ranks(planned)
     yield from _quantized(planned)
@@ -120,6 +122,30 @@ def _together(search: _Search) -> Iterator[dict[str, Any]]:
             return
         yield from _shorter(search, beside)
         yield from _to_host(search, beside)
+
+
+def _more_memory(search: _Search) -> Iterator[dict[str, Any]]:
+    """The least share of the memory, in hundredths, that is enough; none beyond the most that is sensible."""
+    planned = search.planned
+    default = planned.engine.memory(planned.options.version).device_fraction
+    taken = planned.options.memory_fraction or default
+    if taken is None or _words(planned, {"memory_fraction": taken}) is None:
+        return
+    spare = last(
+        lambda step: search.starts({"memory_fraction": (MOST_HUNDREDTHS - step) / 100}),
+        range(MOST_HUNDREDTHS - int(taken * 100)),
+    )
+    if spare is not None:
+        yield {"memory_fraction": (MOST_HUNDREDTHS - spare) / 100}
+
+
+def _fewer_sequences(search: _Search) -> Iterator[dict[str, Any]]:
+    """The most sequences of one step, a power of two, that start."""
+    asked = search.planned.options.max_sequences or MOST_SEQUENCES
+    powers = range(LEAST_SEQUENCES.bit_length() - 1, (asked - 1).bit_length())
+    most = last(lambda power: search.starts({"max_sequences": 2**power}), powers)
+    if most is not None:
+        yield {"max_sequences": 2**most}
 
 
 def _shorter(search: _Search, beside: dict[str, Any]) -> Iterator[dict[str, Any]]:

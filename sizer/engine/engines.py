@@ -38,10 +38,11 @@ class Engine:
     fusing of its kernels makes the layers of all models alike.
     `latent_prefill` is `absorbed` where a prompt's latent attention (MLA) works on the latent itself, as in decoding.
     `no_ladder` is why no precisions of it are listed to choose from; empty where `data/ladders.csv` has some.
-    `refuses` is what it does not start with: a `pool` too small for one sequence of the longest context, a `length`
-    beyond the model's own, `heads` that its ranks do not divide, plain `files` where a flag says that they are
-    quantized, quantized `values` in the cache without flash attention. `usual_precision` is what its users get who name
-    none, `float32_as` the type that it loads float32 checkpoints in unless a flag says another.
+    `refuses` is what it does not start with: a `pool` too small for one sequence of the longest context (`told-pool`:
+    where a flag says that length), a `length` beyond the model's own, `heads` that its ranks do not divide, plain
+    `files` where a flag says that they are quantized, quantized `values` in the cache without flash attention.
+    `usual_precision` is what its users get who name none, `float32_as` the type that it loads float32 checkpoints in
+    unless a flag says another.
     `flags` are the dialects of `data/engine_flags.csv` that it reads, its own first; none where they are not known.
     `no_precisions` is why none of the table's precisions is its own; empty where `data/methods.csv` names it.
     """

@@ -54,20 +54,31 @@ def _room_and_copies(case: Case, rooms: Sequence[int]) -> tuple[int, int]:
 
 
 def pool_shortage_bytes(case: Case, shares: Sequence[Share]) -> int:
-    """What the pages of unlike layers lack of the workload's sequences, all devices together; 0 where none are shared.
+    """What pools lack of the workload's sequences, all devices together: pages, divided or partial ones.
 
     Pages are as large as the largest kind needs them, so that a pool holds less than the bytes of the layers let hope.
     """
+    if any(share.available_bytes is None for share in shares):
+        return 0
     pool = pages(case) if device_fraction(case) is not None else None
     divided = divided_pool(case)
-    if (pool is None and divided is None) or any(share.available_bytes is None for share in shares):
-        return 0
+    if pool is None and divided is None:
+        return _beyond_fraction_bytes(case, shares)
     room_bytes, copies = _room_and_copies(case, [room_bytes_of(case, share) for share in shares])
     sequences = -(-case.workload.batch_size // copies)
     if divided is not None:
         return max(0, divided.bytes_for(sequences) - room_bytes) * len(shares)
     assert pool is not None
     return missing_pages(case, pool, room_bytes, sequences) * pool.page_bytes * len(shares)
+
+
+def _beyond_fraction_bytes(case: Case, shares: Sequence[Share]) -> int:
+    """What devices lack of a cache that may take no more than a part of what is free; 0 where it may take all."""
+    fraction = device_fraction(case)
+    if fraction is None or case.engine.allocates == "fraction_of_device":
+        return 0
+    missing = (share.cache_bytes - room_bytes_of(case, share) for share in shares)
+    return sum(int(size / fraction) + 1 for size in missing if size > 0)
 
 
 def room_bytes_of(case: Case, share: Share) -> int:

@@ -303,6 +303,29 @@ def test_one_change_of_a_kind_is_named() -> None:
 
 
 @pytest.mark.parametrize(
+    ("command", "device", "flag", "exact", "more"),
+    [
+        ("vllm serve meta-llama/Llama-3.1-8B-Instruct --gpu-memory-utilization 0.5", "l40s",
+         "--gpu-memory-utilization", "0.73", "0.72"),
+        ("vllm serve Qwen/Qwen3-32B", "h100", "--max-num-seqs", "16", "32"),
+        ("vllm serve Qwen/Qwen3-32B", "h100", "--max-model-len", "32256", "32512"),
+        ("text-generation-launcher --model-id meta-llama/Llama-3.1-8B-Instruct --max-total-tokens 65536", "l4",
+         "--max-total-tokens", "30208", "30720"),
+    ],
+)  # fmt: skip
+def test_a_change_is_the_nearest_that_starts(command: str, device: str, flag: str, exact: str, more: str) -> None:
+    """The least share of the memory, the most sequences, the longest context: with a step more it does not start."""
+    found = answer(command, device).check
+    assert f"{flag} {exact}" in found.change
+    words = command.split()
+    if flag in words:
+        words[words.index(flag) + 1] = more
+    else:
+        words += [flag, more]
+    assert not answer(" ".join(words), device).check.starts
+
+
+@pytest.mark.parametrize(
     ("flags", "starts"),
     [("-fa off -ctv q4_0", False), ("-fa off -ctk q4_0", True), ("-fa on -ctk q4_0 -ctv q4_0", True),
      ("-ctv q8_0", True), ("-fa off -ctv f16", True)],

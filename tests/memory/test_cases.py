@@ -331,3 +331,13 @@ def test_ranks_that_do_not_divide_heads_are_named() -> None:
     """28 heads on three ranks: vLLM refuses, and the estimate says so."""
     found = estimate("Qwen/Qwen2.5-7B-Instruct", device="3xl40s", precision="bf16", engine="vllm", offline=True)
     assert any("28 attention heads are not divided by 3 ranks" in note for note in found.estimates[0].assumptions)
+
+
+def test_a_pool_of_a_part_of_what_is_free_must_hold_the_context() -> None:
+    """TensorRT-LLM gives its cache 0.9 of what is free: the longest context is what that holds, none longer fits."""
+    held = memory("Qwen/Qwen2.5-14B-Instruct", "rtx-5090", "bf16", "tensorrt-llm", context=4096)
+    assert held.max_context_tokens is not None
+    assert held.kv_capacity_tokens is not None
+    assert held.kv_capacity_tokens - 32 <= held.max_context_tokens <= held.kv_capacity_tokens
+    one_more = held.kv_capacity_tokens + 32
+    assert memory("Qwen/Qwen2.5-14B-Instruct", "rtx-5090", "bf16", "tensorrt-llm", context=one_more).fits is False
