@@ -22,14 +22,15 @@ SCHEMES: dict[str, Callable[[Observation], str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Residual:
-    """A held-out row: the logarithm of measured over predicted speed, how much of it the fit knew, its fold, and
-    how many rows near it spoke."""
+    """A held-out row: the logarithm of measured over predicted speed, how much of it the fit knew, its fold, how
+    alike the nearest row that spoke is, and how many rows the fit knew of its kernel on its backend."""
 
     row: Observation
     log_ratio: float
     evidence: str
     fold: int
-    near: int = 0
+    nearest: float = 0.0
+    kernel_rows: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,9 @@ def held_out(fitter: Fitter, scheme: str, alike: Alike | None = None) -> list[Re
         seen = counts([row for row, out in zip(rows, held, strict=True) if not out])
         for number, said in alike.corrections(log_ratios, held).items():
             row, ratio = rows[number], float(log_ratios[number])
-            found.append(Residual(row, ratio - said.log_factor, evidence_of(row, seen), fold, said.rows))
+            known = seen.get(row.groups["backend kernel"], 0)
+            ratio -= said.log_factor
+            found.append(Residual(row, ratio, evidence_of(row, seen), fold, said.nearest, known))
     return found
 
 

@@ -22,8 +22,8 @@ FAR = 1.5
 def groups_of(one: Residual) -> tuple[str, ...]:
     """The groups that a residual's width follows."""
     row = one.row
-    bits = row.groups["bits"].partition(": ")[2]
-    return Asked(one.evidence, one.near, row.engine, row.family, bits, row.moe).groups
+    bits, backend = (row.groups[level].partition(": ")[2] for level in ("bits", "backend"))
+    return Asked(one.evidence, one.nearest, one.kernel_rows, row.engine, backend, row.family, bits, row.moe).groups
 
 
 class Distances:
@@ -76,7 +76,7 @@ class Distances:
 def conformal_bounds(log_ratios: Sequence[float], share: float = COVERAGE) -> tuple[float, float]:
     """Bounds that hold `share` of rows like these: split conformal, the ranks of each tail rounded outward."""
     ordered = sorted(log_ratios)
-    tail = (1 - share) / 2 * (len(ordered) + 1)
+    tail = round((1 - share) / 2 * (len(ordered) + 1), 6)
     low = max(0, int(tail) - 1)
     high = min(len(ordered) - 1, ceil(len(ordered) + 1 - tail) - 1)
     return float(ordered[low]), float(ordered[high])

@@ -68,9 +68,10 @@ class Alike:
         for pair, numbers in self.members.items():
             likes, speaks = self.likes[pair], self.speaks[numbers] & ~held[numbers]
             said, near = likes @ weights[pair], (likes[:, speaks] >= NEAR).sum(axis=1)
+            nearest = likes[:, speaks].max(axis=1, initial=0.0)
             for at, number in enumerate(numbers):
                 if held[number]:
-                    found[int(number)] = Correction(float(said[at]), int(near[at]))
+                    found[int(number)] = Correction(float(said[at]), int(near[at]), float(nearest[at]))
         return found
 
     def spoken(self, ratios: Any) -> list[Row]:

@@ -103,7 +103,7 @@ def _worst(found: Calibration) -> list[str]:
             "model": one.row.model.rpartition("/")[2],
             "kernel": one.row.groups["kernel"].partition(": ")[2],
             "predicted / measured": f"{exp(-one.log_ratio):.2f}",
-            "rows near": str(one.near),
+            "likeness of the nearest": f"{one.nearest:.2f}",
         }
         for one in residuals
     ]

@@ -151,7 +151,7 @@ def correction(asked: Traits, rows: Sequence[Row]) -> Correction:
     like_of = likeness()
     likes = [like_of.between(asked, row.traits) for row in rows]
     said = sum(like * row.weight for like, row in zip(likes, rows, strict=True))
-    return Correction(said, sum(like >= NEAR for like in likes))
+    return Correction(said, sum(like >= NEAR for like in likes), max(likes))
 
 
 def written(quantity: str, rows: Iterable[Row]) -> str:

@@ -80,10 +80,23 @@ def evidence(case: SpeedCase, fitted: Constants) -> str:
     return next((level for level in EVIDENCE_LEVELS[:-1] if fitted.counts.get(found[level], 0)), "none")
 
 
-def _interval(rate: float, case: SpeedCase, fitted: Constants, quantity: str, near: int) -> tuple[float, float]:
-    engine, bits = case.engine.name, precision_class(case.stored.precision)[1]
-    moe = case.architecture.experts is not None
-    found = Asked(evidence(case, fitted), near, engine, device_family(case.device), bits, moe).groups
+def _asked(case: SpeedCase, fitted: Constants, nearest: float) -> Asked:
+    """What the width of a case's intervals follows."""
+    named = groups(case)
+    return Asked(
+        evidence(case, fitted),
+        nearest,
+        fitted.counts.get(named["backend kernel"], 0),
+        case.engine.name,
+        named["backend"].partition(": ")[2],
+        device_family(case.device),
+        precision_class(case.stored.precision)[1],
+        case.architecture.experts is not None,
+    )
+
+
+def _interval(rate: float, case: SpeedCase, fitted: Constants, quantity: str, said: Correction) -> tuple[float, float]:
+    engine, found = case.engine.name, _asked(case, fitted, said.nearest).groups
     stretches = fitted.stretches[quantity]
     stretch = stretches.get(engine, stretches[OTHER_ENGINES])
     low, high = fitted.widths[quantity].ends(found, stretch, bounded=quantity == "decode" and engine in stretches)
@@ -128,7 +141,7 @@ def decode_of(case: SpeedCase, fitted: Constants, tokens_per_sequence: int = 1) 
     said = said_nearby(case, step, "decode", traffic.tokens)
     limit = _bandwidth_limit(amount for amount, _ in step.terms)
     rate = min(exp(said.log_factor) / step.total_s, max(limit, 1 / step.total_s))
-    low, high = _interval(rate, case, fitted, "decode", said.rows)
+    low, high = _interval(rate, case, fitted, "decode", said)
     high = max(rate, min(high, limit))
     bytes_per_token = round(traffic.bytes_read / max(1, case.workload.batch_size))
     decode = Decode(rate, low, high, bytes_per_token, step.bound, said)
@@ -166,7 +179,7 @@ def prefill_of(case: SpeedCase, fitted: Constants, cached_tokens: int = 0) -> tu
     step = timed(prefill_amounts(case, traffic, chunks), case, fitted)
     said = said_nearby(case, step, "prefill", case.workload.batch_size)
     rate = exp(said.log_factor) * traffic.tokens / step.total_s
-    low, high = _interval(rate, case, fitted, "prefill", said.rows)
+    low, high = _interval(rate, case, fitted, "prefill", said)
     prefill = Prefill(rate, low, high, traffic.tokens / rate, step.bound, said)
     return prefill, _stages(traffic, step, prefill.ttft_s)
 

@@ -6,11 +6,12 @@ from typing import NamedTuple
 
 
 class Correction(NamedTuple):
-    """What measured rows of the same engine and device say: the logarithm of the factor on the law's speed, and how
-    many rows lie near (those at least a quarter as telling as one that is alike in all)."""
+    """What measured rows of the same engine and device say: the logarithm of the factor on the law's speed, how many
+    rows lie near (those at least a quarter as telling as one that is alike in all), and the nearest one's likeness."""
 
     log_factor: float
     rows: int
+    nearest: float = 0.0
 
 
 NONE = Correction(0.0, 0)

@@ -1,9 +1,9 @@
 """How wide an interval is: the distance that rows like the case lie from their held-out predictions.
 
-A case's usual distance is exp(base + the effects of its groups): how much of it was measured, how many rows near it
-spoke, its engine, family, width of weights, dense or mixture. The 5th and the 95th percentile of held-out distances in
-units of the usual one are the ends, so that a few rows that lie far out widen the ends of none. A group that nobody
-measured has the effect 0: that of the engines like it.
+A case's usual distance is exp(base + the effects of its groups): how much of it was measured (of a dense model or of a
+mixture), how alike the nearest row is, how many rows have its kernel, its engine, backend, family, width of weights.
+The 5th and the 95th percentile of held-out distances in units of the usual one are the ends, so that a few rows that
+lie far out widen the ends of none. A group that nobody measured has the effect 0: that of the engines like it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 WIDEST = 6.0
 """High over low of decode at the most, for engines of enough rows: a wider one tells nobody anything."""
-NEAR_BINS = ((1, "none"), (4, "few"), (13, "some"))
+NEAREST_BINS = ((0.01, "none"), (0.2, "far"), (0.5, "apart"), (0.8, "near"))
+KERNEL_BINS = ((1, "none"), (4, "few"), (13, "some"))
 
 
 class Width(NamedTuple):
@@ -40,11 +41,14 @@ class Width(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """What the width of an interval follows: how much of the case was measured, rows near it, and its classes."""
+    """What the width of an interval follows: how much of the case was measured, how alike the nearest row is, how many
+    rows there are of its kernel on its backend (`runtime backend`), and its classes."""
 
     evidence: str
-    near: int
+    nearest: float
+    kernel_rows: int
     engine: str
+    backend: str
     family: str
     bits: str
     moe: bool
@@ -52,12 +56,17 @@ class Asked(NamedTuple):
     @property
     def groups(self) -> tuple[str, ...]:
         """The names of the groups."""
-        near_by = next((name for bound, name in NEAR_BINS if self.near < bound), "many")
+        nearest = next((name for bound, name in NEAREST_BINS if self.nearest < bound), "alike")
+        kernel = next((name for bound, name in KERNEL_BINS if self.kernel_rows < bound), "many")
+        kind = "mixture" if self.moe else "dense"
         return (
             f"evidence: {self.evidence}",
-            f"near: {near_by}",
+            f"evidence: {self.evidence}, {kind}",
+            f"nearest: {nearest}",
+            f"kernel rows: {kernel}",
             f"engine: {self.engine}",
+            f"backend: {self.backend}",
             f"family: {self.family}",
             f"bits: {self.bits}",
-            "mixture" if self.moe else "dense",
+            kind,
         )

@@ -28,7 +28,19 @@ from sizer.speed.predict import OTHER_ENGINES
 from sizer.speed.widths import WIDEST
 from sizer.tuning import tuned
 
-BASE = Observation("0", "decode", "s", "d", "m", "vllm", "nvidia-hbm", False, 1.0, (), {"bits": "bits: 4bit"})
+BASE = Observation(
+    "0",
+    "decode",
+    "s",
+    "d",
+    "m",
+    "vllm",
+    "nvidia-hbm",
+    False,
+    1.0,
+    (),
+    {"bits": "bits: 4bit", "backend": "backend: vllm cuda"},
+)
 SHRINK = tuned("width_shrink")
 
 
@@ -42,7 +54,9 @@ def residual(name: str, ratio: float, fold: int = 0, engine: str = "vllm") -> Re
     [
         (1, 0.9, 0, 0),
         (5, 0.9, 0, 4),
+        (19, 0.9, 0, 18),
         (20, 0.9, 0, 19),
+        (39, 0.9, 1, 37),
         (50, 0.9, 1, 48),
         (100, 0.9, 4, 95),
         (7, 0.5, 1, 5),
@@ -65,10 +79,11 @@ def test_the_stretch_that_holds_nine_of_ten(count: int) -> None:
 
 
 def test_a_residual_belongs_to_its_groups() -> None:
-    """Evidence, rows nearby, engine, family, width of weights, dense or mixture."""
-    one = replace(residual("a", 0.1), near=5)
+    """Evidence, the nearest row, rows of its kernel, engine, backend, family, width of weights, dense or mixture."""
+    one = replace(residual("a", 0.1), nearest=0.4, kernel_rows=5)
     assert groups_of(one) == (
-        "evidence: engine", "near: some", "engine: vllm", "family: nvidia-hbm", "bits: 4bit", "dense",
+        "evidence: engine", "evidence: engine, dense", "nearest: apart", "kernel rows: some", "engine: vllm",
+        "backend: vllm cuda", "family: nvidia-hbm", "bits: 4bit", "dense",
     )  # fmt: skip
     assert groups_of(replace(one, row=replace(one.row, moe=True)))[-1] == "mixture"
 
@@ -83,7 +98,7 @@ def test_rows_of_one_kind_set_the_base_alone() -> None:
     base = sum(log(min(FAR, abs(ratio)) + LEAST_BOUND) for ratio in ratios) / 5
     assert found.base == pytest.approx(base, abs=1e-4)
     assert set(found.effects.values()) == {0.0}
-    assert len(found.effects) == 6
+    assert len(found.effects) == 9
     assert found.low == pytest.approx(-0.2 / exp(base), abs=1e-3)
     assert found.high == pytest.approx(99.0 / exp(base), rel=1e-3)
 

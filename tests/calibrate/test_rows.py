@@ -30,6 +30,8 @@ ROW = {
     "metric": "decode", "decode_tokens_per_s": "130", "prefill_tokens_per_s": "7000",
 }  # fmt: skip
 
+GROUPS = {"bits": "bits: 4bit", "backend": "backend: vllm cuda"}
+
 
 def _csv(path: Path, *rows: dict[str, str]) -> Path:
     columns = list(dict.fromkeys(name for row in rows for name in row))
@@ -162,7 +164,7 @@ def test_conformal_bounds_hold_their_share() -> None:
 
 def test_rows_do_not_set_the_bounds_that_hold_them() -> None:
     """A fold that errs unlike all others needs its bounds stretched far, and most others lie inside as they are."""
-    base = Observation("0", "decode", "s", "d", "m", "vllm", "nvidia-hbm", False, 1.0, (), {"bits": "bits: 4bit"})
+    base = Observation("0", "decode", "s", "d", "m", "vllm", "nvidia-hbm", False, 1.0, (), GROUPS)
     ordinary = [Residual(replace(base, id=str(n)), n % 100 / 1000, "engine", n % 5) for n in range(300)]
     strange = [Residual(replace(base, id=f"x{n}"), 2.0, "engine", 5) for n in range(300)]
     needed = [stretch for stretch, _ in judged({"device": [*ordinary, *strange]})["device"]]
@@ -172,7 +174,7 @@ def test_rows_do_not_set_the_bounds_that_hold_them() -> None:
 
 def test_stretches_hold_their_share_of_each_engine() -> None:
     """An engine whose folds err alike is stretched more, until at least nine of ten of its rows lie inside."""
-    base = Observation("0", "decode", "s", "d", "m", "vllm", "nvidia-hbm", False, 1.0, (), {"bits": "bits: 4bit"})
+    base = Observation("0", "decode", "s", "d", "m", "vllm", "nvidia-hbm", False, 1.0, (), GROUPS)
     scatter = [(number * 37 % 101 - 50) / 1000 for number in range(300)]
     rows = [Residual(replace(base, id=f"v{n}"), error, "none", n % 6) for n, error in enumerate(scatter)]
     rows += [

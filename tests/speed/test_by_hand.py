@@ -571,7 +571,7 @@ def test_speeds_of_a_request() -> None:
     assert found.request.latency_s == pytest.approx(latency)
     assert found.request.tokens_per_s == pytest.approx(28 / latency)
     assert found.request.throughput_tokens_per_s == pytest.approx(3 * 28 / latency)
-    assert found.decode.nearby == NONE == (0.0, 0)
+    assert found.decode.nearby == NONE == (0.0, 0, 0.0)
 
 
 def test_a_full_cache_is_told_where_it_slows_decoding() -> None:
@@ -599,15 +599,26 @@ def test_widths_multiply_and_are_bounded() -> None:
 
 
 @pytest.mark.parametrize(
-    ("near", "word"), [(0, "none"), (1, "few"), (3, "few"), (4, "some"), (12, "some"), (13, "many")]
+    ("nearest", "word"),
+    [(0.0, "none"), (0.01, "far"), (0.2, "apart"), (0.49, "apart"), (0.5, "near"), (0.8, "alike"), (1.0, "alike")],
 )
-def test_rows_near_a_case_are_none_few_some_or_many(near: int, word: str) -> None:
-    """Less than 1, 4 and 13."""
-    found = Asked("engine device", near, "vllm", "ada", "4bit", True).groups
+def test_the_nearest_row_is_alike_near_apart_or_far(nearest: float, word: str) -> None:
+    """From 0.8, 0.5, 0.2 and 0.01 on."""
+    found = Asked("engine device", nearest, 4, "vllm", "vllm cuda", "ada", "4bit", True).groups
     assert found == (
-        "evidence: engine device", f"near: {word}", "engine: vllm", "family: ada", "bits: 4bit", "mixture",
+        "evidence: engine device", "evidence: engine device, mixture", f"nearest: {word}", "kernel rows: some",
+        "engine: vllm", "backend: vllm cuda", "family: ada", "bits: 4bit", "mixture",
     )  # fmt: skip
-    assert Asked("none", 0, "vllm", "ada", "4bit", False).groups[-1] == "dense"
+
+
+@pytest.mark.parametrize(
+    ("rows", "word"), [(0, "none"), (1, "few"), (3, "few"), (4, "some"), (12, "some"), (13, "many")]
+)
+def test_rows_of_a_kernel_are_none_few_some_or_many(rows: int, word: str) -> None:
+    """Less than 1, 4 and 13."""
+    found = Asked("none", 0.0, rows, "vllm", "vllm cuda", "ada", "4bit", False).groups
+    assert f"kernel rows: {word}" in found
+    assert found[-1] == "dense"
 
 
 # Rows nearby.
@@ -642,7 +653,7 @@ def test_rows_say_the_sum_of_their_weights_by_likeness() -> None:
     bigger, far = (SEEN._replace(size=SEEN.size + apart) for apart in (size, 9 * size))
     found = correction(SEEN, [Row(SEEN, 0.1), Row(SEEN, -0.3), Row(bigger, 0.5), Row(far, 2.0)])
     assert found.log_factor == pytest.approx(0.1 - 0.3 + 0.5 * exp(-1) + 2.0 * exp(-9))
-    assert found.rows == 3
+    assert (found.rows, found.nearest) == (3, 1.0)
 
 
 def test_rows_are_read_as_they_were_written(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -55,7 +55,7 @@ def test_like_rows_say_their_mean_and_unlike_ones_little() -> None:
     assert 0 < said_by(alike[:1]).log_factor < 0.2
     unlike = CASE._replace(kernel="half", bits="float", model="b", family="Other", moe=True, size=26.0, year=2020)
     assert abs(said_by([measured(unlike, 0.2)]).log_factor) < 0.02
-    assert correction(CASE, []) == (0.0, 0)
+    assert correction(CASE, []) == (0.0, 0, 0.0)
 
 
 def test_rows_that_repeat_each_other_share_one_say() -> None:
@@ -78,7 +78,7 @@ def test_several_tokens_a_step_speak_for_others() -> None:
     asked = [CASE._replace(tokens=log(tokens)) for tokens in (1, 16)]
     one, sixteen = (said_by([eight], case).log_factor for case in asked)
     assert 0 < one < sixteen < 0.3
-    assert said_by([(replace(eight[0], hosted=True), 0.3)]) == (0.0, 0)
+    assert said_by([(replace(eight[0], hosted=True), 0.3)]) == (0.0, 0, 0.0)
 
 
 def test_widths_add_effects_and_are_bounded() -> None:

@@ -190,8 +190,8 @@ def test_constants_have_a_width_for_every_level_of_evidence() -> None:
     for width in constants().widths.values():
         assert {f"evidence: {level}" for level in EVIDENCE_LEVELS[:4]} <= set(width.effects)
         assert width.low < 0 < width.high
-        known = width.ends(("evidence: engine device", "near: many"), 1.0, bounded=True)
-        unknown = width.ends(("evidence: none", "near: none"), 1.0, bounded=True)
+        known = width.ends(("evidence: engine device", "nearest: alike"), 1.0, bounded=True)
+        unknown = width.ends(("evidence: none", "nearest: none"), 1.0, bounded=True)
         assert known[1] - known[0] < unknown[1] - unknown[0]
 
 
