@@ -16,11 +16,11 @@ LARGEST_IMAGE_TOKENS = 16_384
 """Tokens of the largest image that processors of any resolution take (Qwen-VL: max_pixels of 16,384 merged patches)."""
 HIDDEN_COPIES, ATTENTION_COPIES = 4, 5
 """Hidden vectors beside the widest step, and queries, keys, values with the rotated copies of two."""
-BYTES_PER_VALUE = 2
+BYTES_PER_VALUE, COLOURS = 2, 3
 
 
 class EncoderRun(NamedTuple):
-    """What the encoder takes at its peak, and what its outputs keep while the text is profiled."""
+    """What the encoder takes at its peak, and what images and outputs keep while the text is profiled."""
 
     peak_bytes: int
     output_bytes: int
@@ -56,9 +56,18 @@ def encoder_run(case: Case, batched_tokens: int) -> EncoderRun:
     count = max(1, max(batched_tokens, images.tokens) // images.tokens)
     levels = config.get("deepstack_visual_indexes")
     outputs = case.architecture.hidden_size * (1 + (len(levels) if isinstance(levels, list) else 0))
+    pixels = count * images.patches * _patch_values(config)
     return EncoderRun(
-        count * images.patches * values * BYTES_PER_VALUE, count * images.tokens * outputs * BYTES_PER_VALUE
+        (count * images.patches * values + pixels) * BYTES_PER_VALUE,
+        (count * images.tokens * outputs + pixels) * BYTES_PER_VALUE,
     )
+
+
+def _patch_values(config: Mapping[str, object]) -> int:
+    """Values of one patch of the images, which stay until the text is profiled (v1/worker/gpu_model_runner.py)."""
+    side = _size(config, "patch_size", "spatial_patch_size")
+    frames = _size(config, "temporal_patch_size") or 1
+    return side * side * frames * (_size(config, "in_channels", "num_channels", "in_chans") or COLOURS)
 
 
 GATES = frozenset({Role.GATE, Role.GATE_UP})
@@ -79,9 +88,10 @@ def _images(case: Case, config: Mapping[str, object]) -> _Images | None:
 
 
 def _size(config: Mapping[str, object], *names: str) -> int:
-    """The first whole number above 0 of several fields, else 0."""
+    """The first whole number above 0 of several fields, else 0; of a pair (height and width) its first."""
     found = (config.get(name) for name in names)
-    return next((value for value in found if isinstance(value, int) and 0 < value < 2**20), 0)
+    firsts = (value[0] if isinstance(value, list) and value else value for value in found)
+    return next((value for value in firsts if isinstance(value, int) and 0 < value < 2**20), 0)
 
 
 def _number(config: Mapping[str, object], name: str) -> float:

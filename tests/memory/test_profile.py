@@ -80,22 +80,27 @@ def test_the_first_core_profiles_images_with_one_sequence() -> None:
 
 
 def test_a_multimodal_model_profiles_its_largest_image_first() -> None:
-    """Qwen2.5-VL-7B: 16,384 tokens of four patches through a gated MLP of 3,420, then the text beside their outputs."""
+    """Qwen2.5-VL-7B: 16,384 tokens of four patches through a gated MLP of 3,420, then the text beside their outputs.
+
+    The images' pixels stay: two frames of 14 x 14 x 3 values a patch.
+    """
     model = "Qwen/Qwen2.5-VL-7B-Instruct"
-    encoder = 16_384 * 4 * (4 * 1280 + 3 * 3420) * 2
+    pixels = 16_384 * 4 * (2 * 14 * 14 * 3) * 2
+    encoder = 16_384 * 4 * (4 * 1280 + 3 * 3420) * 2 + pixels
     text = 256 * 152_064 * 18 + 2048 * 3584 * 2 + CUBLAS
     assert part(memory(model, "l40s", "vllm"), "activations", "profile run") == encoder
     assert part(memory(model, "l40s", "vllm --language-model-only"), "activations", "profile run") == text
     many = part(
         memory(model, "l40s", "vllm --max-num-seqs 1024 --max-num-batched-tokens 1024"), "activations", "profile run"
     )
-    assert many == 1024 * 152_064 * 18 + 1024 * 3584 * 2 + 16_384 * 3584 * 2 + CUBLAS
+    assert many == 1024 * 152_064 * 18 + 1024 * 3584 * 2 + 16_384 * 3584 * 2 + pixels + CUBLAS
 
 
 def test_images_of_one_size_fill_the_budget() -> None:
     """Gemma 3: 256 tokens an image of 64 x 64 patches; 2,048 tokens hold eight."""
-    encoder = 8 * 64**2 * (4 * 1152 + 2 * 4304) * 2
-    text = 256 * 262_208 * 18 + 2048 * 2560 * 2 + 8 * 256 * 2560 * 2 + CUBLAS
+    pixels = 8 * 896**2 * 3 * 2
+    encoder = 8 * 64**2 * (4 * 1152 + 2 * 4304) * 2 + pixels
+    text = 256 * 262_208 * 18 + 2048 * 2560 * 2 + 8 * 256 * 2560 * 2 + pixels + CUBLAS
     assert part(memory("google/gemma-3-4b-it", "l40s", "vllm"), "activations", "profile run") == max(encoder, text)
 
 
