@@ -109,6 +109,7 @@ class EngineOptions:
     mla_mode: int | None = None
     attention_buffer_bytes: int | None = None
     fused_moe: bool | None = None
+    in_process: bool | None = None
     logits_all: bool | None = None
     threads: int | None = None
 
@@ -157,7 +158,7 @@ class EngineOptions:
     @property
     def settings(self) -> dict[str, Any]:
         """What flags set, by field, without the engine, its words and its version."""
-        own = {"engine", "version", "given", "unknown", "dialects"}
+        own = {"engine", "version", "given", "unknown", "dialects", "in_process"}
         return {field.name: getattr(self, field.name) for field in fields(self) if field.name not in own
                 and self.said(field.name)}  # fmt: skip
 

@@ -35,7 +35,8 @@ class Loader(NamedTuple):
     """A row of `data/python_calls.csv`: a call that loads a model, whose it is, and the flags that it has by itself.
 
     It is meant where the code names the module, and where what stands before its dot is the owner (empty: any).
-    `silent` arguments change neither memory nor speed.
+    `silent` arguments change neither memory nor speed. `in_process` says that the engine has other defaults for it than
+    for a server.
     """
 
     call: str
@@ -45,6 +46,7 @@ class Loader(NamedTuple):
     dialects: tuple[str, ...]
     defaults: tuple[str, ...]
     silent: frozenset[str]
+    in_process: bool
 
 
 def read_python(text: str) -> EngineOptions:
@@ -63,6 +65,7 @@ def read_python(text: str) -> EngineOptions:
             words += ["--bnb-4bit-quant-type", "fp4"]  # BitsAndBytesConfig's own; the commands' is nf4
         read = read_flags(loader.dialects, [*loader.defaults, *words])
         options = options_of(loader.engine, "", read, loader.dialects)
+        options = replace(options, in_process=True) if loader.in_process else options
         return with_model(options if options.model else replace(options, model=model), read)
     if hidden:
         raise UsageError(f"the model is {hidden!r:.80}, which only running the code tells.", "Write its name there.")
@@ -88,7 +91,16 @@ def _loaders() -> Iterator[Loader]:
     for row in read_rows("python_calls.csv"):
         dialects = tuple(row["dialects"].split()) or find_engine(row["engine"]).flags
         defaults, silent = tuple(row["defaults"].split()), frozenset(row["silent"].split())
-        yield Loader(row["call"], row["owner"], row["module"], row["engine"], dialects, defaults, silent)
+        yield Loader(
+            row["call"],
+            row["owner"],
+            row["module"],
+            row["engine"],
+            dialects,
+            defaults,
+            silent,
+            row["in_process"] == "yes",
+        )
 
 
 def _loads(tree: ast.AST, text: str) -> Iterator[tuple[ast.Call, Loader]]:

@@ -113,7 +113,9 @@ def profile_run(case: Case) -> ProfileRun:
         tokens = tokens if length > LONGEST_WHOLE_PROMPT else max(tokens, length)
         sequences = 1 if any(tensor.tower is Tower.VISION for tensor in case.architecture.tensors) else sequences
     elif case.engine.profile == "by card" and memory_bytes >= SMALLER_CARD_BYTES and not greedy:
-        tokens, sequences = 8192, 1024
+        tokens, sequences = 16_384 if case.options.in_process else 8192, 1024
+    elif case.engine.profile == "by card" and case.options.in_process:
+        tokens = 8192
     elif case.engine.profile == "fixed":
         tokens = default_prefill_tokens(case) or tokens
     tokens = case.options.batch_tokens or tokens

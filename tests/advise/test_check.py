@@ -531,3 +531,13 @@ def test_layers_and_what_else_stays_on_the_host_add_up(model: str, flags: str) -
 
     layers, beside, both = host_bytes("-ngl 20"), host_bytes(f"-ngl 99 {flags}"), host_bytes(f"-ngl 20 {flags}")
     assert max(layers, beside) < both <= layers + beside
+
+
+def test_python_code_profiles_more_tokens_than_a_server() -> None:
+    """vLLM's LLM batches 8,192 tokens where its server batches 2,048, on an H100 16,384; an argument decides."""
+    code = "from vllm import LLM\nllm = LLM('Qwen/Qwen3-8B', max_model_len=4096MORE)\n"
+    layer = (3 * 4096 + 3 * 12_288) * 2
+    for device, more, tokens, kept in (("l40s", "", 8192, 8_519_680), ("h100", ", max_num_seqs=8", 16_384, 2**25),
+                                       ("l40s", ", max_num_batched_tokens=16384", 16_384, 8_519_680)):  # fmt: skip
+        found = sizer.check(code.replace("MORE", more), device=device, offline=True).estimates[0].memory
+        assert found.devices[0].compute_bytes == tokens * layer + kept
