@@ -14,7 +14,9 @@ class GraphRule(NamedTuple):
     `logits` is slots (rows for as many sequences as there are slots) or chunk (for every token of the micro-batch).
     `mask_bytes` is a cell's width in the mask that the host writes, `embedding_inputs` how many forms of a prompt are
     laid out, `value_ids` whether cached values are written by row ids, `rotates` whether keys and values of a quantized
-    cache are rotated, `reordered_on` the backends that run a prompt's graph in an order of their own.
+    cache are rotated, `gated` whether gate times up is a product of its own or overwrites one of them (inplace),
+    `offloads` whether the device multiplies by the host's weights from 32 tokens a step or an expert on,
+    `reordered_on` the backends that run a prompt's graph in an order of their own.
     `flash_attention` (yes, no; auto: where the backend has a kernel for the heads,
     `data/flash_kernels.csv`; equal: that, and keys as wide as values; listed: for the model types of
     `data/flash_attention.csv`) and `unified` (one cache for all sequences) are the defaults. `batch` is fixed, or by
@@ -30,6 +32,8 @@ class GraphRule(NamedTuple):
     embedding_inputs: int
     value_ids: bool
     rotates: bool
+    gated: str
+    offloads: str
     reordered_on: frozenset[str]
     flash_attention: str
     batch: str
@@ -56,6 +60,8 @@ def graph_rule(engine: str, version: str = "", date: str = "") -> GraphRule | No
         embedding_inputs=int(row["embedding_inputs"]),
         value_ids=row["value_ids"] == "yes",
         rotates=row["rotates"] == "yes",
+        gated=row["gated"],
+        offloads=row["offloads"],
         reordered_on=frozenset(row["reordered_on"].split()),
         flash_attention=row["flash_attention"],
         batch=row["batch"],

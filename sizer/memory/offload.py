@@ -8,9 +8,10 @@ from collections.abc import Sequence
 
 from sizer.memory.cache import LayerCache, whole_cache
 from sizer.memory.case import Case, cache_plan
+from sizer.memory.graph.decoder import Buffers
 from sizer.memory.records import Footprint, Placement, Share
 from sizer.memory.shares import Held, kv_by_layer, share_of, table_bytes, usable_bytes, weights_by_layer
-from sizer.memory.working import graph_buffers, largest_expert_bytes, part_of
+from sizer.memory.working import graph_buffers, part_of, split_part
 from sizer.precision.gguf_tensors import layer_tensor_name
 
 
@@ -42,7 +43,7 @@ def counted_layers(case: Case) -> int:
 
 def _split_unknown(case: Case, needed: Footprint, margin_bytes: int) -> Placement | None:
     """The split of a model known by its name alone, whose layers nobody knows: as much on the devices as they hold."""
-    room_bytes = min(sum(_rooms(case, needed, margin_bytes) or [0]), needed.weights.size_bytes)
+    room_bytes = min(sum(_rooms(case, needed, margin_bytes, None) or [0]), needed.weights.size_bytes)
     split = _split(case, needed, Held(room_bytes, 0, 0), margin_bytes)
     return split if split.fits else None
 
@@ -157,7 +158,8 @@ def _overrides(case: Case) -> list[tuple[str, str]]:
 def _split_experts(case: Case, needed: Footprint, margin_bytes: int) -> Placement | None:
     """Everything but experts on the devices, and the experts of as many layers as fit."""
     _, expert_bytes, input_bytes, _ = weights_by_layer(case.stored)
-    rooms = _rooms(case, needed, margin_bytes)
+    buffers = _buffers(case, 0, host_experts=True)
+    rooms = _rooms(case, needed, margin_bytes, buffers.device_bytes if buffers else None)
     if rooms is None:
         return None
     tied_bytes = table_bytes(case) if case.architecture.tied_embeddings else 0
@@ -176,8 +178,10 @@ def _split_experts(case: Case, needed: Footprint, margin_bytes: int) -> Placemen
     return _split(case, needed, held, margin_bytes, host_experts=True)
 
 
-def _rooms(case: Case, needed: Footprint, margin_bytes: int) -> list[int] | None:
+def _rooms(case: Case, needed: Footprint, margin_bytes: int, compute_bytes: int | None) -> list[int] | None:
     """Bytes that each device has for weights and cache, once activations, overhead and a margin are taken.
+
+    `compute_bytes` is the buffer of each where the host's weights pass through it.
 
     None where a device's memory is not known.
     """
@@ -185,28 +189,27 @@ def _rooms(case: Case, needed: Footprint, margin_bytes: int) -> list[int] | None
     known = [size_bytes for size_bytes in sizes if size_bytes is not None]
     if len(known) < len(sizes):
         return None
-    compute_bytes = _copied_bytes(case) or needed.activations.size_bytes // len(sizes)
-    taken_bytes = needed.overhead.size_bytes // len(sizes) + compute_bytes + margin_bytes
+    own_bytes = needed.activations.size_bytes // len(sizes) if compute_bytes is None else compute_bytes
+    taken_bytes = needed.overhead.size_bytes // len(sizes) + own_bytes + margin_bytes
     return [max(0, size_bytes - taken_bytes) for size_bytes in known]
 
 
-def _copied_bytes(case: Case) -> int:
-    """The compute buffer of a device through which experts of the host pass; 0 where none do.
-
-    Engines on ggml multiply whole prompts on the device: each expert stack on the host is copied there in its turn.
-    """
-    offloads = case.options.operations_offload is not False
-    if case.graph is None or not case.architecture.experts or not offloads or not case.architecture.hidden_size:
-        return 0
-    part = part_of(case, host_expert_bytes=largest_expert_bytes(case))
-    return graph_buffers(case, cache_plan(case), part).device_bytes
+def _buffers(case: Case, host_layers: int, *, host_experts: bool) -> Buffers | None:
+    """The compute buffers where the host has layers or experts; None for engines without a graph of ggml's."""
+    known = case.architecture.hidden_size and case.architecture.layers
+    if case.graph is None or not known:
+        return None
+    plan = cache_plan(case)
+    return graph_buffers(case, plan, split_part(case, plan, host_layers, host_experts=host_experts))
 
 
 def _split(case: Case, needed: Footprint, held: Held, margin_bytes: int, *, host_experts: bool = False) -> Placement:
     """The placement that has `held` on the devices, by the room that each has, and the rest on the host."""
-    rooms = _rooms(case, needed, margin_bytes)
+    buffers = _buffers(case, case.architecture.num_layers - held.layers if not host_experts else 0,
+                       host_experts=host_experts)  # fmt: skip
+    compute_bytes = buffers.device_bytes if buffers else None
+    rooms = _rooms(case, needed, margin_bytes, compute_bytes)
     parts = _portions(held, rooms or [1] * len(case.devices))
-    compute_bytes = _copied_bytes(case) or None
     shares = tuple(
         share_of(case, device, part, needed, compute_bytes) for device, part in zip(case.devices, parts, strict=True)
     )
@@ -216,7 +219,7 @@ def _split(case: Case, needed: Footprint, held: Held, margin_bytes: int, *, host
         weights_bytes=needed.weights.size_bytes - held.weights_bytes,
         kv_cache_bytes=cache.attention_bytes - held.kv_cache_bytes,
         state_bytes=cache.state_bytes - held.state_bytes,
-        compute_bytes=host_compute_bytes(case),
+        compute_bytes=buffers.host_bytes if buffers else 0,
         graphs_bytes=0,
         overhead_bytes=0,
         available_bytes=case.target.host_memory_bytes,

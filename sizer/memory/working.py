@@ -18,6 +18,8 @@ from sizer.model.architecture import Module, Role, Tower
 from sizer.tables import read_rows
 from sizer.units import GIB
 
+LEAST_OFFLOADED_TOKENS = 32
+"""Tokens of a step from which on a device multiplies by the host's weights (min_batch_size)."""
 LARGE_CARD_BYTES, SMALLER_CARD_BYTES = 160 * GIB, 70 * GIB
 LONGEST_WHOLE_PROMPT = 32_768
 """Longer models read their prompts in chunks, before the engine of 0.8: vllm/engine/arg_utils.py of 0.7.3."""
@@ -58,6 +60,9 @@ def graph_step(case: Case, plan: CachePlan, model: ModelShape) -> Step:
         value_ids=max(widths, default=1) if rule.value_ids else 1,
         rotates_keys=rule.rotates and plan.k_format.block_values > 1,
         rotates_values=rule.rotates and plan.v_format.block_values > 1,
+        gated_inplace=rule.gated == "inplace",
+        key_bytes=plan.k_format.block_bytes / plan.k_format.block_values,
+        value_bytes=plan.v_format.block_bytes / plan.v_format.block_values,
     )
 
 
@@ -66,10 +71,31 @@ def whole_part(case: Case) -> Part:
     return part_of(case, copies=pipeline_copies(case), on_host=case.on_cpu)
 
 
-def part_of(case: Case, *, host_expert_bytes: int = 0, copies: int = 1, on_host: bool = False) -> Part:
+def part_of(case: Case, *, copies: int = 1, on_host: bool = False) -> Part:
     """All layers and the output on the case's backend."""
     reorders = not on_host and case.graph is not None and case.backend in case.graph.reordered_on
-    return Part(0, case.architecture.num_layers, True, host_expert_bytes, copies, on_host, reorders)
+    return Part(0, case.architecture.num_layers, True, copies=copies, on_host=on_host, reorders=reorders)
+
+
+def split_part(case: Case, plan: CachePlan, host_layers: int, *, host_experts: bool) -> Part:
+    """The whole model where the host has the first layers, or routed experts.
+
+    The device multiplies whole prompts by the host's weights: each is copied there in its turn. The host does it itself
+    where flags say so and for small steps: under 32 tokens, or 32 an expert (ggml_backend_cuda_device_offload_op, which
+    ik_llama.cpp has changed to count an expert's tokens).
+    """
+    part, rule = part_of(case), case.graph
+    assert rule is not None
+    if not host_layers and not host_experts:
+        return part
+    experts, active = case.architecture.experts or 1, case.architecture.active_experts or 1
+    tokens = plan.step_tokens * (active / experts if rule.offloads == "by expert" else 1)
+    if case.options.operations_offload is False or tokens < LEAST_OFFLOADED_TOKENS:
+        return part._replace(host_layers=host_layers, host_experts=host_experts)
+    value_bytes = matrix_value_bytes(case) if host_layers else 0
+    return part._replace(
+        host_layers=host_layers, host_expert_bytes=largest_expert_bytes(case), host_value_bytes=value_bytes
+    )
 
 
 def pipeline_copies(case: Case) -> int:
@@ -79,15 +105,16 @@ def pipeline_copies(case: Case) -> int:
 
 
 def largest_expert_bytes(case: Case) -> int:
-    """The largest expert stack of one layer: what passes through the card where experts lie on the host."""
-    return max(
-        (
-            entry.size_bytes // entry.tensor.copies
-            for entry in case.stored.tensors
-            if entry.tensor.module is Module.EXPERT_STACK and len(entry.tensor.shape) > 2
-        ),
-        default=0,
-    )
+    """The largest expert stack of one layer; 0 without experts."""
+    stored = (one for one in case.stored.tensors if one.tensor.module is Module.EXPERT_STACK)
+    return max((one.size_bytes // one.tensor.copies for one in stored if len(one.tensor.shape) > 2), default=0)
+
+
+def matrix_value_bytes(case: Case) -> float:
+    """Bytes of a value in the matrices of the layers, experts aside: their mean."""
+    linear = (one for one in case.stored.tensors if one.tensor.module is Module.LINEAR and one.tensor.layers)
+    text = [one for one in linear if one.tensor.tower is Tower.TEXT and not one.tensor.checkpoint_only]
+    return sum(one.size_bytes for one in text) / max(1, sum(one.tensor.total_elements for one in text))
 
 
 class ProfileRun(NamedTuple):

@@ -245,3 +245,51 @@ def test_a_vulkan_buffer_is_of_chunks() -> None:
         buffer.take(size_bytes)
     assert [chunk.peak_bytes // MIB for chunk in buffer.chunks] in ([1000, 700], [700, 1000])
     assert buffer.peak_bytes == 1700 * MIB
+
+
+STACK_BYTES = 128 * 768 * 2048 * 34 // 32
+"""A stack of experts in Q8_0, as `split_models` has it."""
+
+
+def split_model(*, routed: bool) -> ModelShape:
+    """Six layers that were run in part on the host, in Q8_0: 128 experts, or a dense MLP."""
+    mixer = Mixer(MixerKind.FULL, 32, 4 if routed else 8, 128, 128)
+    parts: dict[str, object] = {"experts": Experts(128, 8, 768, gated=True)}
+    if not routed:
+        parts = {"ffn_width": 12288, "gate": "parallel"}
+    layer = layer_of(mixer, 4096, qk_norm=True, **parts)
+    return ModelShape(2048 if routed else 4096, 32000, (layer,) * 6)
+
+
+@pytest.mark.parametrize(
+    ("routed", "part", "device_mib", "host_mib", "within"),
+    [
+        (True, {}, 92.01, 16.01, 0.001),
+        (True, {"host_expert_bytes": STACK_BYTES}, 272.01, 16.01, 0.001),  # --cpu-moe
+        (True, {"host_experts": True}, 56.01, 80.01, 0.001),  # --cpu-moe --no-op-offload
+        (True, {"host_expert_bytes": STACK_BYTES, "host_value_bytes": 34 / 32, "host_layers": 4}, 288.0, 16.01, 0.01),
+        (True, {"host_layers": 4}, 88.03, 96.01, 0.05),  # -ngl 3 --no-op-offload
+        (False, {}, 96.01, 24.01, 0.001),
+        (False, {"host_value_bytes": 34 / 32, "host_layers": 4}, 148.0, 24.01, 0.06),  # -ngl 3
+        (False, {"host_layers": 4}, 96.01, 112.01, 0.001),  # -ngl 3 --no-op-offload
+    ],
+)
+def test_what_lies_on_the_host_passes_through_the_device_or_is_computed_there(  # noqa: PLR0917 - printed sizes
+    routed: bool, part: dict[str, float], device_mib: float, host_mib: float, within: float
+) -> None:
+    """As build 10434 reserved on Vulkan for layers or experts on the host, with weights copied and without."""
+    step = Step(512, 1, 1, 8192, 0, 1, flash_attention=True, mask_bytes=2, embedding_inputs=2)
+    found = compute_buffers(split_model(routed=routed), step, Part(0, 6, True, reorders=True)._replace(**part))  # type: ignore[arg-type]
+    assert found.device_bytes / MIB == pytest.approx(device_mib, rel=within)
+    assert found.host_bytes / MIB == pytest.approx(host_mib, rel=0.001)
+
+
+def test_ik_multiplies_gates_in_place() -> None:
+    """ik_llama.cpp's buffer for DeepSeek-V2-Lite on a CPU (its package, run here): 204 MiB, within 2 %."""
+    step = Step(512, 1, 512, 4096, 0, 1, flash_attention=True, mask_bytes=4, embedding_inputs=1, gated_inplace=True)
+    found = compute_buffers(latent_model(), step, Part(0, 27, True, on_host=True)).host_bytes / MIB
+    own = compute_buffers(
+        latent_model(), step._replace(gated_inplace=False, cells=512), Part(0, 27, True, on_host=True)
+    )
+    assert found == pytest.approx(204, rel=0.021)
+    assert own.host_bytes / MIB > 230

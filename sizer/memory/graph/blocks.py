@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from sizer.memory.graph.nodes import Graph, Node, elementwise, operation, stored, view, written
+from sizer.memory.graph.nodes import Graph, Node, Place, elementwise, host_weight, operation, stored, view, written
 from sizer.memory.graph.shape import Experts, LayerShape, Step
 from sizer.model.architecture import Mixer
 
@@ -29,19 +29,34 @@ class Inputs(NamedTuple):
 
 
 class Build(NamedTuple):
-    """A graph in the making, the step that it is for, and what the host writes for it."""
+    """A graph in the making, the step that it is for, and what the host writes for it.
+
+    `host_value_bytes` is the width of a layer's weights where they and its cache lie on the host and pass through the
+    device, else 0.
+    """
 
     graph: Graph
     step: Step
     inputs: Inputs
+    host_value_bytes: float = 0
 
 
 class Weights(NamedTuple):
-    """A layer's experts where they lie on the host: its gate, up and down stacks, else None."""
+    """A layer's experts where they lie on the host and the device takes copies: gate, up and down, else None.
+
+    `on_host` says that the host multiplies by them itself.
+    """
 
     gate: Node | None = None
     up: Node | None = None
     down: Node | None = None
+    on_host: bool = False
+
+
+def projected(build: Build, width: int, state: Node) -> Node:
+    """A vector of `width` for each token, by a weight that may lie on the host."""
+    size_bytes = int(width * state.shape[0] * build.host_value_bytes)
+    return operation((width, state.shape[1]), *([host_weight(size_bytes)] if size_bytes else []), state)
 
 
 def norm(node: Node) -> Node:
@@ -51,20 +66,20 @@ def norm(node: Node) -> Node:
 
 def attention(build: Build, layer: LayerShape, mixer: Mixer, state: Node) -> Node:
     """Keys and values go to the cache; what comes back is one hidden vector a token, before the residual is added."""
-    graph, step, inputs = build
+    graph, step, inputs = build.graph, build.step, build.inputs
     tokens, hidden = step.tokens, state.shape[0]
     k_width, v_width = mixer.kv_heads * mixer.qk_head_dim, mixer.kv_heads * mixer.v_head_dim
     plain_width = mixer.heads * mixer.qk_head_dim
     gate = None
     if layer.fused_qkv:
-        whole = operation((plain_width + k_width + v_width, tokens), state)
+        whole = projected(build, plain_width + k_width + v_width, state)
         query, key, value = (view(whole, (width, tokens)) for width in (plain_width, k_width, v_width))
         query = operation((plain_width, tokens), query, inputs.positions, op="rope")
         key = operation((k_width, tokens), key, inputs.positions, op="rope")
     else:
-        whole = operation((layer.q_width, tokens), state)
-        query, key = view(whole), view(operation((k_width, tokens), state))
-        value = view(operation((v_width, tokens), state))
+        whole = projected(build, layer.q_width, state)
+        query, key = view(whole), view(projected(build, k_width, state))
+        value = view(projected(build, v_width, state))
         if layer.q_width == 2 * plain_width:
             gate = operation((plain_width, tokens), view(whole), op="cont")
             query = view(whole, (plain_width, tokens))
@@ -79,10 +94,10 @@ def attention(build: Build, layer: LayerShape, mixer: Mixer, state: Node) -> Nod
     graph.expand(stored((view(key), inputs.cache_ids)))
     ids = inputs.value_ids if mixer.window_tokens is None else inputs.window_value_ids
     graph.expand(stored((view(value), ids)))
-    mixed = rotated(graph.expand(attend(mixer, step, inputs, view(query))), inputs.value_rotation)
+    mixed = rotated(graph.expand(attend(mixer, build, view(query))), inputs.value_rotation)
     if gate is not None:
         mixed = elementwise(mixed, elementwise(gate, op="unary"), op="mul")
-    return operation((hidden, tokens), mixed)
+    return projected(build, hidden, mixed)
 
 
 def rotated(values: Node, rotation: Node | None) -> Node:
@@ -90,23 +105,32 @@ def rotated(values: Node, rotation: Node | None) -> Node:
     return values if rotation is None else view(operation(values.shape, rotation, view(values)))
 
 
-def attend(mixer: Mixer, step: Step, inputs: Inputs, query: Node) -> Node:
-    """Queries against the cache: one result with flash attention, else the scores of every cell as well."""
+def attend(mixer: Mixer, build: Build, query: Node) -> Node:
+    """Queries against the cache: one result with flash attention, else the scores of every cell as well.
+
+    A cache on the host is copied for it where the device computes.
+    """
+    step, inputs = build.step, build.inputs
     windowed = mixer.window_tokens is not None
     mask = inputs.window_mask if windowed else inputs.mask
     cells = step.window_cells if windowed else step.cells
     width = mixer.heads * mixer.v_head_dim
+    values = cells * mixer.kv_heads * step.streams
+    if build.host_value_bytes:
+        sizes = (values * mixer.qk_head_dim * step.key_bytes, values * mixer.v_head_dim * step.value_bytes)
+        keys, kept_values = (host_weight(int(size)) for size in sizes)
+    else:
+        keys, kept_values = (view(view(stored())) for _ in range(2))
     if step.flash_attention:
-        kept = [view(view(stored())) for _ in range(2)]
-        return view(operation((width, step.tokens), view(query), *kept, mask, op="flash_attn_ext"))
-    scores = operation((cells, mixer.heads, step.tokens), query)
-    weighted = operation((width, step.tokens), elementwise(scores, mask, op="soft_max"))
+        return view(operation((width, step.tokens), view(query), keys, kept_values, mask, op="flash_attn_ext"))
+    scores = operation((cells, mixer.heads, step.tokens), keys, query)
+    weighted = operation((width, step.tokens), kept_values, elementwise(scores, mask, op="soft_max"))
     return operation((width, step.tokens), view(weighted), op="cont")
 
 
 def latent_attention(build: Build, layer: LayerShape, mixer: Mixer, state: Node) -> Node:
     """MLA on the latent itself: queries are taken into it, what comes back is expanded (src/models/deepseek2.cpp)."""
-    graph, step, inputs = build
+    graph, step, inputs = build.graph, build.step, build.inputs
     tokens, heads = step.tokens, mixer.heads
     rope = min(mixer.latent_elements, max(0, mixer.latent_elements - 512) or 64)
     latent = mixer.latent_elements - rope
@@ -137,7 +161,7 @@ def latent_attention(build: Build, layer: LayerShape, mixer: Mixer, state: Node)
 
 def delta_net(build: Build, mixer: Mixer, conv_width: int, state: Node) -> Node:
     """A gated delta net with the fused kernel (src/models/delta-net-base.cpp): convolution, state, gated norm."""
-    graph, step, _ = build
+    graph, step = build.graph, build.step
     tokens = step.tokens
     inner = mixer.heads * mixer.v_head_dim
     state_values = mixer.heads * mixer.v_head_dim * mixer.qk_head_dim * step.sequences
@@ -145,7 +169,7 @@ def delta_net(build: Build, mixer: Mixer, conv_width: int, state: Node) -> Node:
     graph.expand(state)
     conv_cache, state_cache = stored(), stored()
     kept = view(_state(graph, (conv_width, KEPT_COLUMNS * step.sequences), conv_cache))
-    mixed = view(view(operation((conv_width, tokens), state)))
+    mixed = view(view(projected(build, conv_width, state)))
     conv_input = operation((conv_width, columns), kept, mixed, op="concat")
     graph.expand(written(conv_cache, view(conv_input), view(conv_cache)))
     before = _state(graph, (state_values,), state_cache)
@@ -176,7 +200,7 @@ def _state(graph: Graph, shape: tuple[int, ...], cache: Node) -> Node:
 
 def state_space(build: Build, mixer: Mixer, inner: int, conv_width: int, state: Node) -> Node:
     """A Mamba-2 mixer (src/models/mamba-base.cpp): one projection, convolution, scan, gate and norm."""
-    graph, step, _ = build
+    graph, step = build.graph, build.step
     tokens, heads = step.tokens, max(1, mixer.heads)
     conv_cache = stored()
     kept = _state(graph, (conv_width, KEPT_COLUMNS * step.sequences), conv_cache)
@@ -197,21 +221,27 @@ def state_space(build: Build, mixer: Mixer, inner: int, conv_width: int, state: 
     return operation((state.shape[0], tokens), view(norm(view(gated))))
 
 
-def mlp(width: int, gate: str, state: Node) -> Node:
+def gated(gate: Node, up: Node, *, inplace: bool) -> Node:
+    """Gate times up: a product of its own, or over one of the two (ik_llama.cpp)."""
+    return elementwise(gate, up, op="mul") if inplace else operation(gate.shape, gate, up, op="glu")
+
+
+def mlp(build: Build, width: int, gate: str, state: Node) -> Node:
     """Up and gate side by side, their product, and the way back to the hidden size."""
     hidden, tokens = state.shape[0], state.shape[1]
     if gate == "fused":
-        product = operation((width, tokens), operation((2 * width, tokens), state), op="glu")
+        product = operation((width, tokens), projected(build, 2 * width, state), op="glu")
     elif gate == "parallel":
-        up = operation((width, tokens), state)
-        product = operation((width, tokens), operation((width, tokens), state), up, op="glu")
+        up = projected(build, width, state)
+        product = gated(projected(build, width, state), up, inplace=build.step.gated_inplace)
     else:
-        product = elementwise(operation((width, tokens), state), op="unary")
-    return operation((hidden, tokens), product)
+        product = elementwise(projected(build, width, state), op="unary")
+    return projected(build, hidden, product)
 
 
-def experts(graph: Graph, spec: Experts, state: Node, weights: Weights) -> Node:
+def experts(build: Build, spec: Experts, state: Node, weights: Weights) -> Node:
     """Routing, the active experts of each token side by side, and their weighted sum."""
+    graph = build.graph
     hidden, tokens = state.shape[0], state.shape[1]
     scores = elementwise(operation((spec.total, tokens), state), op="soft_max")
     listed = view(scores)
@@ -219,15 +249,18 @@ def experts(graph: Graph, spec: Experts, state: Node, weights: Weights) -> Node:
     shares = view(operation((spec.active, tokens), listed, chosen, op="get_rows"))
     total = view(operation((1, tokens), shares, op="sum_rows"), op="clamp")
     shares = view(elementwise(shares, total, op="div"))
-    graph.expand(shares)
+    if not build.step.gated_inplace:  # ik_llama.cpp asks for the shares last
+        graph.expand(shares)
     each = view(state)
-    up = _routed((spec.width, spec.active, tokens), each, chosen, weights.up)
+    host = weights.on_host
+    up = _routed((spec.width, spec.active, tokens), each, chosen, weights.up, host=host)
     if spec.gated:
-        gate = _routed((spec.width, spec.active, tokens), each, chosen, weights.gate)
-        product = operation((spec.width, spec.active, tokens), gate, up, op="glu")
+        gate = _routed((spec.width, spec.active, tokens), each, chosen, weights.gate, host=host)
+        product = gated(gate, up, inplace=build.step.gated_inplace)
     else:
         product = elementwise(up, op="unary")
-    back = _routed((hidden, spec.active, tokens), product, chosen, weights.down)
+    product.place = Place.HOST if host else product.place
+    back = _routed((hidden, spec.active, tokens), product, chosen, weights.down, host=host)
     weighted = graph.expand(elementwise(back, shares, op="mul"))
     # One after another into the same sum: more of them need no more room.
     parts = [graph.expand(view(weighted, (hidden, tokens))) for _ in range(min(spec.active, MOST_SUMMED))]
@@ -238,6 +271,6 @@ def experts(graph: Graph, spec: Experts, state: Node, weights: Weights) -> Node:
     return summed
 
 
-def _routed(shape: tuple[int, ...], state: Node, chosen: Node, weight: Node | None) -> Node:
+def _routed(shape: tuple[int, ...], state: Node, chosen: Node, weight: Node | None, *, host: bool) -> Node:
     sources = (weight, state, chosen) if weight is not None else (state, chosen)
-    return operation(shape, *sources, op="mul_mat_id")
+    return operation(shape, *sources, op="mul_mat_id", host=host)

@@ -34,8 +34,10 @@ class Buffers(NamedTuple):
 class Part(NamedTuple):
     """Which part of a model a device computes: layers `first` to `last` (not included), the output if it is there.
 
-    `host_expert_bytes` is the size of one expert stack that lies on the host (0: none do), `copies` how often what
-    crosses is kept, `reorders` says that the backend runs a graph in an order of its own (Vulkan).
+    `copies` is how often what crosses is kept; `reorders` says that the backend runs a graph in an order of its own
+    (Vulkan). The first `host_layers` lie on the host, and routed experts where `host_experts` or `host_expert_bytes`
+    (the size of one stack) say so. The device multiplies by them where `host_value_bytes` (a weight's width) and
+    `host_expert_bytes` are told, else the host does.
     """
 
     first: int
@@ -45,6 +47,9 @@ class Part(NamedTuple):
     copies: int = 1
     on_host: bool = False
     reorders: bool = False
+    host_layers: int = 0
+    host_experts: bool = False
+    host_value_bytes: float = 0
 
 
 @lru_cache(maxsize=4096)
@@ -77,10 +82,20 @@ def _build(graph: Graph, model: ModelShape, step: Step, part: Part) -> None:
         graph.expand(Node(mixed.shape, (rows, entry((step.tokens,), 8), mixed), place=mixed.place, view_of=mixed))
     build = Build(graph, step, _inputs(step))
     layers = model.layers[part.first : part.last]
-    layers = layers if part.reorders else tuple(_shown(layers))
+    host_layers = part.host_layers
+    if not part.reorders:
+        first = _shown(layers[:host_layers])
+        layers, host_layers = (*first, *_shown(layers[host_layers:])), len(first)
     for number, layer in enumerate(layers):
         last = part.output and number == len(layers) - 1
-        state = _layer(build, layer, state, last, part.host_expert_bytes)
+        before = len(graph.nodes)
+        on_host = number < host_layers
+        own = build._replace(host_value_bytes=part.host_value_bytes) if on_host else build
+        state = _layer(own, layer, state, last, part)
+        if on_host and not part.host_value_bytes:
+            graph.expand(state)
+            for node in graph.nodes[before:]:
+                node.place = Place.HOST if node.place is Place.DEVICE else node.place
     if part.output:
         logits = operation((model.vocab, step.outputs), blocks.norm(state))
         logits.keep = True
@@ -125,7 +140,7 @@ def _shown(layers: tuple[LayerShape, ...]) -> list[LayerShape]:
     return shown
 
 
-def _layer(build: Build, layer: LayerShape, state: Node, last: bool, host_expert_bytes: int) -> Node:
+def _layer(build: Build, layer: LayerShape, state: Node, last: bool, part: Part) -> Node:
     """One layer: mixer and residual, then MLP or experts and residual; the last keeps the rows that are asked for."""
     residual = state
     if layer.mixer is not None:
@@ -140,27 +155,28 @@ def _layer(build: Build, layer: LayerShape, state: Node, last: bool, host_expert
     if not layer.ffn_width and layer.experts is None:
         return residual
     normed = blocks.norm(residual)
-    made = _feed_forward(build.graph, layer, normed, residual, host_expert_bytes)
+    made = _feed_forward(build, layer, normed, residual, part)
     if layer.post_norms:
         made = blocks.norm(made)
     return elementwise(made, residual)
 
 
-def _feed_forward(graph: Graph, layer: LayerShape, normed: Node, residual: Node, host_expert_bytes: int) -> Node:
+def _feed_forward(build: Build, layer: LayerShape, normed: Node, residual: Node, part: Part) -> Node:
     """A dense MLP, routed experts with a shared one, or both side by side."""
     if layer.experts is None:
-        return blocks.mlp(layer.ffn_width, layer.gate, normed)
-    weights = Weights()
-    if host_expert_bytes:
-        weights = Weights(*(host_weight(host_expert_bytes) for _ in range(3)))
+        return blocks.mlp(build, layer.ffn_width, layer.gate, normed)
+    weights = Weights(on_host=part.host_experts)
+    if part.host_expert_bytes and (build.host_value_bytes or not part.host_layers):
+        gate, up, down = (host_weight(part.host_expert_bytes) for _ in range(3))
+        weights = Weights(gate, up, down)
     if layer.ffn_width:
-        dense = blocks.norm(blocks.mlp(layer.ffn_width, layer.gate, normed))
-        graph.expand(dense)
-        routed = blocks.norm(blocks.experts(graph, layer.experts, blocks.norm(residual), weights))
+        dense = blocks.norm(blocks.mlp(build, layer.ffn_width, layer.gate, normed))
+        build.graph.expand(dense)
+        routed = blocks.norm(blocks.experts(build, layer.experts, blocks.norm(residual), weights))
         return elementwise(dense, routed)
-    routed = blocks.experts(graph, layer.experts, normed, weights)
+    routed = blocks.experts(build, layer.experts, normed, weights)
     if layer.shared_width:
-        shared = blocks.mlp(layer.shared_width, "parallel", normed)
+        shared = blocks.mlp(build, layer.shared_width, "parallel", normed)
         share = elementwise(operation((1, normed.shape[1]), normed), op="unary")
         routed = elementwise(routed, elementwise(shared, share, op="mul"))
     return routed

@@ -22,6 +22,8 @@ TOGETHER = {
     "rope": (("rope", VIEW, "set_rows"),),
 }
 """By their first: runs of operations that one kernel computes. They keep their order, and none of them moves up."""
+STAYING = frozenset({VIEW, "set_rows"})
+"""What does not move up by itself: views follow what they view, and writes into a cache stay in their order."""
 FUSED_PAIRS = frozenset(
     {("norm", "mul"), ("mul_mat", "add"), ("mul_mat_id", "mul"), ("add", "add"), ("ssm_conv", "unary")}
 )
@@ -83,7 +85,7 @@ def reordered(nodes: Sequence[Node]) -> list[Node]:
         last = min(order.first + LOOKED_AT, len(nodes))
         current = [order.first]
         for index in range(order.first + 1, last):
-            if order.used[index] or nodes[index].op == VIEW or order.together(index):
+            if order.used[index] or nodes[index].op in STAYING or order.together(index):
                 continue
             if not order.waits(index, current):
                 current.append(index)

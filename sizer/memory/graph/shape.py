@@ -52,7 +52,8 @@ class Step(NamedTuple):
     """The step that a server reserves for: tokens of a micro-batch, sequences in it, rows of logits, and the cache.
 
     `cells` are those of a full cache (one stream's), `window_cells` those of layers with a window. `streams` are the
-    sequences with a cache of their own. `mask_bytes` is 4 where the mask is made in 32 bits.
+    sequences with a cache of their own. `mask_bytes` is 4 where the mask is made in 32 bits. `gated_inplace` says that
+    gate times up takes no room of its own. `key_bytes` and `value_bytes` are the widths of the cache's values.
     """
 
     tokens: int
@@ -67,6 +68,9 @@ class Step(NamedTuple):
     value_ids: int = 1
     rotates_keys: bool = False
     rotates_values: bool = False
+    gated_inplace: bool = False
+    key_bytes: float = 2
+    value_bytes: float = 2
 
 
 @lru_cache(maxsize=256)
