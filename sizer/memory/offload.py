@@ -158,7 +158,7 @@ def _overrides(case: Case) -> list[tuple[str, str]]:
 def _split_experts(case: Case, needed: Footprint, margin_bytes: int) -> Placement | None:
     """Everything but experts on the devices, and the experts of as many layers as fit."""
     _, expert_bytes, input_bytes, _ = weights_by_layer(case.stored)
-    buffers = _buffers(case, 0, host_experts=True)
+    buffers = split_buffers(case, 0, host_experts=True)
     rooms = _rooms(case, needed, margin_bytes, buffers.device_bytes if buffers else None)
     if rooms is None:
         return None
@@ -194,7 +194,7 @@ def _rooms(case: Case, needed: Footprint, margin_bytes: int, compute_bytes: int 
     return [max(0, size_bytes - taken_bytes) for size_bytes in known]
 
 
-def _buffers(case: Case, host_layers: int, *, host_experts: bool) -> Buffers | None:
+def split_buffers(case: Case, host_layers: int, *, host_experts: bool) -> Buffers | None:
     """The compute buffers where the host has layers or experts; None for engines without a graph of ggml's."""
     known = case.architecture.hidden_size and case.architecture.layers
     if case.graph is None or not known:
@@ -205,7 +205,7 @@ def _buffers(case: Case, host_layers: int, *, host_experts: bool) -> Buffers | N
 
 def _split(case: Case, needed: Footprint, held: Held, margin_bytes: int, *, host_experts: bool = False) -> Placement:
     """The placement that has `held` on the devices, by the room that each has, and the rest on the host."""
-    buffers = _buffers(case, case.architecture.num_layers - held.layers if not host_experts else 0,
+    buffers = split_buffers(case, case.architecture.num_layers - held.layers if not host_experts else 0,
                        host_experts=host_experts)  # fmt: skip
     compute_bytes = buffers.device_bytes if buffers else None
     rooms = _rooms(case, needed, margin_bytes, compute_bytes)

@@ -274,7 +274,7 @@ def split_model(*, routed: bool) -> ModelShape:
         (False, {"host_layers": 4}, 96.01, 112.01, 0.001),  # -ngl 3 --no-op-offload
     ],
 )
-def test_what_lies_on_the_host_passes_through_the_device_or_is_computed_there(  # noqa: PLR0917 - printed sizes
+def test_what_lies_on_the_host_passes_through_the_device_or_is_computed_there(
     routed: bool, part: dict[str, float], device_mib: float, host_mib: float, within: float
 ) -> None:
     """As build 10434 reserved on Vulkan for layers or experts on the host, with weights copied and without."""

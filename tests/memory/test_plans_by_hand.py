@@ -16,7 +16,7 @@ from sizer.memory.activations import activation_values_per_token
 from sizer.memory.case import Case, cache_plan, formats, state_widths, window_cache
 from sizer.memory.footprint import footprint, kv_cache_bytes, kv_cache_part, weights_part
 from sizer.memory.graph.shape import model_shape
-from sizer.memory.offload import _copied_bytes, best_split, host_compute_bytes
+from sizer.memory.offload import best_split, host_compute_bytes, split_buffers
 from sizer.memory.pages import Kind, pages
 from sizer.memory.placement import place
 from sizer.memory.shard import rank_token_bytes
@@ -411,11 +411,16 @@ def test_a_sequence_of_a_rank() -> None:
 def test_experts_of_the_host_pass_through_a_buffer_of_the_card() -> None:
     """Engines on ggml copy one stack after another there; not where flags keep the work on the host."""
     passes = case(engine=rule("llama.cpp"), options=EngineOptions("llama.cpp"))
-    assert _copied_bytes(passes) > largest_expert_bytes(passes)
-    assert _copied_bytes(replace(passes, options=EngineOptions("llama.cpp", operations_offload=False))) == 0
-    assert _copied_bytes(replace(passes, architecture=model(experts=None))) == 0
-    assert _copied_bytes(replace(passes, architecture=model(hidden_size=0))) == 0
-    assert _copied_bytes(case()) == 0
+    split = split_buffers(passes, 0, host_experts=True)
+    kept = split_buffers(
+        replace(passes, options=EngineOptions("llama.cpp", operations_offload=False)), 0, host_experts=True
+    )
+    assert split is not None
+    assert kept is not None
+    assert split.device_bytes > largest_expert_bytes(passes)
+    assert kept.host_bytes > split.host_bytes
+    assert split_buffers(replace(passes, architecture=model(hidden_size=0)), 0, host_experts=True) is None
+    assert split_buffers(case(), 0, host_experts=True) is None
 
 
 def test_flags_for_the_host_hold_where_the_engine_splits_with_one() -> None:
