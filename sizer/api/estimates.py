@@ -149,14 +149,15 @@ def _of_its_format(resolved: Resolved, device: Device) -> tuple[str, ...]:
     """What a repository can hold whose name tells a format without its bits (`X-GGUF`, `X-exl3`); empty for others."""
     import re
 
-    from sizer.engine.ladders import ladders
-    from sizer.errors import UnknownEngine
     from sizer.methods import methods
 
     words = re.split(r"[^a-z0-9]+", resolved.text.lower())
     method = next((found for word in words if (found := methods().get(word)) is not None), None)
     if method is None or not resolved.architecture.layers:
         return ()
+    from sizer.engine.ladders import ladders
+    from sizer.errors import UnknownEngine
+
     try:
         rungs = ladders(resolved.architecture, device, method.engines[0])
     except UnknownEngine:

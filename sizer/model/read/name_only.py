@@ -11,7 +11,6 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cache
 from math import gcd, log
-from statistics import median
 from typing import NamedTuple
 
 from sizer.errors import ModelError, UnknownModel
@@ -115,6 +114,8 @@ def nearest(total: int, active: int | None, without: str = "") -> list[str]:
 
 
 def _most_usual_first(alike: list[tuple[str, Size]]) -> list[str]:
+    from statistics import median
+
     usual = median(log(known.cache_bytes or 1) for _, known in alike)
 
     def rank(item: tuple[str, Size]) -> tuple[int, int, str]:
