@@ -6,16 +6,18 @@ its own, and later llama-server, reserves the graph and measures it.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from fractions import Fraction
 from functools import cache
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from sizer.engine.releases import rule_in_force, rules
+from sizer.regex import pattern
+
+if TYPE_CHECKING:
+    from fractions import Fraction
 
 MEASURED, ANY = "measured", "*"
-_TERM = re.compile(r"(\d+(?:/\d+)?)?([A-Z]*)")
+_TERM = pattern(r"(\d+(?:/\d+)?)?([A-Z]*)")
 
 
 class Term(NamedTuple):
@@ -79,6 +81,8 @@ def formula(text: str) -> Formula:
 
 
 def _term(word: str) -> Term:
+    from fractions import Fraction
+
     found = _TERM.fullmatch(word)
     if found is None:
         raise ValueError(f"{word!r} in data/own_estimates.csv is no term")
