@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from sizer.device import table as rows
 from sizer.device.chip_parts import UNIFIED_KINDS, cpu_part, npu_part
-from sizer.device.records import Device, Target
+from sizer.device.records import Device, Target, is_cpu
 from sizer.device.spelling import NOTHING_STATED, Facts, Spelling, spell, squash, squash_lines
 from sizer.regex import pattern
 from sizer.tables import read_rows
@@ -216,14 +216,15 @@ def sizes_note(device: Device) -> str:
 
 
 def with_system_memory(target: Target, memory_bytes: int) -> Target:
-    """The target on a machine with that memory (`--ram`): a chip that shares it with the system has no other.
+    """The target on a machine with that memory (`--ram`): a CPU and a chip that shares it with it have no other.
 
     A size that `--memory` gave or a driver told of the chip stands.
     """
     device = target.device
-    if device.kind in UNIFIED_KINDS and not device.memory_basis:
+    if (is_cpu(device) or device.kind in UNIFIED_KINDS) and not device.memory_basis:
         notes = tuple(note for note in target.notes if note != sizes_note(device))
-        device = replace(device, memory_bytes=memory_bytes, memory_options_bytes=())
+        own_bytes = memory_bytes // target.count if is_cpu(device) else memory_bytes
+        device = replace(device, memory_bytes=own_bytes, memory_options_bytes=())
         target = replace(target, device=device, notes=notes)
     return replace(target, host_memory_bytes=memory_bytes)
 

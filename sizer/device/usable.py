@@ -109,10 +109,13 @@ def usable_memory_bytes(device: Device, memory_bytes: int | None = None) -> int 
 def free_memory_bytes(target: Target, device: Device) -> int | None:
     """What a model may take of one device of a target: usable memory, less what the driver and the system keep.
 
-    A CPU has the system's memory (`--ram`), and so has a GPU that shares it. NVIDIA's driver keeps some of a card
-    that nvidia-smi counts. What the user put aside (`reserve_bytes`) is taken off. None where it is not known.
+    A CPU has the system's memory (`--ram`), a socket its share of it, and so has a GPU that shares it. NVIDIA's driver
+    keeps some of a card that nvidia-smi counts. What the user put aside (`reserve_bytes`) is taken off. None where it
+    is not known.
     """
     system = target.host_memory_bytes if is_cpu(device) or device.kind == "apu" else None
+    if system is not None and is_cpu(device):
+        system //= target.count + len(target.others)
     shown = usable_memory_bytes(device, system)
     if shown is None:
         return None

@@ -157,3 +157,13 @@ def test_a_chip_that_shares_memory_has_what_ram_says(name: str, usable_gib: floa
     assert target.device.memory_bytes == target.host_memory_bytes
     assert (free_memory_bytes(target, target.device) or 0) / GIB == pytest.approx(usable_gib, abs=0.2)
     assert not any("the largest is assumed" in note for note in target.notes)
+
+
+@pytest.mark.parametrize(
+    ("name", "gib"), [("ryzen-9-7950x", 40), ("2x epyc 9654", 20), ("consumer-cpu", 40), ("cpu", 40)]
+)
+def test_ram_is_a_cpu_s_memory(name: str, gib: int) -> None:
+    """`--ram` of a CPU's machine is its memory, in the table and in what a model may take; two sockets share it."""
+    (target,) = targets(DeviceAsked(names=(name,), ram_bytes=40 * 2**30))
+    assert target.device.memory_bytes == gib * 2**30
+    assert free_memory_bytes(target, target.device) == gib * 2**30
