@@ -16,7 +16,7 @@ from sizer.units import GIB, MIB
 # Memory slices and compute slices of a GPU that MIG can cut: NVIDIA's MIG user guide, "Supported MIG profiles".
 MEMORY_SLICES, COMPUTE_SLICES = 8, 7
 FOUR_SLICES = pattern(r"a30|rtx-pro-\d+.*")
-# What each MIG instance keeps: drivers show 9,984 MiB of an H100's 10,195 (1g.10gb) and 9,728 of an A100's 10,240.
+# What each MIG instance keeps where no row of data/mig_profiles.csv tells it: 256 to 512 MiB of the A100's and H100's.
 MIG_RESERVE_BYTES = 320 * MIB
 # An MI250 board shows as two devices.
 DIES = {"mi250": 2, "mi250x": 2}
@@ -64,12 +64,20 @@ def _instance(whole: Found, compute_slices: int, memory_gib: int) -> Found | Non
     compute = min(1.0, compute_slices / (4 if four else COMPUTE_SLICES))
     profile = f"{compute_slices}g.{memory_gib}gb"
     part = _scaled(device, taken / memory_slices, compute, memory_gib * GIB)
-    shown = usable_memory_bytes(device)
-    if shown is not None:
-        limit_bytes = min(memory_gib * GIB, int(shown * taken / memory_slices) - MIG_RESERVE_BYTES)
-        part = replace(part, memory_limit_bytes=limit_bytes)
+    shown, told = usable_memory_bytes(device), _told_bytes(device.key, memory_gib)
+    if told or shown is not None:
+        by_rule = int((shown or 0) * taken / memory_slices) - MIG_RESERVE_BYTES
+        part = replace(part, memory_limit_bytes=min(memory_gib * GIB, told or by_rule))
     note = f"MIG {profile}: {taken}/{memory_slices} of the bandwidth of {device.name}, {compute:.2g} of its compute"
     return Found(replace(part, name=f"{device.name} MIG {profile}"), (*whole.notes, note))
+
+
+def _told_bytes(key: str, memory_gib: int) -> int | None:
+    """What drivers show of a card's profiles with that memory (`data/mig_profiles.csv`); None for others."""
+    for row in read_rows("mig_profiles.csv"):
+        if row["profile"].endswith(f".{memory_gib}gb") and key.startswith(tuple(row["devices"].split())):
+            return int(row["usable_mib"]) * MIB
+    return None
 
 
 def _vgpu(whole: Found | None, memory_gib: int) -> Found | None:

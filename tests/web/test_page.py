@@ -281,3 +281,12 @@ def test_measured_rows_stand_beside_the_prediction(page: Any) -> None:
         exact = set(row["same"]) >= {"model", "precision", "device", "engine"}
         assert shown.nth(index).inner_text().startswith("✓") == exact
         assert float(shown.nth(index).locator("data").get_attribute("value") or 0) == row["tokens_per_s"]
+
+
+def test_an_encoder_is_told_by_its_texts(browser: Browsed, served: str) -> None:
+    """A model that writes nothing has texts a second in the verdict and the table, curves, and a command that serves it."""
+    with browser.page(f"{served}?model=BAAI/bge-m3&device=rtx-4090") as page:
+        assert "texts/s" in page.locator(".tiles").inner_text()
+        assert "tokens/s" not in page.locator(".tiles").inner_text()
+        assert "--embedding" in page.locator("pre").first.inner_text()
+        page.wait_for_selector(".charts svg")

@@ -113,7 +113,7 @@ const speedCell = (speed, most) => (speed.value === null ? [figure(null)] : [
   figure(speed.value, rate(speed.value)), h("small", null, ` ${rate(speed.low)}–${rate(speed.high)}`), interval(speed, most)]);
 
 function precisions(estimates, selected, recommended, tell) {
-  const most = Math.max(...estimates.map((item) => speedOf(item).high ?? 0), 1);
+  const most = Math.max(...estimates.map((item) => speedOf(item).high ?? 0), 1), { unit } = speedOf(estimates[0]);
   const scale = Math.max(...estimates.map((item) => Math.max(item.memory.total_bytes, item.memory.available_bytes ?? 0)));
   const engines = new Set(estimates.map((item) => item.engine));
   const names = ["precision", "quality", "memory", "fits", "speed", "context", ...(engines.size > 1 ? ["engine"] : [])];
@@ -123,11 +123,11 @@ function precisions(estimates, selected, recommended, tell) {
     h("td", { class: "words", "data-name": t("col_quality") }, qualityOf(item)),
     h("td", { class: "number mem", "data-name": t("col_memory") }, figure(item.memory.total_bytes, gib(item.memory.total_bytes)), memoryBar(item.memory, { legend: false, scale })),
     h("td", { class: "fits", "data-name": t("col_fits") }, fitsText(item)),
-    h("td", { class: "number speed", "data-name": t("col_speed") }, ...speedCell(speedOf(item), most)),
+    h("td", { class: "number speed", "data-name": unit }, ...speedCell(speedOf(item), most)),
     h("td", { class: "number ctx", "data-name": t("col_context") }, contextCell(item.memory)),
     engines.size > 1 ? h("td", { class: "engine", "data-name": t("col_engine") }, item.engine) : null);
   return h("section", { class: "card", "aria-labelledby": "precisions" }, h("h2", { id: "precisions" }, t("precisions"), engines.size === 1 ? h("small", null, ` ${t("with_engine", { engine: [...engines][0] })}`) : null),
-    h("table", { class: "rows" }, h("thead", null, h("tr", null, ...names.map((name) => h("th", { scope: "col", class: ["memory", "speed", "context"].includes(name) ? "number" : null }, t(`col_${name}`))))),
+    h("table", { class: "rows" }, h("thead", null, h("tr", null, ...names.map((name) => h("th", { scope: "col", class: ["memory", "speed", "context"].includes(name) ? "number" : null }, name === "speed" ? unit : t(`col_${name}`))))),
       h("tbody", null, ...estimates.map(row))));
 }
 
