@@ -284,7 +284,7 @@ def test_measured_rows_stand_beside_the_prediction(page: Any) -> None:
 
 
 def test_an_encoder_is_told_by_its_texts(browser: Browsed, served: str) -> None:
-    """A model that writes nothing has texts a second in the verdict and the table, curves, and a command that serves it."""
+    """A model that writes nothing has texts a second in the verdict, curves, and a command that serves it."""
     with browser.page(f"{served}?model=BAAI/bge-m3&device=rtx-4090") as page:
         assert "texts/s" in page.locator(".tiles").inner_text()
         assert "tokens/s" not in page.locator(".tiles").inner_text()
