@@ -175,7 +175,7 @@ def observe_row(row: ReadRow) -> list[Observation]:
     if row.prefill_tokens_per_s and row.prompt_tokens:
         prompt_s = read.tokens / row.prefill_tokens_per_s
         seen = _observation(resolved, prefilling, "prefill", prompt_s, before, tokens=prefilling.workload.batch_size)
-        found.append(replace(seen, odd=hidden or impossible_prompt(prefilling, read, prompt_s)))
+        found.append(replace(seen, odd=hidden or impossible_prompt(prefilling, read, chunks, prompt_s)))
     return found
 
 

@@ -162,8 +162,8 @@ def _odd(resolved: ResolvedRow) -> str:
         if odd := impossible_decode(decoding, traffic, step_s):
             return odd
     if row.prefill_tokens_per_s and row.prompt_tokens:
-        read, _ = prompt_traffic(prefilling, resolved.prefill_depth_tokens)
-        return impossible_prompt(prefilling, read, read.tokens / row.prefill_tokens_per_s)
+        read, chunks = prompt_traffic(prefilling, resolved.prefill_depth_tokens)
+        return impossible_prompt(prefilling, read, chunks, read.tokens / row.prefill_tokens_per_s)
     return ""
 
 

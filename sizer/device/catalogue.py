@@ -310,7 +310,8 @@ def power_limited(target: Target, limit_w: float) -> Target:
     note = f"compute cut to {share:.0%} by the power limit of {limit_w:g} W, bandwidth as it is"
     if share < LEAST_MEASURED_POWER_SHARE:
         note += f"; below {LEAST_MEASURED_POWER_SHARE:.0%} of a card's power nobody has measured"
-    return replace(target, device=replace(device, peak_flops_per_s=peaks), notes=(*target.notes, note))
+    limited = replace(device, peak_flops_per_s=peaks, tdp_w=limit_w)
+    return replace(target, device=limited, notes=(*target.notes, note))
 
 
 def described(

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from fnmatch import fnmatchcase
+from functools import cache
+
 from sizer.device.records import Device, is_cpu
+from sizer.tables import read_rows
 
 
 def memory_class(device: Device) -> str:
@@ -39,3 +43,11 @@ def generation(device: Device) -> str:
     year = device.release_year or 2021
     bounds = (2018, 2020, 2022, 2025) if device.vendor == "nvidia" else (2021, 2023, 2025)
     return f"{device_family(device)}-{sum(year >= bound for bound in bounds)}"
+
+
+@cache
+def instructions(key: str) -> str:
+    """What the cores of a CPU multiply with, by its maker (`amd avx512`); empty where `data/cpu_instructions.csv` does
+    not know it."""
+    rows = ((row["devices"].split(), row["instructions"]) for row in read_rows("cpu_instructions.csv"))
+    return next((found for keys, found in rows if any(fnmatchcase(key, one) for one in keys)), "")

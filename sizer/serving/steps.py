@@ -23,7 +23,8 @@ from sizer.speed.case import SpeedCase, groups, owners, precision_class
 from sizer.speed.launches import LAYER_S, layer_count
 from sizer.speed.law import COMPUTE, LAUNCH, MEMORY, OVERHEAD, ROOFLINE_POWER, Amount, Constants
 from sizer.speed.predict import LINK_TERMS
-from sizer.speed.terms import HOP_S, decode_amounts, peak_flops_per_s, prefill_amounts, prompt_peak_flops_per_s
+from sizer.speed.splits import HOP_S
+from sizer.speed.terms import decode_amounts, peak_flops_per_s, prefill_amounts, prompt_peak_flops_per_s
 from sizer.speed.traffic import decode_traffic, prefill_traffic
 
 BATCHES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 512, 1024, 2048, 4096, 8192, 16384, 65536)

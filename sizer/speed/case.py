@@ -9,7 +9,7 @@ from functools import cache
 from math import log
 
 from sizer.device.chip_parts import UNIFIED_KINDS, cpu_part
-from sizer.device.kinds import device_family, generation, memory_class
+from sizer.device.kinds import device_family, generation, instructions, memory_class
 from sizer.device.records import Device, Target, is_cpu
 from sizer.engine.engines import Engine, find_engine
 from sizer.engine.releases import rule_in_force, rules
@@ -138,6 +138,9 @@ def _groups(case: SpeedCase) -> dict[str, str]:
     release = _release(case.engine_version)
     if release:
         found["version"] = f"{engine} {release}"
+    known = instructions(device.key) if is_cpu(device) else ""
+    if known:
+        found["instructions"] = known
     return {level: f"{level}: {group}" for level, group in found.items()}
 
 
@@ -205,18 +208,28 @@ def peak_doubt(device: Device) -> tuple[float, float]:
     """How much slower and faster (as logarithms) a prompt may be read where an accelerator's peak is not known."""
     if is_cpu(device) or device.peak_flops_per_s:
         return 0.0, 0.0
-    power = tuned("peak_power")
+    power = _exponents(device)[0]
     return -power * log(UNTOLD_PEAK[0]), power * log(UNTOLD_PEAK[1])
 
 
 def prompt_flops_per_s(device: Device, accumulates: str = "fp32") -> float:
-    """What a prompt's arithmetic is relative to: the geometric mean of the peak (0.7) and what memory feeds (0.3).
+    """What a prompt's arithmetic is relative to: a weighted geometric mean of the peak, of what the memory feeds and of
+    what the power sustains (`peak_power` and `fed_power` of data/tuning.csv, the rest to the power).
 
-    The more a peak outruns the memory that feeds it, the less of it engines reach (`peak_power` of data/tuning.csv).
-    A decode step's error is lowest with the peak alone.
+    The more a peak outruns the memory that feeds it and the watts that drive it, the less of it engines reach: clocks
+    fall under load. Where the power is not told, the other two. A decode step's error is lowest with the peak alone.
     """
-    power = tuned("peak_power")
-    return float(nominal_flops_per_s(device, accumulates) ** power * _fed_flops_per_s(device) ** (1 - power))
+    peak, fed, sustained = _exponents(device)
+    reached = nominal_flops_per_s(device, accumulates) ** peak * _fed_flops_per_s(device) ** fed
+    return float(reached * ((device.tdp_w or 1.0) * tuned("flops_per_joule")) ** sustained)
+
+
+def _exponents(device: Device) -> tuple[float, float, float]:
+    """To what powers the peak, what memory feeds and the power count: 1 together."""
+    peak, fed = tuned("peak_power"), tuned("fed_power")
+    if device.tdp_w:
+        return peak, fed, 1 - peak - fed
+    return peak / (peak + fed), fed / (peak + fed), 0.0
 
 
 def _fed_flops_per_s(device: Device) -> float:

@@ -24,12 +24,15 @@ from sizer.speed.law import (
 )
 from sizer.speed.nearby import correction, rows_of, traits
 from sizer.speed.records import NONE, Correction, Decode, Depth, Prefill, Request, Speed, StageTime
-from sizer.speed.terms import decode_amounts, host_share, parallelism, prefill_amounts, prompt_traffic
+from sizer.speed.splits import parallelism
+from sizer.speed.terms import decode_amounts, host_share, prefill_amounts, prompt_traffic
 from sizer.speed.traffic import Traffic, decode_traffic
 from sizer.speed.widths import Asked
 from sizer.workload import Split
 
-LINK_TERMS = frozenset({"ranks", "rows", "moved", "hops", "prefill_ranks", "prefill_moved", "prefill_host"})
+LINK_TERMS = frozenset(
+    {"ranks", "rows", "moved", "hops", "prefill_ranks", "prefill_moved", "prefill_rows", "prefill_host"}
+)
 OTHER_ENGINES = "other engines"
 TOLD_SHARE = 0.03
 """An empty and a full cache are told apart where their speeds differ by more."""

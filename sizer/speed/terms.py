@@ -20,48 +20,19 @@ from sizer.speed.case import (
     reachable_bytes_per_s,
     runtime_rule,
 )
-from sizer.speed.launches import LAYER_S, expert_amounts, layer_count, llama_layers
+from sizer.speed.launches import LAYER_S, expert_amounts, llama_layers
 from sizer.speed.law import COMPUTE, LAUNCH, MEMORY, OVERHEAD, Amount
-from sizer.speed.traffic import Traffic, copied_cache_bytes, prefill_traffic
+from sizer.speed.splits import decode_links, parallelism, pipeline_speedup, prompt_links, tensor_ranks, within_layers
+from sizer.speed.traffic import Traffic, copied_cache_bytes, distinct_experts, prefill_traffic
 from sizer.tables import read_rows
 from sizer.tuning import tuned
 from sizer.workload import Split
 
-STEP_S, SEQUENCE_S, HOP_S = 1e-3, 1e-4, 1e-4
-LARGEST_TENSOR_GROUP = 8
+STEP_S, SEQUENCE_S = 1e-3, 1e-4
 UNPACKED_SCALES = 4.5 / 4.127
 """Double quantization stores 0.127 bits of scales a weight instead of 0.5 (blocks of 64, scales in blocks of 256) and
 unpacks them before each product: it saves memory, and no time."""
 EXPANDED_BYTES_PER_VALUE = 2
-CHUNKS_IN_FLIGHT = 4
-"""llama.cpp submits a logical batch of 2048 tokens as 4 physical ones of 512, which follow each other through the
-devices of a layer split (llama.cpp n_batch and n_ubatch)."""
-
-
-def parallelism(case: SpeedCase) -> Split | None:
-    """How several devices share the work: as asked, else the engine's first way. None on a single device."""
-    if len(case.devices) == 1:
-        return None
-    return case.engine.split(case.workload.parallelism)
-
-
-def _within_layers(case: SpeedCase) -> bool:
-    """Whether several devices work on each layer together."""
-    split = parallelism(case)
-    return split is not None and split.within_layers
-
-
-def _whole_layers(case: SpeedCase) -> bool:
-    """Whether each of several devices holds layers of its own."""
-    split = parallelism(case)
-    return split is not None and split.whole_layers
-
-
-def tensor_ranks(case: SpeedCase) -> int:
-    """Devices that work on one layer at once: a node's worth at most."""
-    if not _within_layers(case):
-        return 1
-    return min(len(case.devices), LARGEST_TENSOR_GROUP)
 
 
 def bandwidth_bytes_per_s(case: SpeedCase) -> float:
@@ -72,7 +43,7 @@ def bandwidth_bytes_per_s(case: SpeedCase) -> float:
         raise SizerError(
             f"the memory bandwidth of {case.device.name!r} is not known.", "Give --bandwidth, or run 'sizer probe'."
         )
-    if _within_layers(case):
+    if within_layers(case):
         return min(known) * tensor_ranks(case)
     if parallelism(case) is Split.DATA:
         return known[0]
@@ -100,15 +71,6 @@ def prompt_peak_flops_per_s(case: SpeedCase) -> float:
     return prompt_flops_per_s(case.device, case.engine.accumulates) * tensor_ranks(case)
 
 
-def pipeline_speedup(case: SpeedCase, chunks: int) -> float:
-    """How much faster n devices of a layer split read a prompt than one: c n / (c + n - 1) with c chunks in flight."""
-    count = len(case.devices)
-    if count == 1 or case.engine.runtime != "llama.cpp" or not _whole_layers(case):
-        return 1.0
-    flying = min(chunks, CHUNKS_IN_FLIGHT)
-    return flying * count / (flying + count - 1)
-
-
 def host_share(case: SpeedCase) -> float:
     """Share of the weights' traffic that the host's memory serves."""
     placement = case.placement
@@ -129,7 +91,7 @@ def host_bandwidth_bytes_per_s(case: SpeedCase) -> float:
 
 def decode_amounts(case: SpeedCase, traffic: Traffic) -> tuple[Amount, ...]:
     """The amounts of one decode step."""
-    bandwidth, peak, ranks = bandwidth_bytes_per_s(case), peak_flops_per_s(case), tensor_ranks(case)
+    bandwidth, peak = bandwidth_bytes_per_s(case), peak_flops_per_s(case)
     away = host_share(case)
     experts_away, rest_away = _away(case, away)
     experts, total = traffic.stage("experts").weight_bytes, traffic.weight_bytes
@@ -157,7 +119,7 @@ def decode_amounts(case: SpeedCase, traffic: Traffic) -> tuple[Amount, ...]:
         amounts.append(Amount("many", MEMORY, (near + near_experts) / bandwidth))
     if case.workload.batch_size > 1:
         amounts.append(Amount("sequences", OVERHEAD, (case.workload.batch_size - 1) * SEQUENCE_S))
-    return tuple(amounts + _communication(case, case.workload.batch_size, ranks))
+    return tuple(amounts + decode_links(case, case.workload.batch_size))
 
 
 def _expanded_bytes(case: SpeedCase) -> int:
@@ -219,7 +181,7 @@ def prompt_traffic(case: SpeedCase, cached_tokens: int = 0) -> tuple[Traffic, in
 
 def prefill_amounts(case: SpeedCase, traffic: Traffic, chunks: int) -> tuple[Amount, ...]:
     """The amounts of reading the prompts in `chunks` passes over the weights."""
-    speedup, ranks = pipeline_speedup(case, chunks), tensor_ranks(case)
+    speedup = pipeline_speedup(case, chunks)
     bandwidth, peak = bandwidth_bytes_per_s(case) * speedup, prompt_peak_flops_per_s(case) * speedup
     attention = traffic.stage("kv").flops
     layers = llama_layers(case.architecture, case.engine.layer_operations)
@@ -227,7 +189,7 @@ def prefill_amounts(case: SpeedCase, traffic: Traffic, chunks: int) -> tuple[Amo
     experts = traffic.stage("experts").flops
     amounts = [
         Amount("prefill_compute", COMPUTE, (traffic.flops - attention - experts) / peak),
-        Amount("prefill_experts", COMPUTE, experts / peak),
+        Amount("prefill_experts", COMPUTE, experts * _tile_filling(case, -(-traffic.tokens // chunks)) / peak),
         Amount("prefill_attention", COMPUTE, attention / peak),
         Amount("prefill_weights", MEMORY, (traffic.weight_bytes - hosted + _expanded_bytes(case) * chunks) / bandwidth),
         Amount("prefill_cache", MEMORY, traffic.cache_bytes / bandwidth),
@@ -236,13 +198,20 @@ def prefill_amounts(case: SpeedCase, traffic: Traffic, chunks: int) -> tuple[Amo
         Amount("prefill_layers", OVERHEAD, layers * chunks / speedup * LAYER_S),
         Amount("prefill_step", OVERHEAD, chunks * STEP_S),
     ]
-    if ranks > 1:
-        amounts.append(Amount("prefill_ranks", OVERHEAD, layers * chunks * LAYER_S))
-        moved = 2 * layers * case.architecture.hidden_size * 2 * traffic.tokens * 2 * (ranks - 1) / ranks
-        amounts.append(
-            Amount("prefill_moved", OVERHEAD, moved / (case.target.link_bytes_per_s or tuned("link_bytes_per_s")))
-        )
-    return tuple(amounts)
+    return tuple(amounts + prompt_links(case, traffic.tokens, chunks))
+
+
+def _tile_filling(case: SpeedCase, tokens: int) -> float:
+    """How many times the products of an expert's own tokens its tiles take, where `tokens` run at once.
+
+    Accelerators multiply tiles of `tile_rows` tokens: the last tile of an expert is half full on average, and an expert
+    with few tokens takes a whole one. CPUs multiply by vectors.
+    """
+    experts, active = case.architecture.experts, case.architecture.active_experts
+    if not experts or not active or is_cpu(case.device):
+        return 1.0
+    each = tokens * active / distinct_experts(experts, active, tokens)
+    return max(tuned("tile_rows") / each, 1 + tuned("tile_rows") / (2 * each))
 
 
 def computes_on_host(case: SpeedCase) -> bool:
@@ -287,17 +256,3 @@ def _away(case: SpeedCase, share: float) -> tuple[float, float]:
         return share, share
     expert_bytes = sum(part.size_bytes for part in case.stored.tensors if part.tensor.active_experts is not None)
     return min(1.0, share * case.stored.weights_bytes / max(1, expert_bytes)), 0.0
-
-
-def _communication(case: SpeedCase, tokens: int, ranks: int) -> list[Amount]:
-    """Two all-reduces a layer in a tensor group; a hop between neighbours of a layer split."""
-    layers = layer_count(case.architecture)
-    if ranks > 1 and parallelism(case) is Split.ROW:
-        return [Amount("rows", OVERHEAD, layers * (ranks - 1) * LAYER_S)]
-    if ranks > 1:
-        moved = 2 * layers * case.architecture.hidden_size * 2 * tokens * 2 * (ranks - 1) / ranks
-        link = case.target.link_bytes_per_s or tuned("link_bytes_per_s")
-        return [Amount("ranks", OVERHEAD, layers * LAYER_S), Amount("moved", OVERHEAD, moved / link)]
-    if _whole_layers(case):
-        return [Amount("hops", OVERHEAD, (len(case.devices) - 1) * HOP_S)]
-    return []

@@ -46,19 +46,17 @@ from sizer.speed.nearby import Likeness, Row, Traits, correction, lines_with, ro
 from sizer.speed.predict import Timed, _stages, decode_of, depth_of, fastest_decode, predict, replicas
 from sizer.speed.records import NONE, DraftMethod
 from sizer.speed.speculative import draft_cost, expected_tokens, round_cost, speculation_of, step_s, verify_cost
+from sizer.speed.splits import parallelism, pipeline_speedup, tensor_ranks
 from sizer.speed.terms import (
     bandwidth_bytes_per_s,
     decode_amounts,
     host_bandwidth_bytes_per_s,
     host_share,
     nominal_bandwidth_bytes_per_s,
-    parallelism,
     peak_flops_per_s,
-    pipeline_speedup,
     prefill_amounts,
     prompt_peak_flops_per_s,
     prompt_traffic,
-    tensor_ranks,
 )  # fmt: skip
 from sizer.speed.traffic import (
     attention_flops,
@@ -83,7 +81,7 @@ EVERY_TERM = {
     "weights", "experts", "cache", "host", "compute", "tiles", "launch", "layers", "step", "moe_layers", "expert_calls",
     "cache_copies", "many", "sequences", "ranks", "moved", "rows", "hops", "prefill_compute", "prefill_experts",
     "prefill_attention", "prefill_weights", "prefill_cache", "prefill_host", "prefill_launch", "prefill_layers",
-    "prefill_step", "prefill_ranks", "prefill_moved",
+    "prefill_step", "prefill_ranks", "prefill_moved", "prefill_rows",
 }  # fmt: skip
 FLAT = Width(log(0.5), {}, -1.0, 1.0)
 PLAIN = Constants(
@@ -289,14 +287,18 @@ def test_ranks_add_their_bandwidth_and_layers_take_their_turns() -> None:
 
 
 def test_peaks_of_a_card() -> None:
-    """16-bit products, the faster sums where the engine takes them, twice the 32-bit peak, or what memory feeds."""
+    """16-bit products, the faster sums where the engine takes them, twice the 32-bit peak, or what memory feeds; for a
+    prompt a mean with what memory feeds and, where it is told, what the power sustains."""
     assert nominal_flops_per_s(CARD) == 1e14
     assert nominal_flops_per_s(CARD, "fp16") == 2e14
     assert nominal_flops_per_s(replace(CARD, peak_flops_per_s={"fp32": 3e13})) == 6e13
     fed = 1e12 * tuned("fed_flops_per_byte")
     assert nominal_flops_per_s(replace(CARD, peak_flops_per_s={})) == fed
-    power = tuned("peak_power")
+    share, rest = tuned("peak_power"), tuned("fed_power")
+    power = share / (share + rest)
     assert prompt_flops_per_s(CARD) == pytest.approx(1e14**power * fed ** (1 - power))
+    sustained = (300 * tuned("flops_per_joule")) ** (1 - share - rest)
+    assert prompt_flops_per_s(replace(CARD, tdp_w=300)) == pytest.approx(1e14**share * fed**rest * sustained)
     assert peak_doubt(CARD) == (0.0, 0.0)
     slower, faster = peak_doubt(replace(CARD, peak_flops_per_s={}))
     assert (slower, faster) == (-power * log(0.34), power * log(3.07))
@@ -327,6 +329,7 @@ def test_chunks_follow_each_other_through_layers(engine: str, chunks: int, speed
     case = asked(target=Target(CARD, 2), engine=engine, workload=Workload(100, 28, 128, parallelism=split))
     assert pipeline_speedup(case, chunks) == pytest.approx(speedup)
     assert pipeline_speedup(asked(engine=engine), chunks) == 1.0
+    assert pipeline_speedup(replace(case, backend="vulkan"), chunks) == 1.0
 
 
 def place_of(name: str, weights_bytes: int) -> Share:
@@ -444,7 +447,8 @@ def test_amounts_of_a_prompt() -> None:
     kv, experts = traffic.stage("kv").flops, traffic.stage("experts").flops
     layers = llama_layers(model(), "kernels")
     assert found["prefill_compute"] == pytest.approx((traffic.flops - kv - experts) / peak)
-    assert found["prefill_experts"] == pytest.approx(experts / peak)
+    filling = 1 + tuned("tile_rows") / (2 * 500 * 2 / 8)  # 125 tokens for each of eight experts, half a tile more
+    assert found["prefill_experts"] == pytest.approx(experts * filling / peak)
     assert found["prefill_attention"] == pytest.approx(kv / peak)
     assert found["prefill_weights"] == pytest.approx(traffic.weight_bytes / (1e12 * faster))
     assert found["prefill_cache"] == pytest.approx(traffic.cache_bytes / (1e12 * faster))

@@ -12,7 +12,9 @@ from sizer.calibrate.likeness import Alike
 from sizer.calibrate.observations import Observation
 from sizer.calibrate.plausible import impossible_decode, impossible_prompt
 from sizer.device.catalogue import find
+from sizer.engine.engines import find_engine
 from sizer.engine.precisions import store_for
+from sizer.memory.records import Placement, Share
 from sizer.model.read.resolve import resolve
 from sizer.speed.case import SpeedCase, speed_case
 from sizer.speed.law import constants
@@ -102,8 +104,24 @@ def test_impossible_figures_are_told_with_the_reason() -> None:
     assert "disk" in impossible_decode(case, step, 1 / 0.12)
     assert not impossible_decode(case, step, 1 / 70)
     prompt = prefill_traffic(case.architecture, case.stored, replace(case.workload, prompt_tokens=2048))
-    assert "products" in impossible_prompt(case, prompt, 2048 / 118_390)
-    assert not impossible_prompt(case, prompt, 2048 / 3000)
+    assert "products" in impossible_prompt(case, prompt, 1, 2048 / 118_390)
+    assert not impossible_prompt(case, prompt, 1, 2048 / 3000)
+    few = prefill_traffic(case.architecture, case.stored, replace(case.workload, prompt_tokens=5))
+    assert "weights once" in impossible_prompt(case, few, 1, 5 / 2000)
+    assert not impossible_prompt(case, few, 1, 5 / 400)
+
+
+def test_no_step_outruns_the_link_to_what_lies_on_the_host() -> None:
+    """Half of a model's weights that cross the link each token leave no 40 tokens/s; if it computes, none do."""
+    case = case_of("meta-llama/Meta-Llama-3-8B-Instruct", "rtx-4070", "vllm", "bf16")
+    step = decode_traffic(case.architecture, case.stored, case.workload)
+    weights = case.stored.weights_bytes // 2
+    card, host = (Share(name, weights, 0, 0, 0, 0, 0, None, 1) for name in ("card", "host"))
+    halved = replace(case, placement=Placement("offload", (card,), host, True, 0, 1, None, False))
+    assert "link" in impossible_decode(halved, step, 1 / 40)
+    assert not impossible_decode(halved, step, 1 / 2)
+    computing = replace(halved, engine=find_engine("llama.cpp"))
+    assert not impossible_decode(computing, step, 1 / 10)
 
 
 @pytest.mark.parametrize("method", ["mtp", "eagle3", "dflash", "ngram"])
