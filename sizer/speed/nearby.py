@@ -18,7 +18,7 @@ from typing import NamedTuple
 from sizer.speed.case import SpeedCase, groups
 from sizer.speed.law import Amount
 from sizer.speed.records import NONE, Correction
-from sizer.speed.terms import parallelism
+from sizer.speed.splits import parallelism
 from sizer.tables import data_path, read_rows
 from sizer.tuning import tuned
 
