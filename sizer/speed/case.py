@@ -18,6 +18,7 @@ from sizer.memory.records import Placement
 from sizer.model.architecture import Architecture
 from sizer.model.stored import Stored
 from sizer.precision.identity_cache import IdentityCache
+from sizer.tables import read_rows
 from sizer.tuning import tuned
 from sizer.workload import Workload
 
@@ -212,16 +213,25 @@ def peak_doubt(device: Device) -> tuple[float, float]:
     return -power * log(UNTOLD_PEAK[0]), power * log(UNTOLD_PEAK[1])
 
 
-def prompt_flops_per_s(device: Device, accumulates: str = "fp32") -> float:
+def prompt_flops_per_s(device: Device, accumulates: str = "fp32", products: str = "") -> float:
     """What a prompt's arithmetic is relative to: a weighted geometric mean of the peak, of what the memory feeds and of
     what the power sustains (`peak_power` and `fed_power` of data/tuning.csv, the rest to the power).
 
     The more a peak outruns the memory that feeds it and the watts that drive it, the less of it engines reach: clocks
     fall under load. Where the power is not told, the other two. A decode step's error is lowest with the peak alone.
+    The peak is that of `products` (`fp8`) where the device has such, else the 16-bit one.
     """
     peak, fed, sustained = _exponents(device)
-    reached = nominal_flops_per_s(device, accumulates) ** peak * _fed_flops_per_s(device) ** fed
+    nominal = device.peak_flops_per_s.get(products) or nominal_flops_per_s(device, accumulates)
+    reached = nominal**peak * _fed_flops_per_s(device) ** fed
     return float(reached * ((device.tdp_w or 1.0) * tuned("flops_per_joule")) ** sustained)
+
+
+@cache
+def product_type(kernel: str) -> str:
+    """The peak that a precision's kernel multiplies at (`fp8`); empty where it is the 16-bit one."""
+    rows = read_rows("product_types.csv")
+    return next((row["peak"] for row in rows if kernel in row["kernels"].split()), "")
 
 
 def _exponents(device: Device) -> tuple[float, float, float]:

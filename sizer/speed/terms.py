@@ -16,6 +16,8 @@ from sizer.speed.case import (
     SpeedCase,
     cpu_flops_per_s,
     nominal_flops_per_s,
+    precision_class,
+    product_type,
     prompt_flops_per_s,
     reachable_bytes_per_s,
     runtime_rule,
@@ -64,11 +66,11 @@ def peak_flops_per_s(case: SpeedCase) -> float:
     return nominal_flops_per_s(case.device, case.engine.accumulates) * tensor_ranks(case)
 
 
-def prompt_peak_flops_per_s(case: SpeedCase) -> float:
-    """The same for a prompt."""
+def prompt_peak_flops_per_s(case: SpeedCase, products: str = "") -> float:
+    """The same for a prompt, at the peak of a type of products where the device has one."""
     if is_cpu(case.device):
         return peak_flops_per_s(case)
-    return prompt_flops_per_s(case.device, case.engine.accumulates) * tensor_ranks(case)
+    return prompt_flops_per_s(case.device, case.engine.accumulates, products) * tensor_ranks(case)
 
 
 def host_share(case: SpeedCase) -> float:
@@ -183,13 +185,14 @@ def prefill_amounts(case: SpeedCase, traffic: Traffic, chunks: int) -> tuple[Amo
     """The amounts of reading the prompts in `chunks` passes over the weights."""
     speedup = pipeline_speedup(case, chunks)
     bandwidth, peak = bandwidth_bytes_per_s(case) * speedup, prompt_peak_flops_per_s(case) * speedup
+    products = prompt_peak_flops_per_s(case, product_type(precision_class(case.stored.precision)[0])) * speedup
     attention = traffic.stage("kv").flops
     layers = llama_layers(case.architecture, case.engine.layer_operations)
     hosted = traffic.weight_bytes * host_share(case)
     experts = traffic.stage("experts").flops
     amounts = [
-        Amount("prefill_compute", COMPUTE, (traffic.flops - attention - experts) / peak),
-        Amount("prefill_experts", COMPUTE, experts * _tile_filling(case, -(-traffic.tokens // chunks)) / peak),
+        Amount("prefill_compute", COMPUTE, (traffic.flops - attention - experts) / products),
+        Amount("prefill_experts", COMPUTE, experts * _tile_filling(case, -(-traffic.tokens // chunks)) / products),
         Amount("prefill_attention", COMPUTE, attention / peak),
         Amount("prefill_weights", MEMORY, (traffic.weight_bytes - hosted + _expanded_bytes(case) * chunks) / bandwidth),
         Amount("prefill_cache", MEMORY, traffic.cache_bytes / bandwidth),

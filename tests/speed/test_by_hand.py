@@ -35,6 +35,7 @@ from sizer.speed.case import (
     groups,
     nominal_flops_per_s,
     peak_doubt,
+    product_type,
     prompt_flops_per_s,
     reachable_bytes_per_s,
     speed_case,
@@ -299,6 +300,15 @@ def test_peaks_of_a_card() -> None:
     assert prompt_flops_per_s(CARD) == pytest.approx(1e14**power * fed ** (1 - power))
     sustained = (300 * tuned("flops_per_joule")) ** (1 - share - rest)
     assert prompt_flops_per_s(replace(CARD, tdp_w=300)) == pytest.approx(1e14**share * fed**rest * sustained)
+    typed = replace(CARD, peak_flops_per_s={**CARD.peak_flops_per_s, "fp8": 4e14})
+    assert prompt_flops_per_s(typed, products="fp8") == pytest.approx(4e14**power * fed ** (1 - power))
+    assert prompt_flops_per_s(CARD, products="fp8") == prompt_flops_per_s(CARD)
+    assert [product_type(kernel) for kernel in ("fp8-block", "nvfp4", "w8a8-int8", "q4_k")] == [
+        "fp8",
+        "fp4",
+        "int8",
+        "",
+    ]
     assert peak_doubt(CARD) == (0.0, 0.0)
     slower, faster = peak_doubt(replace(CARD, peak_flops_per_s={}))
     assert (slower, faster) == (-power * log(0.34), power * log(3.07))
