@@ -177,5 +177,6 @@ def _dominates(better: Device, worse: Device) -> bool:
         (better.bandwidth_bytes_per_s or 0) >= (worse.bandwidth_bytes_per_s or 0)
         and _peak(better) >= _peak(worse)
         and (better.memory_bytes or 0) >= (worse.memory_bytes or 0)
+        and (better.tdp_w or 0) >= (worse.tdp_w or 0)
         and (better.release_year or 0) >= (worse.release_year or 0)
     )
