@@ -10,7 +10,7 @@ from sizer.advise.draft import Draft
 from sizer.advise.fitting_models import Found, first_screen
 from sizer.advise.hardware import Fitting
 from sizer.advise.licenses import license_of
-from sizer.advise.recipes import DRAFT_FLAGS, RECIPES, recipe
+from sizer.advise.recipes import DRAFT_FLAGS, engines_with_recipes, recipe
 from sizer.answer.document import Model, ModelEstimate, Recommendation, WorkloadAsked
 from sizer.answer.measured import MeasuredRow
 from sizer.answer.public import answer, model_estimate
@@ -161,7 +161,7 @@ def draft_gain(draft: Draft) -> DraftGain:
 def command_of(advice: Advice, draft: Draft | None = None) -> str | None:
     """What runs the advice, with the draft where it pays; None where there is no recipe for the engine."""
     chosen = advice.chosen
-    if chosen is None or chosen.engine not in RECIPES or _names_nothing(chosen):
+    if chosen is None or chosen.engine not in engines_with_recipes(chosen) or _names_nothing(chosen):
         return None
     pays = draft is not None and draft.pays and chosen.engine in DRAFT_FLAGS
     return _before(advice) + recipe(chosen, draft=draft if pays else None)
@@ -184,7 +184,7 @@ def first_command(item: Estimate, *, at_once: bool = False) -> str | None:
 
     None where there is no recipe for the engine, or where it does not run `at_once`: something must be made before it.
     """
-    if item.engine not in RECIPES:
+    if item.engine not in engines_with_recipes(item):
         return None
     lines = [line for line in recipe(item).splitlines() if line.strip() and not line.startswith("#")]
     starts = tuple(row["words"] for row in read_rows("engine_commands.csv") if row["kind"] == "program")

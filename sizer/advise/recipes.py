@@ -342,14 +342,25 @@ RECIPES: dict[str, Callable[[Estimate], Recipe]] = {
 }
 
 
+READS_TEXTS = ("transformers", "vllm", "sglang", "llama.cpp")
+"""Engines whose command serves a model that reads texts and writes none: embedders, rerankers."""
+
+
+def engines_with_recipes(estimate: Estimate) -> tuple[str, ...]:
+    """The engines that there is a command for, for this kind of model."""
+    return tuple(RECIPES) if estimate.architecture.decodes else READS_TEXTS
+
+
 def recipe(estimate: Estimate, engine: str | None = None, draft: Draft | None = None) -> str:
     """The text that runs this estimate with its engine (or another one), with a draft model where one is given.
 
     UsageError where there is no recipe, or none with a draft.
     """
     wanted = engine or estimate.engine
-    if wanted not in RECIPES:
-        raise UsageError(f"no recipe for the engine {wanted!r}.", f"There are recipes for {', '.join(RECIPES)}.")
+    known = engines_with_recipes(estimate)
+    if wanted not in known:
+        reads = "" if estimate.architecture.decodes else ", which would read texts and write nothing"
+        raise UsageError(f"no recipe for the engine {wanted!r}{reads}.", f"There are recipes for {', '.join(known)}.")
     made = RECIPES[wanted](estimate)
     if draft is None:
         return made.text()
