@@ -22,6 +22,16 @@ from sizer.frozen import dataclass
 from sizer.tables import read_rows
 
 LAUNCHERS = frozenset({"sudo", "env", "nohup", "exec", "time", "command", "uvx", "caffeinate", "trtllm-llmapi-launch"})
+WRAPPERS = frozenset(
+    {
+        *LAUNCHERS, "accelerate", "apptainer", "chrt", "cmd", "conda", "distrobox", "doas", "firejail", "flatpak",
+        "gamemoderun", "ionice", "kubectl", "mamba", "micromamba", "mpiexec", "mpirun", "nice", "numactl", "nsys",
+        "pipenv", "pixi", "poetry", "powershell", "prime-run", "pwsh", "screen", "setsid", "singularity", "srun", "ssh",
+        "start", "stdbuf", "su", "systemd-run", "taskset", "timeout", "tmux", "toolbox", "unbuffer", "uv", "winpty",
+        "wsl",
+    }
+)  # fmt: skip
+"""Programs that run a command which stands somewhere behind their own options, as words or as one quoted text."""
 CONTAINERS = frozenset({"docker", "podman", "nerdctl"})
 CONTAINER_SWITCHES = frozenset(
     {
@@ -105,11 +115,28 @@ def started(words: Sequence[str]) -> Started:
     found = _program(rest)
     if found is None and image is not None and image.dialects:
         # The image's own entry point: what follows are its arguments.
-        found = _program([*image.dialects, *rest])
+        found = _program([*image.dialects, *rest]) or (None if rest else _program([*image.dialects, "serve"]))
+    if found is None and image is None and (wrapped := _wrapped(words)):
+        return started([*environment, *wrapped])
     if found is None:
         raise UsageError(f"{_shown(rest or words)} is no command that sizer reads.", _hint(rest or list(words)))
     program, path, arguments = found
     return Started(program, tuple(arguments), path, tuple(environment), version)
+
+
+def _wrapped(words: Sequence[str]) -> list[str]:
+    """The command that a wrapper runs: from the first word on that starts a program; none where no wrapper is named."""
+    names = [_base(word) for word in words]
+    first = next((index for index, name in enumerate(names) if name in WRAPPERS), len(words))
+    for index in range(first + 1, len(words)):
+        word = words[index]
+        if re.search(r"\s", word):
+            return split_words(word)
+        if word.startswith("docker://") and names[first] in {"apptainer", "singularity"}:
+            return ["docker", "run", word.removeprefix("docker://"), *words[index + 1 :]]
+        if names[index] in CONTAINERS or _program(words[index:]) is not None:
+            return list(words[index:])
+    return []
 
 
 def _shown(words: Sequence[str]) -> str:

@@ -21,7 +21,8 @@ def ranks(options: EngineOptions) -> int | None:
         return 1
     sizes = (options.tensor_parallel, options.pipeline_parallel, options.data_parallel)
     if all(size is None for size in sizes):
-        return None
+        named = [name for name in options.devices_used if name != "none"]
+        return len(set(named)) or None
     tensor, pipeline, data = ((size or 1) for size in sizes)
     if min(tensor, pipeline, data) < 1:
         return None  # -1: all the devices there are

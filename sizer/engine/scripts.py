@@ -7,6 +7,7 @@ known by what it is made from. Nothing is run: Python code is read as a syntax t
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 import shlex
 from collections.abc import Callable, Sequence
@@ -15,6 +16,7 @@ from pathlib import Path
 
 from sizer.engine.commands import read_command, split_words, started
 from sizer.engine.options import EngineOptions
+from sizer.engine.pasted import shell_text
 from sizer.errors import UsageError
 from sizer.frozen import dataclass
 
@@ -61,7 +63,7 @@ def read_launch(words: Sequence[str], *, files_allowed: bool = True) -> Launch:
         script.files[MODELFILE] = text
         created = ["ollama", "create", "model", "-f", MODELFILE]
         return _launch([created, ["ollama", "run", "model"]], script, files_allowed)
-    return _launch(_commands(text), script, files_allowed)
+    return _launch(_commands(shell_text(text)), script, files_allowed)
 
 
 def _commands(text: str) -> list[list[str]]:
@@ -85,7 +87,9 @@ def _commands(text: str) -> list[list[str]]:
 def _launch(commands: Sequence[list[str]], script: _Script, files_allowed: bool) -> Launch:
     """The first command that starts an engine, with what those before it set up. Raises UsageError."""
     refused: UsageError | None = None
-    for words in commands:
+    alone = sum(words[0] != "export" for words in commands) == 1
+    for told in commands:
+        words = _requested(told) or told
         if words[0] == "export":
             script.environment += words[1:]
             continue
@@ -101,13 +105,30 @@ def _launch(commands: Sequence[list[str]], script: _Script, files_allowed: bool)
                 return _loaded(code)
             refused = refused or error
             continue
-        if start.program.words == ("ollama", "serve") and len(commands) > 1:
+        if start.program.words == ("ollama", "serve") and not alone:
             script.environment += start.environment
         elif start.program.words == ("ollama", "create"):
             _create(start.words, script, files_allowed)
         else:
             return _finish(words, script)
     raise refused or UsageError("the script starts no engine.", "Give a command such as 'vllm serve MODEL'.")
+
+
+def _requested(words: Sequence[str]) -> list[str]:
+    """`curl .../api/generate -d '{"model": ...}'` as the command that loads the model so; empty for other commands."""
+    asked = next((word for word in words if re.search(r"/api/(generate|chat|embed)", word)), "")
+    body = next((word for word in words if word.lstrip().startswith("{")), "")
+    if not asked or not body:
+        return []
+    try:
+        told = json.loads(body)
+    except (ValueError, RecursionError):
+        return []
+    model, options = (told.get("model"), told.get("options")) if isinstance(told, dict) else (None, None)
+    if not isinstance(model, str):
+        return []
+    pairs = options.items() if isinstance(options, dict) else ()
+    return ["ollama", "run", model, *(f"{name}={value}" for name, value in pairs)]
 
 
 def _loaded(code: str) -> Launch:
