@@ -122,3 +122,25 @@ def test_no_command_takes_fewer_tokens_than_none(run: Run, command: str, option:
     refused = run(command, *devices, f"--{option}=-5", *what)
     assert refused.code == 2
     assert f"{option} is -5" in refused.err
+
+
+WRONG_KINDS: list[tuple[str, dict[str, object]]] = [
+    ("estimate", {"engine": 5}),
+    ("estimate", {"host": 3}),
+    ("estimate", {"context": 1.5}),
+    ("estimate", {"context": ["8k"]}),
+    ("estimate", {"device": 4090}),
+    ("hardware", {"min_speed": "fast"}),
+    ("recommend", {"max_loss": "little"}),
+    ("capacity", {"rps": "many", "device": DEVICE}),
+]
+
+
+@pytest.mark.parametrize(("function", "options"), WRONG_KINDS, ids=str)
+def test_values_of_another_kind_are_refused_in_python(function: str, options: dict[str, object]) -> None:
+    """A value of a kind that its option has not is sizer's own error, and names what was given."""
+    value = next(iter(options.values()))
+    with pytest.raises(SizerError) as refused:
+        getattr(sizer, function)(MODEL, offline=True, **options)
+    assert refused.value.exit_code == 2
+    assert (str(value) if not isinstance(value, list) else "8k") in refused.value.message

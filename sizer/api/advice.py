@@ -43,7 +43,7 @@ class WantedAsked:
         if self.prefer not in PREFERENCES:
             raise UsageError(f"prefer is {self.prefer!r}.", f"It is one of {', '.join(PREFERENCES)}.")
         for name, value in (("min-speed", self.min_speed), ("max-loss", self.max_loss)):
-            if value is not None and not value >= 0:
+            if value is not None and not (isinstance(value, (int, float)) and value >= 0):
                 raise UsageError(f"{name} is {value!r}.", "It is a number from 0 up.")
 
     def wanted(self, *, offer: bool = False) -> Wanted:

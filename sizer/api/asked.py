@@ -75,6 +75,7 @@ class DeviceAsked:
         for name in self.names:
             if not isinstance(name, str) or not name.strip():
                 raise UsageError(f"a device is {name!r}.", "Name one: 'sizer devices' lists them.")
+        _text("host", self.host)
         _positive("memory", self.memory_bytes, MOST_BYTES, least=MIB)
         _positive("ram", self.ram_bytes, MOST_BYTES, least=MIB)
         _positive("reserve", self.reserve_bytes, MOST_BYTES, least=MIB)
@@ -107,6 +108,7 @@ class WorkAsked:
     flags: EngineOptions | None = None
 
     def __post_init__(self) -> None:
+        _text("engine", self.engine)
         if self.engine is not None and self.flags is None:
             from sizer.engine.asked import engine_asked
 
@@ -117,8 +119,8 @@ class WorkAsked:
 
     def workload(self) -> Workload:
         """The workload; a context shorter than prompt and output together is an error."""
-        if isinstance(self.context_tokens, str) and self.context_tokens != "max":
-            raise UsageError(f"context is {self.context_tokens!r}.", "It is a number of tokens, or max.")
+        if self.context_tokens not in (None, "max") and not isinstance(self.context_tokens, int):
+            raise UsageError(f"context is {shown(self.context_tokens)}.", "It is a whole number of tokens, or max.")
         context = self.context_tokens if isinstance(self.context_tokens, int) else None
         asked = Workload(
             prompt_tokens=self.prompt_tokens,
@@ -165,6 +167,12 @@ def _with_context(workload: Workload, context_tokens: int) -> Workload:
     from dataclasses import replace
 
     return replace(workload, context_tokens=context_tokens)
+
+
+def _text(name: str, value: object) -> None:
+    """Nothing for None and for text. Raises UsageError otherwise."""
+    if value is not None and not isinstance(value, str):
+        raise UsageError(f"{name} is {shown(value)}.", "Write its name as text.")
 
 
 def _positive(name: str, value: object, most: float, least: float = 0) -> None:

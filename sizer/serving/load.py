@@ -39,8 +39,8 @@ class Load:
         if self.users is not None and not (isinstance(self.users, int) and 1 <= self.users <= MOST_USERS):
             raise UsageError(f"{self.users} users are no whole number from 1 to {MOST_USERS:,}.", "Give --users 50.")
         rate = self.rate_per_s
-        if rate is not None and not (math.isfinite(rate) and 0 < rate <= MOST_RATE):
-            raise UsageError(f"{rate:g} requests a second are not between 0 and {MOST_RATE:,.0f}.", "Give --rps 2.5.")
+        if rate is not None and not (isinstance(rate, (int, float)) and math.isfinite(rate) and 0 < rate <= MOST_RATE):
+            raise UsageError(f"{rate!s} requests a second are not between 0 and {MOST_RATE:,.0f}.", "Give --rps 2.5.")
         for name, tokens in (("prompt", self.prompt_tokens), ("output", self.output_tokens)):
             if not 1 <= tokens <= MOST_TOKENS:
                 raise UsageError(f"{tokens} {name} tokens are not between 1 and {MOST_TOKENS:,}.")
