@@ -67,6 +67,7 @@ class EngineMemory(NamedTuple):
     `rank_overhead_bytes` on each, over links as fast as NVLink `linked_rank_overhead_bytes`; MXFP4 experts are padded
     to `mxfp4_tile`.
     `capped_score_bytes` are those of one attention score where the model caps its scores and no kernel does.
+    `scanned_tokens` are those of a chunk that a state-space layer compares at once, each with each; 0 where none is.
     `rotary_tables` says that each layer holds cosines and sines for every position, `embedding_on_host` that the input
     table stays in the host's memory beside a GPU. Layers that go to the
     host leave `split_margin_bytes` free on each device. `usual_counter` is what people report: allocated (the
@@ -106,6 +107,7 @@ class EngineMemory(NamedTuple):
     rank_overhead_bytes: int
     linked_rank_overhead_bytes: int
     capped_score_bytes: float
+    scanned_tokens: int
     rotary_tables: bool
     workspace_bytes: int
     embedding_on_host: bool
@@ -162,6 +164,7 @@ def engine_memory(engine: str, version: str = "", date: str = "") -> EngineMemor
         rank_overhead_bytes=int(row["rank_overhead_bytes"]),
         linked_rank_overhead_bytes=int(row["linked_rank_overhead_bytes"]),
         capped_score_bytes=float(row["capped_score_bytes"] or 0),
+        scanned_tokens=int(row["scanned_tokens"]),
         rotary_tables=row["rotary_tables"] == "yes",
         workspace_bytes=int(row["workspace_bytes"]),
         embedding_on_host=row["embedding_on_host"] == "yes",

@@ -14,7 +14,7 @@ from sizer.memory.encoder import NO_ENCODER, encoder_run
 from sizer.memory.graph.decoder import PIPELINE_COPIES, Buffers, Part, compute_buffers
 from sizer.memory.graph.shape import ModelShape, Step, model_shape, without_latents
 from sizer.memory.prefill_default import default_prefill_tokens
-from sizer.model.architecture import Module, Role, Tower
+from sizer.model.architecture import MixerKind, Module, Role, Tower
 from sizer.tables import read_rows
 from sizer.units import GIB
 
@@ -26,6 +26,8 @@ LONGEST_WHOLE_PROMPT = 32_768
 STAGED_COPIES = 4
 MEASURED_PROFILES = frozenset({"by card", "whole length"})
 """Profiles of engines that measure what a run takes, libraries included."""
+SCAN_BYTES = 8
+"""A pair's decay and its product with the states' likeness, in 32 bits each: mlx_lm/models/ssm.py ssm_attn."""
 GREEDY_CARDS = ("a100", "gb10")
 """Cards whose memory would allow the larger step and that vLLM gives the smaller: arg_utils.py."""
 
@@ -218,14 +220,18 @@ def _tokens_of_experts(case: Case) -> int:
 
 
 def scores_bytes(case: Case, tokens: int) -> int:
-    """Attention scores that stand in memory for a chunk of `tokens`, where the engine's kernels cannot cap them."""
+    """Scores that stand in memory for a chunk of `tokens`: of attention where the engine's kernels cannot cap them, or
+    of each pair of tokens that a state-space layer compares at once."""
     config = case.architecture.config
     text = config.get("text_config") if isinstance(config.get("text_config"), dict) else config
     by_kind = bool(case.architecture.model_types & _capped())
+    scanned = min(tokens, case.engine.scanned_tokens)
+    scans = (mixer.heads for mixer in case.architecture.mixer_counts if mixer.kind is MixerKind.SSM)
+    scan_bytes = max(scans, default=0) * scanned**2 * SCAN_BYTES
     if not case.engine.capped_score_bytes or not (text or config).get("attn_logit_softcapping", by_kind):
-        return 0
+        return scan_bytes
     heads = max((mixer.heads for mixer in case.architecture.mixer_counts), default=0)
-    return int(heads * tokens * case.workload.context_tokens * case.engine.capped_score_bytes)
+    return max(scan_bytes, int(heads * tokens * case.workload.context_tokens * case.engine.capped_score_bytes))
 
 
 @cache
