@@ -33,7 +33,9 @@ class EngineOptions:
         or hierarchical cache a device, `weights_offload_bytes` weights kept on the host (vLLM's --cpu-offload-gb).
     Splits
         Ranks of each kind; `expert_parallel` shards experts over the tensor and data ranks. `split_mode` is none,
-        layer, row or tensor, `tensor_split` its proportions; `attention_data_parallel` SGLang's --enable-dp-attention.
+        layer, row or tensor, `tensor_split` its proportions; `attention_data_parallel` SGLang's --enable-dp-attention,
+        `expert_exchange` what carries tokens between its experts, `served_phase` prefill or decode of a server that
+        does that alone.
         `devices_used` are llama.cpp's own names (Vulkan0), `backend` what a flag names by itself (koboldcpp's
         --usevulkan).
     Host
@@ -84,6 +86,8 @@ class EngineOptions:
     context_parallel: int | None = None
     expert_parallel: bool | None = None
     attention_data_parallel: bool | None = None
+    expert_exchange: str = ""
+    served_phase: str = ""
     split_mode: str = ""
     tensor_split: tuple[float, ...] = ()
     main_device: int | None = None
@@ -103,6 +107,7 @@ class EngineOptions:
 
     flash_attention: bool | None = None
     graphs: bool | None = None
+    prompt_graphs: bool | None = None
     graph_max_sequences: int | None = None
     graph_sizes: tuple[int, ...] = ()
     attention_backend: str = ""

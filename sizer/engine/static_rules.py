@@ -1,7 +1,8 @@
 """What engines leave free of a card for their working memory, by rule: rows of `data/static_reserves.csv`.
 
 SGLang's `mem_fraction_static` is what weights and pool may take together. Without the flag it is the card less a
-reserve for a chunk of prompts and for captured graphs, by version.
+reserve for a chunk of prompts and for captured graphs, by version; `data/prompt_graphs.csv` tells where no prompts are
+captured.
 """
 
 from __future__ import annotations
@@ -13,6 +14,10 @@ from sizer.engine.releases import rule_in_force, rules
 
 PROMPT_SIZES = ((4, 33, 4), (48, 257, 16), (288, 513, 32), (576, 1025, 64), (1280, 4097, 256), (4608, 2**31, 512))
 """Sizes of prompts that are captured, up to a chunk: cuda_graph_hook.py generate_prefill_cuda_graph_batch_sizes."""
+LEAST_TOKENS = 2048
+"""Tokens of a step that a reserve is made for at least."""
+LEAST_FRACTION = 0.001
+"""Where a reserve is larger than the card: nothing fits."""
 MANY_GRAPHS, MANY_GRAPHS_FACTOR = 300, 1.5
 """Groups of data-parallel attention take half as much again where more sequences are captured."""
 LARGE_TOWER = 24 * 1024**2
@@ -23,7 +28,8 @@ class Card(NamedTuple):
     """What the reserve goes by: the memory that the driver shows in MiB, ranks, and what flags say of the run.
 
     `vision` is layers times the squared hidden size of a vision tower, 0 of a model without one. `groups` are those of
-    data-parallel attention, `drafts` is model, layers or nothing.
+    data-parallel attention, `drafts` is model, layers or nothing. `traits` are words of `data/prompt_graphs.csv` that
+    hold for model and flags, `phase` is prefill or decode of a server that does that alone.
     """
 
     memory_mib: float
@@ -34,6 +40,11 @@ class Card(NamedTuple):
     vision: int
     groups: int = 1
     drafts: str = ""
+    draft_tokens: int = 1
+    sequences: int | None = None
+    traits: frozenset[str] = frozenset()
+    architecture: str = ""
+    phase: str = ""
 
 
 @cache
@@ -46,24 +57,48 @@ def static_fraction(engine: str, version: str, date: str, card: Card) -> float |
     row = next(row for row in rows if row["before_version"] == era and _is_for(row, card))
     if row["fraction"]:
         return float(row["fraction"])
-    chunk = max(card.chunk_tokens or int(row["chunk_tokens"]), 2048)
-    reserve = float(row["constant_mib"]) + chunk * float(row["token_mib"])
-    graphs = int(row["graphs"]) if card.graph_sequences is None else card.graph_sequences
-    reserve += graphs * float(row["graph_mib"])
+    phases = bool(row["phases"])
+    chunk = int(row["chunk_tokens"]) if card.chunk_tokens is None else card.chunk_tokens
+    graphs = _graphs(row, card)
+    alone = card.phase if phases else ""
+    step = (card.sequences or graphs or 1) * card.draft_tokens if alone == "decode" else chunk
+    reserve = float(row["constant_mib"]) + max(step, LEAST_TOKENS) * float(row["token_mib"])
+    captures = alone != "prefill" and not (phases and "eager" in card.traits)
+    reserve += graphs * float(row["graph_mib"]) if captures else 0.0
     reserve += card.ranks * float(row["rank_mib"])
-    if card.groups > 1:
+    if card.groups > 1 and alone != "prefill":
         many = MANY_GRAPHS_FACTOR if graphs > MANY_GRAPHS else 1.0
         reserve += graphs * card.groups * float(row["group_graph_mib"]) * many + float(row["group_mib"])
-    captured = sum(len(range(first, min(last, chunk + 1), step)) for first, last, step in PROMPT_SIZES)
-    reserve += float(row["latent_mib"]) if card.latent else captured * float(row["prefill_graph_mib"])
+    if alone != "decode" and not (phases and "eager" in card.traits) and _captures_prompts(engine, version, date, card):
+        captured = sum(len(range(first, min(last, chunk + 1), step)) for first, last, step in PROMPT_SIZES)
+        reserve += float(row["latent_mib"]) if card.latent else captured * float(row["prefill_graph_mib"])
     reserve = max(reserve, float(row["least_mib"]))
+    reserve += float(row["exchange_mib"]) if captures and "deepep" in card.traits else 0.0
     reserve += {"model": float(row["draft_model_mib"]), "layers": float(row["draft_mib"])}.get(card.drafts, 0.0)
-    return round(1 - reserve / card.memory_mib, 3) * _vision_factor(row["vision_factor"], card.vision)
+    left = max(round(1 - reserve / card.memory_mib, 3), LEAST_FRACTION)
+    return left * _vision_factor(row["vision_factor"], card.vision)
 
 
 def _is_for(row: dict[str, str], card: Card) -> bool:
     below = float(row["below_mib"]) if row["below_mib"] else float("inf")
     return card.memory_mib < below and card.ranks >= int(row["from_ranks"])
+
+
+def _graphs(row: dict[str, str], card: Card) -> int:
+    """Sequences of the largest captured graph: as flags say, else by card, no more than run at once where that caps."""
+    if card.graph_sequences is not None:
+        return card.graph_sequences
+    graphs = int(row["graphs"])
+    return min(graphs, card.sequences) if row["capped"] and card.sequences else graphs
+
+
+def _captures_prompts(engine: str, version: str, date: str, card: Card) -> bool:
+    """Whether prompts are captured too: model and flags have no trait that turns it off."""
+    row = rule_in_force(rules("prompt_graphs.csv", "engine")[engine], version, date)
+    off = card.traits & frozenset(row["off_for"].split())
+    if card.architecture in row["multimodal_architectures"].split():
+        off -= {"multimodal"}
+    return not off and "no prompts" not in card.traits
 
 
 def _vision_factor(rule: str, vision: int) -> float:

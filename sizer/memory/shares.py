@@ -7,20 +7,16 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from sizer.device.records import Device
-from sizer.device.usable import free_memory_bytes, usable_memory_bytes
-from sizer.engine.static_rules import Card, static_fraction
+from sizer.device.usable import free_memory_bytes
 from sizer.memory.cache import LayerCache, cache_by_layer
 from sizer.memory.case import Case, cache_plan
 from sizer.memory.records import Footprint, Share
+from sizer.memory.reserves import fraction_by_card
 from sizer.memory.working import graphs_bytes, profile_bytes
 from sizer.model.architecture import Module, Role, Tower
 from sizer.model.stored import Stored
-from sizer.units import MIB
 
 __all__ = ["Case", "Held", "host_tables_bytes", "kv_by_layer", "share_of", "usable_bytes", "weights_by_layer"]
-
-
-VISION_FIELDS = (("num_hidden_layers", "depth"), ("hidden_size", "embed_dim"))
 
 
 class Held(NamedTuple):
@@ -50,39 +46,8 @@ def usable_bytes(case: Case, device: Device) -> int | None:
 
 def device_fraction(case: Case) -> float | None:
     """The fraction that the engine allocates ahead: as the flags say, else its default, by card where a rule tells."""
-    by_card = None if case.options.memory_fraction or case.engine.profile != "static" else _by_card(case)
+    by_card = None if case.options.memory_fraction or case.engine.profile != "static" else fraction_by_card(case)
     return case.options.memory_fraction or by_card or case.engine.device_fraction
-
-
-def _by_card(case: Case) -> float | None:
-    """The default of an engine that leaves a reserve free, for the smallest card of the target."""
-    shown = [usable_memory_bytes(device) for device in case.devices]
-    known = [size for size in shown if size]
-    if len(known) < len(shown):
-        return None
-    tower = case.architecture.config.get("vision_config")
-    tower = tower if isinstance(tower, dict) else {}
-    sizes = [tower.get(names[0]) or tower.get(names[1]) for names in VISION_FIELDS]
-    layers, hidden = (size if isinstance(size, int) else 0 for size in sizes)
-    card = Card(
-        memory_mib=min(known) / MIB,
-        ranks=case.ranks * case.stages,
-        chunk_tokens=case.options.prefill_chunk_tokens,
-        graph_sequences=0 if case.options.graphs is False else case.options.graph_max_sequences,
-        latent=any(mixer.latent_elements for mixer in case.architecture.mixer_counts),
-        vision=layers * hidden**2,
-        groups=case.replicas if case.options.attention_data_parallel else 1,
-        drafts=_drafts(case),
-    )
-    return static_fraction(case.engine.engine, case.options.version, case.engine_date, card)
-
-
-def _drafts(case: Case) -> str:
-    """Whether flags draft with a model of its own, with layers, or not at all (n-grams take nothing)."""
-    method = case.options.draft_method.lower()
-    if method == "standalone":
-        return "model"
-    return "layers" if method and method != "ngram" else ""
 
 
 def table_bytes(case: Case) -> int:

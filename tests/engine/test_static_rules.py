@@ -24,6 +24,9 @@ def card(memory_mib: int, ranks: int = 1, **said: int) -> Card:
         ("", card(H100, 4, latent=1), 512 + 8192 * 1.5 + 512 * 2 + 4 * 128 + 1536),
         ("", card(H100, 1, chunk_tokens=2048, graph_sequences=8), 10_240),  # never less on large cards
         ("", card(RTX_4090), 512 + 4096 * 1.5 + 48 * 2 + 128 + 50 * 8),
+        ("0.5.20", card(A10, 4), 512 + 4096 * 1.5 + 160 * 2 + 4 * 128 + 50 * 8),
+        ("0.5.19", card(RTX_4090), 512 + 2048 * 1.5 + 24 * 2 + 128 + 42 * 8),  # since 0.5.20 twice the chunk
+        ("0.5.12", card(A10, 4), 512 + 2048 * 1.5 + 80 * 2 + 4 * 128 + 42 * 8),
         ("0.5.5", card(H100, 4), 512 + 8192 * 1.5 + 512 * 2 + 4 * 128),
         ("0.5.5", card(A10), 512 + 2048 * 1.5 + 24 * 2 + 128),
         ("0.4.9", card(H100, 4), (9.5 + 4 / 2) * 1024),
@@ -93,3 +96,59 @@ def test_groups_drafts_and_graphs_change_the_reserve(version: str, said: dict[st
     fraction = static_fraction("sglang", version, "", plain)
     assert fraction is not None
     assert more == pytest.approx(fraction - more_mib / H100, abs=0.0011)
+
+
+PROMPTS = 58 * 8
+"""MiB of captured prompts up to 8,192 tokens."""
+
+
+@pytest.mark.parametrize(
+    ("version", "said", "more_mib"),
+    [
+        ("", {"sequences": 64}, -(512 - 64) * 2),  # --max-running-requests caps the largest graph since 0.5.22
+        ("0.5.21", {"sequences": 64}, 0),
+        ("", {"traits": {"pipeline"}}, -PROMPTS),
+        ("0.5.19", {"traits": {"pipeline"}}, 0),
+        ("", {"traits": {"multimodal"}}, -PROMPTS),
+        ("", {"traits": {"multimodal"}, "architecture": "Qwen3_5MoeForConditionalGeneration"}, 0),
+        ("0.5.12", {"traits": {"multimodal"}, "architecture": "Qwen3_5MoeForConditionalGeneration"}, -PROMPTS),
+        ("", {"latent": True, "traits": {"latent"}}, 1536 - PROMPTS),
+        ("0.5.19", {"latent": True, "traits": {"latent"}}, -PROMPTS),
+        ("", {"traits": {"eager"}}, -PROMPTS - 512 * 2),
+        ("0.5.12", {"traits": {"eager"}}, 0),  # --disable-cuda-graph changed nothing of the reserve
+        ("", {"traits": {"no prompts"}}, -PROMPTS),
+        ("", {"traits": {"deepep", "exchange"}}, 2048),
+        ("0.5.12", {"traits": {"deepep", "exchange"}}, -PROMPTS),
+        ("", {"phase": "prefill"}, -512 * 2),
+        ("", {"phase": "decode"}, (2048 - 8192) * 1.5 - PROMPTS),
+        ("", {"phase": "decode", "sequences": 1024, "draft_tokens": 4}, (4096 - 8192) * 1.5 - PROMPTS),
+        ("0.5.12", {"phase": "decode"}, 0),
+    ],
+)
+def test_what_is_not_captured_is_not_reserved(version: str, said: dict[str, object], more_mib: float) -> None:
+    """Traits of model and flags, of four H200 at 8,192 tokens a chunk: by hand from memory_hook.py."""
+    plain = card(H200, 4, chunk_tokens=8192)
+    said = {name: frozenset(value) if isinstance(value, set) else value for name, value in said.items()}
+    more = static_fraction("sglang", version, "", plain._replace(**said))  # type: ignore[arg-type]
+    fraction = static_fraction("sglang", version, "", plain)
+    assert fraction is not None
+    floored = max(fraction * H200 - more_mib, 0)
+    assert more == pytest.approx(min(floored / H200, 1 - (10_240 / H200)), abs=0.0011)
+
+
+def test_flags_of_the_command_change_the_pool() -> None:
+    """A whole prompt at a step reserves 16,384 tokens, a server that only decodes 10 GiB, the least of a large card."""
+
+    def tokens(flags: str) -> int:
+        answer = estimate(
+            "Qwen/Qwen3-32B", device="2xh100", engine=f"sglang@0.5.23 {flags}".strip(), parallel="tensor",
+            offline=True, context=8192,
+        )  # fmt: skip
+        return answer.estimates[0].memory.kv_capacity_tokens or 0
+
+    # 256 KiB of cache a token, half of it a rank; the fraction is of what context and communicators leave of a card.
+    plain, token_mib = tokens(""), 128 / 1024
+    assert plain - tokens("--chunked-prefill-size -1") == pytest.approx((8192 * 1.5 + 16 * 8) / token_mib, rel=0.05)
+    assert tokens("--disaggregation-mode decode") - plain == pytest.approx(
+        (512 + 8192 * 1.5 + 256 * 2 + 256 + PROMPTS - 10_240) / token_mib, rel=0.05
+    )

@@ -41,7 +41,7 @@ def test_other_models_keep_every_token_of_their_windows() -> None:
     assert older.kv_capacity_tokens > newest.kv_capacity_tokens
     held = newest.kv_capacity_tokens * 62 * layer
     per_token = (10 + 0.8 * 52) * layer
-    assert older.kv_capacity_tokens * per_token > held  # its reserve is smaller besides
+    assert older.kv_capacity_tokens * per_token == pytest.approx(held, rel=1e-3)  # neither captures prompts of images
 
 
 def test_states_take_their_share_first() -> None:
