@@ -157,19 +157,14 @@ def _of_its_format(resolved: Resolved, device: Device) -> tuple[str, ...]:
         return ()
     from sizer.engine.ladders import ladders
     from sizer.errors import UnknownEngine
+    from sizer.precision.names import precision_of
 
     try:
         rungs = ladders(resolved.architecture, device, method.engines[0])
     except UnknownEngine:
         return ()
-    return tuple(
-        dict.fromkeys(
-            rung.precision
-            for ladder in rungs
-            for rung in ladder
-            if rung.precision not in SIXTEEN_BIT and rung.precision != "fp32"
-        )
-    )
+    names = dict.fromkeys(rung.precision for ladder in rungs for rung in ladder)
+    return tuple(name for name in names if precision_of(name).kind == method.name)
 
 
 def _usual_on(device: Device) -> tuple[str, ...]:

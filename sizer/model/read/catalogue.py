@@ -82,6 +82,8 @@ def find(text: str) -> CatalogueEntry | None:
     tag = next((name.removeprefix(start) for start in _OLLAMA if name.startswith(start)), None)
     if tag is not None:
         name = tag
+    if "/" not in name:
+        name = name.removesuffix(":latest")  # what Ollama calls a model without a tag
     exact = _models()[1].get(_key(name)) if name else None
     if exact is not None:
         return _entry(exact)

@@ -127,8 +127,8 @@ def _unknown_notes(fields: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _with_bits(hints: NameHints, name: str) -> tuple[NameHints, tuple[str, ...]]:
-    """The hints with the quantization that a bare `q4` stands for, and the note that says so."""
-    if hints.quantization or "q" not in name.lower():
+    """The hints with the quantization that a bare `q4` or `4bit` stands for, and the note that says so."""
+    if hints.quantization or not any(sign in name.lower() for sign in ("q", "bit", "int")):
         return hints, ()
     from sizer.model.read.typed_names import usual_bits
 

@@ -35,6 +35,10 @@ _PIECE = re.compile(
     r"|(?P<word>[a-z]+)|(?P<number>\d+(?:\.\d+)*)"
 )
 _BARE_BITS = re.compile(r"(?<![\w.])q([2-8])(?![\w])", re.IGNORECASE)
+# What people say for it; a repository's name that says so leaves its scheme open.
+_SAID_BITS = re.compile(r"(?<![\w.])(?:int([2-8])|([2-8])[ -]?bits?)(?![\w])", re.IGNORECASE)
+_RUN_TOGETHER = re.compile(r"(?<![\w.])q([2-6])k([sml])(?![\w])", re.IGNORECASE)  # `q4km`
+_BY_WHOM = re.compile(r"\s+by\s+[\w.-]+\s*$", re.IGNORECASE)
 _SEPARATOR = re.compile(r"[^a-z0-9.]+|\.(?!\d)|(?<!\d)\.")
 
 
@@ -98,10 +102,11 @@ class _Name(NamedTuple):
 
 def _typed(text: str) -> tuple[Parts, str | None, tuple[str, ...]]:
     """The parts of the typed text, the quantization in it, and a note where that was not spelled out."""
-    quantization, _, bare = quantization_in(text.replace(":", " "))
-    usual, notes = usual_bits(bare) if quantization is None else (quantization, ())
+    plain = _RUN_TOGETHER.sub(r"q\1_k_\2", _BY_WHOM.sub("", text.replace(":", " ")))
+    quantization, _, bare = quantization_in(plain)
+    usual, notes = usual_bits(plain) if quantization is None else (quantization, ())
     quantization = usual or quantization
-    bare = _BARE_BITS.sub(" ", bare)
+    bare = _SAID_BITS.sub(" ", _BARE_BITS.sub(" ", bare))
     parts = _parts(bare)
     filler = _roles()["filler"]
     words = tuple(word for word in _merged(parts.words) if word not in filler)
@@ -110,8 +115,8 @@ def _typed(text: str) -> tuple[Parts, str | None, tuple[str, ...]]:
 
 def usual_bits(text: str) -> tuple[str | None, tuple[str, ...]]:
     """What a bare `q4` stands for, the type of that many bits that people take, and a note; (None, ()) without one."""
-    bits = _BARE_BITS.search(text)
-    usual = _roles().get(f"usual q{bits[1]}") if bits else None
+    bits = _BARE_BITS.search(text) or (None if "/" in text else _SAID_BITS.search(text))
+    usual = _roles().get(f"usual q{next(filter(None, bits.groups()))}") if bits else None
     if bits is None or usual is None:
         return None, ()
     return usual[0], (f"{bits[0]!r} is taken as {usual[0]}, the usual type of that many bits",)
