@@ -48,6 +48,10 @@ _TWO_SOCKETS = pattern(
 )
 _TOGETHER = (re.compile(r"\s+(?:\+|&|and)\s+", re.IGNORECASE), re.compile(r"\s*[,;]\s*"), re.compile(r"\s*\+\s*"))
 _A_SIZE = pattern(r"\d+(?:\.\d+)?\s*[mgt]i?b?(?:\s+(?:of\s+)?(?:v?ram|memory|gpu|card))?", re.IGNORECASE)
+_WITH_RAM = pattern(
+    r"(.+?)\s*(?:\+|,|\bwith\b|\band\b|\s)\s*(\d+)\s*gi?b\s*(?:of\s+)?(?:system\s+)?(?:ram|memory|ddr\d\S*)",
+    re.IGNORECASE | re.DOTALL,
+)
 _BRACKET = pattern(r"\s*\((?:[^()]*)\)\s*$")
 
 
@@ -357,6 +361,11 @@ def _unknown(text: str) -> UnknownDevice:
             f"{text!r} is a size, not a device.",
             "Name a card of that size, or describe one: --memory 24GiB --bandwidth 936GB/s "
             "(`sizer recommend` takes --vram 24GiB alone).",
+        )
+    beside = _WITH_RAM.fullmatch(text)
+    if beside and (_parse(beside[1]) or _as_typed(beside[1])):
+        return UnknownDevice(
+            f"{text!r} names a device and the memory beside it.", f"Write -d {beside[1]!r} --ram {beside[2]}GiB."
         )
     alike = (name for name in nearest(_bare(text), _offered(), 8 * MOST_NEAREST) if share_a_word(_bare(text), name))
     names = _of_the_line(text) or list(islice(alike, MOST_NEAREST))

@@ -141,8 +141,11 @@ def _memory_agrees(asked: Facts, row: dict[str, str]) -> bool:
         return False
     if asked.memory_gib == 0:
         return False
-    if asked.memory_gib is None or not row["memory_gb"] or "/" in row["memory_gb"]:
+    if asked.memory_gib is None or not row["memory_gb"]:
         return True
+    if "/" in row["memory_gb"]:  # a Mac's memory is soldered: no other sizes than it is sold with
+        sold = [float(size) for size in row["memory_gb"].split("/")]
+        return row["vendor"] != "apple" or any(abs(size / asked.memory_gib - 1) <= MEMORY_TOLERANCE for size in sold)
     return abs(float(row["memory_gb"]) / asked.memory_gib - 1) <= MEMORY_TOLERANCE
 
 

@@ -32,7 +32,8 @@ NOISE_WORDS = _set(
     "gpu gpus graphics card processor generation edition workstation blackwell hopper lovelace turing volta "
     "accelerator developer development kit devkit engineering reference module design oem founders fe device devices "
     "series hgx desktop soc oam vf the with w mhz cap socket sockets chip node corporation inc co ltd technologies "
-    "msi asus gigabyte zotac evga pny palit gainward sapphire xfx powercolor gaming oc"
+    "msi asus gigabyte zotac evga pny palit gainward sapphire xfx powercolor gaming oc "
+    "rog tuf trio ventus suprim ftw3 aorus eagle windforce gamerock nitro pulse hellhound merc"
 )
 # Words inside brackets that still tell variants apart; the rest of a bracket is a remark.
 BRACKET_WORDS = _set(

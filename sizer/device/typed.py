@@ -24,6 +24,11 @@ _LABELLED = re.compile(
     r"(?:chipset model|chip|model name|graphics|gpu(?: \d+)?|processor|device \d+)\s*:\s*(.+)", re.IGNORECASE
 )
 _MAC = re.compile(r"(?:mac\S*|imac)\b[^()]*\(([^()]*)\).*", re.IGNORECASE)
+_A_MAC = re.compile(r"\bi?mac(?:book)?\b", re.IGNORECASE)
+# The year, and the inches of a screen: `MacBook Pro 16 M4 Max 2024`. Neither tells a chip.
+_MAC_SIZE = re.compile(
+    r"\b20[12]\d\b|\b(?:1[3-6]|2[147])(?:[.,]\d)?(?:[\s-]?inch(?:es)?\b|[\"\u201d]|(?=\s|$)(?!\s*g))", re.IGNORECASE
+)
 _LAST_NUMBER = re.compile(r"(.*\w.*?)[\s-]+(\d{1,3})\s*g?", re.IGNORECASE)
 _UUID = re.compile(r"\s*\(uuid:[^)]*\)", re.IGNORECASE)
 _REMARKS = re.compile(r"\b(?:lite hash rate|oem|graphics controller)\b", re.IGNORECASE)
@@ -74,6 +79,8 @@ def _of_a_tool(text: str) -> Iterator[tuple[str, str]]:
     if line:
         names = [name for name in re.findall(r"\[([^\]]+)\]", line[1]) if "/" not in name or " / " in name]
         yield from ((_REMARKS.sub("", name.split(" / ")[0]).strip(), "") for name in reversed(names))
+    if _A_MAC.search(text) and (plain := " ".join(_MAC_SIZE.sub(" ", text).split())) != text:
+        yield plain, ""
     mac = _MAC.fullmatch(text)
     if mac:  # "MacBook Pro (14-inch, M1 Pro, 2021)": what stands in the bracket
         yield from ((part.strip(), "") for part in mac[1].split(","))

@@ -90,3 +90,11 @@ def test_a_refitted_card_shows_what_its_line_shows() -> None:
     """A 4090 with 48 GB shows 12 MiB less than its label, as one with 24 does (N - bus/32)."""
     refitted, plain = (usable_memory_bytes(find(text).device) for text in ("4090 48GB", "rtx-4090"))
     assert refitted == 48 * 2**30 - (24 * 2**30 - (plain or 0))
+
+
+@pytest.mark.parametrize("text", ["3090 + 64gb ram", "rtx 4090 with 64 GB DDR5", "2x3090 and 64gb of system memory"])
+def test_memory_beside_a_device_is_told_its_option(text: str) -> None:
+    """A card and the machine's memory in one text: the error says which option takes the second."""
+    with pytest.raises(UnknownDevice, match="the memory beside it") as raised:
+        find(text)
+    assert raised.value.hint.endswith("--ram 64GiB.")
