@@ -56,7 +56,7 @@ def static_fraction(engine: str, version: str, date: str, card: Card) -> float |
     era = rule_in_force(rows, version, date)["before_version"]
     row = next(row for row in rows if row["before_version"] == era and _is_for(row, card))
     if row["fraction"]:
-        return float(row["fraction"])
+        return float(row["fraction"]) * _vision_factor(row["vision_factor"], card.vision)
     phases = bool(row["phases"])
     chunk = int(row["chunk_tokens"]) if card.chunk_tokens is None else card.chunk_tokens
     graphs = _graphs(row, card)

@@ -42,8 +42,15 @@ def test_the_reserve_follows_card_ranks_and_chunk(version: str, shape: Card, res
 
 @pytest.mark.parametrize(("ranks", "fraction"), [(1, 0.88), (2, 0.87), (4, 0.85), (8, 0.81), (16, 0.79)])
 def test_older_versions_went_by_ranks(ranks: int, fraction: float) -> None:
-    """0.4.3: the more ranks, the less."""
-    assert static_fraction("sglang", "0.4.3", "", card(H100, ranks)) == fraction
+    """0.4.3: the more ranks, the less; 0.4.6 and 0.4.7 reserve 13 and 18 GiB of an H200 instead."""
+    for version in ("0.4.3", "0.4.6", "0.4.7"):
+        assert static_fraction("sglang", version, "", card(H100, ranks)) == fraction
+    assert static_fraction("sglang", "0.4.3", "", card(H200, ranks)) == fraction
+    for version, reserve_mib in (("0.4.6", 13 * 1024), ("0.4.7", 18 * 1024)):
+        left = static_fraction("sglang", version, "", card(H200, ranks))
+        assert left == pytest.approx(1 - reserve_mib / H200, abs=0.0006)
+    seen = static_fraction("sglang", "0.4.7", "", card(H100, ranks, vision=1))
+    assert seen == pytest.approx(0.9 * fraction)
 
 
 def test_a_model_that_sees_leaves_more() -> None:
