@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import re
 import shlex
+from itertools import islice
 
+MOST_SERVICES = 100
 _CONTINUED = re.compile(r"[ \t][`^][ \t]*\r?\n")
 _FENCE = re.compile(r"^[ \t]*(```|~~~).*$", re.MULTILINE)
 _PROMPT = re.compile(
@@ -22,11 +24,8 @@ _REDIRECTED = re.compile(r"(?<=\s)(?:\d?>>?|&>>?)[ \t]*(?:&\d|[^\s;|&]+)")
 _SET_VARIABLE = re.compile(r"^(?:export[ \t]+)?([A-Za-z_]\w*)=(\"[^\"\n]*\"|'[^'\n]*'|[^\s;\"']*)[ \t]*(?:[;#].*)?$")
 _VARIABLE = re.compile(r"\$(?:\{([A-Za-z_]\w*)(?::?-([^}]*))?\}|([A-Za-z_]\w*))")
 
-
-_PRESET = re.compile(
-    r"\s*(?!\[(?:Unit|Service|Install)\])(?:version[ \t]*=.*\s+)?"
-    r"\[[^\]\n]+\][ \t]*\n(?:[ \t]*[;#].*\n|\s*\n)*[ \t]*[\w-]+[ \t]*="
-)
+_SETTING = re.compile(r"[ \t]*[\w-]+[ \t]*=")
+_UNIT_SECTIONS = frozenset({"[Unit]", "[Service]", "[Install]"})
 
 
 def shell_text(text: str) -> str:
@@ -68,7 +67,7 @@ def _documented(text: str) -> str:
         return _compose(text)
     if found := re.search(r"^([ \t]+)cmd:[ \t]*(.*)$", text, re.MULTILINE):
         return _block(text, found.end(), len(found[1]), found[2])
-    if _PRESET.match(text):
+    if _is_preset(text):
         return _preset(text)
     return ""
 
@@ -87,7 +86,7 @@ def _compose(text: str) -> str:
     """A Compose file's services with images, or a pod's containers: `docker run` of each, with its command."""
     text = re.sub(r"^([ \t]*)- (?=(?:name|image|command|args):)", r"\1  ", text, flags=re.MULTILINE)
     images = re.finditer(r"^([ \t]+)image:[ \t]*[\"']?([^\s\"'#]+)", text, re.MULTILINE)
-    return "\n".join(_service(text, found) for found in images)
+    return "\n".join(_service(text, found) for found in islice(images, MOST_SERVICES))
 
 
 def _service(text: str, found: re.Match[str]) -> str:
@@ -148,6 +147,22 @@ def _block(text: str, end: int, depth: int, first: str) -> str:
             break
         lines.append(line.strip())
     return " ".join(line.rstrip("\\") for line in lines if line and not line.startswith("#"))
+
+
+def _is_preset(text: str) -> bool:
+    """Whether a text begins as llama-server's presets do: a section in brackets, a version before it or none, and a
+    setting in it."""
+    lines = [line.strip() for line in text.splitlines()[:1000]]
+    told = [line for line in lines if line and line[0] not in ";#"][:3]
+    if told and told[0].startswith("version") and "=" in told[0]:
+        told = told[1:]
+    header, *rest = told or [""]
+    return (
+        header[:1] == "["
+        and header[-1] == "]"
+        and header not in _UNIT_SECTIONS
+        and bool(rest and _SETTING.match(rest[0]))
+    )
 
 
 def _preset(text: str) -> str:

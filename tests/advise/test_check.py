@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import time
 from pathlib import Path
 
 import pytest
@@ -541,3 +542,23 @@ def test_python_code_profiles_more_tokens_than_a_server() -> None:
                                        ("l40s", ", max_num_batched_tokens=16384", 16_384, 8_519_680)):  # fmt: skip
         found = sizer.check(code.replace("MORE", more), device=device, offline=True).estimates[0].memory
         assert found.devices[0].compute_bytes == tokens * layer + kept
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[a]\n" + "\n" * 3000 + "x",
+        "[a]\n" + ";x\n" * 3000 + "y",
+        "  image: a\n" * 5000,
+        "a@a " * 20000,
+        "$env:A = " + "a " * 40000,
+        "\n" * 200 + "version = 1 " + " \n" * 2000 + "[x]",
+    ],
+    ids=["blank", "comments", "services", "prompts", "variables", "version"],
+)
+def test_long_pastes_are_answered_at_once(text: str) -> None:
+    """What repeats a document's beginnings is refused in time that grows with its length, not with its square."""
+    started = time.monotonic()
+    with pytest.raises(UsageError):
+        read_launch([text])
+    assert time.monotonic() - started < 10
