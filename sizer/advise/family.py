@@ -10,22 +10,36 @@ from sizer.model.architecture import Architecture, Basis
 from sizer.model.families import build
 from sizer.model.read import catalogue
 from sizer.model.read.catalogue import CatalogueEntry
-from sizer.model.read.facts import facts
+from sizer.model.read.facts import ModelFacts, facts
+
+ANSWERS_ALL = frozenset({"instruct", "reasoning", "base"})
+"""Kinds of models that are made for no one task."""
 
 
 def relatives(architecture: Architecture) -> Iterator[Architecture]:
-    """The catalogued models of the same organisation that are smaller, largest first; of one size the newest, and what
-    answers a person before a base model."""
+    """The catalogued models of the same organisation that are smaller and made for the same, largest first; of one size
+    the newest, and what answers a person before a base model."""
+    own = facts(architecture.model_id)
     organisation = architecture.model_id.rpartition("/")[0].lower()
     entries = [
         entry
         for entry in catalogue.entries()
         if (entry.reference_params or 0) < architecture.total_params
         and entry.model_id.rpartition("/")[0].lower() == organisation
+        and _made_for_the_same(facts(entry.model_id), own)
     ]
     for entry in sorted(entries, key=_order, reverse=True):
         with suppress(ModelError):
             yield build(catalogue.load(entry), entry.model_id, Basis.CATALOGUE)
+
+
+def _made_for_the_same(other: ModelFacts | None, own: ModelFacts | None) -> bool:
+    """Whether a smaller model can stand for one: with no eyes, embeddings or code alone that nobody asked for."""
+    if other is None:
+        return True
+    if other.images and not (own is not None and own.images):
+        return False
+    return other.kind in ANSWERS_ALL or (own is not None and own.kind == other.kind)
 
 
 def _order(entry: CatalogueEntry) -> tuple[float, bool, str]:

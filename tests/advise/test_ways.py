@@ -23,6 +23,8 @@ from sizer.advise.recommend import (
 from sizer.answer.estimate import Question, estimate
 from sizer.answer.loss import loss_of
 from sizer.device.catalogue import find
+from sizer.model.read.facts import facts
+from sizer.model.read.resolve import resolve
 from sizer.workload import Workload
 
 
@@ -236,3 +238,14 @@ def test_what_is_often_wrong_is_not_advised_without_a_word() -> None:
     """Two bits of a model too large say that a smaller model answers better; four bits do not."""
     assert "smaller model at four bits" in advice("meta-llama/Llama-3.3-70B-Instruct", "rtx-4090", None).reason
     assert "smaller model at four bits" not in advice("Qwen/Qwen3-32B", "rtx-4090", None).reason
+
+
+@pytest.mark.parametrize(
+    ("name", "images"), [("meta-llama/Llama-3.3-70B-Instruct", False), ("google/gemma-3-27b-it", True)]
+)
+def test_a_smaller_model_is_made_for_the_same(name: str, images: bool) -> None:
+    """What is offered instead of a chat model is one: no model for images, embeddings or code, unless that was asked."""
+    found = [facts(model.model_id) for model in relatives(resolve(name, offline=True).architecture)]
+    assert found
+    assert all(known is None or known.kind in {"instruct", "reasoning", "base", "vision"} for known in found)
+    assert any(known is not None and known.images for known in found) is images
