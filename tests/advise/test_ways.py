@@ -244,7 +244,7 @@ def test_what_is_often_wrong_is_not_advised_without_a_word() -> None:
     ("name", "images"), [("meta-llama/Llama-3.3-70B-Instruct", False), ("google/gemma-3-27b-it", True)]
 )
 def test_a_smaller_model_is_made_for_the_same(name: str, images: bool) -> None:
-    """What is offered instead of a chat model is one: no model for images, embeddings or code, unless that was asked."""
+    """What is offered instead of a chat model is one: none for images, embeddings or code, unless asked."""
     found = [facts(model.model_id) for model in relatives(resolve(name, offline=True).architecture)]
     assert found
     assert all(known is None or known.kind in {"instruct", "reasoning", "base", "vision"} for known in found)
