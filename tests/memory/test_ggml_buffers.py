@@ -10,8 +10,9 @@ import pytest
 from sizer.memory.graph.allocator import Buffer, Chunk, peak_bytes
 from sizer.memory.graph.decoder import Part, compute_buffers
 from sizer.memory.graph.nodes import Graph, Place, elementwise, entry, host_weight, operation, view
-from sizer.memory.graph.shape import Experts, LayerShape, ModelShape, Step
+from sizer.memory.graph.shape import Experts, LayerShape, ModelShape, Step, model_shape
 from sizer.model.architecture import Mixer, MixerKind
+from sizer.model.read.resolve import resolve
 from sizer.units import KIB, MIB
 
 TABLE = Path(__file__).parent.parent / "data" / "memory" / "ggml_buffers.csv"
@@ -293,3 +294,46 @@ def test_ik_multiplies_gates_in_place() -> None:
     )
     assert found == pytest.approx(204, rel=0.021)
     assert own.host_bytes / MIB > 230
+
+
+def normed_behind() -> ModelShape:
+    """EXAONE 4.0 1.2B, four layers of it and 32,000 words: what layers give is normed, not what they read."""
+    mixer = Mixer(MixerKind.FULL, 32, 8, 64, 64)
+    layer = layer_of(
+        mixer, 2048, qk_norm=True, ffn_width=4096, gate="parallel", post_norms=True, pre_norms=False
+    )  # fmt: skip
+    return ModelShape(2048, 32000, (layer,) * 4)
+
+
+@pytest.mark.parametrize(("flash", "printed"), [(True, 52.02), (False, 550.01)])
+def test_layers_that_norm_behind_alone(flash: bool, printed: float) -> None:
+    """Build 11549 on a CPU, run here; and 44.01 MiB by Vulkan."""
+    step = Step(
+        512, 1, 1, 8192, 0, 1, flash_attention=flash, mask_bytes=2 if flash else 4, embedding_inputs=3, value_ids=512
+    )
+    own = compute_buffers(normed_behind(), step, Part(0, 4, True, on_host=True)).host_bytes / MIB
+    assert own == pytest.approx(printed, abs=0.02)
+    if flash:
+        device = compute_buffers(normed_behind(), step._replace(embedding_inputs=2), Part(0, 4, True, reorders=True))
+        assert device.device_bytes / MIB == pytest.approx(44.01, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("model", "pre_norms", "post_norms", "side_by_side"),
+    [
+        ("LGAI-EXAONE/EXAONE-4.0-1.2B", False, True, False),
+        ("allenai/OLMo-2-0325-32B", False, True, False),
+        ("google/gemma-3-4b-it", True, True, False),
+        ("Qwen/Qwen3-8B", True, False, False),
+        ("microsoft/phi-1_5", True, False, True),
+        ("CohereLabs/c4ai-command-r7b-12-2024", True, False, True),
+    ],
+)
+def test_where_a_layer_norms_is_read_from_its_tensors(
+    model: str, pre_norms: bool, post_norms: bool, side_by_side: bool
+) -> None:
+    """Before, behind or both; one norm alone says that attention and MLP read the same vector."""
+    layers = model_shape(resolve(model, offline=True).architecture).layers
+    assert {(one.pre_norms, one.post_norms, one.side_by_side) for one in layers} == {
+        (pre_norms, post_norms, side_by_side)
+    }

@@ -144,17 +144,22 @@ def _layer(build: Build, layer: LayerShape, state: Node, last: bool, part: Part)
     """One layer: mixer and residual, then MLP or experts and residual; the last keeps the rows that are asked for."""
     residual = state
     if layer.mixer is not None:
-        mixed = _mixer(build, layer, blocks.norm(state))
+        normed = blocks.norm(state) if layer.pre_norms else state
+        mixed = _mixer(build, layer, normed)
         if last:
             rows = (state.shape[0], build.step.outputs)
             mixed = operation(rows, mixed, build.inputs.output_ids, op="get_rows")
             residual = operation(rows, residual, build.inputs.output_ids, op="get_rows")
+            normed = operation(rows, normed, build.inputs.output_ids, op="get_rows") if layer.side_by_side else normed
         if layer.post_norms:
             mixed = blocks.norm(mixed)
+        if layer.side_by_side:
+            made = _feed_forward(build, layer, normed, residual, part)
+            return elementwise(elementwise(made, mixed), residual)
         residual = elementwise(mixed, residual)
     if not layer.ffn_width and layer.experts is None:
         return residual
-    normed = blocks.norm(residual)
+    normed = blocks.norm(residual) if layer.pre_norms else residual
     made = _feed_forward(build, layer, normed, residual, part)
     if layer.post_norms:
         made = blocks.norm(made)

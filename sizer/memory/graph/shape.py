@@ -24,7 +24,8 @@ class LayerShape(NamedTuple):
 
     `q_width` is that of all queries, or of a state-space mixer's inner vector. `ffn_width` is the intermediate size (0
     without a dense MLP), `gate` is parallel, fused (one matrix makes both halves) or empty. `post_norms` says that what
-    attention and MLP give is normed before it is added.
+    attention and MLP give is normed before it is added, `pre_norms` that what they read is; `side_by_side` that both
+    read the same normed vector.
     """
 
     mixer: Mixer | None
@@ -38,6 +39,8 @@ class LayerShape(NamedTuple):
     experts: Experts | None
     post_norms: bool
     conv_width: int
+    pre_norms: bool = True
+    side_by_side: bool = False
 
 
 class ModelShape(NamedTuple):
@@ -71,6 +74,13 @@ class Step(NamedTuple):
     gated_inplace: bool = False
     key_bytes: float = 2
     value_bytes: float = 2
+
+
+POST_NORMS = ("post_feedforward", "post_mlp", "post_ffw")
+INNER_NORMS = ("q_norm", "k_norm", "_a_norm", "ssm", "sub_norm", "query", "key")
+"""Norms of heads, of low-rank inputs and of a mixer's inside, as GGUF files name them."""
+TWO_NORMS = 2
+"""Norms of a layer that has one for attention and one for its MLP."""
 
 
 @lru_cache(maxsize=256)
@@ -120,9 +130,23 @@ def _layer(layer: Layer, tensors: dict[Role, Tensor], norms: set[str]) -> LayerS
         gate=gate,
         shared_width=shared.shape[1] if shared else 0,
         experts=_experts(tensors),
-        post_norms=any("post_feedforward" in name or "post_mlp" in name for name in norms),
+        post_norms=any(word in name for name in norms for word in POST_NORMS),
         conv_width=tensors[Role.CONV].shape[0] if Role.CONV in tensors else 0,
+        pre_norms=_normed_before(norms),
+        side_by_side=len(_of_the_block(norms)) == 1 and down is not None and mixer is not None,
     )
+
+
+def _of_the_block(norms: set[str]) -> set[str]:
+    """The norms of a layer that are no norms of heads or of a mixer's inside, without `.weight` and `.bias`."""
+    stems = {name.rpartition(".")[0] or name for name in norms}
+    return {stem for stem in stems if "." not in stem and not any(word in stem for word in INNER_NORMS)}
+
+
+def _normed_before(norms: set[str]) -> bool:
+    """Whether a layer's parts read normed vectors: OLMo 2 and EXAONE 4 norm what they give alone."""
+    block = _of_the_block(norms)
+    return not block or not all(stem.startswith("post_") for stem in block) or len(block) < TWO_NORMS
 
 
 def _experts(tensors: dict[Role, Tensor]) -> Experts | None:
