@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -144,3 +145,15 @@ def test_values_of_another_kind_are_refused_in_python(function: str, options: di
         getattr(sizer, function)(MODEL, offline=True, **options)
     assert refused.value.exit_code == 2
     assert (str(value) if not isinstance(value, list) else "8k") in refused.value.message
+
+
+@pytest.mark.parametrize("text", ["q4" + " " * 30_000 + "x", "q4 " * 10_000, "x" * 90_000], ids=lambda text: text[:4])
+@pytest.mark.parametrize("option", ["model", "device", "precision", "engine"])
+def test_endless_names_are_refused_at_once(option: str, text: str) -> None:
+    """A name far longer than any is refused, in time that does not grow with its square."""
+    asked = {"model": MODEL, "device": DEVICE, "precision": "q4_k_m", "offline": True, option: text}
+    start = time.process_time()
+    with pytest.raises(SizerError) as refused:
+        sizer.estimate(asked.pop("model"), **asked)
+    assert refused.value.exit_code in {2, 3}
+    assert time.process_time() - start < 3

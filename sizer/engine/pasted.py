@@ -11,6 +11,8 @@ import shlex
 from itertools import islice
 
 MOST_SERVICES = 100
+MOST_VALUE_CHARACTERS = 100_000
+"""Of the values of variables, all together."""
 _CONTINUED = re.compile(r"[ \t][`^][ \t]*\r?\n")
 _FENCE = re.compile(r"^[ \t]*(```|~~~).*$", re.MULTILINE)
 _PROMPT = re.compile(
@@ -18,8 +20,8 @@ _PROMPT = re.compile(
 )
 _LONG_DASH = re.compile(r"(?<=\s)[–—](?=[A-Za-z])")  # noqa: RUF001 - what word processors make of two dashes
 _WINDOWS_PATH = re.compile(r"(?<![^\s\"'=])(?:[A-Za-z]:|\.{1,2})\\[^\s\"']*")
-_POWERSHELL_SET = re.compile(r"^[ \t]*\$env:(\w+)[ \t]*=[ \t]*(\S.*?)[ \t]*;?[ \t]*$", re.MULTILINE)
-_CMD_SET = re.compile(r"^[ \t]*set[ \t]+\"?(\w+)=([^\"\n&]*?)\"?[ \t]*(?:&&|$)", re.MULTILINE | re.IGNORECASE)
+_POWERSHELL_SET = re.compile(r"^[ \t]*\$env:(\w+)[ \t]*=[ \t]*(\S.*)$", re.MULTILINE)
+_CMD_SET = re.compile(r"^[ \t]*set[ \t]+\"?(\w+)=([^\"\n&]*)(?:\"[ \t]*(?:&&|$)|&&|$)", re.MULTILINE | re.IGNORECASE)
 _REDIRECTED = re.compile(r"(?<=\s)(?:\d?>>?|&>>?)[ \t]*(?:&\d|[^\s;|&]+)")
 _SET_VARIABLE = re.compile(r"^(?:export[ \t]+)?([A-Za-z_]\w*)=(\"[^\"\n]*\"|'[^'\n]*'|[^\s;\"']*)[ \t]*(?:[;#].*)?$")
 _VARIABLE = re.compile(r"\$(?:\{([A-Za-z_]\w*)(?::?-([^}]*))?\}|([A-Za-z_]\w*))")
@@ -35,18 +37,28 @@ def shell_text(text: str) -> str:
     text = _CONTINUED.sub(" ", text)
     text = _PROMPT.sub("", text)
     text = _LONG_DASH.sub("--", text)
-    text = _POWERSHELL_SET.sub(r"export \1=\2", text)
-    text = _CMD_SET.sub(r"export \1=\2\n", text)
+    text = _POWERSHELL_SET.sub(lambda found: f"export {found[1]}=" + found[2].rstrip(" \t;"), text)
+    text = _CMD_SET.sub(lambda found: f"export {found[1]}={shlex.quote(found[2].strip())}\n", text)
     text = _WINDOWS_PATH.sub(lambda found: found[0].replace("\\", "/"), text)
     return _with_variables(_REDIRECTED.sub("", text))
 
 
 def _with_variables(text: str) -> str:
-    """The text with shell variables that it sets itself put in, and defaults of those that it does not."""
+    """The text with shell variables that it sets itself put in, and defaults of those that it does not.
+
+    Values that name each other may double from line to line: no more than a bound is put in.
+    """
     values: dict[str, str] = {}
-    lines = []
+    lines, left = [], MOST_VALUE_CHARACTERS
+
+    def put_in(found: re.Match[str]) -> str:
+        nonlocal left
+        value = _value_of(found, values)
+        left -= len(value)
+        return value if left >= 0 else found[0]
+
     for line in re.sub(r"^([A-Za-z_]\w*=[^\s;]+);", r"\1\n", text, flags=re.MULTILINE).splitlines():
-        told = _VARIABLE.sub(lambda found: _value_of(found, values), line)
+        told = _VARIABLE.sub(put_in, line)
         assigned = _SET_VARIABLE.match(told.strip())
         if assigned:
             values[assigned[1]] = assigned[2].strip("\"'")
@@ -173,8 +185,8 @@ def _preset(text: str) -> str:
         plain = line.strip()
         if plain.startswith("["):
             sections += plain != "[*]"
-        elif sections <= 1 and (found := re.match(r"([\w-]+)[ \t]*=[ \t]*(.*?)[ \t]*(?:[;#].*)?$", plain)):
-            told[found[1].replace("_", "-")] = found[2].strip("\"'")
+        elif sections <= 1 and (found := re.match(r"([\w-]+)[ \t]*=([^;#]*)", plain)):
+            told[found[1].replace("_", "-")] = found[2].strip().strip("\"'")
     told.pop("version", None)
     words = ["llama-server"]
     for name, value in told.items():

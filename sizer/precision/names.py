@@ -18,6 +18,7 @@ from sizer.regex import pattern
 
 MAX_GROUP_ELEMENTS = 4096
 BITS_PER_WEIGHT_RANGE = (1, 16)
+LONGEST_NAME = 64
 
 _BPW = pattern(r"^(exl[23])[-_ ]*(\d{1,2}(?:\.\d{1,3})?)[-_ ]*(?:bpw|bit)\b")
 _GROUP = pattern(r"[-_ ]+(?:g(?:s|roup)?(?:[_ ]|-(?!1\b))?(-1|\d{1,4})|(\d{1,4})g)\b")
@@ -96,11 +97,12 @@ def precision_of(text: str) -> Precision:
         raise UnknownPrecision(f"precision {text!r} is not a name.", "`sizer precisions` lists them.")
     lowered = text.strip().lower()
     rows, spellings, reasons = _table()
-    for candidate in dict.fromkeys((lowered, *_candidates(lowered))):
+    candidates = _candidates(lowered)
+    for candidate in candidates:
         found = _lookup(candidate, rows, spellings)
         if found is not None:
             return found
-    reason = next((reasons[_squeeze(name)] for name in _candidates(lowered) if _squeeze(name) in reasons), "")
+    reason = next((reasons[_squeeze(name)] for name in candidates if _squeeze(name) in reasons), "")
     if reason:
         raise UnknownPrecision(f"precision {text!r} names no one format: {reason}.", "Say which.")
     hint = did_you_mean(lowered, rows) or "`sizer precisions` lists them."
@@ -108,8 +110,8 @@ def precision_of(text: str) -> Precision:
 
 
 def _candidates(lowered: str) -> tuple[str, ...]:
-    """The spelling with less and less of what people add to a name."""
-    if len(lowered) > 64:
+    """The spelling, then with less and less of what people add to a name; none of what is too long for one."""
+    if len(lowered) > LONGEST_NAME:
         return ()
     half = lowered.split(" / ", 1)
     same = half[0] if len(half) == 2 and half[0].strip() == half[1].strip() else lowered
@@ -117,7 +119,8 @@ def _candidates(lowered: str) -> tuple[str, ...]:
     bare = _NOISE.sub(" ", plain).strip(" -_")
     inner = re.search(r"\(([^)]+)\)$", lowered)
     short = "_".join(_WORDS.get(word, word) for word in re.split(r"[\s\-_]+", bare))
-    return (plain, bare, short, re.sub(r"[-_ ]+g[-_ ]*$", "", bare), inner.group(1) if inner else plain)
+    grouped = re.sub(r"[-_ ]+g[-_ ]*$", "", bare)
+    return tuple(dict.fromkeys((lowered, plain, bare, short, grouped, inner.group(1) if inner else plain)))
 
 
 def _lookup(text: str, rows: dict[str, Precision], spellings: dict[str, str]) -> Precision | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import suppress
 from typing import Any
 
@@ -173,6 +174,24 @@ def test_what_starts_no_engine_is_one_clear_line(text: str) -> None:
     """Refused in words."""
     with pytest.raises(SizerError):
         read_launch([text])
+
+
+SPACES = " " * 60_000
+LONG = [
+    f"$env:A=a{SPACES}b",
+    f"set A=a{SPACES}b",
+    f'set "A={SPACES}"b',
+    f"[m]\nctx-size = a{SPACES}b",
+    "A=xxxxxxxxxx\n" + "".join(f"{chr(66 + at)}=" + f"${chr(65 + at)}" * 3 + "\n" for at in range(20)),
+]
+
+
+@pytest.mark.parametrize("text", LONG, ids=("powershell", "cmd", "cmd quoted", "preset", "values that multiply"))
+def test_long_text_takes_no_longer_than_it_is(text: str) -> None:
+    """A line of spaces, or variables that hold each other, are read within a second and grow no more than twofold."""
+    start = time.process_time()
+    assert len(shell_text(text)) < 250_000
+    assert time.process_time() - start < 1
 
 
 @given(st.text(alphabet="\n \t-:=[]{}'\"$^`\\>|#imagecodExSt.", max_size=120))

@@ -15,6 +15,7 @@ from typing import Any
 from sizer.errors import nearest as nearest_names
 from sizer.frozen import dataclass
 from sizer.model.read import refreshed
+from sizer.model.read.names import LONGEST_NAME
 from sizer.tables import read_json, read_rows
 
 
@@ -79,6 +80,8 @@ def find(text: str) -> CatalogueEntry | None:
     that it copies; a fine-tune with a name of its own does not, because its shape is not known.
     """
     name = _clean(text)
+    if len(name) > LONGEST_NAME:
+        return None
     tag = next((name.removeprefix(start) for start in _OLLAMA if name.startswith(start)), None)
     if tag is not None:
         name = tag

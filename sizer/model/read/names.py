@@ -44,7 +44,7 @@ class NameHints:
     notes: tuple[str, ...] = ()
 
 
-_MAX_TEXT = 400  # hub ids have at most 96 characters a part; longer text is no name
+LONGEST_NAME = 400  # hub ids have at most 96 characters a part; longer text is no name
 _SCALE = {"m": 10**6, "b": 10**9, "t": 10**12}
 _SIZE = r"([0-9]{1,4}(?:\.[0-9]{1,3})?)([bmt])"
 _FLAGS = re.ASCII | re.IGNORECASE
@@ -124,7 +124,7 @@ def parse_name(text: str) -> NameHints:
     >>> parse_name("mistralai/Mixtral-8x7B-v0.1").total_params
     56000000000
     """
-    if len(text) > _MAX_TEXT:
+    if len(text) > LONGEST_NAME:
         return NameHints(text, notes=("the text is too long for a model's name",))
     quantization, quantization_notes, name = quantization_in(text)
     decimal = _DECIMAL_UNDERSCORE.sub(r"\1.\2", name.replace("\N{MULTIPLICATION SIGN}", "x"))

@@ -18,6 +18,7 @@ from sizer.frozen import dataclass
 from sizer.model.read.catalogue import CatalogueEntry, load, published
 from sizer.model.read.facts import facts
 from sizer.model.read.name_quantization import quantization_in
+from sizer.model.read.names import LONGEST_NAME
 from sizer.tables import read_rows
 
 # A typed size may round the published total by this much: phi-4 of 14.7B is called 14b.
@@ -70,6 +71,8 @@ class Read:
 def read(text: str) -> Read:
     """The published model that a typed name means. `entry` is None where none or several of different shapes are meant;
     `nearest` are then the three that come nearest. Never raises."""
+    if len(text) > LONGEST_NAME:
+        return Read(None)
     typed, quantization, notes = _typed(text)
     if not typed.words:
         return Read(None, quantization)
