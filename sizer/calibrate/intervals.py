@@ -16,6 +16,8 @@ ENOUGH_TO_STRETCH = 90
 
 COVERAGE = 0.9
 LEAST_BOUND = 0.01
+TOLD_FROM = 0.03
+"""Distances are told from here up: a row that happens to lie on its prediction tells no narrower an interval."""
 FAR = 1.5
 
 
@@ -43,7 +45,7 @@ class Distances:
             self.design[number, columns] = 1.0
         ratios = np.array([one.log_ratio for one in residuals])
         self.ratios = ratios
-        self.target = np.log(np.minimum(FAR, np.abs(ratios)) + LEAST_BOUND)
+        self.target = np.log(np.minimum(FAR, np.abs(ratios)) + TOLD_FROM)
         self.penalty = np.diag([0.0] + [tuned("width_shrink")] * (size - 1))
 
     def effects(self, without: Any = None) -> Any:

@@ -12,6 +12,7 @@ from sizer.calibrate.intervals import (
     ENOUGH_TO_STRETCH,
     FAR,
     LEAST_BOUND,
+    TOLD_FROM,
     Distances,
     Judged,
     _held,
@@ -91,11 +92,11 @@ def test_a_residual_belongs_to_its_groups() -> None:
 def test_rows_of_one_kind_set_the_base_alone() -> None:
     """All in the same groups: the base is the mean logarithm of their distances, no group has an effect.
 
-    A distance is told from a hundredth up, and one beyond 1.5 counts as 1.5.
+    A distance is told from three hundredths up, and one beyond 1.5 counts as 1.5.
     """
     ratios = [0.1, -0.2, 0.4, 99.0, 0.0]
     found = widths([residual(str(at), ratio) for at, ratio in enumerate(ratios)])
-    base = sum(log(min(FAR, abs(ratio)) + LEAST_BOUND) for ratio in ratios) / 5
+    base = sum(log(min(FAR, abs(ratio)) + TOLD_FROM) for ratio in ratios) / 5
     assert found.base == pytest.approx(base, abs=1e-4)
     assert set(found.effects.values()) == {0.0}
     assert len(found.effects) == 9
@@ -109,7 +110,7 @@ def test_an_effect_is_shrunken() -> None:
     rows = [residual(f"n{at}", near) for at in range(count)]
     rows += [residual(f"f{at}", -far, engine="sglang") for at in range(count)]
     found = widths(rows)
-    low, high = log(near + LEAST_BOUND), log(far + LEAST_BOUND)
+    low, high = log(near + TOLD_FROM), log(far + TOLD_FROM)
     effect = (high - low) / 2 * count / (count + SHRINK)
     assert found.base == pytest.approx((low + high) / 2, abs=1e-4)
     assert found.effects["engine: sglang"] == pytest.approx(effect, abs=1e-4)
