@@ -11,13 +11,13 @@ from sizer.tables import data_path
 TABLES = (
     "measurements.csv", "serving.csv", "verify.csv", "fit_priors.csv", "tuning.csv", "graph_capture.csv",
     "cache_copies.csv", "vector_rows.csv", "cpu_instructions.csv",
-    "pipelined_prompts.csv", "product_types.csv",
+    "pipelined_prompts.csv", "product_types.csv", "same_chips.csv",
 )  # fmt: skip
 LAW = (
     "speed/case.py", "speed/law.py", "speed/terms.py", "speed/traffic.py", "speed/launches.py", "speed/nearby.py",
     "speed/splits.py", "speed/widths.py", "calibrate/calibration.py", "calibrate/fit_constants.py",
-    "calibrate/heldout.py", "calibrate/intervals.py", "calibrate/observations.py", "calibrate/plausible.py",
-    "calibrate/terms.py",
+    "calibrate/heldout.py", "calibrate/intervals.py", "calibrate/likeness.py", "calibrate/observations.py",
+    "calibrate/plausible.py", "calibrate/terms.py",
 )  # fmt: skip
 """The files that turn rows into constants and constants into seconds."""
 
