@@ -157,3 +157,55 @@ def test_endless_names_are_refused_at_once(option: str, text: str) -> None:
         sizer.estimate(asked.pop("model"), **asked)
     assert refused.value.exit_code in {2, 3}
     assert time.process_time() - start < 3
+
+
+FLAGGED = [
+    ("llama.cpp", "-ngl 99", 1),
+    ("llama.cpp", "-ngl 20 -ub 1024", 1),
+    ("llama.cpp", "-c 32768 -np 4 -fa off", 1),
+    ("llama.cpp", "-dev Vulkan0", 1),
+    ("llama.cpp", "-dev CUDA0", 2),
+    ("koboldcpp", "--gpulayers 99 --usevulkan", 1),
+    ("vllm", "--tensor-parallel-size 2 --enforce-eager", 4),
+    ("vllm", "--gpu-memory-utilization 0.5", 1),
+]
+
+
+@pytest.mark.parametrize(("engine", "flags", "count"), FLAGGED)
+def test_flags_of_a_swept_row_mean_what_they_mean_to_an_estimate(
+    run: Run, tmp_path: Path, engine: str, flags: str, count: int
+) -> None:
+    """Speeds are the same to the digit, whole devices hold the same verdict: backend, devices, context and layers."""
+    precision = "q4_k_m" if engine != "vllm" else "bf16"
+    table = tmp_path / "rows.jsonl"
+    row = {"model": MODEL, "device": DEVICE, "device_count": count, "precision": precision, "engine": engine,
+           "engine_flags": flags, "prompt_tokens": 512, "output_tokens": 128}  # fmt: skip
+    table.write_text(json.dumps(row), encoding="utf-8")
+    (swept,) = json.loads(run("sweep", str(table), "--json").out)
+    (told,) = sizer.estimate(
+        MODEL, device=f"{count}x{DEVICE}", precision=precision, engine=f"{engine} {flags}", offline=True
+    ).estimates
+    assert swept["predicted_fits"] in {None, told.memory.fits}
+    if told.memory.fits:
+        assert swept["predicted_decode_tokens_per_s"] == pytest.approx(told.decode.tokens_per_s)
+        assert swept["predicted_prefill_tokens_per_s"] == pytest.approx(told.prefill.tokens_per_s)
+
+
+def test_a_backend_that_flags_name_sets_the_speed_too() -> None:
+    """Vulkan on a GeForce has constants of its own: the prompt is not read at CUDA's rate."""
+    cuda, vulkan = (
+        sizer.estimate(MODEL, device=DEVICE, precision="q4_k_m", engine=engine, offline=True).estimates[0]
+        for engine in ("llama.cpp", "llama.cpp --device Vulkan0")
+    )
+    assert vulkan.prefill.tokens_per_s != cuda.prefill.tokens_per_s
+
+
+def test_all_layers_asked_for_are_no_split() -> None:
+    """`--gpu-layers 99` beside a named host, and one more than the layers (the output): as fast as without a word."""
+    plain, *asked = (
+        sizer.estimate(MODEL, device=DEVICE, precision="q4_k_m", ram_bytes="64GiB", offline=True, **layers).estimates[0]
+        for layers in ({}, {"gpu_layers": 99}, {"gpu_layers": 37})
+    )
+    for found in asked:
+        assert found.decode.tokens_per_s == plain.decode.tokens_per_s
+        assert found.memory == plain.memory

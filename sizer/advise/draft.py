@@ -93,8 +93,8 @@ def draft(
 
 def _speculate(large: Estimate, drafting: Estimate, draft_tokens: int, acceptance: float) -> Speculation:
     case = speed_case(
-        large.architecture, large.stored, large.target, large.workload, large.engine, placement=large.placement,
-        graphs=large.options.graphs_of(large.workload.batch_size),
+        large.architecture, large.stored, large.target, large.workload, large.engine, backend=large.case.backend,
+        placement=large.placement, graphs=large.options.graphs_of(large.workload.batch_size),
     )  # fmt: skip
     drafter = (drafting.architecture, drafting.stored)
     gain = speculate(case, drafter, draft_tokens=draft_tokens, acceptance=acceptance)

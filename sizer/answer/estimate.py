@@ -153,7 +153,7 @@ def _timed_case(question: Question, case: Case, engine: Engine, placement: Place
     """What the law of speed looks at."""
     version = question.engine_version or case.options.version or None
     return speed_case(
-        question.architecture, case.stored, case.target, case.workload, engine.name,
+        question.architecture, case.stored, case.target, case.workload, engine.name, backend=case.backend,
         engine_version=version, placement=placement, graphs=case.options.graphs_of(case.workload.batch_size),
     )  # fmt: skip
 

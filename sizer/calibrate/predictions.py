@@ -13,9 +13,11 @@ from sizer.calibrate.measurements import EXCLUDING_FLAGS, ReadRow
 from sizer.calibrate.observations import placed
 from sizer.calibrate.plausible import impossible_decode, impossible_prompt
 from sizer.calibrate.rows import ResolvedRow, resolve_measurement
+from sizer.engine.flagged import with_options
 from sizer.engine.memory_rules import engine_memory
 from sizer.errors import SizerError
 from sizer.frozen import dataclass
+from sizer.memory.offload import counted_layers, layers_asked
 from sizer.memory.placement import counted_bytes, place
 from sizer.memory.shares import Case
 from sizer.speed.law import constants
@@ -229,12 +231,13 @@ def _memory(resolved: ResolvedRow) -> _Memory:
     memory = engine_memory(resolved.engine, version, date)
     if memory is None:
         return _Memory(None, None)
+    work = max(resolved.decoding, resolved.prefilling, key=lambda work: work.context_tokens)
     case = Case(
         resolved.architecture,
         resolved.stored,
-        max(resolved.decoding, resolved.prefilling, key=lambda work: work.context_tokens),
+        replace(work, context_tokens=max(work.context_tokens, resolved.options.context_tokens or 0)),
         resolved.target,
-        memory,
+        with_options(memory, resolved.options),
         parallelism_of_row(resolved),
         can_offload=False,
         experts_first=False,
@@ -242,7 +245,8 @@ def _memory(resolved: ResolvedRow) -> _Memory:
         engine_date=date,
     )
     needed, placement = place(case)
-    on_host = case.workload.gpu_layers is not None or resolved.options.uses_host
+    asked = layers_asked(case)
+    on_host = resolved.options.uses_host or (asked is not None and asked < counted_layers(case))
     fits = None if on_host or placement.available_bytes is None else placement.whole
     return _Memory(counted_bytes(needed, placement, memory), fits)
 

@@ -12,6 +12,7 @@ from sizer.device.records import Target
 from sizer.engine.asked import engine_asked
 from sizer.engine.engines import default_engine, find_engine
 from sizer.engine.flagged import with_flags
+from sizer.engine.flagged_devices import with_ranks
 from sizer.engine.options import NO_OPTIONS, EngineOptions
 from sizer.engine.precisions import store_for
 from sizer.errors import InvalidInputFile, SizerError, UnknownModel, UnknownPrecision
@@ -60,7 +61,10 @@ def resolve_measurement(row: ReadRow) -> ResolvedRow:
         target = power_limited(target, row.power_limit_w)
     precision = row_precision(row)
     options = row_options(row)
+    target = with_ranks(target, options)
     engine = options.engine or default_engine(precision, target.device)
+    if not row.backend and options.backend_told:
+        row = replace(row, backend=find_engine(engine).backend(target.device, options.backend_told) or "")
     if not row.is_measured:  # what was measured there runs there
         find_engine(engine).require_device(target.device)
     architecture = row_architecture(row.model, row.total_params_b, row.active_params_b)
@@ -70,6 +74,7 @@ def resolve_measurement(row: ReadRow) -> ResolvedRow:
         row.active_params_b,
         precision=precision,
         engine=engine,
+        version=options.version,
         file_gib=row.model_file_gib,
     )
     decoding, prefilling = (with_flags(work, options) for work in workloads(row))
@@ -172,10 +177,17 @@ def lump_architecture(model: str, total_params: float, active_params: float) -> 
 
 @lru_cache(maxsize=1024)
 def _stored(
-    model: str, total_b: float | None, active_b: float | None, *, precision: str, engine: str, file_gib: float | None
+    model: str,
+    total_b: float | None,
+    active_b: float | None,
+    *,
+    precision: str,
+    engine: str,
+    version: str,
+    file_gib: float | None,
 ) -> Stored:
     architecture = row_architecture(model, total_b, active_b)
-    return scaled_to_file(store_for(architecture, precision, engine), file_gib)
+    return scaled_to_file(store_for(architecture, precision, engine, version), file_gib)
 
 
 def scaled_to_file(stored: Stored, file_gib: float | None) -> Stored:

@@ -78,9 +78,10 @@ class Engine:
         found = [backend for place in wanted for vendor, backend in self.backends if vendor == place]
         return tuple(dict.fromkeys(found))
 
-    def backend(self, device: Device) -> str | None:
-        """The backend that runs on a device, the usual one; None where the engine has none for it."""
-        return next(iter(self.backends_on(device)), None)
+    def backend(self, device: Device, told: str = "") -> str | None:
+        """The backend that runs on a device, the usual one unless `told` is another of them; None where it has none."""
+        own = self.backends_on(device)
+        return told if told in own else next(iter(own), None)
 
     def leaves_gpu(self, device: Device) -> bool:
         """True of a chip whose GPU the engine leaves alone: its CPU computes."""

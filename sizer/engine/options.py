@@ -155,6 +155,11 @@ class EngineOptions:
         return False if largest < sequences else self.graphs
 
     @property
+    def backend_told(self) -> str:
+        """The backend that flags name (`--usevulkan`, `--device Vulkan0`); empty where none does."""
+        return self.backend or "".join(self.devices_used[:1]).rstrip("0123456789").lower()
+
+    @property
     def uses_host(self) -> bool:
         """Whether a flag puts experts, tensors, a part of the weights or the cache on the host."""
         told = (self.cpu_moe_layers, self.tensor_overrides, self.weights_offload_bytes, self.cache_on_host)

@@ -113,10 +113,7 @@ class Case:
     @property
     def backend(self) -> str | None:
         """The backend that runs the device: as flags name it (`--device Vulkan0`), else the engine's usual one."""
-        engine = find_engine(self.engine.engine)
-        told = self.options.backend or "".join(self.options.devices_used[:1]).rstrip("0123456789").lower()
-        own = engine.backends_on(self.target.device)
-        return told if told in own else next(iter(own), None)
+        return find_engine(self.engine.engine).backend(self.target.device, self.options.backend_told)
 
     @property
     def flash_attention(self) -> bool:

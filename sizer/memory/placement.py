@@ -12,6 +12,7 @@ from sizer.memory.case import Case, cache_plan
 from sizer.memory.footprint import footprint, kv_cache_bytes
 from sizer.memory.offload import (
     best_split,
+    counted_layers,
     host_compute_bytes,
     layers_asked,
     split_as_told,
@@ -69,10 +70,10 @@ def _placed(case: Case) -> tuple[Footprint, Placement]:
     asked = layers_asked(case)
     if can_split:
         asked = layers_by_own_estimate(case) if asked is None else asked
-        if asked is not None:
+        if asked is not None and asked < counted_layers(case):
             return needed, split_at(case, needed, asked)
     placed = _whole(case, _device_shares(case, needed))
-    if placed.fits or not can_split:
+    if placed.fits or not can_split or asked is not None:
         return needed, placed
     split = best_split(case, needed)
     if split is None:

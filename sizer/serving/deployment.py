@@ -70,8 +70,8 @@ def deployment(
         options=_of_one_replica(options),
     )
     case = speed_case(
-        architecture, stored, target, workload, found.name, engine_version=options.version or None,
-        graphs=options.graphs,
+        architecture, stored, target, workload, found.name, backend=memory.backend,
+        engine_version=options.version or None, graphs=options.graphs,
     )  # fmt: skip
     given = frozenset(name for name, value in options.given if value is not False)
     rules = scheduler(found.name, target.device, options.version, given)
