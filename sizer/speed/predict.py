@@ -7,9 +7,10 @@ from dataclasses import replace
 from math import exp, hypot
 
 from sizer.device.kinds import device_family
+from sizer.device.records import Device, is_cpu
 from sizer.frozen import dataclass
 from sizer.model.architecture import Basis
-from sizer.speed.case import SpeedCase, groups, owners, peak_doubt, precision_class
+from sizer.speed.case import SpeedCase, cpu_flops_per_s, groups, owners, peak_doubt, precision_class
 from sizer.speed.law import (
     COMPUTE,
     LAUNCH,
@@ -36,6 +37,7 @@ LINK_TERMS = frozenset(
 OTHER_ENGINES = "other engines"
 TOLD_SHARE = 0.03
 """An empty and a full cache are told apart where their speeds differ by more."""
+MOST_CORE_PRODUCTS = 8
 EVIDENCE_LEVELS = ("engine device", "backend generation", "backend family", "backend", "engine", "none")
 
 
@@ -113,6 +115,24 @@ def _bandwidth_limit(amounts: Iterable[Amount]) -> float:
     return 1 / least_s if least_s > 0 else float("inf")
 
 
+def _products_per_s(device: Device, threads: int | None) -> float:
+    """The most FLOPs that a device's specification allows in a second; infinite where it tells none.
+
+    Cores without a peak of their own for fewer bits (AMX has one) multiply bytes at eight times their fp32 rate at
+    most: dot products of four bytes a lane (VNNI, SDOT), matrices of eight (SMMLA).
+    """
+    peaks = device.peak_flops_per_s
+    if is_cpu(device) and "fp32" in peaks:
+        peaks = {**peaks, "fp32": MOST_CORE_PRODUCTS * cpu_flops_per_s(device, threads)}
+    return max(peaks.values(), default=float("inf"))
+
+
+def _products_limit(case: SpeedCase, traffic: Traffic) -> float:
+    """Prompt tokens/s at which the products alone would take every device's highest peak: nothing is faster."""
+    peak = sum(_products_per_s(device, case.workload.threads) for device in case.devices)
+    return traffic.tokens * peak / traffic.flops if traffic.flops else float("inf")
+
+
 def fastest_decode(case: SpeedCase) -> float:
     """Decode tokens/s of one sequence that `predict` does not exceed, everything on the devices: for a search that asks
     for a speed. Infinite where this machine's own measurements stand over the law."""
@@ -181,9 +201,10 @@ def prefill_of(case: SpeedCase, fitted: Constants, cached_tokens: int = 0) -> tu
     traffic, chunks = prompt_traffic(case, cached_tokens)
     step = timed(prefill_amounts(case, traffic, chunks), case, fitted)
     said = said_nearby(case, step, "prefill", case.workload.batch_size)
-    rate = exp(said.log_factor) * traffic.tokens / step.total_s
+    limit = _products_limit(case, traffic)
+    rate = min(exp(said.log_factor) * traffic.tokens / step.total_s, limit)
     low, high = _interval(rate, case, fitted, "prefill", said)
-    prefill = Prefill(rate, low, high, traffic.tokens / rate, step.bound, said)
+    prefill = Prefill(rate, low, min(high, limit), traffic.tokens / rate, step.bound, said)
     return prefill, _stages(traffic, step, prefill.ttft_s)
 
 

@@ -180,3 +180,22 @@ def _dominates(better: Device, worse: Device) -> bool:
         and (better.tdp_w or 0) >= (worse.tdp_w or 0)
         and (better.release_year or 0) >= (worse.release_year or 0)
     )
+
+
+@pytest.mark.parametrize("engine", ENGINES, ids=lambda pair: pair[0])
+def test_no_prompt_is_faster_than_the_products_of_its_matrices(engine: tuple[str, str]) -> None:
+    """Two FLOPs for each weight of the layers, at the highest peak of the table, cores at eight times their fp32 one:
+    no device's prompt is read faster, and no interval reaches beyond."""
+    in_layers = sum(tensor.total_elements for tensor in MODEL.tensors if tensor.layers and len(tensor.shape) > 1)
+    seen = 0
+    for device in all_devices():
+        known = device.bandwidth_bytes_per_s and device.peak_flops_per_s
+        if not known or (find_engine(engine[0]).backend(device) in {None, "cpu"} and not is_cpu(device)):
+            continue
+        peak = max(*device.peak_flops_per_s.values(), 8 * device.peak_flops_per_s.get("fp32", 0) * is_cpu(device))
+        for batch in (1, 32):
+            prefill = speed_of(Target(device), *engine, Workload(batch_size=batch)).prefill
+            assert prefill.low_tokens_per_s <= prefill.tokens_per_s <= prefill.high_tokens_per_s
+            assert prefill.high_tokens_per_s * 2 * in_layers <= peak * 1.000001, device.key
+        seen += 1
+    assert seen > 100
