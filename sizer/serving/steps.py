@@ -19,7 +19,7 @@ from sizer.frozen import dataclass
 from sizer.model.architecture import Architecture
 from sizer.serving.corrections import Corrections
 from sizer.serving.layout import Layout, link_bytes_per_s
-from sizer.speed.case import SpeedCase, groups, owners, precision_class
+from sizer.speed.case import SpeedCase, groups, owners, precision_class, product_type
 from sizer.speed.launches import LAYER_S, layer_count
 from sizer.speed.law import COMPUTE, LAUNCH, MEMORY, OVERHEAD, ROOFLINE_POWER, Amount, Constants
 from sizer.speed.predict import LINK_TERMS
@@ -256,12 +256,14 @@ def step_law(  # noqa: PLR0917
 def law_weights(
     case: SpeedCase, curves: Mapping[str, TermCurves], fitted: Constants, products: str
 ) -> dict[str, float]:
-    """The law's own weight of each term. It tells a prompt's products against the 16-bit peak, with what single devices
-    of all kinds and engines taught; where they are `narrow`, the peak of the format that is multiplied is as much
-    higher as its specification says, and they as much faster."""
+    """The law's own weight of each term, a prompt's products told against the 16-bit peak: what single requests gain
+    from narrower products does not hold under load (held-out error of points), but of engines whose products are
+    `narrow`: there the peak of the format that is multiplied is as much higher as its specification says, and they as
+    much faster."""
     law_groups, own = tuple(groups(case).values()), owners(case)
     one = replace(case, target=replace(case.target, count=1, others=()), placement=None)
     gain = _format_flops_per_s(one) / peak_flops_per_s(one) if products else 1.0
+    gain *= prompt_peak_flops_per_s(one) / _prompt_flops_per_s(one)
     weights = {name: term.weight(fitted.factor(name, law_groups, own)) for name, term in curves.items()}
     return {name: weight / gain if name in PROMPT_PRODUCTS else weight for name, weight in weights.items()}
 
@@ -269,17 +271,23 @@ def law_weights(
 def weight_floors(case: SpeedCase, curves: Mapping[str, TermCurves]) -> dict[str, float]:
     """The least weight of a term: 95 % of the nominal bandwidth, 90 % of the peak of the format that is multiplied.
 
-    A decode step's compute has its nominal peak's; a prompt's is told against `prompt_peak_flops_per_s`.
+    A decode step's compute has its nominal peak's; a prompt's is told against `prompt_peak_flops_per_s`, of the format
+    that is multiplied.
     """
     one = replace(case, target=replace(case.target, count=1, others=()), placement=None)
     peak = _format_flops_per_s(one) * REACHED_PEAK
-    prompt, decode = prompt_peak_flops_per_s(one) / peak, peak_flops_per_s(one) / peak
+    prompt, decode = _prompt_flops_per_s(one) / peak, peak_flops_per_s(one) / peak
     floors = {MEMORY: 1 / REACHED_BANDWIDTH}
     least = {
         name: floors.get(term.part, 0.0) if term.part != COMPUTE else prompt if name.startswith("prefill") else decode
         for name, term in curves.items()
     }
     return {**least, **dict.fromkeys(RATES_OF_OTHERS & set(least), 0.0)}
+
+
+def _prompt_flops_per_s(case: SpeedCase) -> float:
+    """What a prompt's products are told against: of their own format."""
+    return prompt_peak_flops_per_s(case, product_type(precision_class(case.stored.precision)[0]))
 
 
 def _format_flops_per_s(case: SpeedCase) -> float:

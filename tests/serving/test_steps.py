@@ -12,7 +12,7 @@ from sizer.model.read.resolve import resolve
 from sizer.serving.corrections import Corrections, load_groups
 from sizer.serving.layout import Layout
 from sizer.serving.steps import StepLaw, law_weights, step_law, term_curves
-from sizer.speed.case import SpeedCase, speed_case
+from sizer.speed.case import SpeedCase, groups, owners, speed_case
 from sizer.speed.law import constants
 from sizer.speed.predict import timed
 from sizer.speed.terms import decode_amounts, prefill_amounts
@@ -50,13 +50,27 @@ def test_decode_is_the_laws(model: str) -> None:
 
 
 def test_prefill_is_the_laws() -> None:
-    """A prompt that fits one step takes what the law tells, within two percent."""
-    asked = case("Qwen/Qwen3-32B", "fp8")
+    """A prompt that fits one step takes what the law tells, within two percent: in 16 bits, whose peak both tell by."""
+    asked = case("Qwen/Qwen3-32B", "bf16")
     steps = law(asked)
     whole = replace(asked, workload=Workload(700, 1, 701))
     traffic = prefill_traffic(whole.architecture, whole.stored, whole.workload)
     expected = timed(prefill_amounts(whole, traffic, 1), whole, constants()).total_s
     assert steps.step_s(0, 0, 700, steps.attention_s(0, 700)) == pytest.approx(expected, rel=0.02)
+
+
+def test_prompts_under_load_gain_from_narrow_products_where_the_engine_has_them() -> None:
+    """The law's gain from FP8 products is left out under load, but of an engine whose products are narrow: there it is
+    what the two peaks differ by."""
+    asked = case("Qwen/Qwen3-32B", "fp8")
+    curves = term_curves(asked, Layout())
+    plain, narrow = (
+        law_weights(asked, curves, constants(), products)["prefill_compute"] for products in ("", "narrow")
+    )
+    peaks = asked.device.peak_flops_per_s
+    assert plain / narrow == pytest.approx(peaks["fp8"] / peaks["bf16"])
+    told = constants().factor("prefill_compute", tuple(groups(asked).values()), owners(asked))
+    assert plain > curves["prefill_compute"].weight(told)
 
 
 def test_more_work_is_never_faster() -> None:
