@@ -28,7 +28,7 @@ from sizer.speed.case import SpeedCase, speed_case
 from sizer.speed.measured_here import as_measured_here
 from sizer.speed.predict import predict
 from sizer.speed.records import DraftMethod, Speculation, Speed
-from sizer.units import GIB
+from sizer.units import format_gib
 from sizer.workload import Split, Workload
 
 
@@ -228,7 +228,7 @@ def _engine_notes(case: Case) -> Iterator[str]:
     own = own_estimate(case)
     if own is not None:
         yield (
-            f"{engine.name} itself expects {own.total_bytes / GIB:.1f} GiB and sends {own.gpu_layers} of "
+            f"{engine.name} itself expects {format_gib(own.total_bytes)} and sends {own.gpu_layers} of "
             f"{case.architecture.num_layers + 1} layers to the device by it: its own formula, not what is taken."
         )
     if not engine.runs(case.stored.precision):

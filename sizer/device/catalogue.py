@@ -14,7 +14,7 @@ from sizer.device.cpu_generations import family_keys, find_family
 from sizer.device.interconnect import between_devices, to_host
 from sizer.device.lookup import Found, find_row
 from sizer.device.naming import find_described
-from sizer.device.records import Device, Instance, Target
+from sizer.device.records import MOST_DEVICES, Device, Instance, Target
 from sizer.device.slices import is_bare_slice, take_slice, virtual_card
 from sizer.device.spelling import share_a_word, spell, squash
 from sizer.device.usable import as_sold
@@ -28,7 +28,6 @@ LEAST_POWER_SHARE = 0.2
 """Below a fifth of its power no driver holds a card: the least is 100 of 400 W (A100 SXM4), 150 of 450 W (RTX 4090)."""
 # A provider's size within this of the card's is its label, of which the driver shows less.
 LABEL_TOLERANCE = 0.001
-MOST_DEVICES = 100_000
 # Unlike devices that one machine is taken to hold.
 MOST_PARTS = 16
 # Devices that an error lists of a line that has more.

@@ -8,6 +8,9 @@ from typing import NamedTuple
 
 from sizer.frozen import dataclass
 
+MOST_DEVICES = 1024
+"""Devices that run one model together at most: each is placed by itself."""
+
 
 @dataclass(frozen=True, slots=True)
 class Device:

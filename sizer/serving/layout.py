@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from sizer.device.records import Target
+from sizer.device.records import MOST_DEVICES, Target
 from sizer.errors import UsageError
 from sizer.frozen import dataclass
 from sizer.model.architecture import Architecture, MixerKind
 
-MOST_DEVICES = 1024
 NODE_DEVICES = 8
 NODE_LINK_BYTES_PER_S = 50e9
 """Between nodes, a device: 400 Gb/s InfiniBand NDR beside each GPU (NVIDIA DGX H100 and DGX B200 user guides)."""

@@ -132,7 +132,7 @@ def test_mig_scales_bandwidth_by_memory_slices_and_compute_by_compute_slices() -
 
 def test_counts_are_checked() -> None:
     """Zero or absurdly many devices are refused as usage."""
-    for text in ("0x rtx-4090", "999999999x rtx-4090"):
+    for text in ("0x rtx-4090", "1025x rtx-4090", "999999999x rtx-4090"):
         with pytest.raises(UsageError):
             find(text)
 
