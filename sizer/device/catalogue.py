@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
 from dataclasses import replace
-from itertools import islice, takewhile
+from itertools import takewhile
 
 from sizer.device import table as rows
-from sizer.device.clouds import card_of_rental, find_alias, find_class, find_instance, instances, named_classes
-from sizer.device.cpu_generations import family_keys, find_family
+from sizer.device.clouds import card_of_rental, find_alias, find_class, find_instance
+from sizer.device.cpu_generations import find_family
 from sizer.device.interconnect import between_devices, to_host
 from sizer.device.lookup import Found, find_row
 from sizer.device.naming import find_described
 from sizer.device.records import MOST_DEVICES, Device, Instance, Target
-from sizer.device.slices import is_bare_slice, take_slice, virtual_card
-from sizer.device.spelling import share_a_word, spell, squash
+from sizer.device.slices import take_slice, virtual_card
+from sizer.device.spelling import squash
 from sizer.device.usable import as_sold
-from sizer.errors import UnknownDevice, UsageError, nearest
+from sizer.errors import UnknownDevice, UsageError
 from sizer.regex import pattern
 from sizer.units import GB, GIB, format_bandwidth, format_gib
 
@@ -30,9 +29,6 @@ LEAST_POWER_SHARE = 0.2
 LABEL_TOLERANCE = 0.001
 # Unlike devices that one machine is taken to hold.
 MOST_PARTS = 16
-# Devices that an error lists of a line that has more.
-MOST_OFFERED = 6
-MOST_NEAREST = 3
 # Words that ask for this machine, or for a part of it, as torch spells them.
 THIS_MACHINE = frozenset({"this", "local", "auto", "here"})
 THIS_PART = {"cpu": "cpu", "gpu": "gpu", "cuda": "gpu", "mps": "gpu", "xpu": "gpu", "rocm": "gpu", "hip": "gpu"}
@@ -46,11 +42,6 @@ _TWO_SOCKETS = pattern(
     re.IGNORECASE | re.DOTALL,
 )
 _TOGETHER = (re.compile(r"\s+(?:\+|&|and)\s+", re.IGNORECASE), re.compile(r"\s*[,;]\s*"), re.compile(r"\s*\+\s*"))
-_A_SIZE = pattern(r"\d+(?:\.\d+)?\s*[mgt]i?b?(?:\s+(?:of\s+)?(?:v?ram|memory|gpu|card))?", re.IGNORECASE)
-_WITH_RAM = pattern(
-    r"(.+?)\s*(?:\+|,|\bwith\b|\band\b|\s)\s*(\d+)\s*gi?b\s*(?:of\s+)?(?:system\s+)?(?:ram|memory|ddr\d\S*)",
-    re.IGNORECASE | re.DOTALL,
-)
 _BRACKET = pattern(r"\s*\((?:[^()]*)\)\s*$")
 
 
@@ -66,7 +57,10 @@ def find(text: str) -> Target:
         raise UnknownDevice(f"{text[:LONGEST_NAME]!r} is no device.", "'sizer devices' lists them.")
     target = _this_machine(cleaned) or _parse(cleaned) or _as_typed(cleaned)
     if target is None:
-        raise _unknown(cleaned)
+        from sizer.device.unknown import unknown_device
+
+        counted = _COUNT_FIRST.fullmatch(cleaned)
+        raise unknown_device(cleaned, counted[2] if counted else cleaned, lambda name: _parse(name) or _as_typed(name))
     return replace(target, asked=text)
 
 
@@ -348,59 +342,3 @@ def search(text: str = "") -> tuple[Device, ...]:
     words = [squash(word) for word in text.split()]
     blobs = ((number, squash(" ".join(rows.spellings(number)))) for number in range(len(rows.table()[1])))
     return tuple(rows.device(number) for number, blob in blobs if all(word in blob for word in words))
-
-
-def _unknown(text: str) -> UnknownDevice:
-    if is_bare_slice(text):
-        return UnknownDevice(
-            f"{text!r} is a slice of an unnamed card.", "Name the card first: 'a100-80gb-sxm 1g.10gb'."
-        )
-    if _A_SIZE.fullmatch(text):
-        return UnknownDevice(
-            f"{text!r} is a size, not a device.",
-            "Name a card of that size, or describe one: --memory 24GiB --bandwidth 936GB/s "
-            "(`sizer recommend` takes --vram 24GiB alone).",
-        )
-    beside = _WITH_RAM.fullmatch(text)
-    if beside and (_parse(beside[1]) or _as_typed(beside[1])):
-        return UnknownDevice(
-            f"{text!r} names a device and the memory beside it.", f"Write -d {beside[1]!r} --ram {beside[2]}GiB."
-        )
-    alike = (name for name in nearest(_bare(text), _offered(), 8 * MOST_NEAREST) if share_a_word(_bare(text), name))
-    names = _of_the_line(text) or list(islice(alike, MOST_NEAREST))
-    listed = f"Nearest: {', '.join(names)}. " if names else "No known name is near. "
-    word = next(iter(spell(text).vendors), "TEXT") if names else "TEXT"
-    return UnknownDevice(
-        f"unknown device {text!r}.",
-        f"{listed}'sizer devices {word}' searches; --bandwidth and --memory describe another.",
-    )
-
-
-def _of_the_line(text: str) -> list[str]:
-    """The newest devices of what names no more than a vendor or a line (`macbook`, `radeon`), one of each chip."""
-    asked = spell(text)
-    if asked.core or not (asked.vendors or asked.lines):
-        return []
-    same: dict[str, Device] = {}
-    for number in range(len(rows.table()[1])):
-        device = rows.device(number)
-        lines: frozenset[str] = frozenset().union(*(spell(name).lines for name in rows.spellings(number)))
-        if (asked.vendors <= {device.vendor} or asked.vendors & lines) and asked.lines <= lines:
-            same.setdefault(device.name.partition(" (")[0], device)
-    words = text.casefold().split()
-    named = [device for device in same.values() if all(word in device.name.casefold() for word in words)]
-    known = named if len(named) > 1 else same.values()
-    newest = sorted(known, key=lambda device: (-(device.release_year or 0), len(device.name)))
-    return [device.key for device in newest[:MOST_OFFERED]]
-
-
-def _bare(text: str) -> str:
-    match = _COUNT_FIRST.fullmatch(text)
-    return re.sub(r"^(?:nvidia|amd|intel|apple)\s+(?:geforce|radeon)?\s*", "", (match[2] if match else text).lower())
-
-
-def _offered() -> Iterable[str]:
-    yield from rows.by_key()
-    yield from family_keys()
-    yield from (f"{instance.cloud}:{instance.name}" for instance in instances())
-    yield from (named.name for named in named_classes())

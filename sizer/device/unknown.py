@@ -1,0 +1,79 @@
+"""What is told of a device that no table knows: the nearest names, or what was meant instead."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from itertools import islice
+
+from sizer.device import table as rows
+from sizer.device.clouds import instances, named_classes
+from sizer.device.cpu_generations import family_keys
+from sizer.device.records import Device, Target
+from sizer.device.slices import is_bare_slice
+from sizer.device.spelling import share_a_word, spell
+from sizer.errors import UnknownDevice, nearest
+
+# Devices that an error lists of a line that has more.
+MOST_OFFERED = 6
+MOST_NEAREST = 3
+
+_A_SIZE = re.compile(r"\d+(?:\.\d+)?\s*[mgt]i?b?(?:\s+(?:of\s+)?(?:v?ram|memory|gpu|card))?", re.IGNORECASE)
+_WITH_RAM = re.compile(
+    r"(.+?)\s*(?:\+|,|\bwith\b|\band\b|\s)\s*(\d+)\s*gi?b\s*(?:of\s+)?(?:system\s+)?(?:ram|memory|ddr\d\S*)",
+    re.IGNORECASE | re.DOTALL,
+)
+_MAKER = re.compile(r"^(?:nvidia|amd|intel|apple)\s+(?:geforce|radeon)?\s*")
+
+
+def unknown_device(text: str, single: str, find: Callable[[str], Target | None]) -> UnknownDevice:
+    """The error for text that names no device; `single` is the text without a count, `find` what a name means."""
+    if is_bare_slice(text):
+        return UnknownDevice(
+            f"{text!r} is a slice of an unnamed card.", "Name the card first: 'a100-80gb-sxm 1g.10gb'."
+        )
+    if _A_SIZE.fullmatch(text):
+        return UnknownDevice(
+            f"{text!r} is a size, not a device.",
+            "Name a card of that size, or describe one: --memory 24GiB --bandwidth 936GB/s "
+            "(`sizer recommend` takes --vram 24GiB alone).",
+        )
+    beside = _WITH_RAM.fullmatch(text)
+    if beside and find(beside[1]):
+        return UnknownDevice(
+            f"{text!r} names a device and the memory beside it.", f"Write -d {beside[1]!r} --ram {beside[2]}GiB."
+        )
+    bare = _MAKER.sub("", single.lower())
+    alike = (name for name in nearest(bare, _offered(), 8 * MOST_NEAREST) if share_a_word(bare, name))
+    names = _of_the_line(text) or list(islice(alike, MOST_NEAREST))
+    listed = f"Nearest: {', '.join(names)}. " if names else "No known name is near. "
+    word = next(iter(spell(text).vendors), "TEXT") if names else "TEXT"
+    return UnknownDevice(
+        f"unknown device {text!r}.",
+        f"{listed}'sizer devices {word}' searches; --bandwidth and --memory describe another.",
+    )
+
+
+def _of_the_line(text: str) -> list[str]:
+    """The newest devices of what names no more than a vendor or a line (`macbook`, `radeon`), one of each chip."""
+    asked = spell(text)
+    if asked.core or not (asked.vendors or asked.lines):
+        return []
+    same: dict[str, Device] = {}
+    for number in range(len(rows.table()[1])):
+        device = rows.device(number)
+        lines: frozenset[str] = frozenset().union(*(spell(name).lines for name in rows.spellings(number)))
+        if (asked.vendors <= {device.vendor} or asked.vendors & lines) and asked.lines <= lines:
+            same.setdefault(device.name.partition(" (")[0], device)
+    words = text.casefold().split()
+    named = [device for device in same.values() if all(word in device.name.casefold() for word in words)]
+    known = named if len(named) > 1 else same.values()
+    newest = sorted(known, key=lambda device: (-(device.release_year or 0), len(device.name)))
+    return [device.key for device in newest[:MOST_OFFERED]]
+
+
+def _offered() -> Iterable[str]:
+    yield from rows.by_key()
+    yield from family_keys()
+    yield from (f"{instance.cloud}:{instance.name}" for instance in instances())
+    yield from (named.name for named in named_classes())
