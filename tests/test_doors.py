@@ -168,6 +168,7 @@ FLAGGED = [
     ("koboldcpp", "--gpulayers 99 --usevulkan", 1),
     ("vllm", "--tensor-parallel-size 2 --enforce-eager", 4),
     ("vllm", "--gpu-memory-utilization 0.5", 1),
+    ("vllm", """--speculative-config '{"model": "Qwen/Qwen3-4B", "num_speculative_tokens": 3}'""", 1),
 ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from sizer.answer.drafts import beside
 from sizer.answer.known_by_size import as_wide_as_sizes
 from sizer.answer.records import Estimate
 from sizer.device.records import Target, shares_memory
@@ -14,7 +15,7 @@ from sizer.engine.flagged import notes_of, with_options
 from sizer.engine.options import EngineOptions
 from sizer.engine.precisions import store_for
 from sizer.frozen import dataclass
-from sizer.memory.case import Case, DraftBeside
+from sizer.memory.case import Case
 from sizer.memory.own_estimate import own_estimate
 from sizer.memory.placement import max_context_tokens, place
 from sizer.memory.records import Footprint, Placement
@@ -22,7 +23,6 @@ from sizer.memory.shard import undivided_heads
 from sizer.model.architecture import Architecture, Tower
 from sizer.model.stored import Stored, text_of
 from sizer.precision.bitsandbytes import repacking_notes
-from sizer.precision.configured import configured_precision
 from sizer.precision.names import canonical
 from sizer.speed.case import SpeedCase, speed_case
 from sizer.speed.measured_here import as_measured_here
@@ -122,15 +122,8 @@ def _case(question: Question, engine: Engine, stored: Stored) -> Case:
         experts_first="experts" in engine.offload,
         options=options if options.version or not version else replace(options, version=version),
         engine_date=question.engine_date,
-        draft=_beside(question.draft, engine),
+        draft=beside(question.draft, engine),
     )
-
-
-def _beside(draft: Architecture | None, engine: Engine) -> DraftBeside | None:
-    """A draft as its checkpoint holds it."""
-    if draft is None:
-        return None
-    return DraftBeside(draft, store_for(draft, configured_precision(draft) or "bf16", engine.name))
 
 
 def parallelism_of(engine: Engine, workload: Workload) -> Split:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from sizer.api.asked import DeviceAsked, Options, names, split_options
-from sizer.api.estimates import draft_named, targets, with_usual_host
+from sizer.api.estimates import targets, with_usual_host
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -85,6 +85,7 @@ def planned(
 
     from sizer.advise.launched import checkpoint_precision, engine_for, launched_precision
     from sizer.advise.planned import Planned
+    from sizer.answer.drafts import draft_named
     from sizer.device.records import shares_memory
     from sizer.engine.engines import find_engine
     from sizer.engine.flagged import ranks

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from sizer.answer.records import Estimate
     from sizer.device.records import Device, Target
     from sizer.engine.engines import Engine
-    from sizer.engine.options import EngineOptions
     from sizer.model.architecture import Architecture
     from sizer.model.read.resolve import Resolved
 
@@ -204,6 +203,7 @@ def _usual_of(engine: Engine, architecture: Architecture, device: Device) -> tup
 
 def estimates(resolved: Resolved, target: Target, work: WorkAsked) -> Iterator[Estimate]:
     """One estimate a precision of one model on one target."""
+    from sizer.answer.drafts import draft_named
     from sizer.answer.estimate import Question
     from sizer.answer.estimate import estimate as estimate_one
     from sizer.device.records import is_cpu
@@ -236,21 +236,6 @@ def estimates(resolved: Resolved, target: Target, work: WorkAsked) -> Iterator[E
                 draft=draft_named(work.flags),
             )
         )
-
-
-def draft_named(flags: EngineOptions | None) -> Architecture | None:
-    """The model that flags draft with, where the catalogue or this machine knows it."""
-    if flags is None or not flags.draft_model:
-        return None
-    from sizer.errors import ModelError
-    from sizer.model.architecture import Basis
-    from sizer.model.read.resolve import resolve
-
-    try:
-        found = resolve(flags.draft_model, offline=True).architecture
-    except ModelError:
-        return None
-    return None if found.basis is Basis.NAME else found
 
 
 def _left_out_noted(target: Target, precisions: Sequence[str], work: WorkAsked) -> Target:

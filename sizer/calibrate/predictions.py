@@ -8,11 +8,13 @@ from math import sqrt
 from operator import attrgetter
 from typing import NamedTuple
 
+from sizer.answer.drafts import beside, draft_named
 from sizer.answer.estimate import parallelism_of
 from sizer.calibrate.measurements import EXCLUDING_FLAGS, ReadRow
 from sizer.calibrate.observations import placed
 from sizer.calibrate.plausible import impossible_decode, impossible_prompt
 from sizer.calibrate.rows import ResolvedRow, resolve_measurement
+from sizer.engine.engines import find_engine
 from sizer.engine.flagged import with_options
 from sizer.engine.memory_rules import engine_memory
 from sizer.errors import SizerError
@@ -243,6 +245,7 @@ def _memory(resolved: ResolvedRow) -> _Memory:
         experts_first=False,
         options=replace(resolved.options, version=version),
         engine_date=date,
+        draft=beside(draft_named(resolved.options), find_engine(resolved.engine)),
     )
     needed, placement = place(case)
     asked = layers_asked(case)
@@ -253,6 +256,4 @@ def _memory(resolved: ResolvedRow) -> _Memory:
 
 def parallelism_of_row(resolved: ResolvedRow) -> Split:
     """The split: as the row says, else the engine's first way."""
-    from sizer.engine.engines import find_engine
-
     return parallelism_of(find_engine(resolved.engine), resolved.decoding)
