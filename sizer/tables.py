@@ -37,6 +37,28 @@ def read_rows(name: str) -> Iterator[dict[str, str]]:
             yield dict(zip(header, row, strict=True))
 
 
+def matches(pattern: str, text: str) -> bool:
+    """Whether a row's pattern fits a text: stars stand for any run of characters.
+
+    `fnmatch` would compile a regular expression for each pattern, which an offline estimate has not got the time for.
+
+    >>> matches("jetson-*orin*", "jetson-agx-orin-64gb"), matches("t4", "t4g")
+    (True, False)
+    """
+    head, *pieces = pattern.split("*")
+    if not pieces:
+        return text == pattern
+    if not text.startswith(head):
+        return False
+    at, tail = len(head), pieces.pop()
+    for piece in pieces:
+        at = text.find(piece, at)
+        if at < 0:
+            return False
+        at += len(piece)
+    return text.endswith(tail) and len(text) - len(tail) >= at
+
+
 def read_json(name: str) -> Any:
     """One JSON document of the data folder."""
     return json.loads(data_path(name).read_bytes())

@@ -113,7 +113,7 @@ def draw(rows: list[dict[str, str]], path: Path) -> None:
         axes = figure.add_subplot(1, len(QUANTITIES), number + 1)
         axes.barh([name for _, name in parts], [gain for gain, _ in parts], color="#3b6ea5")
         axes.set_xlabel("points of median error more without it")
-        axes.set_title(f"{words}: {whole:.1f} % with the whole law")
+        axes.set_title(f"{words}: {whole:.1f} % with all")
         axes.grid(alpha=0.3, axis="x")
     figure.savefig(path, dpi=100, metadata={"Software": ""})
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from fnmatch import fnmatchcase
 from functools import cache
 
 from sizer.device.records import Device
-from sizer.tables import read_rows
+from sizer.tables import matches, read_rows
 
 
 @cache
@@ -21,4 +20,4 @@ def cuda_capability(device: Device) -> float:
     """
     if device.vendor != "nvidia":
         return float("inf")
-    return next((found for pattern, found in _capabilities() if fnmatchcase(device.key, pattern)), float("inf"))
+    return next((found for pattern, found in _capabilities() if matches(pattern, device.key)), float("inf"))

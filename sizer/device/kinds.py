@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from fnmatch import fnmatchcase
 from functools import cache
 
 from sizer.device.records import Device, is_cpu
-from sizer.tables import read_rows
+from sizer.tables import matches, read_rows
 
 
 def memory_class(device: Device) -> str:
@@ -50,4 +49,4 @@ def instructions(key: str) -> str:
     """What the cores of a CPU multiply with, by its maker (`amd avx512`); empty where `data/cpu_instructions.csv` does
     not know it."""
     rows = ((row["devices"].split(), row["instructions"]) for row in read_rows("cpu_instructions.csv"))
-    return next((found for keys, found in rows if any(fnmatchcase(key, one) for one in keys)), "")
+    return next((found for keys, found in rows if any(matches(one, key) for one in keys)), "")

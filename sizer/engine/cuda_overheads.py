@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from fnmatch import fnmatchcase
 from functools import cache
 from typing import NamedTuple
 
-from sizer.tables import read_rows
+from sizer.tables import matches, read_rows
 
 
 class CudaOverhead(NamedTuple):
@@ -31,4 +30,4 @@ def _rows() -> tuple[tuple[tuple[str, ...], CudaOverhead], ...]:
 @cache
 def cuda_overhead(device_key: str) -> CudaOverhead:
     """The first row whose patterns hold for a device; the last holds for every one."""
-    return next(found for patterns, found in _rows() if any(fnmatchcase(device_key, one) for one in patterns))
+    return next(found for patterns, found in _rows() if any(matches(one, device_key) for one in patterns))
