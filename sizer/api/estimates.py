@@ -170,13 +170,16 @@ def _usual_on(device: Device) -> tuple[str, ...]:
     """The usual precisions that something runs on a device: those of engines that people choose, where one has any."""
     from sizer.engine.engines import running_engines
 
-    running = {
-        name: found
-        for name in DEFAULT_PRECISIONS
-        if (found := [engine for engine in running_engines(name, device) if engine.has_kernels(name, device)])
-    }
-    chosen = tuple(name for name, found in running.items() if not all(engine.no_ladder for engine in found))
-    return chosen or tuple(running)
+    running = {name: running_engines(name, device) for name in DEFAULT_PRECISIONS}
+
+    def told(chosen: bool) -> tuple[str, ...]:
+        return tuple(
+            name
+            for name, found in running.items()
+            if any(not (chosen and engine.no_ladder) and engine.has_kernels(name, device) for engine in found)
+        )
+
+    return told(chosen=True) or told(chosen=False)
 
 
 def _usual_of(engine: Engine, architecture: Architecture, device: Device) -> tuple[str, ...]:
