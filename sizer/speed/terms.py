@@ -11,6 +11,8 @@ from functools import cache
 from sizer.device.records import is_cpu
 from sizer.engine.memory_rules import engine_memory
 from sizer.errors import SizerError
+from sizer.model.architecture import Role
+from sizer.model.stored import Stored
 from sizer.speed.case import (
     DOUBLE,
     SpeedCase,
@@ -74,13 +76,19 @@ def prompt_peak_flops_per_s(case: SpeedCase, products: str = "") -> float:
 
 
 def host_share(case: SpeedCase) -> float:
-    """Share of the weights' traffic that the host's memory serves."""
+    """Share of the weights' traffic that the host's memory serves, without an input table: of that a row a token."""
     placement = case.placement
     if placement is None or placement.host is None:
         return 0.0
-    held = placement.host.weights_bytes
+    tables = 0 if case.architecture.tied_embeddings else _tables_bytes(case.stored)
+    held = max(0, placement.host.weights_bytes - tables)
     total = held + sum(share.weights_bytes for share in placement.shares)
     return held / total if total else 0.0
+
+
+def _tables_bytes(stored: Stored) -> int:
+    """Bytes of the input embedding."""
+    return sum(entry.size_bytes for entry in stored.tensors if entry.tensor.role is Role.EMBEDDING)
 
 
 def host_bandwidth_bytes_per_s(case: SpeedCase) -> float:

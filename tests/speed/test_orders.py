@@ -199,3 +199,14 @@ def test_no_prompt_is_faster_than_the_products_of_its_matrices(engine: tuple[str
             assert prefill.high_tokens_per_s * 2 * in_layers <= peak * 1.000001, device.key
         seen += 1
     assert seen > 100
+
+
+def test_a_layer_on_the_host_costs_its_own_bytes_alone() -> None:
+    """One of 36 layers there adds no more than three times what the host's memory takes to read it: not the input
+    table, of which a token reads a row."""
+    options = {"device": "rtx-4090", "precision": "q4_k_m", "host": "ryzen-7-7700", "offline": True}
+    whole, split = (sizer.estimate("Qwen/Qwen3-8B", gpu_layers=layers, **options).estimates[0] for layers in (37, 36))
+    layer_bytes = whole.memory.devices[0].weights_bytes - split.memory.devices[0].weights_bytes
+    host = find("ryzen-7-7700").device
+    assert host.bandwidth_bytes_per_s is not None
+    assert split.decode.tpot_s - whole.decode.tpot_s < 3 * layer_bytes / host.bandwidth_bytes_per_s
