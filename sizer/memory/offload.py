@@ -10,7 +10,15 @@ from sizer.memory.cache import LayerCache, whole_cache
 from sizer.memory.case import Case, cache_plan
 from sizer.memory.graph.decoder import Buffers
 from sizer.memory.records import Footprint, Placement, Share
-from sizer.memory.shares import Held, kv_by_layer, share_of, table_bytes, usable_bytes, weights_by_layer
+from sizer.memory.shares import (
+    Held,
+    host_tables_bytes,
+    kv_by_layer,
+    share_of,
+    table_bytes,
+    usable_bytes,
+    weights_by_layer,
+)
 from sizer.memory.working import graph_buffers, part_of, split_part
 from sizer.precision.gguf_tensors import layer_tensor_name
 
@@ -237,6 +245,7 @@ def _split(case: Case, needed: Footprint, held: Held, margin_bytes: int, *, host
         gpu_layers=held.layers,
         available_bytes=None if rooms is None else sum(share.available_bytes or 0 for share in shares),
         host_experts=host_experts,
+        host_tables_bytes=host_tables_bytes(case),
     )
 
 

@@ -105,9 +105,9 @@ class Placement:
     every place holds its share, `whole` that the devices need no host for it. `gpu_layers` counts the layers on
     the devices; `host_bytes` is what lies on the host; `host_experts` says that the host holds experts only.
     `reserved_bytes` is what an engine that allocates ahead takes; `kv_capacity_tokens` what that leaves for the cache.
-    `host_tables_bytes` is an input embedding that the engine keeps on the host although the model fits the devices,
-    `host_compute_bytes` the buffer that it reserves there. `max_sequences` is how many sequences of the workload's
-    context the reservation (or the device) holds.
+    `host_tables_bytes` is an input embedding that the engine keeps on the host though its layers fit the devices, or
+    of what the host holds the part that is such a table; `host_compute_bytes` the buffer that it reserves there.
+    `max_sequences` is how many sequences of the workload's context the reservation (or the device) holds.
     """
 
     kind: str

@@ -11,8 +11,6 @@ from functools import cache
 from sizer.device.records import is_cpu
 from sizer.engine.memory_rules import engine_memory
 from sizer.errors import SizerError
-from sizer.model.architecture import Role
-from sizer.model.stored import Stored
 from sizer.speed.case import (
     DOUBLE,
     SpeedCase,
@@ -80,15 +78,9 @@ def host_share(case: SpeedCase) -> float:
     placement = case.placement
     if placement is None or placement.host is None:
         return 0.0
-    tables = 0 if case.architecture.tied_embeddings else _tables_bytes(case.stored)
-    held = max(0, placement.host.weights_bytes - tables)
+    held = placement.host.weights_bytes - placement.host_tables_bytes
     total = held + sum(share.weights_bytes for share in placement.shares)
     return held / total if total else 0.0
-
-
-def _tables_bytes(stored: Stored) -> int:
-    """Bytes of the input embedding."""
-    return sum(entry.size_bytes for entry in stored.tensors if entry.tensor.role is Role.EMBEDDING)
 
 
 def host_bandwidth_bytes_per_s(case: SpeedCase) -> float:
