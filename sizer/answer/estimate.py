@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from sizer.answer.drafts import beside
 from sizer.answer.known_by_size import as_wide_as_sizes
@@ -16,7 +17,6 @@ from sizer.engine.options import EngineOptions
 from sizer.engine.precisions import store_for
 from sizer.frozen import dataclass
 from sizer.memory.case import Case
-from sizer.memory.own_estimate import own_estimate
 from sizer.memory.placement import max_context_tokens, place
 from sizer.memory.records import Footprint, Placement
 from sizer.memory.shard import undivided_heads
@@ -30,6 +30,9 @@ from sizer.speed.predict import predict
 from sizer.speed.records import DraftMethod, Speculation, Speed
 from sizer.units import format_gib
 from sizer.workload import Split, Workload
+
+if TYPE_CHECKING:
+    from sizer.memory.own_estimate import OwnEstimate
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +209,15 @@ def _assumptions(question: Question, case: Case, needed: Footprint, speed: Speed
     return tuple(dict.fromkeys(notes))
 
 
+def _own_estimate(case: Case) -> OwnEstimate | None:
+    """What an engine that runs on another's code expects of itself; no other engine has one, or pays for the rules."""
+    if not case.engine.like:
+        return None
+    from sizer.memory.own_estimate import own_estimate
+
+    return own_estimate(case)
+
+
 def _engine_notes(case: Case) -> Iterator[str]:
     """What the engine does not do on the device, or with such files."""
     engine, device = find_engine(case.engine.engine), case.target.device
@@ -218,7 +230,7 @@ def _engine_notes(case: Case) -> Iterator[str]:
     odd = undivided_heads(case.architecture, case.ranks) if "heads" in engine.refuses else None
     if odd is not None:
         yield f"{engine.name} refuses this: {odd} attention heads are not divided by {case.ranks} ranks."
-    own = own_estimate(case)
+    own = _own_estimate(case)
     if own is not None:
         yield (
             f"{engine.name} itself expects {format_gib(own.total_bytes)} and sends {own.gpu_layers} of "

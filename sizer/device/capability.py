@@ -18,6 +18,9 @@ def cuda_capability(device: Device) -> float:
 
     `data/cuda_capability.csv`.
     """
-    if device.vendor != "nvidia":
-        return float("inf")
-    return next((found for pattern, found in _capabilities() if matches(pattern, device.key)), float("inf"))
+    return _of_key(device.key) if device.vendor == "nvidia" else float("inf")
+
+
+@cache
+def _of_key(key: str) -> float:
+    return next((found for pattern, found in _capabilities() if matches(pattern, key)), float("inf"))

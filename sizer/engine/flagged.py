@@ -7,7 +7,6 @@ from dataclasses import replace
 from sizer.cache_formats import cache_format
 from sizer.engine.memory_rules import EngineMemory
 from sizer.engine.options import EngineOptions
-from sizer.engine.quantizations import made_online
 from sizer.errors import UsageError
 from sizer.workload import MOST_LAYERS, Split, Workload
 
@@ -116,7 +115,13 @@ def notes_of(options: EngineOptions) -> tuple[str, ...]:
         else:
             hint = f" The nearest is {near}." if near else ""
             notes.append(f"{text!r} is no flag of {options.engine} that sizer knows: it is left out.{hint}")
-    if options.quantization and made_online(options.engine, options.quantization) is None:
+    if options.quantization and _unknown_quantization(options):
         word = f"{options.quantization!r} is no quantization of {options.engine} that sizer knows"
         notes.append(f"{word}: it is left out.")
     return tuple(notes)
+
+
+def _unknown_quantization(options: EngineOptions) -> bool:
+    from sizer.engine.quantizations import made_online
+
+    return made_online(options.engine, options.quantization) is None

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from sizer.memory.case import Case, blocks, cache_plan
 from sizer.memory.pages import missing_pages, paged, pages
 from sizer.memory.records import Reservation, Share
 from sizer.memory.shard import rank_token_bytes
 from sizer.memory.shares import device_fraction
-from sizer.memory.static_pools import divided_pool, static_pool
+
+if TYPE_CHECKING:
+    from sizer.memory.static_pools import DividedPool
 
 MOST_TOKENS = 2**30
 """A cache that holds more tokens than this does not grow with them: it is told in sequences."""
@@ -28,9 +31,9 @@ def reservation(case: Case, shares: Sequence[Share]) -> Reservation:
     tokens: int | None
     sequences: int | None
     pool = pages(case)
-    divided = static_pool(case, room_bytes)
+    divided = _divided(case)
     if divided is not None:
-        tokens, sequences = divided.kv_capacity_tokens, (divided.max_sequences or 0) * copies
+        tokens, sequences = divided.tokens(room_bytes), (divided.sequences(room_bytes) or 0) * copies
     elif pool is not None and device_fraction(case) is not None:
         held = paged(case, pool, room_bytes)
         tokens, sequences = held.kv_capacity_tokens, (held.max_sequences or 0) * copies
@@ -42,6 +45,15 @@ def reservation(case: Case, shares: Sequence[Share]) -> Reservation:
     reserved = sum(share.total_bytes - share.cache_bytes for share in shares) + sum(rooms)
     tokens = case.options.cache_tokens or tokens
     return Reservation(reserved, None if tokens is None else tokens * copies, sequences)
+
+
+def _divided(case: Case) -> DividedPool | None:
+    """The pools of an engine that divides what its fraction leaves; no other pays for their rules."""
+    if case.engine.profile != "static":
+        return None
+    from sizer.memory.static_pools import divided_pool
+
+    return divided_pool(case)
 
 
 def _room_and_copies(case: Case, rooms: Sequence[int]) -> tuple[int, int]:
@@ -61,7 +73,7 @@ def pool_shortage_bytes(case: Case, shares: Sequence[Share]) -> int:
     if any(share.available_bytes is None for share in shares):
         return 0
     pool = pages(case) if device_fraction(case) is not None else None
-    divided = divided_pool(case)
+    divided = _divided(case)
     if pool is None and divided is None:
         return _beyond_fraction_bytes(case, shares)
     room_bytes, copies = _room_and_copies(case, [room_bytes_of(case, share) for share in shares])

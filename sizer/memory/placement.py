@@ -19,7 +19,6 @@ from sizer.memory.offload import (
     split_at,
     weights_kept_on_host,
 )
-from sizer.memory.own_estimate import layers_by_own_estimate
 from sizer.memory.records import Footprint, Placement, Share, held_as
 from sizer.memory.shard import tensor_shard
 from sizer.memory.shares import (
@@ -69,7 +68,7 @@ def _placed(case: Case) -> tuple[Footprint, Placement]:
             return needed, told
     asked = layers_asked(case)
     if can_split:
-        asked = layers_by_own_estimate(case) if asked is None else asked
+        asked = _layers_expected(case) if asked is None else asked
         if asked is not None and asked < counted_layers(case):
             return needed, split_at(case, needed, asked)
     placed = _whole(case, _device_shares(case, needed))
@@ -79,6 +78,15 @@ def _placed(case: Case) -> tuple[Footprint, Placement]:
     if split is None:
         return needed, replace(placed, shortfall_bytes=_short_together(case, needed, placed))
     return needed, split
+
+
+def _layers_expected(case: Case) -> int | None:
+    """The layers that an engine on another's code sends to the devices by an estimate of its own; None without one."""
+    if not case.engine.like:
+        return None
+    from sizer.memory.own_estimate import layers_by_own_estimate
+
+    return layers_by_own_estimate(case)
 
 
 def _short_together(case: Case, needed: Footprint, placed: Placement) -> int:

@@ -11,7 +11,6 @@ from sizer.device.usable import free_memory_bytes
 from sizer.memory.cache import LayerCache, cache_by_layer
 from sizer.memory.case import Case, cache_plan
 from sizer.memory.records import Footprint, Share
-from sizer.memory.reserves import fraction_by_card
 from sizer.memory.working import graphs_bytes, profile_bytes
 from sizer.model.architecture import Module, Role, Tower
 from sizer.model.stored import Stored
@@ -46,7 +45,11 @@ def usable_bytes(case: Case, device: Device) -> int | None:
 
 def device_fraction(case: Case) -> float | None:
     """The fraction that the engine allocates ahead: as the flags say, else its default, by card where a rule tells."""
-    by_card = None if case.options.memory_fraction or case.engine.profile != "static" else fraction_by_card(case)
+    by_card = None
+    if not case.options.memory_fraction and case.engine.profile == "static":
+        from sizer.memory.reserves import fraction_by_card
+
+        by_card = fraction_by_card(case)
     return case.options.memory_fraction or by_card or case.engine.device_fraction
 
 

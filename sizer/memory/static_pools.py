@@ -13,7 +13,6 @@ from typing import NamedTuple
 from sizer.engine.releases import rule_in_force, rules
 from sizer.memory.case import Case
 from sizer.memory.pages import kinds_of
-from sizer.memory.records import Reservation
 
 EVERY = "*"
 
@@ -103,9 +102,3 @@ def divided_pool(case: Case) -> DividedPool | None:
         length=length,
         window_length=min(length, length if alike else longest),
     )
-
-
-def static_pool(case: Case, room_bytes: int) -> Reservation | None:
-    """Tokens and sequences that divided pools hold in a room; None where there are none."""
-    pool = divided_pool(case)
-    return None if pool is None else Reservation(None, pool.tokens(room_bytes), pool.sequences(room_bytes))
