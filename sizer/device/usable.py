@@ -9,7 +9,7 @@ from functools import cache, lru_cache
 from typing import NamedTuple
 
 from sizer.device.records import Device, Target, is_cpu
-from sizer.tables import read_rows
+from sizer.tables import matches, read_rows
 from sizer.units import GB, GIB, MIB
 
 CUDA_RESERVE_MIB = 256.0
@@ -32,11 +32,11 @@ SHARING_KINDS = frozenset({"apple", "apu"})
 class UsableRule(NamedTuple):
     """One row: usable MiB = nominal x `kept_fraction` - GiB x `per_gib_mib` - `bus_mib` - `fixed_mib`.
 
-    `system_mib` is what the system of a board with one memory takes of that before a model is loaded.
+    `devices` are patterns of keys (`rtx-4060*`), none for all. `system_mib` is what the system of a board with one
+    memory takes of that before a model is loaded.
     """
 
     devices: tuple[str, ...]
-    lines: tuple[str, ...]
     vendor: str
     kind: str
     max_memory_bytes: int
@@ -53,7 +53,7 @@ class UsableRule(NamedTuple):
             self.kind == device.kind
             and self.vendor in {"", device.vendor}
             and memory_bytes <= self.max_memory_bytes
-            and (not (self.devices or self.lines) or device.key in self.devices or device.key.startswith(self.lines))
+            and (not self.devices or any(matches(pattern, device.key) for pattern in self.devices))
         )
 
     def usable_bytes(self, memory_bytes: int) -> int:
@@ -68,11 +68,8 @@ def _rules() -> tuple[UsableRule, ...]:
 
 
 def _rule(row: dict[str, str]) -> UsableRule:
-    """A row of the table. Its devices are keys, or a line of them by how their keys begin (`rtx-4060*`)."""
-    named = row["devices"].split()
     return UsableRule(
-        devices=tuple(key for key in named if not key.endswith("*")),
-        lines=tuple(key[:-1] for key in named if key.endswith("*")),
+        devices=tuple(row["devices"].split()),
         vendor=row["vendor"],
         kind=row["kind"],
         max_memory_bytes=int(float(row["max_memory_gib"]) * GIB) if row["max_memory_gib"] else 2**62,
