@@ -17,7 +17,7 @@ from sizer.device.capability import cuda_capability
 from sizer.device.records import shares_memory
 from sizer.engine.flagged import cache_type, ranks
 from sizer.engine.graph_rules import graph_rule
-from sizer.engine.precisions import experts_way
+from sizer.engine.precisions import loads_experts
 from sizer.engine.quantizations import quantization_flag
 from sizer.errors import UsageError
 from sizer.frozen import dataclass
@@ -157,7 +157,7 @@ def _kernels(planned: Planned) -> str:
     device = planned.target.device
     if not planned.engine.runs(planned.precision):
         return f"{planned.engine.name} does not load {planned.precision} weights."
-    if planned.architecture.experts and experts_way(planned.precision, planned.engine.name) == "none":
+    if not loads_experts(planned.architecture, planned.precision, planned.engine.name):
         return f"{planned.engine.name} does not load experts in {planned.precision}."
     if not planned.engine.has_kernels(planned.precision, device):
         return f"{planned.engine.name} has no kernels for {planned.precision} on {device.name}."

@@ -185,15 +185,13 @@ def _usual_on(device: Device) -> tuple[str, ...]:
 def _usual_of(engine: Engine, architecture: Architecture, device: Device) -> tuple[str, ...]:
     """The usual precisions that an engine runs; those of its ladder where it has formats of its own."""
     from sizer.engine.ladders import ladders
-    from sizer.engine.precisions import experts_way
+    from sizer.engine.precisions import loads_experts
     from sizer.errors import UnknownEngine
 
     usual = tuple(
         name
         for name in DEFAULT_PRECISIONS
-        if engine.runs(name)
-        and engine.has_kernels(name, device)
-        and not (architecture.experts and experts_way(name, engine.name) == "none")
+        if engine.runs(name) and engine.has_kernels(name, device) and loads_experts(architecture, name, engine.name)
     )
     if not set(usual) <= set(SIXTEEN_BIT):
         return usual

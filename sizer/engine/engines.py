@@ -153,11 +153,12 @@ class Engine:
 
         return tuple(name for name in all_precisions() if self.runs(name))
 
-    def stored_precision(self, precision: str) -> Precision:
-        """A precision as this engine stores it: by its own scheme, or that of the engine whose kernels it shares."""
+    def stored_precision(self, precision: str, version: str = "", models: frozenset[str] = frozenset()) -> Precision:
+        """A precision as a version of this engine (empty: the newest) stores it for models of some types: by its own
+        scheme, or that of the engine whose kernels it shares."""
         from sizer.engine.precisions import stored_by_engine
 
-        return stored_by_engine(precision, (self.name, self.runtime))
+        return stored_by_engine(precision, self.name, self.runtime, version, models)
 
     def needs(self, precision: str) -> list[tuple[str, float]]:
         """The matrix units and CUDA capability that it takes for a precision, rule by rule."""

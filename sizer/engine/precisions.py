@@ -35,16 +35,16 @@ def rules_of(engine: str) -> Sequence[Row]:
     return _rows().get(engine, ())
 
 
-def stored_by_engine(precision: str, engines: Sequence[str]) -> Precision:
-    """The row of a precision as the first of `engines` stores it that has a scheme of its own, by its newest version.
+def stored_by_engine(
+    precision: str, engine: str, runtime: str, version: str = "", models: frozenset[str] = frozenset()
+) -> Precision:
+    """The row of a precision as an engine stores it, else as the one whose kernels it shares, where one has a scheme.
 
-    llama.cpp's fp16 keeps norms in 32 bits, MLX quantizes embeddings too, and so on. Raises UnknownPrecision.
+    `version` is the engine's (empty: the newest), `models` the types of the model. llama.cpp's fp16 keeps norms in 32
+    bits, MLX quantizes embeddings too, and so on. Raises UnknownPrecision.
     """
     row = precision_of(precision)
-    return _as_ruled(row, next(filter(None, (_scheme_rule(row, name) for name in engines)), None))
-
-
-def _as_ruled(row: Precision, rule: Row | None) -> Precision:
+    rule = _scheme_rule(row, engine, version, models) or _scheme_rule(row, runtime)
     if rule is None:
         return row
     return replace(row, scheme=rule["scheme"], format=rule["format"] or row.format, ftype=rule["ftype"] or row.ftype)
@@ -69,7 +69,12 @@ def _holds(rule: Row, version: str, models: frozenset[str]) -> bool:
     return older and not models & set(rule["except_models"].split())
 
 
-def experts_way(precision: str, engine: str) -> str:
+def loads_experts(architecture: Architecture, precision: str, engine: str) -> bool:
+    """Whether an engine loads a model's experts at a precision; True of a model without experts."""
+    return not architecture.experts or _experts_way(precision, engine) != "none"
+
+
+def _experts_way(precision: str, engine: str) -> str:
     """What an engine does with experts of a precision: `unpacked` to 16 bits at each step, `none` it cannot load.
 
     Empty: multiplied as they are.
@@ -107,12 +112,11 @@ def store_for(architecture: Architecture, precision: str, engine: str | None, ve
     """
     from sizer.engine.engines import find_engine
 
-    row = find_engine(engine).stored_precision(precision) if engine else precision_of(precision)
-    if engine and version:
-        older = _scheme_rule(precision_of(precision), engine, version, architecture.model_types)
-        row = _as_ruled(row, older) if older else row
+    if engine is None:
+        return stored_as(architecture, precision_of(precision))
+    row = find_engine(engine).stored_precision(precision, version, architecture.model_types)
     stored = stored_as(architecture, row)
-    way = experts_way(precision, engine) if engine and architecture.experts else ""
-    if way == "none":
+    if not loads_experts(architecture, precision, engine):
         return replace(stored, notes=(*stored.notes, f"{engine} does not load experts in {precision}."))
-    return replace(stored, expands_experts=True) if way == "unpacked" else stored
+    expands = bool(architecture.experts) and _experts_way(precision, engine) == "unpacked"
+    return replace(stored, expands_experts=True) if expands else stored
