@@ -109,12 +109,11 @@ def split_as_told(case: Case, needed: Footprint) -> Placement | None:
         held = held._replace(weights_bytes=held.weights_bytes - sum(kept.values()), layers=held.layers - len(kept))
         return _split(case, needed, held, 0, host_experts=bool(kept))
     host_bytes = sum(told.values())
-    tables = table_bytes(case) if not case.architecture.tied_embeddings else 0
     cache = whole_cache(case.architecture, cache_plan(case))
     if options.cache_on_host:
         cache = LayerCache(0, 0)
     held = Held(
-        needed.weights.size_bytes - host_bytes - tables,
+        needed.weights.size_bytes - host_bytes - host_tables_bytes(case),
         cache.attention_bytes,
         case.architecture.num_layers - len(told),
         cache.state_bytes,
@@ -213,8 +212,8 @@ def split_buffers(case: Case, host_layers: int, *, host_experts: bool) -> Buffer
 
 def _split(case: Case, needed: Footprint, held: Held, margin_bytes: int, *, host_experts: bool = False) -> Placement:
     """The placement that has `held` on the devices, by the room that each has, and the rest on the host."""
-    buffers = split_buffers(case, case.architecture.num_layers - held.layers if not host_experts else 0,
-                       host_experts=host_experts)  # fmt: skip
+    host_layers = 0 if host_experts else case.architecture.num_layers - held.layers
+    buffers = split_buffers(case, host_layers, host_experts=host_experts)
     compute_bytes = buffers.device_bytes if buffers else None
     rooms = _rooms(case, needed, margin_bytes, compute_bytes)
     parts = _portions(held, rooms or [1] * len(case.devices))

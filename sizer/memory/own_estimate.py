@@ -13,6 +13,7 @@ from sizer.device.usable import free_memory_bytes
 from sizer.engine.estimate_rules import EstimateRule, estimate_rule
 from sizer.memory.cache import cache_by_layer
 from sizer.memory.case import Case, cache_plan, expands_latent
+from sizer.memory.offload import layers_asked
 from sizer.memory.shares import table_bytes, weights_by_layer
 from sizer.memory.working import largest_expert_bytes
 from sizer.model.architecture import Mixer, Role
@@ -58,7 +59,7 @@ def own_estimate(case: Case) -> OwnEstimate | None:
     elif len(devices) > 1 and rule.counted != "layout":
         full = partial
     rooms = [device.free_bytes - device.least_bytes - blocks[0] - max(full, partial) for device in devices]
-    asked = case.options.gpu_layers if case.workload.gpu_layers is None else case.workload.gpu_layers
+    asked = layers_asked(case)
     on_devices = _laid(blocks, output_bytes, rooms, rule.counted)
     if asked is not None and asked >= 0:
         on_devices = min(asked, len(blocks) + 1)
@@ -80,9 +81,9 @@ def layers_by_own_estimate(case: Case) -> int | None:
 
 
 def _rule(case: Case) -> EstimateRule | None:
-    arch, experts = gguf_arch(case.architecture), bool(case.architecture.experts)
     if not case.architecture.layers or not case.architecture.hidden_size:
         return None
+    arch, experts = gguf_arch(case.architecture), bool(case.architecture.experts)
     return estimate_rule(case.engine.engine, arch, experts, case.options.version, case.engine_date)
 
 
