@@ -19,12 +19,18 @@ from sizer.frozen import dataclass
 from sizer.model.architecture import Architecture
 from sizer.serving.corrections import Corrections
 from sizer.serving.layout import Layout, link_bytes_per_s
-from sizer.speed.case import SpeedCase, groups, owners, precision_class, product_type
+from sizer.speed.case import SpeedCase, groups, owners, precision_class
 from sizer.speed.launches import LAYER_S, layer_count
 from sizer.speed.law import COMPUTE, LAUNCH, MEMORY, OVERHEAD, ROOFLINE_POWER, Amount, Constants
 from sizer.speed.predict import LINK_TERMS
 from sizer.speed.splits import HOP_S
-from sizer.speed.terms import decode_amounts, peak_flops_per_s, prefill_amounts, prompt_peak_flops_per_s
+from sizer.speed.terms import (
+    decode_amounts,
+    peak_flops_per_s,
+    prefill_amounts,
+    prompt_peak_flops_per_s,
+    prompt_products_flops_per_s,
+)
 from sizer.speed.traffic import decode_traffic, prefill_traffic
 
 BATCHES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 512, 1024, 2048, 4096, 8192, 16384, 65536)
@@ -263,7 +269,7 @@ def law_weights(
     law_groups, own = tuple(groups(case).values()), owners(case)
     one = replace(case, target=replace(case.target, count=1, others=()), placement=None)
     gain = _format_flops_per_s(one) / peak_flops_per_s(one) if products else 1.0
-    gain *= prompt_peak_flops_per_s(one) / _prompt_flops_per_s(one)
+    gain *= prompt_peak_flops_per_s(one) / prompt_products_flops_per_s(one)
     weights = {name: term.weight(fitted.factor(name, law_groups, own)) for name, term in curves.items()}
     return {name: weight / gain if name in PROMPT_PRODUCTS else weight for name, weight in weights.items()}
 
@@ -276,18 +282,13 @@ def weight_floors(case: SpeedCase, curves: Mapping[str, TermCurves]) -> dict[str
     """
     one = replace(case, target=replace(case.target, count=1, others=()), placement=None)
     peak = _format_flops_per_s(one) * REACHED_PEAK
-    prompt, decode = _prompt_flops_per_s(one) / peak, peak_flops_per_s(one) / peak
+    prompt, decode = prompt_products_flops_per_s(one) / peak, peak_flops_per_s(one) / peak
     floors = {MEMORY: 1 / REACHED_BANDWIDTH}
     least = {
         name: floors.get(term.part, 0.0) if term.part != COMPUTE else prompt if name.startswith("prefill") else decode
         for name, term in curves.items()
     }
     return {**least, **dict.fromkeys(RATES_OF_OTHERS & set(least), 0.0)}
-
-
-def _prompt_flops_per_s(case: SpeedCase) -> float:
-    """What a prompt's products are told against: of their own format."""
-    return prompt_peak_flops_per_s(case, product_type(precision_class(case.stored.precision)[0]))
 
 
 def _format_flops_per_s(case: SpeedCase) -> float:

@@ -73,6 +73,11 @@ def prompt_peak_flops_per_s(case: SpeedCase, products: str = "") -> float:
     return prompt_flops_per_s(case.device, case.engine.accumulates, products) * tensor_ranks(case)
 
 
+def prompt_products_flops_per_s(case: SpeedCase) -> float:
+    """The same at the peak of the format that the stored weights are multiplied in."""
+    return prompt_peak_flops_per_s(case, product_type(precision_class(case.stored.precision)[0]))
+
+
 def host_share(case: SpeedCase) -> float:
     """Share of the weights' traffic that the host's memory serves, without an input table: of that a row a token."""
     placement = case.placement
@@ -185,7 +190,7 @@ def prefill_amounts(case: SpeedCase, traffic: Traffic, chunks: int) -> tuple[Amo
     """The amounts of reading the prompts in `chunks` passes over the weights."""
     speedup = pipeline_speedup(case, chunks)
     bandwidth, peak = bandwidth_bytes_per_s(case) * speedup, prompt_peak_flops_per_s(case) * speedup
-    products = prompt_peak_flops_per_s(case, product_type(precision_class(case.stored.precision)[0])) * speedup
+    products = prompt_products_flops_per_s(case) * speedup
     attention = traffic.stage("kv").flops
     layers = llama_layers(case.architecture, case.engine.layer_operations)
     hosted = traffic.weight_bytes * host_share(case)

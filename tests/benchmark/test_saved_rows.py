@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import machinefile
 import pytest
@@ -12,6 +13,7 @@ from clirun import Run as Command
 from tinymodels import write_config
 
 from sizer.answer.estimate import Question, estimate
+from sizer.answer.records import Estimate
 from sizer.api.asked import DeviceAsked, WorkAsked
 from sizer.api.estimates import estimates, targets
 from sizer.benchmark.records import Measurement, Run
@@ -72,6 +74,19 @@ def test_saved_row_is_scored_as_it_was_predicted(
     assert decoding["predicted"] == pytest.approx(decode, rel=0.02)
 
 
+def as_predicted(predicted: Estimate, **fields: Any) -> Measurement:
+    """A measurement that came out as an estimate told, of 512 and 128 tokens in bf16."""
+    assert predicted.speed is not None
+    decode, prefill = predicted.speed.decode.tokens_per_s, predicted.speed.prefill.tokens_per_s
+    measured = Measurement(
+        engine=predicted.engine, precision="bf16", prompt_tokens=512, output_tokens=128, batch_size=1,
+        decode_tokens_per_s=decode, prefill_tokens_per_s=prefill, ttft_s=1.0, tpot_s=1 / decode, weights_bytes=None,
+        peak_memory_bytes=None, load_s=None, random_weights=False, threads=None, runs=(Run(1.0, 1.0),), machine={},
+        versions={}, warnings=(), measured_on="2026-11-26T12:00:00",
+    )  # fmt: skip
+    return replace(measured, **fields)
+
+
 def test_a_row_of_a_directory_is_predicted_by_its_config(tmp_path: Path, run: Command) -> None:
     """A directory is predicted as it was while it is there; then by its size alone, and that is said."""
     folder = write_config(tmp_path / "tiny")
@@ -79,15 +94,7 @@ def test_a_row_of_a_directory_is_predicted_by_its_config(tmp_path: Path, run: Co
     (target,) = targets(DeviceAsked(names=("rtx-4090",)))
     workload = Workload(512, 128, 640, kv_precision="bf16")
     predicted = estimate(Question(architecture, target, "bf16", workload, "transformers"))
-    assert predicted.speed is not None
-    decode = predicted.speed.decode.tokens_per_s
-    saved = Measurement(
-        engine="transformers", precision="bf16", prompt_tokens=512, output_tokens=128, batch_size=1,
-        decode_tokens_per_s=decode, prefill_tokens_per_s=predicted.speed.prefill.tokens_per_s, ttft_s=1.0,
-        tpot_s=1 / decode, weights_bytes=None, peak_memory_bytes=None, load_s=None, random_weights=True, threads=None,
-        runs=(Run(1.0, 1.0),), machine={}, versions={}, warnings=(), model=str(folder), device="cuda",
-        measured_on="2026-11-26T12:00:00",
-    )  # fmt: skip
+    saved = as_predicted(predicted, random_weights=True, model=str(folder), device="cuda")
     path = tmp_path / "results.csv"
     append(path, row(saved, predicted, "0.1.0"))
     told = json.loads(run("validate", str(path), "--json").out)
@@ -105,15 +112,7 @@ def test_a_row_keeps_the_engines_flags(tmp_path: Path, run: Command) -> None:
     work = WorkAsked(precisions=("bf16",), engine="vllm --enforce-eager", prompt_tokens=512, output_tokens=128)
     (target,) = targets(DeviceAsked(names=("h100",)))
     (predicted,) = estimates(resolve("Qwen/Qwen3-0.6B", offline=True), target, work)
-    assert predicted.speed is not None
-    decode = predicted.speed.decode.tokens_per_s
-    saved = Measurement(
-        engine="vllm", precision="bf16", prompt_tokens=512, output_tokens=128, batch_size=1,
-        decode_tokens_per_s=decode, prefill_tokens_per_s=predicted.speed.prefill.tokens_per_s, ttft_s=1.0,
-        tpot_s=1 / decode, weights_bytes=None, peak_memory_bytes=None, load_s=None, random_weights=False, threads=None,
-        runs=(Run(1.0, 1.0),), machine={}, versions={}, warnings=(), model="Qwen/Qwen3-0.6B",
-        measured_on="2026-11-26T12:00:00",
-    )  # fmt: skip
+    saved = as_predicted(predicted, model="Qwen/Qwen3-0.6B")
     made = row(saved, predicted, "0.1.0")
     assert made["engine_flags"] == "--enforce-eager"
     path = tmp_path / "results.csv"
