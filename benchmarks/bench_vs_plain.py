@@ -43,7 +43,7 @@ def compare(spec: Spec, rounds: int) -> tuple[list[float], list[float]]:
     """Seconds per decoded token, of the bench's runs and of the plain loop's, taken in turns."""
     import torch
 
-    from sizer.benchmark.transformers_backend import load, pick_device
+    from sizer.benchmark.transformers_loading import load, pick_device
 
     model = load(spec, pick_device("cpu"))
     prompt = torch.randint(0, model.config.get_text_config().vocab_size, (1, spec.prompt_tokens))

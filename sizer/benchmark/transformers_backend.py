@@ -11,7 +11,7 @@ from sizer.benchmark.cells import kept_cells, time_cells
 from sizer.benchmark.launch import over_ranks
 from sizer.benchmark.observe import judge_machine, process_peak_bytes, snapshot
 from sizer.benchmark.observe_gpu import held_down_ns, judge_gpus
-from sizer.benchmark.recipes_transformers import DTYPES, Recipe, is_bitsandbytes, recipe
+from sizer.benchmark.recipes_transformers import DTYPES, is_bitsandbytes
 from sizer.benchmark.records import Caution, Outcome, Run, Spec
 from sizer.benchmark.run_warnings import Warn
 from sizer.benchmark.torch_memory import (
@@ -24,7 +24,8 @@ from sizer.benchmark.torch_memory import (
     uuids,
     without_holes,
 )
-from sizer.errors import BenchmarkFailed, UsageError
+from sizer.benchmark.transformers_loading import load, pick_device
+from sizer.errors import BenchmarkFailed
 from sizer.frozen import dataclass
 
 PROMPT_SEED = 1
@@ -130,114 +131,6 @@ def _timed(
     after = snapshot()
     on_gpus = judge_gpus(gpus, held_down, after.wall_s - before.wall_s)
     return tuple(runs), [*judge_machine(before, after), *on_gpus]
-
-
-def pick_device(text: str) -> Any:
-    """The torch device of `auto`, `cpu`, `cuda`, `cuda:1` or `mps`; the best there is for `auto`."""
-    import os
-
-    import torch
-
-    if text == "auto":
-        text = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    device = torch.device(text)
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise UsageError("torch sees no GPU here.", "Use --device cpu, or install a torch build for your GPU.")
-    if device.type == "cuda" and "LOCAL_RANK" in os.environ:
-        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
-        torch.cuda.set_device(device)
-    return device
-
-
-def load(spec: Spec, device: Any) -> Any:
-    """The model of `spec`, in evaluation mode, on its device or devices."""
-    from transformers.utils import logging
-
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    config = spec.config if spec.config is not None else repository_config(spec)
-    how = recipe(spec.precision, config)
-    options = load_options(spec, how, device)
-    if spec.config is not None:
-        from sizer.benchmark.random_weights import build
-
-        fields = {name: value for name, value in spec.config.items() if name != "quantization_config"}
-        if how.stored:
-            fields["quantization_config"] = dict(how.stored)
-        model = build(fields, options)
-    else:
-        model = _load_repository(spec, how, options, config)
-    model.eval()
-    return model
-
-
-def load_options(spec: Spec, how: Recipe, device: Any) -> dict[str, Any]:
-    """The arguments of `from_pretrained` that the precision and the placement ask for."""
-    import torch
-
-    options: dict[str, Any] = {"dtype": getattr(torch, how.dtype)}
-    if how.bitsandbytes:
-        from transformers import BitsAndBytesConfig
-
-        options["quantization_config"] = BitsAndBytesConfig(**how.bitsandbytes)
-    if spec.parallelism == "tensor" and spec.device_count > 1:
-        try:
-            from transformers.distributed import DistributedConfig
-
-            options["distributed_config"] = DistributedConfig(tp_plan="auto", tp_size=spec.device_count)
-        except (ImportError, TypeError):  # transformers before its DistributedConfig
-            options["tp_plan"] = "auto"
-    elif device.type == "cuda" and spec.device == "auto":
-        options["device_map"] = "auto"
-    else:
-        options["device_map"] = {"": device}
-    return options
-
-
-def repository_config(spec: Spec) -> Mapping[str, Any]:
-    """The config.json of a directory or hub repository, as it stands."""
-    from transformers import PretrainedConfig
-
-    try:
-        fields, _ = PretrainedConfig.get_config_dict(
-            spec.model, local_files_only=spec.offline, revision=spec.revision or "main"
-        )
-    except OSError as error:
-        raise _unloadable(spec, error) from error
-    return dict(fields)
-
-
-def _load_repository(spec: Spec, how: Recipe, options: dict[str, Any], config: Mapping[str, Any]) -> Any:
-    from transformers import AutoModelForCausalLM
-
-    if how.stored and not config.get("quantization_config") and how.stored.get("quant_method") in ("gptq", "awq"):
-        raise UsageError(
-            f"{spec.model!r} is not stored as {spec.precision!r}, and transformers cannot make it so while loading.",
-            "Name a repository that is, or add --random-weights.",
-        )
-    try:
-        return AutoModelForCausalLM.from_pretrained(
-            spec.model,
-            use_safetensors=True,  # a pickle can run code: it is never opened
-            trust_remote_code=spec.trust_remote_code,
-            local_files_only=spec.offline,
-            revision=spec.revision or "main",
-            offload_folder=spec.scratch,
-            **options,
-        )
-    except OSError as error:
-        raise _unloadable(spec, error) from error
-
-
-def _unloadable(spec: Spec, error: OSError) -> Exception:
-    """The hub's many ways to say that the files are not to be had as one of ours; a full disk stays what it is."""
-    if error.errno is not None:
-        return error
-    said = " ".join(str(error).split())[:300]
-    return BenchmarkFailed(
-        f"The weights of {spec.model!r} cannot be loaded: {said}",
-        "They must be safetensors, here or on the hub; --random-weights measures without them.",
-    )
 
 
 class Generation:

@@ -34,7 +34,7 @@ class ChatModel:
         from transformers import TextGenerationPipeline
         from transformers.utils import logging
 
-        from sizer.benchmark.transformers_backend import load, pick_device
+        from sizer.benchmark.transformers_loading import load, pick_device
 
         logging.set_verbosity_error()
         logging.disable_progress_bar()

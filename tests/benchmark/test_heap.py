@@ -16,7 +16,7 @@ from pathlib import Path
 import bitsandbytes, torch
 from sizer.benchmark.records import Spec
 from sizer.benchmark.torch_memory import resident_weight_bytes, without_holes
-from sizer.benchmark.transformers_backend import load
+from sizer.benchmark.transformers_loading import load
 CONFIG = dict(model_type="llama", architectures=["LlamaForCausalLM"], hidden_size=1024, intermediate_size=2816,
               num_hidden_layers=8, num_attention_heads=16, num_key_value_heads=16, vocab_size=1024, dtype="bfloat16")
 STATUS, MODEL = Path("/proc/self/status"), Spec("transformers", "toy", "nf4", config=CONFIG, device="cpu")

@@ -43,7 +43,7 @@ def test_random_weights_have_the_stored_layout(precision: str, own: dict[str, An
 
     from sizer.benchmark.records import Spec
     from sizer.benchmark.torch_memory import resident_weight_bytes
-    from sizer.benchmark.transformers_backend import load
+    from sizer.benchmark.transformers_loading import load
     from sizer.model.architecture import Basis
     from sizer.model.families import build
     from sizer.precision.store import store

@@ -16,7 +16,8 @@ from tinymodels import QWEN3, QWEN3_MOE, save_model, write_config
 
 from sizer.benchmark.child import measure
 from sizer.benchmark.records import Outcome, Spec
-from sizer.benchmark.transformers_backend import pick_device, run
+from sizer.benchmark.transformers_backend import run
+from sizer.benchmark.transformers_loading import pick_device
 from sizer.errors import BenchmarkFailed, ModelError, UsageError
 
 pytestmark = pytest.mark.oracle

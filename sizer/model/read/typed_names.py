@@ -17,9 +17,9 @@ from typing import NamedTuple
 from sizer.frozen import dataclass
 from sizer.model.read.catalogue import CatalogueEntry, load, published
 from sizer.model.read.facts import facts
+from sizer.model.read.name_parts import Parts, parts_of, word_roles
 from sizer.model.read.name_quantization import quantization_in
 from sizer.model.read.names import LONGEST_NAME
-from sizer.tables import read_rows
 
 # A typed size may round the published total by this much: phi-4 of 14.7B is called 14b.
 TOTAL_TOLERANCE = 0.06
@@ -28,34 +28,11 @@ _BASE, _DATE, _REVISION, _PREVIEW, _MARK, _UNDERLYING, _CONTEXT, _UNIT = 8, 2, 2
 # From here on a bare number is a size in billions where a name has that size: no version is so high.
 LEAST_BARE_SIZE = 6
 
-_MONTH = re.compile(r"(?<![\d.])(\d{1,2})-(?=20[2-9]\d(?!\d))")  # `12-2024`: a date, as `08-2024` is
-_DECIMAL_UNDERSCORE = re.compile(r"(?<=\d)_(?=\d)")
-_PIECE = re.compile(
-    r"(?P<size>\d+x\d+(?:\.\d+)?[bm]|\d+b\d(?![a-z0-9])|[ae]?\d+(?:\.\d+)?[bmt])(?![a-z0-9])"
-    r"|(?P<context>\d{1,4}k)(?![a-z0-9])|(?P<experts>\d+e)(?![a-z0-9])"
-    r"|(?P<word>[a-z]+)|(?P<number>\d+(?:\.\d+)*)"
-)
 _BARE_BITS = re.compile(r"(?<![\w.])q([2-8])(?![\w])", re.IGNORECASE)
 # What people say for it; a repository's name that says so leaves its scheme open.
 _SAID_BITS = re.compile(r"(?<![\w.])(?:int([2-8])|([2-8])[ -]?bits?)(?![\w])", re.IGNORECASE)
 _RUN_TOGETHER = re.compile(r"(?<![\w.])q([2-6])k([sml])(?![\w])", re.IGNORECASE)  # `q4km`
 _BY_WHOM = re.compile(r"\s+by\s+[\w.-]+\s*$", re.IGNORECASE)
-_SEPARATOR = re.compile(r"[^a-z0-9.]+|\.(?!\d)|(?<!\d)\.")
-
-
-class Parts(NamedTuple):
-    """A name taken apart: identifying words in order, versions, dates (four digits, or a leading nought), sizes.
-
-    `owned` are the versions that stand behind the name of what a model was built on: the 3 of `dolphin-2.9-llama3`.
-    """
-
-    words: tuple[str, ...]
-    numbers: tuple[str, ...]
-    revisions: tuple[str, ...]
-    dates: frozenset[str]
-    sizes: frozenset[str]
-    contexts: frozenset[str]
-    owned: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -110,8 +87,8 @@ def _typed(text: str) -> tuple[Parts, str | None, tuple[str, ...]]:
     usual, notes = usual_bits(plain) if quantization is None else (quantization, ())
     quantization = usual or quantization
     bare = _SAID_BITS.sub(" ", _BARE_BITS.sub(" ", bare))
-    parts = _parts(bare)
-    filler = _roles()["filler"]
+    parts = parts_of(bare)
+    filler = word_roles()["filler"]
     words = tuple(word for word in _merged(parts.words) if word not in filler)
     return parts._replace(words=words), quantization, notes
 
@@ -119,53 +96,10 @@ def _typed(text: str) -> tuple[Parts, str | None, tuple[str, ...]]:
 def usual_bits(text: str) -> tuple[str | None, tuple[str, ...]]:
     """What a bare `q4` stands for, the type of that many bits that people take, and a note; (None, ()) without one."""
     bits = _BARE_BITS.search(text) or (None if "/" in text else _SAID_BITS.search(text))
-    usual = _roles().get(f"usual q{next(filter(None, bits.groups()))}") if bits else None
+    usual = word_roles().get(f"usual q{next(filter(None, bits.groups()))}") if bits else None
     if bits is None or usual is None:
         return None, ()
     return usual[0], (f"{bits[0]!r} is taken as {usual[0]}, the usual type of that many bits",)
-
-
-@lru_cache(maxsize=4096)
-def _parts(name: str) -> Parts:
-    words: list[str] = []
-    numbers: list[str] = []
-    revisions: list[str] = []
-    dates: set[str] = set()
-    sizes: set[str] = set()
-    contexts: set[str] = set()
-    owned: list[tuple[str, str]] = []
-    underlying, last = _roles()["underlying"], ""
-    lowered = re.sub(r"(?<=\d) (?=[bm]\b)", "", _DECIMAL_UNDERSCORE.sub(".", name.lower())).replace("c4ai", " ")
-    lowered = _MONTH.sub(r"0\1-", lowered)
-    for piece in _SEPARATOR.split(lowered):
-        before = ""
-        for match in _PIECE.finditer(piece):
-            kind, part = match.lastgroup, match[0]
-            if kind == "size":
-                sizes.add(part)
-            elif kind in ("context", "experts"):
-                (contexts if kind == "context" else sizes).add(part)
-            elif kind == "word":
-                words.append(part)
-                last = part
-            elif "." not in part and (len(part) in (4, 6, 8) or part.startswith("0")):
-                dates.add(part)
-            else:
-                part = re.sub(r"(?:\.0)+$", "", part)
-                (revisions if before == "v" else numbers).append(part)
-                owned += [(last, part)] if last in underlying and before != "v" else []
-            before = part if kind == "word" else ""
-    if revisions:  # `v3` is a version of the name: the letter identifies nothing
-        words = [word for word in words if word != "v" or f"v{revisions[0]}" not in lowered]
-    return Parts(
-        tuple(words),
-        tuple(numbers),
-        tuple(revisions),
-        frozenset(dates),
-        frozenset(sizes),
-        frozenset(contexts),
-        tuple(owned),
-    )
 
 
 def _merged(words: tuple[str, ...]) -> tuple[str, ...]:
@@ -196,7 +130,7 @@ def _names() -> tuple[_Name, ...]:
         organisation, _, last = name.rpartition("/")
         quantization, _, bare = quantization_in(last)
         quantized = quantization not in (None, "bf16", "fp16", "fp32")
-        out.append(_Name(name, entry, _parts(bare), organisation.lower(), quantized))
+        out.append(_Name(name, entry, parts_of(bare), organisation.lower(), quantized))
     return tuple(out)
 
 
@@ -210,14 +144,9 @@ def _pairs() -> frozenset[tuple[str, str]]:
     return frozenset(pair for name in _names() for pair in zip(name.parts.words, name.parts.words[1:], strict=False))
 
 
-@lru_cache(maxsize=1)
-def _roles() -> dict[str, tuple[str, ...]]:
-    return {row["role"]: tuple(row["words"].split()) for row in read_rows("name_words.csv")}
-
-
 def is_copier(organisation: str) -> bool:
     """Whether an organisation of the hub uploads others' models in other formats under their names."""
-    return organisation.lower() in _roles()["copier"]
+    return organisation.lower() in word_roles()["copier"]
 
 
 def _scored(typed: Parts) -> Iterable[tuple[int, _Name]]:
@@ -242,7 +171,7 @@ def _cost(typed: Parts, name: _Name) -> int | None:
 
 
 def _words_cost(typed: Parts, name: _Name) -> int | None:
-    roles = _roles()
+    roles = word_roles()
     asked, there = set(typed.words), set(name.parts.words)
     extra = {word for word in asked - there if not _is_maker(word, name.organisation)}
     marks = set(roles["omitted"])
@@ -269,7 +198,7 @@ def _is_maker(word: str, organisation: str) -> bool:
     """Whether a word names the organisation: `cohere` CohereLabs, `zhipu` zai-org."""
     flat = organisation.replace("-", "").replace("_", "")
     starts = len(word) > 2 and (flat.startswith(word) or organisation.startswith(word + "-"))
-    return starts or organisation in _roles().get(f"vendor {word}", ())
+    return starts or organisation in word_roles().get(f"vendor {word}", ())
 
 
 def _numbers_cost(typed: Parts, name: _Name) -> int | None:
@@ -296,7 +225,7 @@ def _numbers_cost(typed: Parts, name: _Name) -> int | None:
     cost = _REVISION * sum(revised.values())
     if not left:
         return cost
-    underlying = set(_roles()["underlying"])
+    underlying = set(word_roles()["underlying"])
     built_on = set(name.parts.words) & underlying and set(typed.words) - underlying and typed.sizes
     return cost + _UNDERLYING * sum(left.values()) if built_on else None
 
@@ -349,6 +278,6 @@ def _near(typed: Parts) -> tuple[str, ...]:
         official = any(_is_maker(word, name.organisation) for word in typed.words)
         return sum((asked & _all(name.parts)).values()), official, *_preference(name)
 
-    words = set(typed.words) - set(_roles()["generic"])
+    words = set(typed.words) - set(word_roles()["generic"])
     close = [name for name in _names() if not name.quantized and words & set(name.parts.words)]
     return tuple(name.name for name in sorted(close, key=shared, reverse=True)[:3])
