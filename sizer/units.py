@@ -148,9 +148,18 @@ def format_flops(flops_per_s: float) -> str:
 def format_count(count: float) -> str:
     """`8.03B`, `596M`, `12.9B`: three significant digits, decimal."""
     for scale, suffix in ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "k")):
-        if count >= scale:
-            return f"{count / scale:.3g}{suffix}"
+        if float(f"{count / scale:.3g}") >= 1:  # 999.7B are 1T
+            return three_digits(count / scale) + suffix
     return f"{count:.0f}"
+
+
+def three_digits(value: float) -> str:
+    """Three significant digits, and every digit before the point: `0.0123`, `12.3`, `1,234`.
+
+    >>> three_digits(999.7)
+    '1,000'
+    """
+    return f"{value:,.0f}" if abs(value) >= 999.5 else f"{value:.3g}"
 
 
 def format_rate(per_s: float) -> str:
@@ -160,6 +169,6 @@ def format_rate(per_s: float) -> str:
 
 def format_seconds(seconds: float) -> str:
     """`12.3 ms`, `1.85 s`, `4.2 min`."""
-    if seconds < 1:
+    if seconds < 0.9995:
         return f"{seconds * 1000:.3g} ms"
-    return f"{seconds:.3g} s" if seconds < 120 else f"{seconds / 60:.3g} min"
+    return f"{seconds:.3g} s" if seconds < 120 else f"{three_digits(seconds / 60)} min"

@@ -92,6 +92,15 @@ def test_formats() -> None:
     assert format_seconds(300) == "5 min"
 
 
+@pytest.mark.parametrize(
+    "text",
+    [format_seconds(0.9996), format_seconds(999.6), format_seconds(1e6), format_count(999.7e9), format_count(3e16)],
+)
+def test_figures_for_people_have_no_exponent(text: str) -> None:
+    """What rounds up to the next power of a thousand, and what is huge, is written with its digits."""
+    assert "e+" not in text
+
+
 def test_nearest_names() -> None:
     """A misspelt name is answered with the nearest ones, none when nothing is near."""
     assert nearest("rtx-409", ["rtx-4090", "a100"]) == ["rtx-4090"]

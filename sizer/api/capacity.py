@@ -118,8 +118,11 @@ def _stored(resolved: Resolved, precision: str, engine: str, version: str) -> St
 
 
 def _ways(resolved: Resolved, target: Target, work: WorkAsked) -> list[tuple[str, str]]:
-    """Engine and precision, in the order to try: as asked, else the model's own format and what needs less."""
-    from sizer.engine.engines import default_engine, find_engine
+    """Engine and precision, in the order to try: as asked, else the model's own format and what needs less.
+
+    Raises UnknownEngine where nothing runs on the device.
+    """
+    from sizer.engine.engines import default_engine, find_engine, nothing_runs_on
     from sizer.precision.configured import configured_precision
     from sizer.precision.names import canonical
 
@@ -146,6 +149,8 @@ def _ways(resolved: Resolved, target: Target, work: WorkAsked) -> list[tuple[str
         except UnknownEngine:
             if name == names[-1] and not found:
                 raise
+    if not found:
+        raise nothing_runs_on(target.device)
     return found
 
 

@@ -109,16 +109,20 @@ def with_usual_host(target: Target) -> Target:
 def precisions_of(resolved: Resolved, work: WorkAsked, device: Device) -> tuple[str, ...]:
     """The precisions to estimate: as asked, `all` that the engine has, or what the model is stored in and the usual.
 
-    Where nobody asked for a precision, those that no engine runs on the device are left out.
+    Where nobody asked for a precision, those that no engine runs on the device are left out. Raises UnknownEngine where
+    none is left.
     """
-    from sizer.engine.engines import find_engine, running_engines
+    from sizer.engine.engines import find_engine, nothing_runs_on, running_engines
     from sizer.precision.configured import configured_precision
     from sizer.precision.names import all_precisions, precision_of
 
     engine = None if work.engine is None else find_engine(work.engine)
     if any(name.lower() == "all" for name in work.precisions):
         names = all_precisions() if engine is None else engine.precisions()
-        return tuple(name for name in names if engine is not None or running_engines(name, device))
+        running = tuple(name for name in names if engine is not None or running_engines(name, device))
+        if not running:
+            raise nothing_runs_on(device)
+        return running
     if work.precisions:
         return work.precisions
     if resolved.stored is not None:
@@ -132,6 +136,8 @@ def precisions_of(resolved: Resolved, work: WorkAsked, device: Device) -> tuple[
     if own is None and engine is None and (held := _of_its_format(resolved, device)):
         return held
     usual = _usual_on(device) if engine is None else _usual_of(engine, resolved.architecture, device)
+    if not own and not usual:
+        raise nothing_runs_on(device)
     return tuple(dict.fromkeys(((own,) if own else ()) + usual))
 
 
@@ -167,8 +173,10 @@ def _of_its_format(resolved: Resolved, device: Device) -> tuple[str, ...]:
 
 
 def _usual_on(device: Device) -> tuple[str, ...]:
-    """The usual precisions that something runs on a device: those of engines that people choose, where one has any."""
+    """The usual precisions that something runs on a device: those of engines that people choose, where one has any.
+    Where nothing runs those, as on an NPU, all that something runs there."""
     from sizer.engine.engines import running_engines
+    from sizer.precision.names import all_precisions
 
     running = {name: running_engines(name, device) for name in DEFAULT_PRECISIONS}
 
@@ -179,7 +187,7 @@ def _usual_on(device: Device) -> tuple[str, ...]:
             if any(not (chosen and engine.no_ladder) and engine.has_kernels(name, device) for engine in found)
         )
 
-    return told(chosen=True) or told(chosen=False)
+    return told(chosen=True) or told(chosen=False) or tuple(p for p in all_precisions() if running_engines(p, device))
 
 
 def _usual_of(engine: Engine, architecture: Architecture, device: Device) -> tuple[str, ...]:

@@ -19,4 +19,5 @@ def cpu_part(device: Device) -> Device:
 
 def npu_part(device: Device) -> Device:
     """The neural accelerator of a chip, whose peak is not known."""
-    return replace(device, kind="npu", name=f"{_GPU_BIN.sub('', device.name)} NPU", peak_flops_per_s={})
+    name = f"{_GPU_BIN.sub('', device.name)} NPU"
+    return replace(device, kind="npu", name=name, peak_flops_per_s={}, beside_gpu=True)

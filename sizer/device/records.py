@@ -28,7 +28,8 @@ class Device:
     `clock` (bus width times memory clock, as the driver says) or `stated` by the user. `source` is where the figures
     were read. `memory_basis` is empty for the label, of which drivers show less (`sizer.device.usable`), else `driver`
     for what its driver told, or `stated` by the user. `memory_limit_bytes` is a share of it that the owner set (a Mac's
-    wired limit) or a slice has.
+    wired limit) or a slice has. `beside_gpu` is true of the NPU of a chip: what runs on the
+    GPU there does not run on it.
     """
 
     key: str
@@ -52,6 +53,7 @@ class Device:
     bandwidth_basis: str = ""
     memory_limit_bytes: int | None = None
     memory_basis: str = ""
+    beside_gpu: bool = False
 
 
 class LocalRatio(NamedTuple):

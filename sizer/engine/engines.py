@@ -70,8 +70,8 @@ class Engine:
         """The backends that run on a device, the usual one first; none where the engine has none for it."""
         if is_cpu(device):
             wanted: Sequence[str] = ("cpu",)
-        elif device.kind == "npu" and any(backend == "npu" for _, backend in self.backends):
-            return ("npu",)
+        elif device.beside_gpu:
+            wanted = (f"{device.vendor}-{device.kind}",)
         else:
             wanted = (f"{device.vendor}-{device.kind}", device.vendor)
             wanted = (*wanted, "any") if device.kind in ANY_VENDOR_KINDS else wanted
@@ -262,6 +262,14 @@ def running_engines(precision: str, device: Device) -> list[Engine]:
     from sizer.precision.names import engines_of
 
     return [engines()[name] for name in engines_of(precision) if engines()[name].runs_on(precision, device)]
+
+
+def nothing_runs_on(device: Device) -> UnknownEngine:
+    """The error for a device on which no engine runs any of the usual precisions."""
+    hint = "Name a precision and an engine (-p, -e), or another device: 'sizer devices' lists them."
+    if device.beside_gpu:
+        hint = f"The chip's GPU: -d {device.key}."
+    return UnknownEngine(f"no known engine runs the usual precisions on {device.name}.", hint)
 
 
 def default_engine(precision: str, device: Device) -> str:

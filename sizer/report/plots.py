@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from sizer.answer.records import Estimate
 from sizer.errors import UsageError
 from sizer.report import series
+from sizer.units import format_rate
 
 ENDINGS = (".png", ".svg", ".pdf")
 DOTS_PER_INCH = 100
@@ -251,10 +252,10 @@ def _frontier(axes: Any, panel: _Panel) -> None:
     axes.margins(y=0.2)
     axes.set_xlim(0, 1.15 * max(gib for _, gib, _, _ in points))
     unit = "tok/s" if any(item.architecture.decodes for item in panel.items) else "texts/s"
-    ends = [
-        (gib, max(loss, LEAST_LOSS), f"{name}: {'does not fit' if rate is None else f'{rate:.3g} {unit}'}", color)
-        for (name, gib, loss, rate), color in zip(points, panel.colors, strict=True)
-    ]
+    ends = []
+    for (name, gib, loss, rate), color in zip(points, panel.colors, strict=True):
+        told = "does not fit" if rate is None else f"{format_rate(rate)} {unit}"
+        ends.append((gib, max(loss, LEAST_LOSS), f"{name}: {told}", color))
     _label_ends(axes, ends)
 
 

@@ -157,3 +157,29 @@ def test_releases_are_those_of_its_rules() -> None:
     calls = find_engine("transformers").expert_calls("4.51")
     assert calls is not None
     assert calls["calls"] == "every"
+
+
+@pytest.mark.parametrize("device", ["trainium2", "inferentia2", "aws:inf2.xlarge", "core-ultra-7-258v npu"])
+def test_a_device_that_nothing_runs_on_is_refused(device: str) -> None:
+    """Estimates, all precisions and capacities alike say that no engine is known, in one error; none is empty."""
+    for ask in (
+        lambda: sizer.estimate(LLAMA, device=device, offline=True),
+        lambda: sizer.estimate(LLAMA, device=device, precision="all", offline=True),
+        lambda: sizer.capacity(LLAMA, device=device, offline=True),
+    ):
+        with pytest.raises(UnknownEngine, match="no known engine"):
+            ask()
+
+
+def test_the_npu_of_a_chip_runs_only_its_makers_engine() -> None:
+    """An engine for the NPUs of one maker runs on no other maker's, and what runs on a chip's GPU not on its NPU."""
+    found = {device: {name for name, engine in engines().items() if engine.backend(find(device).device)}
+             for device in ("rk3588 npu", "rk3576 npu", "snapdragon-x-elite npu", "ryzen-ai-9-hx-370 npu")}  # fmt: skip
+    assert found == {
+        "rk3588 npu": {"rknn-llm"},
+        "rk3576 npu": {"rknn-llm"},
+        "snapdragon-x-elite npu": {"qualcomm npe"},
+        "ryzen-ai-9-hx-370 npu": set(),
+    }
+    answer = sizer.estimate(LLAMA, device="rk3588 npu", offline=True)
+    assert {item.engine for item in answer.estimates} == {"rknn-llm"}
