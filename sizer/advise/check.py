@@ -83,7 +83,7 @@ def _lengthened(question: Question, least: Estimate, planned: Planned) -> Estima
     Layers that go to the host because the shortest does not fit leave it as short; flags that send some there do not.
     """
     options, work = planned.options, question.workload
-    placed_by_flags = options.uses_host or options.gpu_layers is not None
+    placed_by_flags = options.uses_host or options.gpu_layers is not None or options.gpu_layers_share is not None
     if not least.placement.fits or not (least.placement.whole or placed_by_flags):
         return least
     margin_bytes = options.fit_margin_bytes or planned.engine.memory(options.version).split_margin_bytes

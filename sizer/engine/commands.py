@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 
+from sizer.engine.config_files import Reader, with_settings
 from sizer.engine.engines import engines, find_engine
 from sizer.engine.flag_table import find_flag, flag_setting
 from sizer.engine.flags import Read, options_of, read_flags
@@ -40,6 +41,7 @@ CONTAINER_SWITCHES = frozenset(
     }
 )  # fmt: skip
 """Options of `docker run` without a value; every other takes one."""
+SETTINGS_HINT = "Paste its text before the command: cat > FILE <<EOF, its lines, EOF."
 SHELLS = frozenset({"bash", "sh", "zsh", "dash"})
 _ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=.*", re.DOTALL)
 _PYTHON = re.compile(r"python(\d+(\.\d+)*)?w?")
@@ -214,6 +216,9 @@ def _program(words: Sequence[str]) -> tuple[Program, str, list[str]] | None:
         count = len(program.words)
         if program.kind in kinds and tuple(name.lower() for name in names[:count]) == program.words:
             return program, path, names[count:]
+    if names and names[0].endswith(".llamafile"):  # a program that holds its model, and is named after it
+        row = next(row for row in programs() if row.words == ("llamafile",))
+        return row, path, ["-m", names[0].replace(".llamafile", ".gguf"), *names[1:]]
     # Programs that carry their build in their name: koboldcpp-linux-x64, koboldcpp_cu12.
     plain = re.split(r"[-_]", names[0])[0] if names else ""
     return next(((row, path, names[1:]) for row in programs() if row.words == (plain,)), None)
@@ -227,19 +232,26 @@ def split_words(text: str) -> list[str]:
         raise UsageError(f"the command cannot be split into words: {error}.", "Check its quotes.") from None
 
 
-def read_command(words: Sequence[str]) -> EngineOptions:
-    """The engine and options of one command. Raises UsageError."""
+def read_command(words: Sequence[str], read_file: Reader = lambda _: None) -> EngineOptions:
+    """The engine and options of one command; `read_file` gives the configuration files that it names.
+
+    Raises UsageError.
+    """
     start = started(words)
     engine = _engine(start)
     dialects = start.program.dialects if engine == start.program.engine else engines()[engine].flags
+    told, missing = with_settings(dialects, start.words, read_file)
     read = read_flags(
         dialects,
-        [*start.program.defaults, *_known_variables(dialects, start.environment), *start.words],
+        [*start.program.defaults, *_known_variables(dialects, start.environment), *told],
         version=start.version,
         abbreviates=True,
         positionals=start.program.positionals,
     )
+    read.unknown += [(f"{flag} is left out: there is no such file here", "") for flag in missing]
     options = with_model(options_of(engine, start.version, read, dialects), read)
+    if missing and not options.model:
+        raise UsageError(f"no model is named, and there is no file for {missing[0]}.", SETTINGS_HINT)
     return _with_slots(options) if start.program.serves == "slots" else options
 
 
@@ -271,7 +283,7 @@ def _known_variables(dialects: Sequence[str], environment: Sequence[str]) -> lis
 def with_model(options: EngineOptions, read: Read) -> EngineOptions:
     """The options with the model that the command's plain words name, and llama.cpp's -hff file as part of -hf."""
     plain = [word for word in read.positionals if word]
-    model = options.model or (plain[0] if plain else "")
+    model = plain[0] if plain else options.model  # `vllm serve MODEL` wins over --model
     if "*" in options.hub_file and model:  # llama-cpp-python's patterns: *Q8_0.gguf
         model = f"{model}:{options.hub_file.strip('*-_.').removesuffix('.gguf').strip('*-_.')}"
     elif options.hub_file and model:

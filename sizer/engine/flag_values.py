@@ -24,6 +24,12 @@ GGML_TYPES = {"0": "f32", "1": "f16", "2": "q4_0", "3": "q4_1", "6": "q5_0", "7"
 """Types of the cache by their number (ggml/include/ggml.h), or by their constant's name: GGML_TYPE_Q8_0."""
 LLAMA_SPLITS = {"0": "none", "1": "layer", "2": "row"}
 MLX_BITS = (2, 3, 4, 5, 6, 8)
+TURBOMIND_BLOCK_TOKENS = 64
+TURBOMIND_CACHE_TYPES = {
+    "0": "", "none": "", "4": "tm-int4", "int4": "tm-int4", "8": "tm-int8", "int8": "tm-int8", "16": "fp8", "17": "fp8",
+    "fp8_e5m2": "fp8",
+}  # fmt: skip
+"""lmdeploy's --quant-policy (lmdeploy/messages.py QuantPolicy)."""
 NINE_TENTHS = 0.9
 """TGI leaves a tenth of its share free: TGI_WIGGLE_ROOM."""
 BNB = {"bnb-4bit": (4, "nf4", True), "bnb-8bit": (8, "", False)}
@@ -166,11 +172,19 @@ def _compilation(text: str) -> dict[str, Any]:
 
 
 def _speculative(text: str) -> dict[str, Any]:
-    """vLLM's speculative_config: method, draft model, tokens a step."""
+    """vLLM's and TensorRT-LLM's speculative_config: method, draft model, tokens a step."""
     given = document(text)
-    names = {"method": "draft_method", "model": "draft_model", "num_speculative_tokens": "draft_tokens"}
-    kinds = {"method": str, "model": str, "num_speculative_tokens": int}
-    return {field: given[name] for name, field in names.items() if isinstance(given.get(name), kinds[name])}
+    found = {field: given[name] for name, (field, kind) in SPECULATIVE.items() if isinstance(given.get(name), kind)}
+    return found | ({"draft_method": found["draft_method"].lower()} if "draft_method" in found else {})
+
+
+SPECULATIVE = {
+    "method": ("draft_method", str), "model": ("draft_model", str), "num_speculative_tokens": ("draft_tokens", int),
+    "decoding_type": ("draft_method", str), "speculative_model": ("draft_model", str),
+    "speculative_model_dir": ("draft_model", str), "max_draft_len": ("draft_tokens", int),
+    "num_nextn_predict_layers": ("draft_tokens", int),
+}  # fmt: skip
+"""Keys of vLLM (the first row) and of TensorRT-LLM's DecodingBaseConfig, what they set and their type."""
 
 
 def _exl_cache(text: str) -> dict[str, Any]:
@@ -208,6 +222,21 @@ def _limits(text: str) -> tuple[tuple[str, int], ...]:
         split = [part.partition("=") for part in texts(text)]
         pairs = [(place, size) for place, _, size in split]
     return tuple((place, parse_bytes(size)) for place, size in pairs)
+
+
+def _share_or_blocks(text: str) -> dict[str, Any]:
+    """lmdeploy's --cache-max-entry-count: a share of what is free, or a number of blocks of 64 tokens."""
+    count = number(text)
+    return {"memory_fraction": count} if count < 1 else {"cache_tokens": int(count) * TURBOMIND_BLOCK_TOKENS}
+
+
+def _gpu_share(text: str) -> dict[str, Any]:
+    """LM Studio's --gpu: off, max, or the share of the layers."""
+    told = {"off": 0.0, "max": 1.0}.get(text.strip().lower())
+    share = number(text) if told is None else told
+    if not 0 <= share <= 1:
+        raise bad(text, "off, max or a number from 0 to 1")
+    return {"gpu_layers": -1 if share == 1 else 0} if share in {0, 1} else {"gpu_layers_share": share}
 
 
 def _draft(text: str) -> dict[str, Any]:
@@ -251,6 +280,8 @@ READERS: dict[str, Callable[[str], Any]] = {
     "repeat": lambda text: (text,),
     "places": places,
     "pair": str,
+    "settings": str,
+    "settings!": str,
     "words": str,
     "mib": _mib,
     "gib": lambda text: round(number(text) * GIB),
@@ -265,16 +296,23 @@ READERS: dict[str, Callable[[str], Any]] = {
     "speculative": _speculative,
     "exl_cache": _exl_cache,
     "mlx_bits": _mlx_bits,
+    "share_or_blocks": _share_or_blocks,
+    "gpu_share": _gpu_share,
+    "turbomind_kv": lambda text: TURBOMIND_CACHE_TYPES.get(text.strip().lower(), text.strip()),
     "hf_quant": _hf_quantization,
     "draft": _draft,
 }
 """By the kind of a row. A mapping sets the fields that it names; any other value goes to every field of the row."""
-SEVERAL_FIELDS = frozenset({"compilation", "speculative", "exl_cache", "mlx_bits", "hf_quant", "draft"})
+SEVERAL_FIELDS = frozenset(
+    {"compilation", "speculative", "exl_cache", "mlx_bits", "hf_quant", "draft", "share_or_blocks", "gpu_share"}
+)
 JSON_KINDS = frozenset({"compilation", "speculative"})
 """Kinds whose value is a JSON object: their parts may be given one by one, as `--speculative-config.method mtp`."""
 WITHOUT_VALUE = frozenset({"switch", "toggle", "not"})
 SEVERAL_WORDS = frozenset({"ints+", "floats+", "texts+"})
 OPTIONAL_VALUE = frozenset({"int?", "onoff?"})
+SETTINGS_FILES = frozenset({"settings", "settings!"})
+"""Kinds whose value names a file of settings (`sizer.engine.config_files`)."""
 GATHERED = frozenset({"tensor_overrides", "lora_files", "devices_used"})
 """Fields that a flag given twice adds to."""
 

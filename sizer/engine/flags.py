@@ -27,6 +27,7 @@ from sizer.engine.options import EngineOptions, FlagValue
 from sizer.errors import UsageError
 
 _NUMBER = re.compile(r"-\d+(\.\d+)?")
+_UNTOLD = re.compile(r"\$(?:\w+|\{\w+\}|\(.*\))")
 _ASSIGNED = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.DOTALL)
 MOST_WORDS = 2000
 
@@ -193,6 +194,9 @@ def _set(read: Read, flag: Flag, spelled: str, text: str) -> None:
         return
     if flag.kind in WITHOUT_VALUE:
         _switch(read, flag, on_off(text) is not False)
+        return
+    if _UNTOLD.fullmatch(text):
+        read.unknown.append((f"{spelled} {text} is what only a shell tells: it is left out", ""))
         return
     value = read_value(flag.kind, text, spelled)
     if flag.kind == "stoi" and (cut := re.match(r"\s*[+-]?\d+(?=\s*[^\d\s])", text)):

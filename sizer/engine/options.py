@@ -39,7 +39,8 @@ class EngineOptions:
         `devices_used` are llama.cpp's own names (Vulkan0), `backend` what a flag names by itself (koboldcpp's
         --usevulkan).
     Host
-        `gpu_layers` counts the output layer as llama.cpp does (-1: all; None: not said, `fit` may choose).
+        `gpu_layers` counts the output layer as llama.cpp does (-1: all; None: not said, `fit` may choose),
+        `gpu_layers_share` is LM Studio's share of the layers.
         `tensor_overrides` are (pattern, place) in their order; `cpu_moe_layers` the first N layers' experts, -1:
         all.
     """
@@ -96,6 +97,7 @@ class EngineOptions:
     backend: str = ""
 
     gpu_layers: int | None = None
+    gpu_layers_share: float | None = None
     cpu_moe_layers: int | None = None
     tensor_overrides: tuple[tuple[str, str], ...] = ()
     operations_offload: bool | None = None

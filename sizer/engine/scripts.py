@@ -15,6 +15,7 @@ from dataclasses import field, replace
 from pathlib import Path
 
 from sizer.engine.commands import read_command, split_words, started
+from sizer.engine.documents import document_file
 from sizer.engine.options import EngineOptions
 from sizer.engine.pasted import shell_text
 from sizer.errors import UsageError
@@ -22,7 +23,11 @@ from sizer.frozen import dataclass
 
 MOST_CHARACTERS = 100_000
 MODELFILE = "Modelfile"
-_HEREDOC = re.compile(r"cat\s*>\s*(\S+)\s*<<-?\s*(['\"]?)(\w+)\2[ \t]*\n(.*?)\n\3[ \t]*(?=\n|$)", re.DOTALL)
+_HEREDOC = re.compile(
+    r"(?:cat|tee)[ \t]*(?:>?[ \t]*(?P<file>[^\s<>]+))?[ \t]*<<-?[ \t]*(?P<quote>['\"]?)(?P<end>\w+)(?P=quote)"
+    r"[ \t]*(?:>[ \t]*(?P<after>[^\s<>]+))?[^\n]*\n(?P<text>.*?)\n?^[ \t]*(?P=end)[ \t]*$",
+    re.DOTALL | re.MULTILINE,
+)
 _OPERATORS = ";&|"
 _PYTHON = re.compile(r"^\s*(from [\w.]+ import\b|import [\w.]+( as \w+)?\s*($|[,;#]))", re.MULTILINE)
 
@@ -43,27 +48,39 @@ class _Script:
     environment: list[str] = field(default_factory=list)
     created: dict[str, str] = field(default_factory=dict)
     made: dict[str, tuple[str, str]] = field(default_factory=dict)
+    files_allowed: bool = True
+
+    def hold(self, name: str, text: str) -> str:
+        """Remembers a file that the script writes; nothing of it stays in the script."""
+        self.files[_plain(name)] = text
+        return ""
+
+    def read(self, name: str) -> str | None:
+        """The text of a file, one that the script writes or one of this machine; None where there is none."""
+        if _plain(name) in self.files:
+            return self.files[_plain(name)]
+        return (_text(name) or None) if name and self.files_allowed else None
 
 
 def read_launch(words: Sequence[str], *, files_allowed: bool = True) -> Launch:
     """The launch of a command's words, or of one text that holds a whole script. Raises UsageError.
 
-    `files_allowed` lets `ollama create -f FILE` read a Modelfile of this machine.
+    `files_allowed` lets it read files of this machine that a command names: a Modelfile, settings, a Compose file.
     """
     if sum(len(word) for word in words) > MOST_CHARACTERS:
         raise UsageError("the command is too long.", f"At most {MOST_CHARACTERS:,} characters are read.")
     text = words[0] if len(words) == 1 else ""
     if _PYTHON.search(text):
         return _loaded(text)
-    script = _Script()
+    script = _Script(files_allowed=files_allowed)
     if not re.search(r"\s", text):
-        return _launch([list(words)], script, files_allowed)
-    text = _HEREDOC.sub(lambda found: script.files.update({found[1]: found[4]}) or "", text)
+        return _launch([list(words)], script)
+    text = _HEREDOC.sub(lambda found: script.hold(found["file"] or found["after"] or "", found["text"]), text)
     if re.match(r"\s*FROM \S", text):
         script.files[MODELFILE] = text
         created = ["ollama", "create", "model", "-f", MODELFILE]
-        return _launch([created, ["ollama", "run", "model"]], script, files_allowed)
-    return _launch(_commands(shell_text(text)), script, files_allowed)
+        return _launch([created, ["ollama", "run", "model"]], script)
+    return _launch(_commands(shell_text(text)), script)
 
 
 def _commands(text: str) -> list[list[str]]:
@@ -84,11 +101,16 @@ def _commands(text: str) -> list[list[str]]:
     return [command for command in commands if command]
 
 
-def _launch(commands: Sequence[list[str]], script: _Script, files_allowed: bool) -> Launch:
+def _launch(commands: Sequence[list[str]], script: _Script) -> Launch:
     """The first command that starts an engine, with what those before it set up. Raises UsageError."""
     refused: UsageError | None = None
     alone = sum(words[0] != "export" for words in commands) == 1
-    for told in commands:
+    waiting = list(commands)
+    while waiting:
+        told = waiting.pop(0)
+        if document := script.read(document_file(told)):
+            waiting = [*_commands(shell_text(document)), *waiting]
+            continue
         words = _requested(told) or told
         if words[0] == "export":
             script.environment += words[1:]
@@ -100,7 +122,7 @@ def _launch(commands: Sequence[list[str]], script: _Script, files_allowed: bool)
         try:
             start = started(words)
         except UsageError as error:
-            code = _code(words, files_allowed)
+            code = _code(words, script)
             if code:
                 return _loaded(code)
             refused = refused or error
@@ -108,7 +130,7 @@ def _launch(commands: Sequence[list[str]], script: _Script, files_allowed: bool)
         if start.program.words == ("ollama", "serve") and not alone:
             script.environment += start.environment
         elif start.program.words == ("ollama", "create"):
-            _create(start.words, script, files_allowed)
+            _create(start.words, script)
         else:
             return _finish(words, script)
     raise refused or UsageError("the script starts no engine.", "Give a command such as 'vllm serve MODEL'.")
@@ -138,13 +160,13 @@ def _loaded(code: str) -> Launch:
     return Launch(read_python(code))
 
 
-def _code(words: Sequence[str], files_allowed: bool) -> str:
+def _code(words: Sequence[str], script: _Script) -> str:
     """The code of `python -c CODE`, or of the script that Python or a launcher (`torchrun`) runs; empty for others."""
     python = next((index for index, word in enumerate(words) if re.fullmatch(r"python[\d.]*", Path(word).name)), None)
     if python is not None and words[python + 1 : python + 2] == ["-c"]:
         return next(iter(words[python + 2 :]), "")
     file = next((word for word in words if word.endswith(".py")), "")
-    return _text(file) if file and files_allowed else ""
+    return script.read(file) or ""
 
 
 def _text(name: str) -> str:
@@ -162,24 +184,23 @@ def _text(name: str) -> str:
         raise UsageError(f"{name!r:.200} cannot be read: {error}.", "Paste its text.") from None
 
 
-def _create(words: Sequence[str], script: _Script, files_allowed: bool) -> None:
+def _create(words: Sequence[str], script: _Script) -> None:
     """`ollama create NAME -f FILE`."""
     rest = list(words)
     name = next((word for word in rest if not word.startswith("-")), "")
     position = next((index for index, word in enumerate(rest) if word in {"-f", "--file"}), None)
     file = rest[position + 1] if position is not None and position + 1 < len(rest) else MODELFILE
-    if file not in script.files and files_allowed and (text := _text(file)):
-        script.files[file] = text
-    if file not in script.files:
+    text = script.read(file)
+    if text is None:
         raise UsageError(f"there is no Modelfile {file!r}.", "Paste its text, or give the path.")
-    script.created[name] = file
+    script.created[name] = text
 
 
 def _finish(words: Sequence[str], script: _Script) -> Launch:
     """The launch of a command, its model followed to what it was made from."""
-    options = read_command([*script.environment, *words])
+    options = read_command([*script.environment, *words], script.read)
     if options.engine == "ollama" and options.model in script.created:
-        lines = script.files[script.created[options.model]].splitlines()
+        lines = script.created[options.model].splitlines()
         source = next((line.split(maxsplit=1)[1].strip() for line in lines if line.upper().startswith("FROM ")), "")
         parameters = [line.split(maxsplit=2)[1:] for line in lines if re.match(r"(?i)parameter \S+ \S", line)]
         extra = [f"{name}={value.strip()}" for name, value in parameters]

@@ -87,6 +87,8 @@ def layers_asked(case: Case) -> int | None:
     """How many layers the user wants on the devices: --gpu-layers, or the engine's own flag (negative: all)."""
     if case.workload.gpu_layers is not None:
         return case.workload.gpu_layers
+    if case.options.gpu_layers_share is not None:
+        return round(case.options.gpu_layers_share * case.architecture.num_layers)
     flag = case.options.gpu_layers
     return None if flag is None or flag < 0 else flag
 

@@ -29,7 +29,7 @@ from sizer.web.names import names
 PYODIDE_VERSION = "314.0.7"
 PYODIDE_URL = f"https://cdn.jsdelivr.net/npm/pyodide@{PYODIDE_VERSION}/"
 PYODIDE_FILES = ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm", "python_stdlib.zip", "pyodide-lock.json")
-LIBRARIES = ("click", "tabulate")
+LIBRARIES = ("click", "tabulate", "yaml")
 LEFT_OUT = ("sizer/benchmark/", "sizer/chat/", "sizer/calibrate/")
 """What no answer needs: measuring, chatting and fitting. All data stays: answers name measured rows."""
 HUB = "https://huggingface.co https://*.huggingface.co https://*.hf.co"
@@ -125,7 +125,7 @@ def _prepare(folder: Path) -> None:
 
 
 def package_archive() -> bytes:
-    """The package with its data, and the two libraries that a command needs, as the browser's Python unpacks them."""
+    """The package with its data, and the libraries that a command needs, as the browser's Python unpacks them."""
     package = Path(__file__).parent.parent
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:

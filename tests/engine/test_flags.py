@@ -31,6 +31,7 @@ EXAMPLES = {
     "texts": "CUDA0,CUDA1", "texts+": "a=b", "repeat": "a.gguf", "places": "exps=CPU", "mib": "1024", "gib": "4",
     "bytes": "2GiB", "blocks": "100", "images": "image=1", "kobold_kv": "1", "limits": "0=10GiB,cpu=30GiB",
     "compilation": '{"cudagraph_mode": "NONE"}', "speculative": '{"method": "mtp", "num_speculative_tokens": 1}',
+    "settings": "x.yaml", "settings!": "x.yaml", "share_or_blocks": "0.5", "gpu_share": "max", "turbomind_kv": "8",
     "exl_cache": "Q4", "mlx_bits": "8", "hf_quant": "bnb-4bit", "draft": "3", "words": "normal", "pair": "1 2",
 }  # fmt: skip
 PUBLIC_FLAGS = {
@@ -47,7 +48,7 @@ PUBLIC_FLAGS = {
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_every_row_is_whole(dialect: str) -> None:
     """A source, a way of reading, fields that exist, and a value that is read into every one of them."""
-    programs_own = {"llama-bench", "llama-cpp-python"}
+    programs_own = {"llama-bench", "llama-cpp-python", "llamafile", "tabbyapi", "vllm-bench"}
     assert any(dialect in engine.flags for engine in engines().values()) or dialect in programs_own
     for flag in flags_of(dialect):
         assert flag.source, flag

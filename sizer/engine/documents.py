@@ -1,0 +1,200 @@
+"""Documents that hold an engine's command: Compose files and pods, llama-swap's and TabbyAPI's configuration, systemd
+units, llama-server's presets. Each becomes the text of a shell; the first command that starts something is taken.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+MOST_PARTS = 1000
+"""Of a document: what aliases repeat counts again."""
+_YAML = re.compile(r"^[ \t]*(?:- )?[\"']?(?:image|cmd|model_name|model_dir)[\"']?:[ \t]*\S", re.MULTILINE)
+_SETTING = re.compile(r"[ \t]*[\w-]+[ \t]*=")
+_UNIT_SECTIONS = frozenset({"[Unit]", "[Service]", "[Install]"})
+_DEFAULTED = re.compile(r"\$\{\w+:?-([^}]*)\}")
+
+
+def document_command(text: str) -> str:
+    """The commands that a document holds, as a shell's text; empty for a text that is no such document.
+
+    Raises UsageError for YAML that cannot be read.
+    """
+    if re.search(r"^[ \t]*ExecStart=", text, re.MULTILINE):
+        return _unit(text)
+    if _is_preset(text):
+        return _preset(text)
+    return _in_yaml(text) if _YAML.search(text) and _begins_as_yaml(text) else ""
+
+
+def _begins_as_yaml(text: str) -> bool:
+    """Whether the first line that is no comment is a key, an entry of a list, or begins a document."""
+    first = next((line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")), "")
+    return bool(re.match(r"[ \t]*(?:---|(?:- )?[\"']?[\w.-]+[\"']?:(?:[ \t]|$))", first))
+
+
+def _in_yaml(text: str) -> str:
+    from sizer.engine.yaml_text import read_yaml
+
+    found: list[str] = []
+    for document in read_yaml(text, plain=True):
+        found += _tabby(document) or _swapped(document)
+        found += [_container(part) for part in _mappings(document) if isinstance(part.get("image"), str)]
+    return "\n".join(found)
+
+
+def _mappings(document: Any) -> Iterator[Mapping[str, Any]]:
+    """Every mapping of a document, outer before inner."""
+    left, waiting = MOST_PARTS, [document]
+    while waiting and left:
+        left -= 1
+        part = waiting.pop(0)
+        if isinstance(part, dict):
+            yield part
+            # Compose's extension fields (x-common) are parts that services merge.
+            waiting = [*(inner for name, inner in part.items() if not str(name).startswith("x-")), *waiting]
+        elif isinstance(part, list):
+            waiting = [*part, *waiting]
+
+
+def _container(service: Mapping[str, Any]) -> str:
+    """A Compose service or a pod's container as `docker run`: its environment, entry point, image and arguments.
+
+    A pod's `command` is the entry point and its `args` what follows; a Compose file's are `entrypoint` and `command`.
+    """
+    words = ["docker", "run"]
+    for pair in [*_pairs(service.get("environment")), *_pairs(service.get("env"))]:
+        words += ["-e", shlex.quote(pair)]
+    pod = "args" in service or isinstance(service.get("env"), list)
+    entry = _words(service.get("command" if pod else "entrypoint"))
+    words += ["--entrypoint", shlex.quote(entry[0])] if entry else []
+    image = _DEFAULTED.sub(r"\1", service["image"])
+    rest = [*entry[1:], *_words(service.get("args" if pod else "command"))]
+    return " ".join([*words, shlex.quote(image), *map(shlex.quote, rest)])
+
+
+def _words(told: Any) -> list[str]:
+    """The words of a command: a list's entries, or a text split as a shell does, without its comments."""
+    if isinstance(told, list):
+        return [str(word) for word in told[:MOST_PARTS] if isinstance(word, str)]
+    if not isinstance(told, str):
+        return []
+    lines = [line.strip().rstrip("\\") for line in told.splitlines() if not line.lstrip().startswith("#")]
+    try:
+        return shlex.split(" ".join(lines).replace("$$", "$"))
+    except ValueError:
+        return " ".join(lines).split()
+
+
+def _pairs(told: Any) -> list[str]:
+    """`NAME=value` of a map, of a list of such texts, or of a list of maps with `name` and `value`."""
+    if isinstance(told, dict):
+        return [f"{name}={value}" for name, value in told.items() if isinstance(value, str)]
+    pairs = []
+    for entry in told[:MOST_PARTS] if isinstance(told, list) else ():
+        if isinstance(entry, str) and "=" in entry:
+            pairs.append(entry)
+        elif isinstance(entry, dict) and isinstance(entry.get("value"), str):
+            pairs.append(f"{entry.get('name')}={entry['value']}")
+    return pairs
+
+
+def _swapped(document: Any) -> list[str]:
+    """llama-swap's models: the `cmd` of each after its environment, with the macros that it and the file define."""
+    models = document.get("models", document) if isinstance(document, dict) else None
+    found = []
+    for model in models.values() if isinstance(models, dict) else ():
+        if not isinstance(model, dict) or not isinstance(model.get("cmd"), str):
+            continue
+        macros = {**_texts(document.get("macros")), **_texts(model.get("macros"))}
+        lines = [line.strip() for line in _with_macros(model["cmd"], macros).splitlines()]
+        command = " ".join(line.rstrip("\\") for line in lines if line and not line.startswith("#"))
+        found += [f"export {shlex.quote(pair)}" for pair in _pairs(model.get("env"))]
+        found.append(command)
+    return found
+
+
+def _texts(told: Any) -> dict[str, str]:
+    return {name: value for name, value in told.items() if isinstance(value, str)} if isinstance(told, dict) else {}
+
+
+def _with_macros(text: str, macros: Mapping[str, str]) -> str:
+    """A text with `${name}` put in, those of earlier macros in later ones; what would grow beyond a bound is left."""
+    known: dict[str, str] = {}
+    for name, value in [*macros.items(), ("", text)]:
+        put_in = re.sub(r"\$\{([\w-]+)\}", lambda found: known.get(found[1], found[0]), value)
+        known[name] = put_in if len(put_in) <= 100 * MOST_PARTS else value
+    return known[""]
+
+
+def _tabby(document: Any) -> list[str]:
+    """TabbyAPI's config.yml: the settings of its sections, each a long flag."""
+    if not isinstance(document, dict) or not isinstance(document.get("model"), dict):
+        return []
+    sections = [section for section in document.values() if isinstance(section, dict)]
+    told = [(name, value) for section in sections for name, value in section.items()]
+    words = ["tabbyapi"]
+    for name, value in told:
+        text = ",".join(_words(value)) if isinstance(value, list) else value if isinstance(value, str) else ""
+        if text and text.lower() not in {"null", "~"}:
+            words.append(shlex.quote(f"--{str(name).replace('_', '-')}={text}"))
+    return [" ".join(words)]
+
+
+def _unit(text: str) -> str:
+    """A systemd unit: its environment, then the program it starts."""
+    text = text.replace("\\\n", " ")
+    lines = [line.strip() for line in text.splitlines()]
+    variables = [line.partition("=")[2].strip() for line in lines if line.startswith("Environment=")]
+    pairs = [pair.strip("\"'") for line in variables for pair in re.findall(r"\"[^\"]*\"|'[^']*'|\S+", line)]
+    start = next(line.partition("=")[2].lstrip("-@:+! ") for line in lines if line.startswith("ExecStart="))
+    return "\n".join([*(f"export {shlex.quote(pair)}" for pair in pairs), start])
+
+
+def _is_preset(text: str) -> bool:
+    """Whether a text begins as llama-server's presets do: a section in brackets, a version before it or none, and a
+    setting in it."""
+    lines = [line.strip() for line in text.splitlines()[:1000]]
+    told = [line for line in lines if line and line[0] not in ";#"][:3]
+    if told and told[0].startswith("version") and "=" in told[0]:
+        told = told[1:]
+    header, *rest = told or [""]
+    return (
+        header[:1] == "["
+        and header[-1] == "]"
+        and header not in _UNIT_SECTIONS
+        and bool(rest and _SETTING.match(rest[0]))
+    )
+
+
+def _preset(text: str) -> str:
+    """llama-server's presets: the first model's section (and `[*]`, which holds for all), each line a long flag."""
+    told: dict[str, str] = {}
+    sections = 0
+    for line in text.splitlines():
+        plain = line.strip()
+        if plain.startswith("["):
+            sections += plain != "[*]"
+        elif sections <= 1 and (found := re.match(r"([\w-]+)[ \t]*=([^;#]*)", plain)):
+            told[found[1].replace("_", "-")] = found[2].strip().strip("\"'")
+    told.pop("version", None)
+    words = ["llama-server"]
+    for name, value in told.items():
+        flag = f"-{name}" if len(name) <= 2 else f"--{name}"
+        switch = value.lower() in {"true", "false", ""}
+        words += [flag] if value.lower() in {"true", ""} else [] if switch else [flag, shlex.quote(value)]
+    return " ".join(words)
+
+
+def document_file(words: Sequence[str]) -> str:
+    """The file of documents that `docker compose up`, `podman-compose` or `kubectl apply -f FILE` starts; empty for
+    other commands."""
+    plain = [word for word in words if not word.startswith("-")]
+    composes = plain[:1] in (["docker-compose"], ["podman-compose"]) or plain[1:2] == ["compose"]
+    applies = plain[:1] == ["kubectl"] and ({"apply", "create"} & set(plain))
+    if not composes and not applies:
+        return ""
+    flag = next((index for index, word in enumerate(words) if word in {"-f", "--file", "--filename"}), len(words))
+    return next(iter(words[flag + 1 :]), "docker-compose.yml" if composes else "")
