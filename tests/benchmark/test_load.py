@@ -187,13 +187,13 @@ def test_the_time_limit_bounds_a_server_that_says_nothing(run: Run):
         took_s = time.monotonic() - started
     assert (done.code, done.out) == (5, "")
     assert "--timeout" in done.err
-    assert took_s < 8
+    assert took_s < 60  # five minutes without the limit
 
 
 def test_loads_that_have_no_time_left_are_named(run: Run):
     """The time limit ends the loads in the middle: what was measured is told, and what was not."""
     with fake_server() as server:
-        done = run("bench", "--server", server.url, "--users", "1,2,3", "--duration", "1s", "--timeout", "1.4",
+        done = run("bench", "--server", server.url, "--users", "1,2,3", "--duration", "3s", "--timeout", "5",
                    "--output", "4", "--json")  # fmt: skip
     assert done.code == 0, done.err
     told = json.loads(done.out)

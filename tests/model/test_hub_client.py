@@ -223,7 +223,7 @@ def test_a_dripping_hub_is_given_up_in_time(server: Hub, monkeypatch: pytest.Mon
     started = time.monotonic()
     with pytest.raises(HubUnreachable, match=r"did not finish an answer within 0\.5 s.*--timeout"):
         hub.repo_info("org/plain")
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 20
 
 
 def test_a_config_without_end_is_cut_before_it_reaches_the_disk(server: Hub, tmp_path: Path) -> None:
