@@ -257,6 +257,6 @@ def _notes(case: SpeedCase, fitted: Constants) -> tuple[str, ...]:
         notes.append(
             f"{case.device.name} was not measured with {case.engine.name}: its speed is that of devices like it."
         )
-    if case.architecture.basis is Basis.NAME:
+    if case.architecture.basis is Basis.NAME and case.architecture.architecture == "unknown":
         notes.append("Layers and cache are not known from the name: per-layer costs are those of models of its size.")
     return tuple(notes)

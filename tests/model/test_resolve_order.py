@@ -410,7 +410,7 @@ def test_a_dense_size_is_shaped_like_a_dense_model(billions: float) -> None:
         and entry.built_active_params is None
         and entry.built_cache_bytes
     ]
-    assert not alike or 1 / 3 < cache_bytes(found) / statistics.median(alike) < 3
+    assert len(alike) < 3 or 1 / 3 < cache_bytes(found) / statistics.median(alike) < 3
 
 
 @settings(max_examples=60, deadline=None)

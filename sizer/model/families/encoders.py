@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from sizer.model.architecture import Role
-from sizer.model.blocks.core import Block, embedding, linear, norm
+from sizer.model.blocks.core import Block, Parts, embedding, linear, norm, parameter
 from sizer.model.config import MIN_RATIO, Config
 from sizer.model.shapes.bert import BERT, ROBERTA, Bert
 from sizer.model.shapes.family import Family
@@ -86,6 +86,26 @@ def _xmod_final(config: Config) -> Block:
     return norm("roberta.encoder.LayerNorm", config.size("hidden_size"), True) if config.flag("pre_norm") else Block()
 
 
+def _adapters(config: Config) -> Block:
+    """Jina's: for each task a low-rank pair beside every table and matrix, all kept in memory (arXiv:2409.10173)."""
+    hidden, inner = config.size("hidden_size"), config.size("intermediate_size")
+    tasks, rank = len(config.sequence("lora_adaptations", str) or ()), config.size("lora_rank", default=4)
+    beside = [(config.size("vocab_size"), hidden), (config.size("type_vocab_size"), hidden), (hidden, hidden)]
+    beside += [(hidden, 3 * hidden), (hidden, hidden), (hidden, inner), (inner, hidden)] * config.layers()
+    block = Block()
+    for number, (into, out) in enumerate(beside if tasks else ()):
+        block += parameter(f"lora.{number}.lora_A", tasks, rank, into)
+        block += parameter(f"lora.{number}.lora_B", tasks, out, rank)
+    return block
+
+
+def _xlm_roberta(config: Config) -> Parts:
+    """XLM-RoBERTa with a pooler; Jina's code turns queries and keys where the config says so, and has adapters."""
+    if config.text("position_embedding_type") != "rotary":
+        return TextEncoder(ROBERTA)(config)
+    return TextEncoder(replace(ROBERTA, positions=False, plus=_adapters))(config)
+
+
 WITH_POOLER, LABELLED = TextEncoder(BERT), TextEncoder(BERT, "pooled-classifier")
 ROBERTA_LABELLED, MASKED = TextEncoder(ROBERTA, "dense-classifier"), TextEncoder(ROBERTA, "lm")
 
@@ -97,7 +117,7 @@ FAMILIES: dict[str, Family] = {
     "RobertaModel": TextEncoder(ROBERTA),
     "RobertaForSequenceClassification": ROBERTA_LABELLED,
     "RobertaForMaskedLM": MASKED,
-    "XLMRobertaModel": TextEncoder(ROBERTA),
+    "XLMRobertaModel": _xlm_roberta,
     "XLMRobertaForSequenceClassification": ROBERTA_LABELLED,
     "XLMRobertaForMaskedLM": MASKED,
     "CamembertModel": TextEncoder(ROBERTA),

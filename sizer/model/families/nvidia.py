@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from sizer.model.architecture import MlpKind, Role, Tensor
 from sizer.model.blocks.attention import attention
-from sizer.model.blocks.core import Block, Parts, linear, norm, on_layers, prefixed
+from sizer.model.blocks.core import Block, Parts, linear, norm, on_layers, parameter, prefixed
 from sizer.model.blocks.mlp import SHARED_ROLES, experts, gated_mlp, plain_mlp, router
 from sizer.model.blocks.ssm import mamba2
 from sizer.model.blocks.tree import Tree
 from sizer.model.config import MIN_RATIO, Config
+from sizer.model.registry import describe
 from sizer.model.shapes.decoder import PRE_NORMS, Decoder, causal_lm
 from sizer.model.shapes.family import Family
 from sizer.model.shapes.hybrid import each_kind, mixer_types
@@ -180,7 +182,26 @@ def _decilm_mlp(config: Config, mlp: Config, hidden: int) -> Block:
     return block + gated_mlp(hidden, inner, bias=config.flag("mlp_bias"))
 
 
+def nv_embed(config: Config) -> Parts:
+    """NV-Embed (arXiv:2405.17428): a Mistral that reads both ways, and a pooling attention to latents."""
+    text, latent = config.sub("text_config"), config.sub("latent_attention_config")
+    whole = describe(Config.of(text.fields, "mistral"), "mistral")
+    tensors = tuple(tensor for tensor in whole.tensors if tensor.role is not Role.LM_HEAD)
+    size, hidden = latent.size("latent_dim", default=4096), latent.size("hidden_dim", default=4096)
+    heads = latent.size("num_cross_heads", default=8) * latent.size("cross_dim_head", default=4096)
+    prefix = "latent_attention_model."
+    pool = parameter(prefix + "latents", latent.size("num_latents_value", default=512), size)
+    block = norm("norm", size, True) + norm("norm_context", hidden, True)
+    block += linear("fn.to_q", heads, size, Role.OTHER) + linear("fn.to_kv", 2 * heads, hidden, Role.OTHER)
+    block += linear("fn.to_out", size, heads, Role.OTHER)
+    pool += prefixed(prefix + "cross_attend_blocks.0.", block)
+    block = norm("norm", size, True) + linear("fn.net.0", 8 * size, size, Role.OTHER, True)
+    pool += prefixed(prefix + "cross_attend_blocks.1.", block + linear("fn.net.2", size, 4 * size, Role.OTHER, True))
+    return replace(whole, tensors=tensors + pool.tensors, tied=False).as_encoder()
+
+
 FAMILIES: dict[str, Family] = {
+    "nvembed": nv_embed,
     "nemotron": Decoder(mlp=PLAIN, norm_bias=True),
     "nemotron_h": nemotron_h,
     "nemotron_h_omni": Wrapper(

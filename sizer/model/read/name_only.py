@@ -57,6 +57,8 @@ def named(text: str, hints: NameHints) -> Architecture:
     total, active = hints.total_params, hints.active_params
     if total is None:
         raise UnknownModel(f"the name {text!r} tells no size.", "Write one as 8B, 8x7B or 30B-A3B.")
+    if (made_of := _made_of(text, hints)) is not None:
+        return made_of
     if active is None and hints.experts:
         active = round(total * USUAL_ACTIVE_SHARE)
     active = active if active is not None and active < total else None
@@ -69,6 +71,23 @@ def named(text: str, hints: NameHints) -> Architecture:
             context = hints.context_tokens or shaped.max_context_tokens
             return replace(shaped, model_id=text, max_context_tokens=context, notes=notes)
     return lump(text, total, active, hints)
+
+
+def _made_of(text: str, hints: NameHints) -> Architecture | None:
+    """The model that a fine-tune's name holds, under its own name; None where it holds none."""
+    from sizer.model.read.built_on import built_on
+
+    base = built_on(text)
+    model = None if base is None else _built(base)
+    if model is None:
+        return None
+    note = (
+        f"Taken as a fine-tune of {base}, whose name it holds: layers, cache and vocabulary are that model's; the "
+        "intervals are as wide as models of one size differ."
+    )
+    context = hints.context_tokens or model.max_context_tokens
+    shaped = replace(model, model_id=text, quantization=None, max_context_tokens=context, notes=(note, *model.notes))
+    return _as_named(shaped, text)
 
 
 def like(model_id: str, total: int, active: int | None) -> Architecture | None:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from sizer.model.read.typed_names import Read
 
 _BARE_NUMBER = pattern(r"(\d{1,6}(?:\.\d{1,3})?)(?:\s+[bmt])?", re.IGNORECASE)
+_SIZES = pattern(r"\d+(?:[.x]\d+)*\s*[bmt]?(?![a-z])|a\d+(?:\.\d+)?b", re.IGNORECASE)
+_WORDS = pattern(r"[a-z]{2}", re.IGNORECASE)
 _FILE_SUFFIXES = (".gguf", ".safetensors", ".json")
 FILES_ALLOWED: ContextVar[bool] = ContextVar("FILES_ALLOWED", default=True)
 """Whether a text may name a file of this machine: not where others ask (the page's API), unless they are told so."""
@@ -196,14 +198,20 @@ def _beyond_the_catalogue(text: str, name: str, revision: str | None, hints: Nam
 
 
 def _near(name: str) -> tuple[str, ...]:
-    """The published names nearest to a typed one: by its words, else by its spelling."""
+    """The published names nearest to a typed one: by its words, as they stand or spelt right, else by its spelling.
+    A size alone is near to none."""
+    from sizer.model.read.misspelt import meant
     from sizer.model.read.typed_names import read
 
-    return read(name.rsplit("/", 1)[-1]).nearest or nearest(name)
+    if not _WORDS.search(_SIZES.sub("", name)):
+        return ()
+    return meant(name) or read(name.rsplit("/", 1)[-1]).nearest or nearest(name)
 
 
 def _near_note(name: str) -> tuple[str, ...]:
-    near = _near(name)
+    from sizer.model.read.built_on import built_on
+
+    near = () if built_on(name) else _near(name)
     return (f"the nearest in the catalogue: {', '.join(near)}",) if near else ()
 
 

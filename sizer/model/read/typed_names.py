@@ -65,14 +65,16 @@ def read(text: str) -> Read:
     return Read(chosen.entry, quantization, notes)
 
 
-def _differ(best: list[_Name]) -> bool:
+def _differ(best: list[PublishedName]) -> bool:
     """Whether names that cost the same mean models of different shapes; of one model's dates the newest is meant."""
     if len({name.parts._replace(dates=frozenset()) for name in best}) == 1 and len({n.organisation for n in best}) == 1:
         return False
     return len({name.entry.config_file for name in best}) > 1 and len({_shape(name.entry) for name in best}) > 1
 
 
-class _Name(NamedTuple):
+class PublishedName(NamedTuple):
+    """A published name taken apart; `quantized` where it says in which format the repository holds the model."""
+
     name: str
     entry: CatalogueEntry
     parts: Parts
@@ -104,7 +106,7 @@ def usual_bits(text: str) -> tuple[str | None, tuple[str, ...]]:
 
 def _merged(words: tuple[str, ...]) -> tuple[str, ...]:
     """Words joined or split where published names do so: `code llama`, `gptoss`."""
-    known, out = _vocabulary(), []
+    known, out = vocabulary(), []
     index = 0
     while index < len(words):
         pair = "".join(words[index : index + 2])
@@ -124,24 +126,28 @@ def _merged(words: tuple[str, ...]) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=1)
-def _names() -> tuple[_Name, ...]:
+def published_names() -> tuple[PublishedName, ...]:
+    """Every published name of the catalogue, taken apart."""
     out = []
     for name, entry in published():
         organisation, _, last = name.rpartition("/")
         quantization, _, bare = quantization_in(last)
         quantized = quantization not in (None, "bf16", "fp16", "fp32")
-        out.append(_Name(name, entry, parts_of(bare), organisation.lower(), quantized))
+        out.append(PublishedName(name, entry, parts_of(bare), organisation.lower(), quantized))
     return tuple(out)
 
 
 @lru_cache(maxsize=1)
-def _vocabulary() -> frozenset[str]:
-    return frozenset(word for name in _names() for word in name.parts.words)
+def vocabulary() -> frozenset[str]:
+    """The words of published names."""
+    return frozenset(word for name in published_names() for word in name.parts.words)
 
 
 @lru_cache(maxsize=1)
 def _pairs() -> frozenset[tuple[str, str]]:
-    return frozenset(pair for name in _names() for pair in zip(name.parts.words, name.parts.words[1:], strict=False))
+    return frozenset(
+        pair for name in published_names() for pair in zip(name.parts.words, name.parts.words[1:], strict=False)
+    )
 
 
 def is_copier(organisation: str) -> bool:
@@ -149,16 +155,16 @@ def is_copier(organisation: str) -> bool:
     return organisation.lower() in word_roles()["copier"]
 
 
-def _scored(typed: Parts) -> Iterable[tuple[int, _Name]]:
+def _scored(typed: Parts) -> Iterable[tuple[int, PublishedName]]:
     """The published names that the typed parts can mean, with what was left unsaid."""
     words = set(typed.words)
-    for name in _names():
+    for name in published_names():
         cost = None if name.quantized or words.isdisjoint(name.parts.words) else _cost(typed, name)
         if cost is not None:
             yield cost, name
 
 
-def _cost(typed: Parts, name: _Name) -> int | None:
+def _cost(typed: Parts, name: PublishedName) -> int | None:
     """What of a published name was left unsaid, in points; None where something typed is not in it."""
     costs = (_words_cost(typed, name), _numbers_cost(typed, name), _sizes_cost(typed, name))
     if any(cost is None for cost in costs):
@@ -170,7 +176,7 @@ def _cost(typed: Parts, name: _Name) -> int | None:
     return sum(cost for cost in costs if cost) + dates + contexts
 
 
-def _words_cost(typed: Parts, name: _Name) -> int | None:
+def _words_cost(typed: Parts, name: PublishedName) -> int | None:
     roles = word_roles()
     asked, there = set(typed.words), set(name.parts.words)
     extra = {word for word in asked - there if not _is_maker(word, name.organisation)}
@@ -201,7 +207,7 @@ def _is_maker(word: str, organisation: str) -> bool:
     return starts or organisation in word_roles().get(f"vendor {word}", ())
 
 
-def _numbers_cost(typed: Parts, name: _Name) -> int | None:
+def _numbers_cost(typed: Parts, name: PublishedName) -> int | None:
     """Versions typed must stand in the name, or be its size without the unit (`gpt oss 20`). Revisions (`v0.3`) may be
     left out, and behind a size the versions of what a model was built on (`Hermes 3 8B` of `Hermes-3-Llama-3.1-8B`):
     those are asked for with its name alone (`dolphin3 8b` is no `dolphin-2.9-llama3-8b`)."""
@@ -230,7 +236,7 @@ def _numbers_cost(typed: Parts, name: _Name) -> int | None:
     return cost + _UNDERLYING * sum(left.values()) if built_on else None
 
 
-def _sizes_cost(typed: Parts, name: _Name) -> int | None:
+def _sizes_cost(typed: Parts, name: PublishedName) -> int | None:
     """Each typed size stands in the name, or is the model's published total, rounded."""
     total = name.entry.reference_params
     own = [size for size in name.parts.sizes if size[0].isdigit() and "x" not in size]
@@ -256,7 +262,7 @@ def _shape(entry: CatalogueEntry) -> tuple[object, ...]:
     return model.architecture, model.total_params, model.max_context_tokens, frozenset(model.mixer_counts.items())
 
 
-def _preference(name: _Name) -> tuple[bool, str, str, bool]:
+def _preference(name: PublishedName) -> tuple[bool, str, str, bool]:
     fact = facts(name.name)
     return (
         fact is not None and fact.kind != "base",
@@ -274,10 +280,10 @@ def _near(typed: Parts) -> tuple[str, ...]:
     """The three published names that share most with what was typed."""
     asked = _all(typed)
 
-    def shared(name: _Name) -> tuple[int, bool, bool, str, str, bool]:
+    def shared(name: PublishedName) -> tuple[int, bool, bool, str, str, bool]:
         official = any(_is_maker(word, name.organisation) for word in typed.words)
         return sum((asked & _all(name.parts)).values()), official, *_preference(name)
 
     words = set(typed.words) - set(word_roles()["generic"])
-    close = [name for name in _names() if not name.quantized and words & set(name.parts.words)]
+    close = [name for name in published_names() if not name.quantized and words & set(name.parts.words)]
     return tuple(name.name for name in sorted(close, key=shared, reverse=True)[:3])

@@ -1,0 +1,61 @@
+"""The published model that a fine-tune's name says it was made from: Llama-3.1-8B of `Roleplay-Llama-3.1-8B`."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from sizer.model.read.facts import facts
+from sizer.model.read.name_parts import Parts, parts_of, word_roles
+from sizer.model.read.names import LONGEST_NAME
+from sizer.model.read.typed_names import published_names
+
+
+@lru_cache(maxsize=256)
+def built_on(name: str) -> str | None:
+    """The id of the catalogued model that a name of another holds whole: its line with the version, and its size.
+
+    Fine-tunes and merges keep the shape of what they were made from. None where the name holds no such line, where it
+    holds two, where its version is left out, and with words of another shape (`vision`).
+    """
+    last = name.rpartition("/")[2]
+    if len(last) > LONGEST_NAME:
+        return None
+    typed = parts_of(last)
+    lines = _lines(typed)
+    if len(lines) != 1 or not typed.sizes or set(typed.words) & set(word_roles()["unlike"]):
+        return None
+    versions = frozenset(typed.owned)
+    found = [
+        published
+        for published in published_names()
+        if not published.quantized
+        and published.parts.sizes == typed.sizes
+        and published.parts.dates <= typed.dates
+        and _own_words(published.parts) == lines
+        and frozenset(published.parts.owned) == versions
+        and (versions or published.parts.numbers == ())
+    ]
+    shapes = {published.entry.config_file for published in found}
+    totals = {published.entry.reference_params for published in found}
+    if not found or not (versions or lines <= _WITHOUT_VERSION) or (len(shapes) > 1 and len(totals) > 1):
+        return None
+    return max((published.name for published in found), key=_preference)
+
+
+_WITHOUT_VERSION = frozenset({"mixtral"})
+"""Lines whose members of one size have one shape, whatever the version."""
+
+
+def _lines(parts: Parts) -> frozenset[str]:
+    """The lines of models that a name names."""
+    return frozenset(parts.words) & (frozenset(word_roles()["underlying"]) - {"distill"})
+
+
+def _own_words(parts: Parts) -> frozenset[str]:
+    """The words of a published name without marks (`instruct`, `meta`)."""
+    return frozenset(parts.words) - frozenset(word_roles()["omitted"]) - frozenset(word_roles()["base"])
+
+
+def _preference(name: str) -> tuple[bool, str, str]:
+    fact = facts(name)
+    return fact is not None and fact.kind != "base", (fact.released if fact else None) or "", name
