@@ -232,8 +232,9 @@ def _room(planned: Planned, item: Estimate) -> str:
         away = placement.host.weights_bytes if placement.host is not None else 0
         return f"{room}; each step reads {format_gib(away)} of weights from the host." if away else f"{room}."
     if placement.host is not None and placement.gpu_layers < planned.architecture.num_layers:
-        layers = planned.architecture.num_layers
-        kind = "the experts of " if placement.host_experts else ""
+        kind, layers = "", planned.architecture.num_layers
+        if placement.host_experts:
+            kind, layers = "the experts of ", planned.architecture.expert_layers or layers
         rest = "the rest on the host"
         if placement.host.available_bytes is None:
             rest += f", which must have {format_gib(placement.host.total_bytes)} for it: --ram says what it has"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from sizer.answer.drafts import NamedDraft
 from sizer.device.records import Target, is_cpu
 from sizer.device.usable import usable_memory_bytes
 from sizer.engine.engines import Engine, find_engine
@@ -36,7 +37,7 @@ class Planned:
     prompt_tokens: int = 512
     output_tokens: int = 128
     own_precision: str = ""
-    draft: Architecture | None = None
+    draft: NamedDraft | None = None
 
     def __post_init__(self) -> None:
         Workload(self.prompt_tokens, self.output_tokens)  # refuses what is no number of tokens

@@ -268,7 +268,8 @@ def split_text(estimate: Estimate) -> str:
     rate = waited_rate(estimate)
     speed = f", {rate_words(estimate, rate)}" if rate is not None else ""
     speed += ", slower than reading" if rate is not None and not readable(rate) else ""
-    held = f"{placement.gpu_layers} of {estimate.architecture.num_layers} layers on the device"
+    layers = (placement.host_experts and estimate.architecture.expert_layers) or estimate.architecture.num_layers
+    held = f"{placement.gpu_layers} of {layers} layers on the device"
     if not estimate.architecture.num_layers:
         held, what = f"{format_gib(placement.device_bytes)} on the device", "the rest"
     return f"{estimate.precision} runs with {held}, {what} on the host ({format_gib(placement.host_bytes)}){speed}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from sizer.engine.engines import Engine
 from sizer.engine.options import EngineOptions
 from sizer.engine.precisions import store_for
@@ -11,21 +13,31 @@ from sizer.model.architecture import Architecture, Basis
 from sizer.precision.configured import configured_precision
 
 
-def draft_named(flags: EngineOptions | None) -> Architecture | None:
+class NamedDraft(NamedTuple):
+    """A model that flags draft with, and what its file's name says that it is quantized to (empty: nothing)."""
+
+    architecture: Architecture
+    quantization: str = ""
+
+
+def draft_named(flags: EngineOptions | None) -> NamedDraft | None:
     """The model that flags draft with, where the catalogue or this machine knows it."""
     if flags is None or not flags.draft_model:
         return None
     from sizer.model.read.resolve import resolve
 
     try:
-        found = resolve(flags.draft_model, offline=True).architecture
+        found = resolve(flags.draft_model, offline=True)
     except ModelError:
         return None
-    return None if found.basis is Basis.NAME else found
+    known = found.architecture
+    return None if known.basis is Basis.NAME else NamedDraft(known, found.hints.quantization or "")
 
 
-def beside(draft: Architecture | None, engine: Engine) -> DraftBeside | None:
-    """A draft as its checkpoint holds it."""
+def beside(draft: NamedDraft | None, engine: Engine) -> DraftBeside | None:
+    """A draft as its files hold it: as their name or config says, else as the engine's users get it."""
     if draft is None:
         return None
-    return DraftBeside(draft, store_for(draft, configured_precision(draft) or "bf16", engine.name))
+    told = draft.quantization or configured_precision(draft.architecture) or ""
+    precision = told if told and engine.runs(told) else engine.usual_precision or "bf16"
+    return DraftBeside(draft.architecture, store_for(draft.architecture, precision, engine.name))

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from sizer.answer.drafts import beside
+from sizer.answer.drafts import NamedDraft, beside
 from sizer.answer.known_by_size import as_wide_as_sizes
 from sizer.answer.records import Estimate
 from sizer.device.records import Target, shares_memory
@@ -51,7 +51,7 @@ class Drafting:
         """What is assumed of it."""
         how = f"drafts {self.draft_tokens} tokens a step, each accepted with probability {self.acceptance:g}"
         if isinstance(self.drafter, Architecture):
-            return f"{self.drafter.model_id} {how}; its own memory is not counted."
+            return f"{self.drafter.model_id} {how}; its weights and cache count."
         return f"{self.drafter.name} {how}; what it takes of memory is not counted."
 
 
@@ -74,7 +74,7 @@ class Question:
     context_max: bool = False
     drafting: Drafting | None = None
     options: EngineOptions | None = None
-    draft: Architecture | None = None
+    draft: NamedDraft | None = None
 
 
 def estimate(question: Question) -> Estimate:
@@ -125,8 +125,14 @@ def _case(question: Question, engine: Engine, stored: Stored) -> Case:
         experts_first="experts" in engine.offload,
         options=options if options.version or not version else replace(options, version=version),
         engine_date=question.engine_date,
-        draft=beside(question.draft, engine),
+        draft=beside(question.draft or _draft_asked(question), engine),
     )
+
+
+def _draft_asked(question: Question) -> NamedDraft | None:
+    """The model that the question's own words draft with (--draft), at the model's own precision."""
+    drafter = question.drafting.drafter if question.drafting is not None else None
+    return NamedDraft(drafter, canonical(question.precision)) if isinstance(drafter, Architecture) else None
 
 
 def parallelism_of(engine: Engine, workload: Workload) -> Split:
@@ -224,7 +230,7 @@ def _engine_notes(case: Case) -> Iterator[str]:
     if engine.leaves_gpu(device):
         yield f"{engine.name} leaves the GPU of {device.name} alone: its CPU computes."
     named = case.options.draft_model
-    if named and case.engine.profile:
+    if named:
         counted = "its weights and cache count" if case.draft else "its size is not known here, and not counted"
         yield f"{named} drafts beside it: {counted}."
     odd = undivided_heads(case.architecture, case.ranks) if "heads" in engine.refuses else None

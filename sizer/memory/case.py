@@ -61,10 +61,15 @@ class Case:
     @property
     def cached(self) -> Architecture:
         """The model with every layer that keeps a cache: those of a draft, and of its own that predict, too."""
-        if not self.engine.profile:
+        if not self.pools:
             return self.architecture
         layers = self.draft.architecture.layers if self.draft is not None else _predicting(self)
         return _with_layers(self.architecture, layers) if layers else self.architecture
+
+    @property
+    def pools(self) -> bool:
+        """Whether the engine allocates a pool for the cache ahead, which a draft shares."""
+        return self.engine.allocates != "as_needed"
 
     @property
     def drafts_by_itself(self) -> bool:
@@ -151,6 +156,11 @@ def _predicting(case: Case) -> tuple[Layer, ...]:
         return ()
     numbers = {layer for entry in case.stored.tensors if entry.tensor.checkpoint_only for layer in entry.tensor.layers}
     return (case.architecture.layers[-1],) * len(numbers)
+
+
+def predicting_architecture(case: Case) -> Architecture:
+    """The checkpoint's layers that predict further tokens, alone."""
+    return _with_layers(replace(case.architecture, layers=()), _predicting(case))
 
 
 @lru_cache(maxsize=64)

@@ -77,8 +77,8 @@ def prediction_bytes(case: Case) -> int:
 
 
 def draft_bytes(case: Case) -> int:
-    """Weights of a model that drafts beside this one, on one rank; engines on ggml count theirs elsewhere."""
-    if case.draft is None or not case.engine.profile:
+    """Weights of a model that drafts beside this one, on one rank of an engine with a pool."""
+    if case.draft is None or not case.pools:
         return 0
     tensors = case.draft.stored.tensors
     return sum(entry.size_bytes for entry in tensors if not entry.tensor.checkpoint_only) // case.ranks

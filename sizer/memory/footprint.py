@@ -7,9 +7,9 @@ from functools import lru_cache
 
 from sizer.cache_formats import cache_format
 from sizer.memory.activations import activation_values_per_token, rotary_table_bytes
+from sizer.memory.beside import added_compute, added_weights, all_caches, draft_taken
 from sizer.memory.cache import cache_by_kind, layer_kinds, whole_cache
 from sizer.memory.case import Case, blocks, cache_plan
-from sizer.memory.extras import draft_bytes, lora_bytes, prediction_bytes, projector_bytes, projector_compute_bytes
 from sizer.memory.records import Footprint, Part, tree
 from sizer.memory.shard import rank_architecture
 from sizer.memory.working import (
@@ -43,7 +43,7 @@ def activations_part(case: Case) -> Part:
     if case.graph is not None:
         buffers = graph_buffers(case, cache_plan(case), whole_part(case))
         size = buffers.host_bytes if case.on_cpu else buffers.device_bytes
-        parts = {"compute buffer": size * count, "projector": projector_compute_bytes(case)}
+        parts = {"compute buffer": size * count, **added_compute(case)}
         return tree("activations", (Part(name, amount) for name, amount in parts.items() if amount))
     if case.engine.profile and not case.on_cpu:
         return tree("activations", (Part("profile run", profile_bytes(case) * count),))
@@ -108,7 +108,7 @@ def _prompt_cache_bytes(case: Case) -> int:
 
 def kv_cache_bytes(case: Case) -> int:
     """Bytes of cache and states of all sequences at the workload's context."""
-    return sum(whole_cache(case.cached, cache_plan(case)))
+    return sum(all_caches(case))
 
 
 def kv_cache_part(case: Case) -> Part:
@@ -118,6 +118,8 @@ def kv_cache_part(case: Case) -> Part:
     by_kind: dict[str, int] = defaultdict(int)
     for layer, count, cache in zip(kinds.layers, kinds.counts, held, strict=True):
         by_kind["+".join(sorted({mixer.kind.value for mixer in layer.mixers}))] += sum(cache) * count
+    if draft_bytes := sum(draft_taken(case).cache):
+        by_kind["draft model"] = draft_bytes
     return tree("kv_cache", (Part(kind, size_bytes) for kind, size_bytes in by_kind.items()))
 
 
@@ -134,14 +136,7 @@ def weights_part(stored: Stored) -> Part:
 
 def _weights(case: Case) -> Part:
     """The weights with what kernels pad them by and what flags add."""
-    count = len(case.devices) if case.ranks > 1 else 1
-    added = {
-        "padding of experts": padded_bytes(case),
-        "LoRA slots": lora_bytes(case) * count,
-        "projector": projector_bytes(case),
-        "multi-token prediction": prediction_bytes(case) * count,
-        "draft model": draft_bytes(case) * count,
-    }
+    added = {"padding of experts": padded_bytes(case), **added_weights(case)}
     stored = weights_part(case.stored)
     more = tuple(Part(name, size) for name, size in added.items() if size)
     return tree("weights", (*stored.parts, *more)) if more else stored

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
-from sizer.memory.cache import LayerCache, whole_cache
+from sizer.memory.beside import added_compute, added_weights, all_caches, draft_taken
 from sizer.memory.case import Case, cache_plan
 from sizer.memory.graph.decoder import Buffers
 from sizer.memory.records import Footprint, Placement, Share
@@ -20,7 +20,11 @@ from sizer.memory.shares import (
     weights_by_layer,
 )
 from sizer.memory.working import graph_buffers, part_of, split_part
+from sizer.model.architecture import MlpKind
 from sizer.precision.gguf_tensors import layer_tensor_name
+
+EXPERT_STACKS = r"\.ffn_(up|down|gate|gate_up)_(ch|)exps"
+"""The names of experts in a GGUF file: llama.cpp common/common.h LLM_FFN_EXPS_REGEX."""
 
 
 def best_split(case: Case, needed: Footprint) -> Placement | None:
@@ -75,10 +79,11 @@ def _held_at(case: Case, gpu_layers: int) -> tuple[Held, range]:
     with_output = asked > 0 if case.graph is not None else asked == count
     on_devices = max(0, asked - 1) if case.graph is not None else asked
     held_layers = range(count - on_devices, count)
-    weights = sum(layer_bytes.get(index, 0) for index in held_layers)
+    weights = sum(layer_bytes.get(index, 0) for index in held_layers) + sum(added_weights(case).values())
     if with_output:
         weights += output_bytes + (table_bytes(case) if case.architecture.tied_embeddings else 0)
-    caches = [LayerCache(0, 0)] if case.options.cache_on_host else [kv_sizes[index] for index in held_layers]
+    caches = [] if case.options.cache_on_host else [kv_sizes[index] for index in held_layers]
+    caches.append(draft_taken(case).cache)
     held = Held(weights, sum(c.attention_bytes for c in caches), on_devices, sum(c.state_bytes for c in caches))
     return held, held_layers
 
@@ -104,23 +109,22 @@ def split_as_told(case: Case, needed: Footprint) -> Placement | None:
     if options.cpu_moe_layers is None and not options.tensor_overrides and not options.cache_on_host:
         return None
     told = _told_bytes(case)
-    asked = layers_asked(case)
-    if asked is not None and asked < counted_layers(case):
-        held, layers = _held_at(case, asked)
-        kept = {layer: told[layer] for layer in layers if layer in told}
-        held = held._replace(weights_bytes=held.weights_bytes - sum(kept.values()), layers=held.layers - len(kept))
-        return _split(case, needed, held, 0, host_experts=bool(kept))
-    host_bytes = sum(told.values())
-    cache = whole_cache(case.architecture, cache_plan(case))
-    if options.cache_on_host:
-        cache = LayerCache(0, 0)
-    held = Held(
-        needed.weights.size_bytes - host_bytes - host_tables_bytes(case),
-        cache.attention_bytes,
-        case.architecture.num_layers - len(told),
-        cache.state_bytes,
-    )
-    return _split(case, needed, held, 0, host_experts=host_bytes > 0)
+    asked, every = layers_asked(case), counted_layers(case)
+    held, layers = _held_at(case, every if asked is None else asked)
+    own = case.architecture.num_layers  # layers behind them predict, and go as patterns find them
+    kept = {layer: size for layer, size in told.items() if layer in layers or layer >= own}
+    weights_bytes = held.weights_bytes - sum(kept.values())
+    if asked is None or asked >= every:
+        weights_bytes += weights_by_layer(case.stored)[2] - table_bytes(case)  # the input, but for a table of the host
+    held = held._replace(weights_bytes=weights_bytes, layers=_layers_told(case, layers, kept))
+    return _split(case, needed, held, 0, host_experts=bool(kept))
+
+
+def _layers_told(case: Case, layers: range, kept: Collection[int]) -> int:
+    """Of the devices' layers those that keep nothing on the host; of a mixture that does, those with experts."""
+    mixture = bool(kept) and bool(case.architecture.expert_layers)
+    dense = {layer.index for layer in case.architecture.layers if layer.mlp is not MlpKind.MOE} if mixture else set()
+    return sum(layer not in kept and layer not in dense for layer in layers)
 
 
 def weights_kept_on_host(case: Case, shares: Sequence[Share]) -> tuple[Sequence[Share], Share | None]:
@@ -145,7 +149,7 @@ def _told_bytes(case: Case) -> dict[int, int]:
     sizes: dict[int, int] = defaultdict(int)
     for entry in case.stored.tensors:
         tensor = entry.tensor
-        if tensor.checkpoint_only or not tensor.layers:
+        if (tensor.checkpoint_only and not case.drafts_by_itself) or not tensor.layers:
             continue
         for layer in tensor.layers:
             name = layer_tensor_name(tensor, case.architecture, layer)
@@ -158,9 +162,11 @@ def _overrides(case: Case) -> list[tuple[str, str]]:
     """Patterns and places in the order in which they decide: those of -ot, then the shorthands for experts."""
     told = list(case.options.tensor_overrides)
     number = case.options.cpu_moe_layers
-    if number is not None:
-        layers = range(case.architecture.num_layers if number < 0 else min(number, case.architecture.num_layers))
-        told += [(rf"blk\.{layer}\.ffn_(up|down|gate|gate_up)_(ch|)exps", "CPU") for layer in layers]
+    if number is not None and number < 0:
+        told.append((EXPERT_STACKS, "CPU"))
+    elif number is not None:
+        layers = range(min(number, case.architecture.num_layers))
+        told += [(rf"blk\.{layer}{EXPERT_STACKS}", "CPU") for layer in layers]
     return told
 
 
@@ -182,7 +188,7 @@ def _split_experts(case: Case, needed: Footprint, margin_bytes: int) -> Placemen
             left_bytes -= size_bytes
             device_weights += size_bytes
             gpu_layers += 1
-    cache = whole_cache(case.architecture, cache_plan(case))
+    cache = all_caches(case)
     held = Held(device_weights, cache.attention_bytes, gpu_layers, cache.state_bytes)
     return _split(case, needed, held, margin_bytes, host_experts=True)
 
@@ -209,7 +215,8 @@ def split_buffers(case: Case, host_layers: int, *, host_experts: bool) -> Buffer
     if case.graph is None or not known:
         return None
     plan = cache_plan(case)
-    return graph_buffers(case, plan, split_part(case, plan, host_layers, host_experts=host_experts))
+    buffers = graph_buffers(case, plan, split_part(case, plan, host_layers, host_experts=host_experts))
+    return buffers._replace(device_bytes=buffers.device_bytes + sum(added_compute(case).values()))
 
 
 def _split(case: Case, needed: Footprint, held: Held, margin_bytes: int, *, host_experts: bool = False) -> Placement:
@@ -222,7 +229,7 @@ def _split(case: Case, needed: Footprint, held: Held, margin_bytes: int, *, host
     shares = tuple(
         share_of(case, device, part, needed, compute_bytes) for device, part in zip(case.devices, parts, strict=True)
     )
-    cache = whole_cache(case.architecture, cache_plan(case))
+    cache = all_caches(case)
     host = Share(
         place="host",
         weights_bytes=needed.weights.size_bytes - held.weights_bytes,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from sizer.engine.memory_rules import EngineMemory
+from sizer.memory.beside import all_caches, draft_taken
 from sizer.memory.cache import whole_cache
 from sizer.memory.capacity import pool_shortage_bytes, reservation
 from sizer.memory.case import Case, cache_plan
@@ -135,7 +136,7 @@ def _whole(case: Case, shares: Sequence[Share]) -> Placement:
         reserved_bytes=held.reserved_bytes,
         kv_capacity_tokens=held.kv_capacity_tokens,
         max_sequences=held.max_sequences,
-        host_tables_bytes=table_bytes(case),
+        host_tables_bytes=table_bytes(case) + draft_taken(case).host_bytes,
         host_compute_bytes=host_compute_bytes(case),
     )
 
@@ -144,7 +145,7 @@ def _device_shares(case: Case, needed: Footprint) -> list[Share]:
     """What each device holds when the devices alone hold everything."""
     devices = case.devices
     if len(devices) == 1:
-        cache = whole_cache(case.cached, cache_plan(case))
+        cache = all_caches(case)
         weights_bytes = needed.weights.size_bytes - host_tables_bytes(case)
         held = Held(weights_bytes, cache.attention_bytes, case.architecture.num_layers, cache.state_bytes)
         return [share_of(case, devices[0], held, needed)]
@@ -197,7 +198,8 @@ def _layer_shares(case: Case, needed: Footprint) -> list[Share]:
     else:
         positions = _by_bytes(sizes, input_bytes, needed.weights.size_bytes + needed.kv_cache.size_bytes, capacities)
     held = [[0, 0, 0, 0] for _ in devices]
-    held[0][0] += input_bytes
+    draft = draft_taken(case).cache
+    held[0] = [input_bytes, draft.attention_bytes, 0, draft.state_bytes]
     held[-1][0] += output_bytes
     for index, (position, cache) in enumerate(zip(positions, caches, strict=True)):
         for number, amount in enumerate((layer_bytes.get(index, 0), cache.attention_bytes, 1, cache.state_bytes)):

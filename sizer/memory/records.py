@@ -29,11 +29,13 @@ def tree(name: str, parts: Iterable[Part]) -> Part:
 def held_as(part: Part, size_bytes: int, name: str) -> Part:
     """The part at the size that places hold of it: what exceeds its own parts is one more, called `name`.
 
-    Where the places hold less (buffers of layers that lie elsewhere) it is told whole.
+    Where the places hold less (buffers of layers that lie elsewhere) its largest part is told as much smaller.
     """
     more = size_bytes - part.size_bytes
     if more < 0:
-        return Part(part.name, size_bytes)
+        largest = max(part.parts, key=lambda inner: inner.size_bytes, default=Part(name, part.size_bytes))
+        rest = tuple(inner for inner in part.parts if inner is not largest)
+        return tree(part.name, (Part(largest.name, largest.size_bytes + more), *rest))
     return tree(part.name, (*part.parts, Part(name, more))) if more else part
 
 

@@ -287,3 +287,8 @@ class Architecture:
     def num_layers(self) -> int:
         """Decoder layers."""
         return len(self.layers)
+
+    @cached_property
+    def expert_layers(self) -> int:
+        """Decoder layers that have experts: mixtures often begin with a few that have none."""
+        return sum(layer.mlp is MlpKind.MOE for layer in self.layers)

@@ -122,7 +122,7 @@ def _tried_cells(item: Estimate, marked: bool) -> list[str]:
         f"{about}{loss.kl_divergence:.2g}",
         loss.words,
         gib(item.footprint.total_bytes),
-        fits_text(item.placement, item.architecture.num_layers),
+        fits_text(item.placement, item.architecture),
         tokens_text(item.max_context_tokens),
         _speed_cell(item),
     ]

@@ -93,7 +93,7 @@ def _memory(estimate: Estimate) -> list[str]:
         lines += _part_lines(part)
     lines.append(f"  total                  {estimate.footprint.total_bytes:>18,} B")
     if placement.available_bytes is not None:
-        fits = fits_text(placement, estimate.architecture.num_layers)
+        fits = fits_text(placement, estimate.architecture)
         lines.append(f"  available              {placement.available_bytes:>18,} B  fits: {fits}")
     for share in (*placement.shares, *((placement.host,) if placement.host else ())):
         lines.append(f"  on {share.place}: {share.layers} layers, {format_gib(share.total_bytes)}")

@@ -10,6 +10,7 @@ from sizer.device.records import Target, shares_memory
 from sizer.device.usable import free_memory_bytes
 from sizer.memory.placement import LONGEST_CONTEXT_TOKENS
 from sizer.memory.records import Placement
+from sizer.model.architecture import Architecture
 from sizer.printable import one_line
 from sizer.report.layout import Lay, text_table
 from sizer.units import format_bandwidth, format_count, format_gib, format_rate, format_seconds, format_tokens
@@ -26,11 +27,12 @@ def gib(size_bytes: float | None) -> str:
     return "-" if size_bytes is None else f"{size_bytes / 2**30:.2f}"
 
 
-def fits_text(placement: Placement, layers: int) -> str:
+def fits_text(placement: Placement, architecture: Architecture) -> str:
     """`yes`, `-3.10 GiB`, `20/48 layers` or `20/48 experts` (on the device, the rest on the host), `?` if unknown.
 
     Where weights of all layers lie on the host, or a model known by its name alone has no layers to count: `57% on it`.
     """
+    layers = architecture.num_layers
     if placement.available_bytes is None:
         return "?"
     if placement.whole:
@@ -39,7 +41,9 @@ def fits_text(placement: Placement, layers: int) -> str:
         held = sum(share.weights_bytes for share in placement.shares)
         return f"{held / (held + placement.host.weights_bytes):.0%} on it"
     if placement.host is not None and placement.fits:
-        return f"{placement.gpu_layers}/{layers} {'experts' if placement.host_experts else 'layers'}"
+        if placement.host_experts:
+            return f"{placement.gpu_layers}/{architecture.expert_layers or layers} experts"
+        return f"{placement.gpu_layers}/{layers} layers"
     return f"-{format_gib(placement.shortfall_bytes)}"
 
 
@@ -70,7 +74,7 @@ def row(estimate: Estimate) -> list[str]:
         estimate.engine,
         gib(estimate.footprint.weights.size_bytes),
         gib(estimate.footprint.total_bytes),
-        fits_text(estimate.placement, estimate.architecture.num_layers),
+        fits_text(estimate.placement, estimate.architecture),
         tokens_text(estimate.max_context_tokens),
         decode,
         ttft,

@@ -50,3 +50,66 @@ def test_layers_that_predict_keep_a_cache() -> None:
     )  # fmt: skip
     assert drafts.kv_cache_bytes == plain.kv_cache_bytes * 93 // 92  # type: ignore[operator]
     assert drafts.devices[0].weights_bytes > plain.devices[0].weights_bytes
+
+
+def started(command: str, device: str = "rtx-4090", **more: str) -> ModelEstimate:
+    """What a llama.cpp command takes."""
+    return sizer.check(command, device=device, offline=True, **more).estimates[0]  # type: ignore[arg-type]
+
+
+LLAMA = "llama-server -m Qwen3-32B-Q4_K_M.gguf -ngl 99 -c 16384 -np 1"
+
+
+def test_a_draft_of_llama_cpp_is_a_model_of_its_own() -> None:
+    """Its file's weights less the table on the host, 28 layers of 8 x 128 in 16 bits whatever -ctk says, a buffer."""
+    alone, beside = (started(f"{LLAMA} -ctk q8_0 -ctv q8_0 {more}") for more in ("", "-md Qwen3-0.6B-Q8_0.gguf"))
+    draft = started("llama-server -m Qwen3-0.6B-Q8_0.gguf -ngl 99 -c 16384 -np 1").memory.devices[0]
+    first, second = alone.memory.devices[0], beside.memory.devices[0]
+    assert second.weights_bytes - first.weights_bytes == draft.weights_bytes
+    assert second.kv_cache_bytes - first.kv_cache_bytes == 28 * 2 * 8 * 128 * 2 * 16_384
+    assert second.compute_bytes - first.compute_bytes == draft.compute_bytes
+    assert second.overhead_bytes == first.overhead_bytes
+    assert any("its weights and cache count" in note for note in beside.assumptions)
+
+
+def test_flags_of_a_draft_shorten_its_cache_and_move_it_to_the_host() -> None:
+    """`-cd` is its context, `-ctkd` its type, `-ngld 0` leaves it to the host."""
+    named = f"{LLAMA} -md Qwen3-0.6B-Q8_0.gguf"
+    alone, whole, short, away = (
+        started(command).memory.devices[0]
+        for command in (LLAMA, named, f"{named} -cd 4096 -ctkd q8_0", f"{named} -ngld 0")
+    )
+    per_token = 28 * 8 * 128
+    assert whole.kv_cache_bytes - alone.kv_cache_bytes == per_token * 4 * 16_384
+    assert short.kv_cache_bytes - alone.kv_cache_bytes == per_token * (2 * 32 + 34) // 32 * 4096
+    assert away.total_bytes == alone.total_bytes
+
+
+def test_layers_that_predict_have_a_context_of_their_own_in_llama_cpp() -> None:
+    """GLM-4.5-Air's one layer keeps 8 x 128 keys and values for the context; its experts go where the others go."""
+    command = "llama-server -hf unsloth/GLM-4.5-Air-GGUF:Q4_K_M -c 32768 -np 1 --cpu-moe"
+    plain, drafts = (started(f"{command} {more}").memory for more in ("", "--spec-type draft-mtp"))
+    assert drafts.devices[0].kv_cache_bytes - plain.devices[0].kv_cache_bytes == 2 * 8 * 128 * 2 * 32_768
+    added = drafts.devices[0].weights_bytes - plain.devices[0].weights_bytes
+    away = drafts.host.weights_bytes - plain.host.weights_bytes
+    assert 0 < added < away
+
+
+@pytest.mark.parametrize("flags", ["-ngl 99", "-ngl 20", "-ngl 99 -ot attn=CPU"])
+def test_a_projector_lies_on_the_card_however_the_layers_are_split(flags: str) -> None:
+    """The file of --mmproj and its buffer count on the device, never on the host."""
+    command = f"llama-server -m gemma-3-12b-it-Q4_K_M.gguf -c 8192 -np 1 {flags}"
+    without, sees = (started(f"{command} {more}").memory for more in ("--no-mmproj", "--mmproj mmproj-F16.gguf"))
+    first, second = without.devices[0], sees.devices[0]
+    assert 0.7e9 < second.weights_bytes - first.weights_bytes < 1e9
+    assert second.compute_bytes > first.compute_bytes
+    assert sees.host.weights_bytes == without.host.weights_bytes
+
+
+def test_experts_are_counted_over_the_layers_that_have_them() -> None:
+    """DeepSeek-V3's first three layers have none: `--cpu-moe` leaves 0 of 58 on the device."""
+    found = sizer.check(
+        "llama-server -m DeepSeek-V3-Q4_K_M.gguf --cpu-moe -c 4096", device="rtx-5090", ram_bytes="768GiB", offline=True
+    )
+    assert found.check.reason.startswith("it runs with the experts of 0 of 58 layers on the device")
+    assert found.estimates[0].memory.gpu_layers == 0
