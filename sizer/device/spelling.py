@@ -32,9 +32,11 @@ NOISE_WORDS = _set(
     "gpu gpus graphics card processor generation edition workstation blackwell hopper lovelace turing volta "
     "accelerator developer development kit devkit engineering reference module design oem founders fe device devices "
     "series hgx desktop soc oam vf the with w mhz cap socket sockets chip node corporation inc co ltd technologies "
-    "msi asus gigabyte zotac evga pny palit gainward sapphire xfx powercolor gaming oc "
+    "msi asus samsung gigabyte zotac evga pny palit gainward sapphire xfx powercolor gaming oc "
     "rog tuf trio ventus suprim ftw3 aorus eagle windforce gamerock nitro pulse hellhound merc"
 )
+ENDINGS = _set("pro max ultra plus mini super laptop mobile ti xt xtx edge gb gpu cpu apu npu")
+"""Words that tell a variant, of whichever line."""
 # Words inside brackets that still tell variants apart; the rest of a bracket is a remark.
 BRACKET_WORDS = _set(
     "laptop maxq super ti xt xtx gre pcie sxm sxm2 sxm3 sxm4 sxm5 sxm6 nvl ada server pascal cpu npu plus v2 gcd"
@@ -48,6 +50,7 @@ REWRITES = (
     ("radeon", r"\b(?:w/|with)\s*(?:amd\s+)?radeon\b.*", " "),
     ("grace", r"\bgrace[ -](?:hopper|blackwell)(?:[ -]superchip)?\b", " "),
     ("mac", r"\b(?:macbook[ -](?:pro|air)|macbook neo|mac[ -](?:studio|mini|pro)|macbooks?|imac|macs?)\b", " apple "),
+    ("ipad", r"\bipad(?:[ -](?:pro|air))?\b", " apple "),
     ("gen", r"\b\d+(?:st|nd|rd|th) gen(?:eration)?\b(?=.*\bcore\b)", " "),
     ("cent", r"\bdata\s?cent(?:er|re)\b", " "),
     ("tensor extreme sample", r"\btensor cores?\b|\bextreme edition\b|\b(?:eng\.? )?sample\b", " "),
@@ -129,10 +132,13 @@ def squash_lines(texts: Iterable[str]) -> list[str]:
 
 
 def share_a_word(text: str, name: str) -> bool:
-    """Whether two spellings share a number or a word, or nearly a word of four letters: what else is near by chance."""
+    """Whether two spellings share a number or a word, or nearly a word of four letters: what else is near by chance.
+    What many names end with (`pro`, `laptop`) does not count."""
     from difflib import get_close_matches
 
-    asked, offered = (re.findall(r"[a-z]+|[0-9]+", one.lower()) for one in (text, name))
+    asked, offered = (
+        [word for word in re.findall(r"[a-z]+|[0-9]+", one.lower()) if word not in ENDINGS] for one in (text, name)
+    )
     if asked[:1] == offered[:1] or {word for word in asked if len(word) > 1} & set(offered):
         return True
     words = [word for word in offered if len(word) > 3 and word.isalpha()]

@@ -24,7 +24,7 @@ _LABELLED = re.compile(
     r"(?:chipset model|chip|model name|graphics|gpu(?: \d+)?|processor|device \d+)\s*:\s*(.+)", re.IGNORECASE
 )
 _MAC = re.compile(r"(?:mac\S*|imac)\b[^()]*\(([^()]*)\).*", re.IGNORECASE)
-_A_MAC = re.compile(r"\bi?mac(?:book)?\b", re.IGNORECASE)
+_A_MAC = re.compile(r"\bi?(?:mac(?:book)?|pad)\b", re.IGNORECASE)
 # The year, and the inches of a screen: `MacBook Pro 16 M4 Max 2024`. Neither tells a chip.
 _MAC_SIZE = re.compile(
     r"\b20[12]\d\b|\b(?:1[3-6]|2[147])(?:[.,]\d)?(?:[\s-]?inch(?:es)?\b|[\"\u201d]|(?=\s|$)(?!\s*g))", re.IGNORECASE

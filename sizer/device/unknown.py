@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 
 from sizer.device import table as rows
@@ -23,6 +23,8 @@ _WITH_RAM = re.compile(
     r"(.+?)\s*(?:\+|,|\bwith\b|\band\b|\s)\s*(\d+)\s*gi?b\s*(?:of\s+)?(?:system\s+)?(?:ram|memory|ddr\d\S*)",
     re.IGNORECASE | re.DOTALL,
 )
+_NO_COUNT = re.compile(r"(-\d+|\d*\.\d+)\s*[x\u00d7*]\s*(\S.*)", re.IGNORECASE | re.DOTALL)
+_VARIANT = re.compile(r"-(?:\d+gb|sxm\d?|pcie|nvl|\d+c)\b")
 _MAKER = re.compile(r"^(?:nvidia|amd|intel|apple)\s+(?:geforce|radeon)?\s*")
 
 
@@ -32,26 +34,38 @@ def unknown_device(text: str, single: str, find: Callable[[str], Target | None])
         return UnknownDevice(
             f"{text!r} is a slice of an unnamed card.", "Name the card first: 'a100-80gb-sxm 1g.10gb'."
         )
-    if _A_SIZE.fullmatch(text):
+    if _A_SIZE.fullmatch(text) or _A_SIZE.fullmatch(single):
         return UnknownDevice(
             f"{text!r} is a size, not a device.",
             "Name a card of that size, or describe one: --memory 24GiB --bandwidth 936GB/s "
             "(`sizer recommend` takes --vram 24GiB alone).",
         )
+    counted = _NO_COUNT.fullmatch(text)
+    if counted and find(counted[2]):
+        return UnknownDevice(f"{text!r} asks for {counted[1]} devices.", f"Write a whole number, as 2x{counted[2]}.")
     beside = _WITH_RAM.fullmatch(text)
     if beside and find(beside[1]):
         return UnknownDevice(
             f"{text!r} names a device and the memory beside it.", f"Write -d {beside[1]!r} --ram {beside[2]}GiB."
         )
     bare = _MAKER.sub("", single.lower())
-    alike = (name for name in nearest(bare, _offered(), 8 * MOST_NEAREST) if share_a_word(bare, name))
-    names = _of_the_line(text) or list(islice(alike, MOST_NEAREST))
+    names = _of_the_line(text) or list(islice(_nearest(bare, find), MOST_NEAREST))
     listed = f"Nearest: {', '.join(names)}. " if names else "No known name is near. "
     word = next(iter(spell(text).vendors), "TEXT") if names else "TEXT"
     return UnknownDevice(
         f"unknown device {text!r}.",
         f"{listed}'sizer devices {word}' searches; --bandwidth and --memory describe another.",
     )
+
+
+def _nearest(bare: str, find: Callable[[str], Target | None]) -> Iterator[str]:
+    """The names nearest to a text, best first; a card's variants (`h100-80gb-sxm`) count as the card's own name."""
+    by_card: dict[str, str] = {}
+    for name in _offered():
+        by_card.setdefault(_VARIANT.sub("", name).removeprefix("apple-"), name)
+    for found in nearest(bare, by_card, 8 * MOST_NEAREST):
+        if share_a_word(bare, found):
+            yield found if find(found) else by_card[found]
 
 
 def _of_the_line(text: str) -> list[str]:

@@ -78,7 +78,7 @@ def test_any_text_can_be_read(text: str) -> None:
     system_memory(text)
 
 
-@pytest.mark.parametrize("text", ["12GB", "24 gb vram", "16g", "1.5 TB of memory"])
+@pytest.mark.parametrize("text", ["12GB", "24 gb vram", "16g", "1.5 TB of memory", "2x 24gb"])
 def test_a_size_is_told_from_an_unknown_name(text: str) -> None:
     """A size typed for a device gets the options that take one, not names that look like it."""
     with pytest.raises(UnknownDevice, match="is a size, not a device") as raised:
@@ -98,3 +98,11 @@ def test_memory_beside_a_device_is_told_its_option(text: str) -> None:
     with pytest.raises(UnknownDevice, match="the memory beside it") as raised:
         find(text)
     assert raised.value.hint.endswith("--ram 64GiB.")
+
+
+@pytest.mark.parametrize("text", ["-1xh100", "1.5xh100", "0.5 x rtx-4090"])
+def test_a_count_that_is_no_whole_number_is_told(text: str) -> None:
+    """What was counted is known: the count is what is refused, and a right one is shown."""
+    with pytest.raises(UnknownDevice, match="devices") as raised:
+        find(text)
+    assert "Write a whole number, as 2x" in raised.value.hint
