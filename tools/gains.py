@@ -36,7 +36,14 @@ def without(rows: list[Any], priors: dict[str, Any], kind: str, names: str) -> t
     """The rows without the amounts of some terms, or the priors without the effects of some levels of groups."""
     if kind == "terms":
         gone = set(names.split())
-        kept = [replace(row, amounts=tuple(one for one in row.amounts if one.term not in gone)) for row in rows]
+        kept = [
+            replace(
+                row,
+                amounts=tuple(one for one in row.amounts if one.term not in gone),
+                against=tuple(one for one in row.against if one.term not in gone),
+            )
+            for row in rows
+        ]
         return [row for row in kept if row.amounts], priors
     if kind == "levels":
         gone = set(names.split("|"))
@@ -47,23 +54,14 @@ def without(rows: list[Any], priors: dict[str, Any], kind: str, names: str) -> t
     return rows, priors
 
 
-def scores(rows: list[Any], priors: dict[str, Any], *, nearby: bool) -> dict[str, str]:
-    """Median and 90th percentile of held-out errors by scheme, in per cent."""
-    import numpy as np
-
+def scores(rows: list[Any], priors: dict[str, Any], prompts: Any, *, nearby: bool) -> dict[str, str]:
+    """Median and 90th percentile of held-out errors by scheme, in per cent; `prompts` are ready to be fitted."""
     from sizer.calibrate.fit_constants import Fitter
-    from sizer.calibrate.heldout import SCHEMES, errors, folds, held_out
+    from sizer.calibrate.heldout import SCHEMES, errors, held_out
 
-    fitter, found = Fitter(rows, priors), {}
-    for scheme, key in SCHEMES.items():
-        if nearby:
-            ratios = [one.log_ratio for one in held_out(fitter, scheme) if one.row.scored]
-        else:
-            ratios = []
-            for names in folds(rows, key):
-                held = np.array([key(row) in names for row in rows])
-                missed = np.log(fitter.seconds(fitter.solve(held))) - fitter.measured
-                ratios += [float(missed[at]) for at, row in enumerate(rows) if held[at] and row.scored]
+    fitter, found = Fitter(rows, priors, prompts), {}
+    for scheme in SCHEMES:
+        ratios = [one.log_ratio if nearby else one.of_law for one in held_out(fitter, scheme) if one.row.scored]
         seen = errors(ratios)
         found |= {f"{scheme}_median": f"{seen.median_ape:.1%}", f"{scheme}_p90": f"{seen.p90_ape:.1%}"}
     return found
@@ -71,11 +69,13 @@ def scores(rows: list[Any], priors: dict[str, Any], *, nearby: bool) -> dict[str
 
 def measured(quantity: str) -> list[dict[str, str]]:
     """The scores of the whole law and of the law without each part."""
+    from sizer.calibrate.fit_constants import Fitter
     from sizer.calibrate.terms import TERMS
     from sizer.tuning import try_instead
 
     rows, priors = observed(quantity), TERMS[quantity]
-    found = [{"quantity": quantity, "without": WHOLE, **scores(rows, priors, nearby=True)}]
+    prompts = Fitter(observed("prefill"), TERMS["prefill"]) if quantity != "prefill" else None
+    found = [{"quantity": quantity, "without": WHOLE, **scores(rows, priors, prompts, nearby=True)}]
     with (DATA / "law_parts.csv").open(encoding="utf-8", newline="") as lines:
         parts = [row for row in csv.DictReader(lines) if row["quantity"] == quantity]
     for part in parts:
@@ -84,7 +84,7 @@ def measured(quantity: str) -> list[dict[str, str]]:
         if part["kind"] == "numbers":
             try_instead({name: float(value) for name, value in (one.split("=") for one in part["names"].split())})
             seen = observed(quantity)
-        told = scores(seen, known, nearby=part["kind"] != "nearby")
+        told = scores(seen, known, prompts, nearby=part["kind"] != "nearby")
         try_instead({})
         found.append({"quantity": quantity, "without": part["part"], **told})
     return found

@@ -9,7 +9,7 @@ from typing import Any
 
 from sizer.calibrate.digests import digests
 from sizer.calibrate.enough import can_leave_out, sets_intervals, too_few, why_none
-from sizer.calibrate.fit_constants import Fitter, fit_terms, predicted_seconds
+from sizer.calibrate.fit_constants import Fitter, fit_terms, fitters, predicted_seconds
 from sizer.calibrate.heldout import SCHEMES, Residual, counts, held_out, quantile
 from sizer.calibrate.intervals import stretch_by_engine, widths
 from sizer.calibrate.likeness import Alike
@@ -54,7 +54,8 @@ def calibrate(rows: Sequence[ReadRow], serving: Sequence[ReadRow] = ()) -> Calib
     observations = learned_rows(rows, serving)
     if not observations:
         raise InvalidInputFile(f"No row teaches a speed ({why_none(rows)}).", "Fill decode_tokens_per_s.")
-    found = {quantity: _fit(quantity, [row for row in observations if row.quantity == quantity]) for quantity in TERMS}
+    ready = fitters(observations)
+    found = {quantity: _fit(quantity, ready.get(quantity)) for quantity in TERMS}
     document = {
         "schema_version": 1,
         "command": COMMAND,
@@ -88,21 +89,20 @@ class _Fitted:
     too_few: Sequence[str]
 
 
-def _fit(quantity: str, rows: Sequence[Observation]) -> _Fitted:
+def _fit(quantity: str, fitter: Fitter | None) -> _Fitted:
     """The constants of one quantity and their held-out errors; where rows are too few for a part, that of this version.
 
-    A scheme whose rows all have one key has no errors: nothing is left to fit without it.
+    No fitter is no row. A scheme whose rows all have one key has no errors: nothing is left to fit without it.
     """
     import numpy as np
 
     shipped = read_json(CONSTANTS_FILE)
     width, stretches = shipped["widths"][quantity], shipped["stretches"][quantity]
-    if not rows:
+    if fitter is None:
         terms = {name: shipped["terms"][name] for name in TERMS[quantity] if name in shipped["terms"]}
         nothing: dict[str, list[Residual]] = {scheme: [] for scheme in SCHEMES}
-        return _Fitted(terms, width, stretches, "", nothing, nothing, list(too_few(quantity, rows, nothing)))
-    fitter = Fitter(rows, TERMS[quantity])
-    theta = fitter.solve()
+        return _Fitted(terms, width, stretches, "", nothing, nothing, list(too_few(quantity, [], nothing)))
+    rows, theta = fitter.rows, fitter.solve()
     alike = Alike(rows)
     nearby = written(quantity, alike.spoken(np.log(fitter.seconds(theta)) - fitter.measured))
     found = {

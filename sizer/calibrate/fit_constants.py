@@ -8,11 +8,13 @@ stay at their prior, as they would for a case that nobody measured.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from sizer.calibrate.observations import Observation
-from sizer.calibrate.terms import TermPrior
+from sizer.calibrate.terms import TERMS, TermPrior
 from sizer.speed.law import (
     OVERHEAD,
     OVERLAPPING,
@@ -20,6 +22,7 @@ from sizer.speed.law import (
     Constants,
     Term,
     combine,
+    constants,
     constants_name,
     parts_of,
 )
@@ -31,6 +34,9 @@ LARGEST_STEP = 0.7
 SOLVER_TOLERANCE = 5e-4
 ENOUGH_GAIN = 1e-4
 """A step that lowers the objective by less than this share of it is the last."""
+
+LENDING = "prefill"
+"""The quantity whose constants others may share: a step of many tokens runs the prompt's kernels."""
 
 PARTS = (*OVERLAPPING, OVERHEAD)
 
@@ -44,7 +50,10 @@ class Parameter(NamedTuple):
 
 
 class Design:
-    """Rows as sparse matrices: which parameters move which term of which row."""
+    """Rows as sparse matrices: which parameters move which term of which row.
+
+    A term whose parent belongs to another quantity (tiles' to the prompts) takes the parent's factor as it is known.
+    """
 
     def __init__(self, rows: Sequence[Observation], priors: Mapping[str, TermPrior]) -> None:
         import numpy as np
@@ -52,6 +61,8 @@ class Design:
 
         self.priors = priors
         self.index: dict[Parameter, int] = {}
+        self.known: dict[str, Any] = {}
+        self.borrowing: dict[str, list[tuple[int, tuple[str, ...]]]] = {}
         entries: dict[str, tuple[list[int], list[int], list[float]]] = {term: ([], [], []) for term in priors}
         self.amounts = {term: np.zeros(len(rows)) for term in priors}
         self.least = {term: np.zeros(len(rows)) for term in priors}
@@ -64,6 +75,8 @@ class Design:
                 self.amounts[term][number] += amount.nominal_s
                 self.least[term][number] += amount.least_s
                 self.part[term] = amount.part
+                if self._lender(term):
+                    self.borrowing.setdefault(term, []).append((number, tuple(row.groups.values())))
                 for parameter in self._parameters(term, row):
                     at = self.index.setdefault(parameter, len(self.index))
                     numbers, columns, values = entries[term]
@@ -80,7 +93,25 @@ class Design:
         prior = self.priors[term]
         found = [Parameter(term, "", "")]
         found += [Parameter(term, level, row.groups[level]) for level in prior.spreads if level in row.groups]
-        return found + (self._parameters(prior.parent, row) if prior.parent else [])
+        return found + (self._parameters(prior.parent, row) if prior.parent in self.priors else [])
+
+    def _lender(self, term: str) -> str:
+        """The term of another quantity that a term or one of its parents shares its effects with; empty where none."""
+        parent = self.priors[term].parent
+        return self._lender(parent) if parent in self.priors else parent
+
+    def knowing(self, terms: Mapping[str, Term]) -> Design:
+        """The same rows where another quantity's constants are known."""
+        import numpy as np
+
+        told, found = Constants(terms, {}, {}, {}), copy(self)
+        found.known = {}
+        for term, rows in self.borrowing.items():
+            lent = np.zeros(len(self.amounts[term]))
+            for number, groups in rows:
+                lent[number] = told.log_factor(self._lender(term), groups)
+            found.known[term] = lent
+        return found
 
     def times(self, theta: Any) -> tuple[dict[str, Any], Any, Any, Any]:
         """Seconds by term, the three parts, the roofline of memory and compute, and the whole step, of every row."""
@@ -90,7 +121,8 @@ class Design:
         parts = {name: np.zeros(size) for name in PARTS}
         by_term = {}
         for term, matrix in self.matrices.items():
-            by_term[term] = np.maximum(self.amounts[term] * np.exp(np.clip(matrix @ theta, -30, 30)), self.least[term])
+            factor = np.exp(np.clip(matrix @ theta + self.known.get(term, 0.0), -30, 30))
+            by_term[term] = np.maximum(self.amounts[term] * factor, self.least[term])
             parts[self.part[term]] += by_term[term]
         largest = np.maximum(np.max([parts[name] for name in OVERLAPPING], axis=0), 1e-30)
         powers = sum((parts[name] / largest) ** ROOFLINE_POWER for name in OVERLAPPING)
@@ -117,31 +149,52 @@ def residual_spread(quantity: str) -> float:
 
 
 class Fitter:
-    """The rows of one quantity, ready to be fitted, whole or with some of them held out."""
+    """The rows of one quantity, ready to be fitted, whole or with some of them held out.
 
-    def __init__(self, rows: Sequence[Observation], priors: Mapping[str, TermPrior]) -> None:
+    `prompts` are the rows of prompts, for a quantity with terms that share theirs: they are fitted first, to the rows
+    that are not held out either. Without any, the constants of this version are shared.
+    """
+
+    def __init__(
+        self, rows: Sequence[Observation], priors: Mapping[str, TermPrior], prompts: Fitter | None = None
+    ) -> None:
         import numpy as np
 
         self.rows = rows
         self.priors = priors
-        self.design = Design(rows, priors)
+        self.prompts = prompts
+        beside = [replace(row, amounts=row.against) for row in rows if row.against]
+        self.design = Design([*rows, *beside], priors)
+        self.over = _over(rows, len(beside))
+        self.design = self.design.knowing(constants().terms if prompts is None else prompts.fitted())
         self.weights = np.array([row.weight for row in rows])
         self.measured = np.log([row.seconds for row in rows])
         self.center, self.penalty = _prior_arrays(self.design, residual_spread(rows[0].quantity))
         self.bound = tuned("huber_bound")
 
-    def solve(self, held_out: Any = None) -> Any:
+    def without(self, held_out: Callable[[Observation], bool]) -> Fitter:
+        """The same with some rows held out: they pull at nothing."""
+        import numpy as np
+
+        found = copy(self)
+        found.weights = np.where([held_out(row) for row in self.rows], 0.0, self.weights)
+        if self.prompts is not None:
+            found.prompts = self.prompts.without(held_out)
+            found.design = self.design.knowing(found.prompts.fitted())
+        return found
+
+    def solve(self) -> Any:
         """All parameters, fitted to the rows that are not held out.
 
         The steps start at the prior, never at another fit: a start that knew the rows held out would not forget them.
         """
         import numpy as np
 
-        weights = self.weights if held_out is None else np.where(held_out, 0.0, self.weights)
+        weights = self.weights
         theta, damping = self.center.copy(), 1e-3
         value, times, residual = self._evaluate(theta, weights)
         for _ in range(STEPS):
-            jacobian = self.design.jacobian(*times).tocsr()
+            jacobian = (self.over @ self.design.jacobian(*times)).tocsr()
             robust = weights * np.minimum(1, self.bound / np.maximum(np.abs(residual), 1e-9))
             slope = jacobian.T @ (robust * residual) + self.penalty * (theta - self.center)
             for _attempt in range(6):
@@ -165,15 +218,21 @@ class Fitter:
         import numpy as np
 
         times = self.design.times(theta)
-        residual = np.log(times[3]) - self.measured
+        residual = self.over @ np.log(times[3]) - self.measured
         size = np.abs(residual)
         loss = np.where(size < self.bound, residual**2, 2 * self.bound * size - self.bound**2)
         objective = (weights * loss).sum() + (self.penalty * (theta - self.center) ** 2).sum()
         return float(objective), times, residual
 
+    def fitted(self) -> dict[str, Term]:
+        """The constants, solved."""
+        return self.terms(self.solve())
+
     def seconds(self, theta: Any) -> Any:
-        """The predicted time of every row."""
-        return self.design.times(theta)[3]
+        """The predicted time of every row, over that of the step that it is told against where there is one."""
+        import numpy as np
+
+        return np.exp(self.over @ np.log(self.design.times(theta)[3]))
 
     def terms(self, theta: Any) -> dict[str, Term]:
         """The fitted constants by term."""
@@ -187,12 +246,31 @@ class Fitter:
         return {term: Term(bases[term], effects[term], prior.parent) for term, prior in self.priors.items()}
 
 
+def _over(rows: Sequence[Observation], beside: int) -> Any:
+    """The matrix from the logarithms of all times, those `beside` the rows' own last, to those that rows measured."""
+    from scipy import sparse
+
+    told = [number for number, row in enumerate(rows) if row.against]
+    values = [1.0] * len(rows) + [-1.0] * beside
+    across = [*range(len(rows)), *told]
+    return sparse.csr_matrix((values, (across, range(len(rows) + beside))), shape=(len(rows), len(rows) + beside))
+
+
+def fitters(rows: Sequence[Observation]) -> dict[str, Fitter]:
+    """The rows of each quantity that has some, ready to be fitted: prompts first, which lend to decode's terms."""
+    found: dict[str, Fitter] = {}
+    for quantity in sorted(TERMS, key=lambda name: name != LENDING):
+        own = [row for row in rows if row.quantity == quantity]
+        if own:
+            found[quantity] = Fitter(own, TERMS[quantity], found.get(LENDING))
+    return found
+
+
 def fit_terms(rows: Sequence[Observation], priors: Mapping[str, TermPrior]) -> dict[str, Term]:
     """The constants of one quantity's terms; without rows, what is expected of them (`terms`)."""
     if not rows:
         return {term: Term(prior.base, {}, prior.parent) for term, prior in priors.items()}
-    fitter = Fitter(rows, priors)
-    return fitter.terms(fitter.solve())
+    return Fitter(rows, priors).fitted()
 
 
 def _newton_step(jacobian: Any, robust: Any, penalty: Any, slope: Any, damping: float) -> Any:

@@ -23,7 +23,8 @@ SCHEMES: dict[str, Callable[[Observation], str]] = {
 @dataclass(frozen=True, slots=True)
 class Residual:
     """A held-out row: the logarithm of measured over predicted speed, how much of it the fit knew, its fold, how
-    alike the nearest row that spoke is, and how many rows the fit knew of its kernel on its backend."""
+    alike the nearest row that spoke is, and how many rows the fit knew of its kernel on its backend. `of_law` is the
+    ratio without what rows near it say."""
 
     row: Observation
     log_ratio: float
@@ -31,6 +32,7 @@ class Residual:
     fold: int
     nearest: float = 0.0
     kernel_rows: int = 0
+    of_law: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,14 +82,20 @@ def held_out(fitter: Fitter, scheme: str, alike: Alike | None = None) -> list[Re
     found: list[Residual] = []
     for fold, names in enumerate(folds(rows, key)):
         held = np.array([key(row) in names for row in rows])
-        log_ratios = np.log(fitter.seconds(fitter.solve(held))) - fitter.measured
+        known = fitter.without(_within(key, names))
+        log_ratios = np.log(known.seconds(known.solve())) - fitter.measured
         seen = counts([row for row, out in zip(rows, held, strict=True) if not out])
         for number, said in alike.corrections(log_ratios, held).items():
-            row, ratio = rows[number], float(log_ratios[number])
-            known = seen.get(row.groups["backend kernel"], 0)
-            ratio -= said.log_factor
-            found.append(Residual(row, ratio, evidence_of(row, seen), fold, said.nearest, known))
+            row, of_law = rows[number], float(log_ratios[number])
+            kernel_rows = seen.get(row.groups["backend kernel"], 0)
+            found.append(
+                Residual(row, of_law - said.log_factor, evidence_of(row, seen), fold, said.nearest, kernel_rows, of_law)
+            )
     return found
+
+
+def _within(key: Callable[[Observation], str], names: set[str]) -> Callable[[Observation], bool]:
+    return lambda row: key(row) in names
 
 
 def evidence_of(row: Observation, seen: Mapping[str, int]) -> str:

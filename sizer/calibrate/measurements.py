@@ -36,7 +36,9 @@ class ReadRow:
     """One row, as read: texts as they stand, numbers where they are numbers (`bad` names those that are not).
 
     `model` is the checkpoint that ran where a column `checkpoint` names it. `tokens_a_step` above 1 is a verification:
-    each step runs so many tokens of a sequence, and `decode_tokens_per_s` counts them all.
+    each step runs so many tokens of a sequence, and `decode_tokens_per_s` counts them all;
+    the output head runs for `outputs_a_step` of them (None: for each). `over_one` is the
+    time of such a step over that of one token, where no speed is told.
     """
 
     id: str
@@ -53,6 +55,8 @@ class ReadRow:
     threads: int | None
     batch: int
     tokens_a_step: int
+    outputs_a_step: int | None
+    over_one: float | None
     prompt_tokens: int | None
     context_tokens: int | None
     output_tokens: int | None
@@ -71,7 +75,7 @@ class ReadRow:
     @property
     def is_measured(self) -> bool:
         """Whether anything was measured."""
-        return any((self.decode_tokens_per_s, self.prefill_tokens_per_s, self.memory_gib))
+        return any((self.decode_tokens_per_s, self.over_one, self.prefill_tokens_per_s, self.memory_gib))
 
 
 class _Cells:
@@ -151,6 +155,8 @@ def measurement(row: Mapping[str, Any], number: int = 0) -> ReadRow:
         threads=cells.whole("threads") or None,
         batch=cells.at_least_one("batch"),
         tokens_a_step=cells.at_least_one("tokens_a_step"),
+        outputs_a_step=cells.whole("outputs_a_step"),
+        over_one=cells.number("over_one"),
         prompt_tokens=cells.whole("prompt_tokens"),
         context_tokens=cells.whole("context_tokens"),
         output_tokens=cells.whole("output_tokens"),

@@ -25,7 +25,7 @@ from sizer.speed.case import SpeedCase, groups, owners, speed_case
 from sizer.speed.law import Amount
 from sizer.speed.nearby import Traits, traits
 from sizer.speed.terms import decode_amounts, host_share, prefill_amounts, prompt_traffic
-from sizer.speed.traffic import decode_traffic
+from sizer.speed.traffic import Traffic, decode_traffic
 from sizer.tuning import tuned
 
 NOISY_FLAGS = frozenset({"rounded", "derived", "power_limited", "noisy", "other-process"})
@@ -40,8 +40,9 @@ class Observation:
     """One measured time with the amounts that make it up.
 
     `quantity` is decode (a step), prefill (a whole prompt) or request (a whole request, by output token; `before` are
-    then its prompt's amounts, and `outputs` its tokens). Rows that stand `apart` (it says why: `offload`, `aggregate`,
-    `under load` …) teach the fit, and their errors are told apart. An `odd` one is impossible, and left out.
+    then its prompt's amounts, and `outputs` its tokens). Where it is told `against` another step alone, `seconds` is
+    the one's time over the other's. Rows that stand `apart` (it says why: `offload`, `aggregate`, `under load` …) teach
+    the fit, and their errors are told apart. An `odd` one is impossible, and left out.
     """
 
     id: str
@@ -59,6 +60,7 @@ class Observation:
     weight: float = 1.0
     apart: str = ""
     before: tuple[Amount, ...] = ()
+    against: tuple[Amount, ...] = ()
     outputs: int = 1
     odd: str = ""
     traits: Traits | None = None
@@ -148,9 +150,13 @@ def observe(rows: Iterable[ReadRow]) -> list[Observation]:
         except SizerError:
             continue
         trust = tuned("noisy_weight") if excluding - EXACT_FLAGS else 1.0
-        apart = ", ".join(sorted(excluding))
-        found += [replace(one, apart=apart, weight=one.weight * trust) for one in seen] if excluding else seen
+        found += [replace(one, apart=_apart(row, one), weight=one.weight * trust) for one in seen]
     return _weighed(found)
+
+
+def _apart(row: ReadRow, seen: Observation) -> str:
+    """Why a row stands apart: its flags; a ratio is told from a time."""
+    return ", ".join(sorted(row.flags & EXCLUDING_FLAGS)) + (" over one token" if seen.against else "")
 
 
 def observe_row(row: ReadRow) -> list[Observation]:
@@ -163,20 +169,40 @@ def observe_row(row: ReadRow) -> list[Observation]:
     found = []
     if row.decode_tokens_per_s:
         step_s = max(1, row.batch) * row.tokens_a_step / row.decode_tokens_per_s
-        traffic = decode_traffic(
-            decoding.architecture, decoding.stored, decoding.workload, tokens_per_sequence=row.tokens_a_step
-        )
+        traffic = step_traffic(decoding, row)
         odd = hidden or (impossible_decode(decoding, traffic, step_s) if row.metric == "decode" else "")
         amounts = decode_amounts(decoding, traffic)
         seen = replace(_observation(resolved, decoding, "decode", step_s, amounts, tokens=traffic.tokens), odd=odd)
         if row.metric == "request":
             seen = replace(seen, quantity="request", before=before, outputs=max(1, decoding.workload.output_tokens))
         found.append(seen)
+    if row.over_one:
+        found.append(_over_one(resolved, decoding, row.over_one))
     if row.prefill_tokens_per_s and row.prompt_tokens:
         prompt_s = read.tokens / row.prefill_tokens_per_s
         seen = _observation(resolved, prefilling, "prefill", prompt_s, before, tokens=prefilling.workload.batch_size)
         found.append(replace(seen, odd=hidden or impossible_prompt(prefilling, read, chunks, prompt_s)))
     return found
+
+
+def _over_one(resolved: ResolvedRow, case: SpeedCase, ratio: float) -> Observation:
+    """A step of several tokens told against one of one token: it speaks for the cost of more, not for the speed."""
+    row = resolved.measurement
+    alone = replace(case, workload=replace(case.workload, batch_size=1))
+    one = decode_amounts(alone, step_traffic(alone, replace(row, tokens_a_step=1)))
+    seen = _observation(resolved, case, "decode", ratio, decode_amounts(case, step_traffic(case, row)), tokens=1)
+    return replace(seen, against=one, traits=None)
+
+
+def step_traffic(case: SpeedCase, row: ReadRow) -> Traffic:
+    """The traffic of the step that a row measured."""
+    return decode_traffic(
+        case.architecture,
+        case.stored,
+        case.workload,
+        tokens_per_sequence=row.tokens_a_step,
+        outputs=row.outputs_a_step,
+    )
 
 
 def _observation(

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from sizer.answer.drafts import beside, draft_named
 from sizer.answer.estimate import parallelism_of
 from sizer.calibrate.measurements import EXCLUDING_FLAGS, ReadRow
-from sizer.calibrate.observations import placed
+from sizer.calibrate.observations import placed, step_traffic
 from sizer.calibrate.plausible import impossible_decode, impossible_prompt
 from sizer.calibrate.rows import ResolvedRow, resolve_measurement
 from sizer.engine.engines import find_engine
@@ -26,7 +26,6 @@ from sizer.speed.law import constants
 from sizer.speed.predict import decode_of, prefill_of, replicas
 from sizer.speed.records import Decode, Prefill
 from sizer.speed.terms import prompt_traffic
-from sizer.speed.traffic import decode_traffic
 from sizer.units import GIB
 from sizer.workload import Split
 
@@ -159,9 +158,7 @@ def _odd(resolved: ResolvedRow) -> str:
     row = resolved.measurement
     decoding, prefilling = placed(resolved)
     if row.decode_tokens_per_s and row.metric == "decode":
-        traffic = decode_traffic(
-            decoding.architecture, decoding.stored, decoding.workload, tokens_per_sequence=row.tokens_a_step
-        )
+        traffic = step_traffic(decoding, row)
         step_s = row.batch * row.tokens_a_step / row.decode_tokens_per_s
         if odd := impossible_decode(decoding, traffic, step_s):
             return odd
@@ -175,7 +172,7 @@ def _predictions(resolved: ResolvedRow, memory_bytes: int | None) -> tuple[Predi
     row = resolved.measurement
     decoding, prefilling = placed(resolved)
     fitted = constants()
-    decode = decode_of(decoding, fitted, row.tokens_a_step)[0]
+    decode = decode_of(decoding, fitted, row.tokens_a_step, row.outputs_a_step)[0]
     prefill = prefill_of(prefilling, fitted, resolved.prefill_depth_tokens)[0]
     together = decoding.workload.batch_size * row.tokens_a_step * replicas(decoding)
     low, high = ((bound or 0.0) * together for bound in (decode.low_tokens_per_s, decode.high_tokens_per_s))

@@ -21,8 +21,8 @@ def refined(fitter: Fitter, theta: Any, priors: Mapping[str, TermPrior]) -> dict
     import numpy as np
 
     times = fitter.design.times(theta)
-    jacobian = fitter.design.jacobian(*times)
-    residual = np.abs(np.log(times[3]) - fitter.measured)
+    jacobian = fitter.over @ fitter.design.jacobian(*times)
+    residual = np.abs(fitter.over @ np.log(times[3]) - fitter.measured)
     weights = fitter.weights * np.minimum(1, fitter.bound / np.maximum(residual, 1e-9))
     curvature = (jacobian.multiply(jacobian).T @ weights) / residual_spread(fitter.rows[0].quantity) ** 2
     squares: dict[tuple[str, str], list[float]] = defaultdict(list)

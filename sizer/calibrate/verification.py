@@ -1,4 +1,4 @@
-"""Rows of steps that run several tokens of one sequence (`data/verify.csv`): what verifying a draft costs."""
+"""Rows of steps of several tokens, of one sequence or one of each (`data/verify.csv`): what verifying costs."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from sizer.errors import InvalidInputFile
 
 
 def read_verification(path: Path) -> list[ReadRow]:
-    """The rows that tell tokens/s at so many tokens a step; those of one token are decode rows.
+    """The rows that tell tokens/s at so many tokens a step, or what such a step costs over one of one token (`v`).
 
-    Rows that tell the cost against one token alone (`v`) teach nothing without their base, and those of kernels that
-    later releases replaced (`current` is `old`) nothing about today's: they are left out.
+    Those of one token are decode rows. Rows of kernels that later releases replaced (`current` is `old`) tell nothing
+    about today's, and those of a whole round or of no format nothing about a step: they are left out.
     InvalidInputFile where the file is no such table.
     """
     with path.open(encoding="utf-8", newline="") as lines:
@@ -21,10 +21,20 @@ def read_verification(path: Path) -> list[ReadRow]:
         if "tokens_a_step" not in (reader.fieldnames or ()):
             raise InvalidInputFile(f"{str(path)!r} has no column 'tokens_a_step'.", "Give data/verify.csv.")
         return [
-            measurement(_as_measurement(row)) for row in reader if row["tokens_per_s"] and row.get("current") != "old"
+            measurement(_as_measurement(row))
+            for row in reader
+            if row.get("current") != "old" and (row["tokens_per_s"] or (row["v"] and row["precision"]))
         ]
 
 
 def _as_measurement(row: dict[str, str]) -> dict[str, str]:
-    flags = "" if row["tokens_a_step"] == "1" else "verification"
-    return {**row, "decode_tokens_per_s": row["tokens_per_s"], "metric": "decode", "output_tokens": "1", "flags": flags}
+    flags = "" if row["tokens_a_step"] == row["batch"] == "1" else "verification"
+    over_one = "" if row["tokens_per_s"] else row["v"]
+    return {
+        **row,
+        "over_one": over_one,
+        "decode_tokens_per_s": row["tokens_per_s"],
+        "metric": "decode",
+        "output_tokens": "1",
+        "flags": flags,
+    }

@@ -66,14 +66,17 @@ class Constants(NamedTuple):
 
     def factor(self, name: str, groups: Iterable[str], owners: Sequence[str] = ()) -> float:
         """The factor of a term; 0 where it was never fitted (the amount is then not counted)."""
-        term = self.terms.get(constants_name(name, owners, self.terms))
-        return exp(self._log_factor(term, tuple(groups))) if term else 0.0
+        known = constants_name(name, owners, self.terms)
+        return exp(self.log_factor(known, tuple(groups))) if known in self.terms else 0.0
 
-    def _log_factor(self, term: Term, groups: tuple[str, ...]) -> float:
+    def log_factor(self, name: str, groups: tuple[str, ...]) -> float:
+        """The logarithm of the factor of the constants of this name; 0 where there are none."""
+        term = self.terms.get(name)
+        if term is None:
+            return 0.0
         effects = term.effects
         total = term.base + sum([effects[group] for group in groups if group in effects])
-        parent = self.terms.get(term.parent)
-        return total + (self._log_factor(parent, groups) if parent else 0.0)
+        return total + (self.log_factor(term.parent, groups) if term.parent else 0.0)
 
 
 def constants_name(term: str, owners: Sequence[str], known: Container[str]) -> str:

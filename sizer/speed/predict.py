@@ -154,12 +154,17 @@ def replicas(case: SpeedCase) -> int:
     return len(case.devices) if parallelism(case) is Split.DATA else 1
 
 
-def decode_of(case: SpeedCase, fitted: Constants, tokens_per_sequence: int = 1) -> tuple[Decode, tuple[StageTime, ...]]:
+def decode_of(
+    case: SpeedCase, fitted: Constants, tokens_per_sequence: int = 1, outputs: int | None = None
+) -> tuple[Decode, tuple[StageTime, ...]]:
     """Decode speed of one sequence, and its step's time by stage.
 
-    With more than one of its tokens a step (a verification), the speed is that of steps.
+    With more than one of its tokens a step (a verification), the speed is that of steps. `outputs` is as in
+    `decode_traffic`.
     """
-    traffic = decode_traffic(case.architecture, case.stored, case.workload, tokens_per_sequence=tokens_per_sequence)
+    traffic = decode_traffic(
+        case.architecture, case.stored, case.workload, tokens_per_sequence=tokens_per_sequence, outputs=outputs
+    )
     step = timed(decode_amounts(case, traffic), case, fitted)
     said = said_nearby(case, step, "decode", traffic.tokens)
     limit = _bandwidth_limit(amount for amount, _ in step.terms)

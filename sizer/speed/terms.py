@@ -31,6 +31,7 @@ from sizer.tuning import tuned
 from sizer.workload import Split
 
 STEP_S, SEQUENCE_S = 1e-3, 1e-4
+NARROWEST_TILE = 8
 UNPACKED_SCALES = 4.5 / 4.127
 """Double quantization stores 0.127 bits of scales a weight instead of 0.5 (blocks of 64, scales in blocks of 256) and
 unpacks them before each product: it saves memory, and no time."""
@@ -158,16 +159,23 @@ def vector_rows(runtime: str) -> int:
 
 def _products(case: SpeedCase, traffic: Traffic, peak: float) -> list[Amount]:
     """The products of a step. An engine of two kernels multiplies by vectors up to its rows: the first token's product
-    unpacks the weights, further ones find them unpacked; beyond them one vector's and the tiles'."""
+    unpacks the weights, further ones find them unpacked; beyond them one vector's and the tiles'. Experts' own tokens
+    are sorted into tiles from the second on. A sequence's further tokens attend in tiles of queries."""
     rows, tokens, attention = vector_rows(case.engine.runtime), traffic.tokens, traffic.stage("kv").flops
-    products = traffic.flops - attention
-    attending = Amount("attention", COMPUTE, attention / peak)
+    products, experts = traffic.flops - attention, traffic.stage("experts").flops
     if not rows or tokens == 1:
-        return [Amount("compute", COMPUTE, products / peak), attending]
-    first = Amount("compute", COMPUTE, products / tokens / peak)
+        return [Amount("compute", COMPUTE, products / peak), Amount("attention", COMPUTE, attention / peak)]
+    beyond, tiled = (tokens - 1) / tokens, prompt_peak_flops_per_s(case)
+    sequences = case.workload.batch_size
+    found = [
+        Amount("compute", COMPUTE, products / tokens / peak),
+        Amount("attention", COMPUTE, attention * sequences / tokens / peak),
+        Amount("further_attention", COMPUTE, attention * (1 - sequences / tokens) / peak),
+        Amount("tile_experts", COMPUTE, experts * beyond * _tile_filling(case, tokens) / tiled),
+    ]
     if tokens <= rows:
-        return [first, Amount("further", COMPUTE, products * (tokens - 1) / tokens / peak), attending]
-    return [first, Amount("tiles", COMPUTE, products / prompt_peak_flops_per_s(case)), attending]
+        return [*found, Amount("further", COMPUTE, (products - experts) * beyond / peak)]
+    return [*found, Amount("tiles", COMPUTE, (products - experts) / tiled)]
 
 
 def prompt_traffic(case: SpeedCase, cached_tokens: int = 0) -> tuple[Traffic, int]:
@@ -213,13 +221,15 @@ def _tile_filling(case: SpeedCase, tokens: int) -> float:
     """How many times the products of an expert's own tokens its tiles take, where `tokens` run at once.
 
     Accelerators multiply tiles of `tile_rows` tokens: the last tile of an expert is half full on average, and an expert
-    with few tokens takes a whole one. CPUs multiply by vectors.
+    with few tokens takes a whole one. Of few tokens, tiles are as wide as the expert that most of them choose: half of
+    them. CPUs multiply by vectors.
     """
     experts, active = case.architecture.experts, case.architecture.active_experts
     if not experts or not active or is_cpu(case.device):
         return 1.0
     each = tokens * active / distinct_experts(experts, active, tokens)
-    return max(tuned("tile_rows") / each, 1 + tuned("tile_rows") / (2 * each))
+    rows = min(tuned("tile_rows"), max(NARROWEST_TILE, tokens / 2))
+    return max(rows / each, 1 + rows / (2 * each))
 
 
 def computes_on_host(case: SpeedCase) -> bool:

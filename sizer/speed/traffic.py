@@ -122,18 +122,21 @@ def decode_traffic(
     workload: Workload,
     *,
     tokens_per_sequence: int = 1,
+    outputs: int | None = None,
     mla_expanded: bool = False,
 ) -> Traffic:
     """Bytes and FLOPs of one decode step of `workload.batch_size` sequences, each with its cache of
     `workload.decode_context_tokens` tokens.
 
     `tokens_per_sequence` above 1 is a verification step of speculative decoding: weights are read once, experts are
-    those that the tokens of all sequences touch. `mla_expanded` says that the engine rebuilds keys and values of the
+    those that the tokens of all sequences touch. `outputs` is how many tokens the output head runs for: all of them, or
+    fewer where a prompt is read in steps so small. `mla_expanded` says that the engine rebuilds keys and values of the
     whole context from the latent in every step instead of absorbing the projection.
     """
     sequences = workload.batch_size
     context = workload.decode_context_tokens
-    totals = _weight_traffic(architecture, stored, sequences, tokens_per_sequence, sequences * tokens_per_sequence)
+    told = sequences * tokens_per_sequence if outputs is None else outputs
+    totals = _weight_traffic(architecture, stored, sequences, tokens_per_sequence, told)
     kv_format = cache_format(workload.kv_precision)
     for mixer, layers in architecture.mixer_counts.items():
         kept = attended_tokens(mixer, context)

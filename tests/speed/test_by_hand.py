@@ -427,22 +427,56 @@ def test_what_devices_say_to_each_other() -> None:
 
 
 def test_a_few_tokens_are_vectors_and_more_are_tiles() -> None:
-    """llama.cpp multiplies up to 8 tokens as vectors, the first apart; of 9, one vector's products and tiles."""
+    """llama.cpp multiplies up to 8 tokens as vectors, the first apart; of 9, one vector's products and tiles. An
+    expert's tokens fill tiles from the second token on: of 8 tokens two for each of eight experts, in tiles of 8."""
     for batch in (8, 9):
         work = Workload(100, 28, 128, batch_size=batch)
         case = asked(engine="llama.cpp", workload=work)
         step = decode_traffic(case.architecture, case.stored, work)
         found = amounts_by_name(decode_amounts(case, step))
-        peak = nominal_flops_per_s(CARD, "fp16")
+        peak, tiled = nominal_flops_per_s(CARD, "fp16"), prompt_flops_per_s(CARD, "fp16")
+        experts = step.stage("experts").flops
         products = step.flops - step.stage("kv").flops
+        assert found["compute"] == pytest.approx(products / batch / peak)
+        each = batch * 2 / distinct_experts(8, 2, batch)
+        filling = max(8 / each, 1 + 8 / (2 * each))
+        assert found["tile_experts"] == pytest.approx(experts * (1 - 1 / batch) * filling / tiled)
         if batch == 8:
-            assert found["compute"] == pytest.approx(products / 8 / peak)
-            assert found["further"] == pytest.approx(products * 7 / 8 / peak)
+            assert found["further"] == pytest.approx((products - experts) * 7 / 8 / peak)
             assert "tiles" not in found
         else:
-            assert found["compute"] == pytest.approx(products / 9 / peak)
             assert "further" not in found
-            assert found["tiles"] == pytest.approx(products / prompt_flops_per_s(CARD, "fp16"))
+            assert found["tiles"] == pytest.approx((products - experts) / tiled)
+
+
+def test_further_tokens_of_a_sequence_attend_in_tiles() -> None:
+    """Of four tokens of one sequence one attends as in a plain step; of four sequences' tokens each does."""
+    work = Workload(100, 28, 128)
+    case = asked(engine="llama.cpp", workload=work)
+    peak = nominal_flops_per_s(CARD, "fp16")
+    step = decode_traffic(case.architecture, case.stored, work, tokens_per_sequence=4)
+    found = amounts_by_name(decode_amounts(case, step))
+    attention = step.stage("kv").flops
+    assert found["attention"] == pytest.approx(attention / 4 / peak)
+    assert found["further_attention"] == pytest.approx(attention * 3 / 4 / peak)
+    apart = replace(case, workload=replace(work, batch_size=4))
+    found = amounts_by_name(decode_amounts(apart, decode_traffic(case.architecture, case.stored, apart.workload)))
+    assert found["attention"] == pytest.approx(attention / peak)
+    assert found["further_attention"] == 0
+
+
+def test_steps_of_a_prompt_have_no_output_head() -> None:
+    """A step whose tokens put nothing out reads and multiplies all but the head; by itself each token has one."""
+    work = Workload(100, 28, 128)
+    case = asked(workload=work)
+    every = decode_traffic(case.architecture, case.stored, work, tokens_per_sequence=4)
+    none = decode_traffic(case.architecture, case.stored, work, tokens_per_sequence=4, outputs=0)
+    one = decode_traffic(case.architecture, case.stored, work, tokens_per_sequence=4, outputs=1)
+    head = every.stage("lm_head")
+    assert every.weight_bytes - none.weight_bytes == head.weight_bytes > 0
+    assert every.flops - none.flops == head.flops
+    assert every.flops - one.flops == head.flops * 3 // 4
+    assert one.weight_bytes == every.weight_bytes
 
 
 def test_amounts_of_a_prompt() -> None:
