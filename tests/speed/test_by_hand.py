@@ -820,7 +820,7 @@ def test_notes_of_what_nobody_measured() -> None:
     assert "devices like it" in like or "engines like it" in like
     measured = PLAIN._replace(counts={groups(case)["engine device"]: 5})
     assert predict(case, measured).notes == ()
-    named = replace(case, architecture=replace(case.architecture, basis=Basis.NAME))
+    named = replace(case, architecture=replace(case.architecture, basis=Basis.NAME, architecture="unknown"))
     assert ["known from the name" in note for note in predict(named, measured).notes] == [True]
 
 
