@@ -142,24 +142,24 @@ def format_bandwidth(bytes_per_s: float) -> str:
 
 def format_flops(flops_per_s: float) -> str:
     """`312 TFLOPS`."""
-    return f"{flops_per_s / 10**12:,.4g} TFLOPS"
+    return f"{significant(flops_per_s / 10**12, 4)} TFLOPS"
 
 
 def format_count(count: float) -> str:
     """`8.03B`, `596M`, `12.9B`: three significant digits, decimal."""
     for scale, suffix in ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "k")):
         if float(f"{count / scale:.3g}") >= 1:  # 999.7B are 1T
-            return three_digits(count / scale) + suffix
+            return significant(count / scale) + suffix
     return f"{count:.0f}"
 
 
-def three_digits(value: float) -> str:
-    """Three significant digits, and every digit before the point: `0.0123`, `12.3`, `1,234`.
+def significant(value: float, digits: int = 3) -> str:
+    """Three significant digits (or others), and every digit before the point: `0.0123`, `12.3`, `1,234`.
 
-    >>> three_digits(999.7)
+    >>> significant(999.7)
     '1,000'
     """
-    return f"{value:,.0f}" if abs(value) >= 999.5 else f"{value:.3g}"
+    return f"{value:,.0f}" if abs(value) >= 10**digits - 0.5 else f"{value:.{digits}g}"
 
 
 def format_rate(per_s: float) -> str:
@@ -171,4 +171,4 @@ def format_seconds(seconds: float) -> str:
     """`12.3 ms`, `1.85 s`, `4.2 min`."""
     if seconds < 0.9995:
         return f"{seconds * 1000:.3g} ms"
-    return f"{seconds:.3g} s" if seconds < 120 else f"{three_digits(seconds / 60)} min"
+    return f"{seconds:.3g} s" if seconds < 120 else f"{significant(seconds / 60)} min"

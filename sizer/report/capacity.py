@@ -9,7 +9,7 @@ from sizer.plain_json import to_json
 from sizer.report.layout import Lay, cells_of
 from sizer.report.outputs import Document
 from sizer.serving.records import Apart, Capacity, Day, ServedRow
-from sizer.units import format_rate, format_seconds, three_digits
+from sizer.units import format_rate, format_seconds, significant
 
 BINDS = {
     "ttft": "the time to the first token",
@@ -65,7 +65,7 @@ def _answer(one: Capacity) -> str:
     if one.tpot_limit_s is not None:
         limits.append(f"{format_seconds(one.tpot_limit_s)} a token")
     within = f" within {' and '.join(limits)} ({one.percentile})" if limits else ""
-    rate = f", {three_digits(one.max_requests_per_s)} requests a second" if one.max_requests_per_s is not None else ""
+    rate = f", {significant(one.max_requests_per_s)} requests a second" if one.max_requests_per_s is not None else ""
     if not one.max_users:
         broken = BINDS.get(one.binding, one.binding)
         return f"No user is served{within}: one alone on each replica breaks {broken}, and more machines do not help."
@@ -82,7 +82,7 @@ def _count(machines: int) -> str:
 def _cells(row: ServedRow) -> dict[str, Any]:
     return {
         "users": f"{row.users:,}",
-        "req/s": three_digits(row.requests_per_s),
+        "req/s": significant(row.requests_per_s),
         "TTFT p50": f"{format_seconds(row.ttft_s.p50)}",
         "p90": format_seconds(row.ttft_s.p90),
         "p99": format_seconds(row.ttft_s.p99),
@@ -90,13 +90,13 @@ def _cells(row: ServedRow) -> dict[str, Any]:
         "p99 ms": _ms(row.tpot_s.p99),
         "tok/s": format_rate(row.throughput_tokens_per_s),
         "cache": f"{row.kv_used_fraction:.0%}",
-        "$/M out": "-" if row.usd_per_million_tokens is None else three_digits(row.usd_per_million_tokens),
+        "$/M out": "-" if row.usd_per_million_tokens is None else significant(row.usd_per_million_tokens),
         "breaks": " ".join(row.fails) or "-",
     }
 
 
 def _ms(seconds: float) -> str:
-    return three_digits(seconds * 1000)
+    return significant(seconds * 1000)
 
 
 def _day(day: Day | None) -> Iterator[str]:
@@ -118,6 +118,6 @@ def _apart(found: Apart | None) -> Iterator[str]:
     yield ""
     yield (
         f"Prompts apart (arithmetic, not measured): {found.prefill_devices} devices read, {found.decode_devices} "
-        f"decode: {three_digits(found.requests_per_s)} requests a second, {found.users:,} users; "
+        f"decode: {significant(found.requests_per_s)} requests a second, {found.users:,} users; "
         f"a prompt's cache crosses the link in {format_seconds(found.transfer_s)}."
     )

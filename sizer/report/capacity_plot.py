@@ -27,14 +27,14 @@ def save(found: Sequence[Capacity], path: Path) -> None:
         rows = sorted({row.users: row for row in rows}.values(), key=lambda row: row.users)
         _knee(knee, one, rows, f"C{index}")
         _first_token(first, one, rows, f"C{index}", first_of_all=index == 0, tails=len(found) <= MOST_WITH_TAILS)
-    _limits(knee, first, found[0])
     knee.set(xlabel=f"time per output token, {found[0].percentile} (ms)", ylabel="generated tokens/s of the machine",
              title="Throughput against time per token: numbers are users")  # fmt: skip
     first.set(xlabel="users at once", ylabel="time to first token (s)", title="Time to first token by users")
     _log(first.xaxis, 2)
     _log(first.yaxis)
-    knee.set_xlim(0, None)
+    knee.set_xlim(0, 1.04 * knee.get_xlim()[1])  # room for the number of the last point
     knee.set_ylim(0, None)
+    _limits(knee, first, found[0])
     for axes in (knee, first):
         axes.grid(alpha=0.3)
     knee.legend(fontsize=8, loc="best")
@@ -98,15 +98,17 @@ def _first_token(
     if one.max_users:
         axes.axvline(one.max_users, color=color, linewidth=0.8, linestyle="-.")
         axes.annotate(
-            f" {one.max_users:,} users, then: {one.binding}", (one.max_users, 0.02), xycoords=("data", "axes fraction"),
-            fontsize=8, color=color, rotation=90, ha="right", va="bottom",
+            f"{one.max_users:,} users, then: {one.binding}", (one.max_users, 0.98), xycoords=("data", "axes fraction"),
+            fontsize=8, color=color, rotation=90, ha="right", va="top",
         )  # fmt: skip
 
 
 def _limits(knee: Any, first: Any, one: Capacity) -> None:
     if one.tpot_limit_s is not None:
         knee.axvline(1000 * one.tpot_limit_s, color="0.3", linewidth=1, label=f"limit ({one.percentile})")
-        knee.axvspan(1000 * one.tpot_limit_s, max(knee.get_xlim()[1], 1100 * one.tpot_limit_s), color="C3", alpha=0.06)
+        knee.set_xlim(0, max(knee.get_xlim()[1], 1100 * one.tpot_limit_s))
+        knee.axvspan(1000 * one.tpot_limit_s, knee.get_xlim()[1], color="C3", alpha=0.06)
     if one.ttft_limit_s is not None:
         first.axhline(one.ttft_limit_s, color="0.3", linewidth=1, label=f"limit ({one.percentile})")
-        first.axhspan(one.ttft_limit_s, max(first.get_ylim()[1], 2 * one.ttft_limit_s), color="C3", alpha=0.06)
+        first.set_ylim(first.get_ylim()[0], max(first.get_ylim()[1], 2 * one.ttft_limit_s))
+        first.axhspan(one.ttft_limit_s, first.get_ylim()[1], color="C3", alpha=0.06)

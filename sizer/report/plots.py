@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -169,6 +169,12 @@ def _named(panel: _Panel, lines: Sequence[series.Series], end: int) -> list[tupl
     ]
 
 
+def _beyond(values: Iterable[float]) -> float | None:
+    """The end of an axis from nought that leaves the highest value its mark; None without values."""
+    highest = max(values, default=0.0)
+    return 1.06 * highest or None
+
+
 def _memory(axes: Any, panel: _Panel) -> None:
     lines = series.memory_by_context(panel.items)
     _lines(axes, panel, lines)
@@ -200,7 +206,7 @@ def _speed(axes: Any, panel: _Panel) -> None:
     _lines(axes, panel, lines)
     axes.set(title="Decode speed by context", xlabel="context (tokens)", ylabel="tokens/s")
     _log(axes.xaxis, 2)
-    axes.set_ylim(0, None)
+    axes.set_ylim(0, _beyond(y for line in lines for y in line.y))
     _label_ends(axes, _named(panel, lines, -1))
 
 
@@ -213,7 +219,7 @@ def _batch(axes: Any, panel: _Panel) -> None:
         ylabel="tokens/s of all",
     )
     _log(axes.yaxis)
-    axes.set_xlim(0, None)
+    axes.set_xlim(0, _beyond(x for line in lines for x in line.x))
     _label_ends(axes, _named(panel, lines, 0))
 
 

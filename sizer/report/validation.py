@@ -8,10 +8,12 @@ from pathlib import Path
 
 from sizer.calibrate.validate import Accuracy, Validation
 from sizer.report.layout import Lay, cells_of, text_table
-from sizer.units import GIB
+from sizer.units import GIB, significant
 
 WORST_ROWS = 12
 LARGEST_GROUPS = 12
+FEW_POINTS = 100
+"""Of fewer, each is drawn large enough to be seen alone."""
 
 
 def render(result: Validation, lay: Lay = text_table) -> str:
@@ -32,8 +34,8 @@ def render(result: Validation, lay: Lay = text_table) -> str:
     rows = [
         {
             "worst row": one.id,
-            "measured": f"{one.measured:.4g}",
-            "predicted": f"{one.predicted:.4g}",
+            "measured": significant(one.measured or 0, 4),
+            "predicted": significant(one.predicted, 4),
             "error": f"{one.signed_error:+.0%}",
         }
         for one in worst[:WORST_ROWS]
@@ -70,11 +72,9 @@ def _percent(value: float | None, sign: bool = False) -> str:
 
 def save_plot(result: Validation, path: Path) -> None:
     """Predicted against measured, one panel a quantity, on logarithmic axes. UsageError for a format it cannot draw."""
-    from sizer.errors import UsageError
-    from sizer.report.plots import ENDINGS, _figure_class
+    from sizer.report.plots import _figure_class, _log, check_ending
 
-    if path.suffix.lower() not in ENDINGS:
-        raise UsageError(f"{str(path)!r} has no ending that can be drawn.", f"Use one of {', '.join(ENDINGS)}.")
+    check_ending(path)
     shown = [name for name, one in result.by_quantity.items() if one.n]
     figure = _figure_class()(figsize=(5.2 * max(1, len(shown)), 5.2), layout="constrained")
     for number, name in enumerate(shown, 1):
@@ -83,13 +83,18 @@ def save_plot(result: Validation, path: Path) -> None:
         measured = [(one.measured or 0) / scale for one in rows]
         predicted = [one.predicted / scale for one in rows]
         axes = figure.add_subplot(1, len(shown), number)
-        axes.scatter(measured, predicted, s=7, alpha=0.35, linewidths=0)
+        few = len(rows) < FEW_POINTS
+        axes.scatter(measured, predicted, s=36 if few else 7, alpha=0.8 if few else 0.35, linewidths=0)
         ends = [min(measured + predicted), max(measured + predicted)]
-        axes.plot(ends, ends, color="0.3", linewidth=1)
+        axes.plot(ends, ends, color="0.3", linewidth=1, label="right")
         for factor in (0.8, 1.25):
-            axes.plot(ends, [end * factor for end in ends], color="0.6", linewidth=0.8, linestyle="--")
+            told = "a quarter more, a fifth less" if factor > 1 else None
+            axes.plot(ends, [end * factor for end in ends], color="0.6", linewidth=0.8, linestyle="--", label=told)
+        axes.legend(fontsize=8, loc="upper left")
         unit = {"memory": "GiB", "ttft": "s", "tpot": "s"}.get(name, "tokens/s")
-        axes.set(xscale="log", yscale="log", xlabel=f"measured ({unit})", ylabel=f"predicted ({unit})")
+        axes.set(xlabel=f"measured ({unit})", ylabel=f"predicted ({unit})")
+        for axis in (axes.xaxis, axes.yaxis):
+            _log(axis)
         one = result.by_quantity[name]
         axes.set_title(f"{name}: n = {one.n}, median error {_percent(one.median_ape)}, p90 {_percent(one.p90_ape)}")
         axes.grid(alpha=0.3)

@@ -18,7 +18,7 @@ from sizer.serving.simulated import Percentiles, Simulated, percentiles
 from sizer.serving.steps import StepLaw, step_law
 from sizer.speed.law import constants
 from sizer.speed.predict import fastest_decode
-from sizer.units import three_digits
+from sizer.units import significant
 
 LEAST_REQUESTS, FEWEST_REQUESTS = 300, 8
 OPEN_LOOP_TURNS = 4
@@ -269,7 +269,7 @@ def choose(
         users, binding = most_users(one, load, limits)
         rate = replicas * most_rate(one, load, limits, _first_rate(one, load, limits, users)) if by_rate else None
         found = Choice(one, replicas, users * replicas, binding, rate)
-        told = f"{found.users:,} users" if rate is None else f"{three_digits(rate)} requests a second"
+        told = f"{found.users:,} users" if rate is None else f"{significant(rate)} requests a second"
         reasons.append(f"{replicas} x {served.layout.words}: {told}.")
         if best is None or _serves(found) > _serves(best):
             best = found
