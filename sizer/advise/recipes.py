@@ -8,18 +8,15 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Callable
-from dataclasses import field
 from typing import Any
 
 from sizer.advise.draft import Draft
-from sizer.advise.repositories import file_name, gguf_file, hub_id, is_own_format, quantized
+from sizer.advise.recipe_parts import Recipe, asked_flags
+from sizer.advise.recipes_gguf import llama_cpp, llama_draft, ollama, ranks
+from sizer.advise.repositories import file_name, hub_id, is_own_format, quantized
 from sizer.answer.records import Estimate
-from sizer.engine.engines import find_engine
-from sizer.engine.flag_text import written_all
-from sizer.engine.ladders import own_precision
 from sizer.errors import UsageError
-from sizer.frozen import dataclass
-from sizer.model.read.published import gguf_repository, ollama_tag, quantized_copy
+from sizer.model.read.published import gguf_repository, quantized_copy
 from sizer.precision.configured import configured_precision
 from sizer.precision.names import precision_of
 from sizer.workload import Split
@@ -37,39 +34,9 @@ BITSANDBYTES_CONFIGS = {
 }
 TORCH_DTYPES = {"fp32": "torch.float32", "fp16": "torch.float16", "bf16": "torch.bfloat16"}
 SERVED_DTYPES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
-GGML_CACHE_TYPES = {"fp16": "f16", "bf16": "bf16", "fp32": "f32"}
 ONLINE_QUANTIZATION = {"fp8": "fp8", "nf4": "bitsandbytes"}
 """What servers make of a 16-bit checkpoint while they load it (--quantization)."""
 PLAIN_CACHES = frozenset({"fp16", "bf16"})
-GGUF_TYPE_OF = {"mxfp4": "MXFP4_MOE"}
-
-
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """What to type: lines that come first (comments, conversions, files), then the commands that run the model."""
-
-    setup: tuple[str, ...] = ()
-    runs: tuple[tuple[str, ...], ...] = field(default=())
-
-    def text(self, added: tuple[str, ...] = ()) -> str:
-        """The whole, with flags added to each command that runs the model."""
-        return "".join(f"{line}\n" for line in (*self.setup, *(shlex.join((*run, *added)) for run in self.runs)))
-
-
-WRITTEN_ELSEWHERE = frozenset(
-    {"model", "hub_file", "context_tokens", "prompt_tokens", "output_tokens", "depth_tokens", "weights_dtype",
-     "quantization", "gpu_layers", "cpu_moe_layers", "cache_bits"}
-)  # fmt: skip
-"""What a recipe decides itself: the model, the precision, the context and what lies on the host."""
-
-
-def _flags(estimate: Estimate, fields: dict[str, Any]) -> list[str]:
-    """The words of fields, with the flags that the asker gave to the engine: those stay as they are."""
-    engine, options = find_engine(estimate.engine), estimate.options
-    asked = options.settings if options.engine == engine.name else {}
-    kept = {name: value for name, value in asked.items() if name not in WRITTEN_ELSEWHERE}
-    merged = {**{name: value for name, value in fields.items() if value}, **kept}
-    return written_all(engine.flags, merged, options.version)
 
 
 def _ranks(estimate: Estimate) -> dict[str, Any]:
@@ -162,7 +129,7 @@ def _served(estimate: Estimate, start: tuple[str, ...], eight_bits: str, *, onli
         setup, model = named.comment.rstrip("\n"), named.name
     work = estimate.workload
     limits = {"context_tokens": work.context_tokens, "max_sequences": work.batch_size}
-    flags = _flags(estimate, {**limits, **fields, **_ranks(estimate), **_cache(estimate, eight_bits)})
+    flags = asked_flags(estimate, {**limits, **fields, **_ranks(estimate), **_cache(estimate, eight_bits)})
     return Recipe((setup,) if setup else (), ((*start, model, *flags),))
 
 
@@ -176,7 +143,7 @@ def vllm(estimate: Estimate) -> Recipe:
             )
         work = estimate.workload
         limits = {"context_tokens": work.context_tokens, "max_sequences": work.batch_size}
-        flags = _flags(estimate, {**limits, **_ranks(estimate), **_cache(estimate, "fp8")})
+        flags = asked_flags(estimate, {**limits, **_ranks(estimate), **_cache(estimate, "fp8")})
         model = f"{name}:{estimate.precision.upper()}"
         return Recipe((), (("vllm", "serve", model, "--tokenizer", hub_id(estimate), *flags),))
     return _served(estimate, ("vllm", "serve"), "fp8")
@@ -190,99 +157,6 @@ def sglang(estimate: Estimate) -> Recipe:
 def tensorrt_llm(estimate: Estimate) -> Recipe:
     """`trtllm-serve`: it loads checkpoints as they are published."""
     return _served(estimate, ("trtllm-serve",), "fp8", online=False)
-
-
-def _llama_flags(estimate: Estimate) -> list[str]:
-    """The flags that llama-server and llama-cli share."""
-    work, placement = estimate.workload, estimate.placement
-    layers = estimate.architecture.num_layers
-    fields: dict[str, Any] = {"context_tokens": work.context_tokens * work.batch_size}
-    if placement.host_experts:
-        fields |= {"gpu_layers": 99, "cpu_moe_layers": layers - placement.gpu_layers}
-    elif placement.gpu_layers:
-        # The output layer counts as one, and goes to the card first: all layers alone are not everything.
-        fields["gpu_layers"] = 99 if placement.host is None else placement.gpu_layers + 1
-    kind = GGML_CACHE_TYPES.get(work.kv_precision, work.kv_precision)
-    if kind != "f16":
-        fields |= {"flash_attention": True, "k_cache_type": kind, "v_cache_type": kind}
-    fields |= {"threads": work.threads, "split_mode": "layer" if estimate.target.count > 1 else ""}
-    return [*_flags(estimate, fields), *([] if placement.gpu_layers or placement.host_experts else ["-ngl", "0"])]
-
-
-def _gguf(estimate: Estimate) -> tuple[tuple[str, ...], list[str]]:
-    """Lines that make the file where none is published, and the flag that names it."""
-    precision, name = estimate.precision, estimate.architecture.model_id
-    if name.lower().endswith(".gguf"):
-        return (), ["-m", name if not name.startswith("-") else f"./{name}"]
-    published = gguf_repository(hub_id(estimate), precision)
-    if published is not None:
-        return (), ["-hf", f"{published}:{precision.upper()}"]
-    if "gguf" in name.lower().partition(":")[0] and "/" in name and not name.startswith("-"):
-        return (), ["-hf", name if ":" in name else f"{name}:{precision.upper()}"]
-    return _conversion(estimate), ["-m", gguf_file(estimate)]
-
-
-def _conversion(estimate: Estimate) -> tuple[str, ...]:
-    """Downloading, converting and quantizing: for a type that nobody has published."""
-    folder, model = file_name(estimate), hub_id(estimate)
-    target = gguf_file(estimate)
-    kind = precision_of(estimate.precision)
-    plain = {"fp16": "f16", "bf16": "bf16", "fp32": "f32", "q8_0": "q8_0"}.get(estimate.precision)
-    whole = target if plain else f"{folder}-BF16.gguf"
-    download = ["hf", "download", model, "--local-dir", folder]
-    convert = ["python", "convert_hf_to_gguf.py", folder, "--outfile", whole, "--outtype", plain or "bf16"]
-    name = GGUF_TYPE_OF.get(estimate.precision) or kind.ftype or estimate.precision.upper()
-    steps = [download, convert, *([] if plain else [["llama-quantize", whole, target, name]])]
-    return tuple(shlex.join(step) for step in steps)
-
-
-def ranks(estimate: Estimate) -> bool:
-    """Whether an encoder scores its texts: its class has a head for that."""
-    return estimate.architecture.architecture.endswith("ForSequenceClassification")
-
-
-def llama_cpp(estimate: Estimate) -> Recipe:
-    """`llama-server` for serving and `llama-cli` for the terminal, with what makes the file where none is published; an
-    encoder is served alone."""
-    work = estimate.workload
-    setup, model = _gguf(estimate)
-    shared = [*model, *_llama_flags(estimate)]
-    parallel = ["-np", str(work.batch_size)]  # by itself the server starts four slots
-    if not estimate.architecture.decodes:
-        return Recipe(setup, (("llama-server", *shared, *parallel, "--rerank" if ranks(estimate) else "--embedding"),))
-    server = ("llama-server", *shared, *parallel)
-    return Recipe(setup, (server, ("llama-cli", *shared, "-n", str(work.output_tokens))))
-
-
-def ollama(estimate: Estimate) -> Recipe:
-    """`ollama run` of the library's tag or of a published file, by a Modelfile that sets the context."""
-    work, placement = estimate.workload, estimate.placement
-    source, setup = _ollama_source(estimate)
-    lines = [f"FROM {source}", f"PARAMETER num_ctx {work.context_tokens}"]
-    if placement.host is not None:
-        lines.append(f"PARAMETER num_gpu {placement.gpu_layers + 1}")
-    if work.threads:
-        lines.append(f"PARAMETER num_thread {work.threads}")
-    served = {"max_sequences": work.batch_size if work.batch_size > 1 else None}
-    kind = GGML_CACHE_TYPES.get(work.kv_precision, work.kv_precision)
-    if kind != "f16":
-        served |= {"flash_attention": True, "k_cache_type": kind, "v_cache_type": kind}  # type: ignore[dict-item]
-    environment = _flags(estimate, served)
-    serve = (shlex.join([*environment, "ollama", "serve"]) + " &",) if environment else ()
-    tag = f"{file_name(estimate).lower()}:{estimate.precision}"
-    make = ("cat > Modelfile <<'EOF'", *lines, "EOF", *serve, shlex.join(["ollama", "create", tag, "-f", "Modelfile"]))
-    return Recipe((*setup, *make), (("ollama", "run", tag),))
-
-
-def _ollama_source(estimate: Estimate) -> tuple[str, tuple[str, ...]]:
-    """What a Modelfile starts from: a tag, a published file on the hub, or a file made by the lines returned."""
-    tag = ollama_tag(hub_id(estimate))
-    # A tag holds the model's own format where that is published in fewer bits (gpt-oss), else the library's usual type.
-    held = own_precision(estimate.architecture, "ollama") or find_engine("ollama").usual_precision
-    if tag is not None and estimate.precision == held:
-        return tag, ()
-    setup, (flag, name) = _gguf(estimate)
-    return (f"hf.co/{name}" if flag == "-hf" else f"./{name.removeprefix('./')}"), setup
 
 
 def mlx_lm(estimate: Estimate) -> Recipe:
@@ -310,12 +184,6 @@ def _mlx_model(estimate: Estimate) -> tuple[tuple[str, ...], str]:
     return (shlex.join(convert),), folder
 
 
-def _llama_draft(draft: Draft) -> list[str]:
-    published = gguf_repository(hub_id(draft.estimate), draft.estimate.precision)
-    named = f"{published}:{draft.estimate.precision.upper()}" if published else gguf_file(draft.estimate)
-    return ["-hfd" if published else "-md", named, "--spec-draft-n-max", str(draft.draft_tokens)]
-
-
 def _vllm_draft(draft: Draft) -> list[str]:
     config = {"method": "draft_model", "model": hub_id(draft.estimate)}
     return ["--speculative-config", json.dumps({**config, "num_speculative_tokens": draft.draft_tokens})]
@@ -326,7 +194,7 @@ def _mlx_draft(draft: Draft) -> list[str]:
 
 
 DRAFT_FLAGS: dict[str, Callable[[Draft], list[str]]] = {
-    "llama.cpp": _llama_draft,
+    "llama.cpp": llama_draft,
     "vllm": _vllm_draft,
     "mlx-lm": _mlx_draft,
 }

@@ -194,6 +194,10 @@ def _assumptions(question: Question, case: Case, needed: Footprint, speed: Speed
     if case.workload.gpu_layers is not None and not case.can_offload:
         notes.append(f"{case.engine.engine} does not split layers with the host: --gpu-layers is not used.")
     notes += _engine_notes(case)
+    if projector_bytes := needed.weights.part("projector"):
+        leave = "; --no-mmproj leaves it out" if case.options.vision else ""
+        image = format_gib(needed.activations.part("projector"))
+        notes.append(f"Its projector is loaded: {format_gib(projector_bytes)}, and {image} for an image{leave}.")
     if case.on_cpu:
         notes += repacking_notes(case.stored)
     if not needed.kv_known:

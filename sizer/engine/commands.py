@@ -52,7 +52,8 @@ _TAG_VERSION = re.compile(r"v?(\d+\.\d+(?:\.\d+)?)|(b\d{3,6})(?!\d)")
 class Program:
     """A row of `data/engine_commands.csv`: what starts an engine, and how many words after it are no flags.
 
-    `serves` is slots where it starts several by itself, `defaults` flags of its own that are not the engine's.
+    `serves` is slots where it starts several by itself, `sees` is hub where it loads the projector that lies beside
+    a hub's file, `defaults` are flags of its own that are not the engine's.
     """
 
     kind: str
@@ -61,6 +62,7 @@ class Program:
     dialects: tuple[str, ...]
     positionals: int
     serves: str = ""
+    sees: str = ""
     defaults: tuple[str, ...] = ()
 
 
@@ -75,6 +77,7 @@ def programs() -> tuple[Program, ...]:
             tuple(row["dialects"].split()) or engines()[row["engine"]].flags,
             int(row["positionals"] or 0),
             row["serves"],
+            row["sees"],
             tuple(row["defaults"].split()),
         )
         for row in read_rows("engine_commands.csv")
@@ -252,7 +255,15 @@ def read_command(words: Sequence[str], read_file: Reader = lambda _: None) -> En
     options = with_model(options_of(engine, start.version, read, dialects), read)
     if missing and not options.model:
         raise UsageError(f"no model is named, and there is no file for {missing[0]}.", SETTINGS_HINT)
+    options = _with_projector(options, start.program)
     return _with_slots(options) if start.program.serves == "slots" else options
+
+
+def _with_projector(options: EngineOptions, program: Program) -> EngineOptions:
+    """The options with the projector that a program loads unasked (llama.cpp common/arg.cpp --mmproj-auto)."""
+    from_hub = {"hf-repo", "hf_repo"} & {name for name, _ in options.given}
+    unasked = program.sees == "hub" and from_hub and options.vision is None and not options.vision_file
+    return replace(options, vision=True) if unasked else options
 
 
 def _with_slots(options: EngineOptions) -> EngineOptions:

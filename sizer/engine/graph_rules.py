@@ -22,8 +22,9 @@ class GraphRule(NamedTuple):
     `data/flash_attention.csv`) and `unified` (one cache for all sequences) are the defaults. `batch` is fixed, or by
     context (and memory: Ollama's micro-batch). `window_cache` is cells (the window, the micro-batch and padding) or
     whole, `latent_cache` says that MLA's latent is cached instead of the heads. `server_slots` are those of the server
-    where nothing is said; `slot_context` says whether a context is each slot's (Ollama's -c is NumCtx times
-    -np) or shared by all. `basis` says whether it was read or fitted.
+    where nothing is said; `slot_context` says whether a context is each slot's (Ollama's -c is NumCtx times -np) or
+    shared by all. `projector` says whether one is loaded always or where it is asked for, `basis` whether the rule was
+    read or fitted.
     """
 
     engine: str
@@ -42,6 +43,7 @@ class GraphRule(NamedTuple):
     latent_cache: bool
     server_slots: int
     slot_context: str
+    projector: str
     basis: str
     source: str
 
@@ -70,6 +72,7 @@ def graph_rule(engine: str, version: str = "", date: str = "") -> GraphRule | No
         latent_cache=row["latent_cache"] == "yes",
         server_slots=int(row["server_slots"]),
         slot_context=row["slot_context"],
+        projector=row["projector"],
         basis=row["basis"],
         source=row["source"],
     )

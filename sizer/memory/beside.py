@@ -12,7 +12,8 @@ from typing import NamedTuple
 from sizer.engine.options import EngineOptions
 from sizer.memory.cache import LayerCache, whole_cache
 from sizer.memory.case import Case, cache_plan, predicting_architecture
-from sizer.memory.extras import draft_bytes, lora_bytes, prediction_bytes, projector_bytes, projector_compute_bytes
+from sizer.memory.extras import draft_bytes, lora_bytes, prediction_bytes
+from sizer.memory.projector import projector_bytes, projector_compute_bytes
 from sizer.memory.shares import host_tables_bytes, table_bytes
 from sizer.memory.working import graph_buffers, whole_part
 from sizer.model.architecture import Architecture

@@ -43,12 +43,13 @@ from sizer.memory.cache import (
     whole_cache,
 )
 from sizer.memory.capacity import reservation
-from sizer.memory.case import blocks
-from sizer.memory.extras import lora_bytes, prediction_bytes, projector_bytes, projector_compute_bytes
+from sizer.memory.case import Case, blocks
+from sizer.memory.extras import lora_bytes, prediction_bytes
 from sizer.memory.footprint import footprint
 from sizer.memory.offload import _portions, best_split, split_as_told, split_at
 from sizer.memory.pages import Kind, Pages, paged
 from sizer.memory.placement import counted_bytes, max_context_tokens, place
+from sizer.memory.projector import projector_bytes, projector_compute_bytes
 from sizer.memory.records import Part
 from sizer.memory.shard import rank_architecture, rank_token_bytes, tensor_shard
 from sizer.memory.shares import Held, host_tables_bytes, share_of, weights_by_layer
@@ -482,26 +483,56 @@ def test_layers_for_drafting_are_loaded_where_flags_draft_with_them() -> None:
     assert prediction_bytes(case()) == 0
 
 
-def test_a_projector_is_its_towers_and_a_buffer_for_one_image() -> None:
-    """Towers in 16 bits or Q8_0; (1472 // 100)^2 patches x (width + 3 hidden) x 4 bytes of work."""
-    tower = Tensor("vision", (100, 10), Role.OTHER, Module.LINEAR, tower=Tower.VISION)
-    config = {"vision_config": {"patch_size": 100, "hidden_size": 7, "intermediate_size": 11}}
-    sees = case(
-        model(tensors=(*TENSORS, tower), config=config), engine=rule("llama.cpp"),
-        options=EngineOptions("llama.cpp", vision_file="mmproj-f16.gguf"),
-    )  # fmt: skip
-    assert projector_bytes(sees) == 1000 * 2
-    assert projector_compute_bytes(sees) == 14**2 * (11 + 3 * 7) * 4
-    small = replace(sees, options=replace(sees.options, vision_file="mmproj-Q8_0.gguf"))
-    assert projector_bytes(small) == 1000 * 34 // 32
-    for side, name in ((50, "spatial_patch_size"), (14, "other")):  # 14 where nothing says
-        told = {"vision_config": {name: side, "hidden_size": 7, "intermediate_size": 11}}
-        image = replace(sees, architecture=model(tensors=(*TENSORS, tower), config=told))
-        assert projector_compute_bytes(image) == (1472 // side) ** 2 * (11 + 3 * 7) * 4
+VISION = (
+    Tensor("patch", (64, 3, 10, 10), Role.OTHER, Module.CONV, tower=Tower.VISION),
+    Tensor("bias", (64,), Role.BIAS, Module.CONV, tower=Tower.VISION),
+    Tensor("position", (9, 64), Role.POSITION, Module.EMBEDDING, tower=Tower.VISION),
+    Tensor("o", (64, 64), Role.O, Module.LINEAR, layers=(0, 1), tower=Tower.VISION),
+    Tensor("up", (100, 64), Role.UP, Module.LINEAR, layers=(0, 1), tower=Tower.VISION),
+    Tensor("down", (64, 100), Role.DOWN, Module.LINEAR, layers=(0, 1), tower=Tower.VISION),
+)
+
+
+def seeing(options: EngineOptions, **vision: object) -> Case:
+    """A model with that tower, on llama.cpp."""
+    sees = model(tensors=(*TENSORS, *VISION), config={"vision_config": vision})
+    return case(sees, engine=rule("llama.cpp"), options=options)
+
+
+def test_a_projectors_file_is_its_towers_by_type() -> None:
+    """Vectors and positions in 32 bits, the rest in 16; Q8_0 for rows of whole blocks, patches in BF16 files in 32."""
+    fixed, patch, whole, odd = 4 * (64 + 9 * 64), 64 * 300, 2 * (64 * 64 + 100 * 64), 2 * 64 * 100
+    for name, size in (
+        ("mmproj-F16.gguf", fixed + 2 * (patch + whole + odd)),
+        ("mmproj-BF16.gguf", fixed + 4 * patch + 2 * (whole + odd)),
+        ("mmproj-Q8_0.gguf", fixed + 2 * (patch + odd) + whole * 34 // 32),
+    ):
+        assert projector_bytes(seeing(EngineOptions("llama.cpp", vision_file=name))) == size
+
+
+def test_a_projectors_buffer_is_what_its_image_takes() -> None:
+    """30 x 30 pixels are 3 x 3 patches of 3 x 10 x 10 values: 6 widths, or the MLP and 2; scores without flash."""
+    flags = EngineOptions("llama.cpp", vision_file="mmproj-F16.gguf")
+    sees = seeing(flags, image_size=30, num_heads=8)
+    assert projector_compute_bytes(sees) == 9 * (6 * 64 + 300) * 4
+    off = replace(sees, options=replace(flags, flash_attention=False))
+    assert projector_compute_bytes(off) == 9 * (5 * 64 + 300) * 4 + 8 * 81 * 4
+    masked = seeing(flags, image_size=30, num_heads=8, fullatt_block_indexes=[1])
+    assert projector_compute_bytes(masked) == 9 * (6 * 64 + 300) * 4 + 81 * 6
+    listed = seeing(flags, model_type="qwen3_vl", deepstack_visual_indexes=[0, 1], out_hidden_size=32)
+    assert projector_compute_bytes(listed) == 92**2 * (6 * 64 + 300 + 4 + 2 * 32 // 4) * 4
     for odd in ("x", 0, -7, None, 1.5):
-        config = {"vision_config": {"patch_size": 100, "hidden_size": odd, "intermediate_size": 11}}
-        damaged = model(tensors=(*TENSORS, tower), config=config)
-        assert projector_compute_bytes(replace(sees, architecture=damaged)) == 0
+        assert projector_compute_bytes(seeing(flags, image_size=odd)) == 0
+
+
+def test_a_projector_is_loaded_where_flags_say_so() -> None:
+    """Not on the host, not for --no-mmproj; always in Ollama."""
+    sees = seeing(EngineOptions("llama.cpp", vision_file="mmproj-F16.gguf"), image_size=30)
+    blind = replace(sees, options=replace(sees.options, vision=False))
+    assert (projector_bytes(blind), projector_compute_bytes(blind)) == (0, 0)
+    assert projector_bytes(replace(sees, options=EngineOptions("llama.cpp"))) == 0
+    plain = replace(sees, engine=sees.engine._replace(engine="ollama"), options=EngineOptions("ollama"))
+    assert projector_bytes(plain) == projector_bytes(sees)
     away = replace(sees, options=replace(sees.options, vision_on_device=False))
     assert (projector_bytes(away), projector_compute_bytes(away)) == (0, 0)
 

@@ -106,6 +106,17 @@ def test_a_projector_lies_on_the_card_however_the_layers_are_split(flags: str) -
     assert sees.host.weights_bytes == without.host.weights_bytes
 
 
+def test_a_hubs_file_brings_its_projector() -> None:
+    """`-hf` loads the one beside it unless --no-mmproj is said, `-m` none; Ollama always does (llama.cpp --mmproj-auto)."""
+    hub = "llama-server -hf ggml-org/gemma-3-12b-it-GGUF:Q4_K_M -c 8192 -np 1"
+    sees, blind = (started(f"{hub} {more}") for more in ("", "--no-mmproj"))
+    alone = started("llama-server -m gemma-3-12b-it-Q4_K_M.gguf -c 8192 -np 1")
+    assert blind.memory.devices[0].total_bytes == alone.memory.devices[0].total_bytes
+    assert sees.memory.devices[0].weights_bytes - alone.memory.devices[0].weights_bytes > 0.8e9
+    assert any("--no-mmproj leaves it out" in note for note in sees.assumptions)
+    assert any("Its projector is loaded" in note for note in started("ollama run gemma3:12b").assumptions)
+
+
 def test_experts_are_counted_over_the_layers_that_have_them() -> None:
     """DeepSeek-V3's first three layers have none: `--cpu-moe` leaves 0 of 58 on the device."""
     found = sizer.check(

@@ -25,3 +25,23 @@ def test_a_copys_fp8_may_be_that_of_the_mlps_alone() -> None:
 def test_other_schemes_leave_nothing_open(text: str) -> None:
     """GPTQ and GGUF types are of every linear layer: nothing is said."""
     assert "MLPs alone" not in "\n".join(resolve(text, offline=True).notes)
+
+
+@pytest.mark.parametrize(
+    ("text", "precision", "note"),
+    [
+        ("unsloth/gemma-3-27b-it-bnb-4bit", "nf4-dq", ""),
+        ("someone/Qwen3-8B-bnb-4bit", "nf4-dq", "taken as unsloth's"),
+        ("unsloth/Qwen2.5-7B-unsloth-bnb-4bit", "nf4-dq", "dynamic"),
+        ("someone/Qwen3-8B-bnb-8bit", "int8", ""),
+        ("gemma3:12b-it-qat", "q4_0", "trained for"),
+    ],
+)
+def test_what_a_copy_is_stored_in_is_its_download(text: str, precision: str, note: str) -> None:
+    """bitsandbytes made these beforehand, Ollama's qat tags are Q4_0: the download is the copy's, no larger."""
+    found = resolve(text, offline=True)
+    assert found.hints.quantization == precision
+    assert note in "\n".join(found.notes)
+    first = sizer.estimate(text, device="rtx-4090", offline=True).estimates[0]
+    assert first.precision == precision
+    assert first.memory.download_bytes == pytest.approx(first.memory.weights_bytes, rel=0.15)

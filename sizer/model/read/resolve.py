@@ -103,9 +103,10 @@ def resolve(text: str, *, offline: bool = False, revision: str | None = None) ->
             # The name tells what the copy is stored in, which the original's config cannot.
             architecture = replace(architecture, quantization=None)
         if entry.copy and not architecture.quantization:
-            from sizer.model.read.copies import partial_note
+            from sizer.model.read.copies import as_made_before, partial_note
 
-            notes += partial_note(architecture, hints.quantization)
+            architecture, hints, more = as_made_before(name, architecture, hints)
+            notes += more + partial_note(architecture, hints.quantization)
         return _resolved(text, architecture, None, hints, notes)
     if entry is None and not revision:
         read = _as_typed(name)

@@ -31,6 +31,7 @@ LEAST_BARE_SIZE = 6
 _BARE_BITS = re.compile(r"(?<![\w.])q([2-8])(?![\w])", re.IGNORECASE)
 # What people say for it; a repository's name that says so leaves its scheme open.
 _SAID_BITS = re.compile(r"(?<![\w.])(?:int([2-8])|([2-8])[ -]?bits?)(?![\w])", re.IGNORECASE)
+_TRAINED_SO = re.compile(r":[\w.-]+-qat$", re.IGNORECASE)  # a tag of Ollama's library: `gemma3:12b-it-qat`
 _RUN_TOGETHER = re.compile(r"(?<![\w.])q([2-6])k([sml])(?![\w])", re.IGNORECASE)  # `q4km`
 _BY_WHOM = re.compile(r"\s+by\s+[\w.-]+\s*$", re.IGNORECASE)
 
@@ -97,6 +98,9 @@ def _typed(text: str) -> tuple[Parts, str | None, tuple[str, ...]]:
 
 def usual_bits(text: str) -> tuple[str | None, tuple[str, ...]]:
     """What a bare `q4` stands for, the type of that many bits that people take, and a note; (None, ()) without one."""
+    if _TRAINED_SO.search(text):
+        (trained,) = word_roles()["usual qat"]
+        return trained, (f"'qat' is taken as {trained}, the type that such models were trained for",)
     bits = _BARE_BITS.search(text) or (None if "/" in text else _SAID_BITS.search(text))
     usual = word_roles().get(f"usual q{next(filter(None, bits.groups()))}") if bits else None
     if bits is None or usual is None:
