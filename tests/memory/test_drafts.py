@@ -107,7 +107,7 @@ def test_a_projector_lies_on_the_card_however_the_layers_are_split(flags: str) -
 
 
 def test_a_hubs_file_brings_its_projector() -> None:
-    """`-hf` loads the one beside it unless --no-mmproj is said, `-m` none; Ollama always does (llama.cpp --mmproj-auto)."""
+    """`-hf` loads the one beside it unless --no-mmproj is said, `-m` none; Ollama always does."""
     hub = "llama-server -hf ggml-org/gemma-3-12b-it-GGUF:Q4_K_M -c 8192 -np 1"
     sees, blind = (started(f"{hub} {more}") for more in ("", "--no-mmproj"))
     alone = started("llama-server -m gemma-3-12b-it-Q4_K_M.gguf -c 8192 -np 1")
