@@ -14,6 +14,7 @@ from sizer.engine.flag_text import written_all
 from sizer.engine.releases import version_numbers
 from sizer.errors import UsageError
 from sizer.frozen import dataclass
+from sizer.memory.projector import PROJECTOR_TOWERS
 
 LEAST_CONTEXT_TOKENS = 1024
 CONTEXT_STEP = 256
@@ -98,6 +99,8 @@ def _single(search: _Search) -> Iterator[dict[str, Any]]:
     yield from _shorter(search, {})
     if dense := _denser(planned):
         yield dense
+    if planned.options.vision is not False and _has_towers(planned):
+        yield {"vision": False}
     yield from _more_memory(search)
     if planned.options.graphs is not False:
         yield {"graphs": False}
@@ -173,6 +176,11 @@ def last(holds: Callable[[int], bool], steps: range) -> int | None:
         middle = (low + high + 1) // 2
         low, high = (middle, high) if holds(middle) else (low, middle - 1)
     return low
+
+
+def _has_towers(planned: Planned) -> bool:
+    """Whether the model sees or hears, which an engine may leave out for text alone."""
+    return any(tensor.tower in PROJECTOR_TOWERS for tensor in planned.architecture.tensors)
 
 
 def _quantized(planned: Planned) -> Iterator[dict[str, Any]]:

@@ -116,7 +116,7 @@ def _case(question: Question, engine: Engine, stored: Stored) -> Case:
     memory = with_options(engine.memory(version, question.engine_date), options)
     return Case(
         architecture=question.architecture,
-        stored=text_of(stored) if memory.text_alone else stored,
+        stored=text_of(stored) if memory.text_alone or _blind(question.architecture, options) else stored,
         workload=question.workload,
         target=question.target,
         engine=memory,
@@ -127,6 +127,15 @@ def _case(question: Question, engine: Engine, stored: Stored) -> Case:
         engine_date=question.engine_date,
         draft=beside(question.draft or _draft_asked(question), engine),
     )
+
+
+def _blind(architecture: Architecture, options: EngineOptions) -> bool:
+    """Whether flags keep the engine from loading a model's vision towers; few speak of it, and pay for the rules."""
+    if options.vision is not False and options.images_per_prompt != 0:
+        return False
+    from sizer.memory.encoder import leaves_towers_out
+
+    return leaves_towers_out(architecture, options)
 
 
 def _draft_asked(question: Question) -> NamedDraft | None:
@@ -194,7 +203,7 @@ def _assumptions(question: Question, case: Case, needed: Footprint, speed: Speed
     if case.workload.gpu_layers is not None and not case.can_offload:
         notes.append(f"{case.engine.engine} does not split layers with the host: --gpu-layers is not used.")
     notes += _engine_notes(case)
-    if projector_bytes := needed.weights.part("projector"):
+    if case.graph is not None and (projector_bytes := needed.weights.part("projector")):
         leave = "; --no-mmproj leaves it out" if case.options.vision else ""
         image = format_gib(needed.activations.part("projector"))
         notes.append(f"Its projector is loaded: {format_gib(projector_bytes)}, and {image} for an image{leave}.")

@@ -144,14 +144,17 @@ def document(text: str) -> Mapping[str, Any]:
     return value
 
 
-def _images(text: str) -> int | None:
-    """Images a prompt of vLLM's `{"image": 2}` or `image=2,video=0`; None where images are not limited."""
-    if text.lstrip().startswith("{"):
-        value = document(text).get("image")
-        value = value.get("count") if isinstance(value, Mapping) else value
-        return value if isinstance(value, int) and not isinstance(value, bool) else None
-    pairs = dict(part.split("=", 1) for part in texts(text) if "=" in part)
-    return whole(pairs["image"]) if "image" in pairs else None
+LIMITED = {"image": "images_per_prompt", "video": "videos_per_prompt"}
+
+
+def _images(text: str) -> dict[str, Any]:
+    """Images and videos a prompt of vLLM's `{"image": 2}` or `image=2,video=0`; nothing of what is not limited."""
+    told: Mapping[str, Any] = document(text) if text.lstrip().startswith("{") else {}
+    counts = {name: told.get(kind) for kind, name in LIMITED.items()}
+    counts = {name: count.get("count") if isinstance(count, Mapping) else count for name, count in counts.items()}
+    pairs = dict(part.split("=", 1) for part in texts(text) if "=" in part) if not told else {}
+    counts |= {LIMITED[kind]: whole(count) for kind, count in pairs.items() if kind in LIMITED}
+    return {name: count for name, count in counts.items() if isinstance(count, int) and not isinstance(count, bool)}
 
 
 def _compilation(text: str) -> dict[str, Any]:
@@ -304,9 +307,19 @@ READERS: dict[str, Callable[[str], Any]] = {
 }
 """By the kind of a row. A mapping sets the fields that it names; any other value goes to every field of the row."""
 SEVERAL_FIELDS = frozenset(
-    {"compilation", "speculative", "exl_cache", "mlx_bits", "hf_quant", "draft", "share_or_blocks", "gpu_share"}
+    {
+        "compilation",
+        "speculative",
+        "exl_cache",
+        "mlx_bits",
+        "hf_quant",
+        "draft",
+        "share_or_blocks",
+        "gpu_share",
+        "images",
+    }
 )
-JSON_KINDS = frozenset({"compilation", "speculative"})
+JSON_KINDS = frozenset({"compilation", "speculative", "images"})
 """Kinds whose value is a JSON object: their parts may be given one by one, as `--speculative-config.method mtp`."""
 WITHOUT_VALUE = frozenset({"switch", "toggle", "not"})
 SEVERAL_WORDS = frozenset({"ints+", "floats+", "texts+"})

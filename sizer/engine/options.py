@@ -124,6 +124,7 @@ class EngineOptions:
     vision_file: str = ""
     vision_on_device: bool | None = None
     images_per_prompt: int | None = None
+    videos_per_prompt: int | None = None
 
     lora: bool | None = None
     lora_slots: int | None = None

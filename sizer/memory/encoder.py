@@ -9,14 +9,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from sizer.engine.options import EngineOptions
+from sizer.engine.releases import version_numbers
 from sizer.memory.case import Case
-from sizer.model.architecture import Role, Tower
+from sizer.model.architecture import Architecture, Role, Tower
+from sizer.tables import read_rows
 
 LARGEST_IMAGE_TOKENS = 16_384
 """Tokens of the largest image that processors of any resolution take (Qwen-VL: max_pixels of 16,384 merged patches)."""
 HIDDEN_COPIES, ATTENTION_COPIES = 4, 5
 """Hidden vectors beside the widest step, and queries, keys, values with the rotated copies of two."""
 BYTES_PER_VALUE, COLOURS = 2, 3
+VIDEO_TOKENS = ("video_token_id", "video_token_index")
+"""Keys of the config of a model that takes videos too."""
 
 
 class EncoderRun(NamedTuple):
@@ -43,7 +48,7 @@ def encoder_run(case: Case, batched_tokens: int) -> EncoderRun:
     """
     config = case.architecture.config.get("vision_config")
     loaded = any(tensor.tower is Tower.VISION for tensor in case.architecture.tensors)
-    if not isinstance(config, dict) or not loaded or case.options.vision is False:
+    if not isinstance(config, dict) or not loaded or sees_nothing(case.architecture, case.options):
         return NO_ENCODER
     hidden = _size(config, "embed_dim", "hidden_size", "width")
     wide = _size(config, "intermediate_size") or int(hidden * _number(config, "mlp_ratio"))
@@ -61,6 +66,20 @@ def encoder_run(case: Case, batched_tokens: int) -> EncoderRun:
         (count * images.patches * values + pixels) * BYTES_PER_VALUE,
         (count * images.tokens * outputs + pixels) * BYTES_PER_VALUE,
     )
+
+
+def sees_nothing(architecture: Architecture, options: EngineOptions) -> bool:
+    """Whether flags let no image through: none asked for, or none allowed where videos are none either."""
+    films = any(name in architecture.config for name in VIDEO_TOKENS) and options.videos_per_prompt != 0
+    return options.vision is False or (options.images_per_prompt == 0 and not films)
+
+
+def leaves_towers_out(architecture: Architecture, options: EngineOptions) -> bool:
+    """Whether the engine then does not load the towers either: since the versions of `data/text_only.csv`."""
+    since = next((row["since"] for row in read_rows("text_only.csv") if row["engine"] == options.engine), "")
+    numbers = version_numbers(options.version)
+    able = bool(since) and (not numbers or numbers >= version_numbers(since))
+    return able and sees_nothing(architecture, options)
 
 
 def _patch_values(config: Mapping[str, object]) -> int:

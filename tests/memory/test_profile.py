@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+import sizer
 from sizer import estimate
 from sizer.answer.document import Memory
+from sizer.model.architecture import Tower
+from sizer.model.read.resolve import resolve
 from sizer.units import MIB
 
 CUBLAS = 8_519_680
@@ -94,6 +97,37 @@ def test_a_multimodal_model_profiles_its_largest_image_first() -> None:
         memory(model, "l40s", "vllm --max-num-seqs 1024 --max-num-batched-tokens 1024"), "activations", "profile run"
     )
     assert many == 1024 * 152_064 * 18 + 1024 * 3584 * 2 + 16_384 * 3584 * 2 + pixels + CUBLAS
+
+
+@pytest.mark.parametrize(
+    ("engine", "loaded"),
+    [
+        ("vllm --language-model-only", False),
+        ("vllm --limit-mm-per-prompt.image 0 --limit-mm-per-prompt.video 0", False),
+        ("vllm --limit-mm-per-prompt image=0,video=0", False),
+        ("vllm --limit-mm-per-prompt.image 0", True),  # videos may come
+        ("vllm@0.14 --limit-mm-per-prompt image=0,video=0", True),
+        ("lmdeploy --language-model-only", False),
+        ("vllm", True),
+    ],
+)
+def test_towers_that_no_image_reaches_are_not_loaded(engine: str, loaded: bool) -> None:
+    """Qwen2.5-VL-7B's 1.26 GiB of tower go where its kinds of input are limited to none (vLLM since 0.15)."""
+    model = resolve("Qwen/Qwen2.5-VL-7B-Instruct", offline=True).architecture
+    tower = sum(tensor.total_elements for tensor in model.tensors if tensor.tower is not Tower.TEXT) * 2
+    whole = sum(tensor.total_elements for tensor in model.tensors) * 2
+    held = memory(model.model_id, "l40s", engine)
+    assert held.weights_bytes == (whole if loaded else whole - tower)
+
+
+def test_a_model_without_videos_needs_no_images_to_go_text_alone() -> None:
+    """Gemma 3 takes images alone: `image` 0 is enough, and `check` proposes it where the towers are too much."""
+    seeing, blind = (
+        memory("google/gemma-3-4b-it", "l40s", f"vllm {more}") for more in ("", "--limit-mm-per-prompt.image 0")
+    )
+    assert blind.weights_bytes < seeing.weights_bytes
+    command = "llama-server -hf ggml-org/gemma-3-12b-it-GGUF:Q4_K_M -c 42000 -ngl 99 -np 1"
+    assert "--no-mmproj" in sizer.check(command, device="rtx-3060-12gb", offline=True).check.change
 
 
 def test_images_of_one_size_fill_the_budget() -> None:
