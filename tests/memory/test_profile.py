@@ -126,7 +126,7 @@ def test_a_model_without_videos_needs_no_images_to_go_text_alone() -> None:
         memory("google/gemma-3-4b-it", "l40s", f"vllm {more}") for more in ("", "--limit-mm-per-prompt.image 0")
     )
     assert blind.weights_bytes < seeing.weights_bytes
-    command = "llama-server -hf ggml-org/gemma-3-12b-it-GGUF:Q4_K_M -c 42000 -ngl 99 -np 1"
+    command = "llama-server -hf ggml-org/gemma-3-12b-it-GGUF:Q4_K_M -c 42000 -ngl 99"
     assert "--no-mmproj" in sizer.check(command, device="rtx-3060-12gb", offline=True).check.change
 
 
