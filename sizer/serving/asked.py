@@ -37,8 +37,11 @@ class ServingAsked:
         for name, count in (("replicas", self.replicas), ("machines", self.machines)):
             if count is not None and not (isinstance(count, int) and 1 <= count <= MOST_MACHINES):
                 raise UsageError(f"--{name} {count} is no whole number from 1 to {MOST_MACHINES:,}.")
-        if not all(0 <= rate <= MOST_RATE for _, rate in self.arrivals):
-            raise UsageError(f"an hour's requests a second are not between 0 and {MOST_RATE:,.0f}.")
+        if not all(_is_hour(pair) for pair in self.arrivals):
+            raise UsageError(
+                f"an hour's requests a second are not between 0 and {MOST_RATE:,.0f}.",
+                "Give pairs of an hour and its requests a second.",
+            )
         if self.users is not None and self.rps is not None:
             raise UsageError("--users and --rps say how much is asked twice.", "Leave one of them out.")
 
@@ -53,3 +56,10 @@ class ServingAsked:
     def limits(self) -> Limits:
         """The limits on both times."""
         return Limits(self.ttft_s, self.tpot_s, self.percentile)
+
+
+def _is_hour(pair: object) -> bool:
+    """Whether it is an hour with its requests a second."""
+    if not (isinstance(pair, Sequence) and len(pair) == 2 and all(isinstance(one, (int, float)) for one in pair)):
+        return False
+    return bool(0 <= pair[1] <= MOST_RATE)

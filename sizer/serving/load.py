@@ -8,6 +8,7 @@ from random import Random
 
 from sizer.errors import UsageError
 from sizer.frozen import dataclass
+from sizer.printable import shown
 
 MOST_USERS = 1_000_000
 MOST_TOKENS = 2**24
@@ -44,8 +45,8 @@ class Load:
         for name, tokens in (("prompt", self.prompt_tokens), ("output", self.output_tokens)):
             if not 1 <= tokens <= MOST_TOKENS:
                 raise UsageError(f"{tokens} {name} tokens are not between 1 and {MOST_TOKENS:,}.")
-        if not 0 <= self.prefix_hit <= 1:
-            raise UsageError(f"a prefix hit of {self.prefix_hit:g} is no share.", "Give a number from 0 to 1.")
+        if not (isinstance(self.prefix_hit, (int, float)) and 0 <= self.prefix_hit <= 1):
+            raise UsageError(f"a prefix hit of {shown(self.prefix_hit)} is no share.", "Give a number from 0 to 1.")
         if not 0 <= self.spread < 1:
             raise UsageError(f"a spread of {self.spread:g} is not from 0 to below 1.")
 

@@ -6,6 +6,7 @@ import math
 
 from sizer.errors import UsageError
 from sizer.frozen import dataclass
+from sizer.printable import shown
 from sizer.serving.simulated import Percentiles
 
 LONGEST_LIMIT_S = 1e6
@@ -27,8 +28,11 @@ class Limits:
 
     def __post_init__(self) -> None:
         for name, limit in (("ttft", self.ttft_s), ("tpot", self.tpot_s)):
-            if limit is not None and not (math.isfinite(limit) and 0 < limit <= LONGEST_LIMIT_S):
-                raise UsageError(f"--{name} {limit:g} s is not a time above 0.", f"Give --{name} 1s or 50ms.")
+            if limit is None:
+                continue
+            if not (isinstance(limit, (int, float)) and math.isfinite(limit) and 0 < limit <= LONGEST_LIMIT_S):
+                told = f"{limit:g} s" if isinstance(limit, (int, float)) else shown(limit)
+                raise UsageError(f"--{name} {told} is not a time above 0.", f"Give --{name} 1s or 50ms.")
         if self.percentile not in PERCENTILES:
             raise UsageError(f"{self.percentile!r} is no percentile here.", f"It is one of {', '.join(PERCENTILES)}.")
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sizer.errors import SizerError
+from sizer.errors import SizerError, UsageError
 
 Ask = Callable[[Sequence[tuple[str, str]]], str]
 
@@ -19,12 +19,15 @@ USERS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 def curves(query: Sequence[tuple[str, str]], ask: Ask) -> dict[str, Any]:
     """Decode speed by context and throughput by users of the first estimate that a query asks for.
 
-    Points where the model does not fit, or whose speed is not known, have null speeds: a gap in the line.
+    Points where the model does not fit, or whose speed is not known, have null speeds: a gap in the line. Raises
+    UsageError for several models.
     """
     fixed = [(key, value) for key, value in query if key not in {"context", "prompt", "output", "batch"}]
     given = dict(query)
     batch = given.get("batch") or "1"
     output_tokens = int(given["output"]) if given.get("output", "").isdigit() else 128
+    if sum(key == "model" for key, _ in query) > 1:
+        raise UsageError("curves are those of one model.", "Ask once for each.")
     first = json.loads(ask([*fixed, ("batch", batch)]))
     longest = first["model"]["max_context_tokens"] or LONGEST_UNSTATED_TOKENS
     by_context = [

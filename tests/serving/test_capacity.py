@@ -301,3 +301,15 @@ def test_eager_steps_serve_slower() -> None:
         for flags in ("vllm", "vllm --enforce-eager")
     ]
     assert times[1] > 1.2 * times[0]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"arrivals": [1]}, {"arrivals": "x"}, {"arrivals": [("a", "b")]}, {"ttft": []}, {"prefix_hit": "24GiB"},
+     {"prefix_hit": None}],
+    ids=str,
+)  # fmt: skip
+def test_what_is_no_number_is_refused(wrong: dict[str, object]) -> None:
+    """From Python too: values of other types are one clear line, no TypeError."""
+    with pytest.raises(UsageError):
+        sizer.capacity("8B", device="h100", offline=True, **wrong)  # type: ignore[arg-type]

@@ -157,6 +157,13 @@ def test_explanation_and_curves(client: TestClient) -> None:
     assert speeds == sorted(speeds, reverse=True)
 
 
+def test_curves_are_those_of_one_model(client: TestClient) -> None:
+    """Two models are refused in one line, as any other wrong parameter."""
+    answer = client.get("/api/curves", params=[("model", "8B"), ("model", "14B"), ("device", "rtx-4090")])
+    assert answer.status_code == 400
+    assert "one model" in answer.json()["error"]["message"]
+
+
 def test_an_encoder_has_curves(client: TestClient) -> None:
     """The curves of a model that writes nothing are the tokens that it reads."""
     asked = {"model": "BAAI/bge-m3", "device": "rtx-4090", "precision": "fp16"}
