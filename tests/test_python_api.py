@@ -89,6 +89,20 @@ def test_no_module_takes_a_function_s_name() -> None:
         lambda: sizer.estimate("Qwen/Qwen3-8B", device="h100", precision=[4]),  # type: ignore[list-item]
         lambda: sizer.check(None, device="h100"),  # type: ignore[arg-type]
         lambda: sizer.check([5], device="h100"),  # type: ignore[list-item]
+        lambda: sizer.recommend("8B", device="h100", draft=5),  # type: ignore[arg-type]
+        lambda: sizer.recommend("8B", device="h100", draft="auto", draft_tokens=0),
+        lambda: sizer.recommend("8B", device="h100", min_speed=10**400),
+        lambda: sizer.fit(device="h100", family=5),  # type: ignore[arg-type]
+        lambda: sizer.fit(device="h100", since=2025),  # type: ignore[arg-type]
+        lambda: sizer.fit(device="h100", rated_for=[1]),  # type: ignore[arg-type]
+        lambda: sizer.fit(device="h100", licenses=[5]),  # type: ignore[list-item]
+        lambda: sizer.fit(device="h100", licenses=5),  # type: ignore[arg-type]
+        lambda: sizer.fit(device="h100", limit="x"),  # type: ignore[arg-type]
+        lambda: sizer.hardware("8B", limit=1.5),  # type: ignore[arg-type]
+        lambda: sizer.hardware("8B", text=5),  # type: ignore[arg-type]
+        lambda: sizer.hardware("8B", prices=[None]),  # type: ignore[list-item]
+        lambda: sizer.capacity("8B", device="h100", rps=10**400),
+        lambda: sizer.capacity("8B", device="h100", arrivals=5),  # type: ignore[arg-type]
     ],
 )
 def test_what_is_no_text_is_refused_as_the_commands_refuse(call: Callable[[], object]) -> None:

@@ -7,7 +7,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from sizer.api.asked import DeviceAsked, Options, WorkAsked, split_options, with_vram
+from sizer.api.asked import (
+    MOST_RATE,
+    DeviceAsked,
+    Options,
+    WorkAsked,
+    check_number,
+    check_text,
+    names,
+    split_options,
+    with_vram,
+)
 from sizer.api.estimates import targets
 from sizer.errors import DoesNotFit, UsageError
 from sizer.frozen import dataclass
@@ -27,6 +37,7 @@ if TYPE_CHECKING:
     from sizer.workload import Workload
 
 Say = Callable[[str], None]
+MOST_DRAFTED, MOST_LISTED = 64, 10**6
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +53,8 @@ class WantedAsked:
 
         if self.prefer not in PREFERENCES:
             raise UsageError(f"prefer is {self.prefer!r}.", f"It is one of {', '.join(PREFERENCES)}.")
-        for name, value in (("min-speed", self.min_speed), ("max-loss", self.max_loss)):
-            if value is not None and not (isinstance(value, (int, float)) and value >= 0):
-                raise UsageError(f"{name} is {value!r}.", "It is a number from 0 up.")
+        check_number("min-speed", self.min_speed, 0, MOST_RATE)
+        check_number("max-loss", self.max_loss, 0, MOST_RATE)
 
     def wanted(self, *, offer: bool = False) -> Wanted:
         """The record of a decision; `offer`: precisions of a tolerable loss unless a limit was given."""
@@ -61,6 +71,11 @@ class DraftAsked:
     model: str
     draft_tokens: int | None = None
     acceptance: float | None = None
+
+    def __post_init__(self) -> None:
+        check_text("draft", self.model)
+        check_number("draft-tokens", self.draft_tokens, 1, MOST_DRAFTED, whole=True)
+        check_number("acceptance", self.acceptance, 0, 1)
 
 
 def recommend(
@@ -183,14 +198,17 @@ def fit(
     from sizer.advise.ratings import category_of
 
     devices, work, _ = split_options(options)
+    for name, text in (("family", family), ("since", since), ("rated-for", rated_for)):
+        check_text(name, text)
+    check_number("limit", limit, 0, MOST_LISTED, whole=True)
     keep = Filter(
-        family,
+        family or "",
         moe,
-        Licenses.of(tuple(licenses)),
+        Licenses.of(names(licenses)),
         splits=not whole,
         everything=everything,
-        since=since,
-        category=category_of(rated_for),
+        since=since or "",
+        category=category_of(rated_for or "overall"),
     )
     wanted = WantedAsked(prefer, min_speed, max_loss).wanted(offer=True)
     return fit_rows(fitting_for(targets(devices)[0], work, wanted, keep)[:limit])
@@ -241,7 +259,9 @@ def hardware(
         options["batch"] = users
     _, work, offline = split_options(options)
     wanted = WantedAsked(prefer, min_speed, max_loss).wanted(offer=True)
-    found, _ = hardware_for(model, work, wanted, text=text, order=order, prices=prices, offline=offline)
+    check_text("text", text)
+    check_number("limit", limit, 0, MOST_LISTED, whole=True)
+    found, _ = hardware_for(model, work, wanted, text=text or "", order=order, prices=names(prices), offline=offline)
     return hardware_rows(found[:limit])
 
 

@@ -75,7 +75,7 @@ class DeviceAsked:
         for name in self.names:
             if not isinstance(name, str) or not name.strip():
                 raise UsageError(f"a device is {name!r}.", "Name one: 'sizer devices' lists them.")
-        _text("host", self.host)
+        check_text("host", self.host)
         _positive("memory", self.memory_bytes, MOST_BYTES, least=MIB)
         _positive("ram", self.ram_bytes, MOST_BYTES, least=MIB)
         _positive("reserve", self.reserve_bytes, MOST_BYTES, least=MIB)
@@ -108,7 +108,7 @@ class WorkAsked:
     flags: EngineOptions | None = None
 
     def __post_init__(self) -> None:
-        _text("engine", self.engine)
+        check_text("engine", self.engine)
         if self.engine is not None and self.flags is None:
             from sizer.engine.asked import engine_asked
 
@@ -169,10 +169,18 @@ def _with_context(workload: Workload, context_tokens: int) -> Workload:
     return replace(workload, context_tokens=context_tokens)
 
 
-def _text(name: str, value: object) -> None:
+def check_text(name: str, value: object) -> None:
     """Nothing for None and for text. Raises UsageError otherwise."""
     if value is not None and not isinstance(value, str):
         raise UsageError(f"{name} is {shown(value)}.", "Write its name as text.")
+
+
+def check_number(name: str, value: object, least: float, most: float, *, whole: bool = False) -> None:
+    """Nothing for None and for a number (a whole one) within bounds. Raises UsageError otherwise."""
+    number = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
+    if value is not None and not (number and least <= value <= most):  # type: ignore[operator]
+        kind = "whole number" if whole else "number"
+        raise UsageError(f"{name} is {shown(value)}.", f"It is a {kind} from {least:g} to {most:g}.")
 
 
 def _positive(name: str, value: object, most: float, least: float = 0) -> None:

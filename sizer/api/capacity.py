@@ -69,7 +69,7 @@ def capacity(
         replicas,
         machines,
         prices=stated_prices(texts),
-        arrivals=tuple(arrivals),
+        arrivals=tuple(arrivals) if isinstance(arrivals, Iterable) else (arrivals,),
         apart=apart,
     )
     return next(capacities(resolve(model, offline=offline), devices, work, asked))

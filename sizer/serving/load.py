@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import field
 from random import Random
 
@@ -40,7 +39,7 @@ class Load:
         if self.users is not None and not (isinstance(self.users, int) and 1 <= self.users <= MOST_USERS):
             raise UsageError(f"{self.users} users are no whole number from 1 to {MOST_USERS:,}.", "Give --users 50.")
         rate = self.rate_per_s
-        if rate is not None and not (isinstance(rate, (int, float)) and math.isfinite(rate) and 0 < rate <= MOST_RATE):
+        if rate is not None and not (isinstance(rate, (int, float)) and 0 < rate <= MOST_RATE):
             raise UsageError(f"{rate!s} requests a second are not between 0 and {MOST_RATE:,.0f}.", "Give --rps 2.5.")
         for name, tokens in (("prompt", self.prompt_tokens), ("output", self.output_tokens)):
             if not 1 <= tokens <= MOST_TOKENS:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from sizer.errors import UsageError
 from sizer.frozen import dataclass
 from sizer.printable import shown
@@ -30,8 +28,8 @@ class Limits:
         for name, limit in (("ttft", self.ttft_s), ("tpot", self.tpot_s)):
             if limit is None:
                 continue
-            if not (isinstance(limit, (int, float)) and math.isfinite(limit) and 0 < limit <= LONGEST_LIMIT_S):
-                told = f"{limit:g} s" if isinstance(limit, (int, float)) else shown(limit)
+            if not (isinstance(limit, (int, float)) and 0 < limit <= LONGEST_LIMIT_S):
+                told = f"{limit:g} s" if isinstance(limit, float) else shown(limit)
                 raise UsageError(f"--{name} {told} is not a time above 0.", f"Give --{name} 1s or 50ms.")
         if self.percentile not in PERCENTILES:
             raise UsageError(f"{self.percentile!r} is no percentile here.", f"It is one of {', '.join(PERCENTILES)}.")
