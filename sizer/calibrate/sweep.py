@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sizer.calibrate.predictions import PredictedRow
-from sizer.units import GIB
+from sizer.units import GIB, significant
 
 SPEEDS = ("decode", "prefill")
 RESOLVED_COLUMNS = tuple(f"resolved_{name}" for name in ("model", "device", "engine", "precision"))
@@ -50,7 +50,7 @@ def narrow_row(row: PredictedRow) -> dict[str, Any]:
     }
     for name in SPEEDS:
         one = by_quantity.get(name)
-        found[f"{name} tok/s"] = f"{one.predicted:.4g}" if one else None
+        found[f"{name} tok/s"] = significant(one.predicted, 4) if one else None
     memory = by_quantity.get("memory")
     found["GiB"] = f"{memory.predicted / GIB:.2f}" if memory else None
     found["fits"] = None if row.fits is None else "yes" if row.fits else "no"

@@ -9,6 +9,7 @@ import click
 
 from sizer.cli.common import output_options, show
 from sizer.report.outputs import listing
+from sizer.units import significant
 
 MOST_ROWS = 40
 
@@ -50,7 +51,7 @@ def command(*, model: str, device: str | None, precision: str, engine: str, offl
 def _for_people(row: dict[str, Any]) -> dict[str, Any]:
     return {
         "what": row["quantity"],
-        "tok/s": f"{row['tokens_per_s']:.4g}",
+        "tok/s": significant(row["tokens_per_s"], 4),
         "device": row["device"][:30],
         "engine": f"{row['engine']} {row['engine_version']}".strip()[:20],
         "precision": row["precision"],
