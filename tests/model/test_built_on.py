@@ -70,3 +70,11 @@ def test_a_misspelt_name_is_told_the_published_one(typed: str, model: str) -> No
 def test_a_size_alone_is_near_to_no_name(size: str) -> None:
     """A bare size names no model, so none is offered as the nearest."""
     assert not any("nearest in the catalogue" in note for note in resolve(size).notes)
+
+
+@pytest.mark.parametrize("name", ["someone/foo", "someone/x-401", "abc", "someone/moonbeam"])
+def test_what_shares_no_word_is_near_to_none(name: str) -> None:
+    """Models of another name are not offered for it, however alike some letters are."""
+    with pytest.raises(UnknownModel) as refused:
+        resolve(name, offline=True)
+    assert "Which one?" not in refused.value.hint

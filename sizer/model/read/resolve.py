@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from sizer.errors import HubUnreachable, UnknownModel
 from sizer.frozen import dataclass
 from sizer.model.architecture import Architecture, Basis
-from sizer.model.read.catalogue import find, load, nearest
+from sizer.model.read.catalogue import find, load
 from sizer.model.read.name_only import named
 from sizer.model.read.names import Confidence, NameHints, parse_name
 from sizer.model.read.published import gguf_source
@@ -199,14 +199,14 @@ def _beyond_the_catalogue(text: str, name: str, revision: str | None, hints: Nam
 
 
 def _near(name: str) -> tuple[str, ...]:
-    """The published names nearest to a typed one: by its words, as they stand or spelt right, else by its spelling.
-    A size alone is near to none."""
+    """The published names nearest to a typed one, by its words, as they stand or spelt right. A size alone is near to
+    none."""
     from sizer.model.read.misspelt import meant
     from sizer.model.read.typed_names import read
 
     if not _WORDS.search(_SIZES.sub("", name)):
         return ()
-    return meant(name) or read(name.rsplit("/", 1)[-1]).nearest or nearest(name)
+    return meant(name) or read(name.rsplit("/", 1)[-1]).nearest
 
 
 def _near_note(name: str) -> tuple[str, ...]:

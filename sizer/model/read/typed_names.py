@@ -284,10 +284,12 @@ def _near(typed: Parts) -> tuple[str, ...]:
     """The three published names that share most with what was typed."""
     asked = _all(typed)
 
-    def shared(name: PublishedName) -> tuple[int, bool, bool, str, str, bool]:
+    def shared(name: PublishedName) -> tuple[int, bool, int, bool, str, str, bool]:
+        """Words first: a number alone may be another's version."""
         official = any(_is_maker(word, name.organisation) for word in typed.words)
-        return sum((asked & _all(name.parts)).values()), official, *_preference(name)
+        told = len(set(typed.words) & set(name.parts.words)), official, sum((asked & _all(name.parts)).values())
+        return *told, *_preference(name)
 
-    words = set(typed.words) - set(word_roles()["generic"])
+    words = {word for word in typed.words if len(word) > 1} - set(word_roles()["generic"])
     close = [name for name in published_names() if not name.quantized and words & set(name.parts.words)]
     return tuple(name.name for name in sorted(close, key=shared, reverse=True)[:3])
