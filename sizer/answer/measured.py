@@ -49,8 +49,7 @@ def measured_rows(estimate: Estimate, quantity: str, most: int = MOST_SHOWN) -> 
         return ()
     case = AskedPair(estimate.architecture.model_id, target.device.key, estimate.engine, estimate.precision)
     depth = workload.decode_context_tokens if quantity == "decode" else workload.prompt_tokens
-    here = f" {chip_of(case.device)}"
-    near = sorted((row for row in _rows(case.model, quantity) if row.traits.pair.endswith(here)), key=case.apart)[
+    near = sorted((row for row in _rows(case.model, quantity) if case.on_device(row)), key=case.apart)[
         : LOOKED_AT * most
     ]
     found = [one for row in near if (one := case.beside(row)) is not None]
@@ -103,7 +102,7 @@ class AskedPair:
 
     def on_device(self, row: Row) -> bool:
         """Whether a row is of this device's chip."""
-        return bool(self.device) and row.traits.pair.endswith(f" {chip_of(self.device)}")
+        return bool(self.device) and row.traits.chip == chip_of(self.device)
 
     def apart(self, row: Row) -> tuple[bool, bool]:
         """What the index tells of how far a row lies: another kernel, another engine."""

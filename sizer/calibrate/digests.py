@@ -11,7 +11,7 @@ from sizer.tables import data_path
 TABLES = (
     "measurements.csv", "serving.csv", "verify.csv", "fit_priors.csv", "tuning.csv", "graph_capture.csv",
     "cache_copies.csv", "vector_rows.csv", "cpu_instructions.csv",
-    "pipelined_prompts.csv", "product_types.csv", "same_chips.csv",
+    "pipelined_prompts.csv", "product_types.csv", "same_chips.csv", "same_dies.csv", "bf16_kernels.csv",
 )  # fmt: skip
 LAW = (
     "speed/case.py", "speed/law.py", "speed/terms.py", "speed/traffic.py", "speed/launches.py", "speed/nearby.py",

@@ -1,4 +1,4 @@
-"""What measured rows say of cases like them: the weights of `sizer.speed.nearby`, solved for each engine on a device.
+"""What measured rows say of cases like them: the weights of `sizer.speed.nearby`, solved for each engine on a die.
 
 The logarithms of measured over predicted speed are taken for a Gaussian process of mean 0 whose covariance is the
 likeness of two rows, each measured with noise of its own. A case's expected one is the sum of likeness times weight,
@@ -21,7 +21,7 @@ SPEAKING = frozenset({"", "aggregate", "verification"})
 
 
 class Alike:
-    """The rows of one quantity by engine and device, and how alike those of each pair are."""
+    """The rows of one quantity by engine and die, how alike those of each pair are, and which are of one chip."""
 
     def __init__(self, rows: Sequence[Observation]) -> None:
         import numpy as np
@@ -34,6 +34,7 @@ class Alike:
         self.members = {pair: np.array(numbers) for pair, numbers in members.items()}
         self.speaks = np.array([row.apart in SPEAKING for row in rows])
         self.likes = {pair: self._likes(numbers) for pair, numbers in members.items()}
+        self.chips = {pair: self._chips(numbers) for pair, numbers in members.items()}
 
     def _likes(self, numbers: Sequence[int]) -> Any:
         import numpy as np
@@ -44,6 +45,15 @@ class Alike:
             for before in range(at):
                 found[at, before] = found[before, at] = like_of.between(one, seen[before])
         return found
+
+    def _chips(self, numbers: Sequence[int]) -> Any:
+        """Which rows of a die are of the same chip."""
+        import numpy as np
+
+        names = [traits.chip for number in numbers if (traits := self.rows[number].traits) is not None]
+        known = {name: at for at, name in enumerate(dict.fromkeys(names))}
+        chips = np.array([known[name] for name in names])
+        return chips[:, None] == chips[None, :]
 
     def weights(self, ratios: Any, held: Any = None) -> dict[str, Any]:
         """Each pair's weights by row, for ratios of all rows: 0 for rows that are held out and for those that do not
@@ -68,7 +78,7 @@ class Alike:
         for pair, numbers in self.members.items():
             likes, speaks = self.likes[pair], self.speaks[numbers] & ~held[numbers]
             said, near = likes @ weights[pair], (likes[:, speaks] >= NEAR).sum(axis=1)
-            nearest = likes[:, speaks].max(axis=1, initial=0.0)
+            nearest = (likes * self.chips[pair])[:, speaks].max(axis=1, initial=0.0)
             for at, number in enumerate(numbers):
                 if held[number]:
                     found[int(number)] = Correction(float(said[at]), int(near[at]), float(nearest[at]))

@@ -99,6 +99,12 @@ def precision_class(name: str) -> tuple[str, str]:
     return kernel, "8bit" if width >= 7 else "4bit" if width >= 4 else "low"
 
 
+@cache
+def _bf16_kernels() -> frozenset[tuple[str, str]]:
+    """Runtimes and backends that multiply bf16 by a kernel of its own, not by that of fp16."""
+    return frozenset((row["runtime"], row["backend"]) for row in read_rows("bf16_kernels.csv"))
+
+
 _GROUPS: IdentityCache[SpeedCase, dict[str, str]] = IdentityCache(16)
 
 
@@ -110,9 +116,12 @@ def groups(case: SpeedCase) -> Mapping[str, str]:
 def _groups(case: SpeedCase) -> dict[str, str]:
     device = case.device
     family, kernel, bits = device_family(device), *precision_class(case.stored.precision)
+    runtime, engine = case.engine.runtime, case.engine.name
     if kernel == "half" and is_cpu(device):
         kernel = case.stored.precision  # matrix units of CPUs multiply bf16, few of them fp16
-    runtime, engine = case.engine.runtime, case.engine.name
+    shared = kernel  # what all backends of the runtime tell of a precision
+    if kernel == "half" and (runtime, case.backend) in _bf16_kernels():
+        kernel = case.stored.precision
     built = case.year or LATEST_YEAR
     found = {
         "engine": engine,
@@ -125,8 +134,8 @@ def _groups(case: SpeedCase) -> dict[str, str]:
         "backend generation": f"{runtime} {case.backend} {generation(device)}",
         "kernel": kernel,
         "bits": bits,
-        "runtime kernel": f"{runtime} {kernel}",
-        "engine kernel": f"{engine} {kernel}",
+        "runtime kernel": f"{runtime} {shared}",
+        "engine kernel": f"{engine} {shared}",
         "backend kernel": f"{runtime} {case.backend} {kernel}",
         "backend family kernel": f"{runtime} {case.backend} {family} {kernel}",
         "device": f"{device.key} {case.backend}",

@@ -33,10 +33,11 @@ NEAR = 0.25
 class Traits(NamedTuple):
     """What makes rows alike.
 
-    `size` is the logarithm of the active parameters, `depth` that of the cache's time over the weights' (of the
-    attention's over the products' for a prompt) at nominal rates, both to a tenth; `tokens` that of the tokens of a
-    step, or of the prompts read together. `link` tells what the devices exchange over, and their number: where each
-    has whole layers, nothing that would tell them from one device.
+    `pair` tells the engine, its backend and the die, `chip` the die as this device has it (all of its units or fewer,
+    another memory). `size` is the logarithm of the active parameters, `depth` that of the cache's time over the
+    weights' (of the attention's over the products' for a prompt) at nominal rates, both to a tenth; `tokens` that of
+    the tokens of a step, or of the prompts read together. `link` tells what the devices exchange over, and their
+    number: where each has whole layers, nothing that would tell them from one device.
     """
 
     pair: str
@@ -50,6 +51,7 @@ class Traits(NamedTuple):
     size: float
     depth: float
     tokens: float = 0.0
+    chip: str = ""
 
     @property
     def by_layers(self) -> bool:
@@ -77,6 +79,17 @@ def chip_of(key: str) -> str:
     return _chips().get(key, key)
 
 
+@cache
+def _dies() -> dict[str, str]:
+    return {chip: row["die"] for row in read_rows("same_dies.csv") for chip in row["chips"].split()}
+
+
+def die_of(key: str) -> str:
+    """The die of a device (`data/same_dies.csv`): boards with more or fewer of its units tell of each other."""
+    chip = chip_of(key)
+    return _dies().get(chip, chip)
+
+
 def traits(case: SpeedCase, amounts: Iterable[Amount], tokens: int = 1) -> Traits:
     """The traits of a case whose step has these amounts, and so many tokens."""
     found = groups(case)
@@ -89,7 +102,7 @@ def traits(case: SpeedCase, amounts: Iterable[Amount], tokens: int = 1) -> Trait
     split = parallelism(case)
     by_layers = split is None or split.whole_layers
     return Traits(
-        pair=f"{case.engine.name} {case.backend} {chip_of(case.device.key)}",
+        pair=f"{case.engine.name} {case.backend} {die_of(case.device.key)}",
         kernel=found["kernel"].partition(": ")[2],
         bits=found["bits"].partition(": ")[2],
         model=architecture.model_id.rpartition("/")[2].lower(),
@@ -100,15 +113,18 @@ def traits(case: SpeedCase, amounts: Iterable[Amount], tokens: int = 1) -> Trait
         size=round(log(max(1, architecture.active_params)), 1),
         depth=round(log(side / main + NO_DEPTH), 1),
         tokens=log(tokens),
+        chip=chip_of(case.device.key),
     )
 
 
 class Likeness(NamedTuple):
     """What a difference in each trait leaves of a row's say: a factor, or the distance that leaves 1 / e of it.
 
-    `one` is what is left between one token a step and several, whose products take other kernels.
+    `one` is what is left between one token a step and several, whose products take other kernels; `die` between two
+    boards of one die.
     """
 
+    die: float
     bits: float
     kernel: float
     family: float
@@ -122,10 +138,10 @@ class Likeness(NamedTuple):
     tokens: float
 
     def between(self, asked: Traits, seen: Traits) -> float:
-        """How much a row tells of a case of the same engine and device: 1 for one that is the same in all."""
-        share = 1.0
+        """How much a row tells of a case of the same engine and die: 1 for one that is the same in all."""
+        share = 1.0 if asked.chip == seen.chip else self.die
         if asked.kernel != seen.kernel:
-            share = self.bits if asked.bits == seen.bits else self.kernel
+            share *= self.bits if asked.bits == seen.bits else self.kernel
         if asked.model != seen.model:
             share *= self.family if asked.family == seen.family else self.model
         if asked.moe != seen.moe:
@@ -145,24 +161,25 @@ def likeness() -> Likeness:
 
 
 def correction(asked: Traits, rows: Sequence[Row]) -> Correction:
-    """What rows of the same engine and device say of a case: the sum of their weights by likeness."""
+    """What rows of the same engine and die say of a case: the sum of their weights by likeness."""
     if not rows:
         return NONE
     like_of = likeness()
     likes = [like_of.between(asked, row.traits) for row in rows]
     said = sum(like * row.weight for like, row in zip(likes, rows, strict=True))
-    return Correction(said, sum(like >= NEAR for like in likes), max(likes))
+    own = [like for like, row in zip(likes, rows, strict=True) if row.traits.chip == asked.chip]
+    return Correction(said, sum(like >= NEAR for like in likes), max(own, default=0.0))
 
 
 def written(quantity: str, rows: Iterable[Row]) -> str:
-    """Rows as the lines of the file, sorted by engine and device."""
+    """Rows as the lines of the file, sorted by engine and die."""
     lines = []
     for row in rows:
         seen = row.traits
         cells = [
-            seen.pair, quantity, seen.kernel, seen.bits, seen.model, seen.family, str(int(seen.moe)), seen.link,
-            str(seen.year), f"{seen.size:.2f}", f"{seen.depth:.2f}", f"{seen.tokens:.2f}", f"{row.weight:.3f}", row.id,
-            f"{row.tokens_per_s:.5g}",
+            seen.pair, quantity, seen.chip, seen.kernel, seen.bits, seen.model, seen.family, str(int(seen.moe)),
+            seen.link, str(seen.year), f"{seen.size:.2f}", f"{seen.depth:.2f}", f"{seen.tokens:.2f}",
+            f"{row.weight:.3f}", row.id, f"{row.tokens_per_s:.5g}",
         ]  # fmt: skip
         lines.append("\t".join(cells))
     return "".join(line + "\n" for line in sorted(lines))
@@ -176,7 +193,7 @@ def _text() -> str:
 
 @cache
 def rows_of(pair: str, quantity: str) -> tuple[Row, ...]:
-    """The file's rows of an engine on a device."""
+    """The file's rows of an engine on the devices of a die."""
     text, start = _text(), f"\n{pair}\t{quantity}\t"
     found = []
     at = text.find(start)
@@ -188,11 +205,10 @@ def rows_of(pair: str, quantity: str) -> tuple[Row, ...]:
 
 
 def _row(line: str) -> Row:
-    pair, _, kernel, bits, model, family, moe, link, year, size, depth, tokens, weight, name, rate = line.split("\t")
-    seen = Traits(
-        pair, kernel, bits, model, family, moe == "1", link, int(year), float(size), float(depth), float(tokens)
-    )
-    return Row(seen, float(weight), name, float(rate))
+    pair, _, chip, kernel, bits, model, family, moe, link, *figures, name, rate = line.split("\t")
+    year, size, depth, tokens, weight = (float(figure) for figure in figures)
+    seen = Traits(pair, kernel, bits, model, family, moe == "1", link, int(year), size, depth, tokens, chip)
+    return Row(seen, weight, name, float(rate))
 
 
 def lines_with(model: str) -> tuple[tuple[str, Row], ...]:

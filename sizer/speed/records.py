@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 
 class Correction(NamedTuple):
-    """What measured rows of the same engine and device say: the logarithm of the factor on the law's speed, how many
-    rows lie near (those at least a quarter as telling as one that is alike in all), and the nearest one's likeness."""
+    """What measured rows of the same engine and die say: the logarithm of the factor on the law's speed, how many rows
+    lie near (those at least a quarter as telling as one that is alike in all), and the likeness of the nearest one of
+    the device itself."""
 
     log_factor: float
     rows: int

@@ -671,10 +671,11 @@ def test_rows_of_a_kernel_are_none_few_some_or_many(rows: int, word: str) -> Non
 
 # Rows nearby.
 
-SEEN = Traits("e b d", "q4_k", "4bit", "m", "F", False, "none 1", 2025, 20.0, -2.0)
+SEEN = Traits("e b d", "q4_k", "4bit", "m", "F", False, "none 1", 2025, 20.0, -2.0, chip="d")
 LIKE = Likeness(
-    bits=0.7, kernel=0.5, family=0.6, model=0.3, moe=0.2, link=0.4, one=0.8, size=2.0, depth=4.0, years=3.0, tokens=5.0
-)
+    die=0.9, bits=0.7, kernel=0.5, family=0.6, model=0.3, moe=0.2, link=0.4, one=0.8, size=2.0, depth=4.0, years=3.0,
+    tokens=5.0,
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -684,7 +685,7 @@ LIKE = Likeness(
         ({"model": "n"}, 0.6), ({"model": "n", "family": "G"}, 0.3), ({"family": "G"}, 1.0), ({"moe": True}, 0.2),
         ({"link": "pcie 2"}, 0.4), ({"link": "none 2"}, 1.0), ({"size": 21.0}, exp(-0.5)), ({"size": 17.0}, exp(-1.5)),
         ({"depth": 0.0}, exp(-0.5)), ({"year": 2027}, exp(-2 / 3)), ({"year": 2024}, exp(-1 / 3)),
-        ({"tokens": 2.0}, 0.8 * exp(-0.4)),
+        ({"tokens": 2.0}, 0.8 * exp(-0.4)), ({"chip": "c"}, 0.9), ({"chip": "c", "kernel": "q5_k"}, 0.9 * 0.7),
         ({"kernel": "q5_k", "model": "n", "moe": True, "link": "x", "size": 22.0, "depth": -6.0, "year": 2026},
          0.7 * 0.6 * 0.2 * 0.4 * exp(-1 - 1 - 1 / 3)),
     ],

@@ -17,9 +17,11 @@ from sizer.device.table import all_devices
 from sizer.engine.engines import find_engine
 from sizer.engine.precisions import store_for
 from sizer.model.read.resolve import resolve
-from sizer.speed.case import speed_case
+from sizer.speed.case import groups, speed_case
+from sizer.speed.nearby import chip_of
 from sizer.speed.predict import predict
 from sizer.speed.records import Speed
+from sizer.tables import read_rows
 from sizer.workload import Workload
 
 MODEL = resolve("meta-llama/Meta-Llama-3-8B-Instruct", offline=True).architecture
@@ -119,6 +121,35 @@ def test_same_chips_share_what_was_measured() -> None:
     for engine, precision in (("vllm", "fp8"), ("sglang", "fp8"), ("tensorrt-llm", "nvfp4")):
         one, board = (speed_of(find(key), engine, precision) for key in ("b200", "gb200"))
         assert board.decode.tokens_per_s >= one.decode.tokens_per_s
+
+
+def test_boards_of_a_die_share_what_was_measured() -> None:
+    """What SGLang's rows on an H100 say of a mixture holds in part for the H200, its die with faster memory: told from
+    nowhere near, for its own rows there are none. A die names chips of the catalogue, each in one die alone."""
+    mixture = resolve("Qwen/Qwen3-30B-A3B", offline=True).architecture
+    stored = store_for(mixture, "bf16", "sglang")
+    one, more = (
+        predict(speed_case(mixture, stored, find(key), Workload(), "sglang")).decode
+        for key in ("h100-80gb-sxm", "h200")
+    )
+    assert more.nearby.log_factor != 0
+    assert more.tokens_per_s >= one.tokens_per_s
+    chips = [chip for row in read_rows("same_dies.csv") for chip in row["chips"].split()]
+    assert len(chips) == len(set(chips))
+    assert set(chips) <= {device.key for device in all_devices()}
+    assert {chip_of(chip) for chip in chips} == set(chips)
+
+
+def test_bf16_without_a_kernel_of_fp16_tells_nothing_of_fp16() -> None:
+    """SYCL and Vulkan multiply bf16 by kernels of their own: their rows of bf16 are no rows of fp16. CUDA's are."""
+    target = {"sycl": "arc-pro-b70", "vulkan": "arc-pro-b70", "cuda": "rtx-4090"}
+    for backend, device in target.items():
+        kernels = {
+            groups(speed_case(MODEL, store_for(MODEL, name, "llama.cpp"), find(device), Workload(), "llama.cpp",
+                              backend=backend))["backend kernel"]
+            for name in ("bf16", "fp16")
+        }  # fmt: skip
+        assert len(kernels) == (1 if backend == "cuda" else 2)
 
 
 @pytest.mark.parametrize("key", ["a100-80gb-sxm", "rtx-4090", "h100-80gb-sxm", "rtx-3060-12gb"])
