@@ -1,16 +1,13 @@
 """A command line, as one would type it, becomes an engine with its options.
 
-What stands before the program (`sudo`, environment variables, `docker run ... IMAGE`) is stepped over; programs, Python
-modules and images are rows of `data/engine_commands.csv`. Nothing is run, and no file but a Modelfile is opened.
+What stands before the program is stepped over (`sizer.engine.started`). Nothing is run, and no files are opened but
+those of settings that a caller's reader gives.
 """
 
 from __future__ import annotations
 
-import re
-import shlex
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cache
 
 from sizer.engine.config_files import Reader, with_settings
 from sizer.engine.engines import engines, find_engine
@@ -18,221 +15,10 @@ from sizer.engine.flag_table import find_flag, flag_setting
 from sizer.engine.flags import Read, options_of, read_flags
 from sizer.engine.graph_rules import graph_rule
 from sizer.engine.options import EngineOptions
-from sizer.errors import UsageError, did_you_mean
-from sizer.frozen import dataclass
-from sizer.tables import read_rows
+from sizer.engine.started import Program, Started, programs, split_words, started
+from sizer.errors import UsageError
 
-LAUNCHERS = frozenset({"sudo", "env", "nohup", "exec", "time", "command", "uvx", "caffeinate", "trtllm-llmapi-launch"})
-WRAPPERS = frozenset(
-    {
-        *LAUNCHERS, "accelerate", "apptainer", "chrt", "cmd", "conda", "distrobox", "doas", "firejail", "flatpak",
-        "gamemoderun", "ionice", "kubectl", "mamba", "micromamba", "mpiexec", "mpirun", "nice", "numactl", "nsys",
-        "pipenv", "pixi", "poetry", "powershell", "prime-run", "pwsh", "screen", "setsid", "singularity", "srun", "ssh",
-        "start", "stdbuf", "su", "systemd-run", "taskset", "timeout", "tmux", "toolbox", "unbuffer", "uv", "winpty",
-        "wsl",
-    }
-)  # fmt: skip
-"""Programs that run a command which stands somewhere behind their own options, as words or as one quoted text."""
-CONTAINERS = frozenset({"docker", "podman", "nerdctl"})
-CONTAINER_SWITCHES = frozenset(
-    {
-        "-i", "-t", "-d", "-it", "-ti", "-dit", "-itd", "-P", "--rm", "--init", "--detach", "--interactive", "--tty",
-        "--privileged", "--publish-all", "--read-only", "--no-healthcheck", "--oom-kill-disable", "--quiet", "-q",
-    }
-)  # fmt: skip
-"""Options of `docker run` without a value; every other takes one."""
 SETTINGS_HINT = "Paste its text before the command: cat > FILE <<EOF, its lines, EOF."
-SHELLS = frozenset({"bash", "sh", "zsh", "dash"})
-_ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=.*", re.DOTALL)
-_PYTHON = re.compile(r"python(\d+(\.\d+)*)?w?")
-_TAG_VERSION = re.compile(r"v?(\d+\.\d+(?:\.\d+)?)|(b\d{3,6})(?!\d)")
-
-
-@dataclass(frozen=True, slots=True)
-class Program:
-    """A row of `data/engine_commands.csv`: what starts an engine, and how many words after it are no flags.
-
-    `serves` is slots where it starts several by itself, `sees` is hub where it loads the projector that lies beside
-    a hub's file, `defaults` are flags of its own that are not the engine's.
-    """
-
-    kind: str
-    words: tuple[str, ...]
-    engine: str
-    dialects: tuple[str, ...]
-    positionals: int
-    serves: str = ""
-    sees: str = ""
-    defaults: tuple[str, ...] = ()
-
-
-@cache
-def programs() -> tuple[Program, ...]:
-    """The rows, those of most words first."""
-    rows = [
-        Program(
-            row["kind"],
-            tuple(row["words"].split()),
-            row["engine"],
-            tuple(row["dialects"].split()) or engines()[row["engine"]].flags,
-            int(row["positionals"] or 0),
-            row["serves"],
-            row["sees"],
-            tuple(row["defaults"].split()),
-        )
-        for row in read_rows("engine_commands.csv")
-    ]
-    return tuple(sorted(rows, key=lambda row: -len(row.words)))
-
-
-@dataclass(frozen=True, slots=True)
-class Started:
-    """A program with the words after it, and what stood before: environment and the version that an image tells."""
-
-    program: Program
-    words: tuple[str, ...]
-    path: str = ""
-    environment: tuple[str, ...] = ()
-    version: str = ""
-
-
-def started(words: Sequence[str]) -> Started:
-    """Which program a command starts. Raises UsageError for one that no row knows."""
-    rest = list(words)
-    environment: list[str] = []
-    version = ""
-    image: Program | None = None
-    while rest:
-        word = rest[0]
-        if _ASSIGNMENT.fullmatch(word) and not word.startswith("-"):
-            environment.append(rest.pop(0))
-        elif _base(word) in LAUNCHERS:
-            rest = _without_options(rest[1:])
-        elif _base(word) == "uv" and rest[1:2] == ["run"]:
-            rest = _without_options(rest[2:])
-        elif _base(word) in CONTAINERS:
-            image, version, variables, rest = _container(rest)
-            environment += variables
-        elif _base(word) in SHELLS and rest[1:2] and re.fullmatch(r"-\w*c", rest[1]):
-            rest = split_words(" ".join(rest[2:3]))
-        else:
-            break
-    found = _program(rest)
-    if found is None and image is not None and image.dialects:
-        # The image's own entry point: what follows are its arguments.
-        found = _program([*image.dialects, *rest]) or (None if rest else _program([*image.dialects, "serve"]))
-    if found is None and image is None and (wrapped := _wrapped(words)):
-        return started([*environment, *wrapped])
-    if found is None:
-        raise UsageError(f"{_shown(rest or words)} is no command that sizer reads.", _hint(rest or list(words)))
-    program, path, arguments = found
-    return Started(program, tuple(arguments), path, tuple(environment), version)
-
-
-def _wrapped(words: Sequence[str]) -> list[str]:
-    """The command that a wrapper runs: from the first word on that starts a program; none where no wrapper is named."""
-    names = [_base(word) for word in words]
-    first = next((index for index, name in enumerate(names) if name in WRAPPERS), len(words))
-    for index in range(first + 1, len(words)):
-        word = words[index]
-        if re.search(r"\s", word):
-            return split_words(word)
-        if word.startswith("docker://") and names[first] in {"apptainer", "singularity"}:
-            return ["docker", "run", word.removeprefix("docker://"), *words[index + 1 :]]
-        if names[index] in CONTAINERS or _program(words[index:]) is not None:
-            return list(words[index:])
-    return []
-
-
-def _shown(words: Sequence[str]) -> str:
-    return repr(" ".join(words)[:60]) if words else "the command is empty: it"
-
-
-def _hint(words: Sequence[str]) -> str:
-    names = [" ".join(program.words) for program in programs() if program.kind != "image"]
-    names = [name for name in names if not name.endswith(".py")]  # any program's script may be called main.py
-    near = did_you_mean(" ".join(words[:2]), names) or did_you_mean(" ".join(words[:1]), names)
-    return near or "Known: vllm serve, llama-server, ollama run, python -m sglang.launch_server, trtllm-serve ..."
-
-
-def _base(word: str) -> str:
-    return re.split(r"[\\/]", word)[-1].removesuffix(".exe")
-
-
-def _without_options(rest: list[str]) -> list[str]:
-    """The words after a launcher's own options."""
-    while rest and rest[0].startswith("-"):
-        rest = rest[1:]
-    return rest
-
-
-def _container(words: Sequence[str]) -> tuple[Program | None, str, list[str], list[str]]:
-    """`docker run OPTIONS IMAGE ARGS`: the image's program, its version, the variables set, and the arguments."""
-    rest = list(words[1:])
-    if rest[:1] == ["container"]:
-        rest = rest[1:]
-    if rest[:1] not in (["run"], ["exec"], ["create"]):
-        raise UsageError(f"{' '.join(words[:3])!r} starts no engine.", "Give the whole 'docker run ... IMAGE ARGS'.")
-    rest, variables = rest[1:], []
-    entry: list[str] = []
-    while rest and rest[0].startswith("-"):
-        option, sign, value = rest.pop(0).partition("=")
-        if option in CONTAINER_SWITCHES or (sign and option not in {"-e", "--env", "--entrypoint"}):
-            continue
-        if not sign:
-            if not rest:
-                break
-            value = rest.pop(0)
-        if option in {"-e", "--env"} and "=" in value:
-            variables.append(value)
-        elif option == "--entrypoint" and value:
-            entry = [value]
-    if not rest:
-        raise UsageError("the docker command names no image.", "Give the whole 'docker run ... IMAGE ARGS'.")
-    image = rest.pop(0)
-    tag = image.rpartition("/")[2].partition(":")[2]
-    known = next((row for row in programs() if row.kind == "image" and row.words[0] in image.lower()), None)
-    # A tag may tell several versions (rocm6.3.1_vllm_0.6.6): the engine's own stands behind its name.
-    named = re.search(rf"{re.escape(known.engine)}[_-]?v?(\d+\.\d+(?:\.\d+)?)", tag) if known is not None else None
-    found = named or _TAG_VERSION.search(tag)
-    version = next((part for part in found.groups() if part), "") if found else ""
-    if rest and rest[0] in {"--server", "-s"} and known is not None and "llama.cpp" in known.words[0]:
-        entry, rest = ["llama-server"], rest[1:]
-    return known, version, variables, [*entry, *rest]
-
-
-def _program(words: Sequence[str]) -> tuple[Program, str, list[str]] | None:
-    """The program that words start with, its path, and the words after it."""
-    if not words:
-        return None
-    path, rest = words[0], list(words[1:])
-    kinds, names = {"program", "script"}, [_base(path), *rest]
-    if _PYTHON.fullmatch(_base(path)):
-        while rest and rest[0].startswith("-") and rest[0] != "-m":
-            rest = rest[1:]
-        if rest[:1] == ["-m"]:
-            kinds, names = {"module"}, rest[1:]
-        else:
-            kinds, names = {"script"}, [_base(rest[0]), *rest[1:]] if rest else []
-            path = rest[0] if rest else path
-    for program in programs():
-        count = len(program.words)
-        if program.kind in kinds and tuple(name.lower() for name in names[:count]) == program.words:
-            return program, path, names[count:]
-    if names and names[0].endswith(".llamafile"):  # a program that holds its model, and is named after it
-        row = next(row for row in programs() if row.words == ("llamafile",))
-        return row, path, ["-m", names[0].replace(".llamafile", ".gguf"), *names[1:]]
-    # Programs that carry their build in their name: koboldcpp-linux-x64, koboldcpp_cu12.
-    plain = re.split(r"[-_]", names[0])[0] if names else ""
-    return next(((row, path, names[1:]) for row in programs() if row.words == (plain,)), None)
-
-
-def split_words(text: str) -> list[str]:
-    """The words of a shell command, quotes and line continuations as a shell has them. Raises UsageError."""
-    try:
-        return shlex.split(text.replace("\\\n", " "), comments=True)
-    except ValueError as error:
-        raise UsageError(f"the command cannot be split into words: {error}.", "Check its quotes.") from None
 
 
 def read_command(words: Sequence[str], read_file: Reader = lambda _: None) -> EngineOptions:

@@ -15,6 +15,8 @@ from sizer.engine.documents import document_command
 MOST_VALUE_CHARACTERS = 100_000
 """Of the values of variables, all together."""
 _CONTINUED = re.compile(r"[ \t][`^][ \t]*\r?\n")
+_COMMENTED_END = re.compile(r"\\[ \t]*(?:#[^\n]*)?\r?\n")
+"""A line that goes on: what stands behind its backslash is a comment, or a slip."""
 _FENCE = re.compile(r"^[ \t]*(```|~~~).*$", re.MULTILINE)
 _PROMPT = re.compile(
     r"^[ \t]*(?:[$>%]|PS [^>\n]*>|[A-Za-z]:\\[^>\n]*>|[\w.-]+@[\w.-]+[: ][^$#\n]*[$#])[ \t]+(?=\S)", re.MULTILINE
@@ -37,7 +39,7 @@ def shell_text(text: str) -> str:
     """The same as a POSIX shell would be told it: one command a line or several, without prompts and redirections."""
     text = _QUOTED_CODE.sub(r"\1", _FENCE.sub("", text))
     text = document_command(text) or text
-    text = _CONTINUED.sub(" ", text)
+    text = _CONTINUED.sub(" ", _COMMENTED_END.sub(" ", text))
     text = _PROMPT.sub("", text)
     text = _LONG_DASH.sub("--", text)
     text = _POWERSHELL_SET.sub(lambda found: f"export {found[1]}=" + found[2].rstrip(" \t;"), text)

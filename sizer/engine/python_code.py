@@ -1,7 +1,7 @@
 """Python code that loads a model, read as a syntax tree: the arguments of a few calls become an engine's flags.
 
 Nothing is executed; only literals, `torch` types, variables that hold them, defaults of command-line arguments and
-calls of `BitsAndBytesConfig` are understood. Which calls load a model is `data/python_calls.csv`.
+calls that make a configuration are understood. Which calls load a model is `data/python_calls.csv`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,11 @@ NESTED = frozenset({"model_kwargs", "options"})
 """Arguments that hold further ones in a dictionary."""
 CONSTANTS_OF = frozenset({"torch", "llama_cpp"})
 """Modules whose attributes stand for their names (`torch.float16`)."""
-QUANTIZED = "BitsAndBytesConfig"
+CONFIGS = {
+    "BitsAndBytesConfig": "", "TurbomindEngineConfig": "", "PytorchEngineConfig": "",
+    "KvCacheConfig": "kv_cache_config.",
+}  # fmt: skip
+"""Calls whose arguments are flags too, by their names behind these words."""
 
 Named = Mapping[str, ast.expr]
 
@@ -145,9 +149,10 @@ def _words(call: ast.Call, named: Named, loader: Loader) -> tuple[list[str], str
     words: list[str] = []
     for name, argument in given.items():
         node = named.get(argument.id, argument) if isinstance(argument, ast.Name) else argument
-        if isinstance(node, ast.Call) and _name(node.func) == QUANTIZED:
+        prefix = CONFIGS.get(_name(node.func)) if isinstance(node, ast.Call) else None
+        if isinstance(node, ast.Call) and prefix is not None:
             for keyword in node.keywords:
-                words += _flag(str(keyword.arg), _value(keyword.value, named), loader.dialects)
+                words += _flag(f"{prefix}{keyword.arg}", _value(keyword.value, named), loader.dialects)
         else:
             words += _flag(name, _value(node, named), loader.dialects)
     return words, model, unread

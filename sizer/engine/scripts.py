@@ -9,15 +9,15 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import field, replace
 from pathlib import Path
 
-from sizer.engine.commands import read_command, split_words, started
+from sizer.engine.commands import read_command
 from sizer.engine.documents import document_file
 from sizer.engine.options import EngineOptions
 from sizer.engine.pasted import shell_text
+from sizer.engine.started import split_commands, started
 from sizer.errors import UsageError
 from sizer.frozen import dataclass
 
@@ -28,7 +28,6 @@ _HEREDOC = re.compile(
     r"[ \t]*(?:>[ \t]*(?P<after>[^\s<>]+))?[^\n]*\n(?P<text>.*?)\n?^[ \t]*(?P=end)[ \t]*$",
     re.DOTALL | re.MULTILINE,
 )
-_OPERATORS = ";&|"
 _PYTHON = re.compile(r"^\s*(from [\w.]+ import\b|import [\w.]+( as \w+)?\s*($|[,;#]))", re.MULTILINE)
 
 
@@ -80,25 +79,7 @@ def read_launch(words: Sequence[str], *, files_allowed: bool = True) -> Launch:
         script.files[MODELFILE] = text
         created = ["ollama", "create", "model", "-f", MODELFILE]
         return _launch([created, ["ollama", "run", "model"]], script)
-    return _launch(_commands(shell_text(text)), script)
-
-
-def _commands(text: str) -> list[list[str]]:
-    """The commands of a script, each as its words."""
-    commands: list[list[str]] = []
-    for line in text.replace("\\\r\n", " ").replace("\\\n", " ").splitlines():
-        lexer = shlex.shlex(line, posix=True, punctuation_chars=_OPERATORS)
-        lexer.whitespace_split = True
-        commands.append([])
-        try:
-            for word in lexer:
-                if word and set(word) <= set(_OPERATORS):
-                    commands.append([])
-                else:
-                    commands[-1].append(word)
-        except ValueError:
-            commands[-1] = split_words(line)
-    return [command for command in commands if command]
+    return _launch(split_commands(shell_text(text)), script)
 
 
 def _launch(commands: Sequence[list[str]], script: _Script) -> Launch:
@@ -109,7 +90,7 @@ def _launch(commands: Sequence[list[str]], script: _Script) -> Launch:
     while waiting:
         told = waiting.pop(0)
         if document := script.read(document_file(told)):
-            waiting = [*_commands(shell_text(document)), *waiting]
+            waiting = [*split_commands(shell_text(document)), *waiting]
             continue
         words = _requested(told) or told
         if words[0] == "export":

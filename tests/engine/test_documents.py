@@ -106,6 +106,17 @@ READ: list[tuple[str, dict[str, Any]]] = [
     (KCPPS, {"engine": "koboldcpp", "model": "Qwen3-8B-Q8_0.gguf", "context_tokens": 4096, "gpu_layers": 99}),
     (f"cat > compose.yml <<EOF\n{MERGED}EOF\ndocker compose -f compose.yml up -d", {"model": "Qwen/Qwen3-8B"}),
     ("llama-server -m Qwen3-8B-Q8_0.gguf -c $((6 * 1024))", {"context_tokens": 6144}),
+    ("bash -c 'cd /app && vllm serve Qwen/Qwen3-8B --max-model-len 9216'", {"context_tokens": 9216}),
+    ("docker run a/b sh -c 'bash x.sh leader; X=1 python3 -m vllm.entrypoints.openai.api_server --model m/Qwen3-8B'",
+     {"engine": "vllm", "model": "m/Qwen3-8B"}),
+    ("docker run nvcr.io/nvidia/vllm:25.10-py3 vllm serve m/Qwen3-8B", {"engine": "vllm", "version": ""}),
+    ("vllm serve m/Qwen3-8B \\  # a comment\n  --max-model-len 9216", {"context_tokens": 9216}),
+    ("from lmdeploy import pipeline, TurbomindEngineConfig\n"
+     "p = pipeline('m/Qwen3-8B', backend_config=TurbomindEngineConfig(tp=2, session_len=9216))",
+     {"engine": "lmdeploy", "model": "m/Qwen3-8B", "tensor_parallel": 2, "context_tokens": 9216}),
+    ("from tensorrt_llm import LLM\nfrom tensorrt_llm.llmapi import KvCacheConfig\n"
+     "llm = LLM(model='m/Qwen3-8B', kv_cache_config=KvCacheConfig(free_gpu_memory_fraction=0.5))",
+     {"engine": "tensorrt-llm", "memory_fraction": 0.5}),
     ("`vllm serve Qwen/Qwen3-8B`", {"engine": "vllm", "model": "Qwen/Qwen3-8B"}),
 ]  # fmt: skip
 

@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 
 import sizer
 from sizer.engine.asked import engine_asked
-from sizer.engine.commands import read_command, split_words
+from sizer.engine.commands import read_command
 from sizer.engine.engines import engines
 from sizer.engine.flag_table import find_flag, flag_setting, flags_of
 from sizer.engine.flag_values import READERS, SEVERAL_FIELDS, WITHOUT_VALUE
 from sizer.engine.flags import options_of, read_flags
 from sizer.engine.options import EngineOptions
+from sizer.engine.started import split_words
 from sizer.errors import SizerError, UnknownEngine, UsageError
 from sizer.tables import data_path, read_rows
 
