@@ -21,6 +21,7 @@ from sizer.engine.precisions import loads_experts
 from sizer.engine.quantizations import quantization_flag
 from sizer.errors import UsageError
 from sizer.frozen import dataclass
+from sizer.memory.offload import even_split
 from sizer.memory.shard import undivided_heads
 from sizer.precision.names import precision_of
 from sizer.units import format_gib
@@ -43,7 +44,8 @@ def check(planned: Planned) -> Checked:
     reason = refusal(planned, item)
     if not reason:
         return Checked(item, starts=True, reason=_room(planned, item))
-    return Checked(item, starts=False, reason=reason, change=tuple(changes(planned, _starts)))
+    dealt = even_split(item.case, item.footprint) if _dealt_badly(item) else ()
+    return Checked(item, starts=False, reason=reason, change=tuple(changes(planned, _starts, dealt)))
 
 
 def _starts(planned: Planned) -> bool:
@@ -214,12 +216,28 @@ def _too_small(planned: Planned, item: Estimate) -> str:
     if most.total_bytes <= (most.available_bytes or 0):
         return f"its pool of pages is {short} too small for a sequence of {item.workload.context_tokens:,} tokens."
     there = format_gib(most.available_bytes or 0)
+    if dealt := _dealt_badly(item):
+        return dealt
     if item.case.can_offload and item.target.host is not None and item.target.host_memory_bytes is not None:
         beside, takes = format_gib(item.target.host_memory_bytes), format_gib(item.footprint.total_bytes)
         have = f"the devices have {format_gib(placement.available_bytes or 0)} for it, the host {beside}"
         return f"it takes {takes}; {have}: {short} too much."
     each = "each device" if len(placement.shares) > 1 else planned.target.device.name
     return f"it takes {format_gib(most.total_bytes)} of the {there} that {each} has for it: {short} too much."
+
+
+def _dealt_badly(item: Estimate) -> str:
+    """That one of several devices takes more than it has though all together would do; empty otherwise."""
+    shares, available = item.placement.shares, item.placement.available_bytes or 0
+    over = [index for index, share in enumerate(shares) if share.total_bytes > (share.available_bytes or 0)]
+    if item.placement.host is None or not over or item.placement.device_bytes > available:
+        return ""
+    index = max(over, key=lambda index: shares[index].total_bytes - (shares[index].available_bytes or 0))
+    takes, there = format_gib(shares[index].total_bytes), format_gib(shares[index].available_bytes or 0)
+    return (
+        f"device {index + 1} of {len(shares)} takes {takes} of the {there} that it has: layers are dealt out by their "
+        "number, whatever of them lies on the host; -ts says how many each gets."
+    )
 
 
 def _room(planned: Planned, item: Estimate) -> str:

@@ -31,20 +31,21 @@ ONLINE_QUANTIZATION = {"fp8": "fp8", "bitsandbytes": "nf4"}
 
 @dataclass(frozen=True, slots=True)
 class _Search:
-    """A plan that does not start, and the trial of another."""
+    """A plan that does not start, and the trial of another; `dealt` is a split over devices that evens them out."""
 
     planned: Planned
     trial: Callable[[Planned], bool]
     needed: dict[str, Any]
+    dealt: tuple[int, ...] = ()
 
     def starts(self, fields: dict[str, Any]) -> bool:
         """Whether the plan starts with these flags, beside those that it needs whatever the memory."""
         return self.trial(changed(self.planned, {**self.needed, **fields}))
 
 
-def changes(planned: Planned, starts: Callable[[Planned], bool]) -> list[str]:
+def changes(planned: Planned, starts: Callable[[Planned], bool], dealt: tuple[int, ...] = ()) -> list[str]:
     """Changes of flags, each of which makes the command start; those that cost least first."""
-    search = _Search(planned, starts, {"weights_dtype": "half"} if lacks_bfloat16(planned) else {})
+    search = _Search(planned, starts, {"weights_dtype": "half"} if lacks_bfloat16(planned) else {}, dealt)
     return _that_start(search, _single(search)) or _that_start(search, _together(search))
 
 
@@ -96,6 +97,8 @@ def _single(search: _Search) -> Iterator[dict[str, Any]]:
     planned = search.planned
     if search.needed:
         yield search.needed
+    if search.dealt:
+        yield {"tensor_split": search.dealt}
     yield from _shorter(search, {})
     if dense := _denser(planned):
         yield dense

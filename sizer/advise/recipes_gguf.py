@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from typing import Any
 
 from sizer.advise.draft import Draft
@@ -12,6 +13,7 @@ from sizer.answer.records import Estimate
 from sizer.engine.engines import find_engine
 from sizer.engine.flag_text import written_all
 from sizer.engine.ladders import own_precision
+from sizer.memory.offload import even_split
 from sizer.memory.projector import PROJECTOR_TOWERS
 from sizer.model.read.published import gguf_repository, ollama_tag
 from sizer.precision.names import precision_of
@@ -27,6 +29,7 @@ def _llama_flags(estimate: Estimate) -> list[str]:
     fields: dict[str, Any] = {"context_tokens": work.context_tokens * work.batch_size}
     if placement.host_experts:
         fields |= {"gpu_layers": 99, "cpu_moe_layers": layers - placement.gpu_layers}
+        fields["tensor_split"] = _dealt_evenly(estimate, layers - placement.gpu_layers)
     elif placement.gpu_layers:
         # The output layer counts as one, and goes to the card first: all layers alone are not everything.
         fields["gpu_layers"] = 99 if placement.host is None else placement.gpu_layers + 1
@@ -35,6 +38,13 @@ def _llama_flags(estimate: Estimate) -> list[str]:
         fields |= {"flash_attention": True, "k_cache_type": kind, "v_cache_type": kind}
     fields |= {"threads": work.threads, "split_mode": "layer" if estimate.target.count > 1 else ""}
     return [*asked_flags(estimate, fields), *([] if placement.gpu_layers or placement.host_experts else ["-ngl", "0"])]
+
+
+def _dealt_evenly(estimate: Estimate, cpu_moe_layers: int) -> tuple[int, ...]:
+    """How many layers each device gets where the first layers' experts lie on the host: their number alone would not
+    do."""
+    options = replace(estimate.case.options, cpu_moe_layers=cpu_moe_layers)
+    return even_split(replace(estimate.case, options=options), estimate.footprint)
 
 
 def _gguf(estimate: Estimate) -> tuple[tuple[str, ...], list[str]]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from collections import defaultdict
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 from sizer.memory.beside import added_compute, added_weights, all_caches, draft_taken
 from sizer.memory.case import Case, cache_plan
 from sizer.memory.graph.decoder import Buffers
+from sizer.memory.layer_split import even_counts, parts_by_layer
 from sizer.memory.records import Footprint, Placement, Share
 from sizer.memory.shares import (
     Held,
@@ -19,12 +19,10 @@ from sizer.memory.shares import (
     usable_bytes,
     weights_by_layer,
 )
+from sizer.memory.told import told_bytes
 from sizer.memory.working import graph_buffers, part_of, split_part
 from sizer.model.architecture import MlpKind
-from sizer.precision.gguf_tensors import layer_tensor_name
-
-EXPERT_STACKS = r"\.ffn_(up|down|gate|gate_up)_(ch|)exps"
-"""The names of experts in a GGUF file: llama.cpp common/common.h LLM_FFN_EXPS_REGEX."""
+from sizer.workload import Split
 
 
 def best_split(case: Case, needed: Footprint) -> Placement | None:
@@ -108,23 +106,49 @@ def split_as_told(case: Case, needed: Footprint) -> Placement | None:
     options = case.options
     if options.cpu_moe_layers is None and not options.tensor_overrides and not options.cache_on_host:
         return None
-    told = _told_bytes(case)
+    told = told_bytes(case)
     asked, every = layers_asked(case), counted_layers(case)
     held, layers = _held_at(case, every if asked is None else asked)
     own = case.architecture.num_layers  # layers behind them predict, and go as patterns find them
-    kept = {layer: size for layer, size in told.items() if layer in layers or layer >= own}
+    kept = {layer: size for layer, size in told.host.items() if layer in layers or layer >= own}
     weights_bytes = held.weights_bytes - sum(kept.values())
     if asked is None or asked >= every:
         weights_bytes += weights_by_layer(case.stored)[2] - table_bytes(case)  # the input, but for a table of the host
-    held = held._replace(weights_bytes=weights_bytes, layers=_layers_told(case, layers, kept))
-    return _split(case, needed, held, 0, host_experts=bool(kept))
+    counted = _layers_told(case, layers, kept)
+    held = held._replace(weights_bytes=weights_bytes, layers=len(counted))
+    parts = parts_by_layer(case, held, layers, told, counted) if _deals_layers(case) else None
+    return _split(case, needed, held, 0, host_experts=bool(kept), parts=parts)
 
 
-def _layers_told(case: Case, layers: range, kept: Collection[int]) -> int:
+def even_split(case: Case, needed: Footprint) -> tuple[int, ...]:
+    """The --tensor-split that evens out what flags leave on several devices; nothing where layers are not dealt out."""
+    if not _deals_layers(case):
+        return ()
+    told, layer_bytes = told_bytes(case), weights_by_layer(case.stored)[0]
+    asked = layers_asked(case)
+    held, layers = _held_at(case, counted_layers(case) if asked is None else asked)
+    caches = kv_by_layer(case)
+    gone = {layer: told.host.get(layer, 0) + sum(told.moved.get(layer, {}).values()) for layer in layers}
+    kept = 0 if case.options.cache_on_host else 1
+    sizes = [layer_bytes.get(layer, 0) - gone[layer] + kept * sum(caches[layer]) for layer in layers]
+    output = weights_by_layer(case.stored)[3]
+    first = held.weights_bytes - output - sum(layer_bytes.get(layer, 0) for layer in layers)
+    host_layers = case.architecture.num_layers - len(layers)
+    buffers = split_buffers(case, host_layers, host_experts=bool(told.host))
+    rooms = _rooms(case, needed, 0, buffers.device_bytes if buffers else None) or [1] * len(case.devices)
+    return tuple(even_counts(sizes, max(0, first), output, rooms))
+
+
+def _deals_layers(case: Case) -> bool:
+    """Whether several devices take whole layers, dealt out by their number."""
+    return len(case.devices) > 1 and case.graph is not None and case.parallelism is Split.LAYER
+
+
+def _layers_told(case: Case, layers: range, kept: Collection[int]) -> frozenset[int]:
     """Of the devices' layers those that keep nothing on the host; of a mixture that does, those with experts."""
     mixture = bool(kept) and bool(case.architecture.expert_layers)
     dense = {layer.index for layer in case.architecture.layers if layer.mlp is not MlpKind.MOE} if mixture else set()
-    return sum(layer not in kept and layer not in dense for layer in layers)
+    return frozenset(layers) - set(kept) - dense
 
 
 def weights_kept_on_host(case: Case, shares: Sequence[Share]) -> tuple[Sequence[Share], Share | None]:
@@ -141,33 +165,6 @@ def weights_kept_on_host(case: Case, shares: Sequence[Share]) -> tuple[Sequence[
     moved = [min(told, max(0, share.weights_bytes - stays)) for share in shares]
     left = [share._replace(weights_bytes=share.weights_bytes - size) for share, size in zip(shares, moved, strict=True)]
     return left, Share("host", sum(moved), 0, 0, 0, 0, 0, case.target.host_memory_bytes, 0)
-
-
-def _told_bytes(case: Case) -> dict[int, int]:
-    """Bytes that flags keep on the host, by layer."""
-    patterns = [(re.compile(pattern), place.upper().startswith("CPU")) for pattern, place in _overrides(case)]
-    sizes: dict[int, int] = defaultdict(int)
-    for entry in case.stored.tensors:
-        tensor = entry.tensor
-        if (tensor.checkpoint_only and not case.drafts_by_itself) or not tensor.layers:
-            continue
-        for layer in tensor.layers:
-            name = layer_tensor_name(tensor, case.architecture, layer)
-            if next((on_host for pattern, on_host in patterns if pattern.search(name)), False):
-                sizes[layer] += entry.size_bytes // len(tensor.layers)
-    return sizes
-
-
-def _overrides(case: Case) -> list[tuple[str, str]]:
-    """Patterns and places in the order in which they decide: those of -ot, then the shorthands for experts."""
-    told = list(case.options.tensor_overrides)
-    number = case.options.cpu_moe_layers
-    if number is not None and number < 0:
-        told.append((EXPERT_STACKS, "CPU"))
-    elif number is not None:
-        layers = range(min(number, case.architecture.num_layers))
-        told += [(rf"blk\.{layer}{EXPERT_STACKS}", "CPU") for layer in layers]
-    return told
 
 
 def _split_experts(case: Case, needed: Footprint, margin_bytes: int) -> Placement | None:
@@ -188,9 +185,35 @@ def _split_experts(case: Case, needed: Footprint, margin_bytes: int) -> Placemen
             left_bytes -= size_bytes
             device_weights += size_bytes
             gpu_layers += 1
+    if _deals_layers(case):
+        return _dealt_experts(case, needed, margin_bytes, gpu_layers)
     cache = all_caches(case)
     held = Held(device_weights, cache.attention_bytes, gpu_layers, cache.state_bytes)
     return _split(case, needed, held, margin_bytes, host_experts=True)
+
+
+def _dealt_experts(case: Case, needed: Footprint, margin_bytes: int, most: int) -> Placement | None:
+    """The split that keeps experts of the most layers, no more than `most`, on several devices that take whole layers.
+
+    Layers are dealt out evenly by what stays of them, unless flags say how (--tensor-split).
+    """
+
+    def split(count: int) -> Placement | None:
+        flags = replace(case.options, cpu_moe_layers=case.architecture.num_layers - count)
+        told = replace(case, options=flags)
+        dealt = flags.tensor_split or even_split(told, needed)
+        return split_as_told(replace(told, options=replace(flags, tensor_split=dealt)), needed)
+
+    def fits(found: Placement | None) -> bool:
+        shares = found.shares if found is not None and found.fits else ()
+        spare = [(share.available_bytes or 0) - share.total_bytes for share in shares]
+        return bool(spare) and min(spare) >= margin_bytes
+
+    low, high = -1, most
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if fits(split(middle)) else (low, middle - 1)
+    return split(low) if low >= 0 else None
 
 
 def _rooms(case: Case, needed: Footprint, margin_bytes: int, compute_bytes: int | None) -> list[int] | None:
@@ -219,15 +242,23 @@ def split_buffers(case: Case, host_layers: int, *, host_experts: bool) -> Buffer
     return buffers._replace(device_bytes=buffers.device_bytes + sum(added_compute(case).values()))
 
 
-def _split(case: Case, needed: Footprint, held: Held, margin_bytes: int, *, host_experts: bool = False) -> Placement:
-    """The placement that has `held` on the devices, by the room that each has, and the rest on the host."""
+def _split(
+    case: Case,
+    needed: Footprint,
+    held: Held,
+    margin_bytes: int,
+    *,
+    host_experts: bool = False,
+    parts: Sequence[Held] | None = None,
+) -> Placement:
+    """The placement that has `held` on the devices, by `parts` or by the room that each has, the rest on the host."""
     host_layers = 0 if host_experts else case.architecture.num_layers - held.layers
     buffers = split_buffers(case, host_layers, host_experts=host_experts)
     compute_bytes = buffers.device_bytes if buffers else None
     rooms = _rooms(case, needed, margin_bytes, compute_bytes)
-    parts = _portions(held, rooms or [1] * len(case.devices))
+    dealt = parts if parts is not None else _portions(held, rooms or [1] * len(case.devices))
     shares = tuple(
-        share_of(case, device, part, needed, compute_bytes) for device, part in zip(case.devices, parts, strict=True)
+        share_of(case, device, part, needed, compute_bytes) for device, part in zip(case.devices, dealt, strict=True)
     )
     cache = all_caches(case)
     host = Share(
@@ -241,8 +272,10 @@ def _split(case: Case, needed: Footprint, held: Held, margin_bytes: int, *, host
         available_bytes=case.target.host_memory_bytes,
         layers=case.architecture.num_layers - held.layers,
     )
-    held_bytes = held.weights_bytes + held.kv_cache_bytes + held.state_bytes
-    device_short = max(0, held_bytes - sum(rooms or [0]))
+    taken = [part.weights_bytes + part.kv_cache_bytes + part.state_bytes for part in dealt]
+    device_short = max(0, sum(taken) - sum(rooms or [0]))
+    if parts is not None and rooms is not None:  # layers are dealt out, however much room the other devices have
+        device_short = sum(max(0, size - room) for size, room in zip(taken, rooms, strict=True))
     host_short = 0 if host.available_bytes is None else max(0, host.total_bytes - host.available_bytes)
     return Placement(
         kind="offload",

@@ -11,6 +11,7 @@ from sizer.memory.cache import whole_cache
 from sizer.memory.capacity import pool_shortage_bytes, reservation
 from sizer.memory.case import Case, cache_plan
 from sizer.memory.footprint import footprint, kv_cache_bytes
+from sizer.memory.layer_split import by_count, capacities_of
 from sizer.memory.offload import (
     best_split,
     counted_layers,
@@ -186,15 +187,12 @@ def _even_shares(case: Case, needed: Footprint) -> list[Share]:
 
 def _layer_shares(case: Case, needed: Footprint) -> list[Share]:
     """Whole layers by capacity (or by --tensor-split): each device takes layers until its part is used."""
-    devices = case.devices
-    capacities = [int(part * 1000) for part in case.options.tensor_split[: len(devices)]]
-    if len(capacities) < len(devices) or not any(capacities):
-        capacities = [usable_bytes(case, device) or 0 for device in devices]
+    devices, capacities = case.devices, capacities_of(case)
     layer_bytes, _, input_bytes, output_bytes = weights_by_layer(case.stored)
     caches = kv_by_layer(case)
     sizes = [layer_bytes.get(index, 0) + sum(cache) for index, cache in enumerate(caches)]
     if case.graph is not None:
-        positions = _by_count(len(sizes), capacities)
+        positions = by_count(len(sizes), capacities)
     else:
         positions = _by_bytes(sizes, input_bytes, needed.weights.size_bytes + needed.kv_cache.size_bytes, capacities)
     held = [[0, 0, 0, 0] for _ in devices]
@@ -206,18 +204,6 @@ def _layer_shares(case: Case, needed: Footprint) -> list[Share]:
             held[position][number] += amount
     held[0][0] += needed.weights.size_bytes - sum(part[0] for part in held) - host_tables_bytes(case)
     return [share_of(case, device, Held(*part), needed) for device, part in zip(devices, held, strict=True)]
-
-
-def _by_count(layers: int, capacities: Sequence[int]) -> list[int]:
-    """The device of each layer where their number decides, the output counted as one more (llama-model.cpp)."""
-    total, ends, held = sum(capacities) or 1, [], 0
-    for capacity in capacities:
-        held += capacity
-        ends.append(held / total)
-    last = len(capacities) - 1
-    return [
-        next((number for number, end in enumerate(ends) if index / (layers + 1) < end), last) for index in range(layers)
-    ]
 
 
 def _by_bytes(sizes: Sequence[int], input_bytes: int, total_bytes: int, capacities: Sequence[int]) -> list[int]:
