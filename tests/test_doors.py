@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from clirun import Run
+from effort import RUNAWAY_S
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -147,7 +148,7 @@ def test_values_of_another_kind_are_refused_in_python(function: str, options: di
     assert (str(value) if not isinstance(value, list) else "8k") in refused.value.message
 
 
-@pytest.mark.parametrize("text", ["q4" + " " * 30_000 + "x", "q4 " * 10_000, "x" * 90_000], ids=lambda text: text[:4])
+@pytest.mark.parametrize("text", ["q4" + " " * 90_000 + "x", "q4 " * 30_000, "x" * 90_000], ids=lambda text: text[:4])
 @pytest.mark.parametrize("option", ["model", "device", "precision", "engine"])
 def test_endless_names_are_refused_at_once(option: str, text: str) -> None:
     """A name far longer than any is refused, in time that does not grow with its square."""
@@ -156,7 +157,7 @@ def test_endless_names_are_refused_at_once(option: str, text: str) -> None:
     with pytest.raises(SizerError) as refused:
         sizer.estimate(asked.pop("model"), **asked)
     assert refused.value.exit_code in {2, 3}
-    assert time.process_time() - start < 3
+    assert time.process_time() - start < RUNAWAY_S
 
 
 FLAGGED = [

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from clirun import Run
+from effort import RUNAWAY_S
 
 import sizer
 from sizer.answer.document import CheckAnswer
@@ -558,7 +559,7 @@ def test_python_code_profiles_more_tokens_than_a_server() -> None:
 )
 def test_long_pastes_are_answered_at_once(text: str) -> None:
     """What repeats a document's beginnings is refused in time that grows with its length, not with its square."""
-    started = time.monotonic()
+    started = time.process_time()
     with pytest.raises(UsageError):
         read_launch([text])
-    assert time.monotonic() - started < 10
+    assert time.process_time() - started < RUNAWAY_S

@@ -61,7 +61,7 @@ def _said(group: Path, folder: Path, **environment: str) -> list[str]:
         env={**os.environ, "TMPDIR": str(folder), **environment},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -24,7 +24,7 @@ from sizer.errors import BenchmarkFailed
 if TYPE_CHECKING:
     import psutil
 
-WAIT_S = 30
+WAIT_S = 120
 
 
 @pytest.fixture

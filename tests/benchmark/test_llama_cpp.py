@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-import time
 import types
 from pathlib import Path
 
@@ -194,7 +193,7 @@ fields = {fields!r}
 for depth in values("-d"):
     for prompt, output in [(one, 0) for one in values("-p") if one] + [(0, one) for one in values("-n") if one]:
         if output > 1000:
-            time.sleep(60)
+            time.sleep(600)
         nanoseconds = prompt * 1_000_000 + output * 50_000_000 + depth * 1000
         print(json.dumps(dict(fields, n_prompt=prompt, n_gen=output, n_depth=depth,
                               samples_ns=[nanoseconds] * values("-r")[0])), flush=True)
@@ -244,13 +243,14 @@ def test_a_prompt_behind_a_depth_is_predicted_slower(
 
 
 def test_the_budget_cuts_a_running_generation(run: Sizer, gguf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """A cell that would take a minute is ended with the budget, named, and what was measured before it is told."""
+    """A cell that would take ten minutes is ended with the budget, named, and what was measured before it is told."""
     _install_lists(tmp_path, monkeypatch)
     gguf.write_bytes(gguf_bytes(LLAMA, llama_tensors()))
-    started = time.monotonic()
-    done = _bench_lists(run, gguf, "--prompt", "10", "--output", "2000", "--budget", "8s", "--json")
+    for budget in ("8s", "60s"):  # a busy machine may take the first for the start alone
+        done = _bench_lists(run, gguf, "--prompt", "10", "--output", "2000", "--budget", budget, "--json")
+        if done.code == 0 and json.loads(done.out):
+            break
     assert done.code == 0, done.err
-    assert time.monotonic() - started < 30
     assert [one["measurement"]["name"] for one in json.loads(done.out)] == ["pp10"]
     assert "tg2000" in done.err
 

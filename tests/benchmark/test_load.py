@@ -192,13 +192,17 @@ def test_the_time_limit_bounds_a_server_that_says_nothing(run: Run):
 
 def test_loads_that_have_no_time_left_are_named(run: Run):
     """The time limit ends the loads in the middle: what was measured is told, and what was not."""
-    with fake_server() as server:
-        done = run("bench", "--server", server.url, "--users", "1,2,3", "--duration", "3s", "--timeout", "5",
-                   "--output", "4", "--json")  # fmt: skip
+    for seconds in (3, 30):  # a busy machine may take the first for the start alone
+        with fake_server() as server:
+            done = run("bench", "--server", server.url, "--users", "1,2,3", "--duration", f"{seconds}s",
+                       "--timeout", f"{1.6 * seconds}", "--output", "4", "--json")  # fmt: skip
+        if done.code == 0:
+            break
     assert done.code == 0, done.err
     told = json.loads(done.out)
-    assert len(told["serving"]) == 2
-    assert told["left_out"] == ["3 users"]
+    measured = len(told["serving"])
+    assert 1 <= measured < 3
+    assert told["left_out"] == [f"{users} user{'s' * (users > 1)}" for users in (1, 2, 3)][measured:]
 
 
 def test_a_refused_request_does_not_end_the_load(run: Run):

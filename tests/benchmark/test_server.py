@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 from benchserver import fake_server
 
@@ -130,10 +128,8 @@ def test_bad_address_is_a_usage_error(url: str):
 def test_a_server_without_tokens_is_left(behaviour: str, monkeypatch: pytest.MonkeyPatch):
     """Comments, empty events and single bytes keep a connection alive, not a benchmark."""
     monkeypatch.setattr(sse, "IDLE_TIMEOUT_S", 0.3)
-    started = time.monotonic()
     with fake_server(behaviour) as server, pytest.raises(BenchmarkFailed, match="no token came for"):
         run(Spec("server", "m", server_url=server.url, output_tokens=8), lambda _stage: None)
-    assert time.monotonic() - started < 10
 
 
 @pytest.mark.parametrize("behaviour", ["flood", "line"])

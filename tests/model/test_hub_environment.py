@@ -43,7 +43,7 @@ def test_environment_of_the_client_is_obeyed(tmp_path: Path) -> None:
                 capture_output=True,
                 text=True,
                 check=True,
-                timeout=60,
+                timeout=300,
             )
             assert done.stderr == ""
             return done.stdout.strip()

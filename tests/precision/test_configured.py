@@ -8,6 +8,7 @@ from time import process_time
 from typing import Any
 
 import pytest
+from effort import RUNAWAY_S
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from precisionmodels import experts_model
@@ -222,11 +223,11 @@ def test_a_damaged_config_is_a_clear_error(config: dict[str, Any]) -> None:
 @given(st.text(st.sampled_from("ab.*+?()|[]{}\\re:$^1 "), max_size=40))
 @settings(max_examples=200, deadline=None)
 def test_no_pattern_costs_much_or_raises_another_error(pattern: str) -> None:
-    """Any pattern matches, is refused, or matches nothing, in no time."""
+    """Any pattern matches, is refused, or matches nothing, and none runs away: that would take hours."""
     started = process_time()
     with suppress(InvalidConfig):
         assert isinstance("model.layers.0.self_attn.aaaaaaaaaaaaaaaaaaaaaaaaaaaaab" in Names.of([pattern], "x"), bool)
-    assert process_time() - started < 1
+    assert process_time() - started < RUNAWAY_S
 
 
 json_values = st.recursive(

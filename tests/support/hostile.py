@@ -42,7 +42,7 @@ SMALL = {
     "intermediate_size": 512, "moe_intermediate_size": 64, "num_experts": 8, "num_experts_per_tok": 2,
     "n_routed_experts": 8,
 }  # fmt: skip
-SLOW_S = 2.0
+SLOW_S = 30.0
 MESSAGE = 400
 
 
