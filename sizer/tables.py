@@ -38,25 +38,33 @@ def read_rows(name: str) -> Iterator[dict[str, str]]:
 
 
 def matches(pattern: str, text: str) -> bool:
-    """Whether a row's pattern fits a text: stars stand for any run of characters.
+    """Whether a row's pattern fits a text: a star stands for any run of characters, a question mark for one.
 
     `fnmatch` would compile a regular expression for each pattern, which an offline estimate has not got the time for.
 
-    >>> matches("jetson-*orin*", "jetson-agx-orin-64gb"), matches("t4", "t4g")
-    (True, False)
+    >>> matches("jetson-*orin*", "jetson-agx-orin-64gb"), matches("t4", "t4g"), matches("i?-12*", "i7-12700h")
+    (True, False, True)
     """
     head, *pieces = pattern.split("*")
     if not pieces:
-        return text == pattern
-    if not text.startswith(head):
+        return len(text) == len(pattern) and _alike(pattern, text)
+    if not _alike(head, text[: len(head)]):
         return False
     at, tail = len(head), pieces.pop()
     for piece in pieces:
-        at = text.find(piece, at)
-        if at < 0:
-            return False
+        while not _alike(piece, text[at : at + len(piece)]):
+            at += 1
+            if at + len(piece) > len(text):
+                return False
         at += len(piece)
-    return text.endswith(tail) and len(text) - len(tail) >= at
+    return len(text) - len(tail) >= at and _alike(tail, text[len(text) - len(tail) :])
+
+
+def _alike(piece: str, text: str) -> bool:
+    """Whether a text is a pattern without stars, sign by sign."""
+    if "?" not in piece:
+        return piece == text
+    return len(piece) == len(text) and all(sign in {"?", seen} for sign, seen in zip(piece, text, strict=True))
 
 
 def read_json(name: str) -> Any:

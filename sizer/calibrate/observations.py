@@ -9,11 +9,13 @@ from dataclasses import replace
 from functools import cache
 
 from sizer.answer.estimate import parallelism_of
+from sizer.calibrate.contradicted import contradicted
 from sizer.calibrate.measurements import EXCLUDING_FLAGS, ReadRow
 from sizer.calibrate.plausible import impossible_decode, impossible_prompt, unknown_share
 from sizer.calibrate.rows import ResolvedRow, resolve_measurement
 from sizer.device.kinds import device_family, memory_class
 from sizer.device.records import Device, Target
+from sizer.engine.flagged import with_options
 from sizer.engine.memory_rules import engine_memory
 from sizer.engine.options import EngineOptions
 from sizer.errors import SizerError
@@ -105,7 +107,10 @@ def placed(resolved: ResolvedRow) -> tuple[SpeedCase, SpeedCase]:
         year=year,
         graphs=resolved.options.graphs_of(resolved.decoding.batch_size),
     )
-    decoding = replace(one, placement=_placement(one, row.parallelism == "offload", resolved.options))
+    case = _memory_case(one, row, resolved.options)
+    if case is None:
+        return one, replace(one, workload=resolved.prefilling)
+    decoding = replace(one, placement=_placement(case), chunk_tokens=case.chunk_tokens, scores=case.writes_scores)
     return decoding, replace(decoding, workload=resolved.prefilling)
 
 
@@ -115,31 +120,37 @@ def row_year(row: ReadRow) -> int | None:
     return int(found[1]) if found else None
 
 
-def _placement(case: SpeedCase, offloaded: bool, options: EngineOptions) -> Placement | None:
-    memory = engine_memory(case.engine.name, case.engine_version)
+def _memory_case(case: SpeedCase, row: ReadRow, options: EngineOptions) -> Case | None:
+    """What memory looks at; None where the engine's memory or the model's layers are not known."""
+    version = options.version or row.engine_version
+    date = str(row.row.get("source_date") or "")
+    memory = engine_memory(case.engine.name, version, date)
     if memory is None or not case.architecture.layers:
         return None
-    split = parallelism_of(case.engine, case.workload)
-    can_offload = bool(case.engine.offload) or offloaded
-    wanted = Case(
+    return Case(
         case.architecture,
         case.stored,
         case.workload,
         case.target,
-        memory,
-        split,
-        can_offload,
+        with_options(memory, options),
+        parallelism_of(case.engine, case.workload),
+        bool(case.engine.offload) or row.parallelism == "offload",
         "experts" in case.engine.offload,
-        options,
+        replace(options, version=version),
+        date,
     )
+
+
+def _placement(case: Case) -> Placement | None:
     try:
-        return place(wanted)[1]
+        return place(case)[1]
     except SizerError:
         return None
 
 
 def observe(rows: Iterable[ReadRow]) -> list[Observation]:
-    """The observations of all rows that resolve. Flagged rows are not scored; those that teach nothing are left out."""
+    """The observations of all rows that resolve. Flagged rows are not scored; those that teach nothing are left out, as
+    are prompts that their own table contradicts."""
     found: list[Observation] = []
     for row in rows:
         excluding = row.flags & EXCLUDING_FLAGS
@@ -151,7 +162,8 @@ def observe(rows: Iterable[ReadRow]) -> list[Observation]:
             continue
         trust = tuned("noisy_weight") if excluding - EXACT_FLAGS else 1.0
         found += [replace(one, apart=_apart(row, one), weight=one.weight * trust) for one in seen]
-    return _weighed(found)
+    odd = contradicted(found)
+    return _weighed([one for one in found if one.quantity != "prefill" or one.id not in odd])
 
 
 def _apart(row: ReadRow, seen: Observation) -> str:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import cache
 
 from sizer.device import table as rows
+from sizer.device.cpu_cores import cores_of
 from sizer.device.lookup import Found, with_facts
 from sizer.device.records import Device
 from sizer.device.spelling import folded, spell, squash
@@ -45,6 +46,9 @@ def find_family(text: str) -> Found | None:
 def _member(row: dict[str, str], name: str, text: str) -> Found:
     like = rows.device(rows.by_key()[row["like"]])
     device = _unlisted(like, row, name)
+    part = cores_of(like.vendor, text)
+    if part is not None:
+        device = replace(device, cores=part.total)
     note = (
         f"{text!r} is not in the table: memory bandwidth as {row['name']}, like {like.name}; its compute is not known"
     )

@@ -140,6 +140,16 @@ class Case:
         return rule.flash_attention == "yes"
 
     @property
+    def writes_scores(self) -> bool:
+        """Whether attention writes its scores to memory: engines on ggml do without flash attention."""
+        return self.graph is not None and not self.flash_attention
+
+    @property
+    def chunk_tokens(self) -> int | None:
+        """Tokens of a prompt that run at once; None where the engine reads a prompt whole."""
+        return self.step_tokens if self.graph is not None else self.engine.prefill_chunk_tokens
+
+    @property
     def step_tokens(self) -> int:
         """Tokens of one step while prompts are read (llama.cpp's micro-batch)."""
         rule, asked = self.graph, self.options.prefill_chunk_tokens

@@ -33,7 +33,9 @@ class SpeedCase:
     """One question to the law of speed.
 
     `backend` is the engine's on the device unless the asker names another that it has there; `year` is when the engine
-    was built (None: now); `graphs` is whether its flags let it capture steps (None: they do not say).
+    was built (None: now); `graphs` is whether its flags let it capture steps (None: they do not say). `chunk_tokens`
+    is how many tokens of a prompt run at once (None: the engine's default), `scores` whether attention writes its
+    scores to memory, as it does without flash attention.
     """
 
     architecture: Architecture
@@ -46,6 +48,8 @@ class SpeedCase:
     year: int | None = None
     placement: Placement | None = None
     graphs: bool | None = None
+    chunk_tokens: int | None = None
+    scores: bool = False
 
     @property
     def device(self) -> Device:
@@ -70,6 +74,8 @@ def speed_case(
     year: int | None = None,
     placement: Placement | None = None,
     graphs: bool | None = None,
+    chunk_tokens: int | None = None,
+    scores: bool = False,
 ) -> SpeedCase:
     """The case of these records. Raises UnknownEngine, UsageError for a backend that the engine has not got."""
     found = find_engine(engine)
@@ -80,7 +86,9 @@ def speed_case(
         asked = found.backend(target.device)  # a card's row that says `cpu` names the place of some layers
     version = engine_version or ""
     backend = asked or "unknown"
-    return SpeedCase(architecture, stored, target, workload, found, backend, version, year, placement, graphs)
+    return SpeedCase(
+        architecture, stored, target, workload, found, backend, version, year, placement, graphs, chunk_tokens, scores
+    )
 
 
 @cache

@@ -182,7 +182,8 @@ def prompt_traffic(case: SpeedCase, cached_tokens: int = 0) -> tuple[Traffic, in
     """The traffic of reading all sequences' prompts in the engine's chunks, and how many chunks those are."""
     tokens = max(1, case.workload.prompt_tokens) * case.workload.batch_size
     memory = engine_memory(case.engine.name, case.engine_version)
-    chunk = min(tokens, (memory.prefill_chunk_tokens if memory else None) or tokens)
+    usual = memory.prefill_chunk_tokens if memory else None
+    chunk = min(tokens, case.chunk_tokens or usual or tokens)
     traffic = prefill_traffic(
         case.architecture,
         case.stored,
@@ -214,7 +215,20 @@ def prefill_amounts(case: SpeedCase, traffic: Traffic, chunks: int) -> tuple[Amo
         Amount("prefill_layers", OVERHEAD, layers * chunks / speedup * LAYER_S),
         Amount("prefill_step", OVERHEAD, chunks * STEP_S),
     ]
+    if case.scores and not is_cpu(case.device):
+        amounts.append(Amount("prefill_scores", COMPUTE, SCORE_BYTES * _scores(case, attention) / bandwidth))
     return tuple(amounts + prompt_links(case, traffic.tokens, chunks))
+
+
+SCORE_BYTES = 20
+"""What one attention score moves where it is written to memory: the product writes 4 bytes, the softmax reads and
+writes them, the weighted values' product reads them and makes 2 of them first (ggml-cuda of llama.cpp, read)."""
+
+
+def _scores(case: SpeedCase, attention_flops: int) -> float:
+    """How many scores a prompt's attention makes: 2 FLOPs for each value of a key and of a value that they weigh."""
+    widths = [mixer.qk_head_dim + mixer.v_head_dim for mixer in case.architecture.mixer_counts if mixer.heads]
+    return attention_flops / (2 * max(widths)) if widths else 0.0
 
 
 def _tile_filling(case: SpeedCase, tokens: int) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fnmatch
+import random
 import re
 import statistics
 
@@ -12,7 +14,8 @@ from sizer.device.catalogue import find
 from sizer.device.clouds import instances, named_classes
 from sizer.device.cpu_generations import family_keys, find_family
 from sizer.device.interconnect import between_devices, pcie, to_host
-from sizer.tables import read_rows
+from sizer.device.kinds import instructions
+from sizer.tables import matches, read_rows
 from sizer.units import GB, GIB
 
 KINDS = {"gpu", "cpu", "apple", "apu", "sbc", "npu", "tpu"}
@@ -103,6 +106,40 @@ def test_families_are_like_rows_of_the_table() -> None:
         assert row["like"] in rows.by_key(), row["key"]
         assert row["source"]
         re.compile(row["pattern"])
+
+
+def test_cores_of_parts_that_the_table_does_not_list() -> None:
+    """A part number tells a CPU's cores where the table has its generation alone; every row is of a known family."""
+    told = {
+        "Intel(R) Xeon(R) CPU E5-2697 v2 @ 2.70GHz": 12,
+        "13th Gen Intel(R) Core(TM) i5-1335U": 10,
+        "Intel Xeon Gold 5218 CPU @ 2.30GHz": 16,
+        "AMD Ryzen 9 5900HX with Radeon Graphics": 8,
+        "AMD Ryzen 7 PRO 5750G": 8,
+    }
+    assert {name: find(name).device.cores for name in told} == told
+    assert find("Intel Xeon Platinum 8259CL CPU @ 2.50GHz").device.cores is None  # made for one cloud, in no table
+    for row in read_rows("cpu_cores.csv"):
+        assert row["source"]
+        assert row["vendor"] in {"intel", "amd"}
+        assert 1 <= int(row["performance_cores"]) + int(row["efficient_cores"]) <= 288, row["part"]
+
+
+def test_the_table_knows_what_every_listed_cpu_multiplies_with() -> None:
+    """Each x86 or Arm CPU of the table has instructions, whose patterns tell apart what numbers tell apart."""
+    listed = [row["key"] for row in read_rows("devices.csv") if row["kind"] == "cpu"]
+    assert [key for key in listed if not instructions(key)] == []
+    assert instructions("i7-12700h") == "intel avx-vnni"
+    assert instructions("i7-8700k") == "intel avx2"
+
+
+def test_patterns_are_those_of_the_shell() -> None:
+    """Stars and question marks match what `fnmatch` says they do."""
+    signs = random.Random(1)
+    for _ in range(5000):
+        pattern = "".join(signs.choice("ab*?") for _ in range(signs.randint(0, 6)))
+        text = "".join(signs.choice("ab") for _ in range(signs.randint(0, 7)))
+        assert matches(pattern, text) == fnmatch.fnmatchcase(text, pattern), (pattern, text)
 
 
 def test_aliases_and_model_numbers_lead_to_devices() -> None:
