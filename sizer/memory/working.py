@@ -7,6 +7,7 @@ from functools import cache
 from typing import NamedTuple
 
 from sizer.engine.cuda_overheads import cuda_overhead
+from sizer.engine.engines import find_engine
 from sizer.memory.activations import activation_values_per_token
 from sizer.memory.cache import CachePlan
 from sizer.memory.case import Case
@@ -16,7 +17,7 @@ from sizer.memory.graph.shape import ModelShape, Step, model_shape, without_late
 from sizer.memory.prefill_default import default_prefill_tokens
 from sizer.model.architecture import MixerKind, Module, Role, Tower
 from sizer.tables import read_rows
-from sizer.units import GIB
+from sizer.units import GIB, MIB
 
 LEAST_OFFLOADED_TOKENS = 32
 """Tokens of a step from which on a device multiplies by the host's weights (min_batch_size)."""
@@ -28,6 +29,8 @@ MEASURED_PROFILES = frozenset({"by card", "whole length"})
 """Profiles of engines that measure what a run takes, libraries included."""
 SCAN_BYTES = 8
 """A pair's decay and its product with the states' likeness, in 32 bits each: mlx_lm/models/ssm.py ssm_attn."""
+LEAST_EXPANDING_MODE = 2
+"""ik_llama.cpp's -mla 2 and 3 expand the latent for long steps."""
 GREEDY_CARDS = ("a100", "gb10")
 """Cards whose memory would allow the larger step and that vLLM gives the smaller: arg_utils.py."""
 
@@ -65,7 +68,20 @@ def graph_step(case: Case, plan: CachePlan, model: ModelShape) -> Step:
         gated_inplace=rule.gated == "inplace",
         key_bytes=plan.k_format.block_bytes / plan.k_format.block_values,
         value_bytes=plan.v_format.block_bytes / plan.v_format.block_values,
+        expands_mib=_expanded_mib(case) if rule.long_latent == "expanded" else None,
     )
+
+
+def _expanded_mib(case: Case) -> int | None:
+    """How much of MLA's latent is expanded at once (-amb), by flags or the engine's default; None with -mla 0 and 1."""
+    from sizer.engine.flag_table import flag_setting
+
+    if case.options.mla_mode is not None and case.options.mla_mode < LEAST_EXPANDING_MODE:
+        return None
+    if case.options.attention_buffer_bytes is not None:
+        return case.options.attention_buffer_bytes // MIB
+    flag = flag_setting(find_engine(case.engine.engine).flags, "attention_buffer_bytes", case.options.version)
+    return int(flag.default_at(case.options.version) or 0) if flag is not None else 0
 
 
 def whole_part(case: Case) -> Part:

@@ -128,37 +128,6 @@ def attend(mixer: Mixer, build: Build, query: Node) -> Node:
     return operation((width, step.tokens), view(weighted), op="cont")
 
 
-def latent_attention(build: Build, layer: LayerShape, mixer: Mixer, state: Node) -> Node:
-    """MLA on the latent itself: queries are taken into it, what comes back is expanded (src/models/deepseek2.cpp)."""
-    graph, step, inputs = build.graph, build.step, build.inputs
-    tokens, heads = step.tokens, mixer.heads
-    rope = min(mixer.latent_elements, max(0, mixer.latent_elements - 512) or 64)
-    latent = mixer.latent_elements - rope
-    query = state
-    if layer.q_rank:
-        query = norm(operation((layer.q_rank, tokens), state))
-    query = operation((heads * mixer.qk_head_dim, tokens), query)
-    both = operation((mixer.latent_elements, tokens), state)
-    rotated = operation((heads * rope, tokens), view(query), inputs.positions, op="rope")
-    key_rotated = operation((rope, tokens), view(both), inputs.positions, op="rope")
-    compressed = operation((latent, tokens), view(both))
-    absorbed = operation((heads * latent, tokens), view(query))
-    joined = operation((heads * mixer.latent_elements, tokens), rotated, view(absorbed), op="concat")
-    key = operation((mixer.latent_elements, tokens), key_rotated, view(compressed), op="concat")
-    for part in (joined, compressed, key):
-        graph.expand(part)
-    graph.expand(stored((view(key), inputs.cache_ids)))
-    if step.flash_attention:
-        mixed = operation((heads * latent, tokens), view(joined), inputs.mask, op="flash_attn_ext")
-    else:
-        scores = operation((step.cells, heads, tokens), view(joined))
-        mixed = operation((heads * latent, tokens), elementwise(scores, inputs.mask, op="soft_max"))
-    expanded = operation((heads * mixer.v_head_dim, tokens), view(mixed))
-    flat = operation((heads * mixer.v_head_dim, tokens), view(expanded), op="cont")
-    graph.expand(flat)
-    return operation((state.shape[0], tokens), flat)
-
-
 def delta_net(build: Build, mixer: Mixer, conv_width: int, state: Node) -> Node:
     """A gated delta net with the fused kernel (src/models/delta-net-base.cpp): convolution, state, gated norm."""
     graph, step = build.graph, build.step

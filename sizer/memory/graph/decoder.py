@@ -8,6 +8,7 @@ from typing import NamedTuple
 from sizer.memory.graph import blocks
 from sizer.memory.graph.allocator import peak_bytes
 from sizer.memory.graph.blocks import Build, Inputs, Weights
+from sizer.memory.graph.latent import latent_attention
 from sizer.memory.graph.nodes import Graph, Node, Place, elementwise, entry, host_weight, operation
 from sizer.memory.graph.shape import LayerShape, ModelShape, Step
 from sizer.model.architecture import MixerKind
@@ -195,5 +196,5 @@ def _mixer(build: Build, layer: LayerShape, normed: Node) -> Node:
     if mixer.is_recurrent:
         return blocks.state_space(build, mixer, layer.q_width, layer.conv_width or layer.q_width, normed)
     if mixer.latent_elements:
-        return blocks.latent_attention(build, layer, mixer, normed)
+        return latent_attention(build, layer, mixer, normed)
     return blocks.attention(build, layer, mixer, normed)

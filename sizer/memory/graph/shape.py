@@ -57,6 +57,7 @@ class Step(NamedTuple):
     `cells` are those of a full cache (one stream's), `window_cells` those of layers with a window. `streams` are the
     sequences with a cache of their own. `mask_bytes` is 4 where the mask is made in 32 bits. `gated_inplace` says that
     gate times up takes no room of its own. `key_bytes` and `value_bytes` are the widths of the cache's values.
+    Where `expands_mib` is told, long steps expand MLA's latent, no more than so much of it at once (0: all).
     """
 
     tokens: int
@@ -74,6 +75,7 @@ class Step(NamedTuple):
     gated_inplace: bool = False
     key_bytes: float = 2
     value_bytes: float = 2
+    expands_mib: int | None = None
 
 
 POST_NORMS = ("post_feedforward", "post_mlp", "post_ffw")
