@@ -18,7 +18,7 @@ def main() -> None:
     """Fit, judge on held-out rows, and write."""
     from sizer.calibrate.calibration import calibrate
     from sizer.calibrate.constants_file import constants_text
-    from sizer.calibrate.drafts import rounds, rounds_text
+    from sizer.calibrate.drafts import read_drafted, rounds, rounds_text
     from sizer.calibrate.measurements import read_measurements
     from sizer.calibrate.serving import read_serving
     from sizer.calibrate.verification import read_verification
@@ -27,6 +27,7 @@ def main() -> None:
 
     data = ROOT / "data"
     rows = read_measurements(data / "measurements.csv") + read_verification(data / "verify.csv")
+    rows += read_drafted(data / "speculation.csv")
     found = calibrate(rows, read_serving(data / "serving.csv"))
     (data / "constants.json").write_text(constants_text(found.document), encoding="utf-8")
     (data / "nearby.tsv").write_text(found.nearby, encoding="utf-8")

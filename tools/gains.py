@@ -24,11 +24,13 @@ BEGIN, END = "<!-- gains -->", "<!-- end of gains -->"
 def observed(quantity: str) -> list[Any]:
     """The rows that teach a quantity, by the law as it is tried."""
     from sizer.calibrate.calibration import learned_rows
+    from sizer.calibrate.drafts import read_drafted
     from sizer.calibrate.measurements import read_measurements
     from sizer.calibrate.serving import read_serving
     from sizer.calibrate.verification import read_verification
 
     rows = read_measurements(DATA / "measurements.csv") + read_verification(DATA / "verify.csv")
+    rows += read_drafted(DATA / "speculation.csv")
     return [row for row in learned_rows(rows, read_serving(DATA / "serving.csv")) if row.quantity == quantity]
 
 

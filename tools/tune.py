@@ -20,12 +20,14 @@ HALF_STEP = "empirical Bayes, half a step from what it was: python tools/tune.py
 def fitters() -> dict[str, Any]:
     """The rows of decode and prefill, ready to be fitted with the values that are tried."""
     from sizer.calibrate.calibration import learned_rows
+    from sizer.calibrate.drafts import read_drafted
     from sizer.calibrate.fit_constants import fitters as ready
     from sizer.calibrate.measurements import read_measurements
     from sizer.calibrate.serving import read_serving
     from sizer.calibrate.verification import read_verification
 
     rows = read_measurements(DATA / "measurements.csv") + read_verification(DATA / "verify.csv")
+    rows += read_drafted(DATA / "speculation.csv")
     return ready(learned_rows(rows, read_serving(DATA / "serving.csv")))
 
 

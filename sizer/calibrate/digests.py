@@ -9,14 +9,14 @@ import sizer
 from sizer.tables import data_path
 
 TABLES = (
-    "measurements.csv", "serving.csv", "verify.csv", "fit_priors.csv", "tuning.csv", "graph_capture.csv",
-    "cache_copies.csv", "vector_rows.csv", "cpu_instructions.csv", "cpu_cores.csv",
+    "measurements.csv", "serving.csv", "verify.csv", "speculation.csv", "draft_methods.csv", "fit_priors.csv",
+    "tuning.csv", "graph_capture.csv", "cache_copies.csv", "vector_rows.csv", "cpu_instructions.csv", "cpu_cores.csv",
     "pipelined_prompts.csv", "product_types.csv", "same_chips.csv", "same_dies.csv", "bf16_kernels.csv",
 )  # fmt: skip
 LAW = (
     "speed/case.py", "speed/law.py", "speed/terms.py", "speed/traffic.py", "speed/launches.py", "speed/nearby.py",
     "speed/splits.py", "speed/widths.py", "calibrate/calibration.py", "calibrate/contradicted.py",
-    "calibrate/fit_constants.py",
+    "calibrate/drafts.py", "calibrate/fit_constants.py", "calibrate/verification.py",
     "calibrate/heldout.py", "calibrate/intervals.py", "calibrate/likeness.py", "calibrate/observations.py",
     "calibrate/plausible.py", "calibrate/terms.py",
 )  # fmt: skip

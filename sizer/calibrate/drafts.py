@@ -9,16 +9,23 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from math import exp
 from pathlib import Path
 from statistics import median
+from typing import NamedTuple
 
-from sizer.calibrate.measurements import measurement
+from sizer.calibrate.heldout import Residual
+from sizer.calibrate.measurements import ReadRow, measurement
 from sizer.calibrate.observations import placed
 from sizer.calibrate.rows import resolve_measurement
 from sizer.errors import SizerError
 from sizer.frozen import dataclass
-from sizer.speed.law import Constants
+from sizer.speed.case import SpeedCase
+from sizer.speed.law import Constants, constants
+from sizer.speed.records import DraftMethod
 from sizer.speed.speculative import ANY_ENGINE, draft_cost, draft_methods, verify_cost
+from sizer.speed.terms import vector_rows
 
 FEWEST_ROWS = 4
 HEADER = "runtime,kind,plain_steps,rows,source\n"
@@ -39,7 +46,13 @@ class Round:
     moe: bool
     tokens: float
     speedup: float
-    known: float
+    verified: float
+    drafted: float
+
+    @property
+    def known(self) -> float:
+        """Plain steps of verifying and drafting."""
+        return self.verified + self.drafted
 
     @property
     def kind(self) -> str:
@@ -52,20 +65,56 @@ class Round:
         return self.tokens / self.speedup - self.known
 
 
+class _Told(NamedTuple):
+    """What a row tells of a round: how many tokens it drafts and yields, how, and how much faster that is."""
+
+    row: Mapping[str, str]
+    method: DraftMethod
+    drafts: int
+    tokens: float
+    speedup: float
+    seen: ReadRow
+
+    @property
+    def steps(self) -> float:
+        """Plain steps that the round takes."""
+        return self.tokens / self.speedup
+
+
 def rounds(path: Path, fitted: Constants) -> list[Round]:
     """The rows that tell method, drafts a round, acceptance and gain of a model and a device that resolve."""
+    return [_round(told, case, fitted) for told, case in _resolved(path)]
+
+
+def read_drafted(path: Path) -> list[ReadRow]:
+    """Those of engines with kernels of their own for few tokens, as rows of a verification told over a plain step: what
+    a round takes beyond its drafts. Elsewhere a round's own cost is more than what verifying adds, and they tell none.
+    """
     found = []
-    with path.open(encoding="utf-8", newline="") as lines:
-        for row in csv.DictReader(lines):
-            try:
-                one = _round(row, fitted)
-            except (SizerError, ValueError):
-                continue
-            found += [one] if one else []
+    for told, case in _resolved(path):
+        if vector_rows(case.engine.runtime) and told.seen.batch == 1:
+            over_one = told.steps - told.drafts * draft_cost(case, told.method, told.drafts, constants())
+            row = {**told.seen.row, "tokens_a_step": told.drafts + 1, "over_one": over_one, "flags": "drafted"}
+            found.append(measurement(row))
     return found
 
 
-def _round(row: Mapping[str, str], fitted: Constants) -> Round | None:
+def _resolved(path: Path) -> list[tuple[_Told, SpeedCase]]:
+    with path.open(encoding="utf-8", newline="") as lines:
+        found = [_with_case(row) for row in csv.DictReader(lines)]
+    return [one for one in found if one is not None]
+
+
+def _with_case(row: Mapping[str, str]) -> tuple[_Told, SpeedCase] | None:
+    """What a row tells with its case; None where it tells too little, or of what is not known."""
+    try:
+        told = _told(row)
+        return None if told is None else (told, placed(resolve_measurement(told.seen))[0])
+    except (SizerError, ValueError):
+        return None
+
+
+def _told(row: Mapping[str, str]) -> _Told | None:
     method = draft_methods().get(row["method"])
     drafts = int(row["draft_tokens"]) if row["draft_tokens"] else 0
     if method is None or drafts < 1 or not row["acceptance"] or not row["speedup"]:
@@ -85,12 +134,15 @@ def _round(row: Mapping[str, str], fitted: Constants) -> Round | None:
             "source_url": row["source_url"],
         }
     )  # fmt: skip
-    case, _ = placed(resolve_measurement(seen))
-    known = verify_cost(case, drafts, fitted) + drafts * draft_cost(case, method, drafts, fitted)
+    return _Told(row, method, drafts, tokens, float(row["speedup"]), seen)
+
+
+def _round(told: _Told, case: SpeedCase, fitted: Constants) -> Round:
+    drafted = told.drafts * draft_cost(case, told.method, told.drafts, fitted)
     moe = case.architecture.experts is not None
-    return Round(
-        row["id"], row["source_url"], method.name, case.engine.runtime, moe, tokens, float(row["speedup"]), known
-    )
+    verified = verify_cost(case, told.drafts, fitted)
+    source, runtime = told.row["source_url"], case.engine.runtime
+    return Round(told.seen.id, source, told.method.name, runtime, moe, told.tokens, told.speedup, verified, drafted)
 
 
 def round_costs(found: Sequence[Round]) -> dict[tuple[str, str], tuple[float, int]]:
@@ -112,11 +164,20 @@ def rounds_text(found: Sequence[Round]) -> str:
     return HEADER + "".join(lines)
 
 
-def held_out_gains(found: Sequence[Round]) -> Iterable[tuple[Round, float]]:
-    """Each row with the gain that the other sources' rounds predict for it."""
+def held_out_gains(found: Sequence[Round], residuals: Sequence[Residual] = ()) -> Iterable[tuple[Round, float]]:
+    """Each row with the gain that the other sources' rounds predict for it.
+
+    Where a row taught the law what verifying costs, `residuals` tell what the fit without its source says of that.
+    """
+    missed = {one.row.id: one for one in residuals if one.row.against}
+    told = [_without_itself(one, missed.get(one.id)) for one in found]
     for source in sorted({one.source for one in found}):
-        costs = round_costs([one for one in found if one.source != source])
-        for one in found:
+        costs = round_costs([one for one in told if one.source != source])
+        for one in told:
             if one.source == source:
                 cost, _ = costs.get((one.runtime, one.kind)) or costs.get((ANY_ENGINE, one.kind), (0.0, 0))
                 yield one, one.tokens / (one.known + cost)
+
+
+def _without_itself(one: Round, missed: Residual | None) -> Round:
+    return one if missed is None else replace(one, verified=max(1.0, missed.row.seconds * exp(missed.log_ratio)))

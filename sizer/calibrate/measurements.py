@@ -23,6 +23,7 @@ EXCLUDING_FLAGS = frozenset(
         "forked_kernels",
         "few_threads",
         "verification",
+        "drafted",
     }
 )
 """Rows with one of these measure something else than a single request that the device alone serves."""

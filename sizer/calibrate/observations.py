@@ -24,15 +24,15 @@ from sizer.memory.placement import place
 from sizer.memory.records import Placement
 from sizer.memory.shares import Case
 from sizer.speed.case import SpeedCase, groups, owners, speed_case
-from sizer.speed.law import Amount
+from sizer.speed.law import OVERHEAD, Amount
 from sizer.speed.nearby import Traits, traits
-from sizer.speed.terms import decode_amounts, host_share, prefill_amounts, prompt_traffic
+from sizer.speed.terms import STEP_S, decode_amounts, host_share, prefill_amounts, prompt_traffic
 from sizer.speed.traffic import Traffic, decode_traffic
 from sizer.tuning import tuned
 
 NOISY_FLAGS = frozenset({"rounded", "derived", "power_limited", "noisy", "other-process"})
-TEACHING_FLAGS = frozenset({"aggregate", "offload", "few_threads", "verification"})
-"""Flagged rows that still teach: how batches, host memory and threads cost time."""
+TEACHING_FLAGS = frozenset({"aggregate", "offload", "few_threads", "verification", "drafted"})
+"""Flagged rows that still teach: how batches, host memory, threads and drafts cost time."""
 EXACT_FLAGS = frozenset({"few_threads", "verification"})
 """Flagged rows that are measured as well as others: only their question is unusual."""
 
@@ -198,11 +198,17 @@ def observe_row(row: ReadRow) -> list[Observation]:
 
 
 def _over_one(resolved: ResolvedRow, case: SpeedCase, ratio: float) -> Observation:
-    """A step of several tokens told against one of one token: it speaks for the cost of more, not for the speed."""
+    """A step of several tokens told against one of one token: it speaks for the cost of more, not for the speed.
+
+    A round of drafts also takes what the host does for it.
+    """
     row = resolved.measurement
     alone = replace(case, workload=replace(case.workload, batch_size=1))
     one = decode_amounts(alone, step_traffic(alone, replace(row, tokens_a_step=1)))
-    seen = _observation(resolved, case, "decode", ratio, decode_amounts(case, step_traffic(case, row)), tokens=1)
+    amounts = decode_amounts(case, step_traffic(case, row))
+    if "drafted" in row.flags:
+        amounts += (Amount("round", OVERHEAD, STEP_S),)
+    seen = _observation(resolved, case, "decode", ratio, amounts, tokens=1)
     return replace(seen, against=one, traits=None)
 
 

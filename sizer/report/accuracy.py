@@ -64,16 +64,21 @@ def accuracy_text(found: Calibration) -> str:
 
 def accuracy_markdown(found: Calibration, drafted: Sequence[Round] = ()) -> str:
     """The page docs/accuracy.md."""
-    parts = [_HEAD.format(command=COMMAND), *_tables(found, markdown_table, "#"), *_gains(drafted), *_worst(found)]
+    parts = [
+        _HEAD.format(command=COMMAND),
+        *_tables(found, markdown_table, "#"),
+        *_gains(found, drafted),
+        *_worst(found),
+    ]
     parts += [*misfits_markdown(found.residuals), _TRIED + cells_of(list(read_rows("tried.csv")), markdown_table)]
     parts += found.too_few
     return "\n\n".join(parts) + "\n"
 
 
-def _gains(drafted: Sequence[Round]) -> list[str]:
+def _gains(found: Calibration, drafted: Sequence[Round]) -> list[str]:
     """Gains of drafts told from the rounds of other sources, by engine and kind of model and by method."""
     groups: dict[str, list[tuple[float, float]]] = defaultdict(list)
-    for one, told in held_out_gains(drafted):
+    for one, told in held_out_gains(drafted, found.apart["decode"]["source"]):
         for name in ("all", f"{one.runtime}, {one.kind}", one.method):
             groups[name].append((one.speedup, told))
     rows = [_gain_row(name, pairs) for name, pairs in sorted(groups.items(), key=lambda item: -len(item[1]))]

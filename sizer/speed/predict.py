@@ -26,7 +26,7 @@ from sizer.speed.law import (
 from sizer.speed.nearby import correction, rows_of, traits
 from sizer.speed.records import NONE, Correction, Decode, Depth, Prefill, Request, Speed, StageTime
 from sizer.speed.splits import parallelism
-from sizer.speed.terms import decode_amounts, host_share, prefill_amounts, prompt_traffic
+from sizer.speed.terms import decode_amounts, host_share, prefill_amounts, prompt_traffic, vector_rows
 from sizer.speed.traffic import Traffic, decode_traffic
 from sizer.speed.widths import Asked
 from sizer.workload import Split
@@ -165,7 +165,7 @@ def decode_of(
     traffic = decode_traffic(
         case.architecture, case.stored, case.workload, tokens_per_sequence=tokens_per_sequence, outputs=outputs
     )
-    step = timed(decode_amounts(case, traffic), case, fitted)
+    step = _in_order(timed(decode_amounts(case, traffic), case, fitted), case, traffic.tokens, fitted)
     said = said_nearby(case, step, "decode", traffic.tokens)
     limit = _bandwidth_limit(amount for amount, _ in step.terms)
     rate = min(exp(said.log_factor) / step.total_s, max(limit, 1 / step.total_s))
@@ -174,6 +174,31 @@ def decode_of(
     bytes_per_token = round(traffic.bytes_read / max(1, case.workload.batch_size))
     decode = Decode(rate, low, high, bytes_per_token, step.bound, said)
     return decode, _stages(traffic, step, 1 / rate)
+
+
+def step_of(case: SpeedCase, tokens_per_sequence: int, fitted: Constants) -> Timed:
+    """The time of one step that runs `tokens_per_sequence` tokens of each sequence."""
+    traffic = decode_traffic(case.architecture, case.stored, case.workload, tokens_per_sequence=tokens_per_sequence)
+    return _in_order(timed(decode_amounts(case, traffic), case, fitted), case, traffic.tokens, fitted)
+
+
+def _in_order(step: Timed, case: SpeedCase, tokens: int, fitted: Constants) -> Timed:
+    """A step of several tokens, no faster than the most that are multiplied by vectors, and no slower than so many
+    steps of one token: where kernels change, one of the two is told too slow or too fast."""
+    if tokens == 1:
+        return step
+    total_s = min(step.total_s, tokens * _of_sequences(case, 1, fitted))
+    rows = vector_rows(case.engine.runtime)
+    if 0 < rows < tokens:
+        sequences = min(rows, case.workload.batch_size)
+        total_s = max(total_s, _of_sequences(case, sequences, fitted, rows // sequences))
+    return replace(step, total_s=total_s)
+
+
+def _of_sequences(case: SpeedCase, sequences: int, fitted: Constants, tokens_per_sequence: int = 1) -> float:
+    one = replace(case, workload=replace(case.workload, batch_size=sequences))
+    traffic = decode_traffic(one.architecture, one.stored, one.workload, tokens_per_sequence=tokens_per_sequence)
+    return timed(decode_amounts(one, traffic), one, fitted).total_s
 
 
 def depth_of(case: SpeedCase, decode: Decode, fitted: Constants) -> Depth | None:

@@ -19,9 +19,8 @@ from sizer.model.stored import Stored
 from sizer.speed.case import SpeedCase, speed_case
 from sizer.speed.launches import layer_count
 from sizer.speed.law import Constants, constants
-from sizer.speed.predict import timed
+from sizer.speed.predict import step_of
 from sizer.speed.records import DraftMethod, Speculation, Speed
-from sizer.speed.terms import decode_amounts, vector_rows
 from sizer.speed.traffic import decode_traffic
 from sizer.tables import read_rows
 
@@ -64,16 +63,12 @@ def expected_tokens(acceptance: float, draft_tokens: int) -> float:
 
 def step_s(case: SpeedCase, tokens_per_sequence: int, fitted: Constants) -> float:
     """Seconds of one step that runs `tokens_per_sequence` tokens of each sequence."""
-    traffic = decode_traffic(case.architecture, case.stored, case.workload, tokens_per_sequence=tokens_per_sequence)
-    return timed(decode_amounts(case, traffic), case, fitted).total_s
+    return step_of(case, tokens_per_sequence, fitted).total_s
 
 
 def verify_cost(case: SpeedCase, draft_tokens: int, fitted: Constants) -> float:
-    """Plain steps that verifying `draft_tokens` drafts and the token before them costs: never less than fewer did."""
-    plain_s = step_s(case, 1, fitted)
-    rows = vector_rows(case.engine.runtime)
-    tried = {draft_tokens + 1, *([rows] if 0 < rows <= draft_tokens else [])}
-    return max(step_s(case, tokens, fitted) for tokens in tried) / plain_s
+    """Plain steps that verifying `draft_tokens` drafts and the token before them costs."""
+    return step_s(case, draft_tokens + 1, fitted) / step_s(case, 1, fitted)
 
 
 def draft_cost(case: SpeedCase, drafter: Drafter, draft_tokens: int, fitted: Constants) -> float:

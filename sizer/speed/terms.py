@@ -171,7 +171,7 @@ def _products(case: SpeedCase, traffic: Traffic, peak: float) -> list[Amount]:
         Amount("compute", COMPUTE, products / tokens / peak),
         Amount("attention", COMPUTE, attention * sequences / tokens / peak),
         Amount("further_attention", COMPUTE, attention * (1 - sequences / tokens) / peak),
-        Amount("tile_experts", COMPUTE, experts * beyond * _tile_filling(case, tokens) / tiled),
+        Amount("tile_experts", COMPUTE, experts * beyond * _tile_filling(case, tokens, _narrow_tile(tokens)) / tiled),
     ]
     if tokens <= rows:
         return [*found, Amount("further", COMPUTE, (products - experts) * beyond / peak)]
@@ -206,7 +206,11 @@ def prefill_amounts(case: SpeedCase, traffic: Traffic, chunks: int) -> tuple[Amo
     experts = traffic.stage("experts").flops
     amounts = [
         Amount("prefill_compute", COMPUTE, (traffic.flops - attention - experts) / products),
-        Amount("prefill_experts", COMPUTE, experts * _tile_filling(case, -(-traffic.tokens // chunks)) / products),
+        Amount(
+            "prefill_experts",
+            COMPUTE,
+            experts * _tile_filling(case, -(-traffic.tokens // chunks), tuned("tile_rows")) / products,
+        ),
         Amount("prefill_attention", COMPUTE, attention / peak),
         Amount("prefill_weights", MEMORY, (traffic.weight_bytes - hosted + _expanded_bytes(case) * chunks) / bandwidth),
         Amount("prefill_cache", MEMORY, traffic.cache_bytes / bandwidth),
@@ -231,19 +235,25 @@ def _scores(case: SpeedCase, attention_flops: int) -> float:
     return attention_flops / (2 * max(widths)) if widths else 0.0
 
 
-def _tile_filling(case: SpeedCase, tokens: int) -> float:
+def _tile_filling(case: SpeedCase, tokens: int, rows: float) -> float:
     """How many times the products of an expert's own tokens its tiles take, where `tokens` run at once.
 
-    Accelerators multiply tiles of `tile_rows` tokens: the last tile of an expert is half full on average, and an expert
-    with few tokens takes a whole one. Of few tokens, tiles are as wide as the expert that most of them choose: half of
-    them. CPUs multiply by vectors.
+    Accelerators multiply tiles of `rows` tokens: the last tile of an expert is half full on average, and an expert
+    with few tokens takes a whole one. CPUs multiply by vectors.
     """
     experts, active = case.architecture.experts, case.architecture.active_experts
     if not experts or not active or is_cpu(case.device):
         return 1.0
     each = tokens * active / distinct_experts(experts, active, tokens)
-    rows = min(tuned("tile_rows"), max(NARROWEST_TILE, tokens / 2))
     return max(rows / each, 1 + rows / (2 * each))
+
+
+def _narrow_tile(tokens: int) -> float:
+    """The rows of the tiles that few tokens' experts take: 8 of up to 16 tokens, then one more for each four.
+
+    Kernels choose the narrowest tile that holds what one expert gets.
+    """
+    return min(tuned("tile_rows"), max(NARROWEST_TILE, NARROWEST_TILE / 2 + tokens / 4))
 
 
 def computes_on_host(case: SpeedCase) -> bool:
