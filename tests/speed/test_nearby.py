@@ -11,12 +11,8 @@ import sizer
 from sizer.calibrate.likeness import Alike
 from sizer.calibrate.observations import Observation
 from sizer.calibrate.plausible import impossible_decode, impossible_prompt
-from sizer.device.catalogue import find
 from sizer.engine.engines import find_engine
-from sizer.engine.precisions import store_for
 from sizer.memory.records import Placement, Share
-from sizer.model.read.resolve import resolve
-from sizer.speed.case import SpeedCase, speed_case
 from sizer.speed.law import constants
 from sizer.speed.nearby import Traits, correction
 from sizer.speed.records import Correction
@@ -24,15 +20,9 @@ from sizer.speed.speculative import draft_methods, expected_tokens, speculation_
 from sizer.speed.traffic import decode_traffic, prefill_traffic
 from sizer.speed.widths import WIDEST, Width
 from sizer.tuning import try_instead, tuned
-from sizer.workload import Workload
+from tests.support.speedcases import case_of
 
 CASE = Traits("llama.cpp cuda x", "q4_k", "4bit", "a-8b", "LlamaForCausalLM", False, "none 1", 2026, 22.0, -3.0)
-
-
-def case_of(model: str, device: str, engine: str, precision: str) -> SpeedCase:
-    """A case of catalogued names."""
-    architecture = resolve(model, offline=True).architecture
-    return speed_case(architecture, store_for(architecture, precision, engine), find(device), Workload(), engine)
 
 
 def measured(traits: Traits, ratio: float, name: str = "") -> tuple[Observation, float]:
