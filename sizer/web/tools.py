@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from sizer.cli import COMMANDS
+from sizer.errors import UsageError
+from sizer.printable import shown
 from sizer.version import package_version
-from sizer.web.dispatch import Rules, reply
+from sizer.web.dispatch import Reply, Rules, refusal, reply
 from sizer.web.openapi import schema_of
 from sizer.web.parameters import available, parameters
 
@@ -40,16 +42,32 @@ def input_schema(name: str) -> dict[str, Any]:
 
 
 def query_of(arguments: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """A tool's arguments as a query: a list repeats its name, true and false are written so, null is left out."""
+    """A tool's arguments as a query: a list repeats its name, true and false are written so, null is left out.
+
+    Raises UsageError for an object, or a list of lists.
+    """
     query: list[tuple[str, str]] = []
     for name, value in arguments.items():
         values = value if isinstance(value, list) else [value]
-        query += [(name, _text(item)) for item in values if item is not None]
+        query += [(name, _text(name, item)) for item in values if item is not None]
     return query
 
 
-def _text(value: Any) -> str:
+def _text(name: str, value: Any) -> str:
+    if isinstance(value, (Mapping, list)):
+        raise UsageError(f"{name} is {shown(value)}.", "Give a text, a number, or a list of them.")
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def called(name: str, arguments: Mapping[str, Any], rules: Rules) -> Reply:
+    """The answer of a tool; errors are answers too."""
+    if name not in tool_names():
+        return refusal(400, f"there is no tool {shown(name)}.", f"There are {', '.join(tool_names())}.")
+    try:
+        query = query_of(arguments)
+    except UsageError as error:
+        return refusal(400, error.message, error.hint, error.exit_code)
+    return reply(name, query, rules)
 
 
 def server(rules: Rules) -> Server[Any]:
@@ -65,9 +83,7 @@ def server(rules: Rules) -> Server[Any]:
         return types.ListToolsResult(tools=tools)
 
     async def call_tool(_ctx: Any, params: types.CallToolRequestParams) -> types.CallToolResult:
-        query = query_of(params.arguments or {})
-        name = params.name if params.name in tool_names() else "unknown"
-        found = await anyio.to_thread.run_sync(reply, name, query, rules)
+        found = await anyio.to_thread.run_sync(called, params.name, params.arguments or {}, rules)
         document = json.loads(found.body)
         return types.CallToolResult(
             content=[types.TextContent(type="text", text=found.body)],

@@ -77,6 +77,21 @@ def test_refusals_say_what_to_do() -> None:
     assert called("recommend", {"model": "/etc/passwd"}).is_error
 
 
+@pytest.mark.parametrize(
+    ("name", "arguments", "named"),
+    [
+        ("nope", {}, "'nope'"),
+        ("estimate", {"model": {"a": 1}}, "{'a': 1}"),
+        ("estimate", {"model": "8B", "device": [["rtx-4090"]]}, "['rtx-4090']"),
+    ],
+)
+def test_what_is_no_tool_or_no_text_is_named(name: str, arguments: dict[str, Any], named: str) -> None:
+    """A tool that is not there, and an object for a value, are named as they were given."""
+    result = called(name, arguments)
+    assert result.is_error
+    assert named in json.loads(result.content[0].text)["error"]["message"]
+
+
 def test_schemas_are_the_options() -> None:
     """A tool takes its command's options, and nothing else."""
     for name in tool_names():
