@@ -449,3 +449,14 @@ def test_the_catalogue_path_is_light() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=300)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    "text", ["C:\\models\\Qwen3-8B-Q4_K_M.gguf", ".\\Qwen3-8B-Q4_K_M.gguf", "./Qwen3-8B-Q4_K_M.gguf"]
+)
+def test_a_path_that_is_not_here_is_read_by_its_name(text: str) -> None:
+    """Of Windows as of Unix: the file's name tells the model and its format, and it is said that no file was read."""
+    found = resolve(text, offline=True)
+    assert found.architecture.total_params == 8190735360
+    assert found.hints.quantization == "q4_k_m"
+    assert any("no file was read" in note for note in found.notes)

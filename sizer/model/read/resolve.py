@@ -80,6 +80,7 @@ def resolve(text: str, *, offline: bool = False, revision: str | None = None) ->
         architecture, stored, notes = from_path(path, text)
         return _resolved(text, architecture, stored, hints, notes)
     name, at = _without_address(text)
+    name = name.replace("\\", "/")  # a path of Windows: its file's name is read as that of any path
     revision = revision or at
     entry = None if revision and not offline else find(name)
     if (
@@ -95,6 +96,8 @@ def resolve(text: str, *, offline: bool = False, revision: str | None = None) ->
         notes = (
             bits + _catalogue_notes(entry.alias, entry.copy, entry.model_id, revision) + _unknown_notes(entry.unknown)
         )
+        if text.lower().startswith(_PATH_STARTS):
+            notes += ("no file was read: its name tells the model and its format",)
         model_id = name if entry.copy else entry.alias or entry.model_id
         architecture = _described(load(entry), model_id)
         stored_in = architecture.quantization or {}
