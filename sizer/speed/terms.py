@@ -36,6 +36,11 @@ UNPACKED_SCALES = 4.5 / 4.127
 """Double quantization stores 0.127 bits of scales a weight instead of 0.5 (blocks of 64, scales in blocks of 256) and
 unpacks them before each product: it saves memory, and no time."""
 EXPANDED_BYTES_PER_VALUE = 2
+USUAL_VECTOR_FLOPS_PER_S = 4e13
+"""The unit of what runs small kernels: the factors take up any other."""
+MATRIX_OVER_VECTOR = 4
+"""The 16-bit peak of NVIDIA's cards over that in fp32: the median of data/devices.csv, for those without one there. (It
+is more on those with HBM: none of these is taken for more than usual.)"""
 
 
 def bandwidth_bytes_per_s(case: SpeedCase) -> float:
@@ -117,7 +122,7 @@ def decode_amounts(case: SpeedCase, traffic: Traffic) -> tuple[Amount, ...]:
         Amount("host", MEMORY, host_s, host_s),
         *_products(case, traffic, peak),
         Amount("launch", LAUNCH, layers * LAYER_S),
-        Amount("layers", OVERHEAD, layers * LAYER_S),
+        Amount("layers", OVERHEAD, layers * LAYER_S / layer_pace(case)),
         Amount("step", OVERHEAD, STEP_S),
         *expert_amounts(case),
     ]
@@ -128,6 +133,20 @@ def decode_amounts(case: SpeedCase, traffic: Traffic) -> tuple[Amount, ...]:
     if case.workload.batch_size > 1:
         amounts.append(Amount("sequences", OVERHEAD, (case.workload.batch_size - 1) * SEQUENCE_S))
     return tuple(amounts + decode_links(case, case.workload.batch_size))
+
+
+def layer_pace(case: SpeedCase) -> float:
+    """How many times as fast as on a card of 40 TFLOP/s in fp32 what a layer takes beside its bytes goes by.
+
+    CUDA's kernels follow one another without the host: what is left of a layer is small kernels, and more or faster
+    cores run them faster (`layer_power` of data/tuning.csv). Other backends, and a host that launches each operation by
+    itself, take their own time.
+    """
+    if case.backend != "cuda" or case.engine.layer_operations == "eager":
+        return 1.0
+    untold = min(USUAL_VECTOR_FLOPS_PER_S, nominal_flops_per_s(case.device) / MATRIX_OVER_VECTOR)
+    peak = case.device.peak_flops_per_s.get("fp32") or untold
+    return float((peak / USUAL_VECTOR_FLOPS_PER_S) ** tuned("layer_power"))
 
 
 def _expanded_bytes(case: SpeedCase) -> int:
