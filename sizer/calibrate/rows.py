@@ -241,4 +241,5 @@ def row_precision(row: ReadRow) -> str:
         return _USUAL_GGUF["4"]
     if not printed and runtime in _FLOAT_RUNTIMES:
         return "bf16"
-    raise UnknownPrecision(f"the precision is empty, and {printed!r} as printed names none.")
+    as_printed = f", and {printed!r} as printed names none" if printed else ""
+    raise UnknownPrecision(f"the precision is empty{as_printed}.")

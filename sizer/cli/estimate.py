@@ -12,7 +12,7 @@ from sizer.api.asked import DeviceAsked, WorkAsked, with_vram
 from sizer.api.estimates import estimates, targets
 from sizer.cli.common import PROBABILITY, device_options, network_options, output_options, show, talk, workload_options
 from sizer.cli.completion import complete_models
-from sizer.errors import DoesNotFit, ModelError, UnknownModel
+from sizer.errors import DoesNotFit, ModelError, UnknownModel, UsageError
 
 if TYPE_CHECKING:
     from sizer.answer.document import Answer
@@ -56,6 +56,8 @@ def command(models: tuple[str, ...], explain: bool, offline: bool, style: str, *
     sizer estimate ./model.gguf --device rtx-3060 --ram 32GiB --explain
     sizer estimate 8x7B --bandwidth 936GB/s --memory 24GiB --json
     """
+    if options["plot_kinds"] and options["plot"] is None:
+        raise UsageError("--plot-kind says what --plot draws.", "Add --plot FILE.")
     work = replace(work_asked(options), drafting=drafting_asked(options, offline))
     found_targets = targets(devices_asked(options), talk)
     answers = [

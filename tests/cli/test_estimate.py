@@ -390,3 +390,10 @@ def test_a_copy_that_tells_no_bits_shows_its_format(run: Run, model: str, device
     precisions = [item["precision"] for item in told["estimates"]]
     assert len(precisions) > 3
     assert all(name.startswith(start) for name in precisions)
+
+
+def test_kinds_of_plot_without_a_plot_are_refused(run: Run) -> None:
+    """`--plot-kind` alone would draw nothing: one line says what to add."""
+    told = run("estimate", "8B", "-d", "a100", "-p", "q4_k_m", "--plot-kind", "memory", "--offline")
+    assert (told.code, told.out) == (2, "")
+    assert "Add --plot FILE" in told.err
