@@ -187,12 +187,13 @@ def _in_order(step: Timed, case: SpeedCase, tokens: int, fitted: Constants) -> T
     steps of one token: where kernels change, one of the two is told too slow or too fast."""
     if tokens == 1:
         return step
-    total_s = min(step.total_s, tokens * _of_sequences(case, 1, fitted))
+    alone_s, total_s = _of_sequences(case, 1, fitted), step.total_s
     rows = vector_rows(case.engine.runtime)
     if 0 < rows < tokens:
         sequences = min(rows, case.workload.batch_size)
-        total_s = max(total_s, _of_sequences(case, sequences, fitted, rows // sequences))
-    return replace(step, total_s=total_s)
+        fewer_s = _of_sequences(case, sequences, fitted, rows // sequences)
+        total_s = max(total_s, min(fewer_s, rows * alone_s))
+    return replace(step, total_s=min(total_s, tokens * alone_s))
 
 
 def _of_sequences(case: SpeedCase, sequences: int, fitted: Constants, tokens_per_sequence: int = 1) -> float:
