@@ -205,9 +205,13 @@ class StepLaw:
     prompt_links: Curve
     batch_share: float = 1.0
 
+    def at_once(self, decodes: float) -> float:
+        """The sequences that one stage works on: its share of them, and never a part of one."""
+        return max(min(decodes, 1.0), decodes * self.batch_share)
+
     def bound(self, decodes: float, depth: float, prompt_tokens: float) -> str:
         """What takes most of such a step: bandwidth, compute, link or overhead."""
-        batch, prompt = decodes * self.batch_share, prompt_tokens * self.batch_share
+        batch, prompt = self.at_once(decodes), prompt_tokens * self.batch_share
         memory = (
             self.flat_memory(batch) + batch * self.deep_memory(depth) + self.experts(batch + prompt) if decodes else 0
         )
@@ -224,7 +228,7 @@ class StepLaw:
 
     def step_s(self, decodes: float, depth: float, prompt_tokens: float = 0.0, attention_s: float = 0.0) -> float:
         """Seconds of a step of `decodes` sequences at a mean `depth` of cached tokens beside `prompt_tokens` read."""
-        batch, prompt = decodes * self.batch_share, prompt_tokens * self.batch_share
+        batch, prompt = self.at_once(decodes), prompt_tokens * self.batch_share
         memory = compute = launch = overhead = 0.0
         if decodes:
             memory = self.flat_memory(batch) + batch * self.deep_memory(depth) + self.experts(batch + prompt)
