@@ -230,7 +230,9 @@ def test_no_name_breaks_out_of_a_command(name: str, which: int) -> None:
         hostile = recipe(renamed(CASES[which], name))
     except UsageError:
         return
-    for words in shell_lines(hostile):
+    lines = list(shell_lines(hostile))
+    assert lines
+    for words in lines:
         assert words[0] in {"llama-server", "llama-cli", "llama-quantize", "vllm", "mlx_lm.convert", "mlx_lm.generate",
                             "python", "trtllm-serve", "hf"}  # fmt: skip
         assert {word for word in words if word.startswith("-")} <= KNOWN_FLAGS

@@ -254,6 +254,7 @@ def test_words_that_match_nothing_are_named() -> None:
 
 def test_a_speed_that_nothing_reaches_is_refused_by_arithmetic(on_24_gib: list[Estimate]) -> None:
     """No prediction of what lies whole on a card exceeds the bound that the search passes questions over by."""
+    assert on_24_gib
     for item in on_24_gib:
         bound = fastest_decode(speed_case(item.architecture, item.stored, item.target, item.workload, item.engine))
         assert (waited_rate(item) or 0) <= bound * (1 + 1e-9), item.architecture.model_id

@@ -82,6 +82,7 @@ def test_each_way_changes_what_it_says(
     keep a tolerable loss."""
     found = advice(name, device, memory_gib, ram_gib, context=context)
     large = model(name)
+    assert found.alternatives
     for way in found.alternatives:
         work = way.estimate.workload
         assert (work.kv_precision != "fp16") == (way.kind == "smaller cache")
@@ -156,6 +157,7 @@ def test_nothing_at_all_is_said_so() -> None:
 def test_a_wanted_speed_holds_for_every_way() -> None:
     """No way out is slower than what was asked for."""
     found = advice("Qwen/Qwen3-32B", "rtx-4090", 16, 64, wanted=Wanted(min_tokens_per_s=25))
+    assert found.alternatives
     assert all((waited_rate(way.estimate) or 0) >= 25 for way in found.alternatives)
 
 

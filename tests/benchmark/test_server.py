@@ -50,6 +50,7 @@ def test_eos_is_switched_off():
     """The request asks for exactly the wanted tokens, whatever the model would like."""
     with fake_server() as server:
         _run(server.url)
+    assert server.bodies
     assert all(body["ignore_eos"] and body["min_tokens"] == body["max_tokens"] == 8 for body in server.bodies)
 
 
