@@ -199,7 +199,7 @@ class Engine:
 
 def _place(vendor: str) -> str:
     """A vendor of the backends column in words."""
-    return {"cpu": "CPUs", "any": "any GPU with Vulkan"}.get(vendor, vendor)
+    return {"cpu": "CPUs", "any": "any GPU with Vulkan"}.get(vendor, vendor.replace("-", " "))
 
 
 @cache
