@@ -19,7 +19,7 @@ from sizer.frozen import dataclass
 from sizer.model.architecture import Architecture
 from sizer.serving.corrections import Corrections
 from sizer.serving.layout import Layout, link_bytes_per_s
-from sizer.speed.case import SpeedCase, groups, owners, precision_class
+from sizer.speed.case import SpeedCase, groups, owners, precision_class, served_products
 from sizer.speed.launches import LAYER_S, layer_count
 from sizer.speed.law import COMPUTE, LAUNCH, MEMORY, OVERHEAD, ROOFLINE_POWER, Amount, Constants
 from sizer.speed.predict import LINK_TERMS
@@ -40,12 +40,6 @@ ATTENTION_TERM, PROMPT_WEIGHTS_TERM = "prefill_attention", "prefill_weights"
 EXPERT_TERMS = frozenset({"experts", "prefill_experts"})
 ACTIVATION_BYTES = 2
 REACHED_BANDWIDTH, REACHED_PEAK = 0.95, 0.9
-MULTIPLIED_AS = {
-    "fp8": ("fp8",), "int8": ("int8",), "w8a8-int8": ("int8",), "nvfp4": ("fp8", "fp4"), "mxfp4": ("fp8", "fp4"),
-    "fp4": ("fp8", "fp4"),
-}  # fmt: skip
-"""Formats of the products by the kernel of the weights; other weights are multiplied in 16 bits."""
-
 
 PROMPT_PRODUCTS = frozenset({"prefill_compute", "prefill_experts"})
 
@@ -299,7 +293,7 @@ def _format_flops_per_s(case: SpeedCase) -> float:
     """The nominal dense peak of the narrowest format that the stored weights are multiplied in."""
     peaks = case.device.peak_flops_per_s
     half = peak_flops_per_s(case)
-    wanted = MULTIPLIED_AS.get(precision_class(case.stored.precision)[0], ())
+    wanted = served_products(precision_class(case.stored.precision)[0])
     return max([half, *(peaks[name] for name in wanted if name in peaks)])
 
 

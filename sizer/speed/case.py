@@ -247,8 +247,17 @@ def prompt_flops_per_s(device: Device, accumulates: str = "fp32", products: str 
 @cache
 def product_type(kernel: str) -> str:
     """The peak that a precision's kernel multiplies at (`fp8`); empty where it is the 16-bit one."""
-    rows = read_rows("product_types.csv")
-    return next((row["peak"] for row in rows if kernel in row["kernels"].split()), "")
+    return _products_row(kernel).get("peak", "")
+
+
+@cache
+def served_products(kernel: str) -> tuple[str, ...]:
+    """The peaks that a server's products may reach with a precision's kernel, the highest that the device has."""
+    return tuple(_products_row(kernel).get("served", "").split())
+
+
+def _products_row(kernel: str) -> dict[str, str]:
+    return next((row for row in read_rows("product_types.csv") if kernel in row["kernels"].split()), {})
 
 
 def _exponents(device: Device) -> tuple[float, float, float]:

@@ -85,13 +85,15 @@ class Speed(NamedTuple):
 
 class DraftMethod(NamedTuple):
     """A way of drafting beside the model: how often it runs (for each `token`, once a `round`, `none`), and what it
-    reads then: decoder layers like the model's, and a share of the output head."""
+    reads then: decoder layers like the model's, and a share of the output head. What runs for each token drafts more
+    than `deepest` tokens as a tree of that depth: a pass for each level (0: never)."""
 
     name: str
     spellings: tuple[str, ...]
     passes: str
     layers: float
     head: float
+    deepest: int = 0
 
 
 class Speculation(NamedTuple):

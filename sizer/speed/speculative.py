@@ -37,7 +37,8 @@ def draft_methods() -> dict[str, DraftMethod]:
     found = {}
     for row in read_rows("draft_methods.csv"):
         spellings = tuple(row["spellings"].split())
-        method = DraftMethod(row["method"], spellings, row["passes"], float(row["layers"]), float(row["head"]))
+        read, deepest = (float(row["layers"]), float(row["head"])), int(row["deepest"] or 0)
+        method = DraftMethod(row["method"], spellings, row["passes"], *read, deepest)
         found.update(dict.fromkeys((method.name, *spellings), method))
     return found
 
@@ -82,7 +83,8 @@ def draft_cost(case: SpeedCase, drafter: Drafter, draft_tokens: int, fitted: Con
     traffic = decode_traffic(case.architecture, case.stored, case.workload)
     head = traffic.stage("lm_head").weight_bytes / max(1, traffic.bytes_read)
     once = drafter.layers / max(1.0, layer_count(case.architecture)) * (1 - head) + drafter.head * head
-    return {"token": once, "round": once / draft_tokens, "none": 0.0}[drafter.passes]
+    passes = {"token": min(draft_tokens, drafter.deepest or draft_tokens), "round": 1, "none": 0}[drafter.passes]
+    return once * passes / draft_tokens
 
 
 def speculation_of(

@@ -38,6 +38,7 @@ from sizer.speed.case import (
     product_type,
     prompt_flops_per_s,
     reachable_bytes_per_s,
+    served_products,
     speed_case,
 )  # fmt: skip
 from sizer.speed.launches import expert_amounts, layer_count, llama_layers, moe_layer_count
@@ -303,6 +304,8 @@ def test_peaks_of_a_card() -> None:
     typed = replace(CARD, peak_flops_per_s={**CARD.peak_flops_per_s, "fp8": 4e14})
     assert prompt_flops_per_s(typed, products="fp8") == pytest.approx(4e14**power * fed ** (1 - power))
     assert prompt_flops_per_s(CARD, products="fp8") == prompt_flops_per_s(CARD)
+    assert served_products("mxfp4") == served_products("nvfp4") == ("fp8", "fp4")
+    assert (product_type("mxfp4"), served_products("q4_k"), served_products("fp8-block")) == ("", (), ("fp8",))
     assert [product_type(kernel) for kernel in ("fp8-block", "nvfp4", "w8a8-int8", "q4_k")] == [
         "fp8",
         "fp4",
@@ -753,6 +756,8 @@ def test_a_round_costs_verifying_drafting_and_itself() -> None:
     assert draft_cost(case, method, 4, PLAIN) == pytest.approx(once)
     assert draft_cost(case, method._replace(passes="round"), 4, PLAIN) == pytest.approx(once / 4)
     assert draft_cost(case, method._replace(passes="none"), 4, PLAIN) == 0.0
+    assert draft_cost(case, method._replace(deepest=3), 4, PLAIN) == pytest.approx(once * 3 / 4)
+    assert draft_cost(case, method._replace(deepest=4), 4, PLAIN) == pytest.approx(once)
     small = model(tensors=TENSORS[:3])
     drafter = (small, stored(small))
     assert draft_cost(case, drafter, 4, PLAIN) == pytest.approx(step_s(asked(small), 1, PLAIN) / plain)
