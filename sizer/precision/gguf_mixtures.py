@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from sizer.formats import format_of
+from sizer.precision.gguf_by_hand import by_hand, is_by_hand
 from sizer.precision.gguf_tensors import GgufModel, GgufTensor
 
 RULES = ("old", "new")
@@ -46,7 +47,11 @@ CATEGORIES = (
 FALLBACKS = {
     **dict.fromkeys(("iq1_s", "iq1_m", "iq2_xxs", "iq2_xs", "iq2_s", "iq3_xxs", "iq3_s", "iq4_xs"), "iq4_nl"),
     **dict.fromkeys(("q2_0", "q2_k", "q3_k", "tq1_0", "tq2_0", "q1_0"), "q4_0"),
-    "q4_k": "q5_0",
+    **dict.fromkeys(("iq1_kt", "iq2_kt", "iq2_ks", "iq2_k", "iq2_kl", "iq3_kt", "iq3_ks", "iq3_k"), "iq4_nl"),
+    **dict.fromkeys(("iq4_kss", "iq4_kt", "iq4_ks"), "iq4_nl"),
+    **dict.fromkeys(("q4_k", "iq4_k", "iq5_ks"), "q5_0"),
+    "iq5_k": "q6_0",
+    "iq6_k": "q8_0",
     "q5_k": "q5_1",
     "q6_k": "q8_0",
     "nvfp4": "q4_0",
@@ -191,7 +196,11 @@ def fallback(key: str, ne0: int) -> str:
 @lru_cache(maxsize=65536)
 def choose(kind: str, place: Position, case: TensorCase, fits: bool, stacked: bool) -> str:
     """llama_tensor_get_type_impl: the type before the fallback. `fits`: rows are whole blocks of the default type."""
-    if kind == "output" or (kind == "embedding" and case.traits.tied):
+    is_output = kind == "output" or (kind == "embedding" and case.traits.tied)
+    if is_by_hand(case.ftype):
+        told = "output" if is_output else kind
+        return by_hand(told, case.ftype, case.default, stacked=stacked, mixture=case.traits.four_experts)
+    if is_output:
         return _output(case, fits)
     if case.ftype == "MXFP4_MOE":
         return "mxfp4" if stacked else "q8_0"

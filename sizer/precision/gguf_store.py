@@ -9,6 +9,7 @@ from sizer.formats import format_of
 from sizer.frozen import dataclass
 from sizer.model.architecture import Architecture
 from sizer.model.stored import Stored, StoredTensor
+from sizer.precision.gguf_by_hand import BY_HAND_NOTE, is_by_hand
 from sizer.precision.gguf_header import header_bytes
 from sizer.precision.gguf_mixtures import LOW_BIT, RULES, Position, Traits, base_type, category, positions, tensor_type
 from sizer.precision.gguf_tensors import GgufModel, GgufTensor, gguf_model
@@ -189,5 +190,8 @@ def _notes(row: Precision, prepared: _Prepared) -> tuple[tuple[str, ...], bool]:
         notes.append(prepared.header_note)
     if row.kind == "gguf-dynamic":
         notes.append(DYNAMIC_NOTE.format(base=row.ftype))
+        exact = False
+    if is_by_hand(row.ftype):
+        notes.append(BY_HAND_NOTE)
         exact = False
     return tuple(notes), exact

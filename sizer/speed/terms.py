@@ -251,7 +251,8 @@ writes them, the weighted values' product reads them and makes 2 of them first (
 def _scores(case: SpeedCase, attention_flops: int) -> float:
     """How many scores a prompt's attention makes: 2 FLOPs for each value of a key and of a value that they weigh."""
     widths = [mixer.qk_head_dim + mixer.v_head_dim for mixer in case.architecture.mixer_counts if mixer.heads]
-    return attention_flops / (2 * max(widths)) if widths else 0.0
+    widest = max(widths, default=0)
+    return attention_flops / (2 * widest) if widest else 0.0
 
 
 def _tile_filling(case: SpeedCase, tokens: int, rows: float) -> float:

@@ -17,6 +17,8 @@ from sizer.errors import UsageError
 from sizer.formats import SAME_FORMAT, format_of
 from sizer.model import families
 from sizer.model.architecture import Architecture, Role
+from sizer.model.read.headers_gguf import GGML_TYPES
+from sizer.model.read.resolve import resolve
 from sizer.model.stored import Stored
 from sizer.precision.gguf_header import header_bytes
 from sizer.precision.gguf_mixtures import category, default_types
@@ -207,6 +209,29 @@ def test_interleaved_types_take_the_bytes_of_their_own() -> None:
     model = reference_architecture()
     assert store(model, "iq4_xs_r8").weights_bytes == store(model, "iq4_xs").weights_bytes
     assert store(model, "q4_0_4_4").weights_bytes == store(model, "q4_0").weights_bytes
+    assert store(model, "iq4_ks_r4").weights_bytes == store(model, "iq4_ks").weights_bytes
+    assert [GGML_TYPES[number] for number in (144, 344, 212, 233)] == ["iq4_ks", "iq4_ks", "q4_k", "q6_0"]
+
+
+# Sizes told in ik_llama.cpp's pull requests 529, 642, 602 and 2480.
+@pytest.mark.parametrize(
+    ("model", "name", "published_gib"),
+    [
+        ("deepseek-ai/DeepSeek-R1-0528", "iq3_kt", 272.527),
+        ("Qwen/Qwen3-235B-A22B", "iq4_kss", 114.093),
+        ("Qwen/Qwen3-14B", "iq2_kl", 5.141),
+        ("Qwen/Qwen3-4B", "iq4_ks_r4", 2.19),
+    ],
+)
+def test_files_of_ik_llama_cpps_own_types_are_near_the_usual_recipe(
+    model: str, name: str, published_gib: float
+) -> None:
+    """The experts have the type of the name, the rest more; the figures are said to be a recipe's."""
+    stored = stored_as(resolve(model, offline=True).architecture, precision_of(name))
+    assert stored.download_bytes is not None
+    assert stored.download_bytes / GIB == pytest.approx(published_gib, rel=0.04)
+    assert not stored.exact
+    assert any("mixed by hand" in note for note in stored.notes)
 
 
 def test_an_unknown_rule_is_an_error() -> None:

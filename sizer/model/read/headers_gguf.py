@@ -32,7 +32,16 @@ GGML_TYPES = {
     12: "q4_k", 13: "q5_k", 14: "q6_k", 15: "q8_k", 16: "iq2_xxs", 17: "iq2_xs", 18: "iq3_xxs", 19: "iq1_s", 20:
     "iq4_nl", 21: "iq3_s", 22: "iq2_s", 23: "iq4_xs", 24: "i8", 25: "i16", 26: "i32", 27: "i64", 28: "fp64", 29:
     "iq1_m", 30: "bf16", 34: "tq1_0", 35: "tq2_0", 39: "mxfp4", 40: "nvfp4", 41: "q1_0", 42: "q2_0",
+    133: "q6_0", 233: "q6_0", 137: "iq2_k", 138: "iq3_k", 139: "iq4_k", 140: "iq5_k", 141: "iq6_k", 144: "iq4_ks",
+    145: "iq2_ks", 146: "iq4_kss", 152: "iq5_ks", 153: "iq2_kt", 154: "iq3_kt", 155: "iq4_kt", 156: "iq3_ks",
+    157: "iq2_kl", 158: "iq1_kt",
 }  # fmt: skip
+# ik_llama.cpp's types of interleaved rows: the same bytes, 200 above the type they hold.
+INTERLEAVED = 200
+_INTERLEAVED_TYPES = frozenset({
+    202, 206, 208, 210, 211, 212, 213, 214, 216, 217, 218, 220, 221, 222, 223, 337, 338, 339, 340, 344, 352,
+})  # fmt: skip
+GGML_TYPES.update({number: GGML_TYPES[number - INTERLEAVED] for number in _INTERLEAVED_TYPES})
 
 _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 _BOOL, _STRING, _ARRAY = 7, 8, 9

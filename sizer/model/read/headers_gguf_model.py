@@ -13,13 +13,16 @@ from sizer.model.read.headers import Header, HeaderTensor, invalid
 from sizer.model.read.headers_gguf_layers import Metadata, layer_mixers
 from sizer.model.stored import Stored, StoredTensor
 
-# File types of llama.h by number; those of plain floats have sizer's names.
+# File types of llama.h by number, from 138 on of ik_llama.cpp's; those of plain floats have sizer's names.
 FILE_TYPES = {
     0: "fp32", 1: "fp16", 2: "q4_0", 3: "q4_1", 7: "q8_0", 8: "q5_0", 9: "q5_1", 10: "q2_k", 11: "q3_k_s", 12: "q3_k_m",
     13: "q3_k_l", 14: "q4_k_s", 15: "q4_k_m", 16: "q5_k_s", 17: "q5_k_m", 18: "q6_k", 19: "iq2_xxs", 20: "iq2_xs",
     21: "q2_k_s", 22: "iq3_xs", 23: "iq3_xxs", 24: "iq1_s", 25: "iq4_nl", 26: "iq3_s", 27: "iq3_m", 28: "iq2_s",
     29: "iq2_m", 30: "iq4_xs", 31: "iq1_m", 32: "bf16", 36: "tq1_0", 37: "tq2_0", 38: "mxfp4_moe", 39: "nvfp4",
     40: "q1_0",
+    138: "iq2_k", 139: "iq3_k", 140: "iq4_k", 141: "iq5_k", 142: "iq6_k", 145: "iq4_ks", 147: "iq2_ks", 148: "iq4_kss",
+    150: "iq5_ks", 151: "iq2_kt", 152: "iq3_kt", 153: "iq4_kt", 154: "iq3_ks", 155: "iq2_kl", 156: "iq1_kt",
+    338: "iq2_k_r4", 339: "iq3_k_r4", 340: "iq4_k_r4", 341: "iq5_k_r4", 345: "iq4_ks_r4", 350: "iq5_ks_r4",
 }  # fmt: skip
 
 _LINEAR = {

@@ -23,9 +23,9 @@ def _word(pattern: str) -> re.Pattern[str]:
 
 
 _GGUF = (
-    r"(ud[-_])?("
+    r"(?:mix[-_])?(ud[-_])?("
     r"q[2-6][-_]k[-_](?:xxl|xl|xs|l|m|s)|q8[-_]k[-_]xl|q[2-6][-_]k|q[458][-_][01](?:_[48]_[48])?"
-    r"|iq[1-4][-_](?:xxs|xs|nl|s|m)|tq[12][-_]0|mxfp4[-_]moe)"
+    r"|iq[1-4][-_](?:xxs|xs|nl|s|m)|iq[1-6][-_]k(?:ss|[lst])?|tq[12][-_]0|mxfp4[-_]moe)(?:_r[48])?"
 )
 # llama-quantize takes the short names for these.
 _GGUF_SHORT = {"q3_k": "q3_k_m", "q4_k": "q4_k_m", "q5_k": "q5_k_m"}
