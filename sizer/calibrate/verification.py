@@ -28,7 +28,7 @@ def read_verification(path: Path) -> list[ReadRow]:
 
 
 def _as_measurement(row: dict[str, str]) -> dict[str, str]:
-    flags = "" if row["tokens_a_step"] == row["batch"] == "1" else "verification"
+    flags = "" if row["tokens_a_step"] == (row.get("batch") or "1") == "1" else "verification"
     over_one = "" if row["tokens_per_s"] else row["v"]
     return {
         **row,

@@ -271,13 +271,16 @@ def test_a_row_runs_with_the_flags_and_the_power_that_it_tells() -> None:
 
 
 def test_kernels_that_were_replaced_are_not_read(tmp_path: Path) -> None:
-    """Of rows of several tokens a step, those of old kernels and those without a rate are left out."""
+    """Of rows of several tokens a step, those of old kernels are left out, and those that tell neither a rate nor what a
+    step costs over one, or that of no format; a cost alone is read as such."""
     columns = "id,engine,model,precision,device,tokens_a_step,context_tokens,tokens_per_s,v,current"
     cells = ("a,llama.cpp,m,q4_0,rtx-3090,4,512,100,,yes", "b,llama.cpp,m,q4_0,rtx-3090,4,512,90,,old",
-             "c,llama.cpp,m,q4_0,rtx-3090,4,512,,1.4,yes")  # fmt: skip
+             "c,llama.cpp,m,q4_0,rtx-3090,4,512,,1.4,yes", "d,llama.cpp,m,,rtx-3090,4,512,,1.4,yes",
+             "e,llama.cpp,m,q4_0,rtx-3090,4,512,,,yes")  # fmt: skip
     path = tmp_path / "verify.csv"
     path.write_text("\n".join([columns, *cells]) + "\n", encoding="utf-8")
-    assert [row.id for row in read_verification(path)] == ["a"]
+    found = read_verification(path)
+    assert [(row.id, row.decode_tokens_per_s, row.over_one) for row in found] == [("a", 100, None), ("c", None, 1.4)]
 
 
 def test_each_cluster_of_misses_is_explained_or_said_not_to_be() -> None:
