@@ -271,7 +271,7 @@ def test_a_row_runs_with_the_flags_and_the_power_that_it_tells() -> None:
 
 
 def test_kernels_that_were_replaced_are_not_read(tmp_path: Path) -> None:
-    """Of rows of several tokens a step, those of old kernels are left out, and those that tell neither a rate nor what a
+    """Of rows of several tokens a step, old kernels are left out, and those that tell neither a rate nor what a
     step costs over one, or that of no format; a cost alone is read as such."""
     columns = "id,engine,model,precision,device,tokens_a_step,context_tokens,tokens_per_s,v,current"
     cells = ("a,llama.cpp,m,q4_0,rtx-3090,4,512,100,,yes", "b,llama.cpp,m,q4_0,rtx-3090,4,512,90,,old",
