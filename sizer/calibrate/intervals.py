@@ -8,7 +8,7 @@ from typing import Any
 
 from sizer.calibrate.heldout import Residual
 from sizer.speed.predict import OTHER_ENGINES
-from sizer.speed.widths import WIDEST, Asked, Width
+from sizer.speed.widths import Asked, Width, widest
 from sizer.tuning import tuned
 
 ENOUGH_TO_STRETCH = 90
@@ -122,7 +122,10 @@ def judged(by_scheme: Mapping[str, Sequence[Residual]]) -> Judged:
 def stretch_by_engine(
     by_scheme: Mapping[str, Sequence[Residual]], needed: Judged | None = None
 ) -> dict[str, tuple[float, int]]:
-    """The stretch that holds `COVERAGE` of each engine's residuals, and their number; engines with few share one."""
+    """The stretch that holds `COVERAGE` of each engine's residuals, and their number; engines with few share one.
+
+    That of few residuals is drawn to that of all: it counts as `width_pool` of theirs (`data/tuning.csv`, by quantity).
+    """
     needed = needed if needed is not None else judged(by_scheme)
     engines: dict[str, list[float]] = {}
     for scheme, residuals in by_scheme.items():
@@ -131,7 +134,16 @@ def stretch_by_engine(
     groups: dict[str, list[float]] = {OTHER_ENGINES: []}
     for engine, found in sorted(engines.items()):
         groups.setdefault(engine if len(found) >= ENOUGH_TO_STRETCH else OTHER_ENGINES, []).extend(found)
-    return {name: (_holding(found), len(found)) for name, found in groups.items()}
+    quantity = next((one.row.quantity for residuals in by_scheme.values() for one in residuals), "decode")
+    pool, shared = tuned(f"width_pool_{quantity}"), _holding([one for found in groups.values() for one in found])
+    return {name: (_pooled(_holding(found), len(found), shared, pool), len(found)) for name, found in groups.items()}
+
+
+def _pooled(own: float, n: int, shared: float, pool: float) -> float:
+    """The geometric mean of a stretch of `n` residuals and the shared one, which counts as `pool` of them."""
+    if not pool or min(own, shared) <= 0:
+        return own
+    return exp((n * log(own) + pool * log(shared)) / (n + pool))
 
 
 def held_in_bounds(by_scheme: Mapping[str, Sequence[Residual]]) -> dict[str, list[tuple[bool, float]]]:
@@ -147,8 +159,8 @@ def held_in_bounds(by_scheme: Mapping[str, Sequence[Residual]]) -> dict[str, lis
 def _held(one: Residual, seen: tuple[float, float], stretches: Mapping[str, tuple[float, int]]) -> tuple[bool, float]:
     needed, span = seen
     stretch = stretches.get(one.row.engine, stretches[OTHER_ENGINES])[0]
-    if one.row.quantity == "decode" and one.row.engine in stretches:
-        stretch = min(stretch, log(WIDEST) / span)
+    if span > 0:
+        stretch = min(stretch, log(widest(one.row.quantity, enough_rows=one.row.engine in stretches)) / span)
     return needed <= stretch, exp(span * stretch)
 
 

@@ -28,7 +28,7 @@ from sizer.speed.records import NONE, Correction, Decode, Depth, Prefill, Reques
 from sizer.speed.splits import parallelism
 from sizer.speed.terms import decode_amounts, host_share, prefill_amounts, prompt_traffic, vector_rows
 from sizer.speed.traffic import Traffic, decode_traffic
-from sizer.speed.widths import Asked
+from sizer.speed.widths import Asked, widest
 from sizer.workload import Split
 
 LINK_TERMS = frozenset(
@@ -104,7 +104,7 @@ def _interval(rate: float, case: SpeedCase, fitted: Constants, quantity: str, sa
     engine, found = case.engine.name, _asked(case, fitted, said.nearest).groups
     stretches = fitted.stretches[quantity]
     stretch = stretches.get(engine, stretches[OTHER_ENGINES])
-    low, high = fitted.widths[quantity].ends(found, stretch, bounded=quantity == "decode" and engine in stretches)
+    low, high = fitted.widths[quantity].ends(found, stretch, widest(quantity, enough_rows=engine in stretches))
     slower, faster = peak_doubt(case.device) if quantity == "prefill" else (0.0, 0.0)
     return rate * exp(-hypot(low, slower)), rate * exp(hypot(high, faster))
 
@@ -233,10 +233,21 @@ def prefill_of(case: SpeedCase, fitted: Constants, cached_tokens: int = 0) -> tu
     step = timed(prefill_amounts(case, traffic, chunks), case, fitted)
     said = said_nearby(case, step, "prefill", case.workload.batch_size)
     limit = _products_limit(case, traffic)
-    rate = min(exp(said.log_factor) * traffic.tokens / step.total_s, limit)
+    prompt_s = max(step.total_s / exp(said.log_factor), _first_step_s(case, fitted))
+    rate = min(traffic.tokens / prompt_s, limit)
     low, high = _interval(rate, case, fitted, "prefill", said)
     prefill = Prefill(rate, low, min(high, limit), traffic.tokens / rate, step.bound, said)
     return prefill, _stages(traffic, step, prefill.ttft_s)
+
+
+def _first_step_s(case: SpeedCase, fitted: Constants) -> float:
+    """Seconds of a decode step with an empty cache: reading a prompt moves as many bytes and multiplies no less."""
+    if not case.architecture.decodes:
+        return 0.0
+    alone = _with_cache(case, 1)
+    traffic = decode_traffic(alone.architecture, alone.stored, alone.workload)
+    step = timed(decode_amounts(alone, traffic), alone, fitted)
+    return step.total_s / exp(said_nearby(alone, step, "decode", traffic.tokens).log_factor)
 
 
 def _request(case: SpeedCase, decode: Decode, prefill: Prefill) -> Request:

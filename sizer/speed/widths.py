@@ -9,11 +9,11 @@ lie far out widen the ends of none. A group that nobody measured has the effect 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import exp, log
+from math import exp, inf, log
 from typing import NamedTuple
 
-WIDEST = 6.0
-"""High over low of decode at the most, for engines of enough rows: a wider one tells nobody anything."""
+WIDEST = {"decode": 6.0, "prefill": 12.0}
+"""High over low at the most, by quantity: a wider one tells nobody anything. Of decode, for engines of enough rows."""
 NEAREST_BINS = ((0.01, "none"), (0.2, "far"), (0.5, "apart"), (0.8, "near"))
 KERNEL_BINS = ((1, "none"), (4, "few"), (13, "some"))
 
@@ -30,14 +30,19 @@ class Width(NamedTuple):
         """The usual |log(measured / predicted)| of a case of these groups."""
         return exp(self.base + sum(self.effects.get(group, 0.0) for group in groups))
 
-    def ends(self, groups: tuple[str, ...], stretch: float, bounded: bool) -> tuple[float, float]:
-        """Low and high logarithm of measured over predicted speed; `bounded` ones span a factor of six at most."""
+    def ends(self, groups: tuple[str, ...], stretch: float, widest: float = inf) -> tuple[float, float]:
+        """Low and high logarithm of measured over predicted speed, a factor of `widest` apart at most."""
         unit = self.distance(groups) * stretch
         low, high = unit * self.low, unit * self.high
-        span = log(WIDEST)
-        if bounded and high - low > span:
+        span = log(widest)
+        if high - low > span:
             low, high = low * span / (high - low), high * span / (high - low)
         return low, high
+
+
+def widest(quantity: str, *, enough_rows: bool) -> float:
+    """High over low at the most; `enough_rows` says whether the engine has a stretch of its own."""
+    return WIDEST[quantity] if enough_rows or quantity == "prefill" else inf
 
 
 class Asked(NamedTuple):

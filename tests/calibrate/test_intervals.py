@@ -172,21 +172,34 @@ def test_engines_of_few_rows_share_a_stretch() -> None:
     assert stretch_by_engine({}) == {OTHER_ENGINES: (1.0, 0)}
 
 
+def test_a_stretch_of_few_rows_is_drawn_to_that_of_all() -> None:
+    """By the weight of the table, for prompts: with as many residuals as the pool, half way between the two."""
+    pool = int(tuned("width_pool_prefill"))
+    few = [residual(f"v{at}", 0.1, at % 2) for at in range(pool)]
+    many = [residual(f"s{at}", 0.1, at % 2, "llama.cpp") for at in range(20 * pool)]
+    rows = [replace(one, row=replace(one.row, quantity="prefill")) for one in (*few, *many)]
+    needed = Judged({"device": [(4.0, 1.0)] * len(few) + [(1.0, 1.0)] * len(many)})
+    found = stretch_by_engine({"device": rows}, needed)
+    assert found["vllm"] == (pytest.approx(2.0), pool)
+    assert found["llama.cpp"] == (pytest.approx(1.0), 20 * pool)
+
+
 @pytest.mark.parametrize(
     ("engine", "quantity", "needed", "span", "held", "width"),
     [
         ("vllm", "decode", 2.0, 0.1, True, exp(0.2)),
         ("vllm", "decode", 2.01, 0.1, False, exp(0.2)),
-        ("vllm", "decode", 2.0, 2.0, False, WIDEST),  # bounded: a factor of six
-        ("vllm", "prefill", 2.0, 2.0, True, exp(4.0)),  # a prompt's is not
-        ("rare", "decode", 3.0, 2.0, True, exp(6.0)),  # nor one of an engine with few rows
+        ("vllm", "decode", 2.0, 2.0, False, WIDEST["decode"]),  # bounded: a factor of six
+        ("vllm", "prefill", 1.2, 2.0, True, WIDEST["prefill"]),  # a prompt's, of twelve
+        ("rare", "prefill", 1.3, 2.0, False, WIDEST["prefill"]),  # of any engine
+        ("rare", "decode", 3.0, 2.0, True, exp(6.0)),  # not decode of an engine with few rows
         ("rare", "decode", 3.1, 2.0, False, exp(6.0)),
     ],
 )
 def test_an_interval_is_stretched_and_bounded(  # noqa: PLR0917 - a table
     engine: str, quantity: str, needed: float, span: float, held: bool, width: float
 ) -> None:
-    """As its engine's, or as that of those with few rows; decode spans a factor of six at most."""
+    """As its engine's, or as that of those with few rows; decode spans a factor of six at most, a prompt of twelve."""
     row = residual("a", 0.1, engine=engine)
     row = replace(row, row=replace(row.row, quantity=quantity))
     found = _held(row, (needed, span), {"vllm": (2.0, 90), OTHER_ENGINES: (3.0, 10)})

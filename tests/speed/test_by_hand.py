@@ -645,9 +645,9 @@ def test_widths_multiply_and_are_bounded() -> None:
     """e^(base + effects) times the ends and the stretch; a bounded one spans a factor of six at most, in proportion."""
     width = Width(log(0.1), {"engine: a": log(2.0)}, -1.0, 2.0)
     assert width.distance(("engine: a", "engine: b")) == pytest.approx(0.2)
-    assert width.ends(("engine: a",), 1.5, bounded=True) == pytest.approx((-0.3, 0.6))
-    assert width.ends((), 30.0, bounded=False) == pytest.approx((-3.0, 6.0))
-    assert width.ends((), 30.0, bounded=True) == pytest.approx((-log(6) / 3, log(6) * 2 / 3))
+    assert width.ends(("engine: a",), 1.5, 6.0) == pytest.approx((-0.3, 0.6))
+    assert width.ends((), 30.0) == pytest.approx((-3.0, 6.0))
+    assert width.ends((), 30.0, 6.0) == pytest.approx((-log(6) / 3, log(6) * 2 / 3))
 
 
 @pytest.mark.parametrize(

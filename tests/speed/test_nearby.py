@@ -79,10 +79,10 @@ def test_widths_add_effects_and_are_bounded() -> None:
     width = Width(-2.0, {"engine: rough": 1.0}, -2.0, 2.0)
     assert width.distance(("engine: rough",)) == pytest.approx(exp(-1.0))
     assert width.distance(("engine: unknown",)) == pytest.approx(exp(-2.0))
-    low, high = width.ends(("engine: rough",), 5.0, bounded=True)
-    assert exp(high - low) == pytest.approx(WIDEST)
-    free = width.ends(("engine: rough",), 5.0, bounded=False)
-    assert free[1] == pytest.approx(5 * width.ends(("engine: rough",), 1.0, bounded=False)[1])
+    low, high = width.ends(("engine: rough",), 5.0, WIDEST["decode"])
+    assert exp(high - low) == pytest.approx(WIDEST["decode"])
+    free = width.ends(("engine: rough",), 5.0)
+    assert free[1] == pytest.approx(5 * width.ends(("engine: rough",), 1.0)[1])
 
 
 def test_impossible_figures_are_told_with_the_reason() -> None:
