@@ -16,7 +16,6 @@ from sizer.errors import UsageError
 
 Reader = Callable[[str], "str | None"]
 """The text of a file by the name that a command gives it; None where there is none, or none may be read."""
-MOST_SETTINGS = 1000
 
 
 def with_settings(
@@ -52,10 +51,10 @@ def _words(dialects: Sequence[str], text: str, name: str) -> list[str]:
     told = _read(text)
     if not isinstance(told, Mapping):
         raise UsageError(f"{name!r:.200} holds no settings.", "It is a mapping: --flags without dashes, and values.")
-    words: list[str] = []
-    for key, value in _settings(dialects, told, ""):
-        words += _setting(dialects, key, value)
-    return words[: 2 * MOST_SETTINGS]
+    try:
+        return [word for key, value in _settings(dialects, told, "") for word in _setting(dialects, key, value)]
+    except ValueError:  # Python writes out no more than 4,300 digits
+        raise UsageError(f"{name!r:.200} holds a number of too many digits.", "Shorten it.") from None
 
 
 def _read(text: str) -> Any:
@@ -90,7 +89,7 @@ def _setting(dialects: Sequence[str], name: str, value: Any) -> list[str]:
     if isinstance(value, bool):
         return [f"{flag}={str(value).lower()}"]
     if isinstance(value, list):
-        texts = [str(entry) for entry in value[:MOST_SETTINGS] if not isinstance(entry, (list, dict))]
+        texts = [str(entry) for entry in value if not isinstance(entry, (list, dict))]
         several = match is not None and (match.flag.kind in SEVERAL_WORDS or match.flag.kind == "words")
         return [flag, *texts] if several else [f"{flag}={','.join(texts)}"]
     if isinstance(value, Mapping):

@@ -10,7 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 MOST_PARTS = 1000
-"""Of a document: what aliases repeat counts again."""
+"""Of a document."""
+MOST_MACRO_CHARACTERS = 100_000
+"""Of what macros put into one command, and of commands before no further one is read."""
 _YAML = re.compile(r"^[ \t]*(?:- )?[\"']?(?:image|cmd|model_name|model_dir)[\"']?:[ \t]*\S", re.MULTILINE)
 _SETTING = re.compile(r"[ \t]*[\w-]+[ \t]*=")
 _UNIT_SECTIONS = frozenset({"[Unit]", "[Service]", "[Install]"})
@@ -78,7 +80,7 @@ def _container(service: Mapping[str, Any]) -> str:
 def _words(told: Any) -> list[str]:
     """The words of a command: a list's entries, or a text split as a shell does, without its comments."""
     if isinstance(told, list):
-        return [str(word) for word in told[:MOST_PARTS] if isinstance(word, str)]
+        return [str(word) for word in told if isinstance(word, str)]
     if not isinstance(told, str):
         return []
     lines = [line.strip().rstrip("\\") for line in told.splitlines() if not line.lstrip().startswith("#")]
@@ -93,7 +95,7 @@ def _pairs(told: Any) -> list[str]:
     if isinstance(told, dict):
         return [f"{name}={value}" for name, value in told.items() if isinstance(value, str)]
     pairs = []
-    for entry in told[:MOST_PARTS] if isinstance(told, list) else ():
+    for entry in told if isinstance(told, list) else ():
         if isinstance(entry, str) and "=" in entry:
             pairs.append(entry)
         elif isinstance(entry, dict) and isinstance(entry.get("value"), str):
@@ -104,10 +106,12 @@ def _pairs(told: Any) -> list[str]:
 def _swapped(document: Any) -> list[str]:
     """llama-swap's models: the `cmd` of each after its environment, with the macros that it and the file define."""
     models = document.get("models", document) if isinstance(document, dict) else None
-    found = []
+    found: list[str] = []
     for model in models.values() if isinstance(models, dict) else ():
         if not isinstance(model, dict) or not isinstance(model.get("cmd"), str):
             continue
+        if sum(map(len, found)) > MOST_MACRO_CHARACTERS:
+            break
         macros = {**_texts(document.get("macros")), **_texts(model.get("macros"))}
         lines = [line.strip() for line in _with_macros(model["cmd"], macros).splitlines()]
         command = " ".join(line.rstrip("\\") for line in lines if line and not line.startswith("#"))
@@ -121,11 +125,18 @@ def _texts(told: Any) -> dict[str, str]:
 
 
 def _with_macros(text: str, macros: Mapping[str, str]) -> str:
-    """A text with `${name}` put in, those of earlier macros in later ones; what would grow beyond a bound is left."""
+    """A text with `${name}` put in, those of earlier macros in later ones; no more than a bound is put in."""
     known: dict[str, str] = {}
+    left = MOST_MACRO_CHARACTERS
+
+    def put_in(found: re.Match[str]) -> str:
+        nonlocal left
+        value = known.get(found[1], found[0])
+        left -= len(value)
+        return value if left >= 0 else found[0]
+
     for name, value in [*macros.items(), ("", text)]:
-        put_in = re.sub(r"\$\{([\w-]+)\}", lambda found: known.get(found[1], found[0]), value)
-        known[name] = put_in if len(put_in) <= 100 * MOST_PARTS else value
+        known[name] = re.sub(r"\$\{([\w-]+)\}", put_in, value)
     return known[""]
 
 

@@ -1,7 +1,7 @@
 """YAML as plain data: configuration files of engines, and documents that a command stands in.
 
-PyYAML reads it, and is imported where a text is YAML. Only data comes out: no tag makes an object, and merged keys may
-not multiply.
+PyYAML reads it, and is imported where a text is YAML. Only data comes out: no tag makes an object, and what aliases
+repeat counts each time.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from typing import Any
 
 from sizer.errors import UsageError
 
-MOST_KEYS = 2000
-"""Of one mapping: merges of merges may double them at each level."""
+MOST_CHARACTERS = 400_000
+"""Of a document with each alias written out: aliases of aliases may double it at each level."""
 
 
 def read_yaml(text: str, *, plain: bool = False) -> list[Any]:
@@ -35,17 +35,27 @@ def read_yaml(text: str, *, plain: bool = False) -> list[Any]:
 
 @cache
 def _loader(plain: bool) -> Any:
-    """PyYAML's safe loader, with a bound to merged keys; tags of one's own (`!reset`) are nothing."""
+    """PyYAML's safe loader, with a bound to what aliases repeat; tags of one's own (`!reset`) are nothing."""
     import yaml
 
     class Loader(yaml.SafeLoader):
-        def flatten_mapping(self, node: yaml.MappingNode) -> None:
-            super().flatten_mapping(node)
-            if len(node.value) > MOST_KEYS:
-                raise yaml.YAMLError("too many keys")
+        def construct_document(self, node: yaml.Node) -> Any:
+            if _characters(node, {}) >= MOST_CHARACTERS:
+                raise yaml.YAMLError("too long with its aliases written out")
+            return super().construct_document(node)
 
     if plain:
         merges = [rule for rule in yaml.SafeLoader.yaml_implicit_resolvers["<"] if rule[0].endswith(":merge")]
         Loader.yaml_implicit_resolvers = {"<": merges}
     Loader.add_multi_constructor("!", lambda *_: None)
     return Loader
+
+
+def _characters(node: Any, known: dict[int, int]) -> int:
+    """How long a node is with each alias written out, at most the bound; one that holds itself reaches it."""
+    if id(node) not in known:
+        known[id(node)] = MOST_CHARACTERS
+        parts = [] if isinstance(node.value, str) else node.value
+        inner = sum(_characters(one, known) for part in parts for one in (part if isinstance(part, tuple) else (part,)))
+        known[id(node)] = min(MOST_CHARACTERS, 1 + (inner or len(node.value)))
+    return known[id(node)]

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import builtins
-import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
-from effort import RUNAWAY_S
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sizer.engine.documents import MOST_MACRO_CHARACTERS, document_command
 from sizer.engine.scripts import read_launch
 from sizer.engine.yaml_text import read_yaml
 from sizer.errors import SizerError, UsageError
@@ -191,15 +190,42 @@ DOUBLING = "a0: &a0 {k: v}\n" + "".join(f"a{n}: &a{n}\n  <<: [*a{n - 1}, *a{n - 
 LAUGHS = "a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 60))
 
 
-@pytest.mark.parametrize("bomb", [DOUBLING, f"{LAUGHS}services:\n  s:\n    image: x\n    command: *a59\n"])
-def test_aliases_that_double_are_bounded(bomb: str) -> None:
-    """Merges of merges and lists of lists end, read or refused, instead of doubling for ever."""
-    start = time.process_time()
-    with suppress(SizerError):
+WIDE = "a: &a {" + ",".join(f"k{n}: 1" for n in range(900)) + "}\n"
+WIDE += (
+    "b: &b {" + ",".join(f"k{n}: *a" for n in range(900)) + "}\nc: {" + ",".join(f"k{n}: *b" for n in range(900)) + "}"
+)
+
+
+@pytest.mark.parametrize(
+    "bomb",
+    [
+        DOUBLING,
+        f"{LAUGHS}services:\n  s:\n    image: x\n    command: *a59\n",
+        f"{LAUGHS}compilation-config: {{x: *a59}}",
+        f"{LAUGHS}max-model-len: !!pairs [a: *a59]",
+        WIDE,
+        "image: &a [*a]",
+    ],
+)
+def test_aliases_that_multiply_are_refused(bomb: str) -> None:
+    """Merges of merges, lists of lists and mappings of mappings are refused before they are written out."""
+    with pytest.raises(UsageError):
         read_yaml(bomb)
-    with suppress(SizerError):
-        read_launch([bomb])
-    assert time.process_time() - start < RUNAWAY_S
+    with pytest.raises(UsageError):
+        read_launch([f"cat > c.yaml <<EOF\n{bomb}\nEOF\nvllm serve Qwen/Qwen3-8B --config c.yaml"])
+
+
+def test_macros_that_multiply_are_bounded() -> None:
+    """Macros of macros put in no more than a bound, in one command and in all of a file."""
+    macros = "macros:\n  a: " + "x" * 90 + "\n  b: '" + "${a}" * 1000 + "'\n  c: '" + "${b}" * 5000 + "'\n"
+    many = "".join(f"  m{n}:\n    cmd: llama-server -m x.gguf ${{c}} ${{b}}\n" for n in range(500))
+    assert len(document_command(f"{macros}models:\n{many}")) < 5 * MOST_MACRO_CHARACTERS
+
+
+def test_numbers_too_long_to_write_out_are_one_clear_line() -> None:
+    """Python writes out no whole number of more than 4,300 digits."""
+    with pytest.raises(UsageError, match="too many digits"):
+        read_launch([f"cat > c.yaml <<EOF\nmax-model-len: 0x{'f' * 9000}\nEOF\nvllm serve --config c.yaml"])
 
 
 @given(st.text(alphabet="\n  -:&*<>{}[]'\"ax|!?#imagecmd", max_size=80))
