@@ -64,6 +64,14 @@ def test_a_far_row_counts_as_one_at_the_bound() -> None:
     assert said_by([measured(CASE, 4.6)]) == said_by([measured(CASE, tuned("like_bound"))])
 
 
+def test_what_stands_alone_far_from_the_others_is_not_believed() -> None:
+    """Two rows at a third of what six others of the pair show say nothing of a case like them; three are believed."""
+    others = [measured(CASE._replace(model=f"m{number}"), 0.1) for number in range(6)]
+    odd = measured(CASE, log(1 / 3))
+    assert said_by([*others, odd, odd]).log_factor == pytest.approx(said_by(others).log_factor)
+    assert said_by([*others, odd, odd, odd]).log_factor < -0.2
+
+
 def test_several_tokens_a_step_speak_for_others() -> None:
     """Eight sequences tell of sixteen more than of one, and what lies partly on the host tells nothing."""
     eight = measured(CASE._replace(tokens=log(8)), 0.3)
