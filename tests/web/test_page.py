@@ -45,6 +45,17 @@ def test_first_answer_needs_few_requests(page: Any, served: str) -> None:
     assert all(url.startswith(served) for url in page.asked)
 
 
+def test_bar_shows_what_lies_on_the_card(page: Any) -> None:
+    """Free and taken are the card's: a table that the engine keeps in the host's memory is told apart."""
+    legend = page.locator(".membar .legend").first.inner_text()
+    found = page.evaluate(f"fetch('/api/recommend{PAIR}').then((reply) => reply.json())")
+    memory = found["estimate"]["memory"]
+    (card,) = memory["devices"]
+    assert memory["host_bytes"] > 0
+    assert f"{(card['available_bytes'] - card['total_bytes']) / 2**30:.1f}" in legend, legend
+    assert "on the host" in legend
+
+
 def test_address_holds_the_question(page: Any, browser: Browsed) -> None:
     """What is changed on the page is in its address; the address alone shows the same answer."""
     before = answers(page)

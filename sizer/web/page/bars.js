@@ -14,8 +14,16 @@ const PARTS = [
 
 export const parts = (memory) => PARTS.map(([name, of]) => [name, of(memory)]).filter(([, size]) => size > 0);
 
+// What lies on the devices. Tables that an engine keeps in the host's memory are weights, and take no room there; where
+// layers lie there too ("offload"), the bar shows them all.
+export const onDevices = (memory) => {
+  const kept = memory.placement === "offload" ? 0 : memory.host_bytes ?? 0;
+  return { ...memory, weights_bytes: memory.weights_bytes - kept, total_bytes: memory.total_bytes - kept };
+};
+
 // `scale_bytes` is the whole width: the larger of what is there and what is needed, or that of all bars compared.
-export function memoryBar(memory, { legend = true, scale = null, split = false } = {}) {
+export function memoryBar(answer, { legend = true, scale = null, split = false } = {}) {
+  const memory = onDevices(answer);
   const available = memory.available_bytes;
   const whole = scale ?? Math.max(available ?? 0, memory.total_bytes);
   const shares = parts(memory);
@@ -32,7 +40,8 @@ export function memoryBar(memory, { legend = true, scale = null, split = false }
       free === null ? null : free >= 0
         ? h("li", null, h("i", { class: "part room" }), h("span", null, t("part_free")), " ", figure(free, gib(free)))
         : split ? h("li", { class: "warn" }, h("i", { class: "mark" }), t("rest_on_host", { size: gib(memory.host_bytes) }))
-          : h("li", { class: "bad" }, t("short", { short: gib(-free) }))));
+          : h("li", { class: "bad" }, t("short", { short: gib(-free) })),
+      memory.placement === "offload" || !memory.host_bytes ? null : h("li", null, h("span", null, t("part_host")), " ", figure(memory.host_bytes, gib(memory.host_bytes)))));
 }
 
 // The interval of a speed as a band, the prediction as a tick, on a common scale.
