@@ -59,7 +59,7 @@ class Alike:
 
     def weights(self, ratios: Any, held: Any = None) -> dict[str, Any]:
         """Each pair's weights by row, for ratios of all rows: 0 for rows that are held out and for those that do not
-        speak. A ratio beyond the bound counts as one there, and one that stands alone beyond it as none."""
+        speak. A ratio beyond the bound counts as one there, and one that stands alone far from the others as none."""
         import numpy as np
 
         bound, noise = tuned("like_bound"), tuned("like_noise")
@@ -67,22 +67,22 @@ class Alike:
         for pair, numbers in self.members.items():
             speaks = self.speaks[numbers] if held is None else self.speaks[numbers] & ~held[numbers]
             weights = np.zeros(len(numbers))
-            speaks = speaks & ~self._alone(pair, ratios[numbers], speaks, bound)
+            speaks = speaks & ~self._alone(pair, ratios[numbers], speaks)
             among = self.likes[pair][np.ix_(speaks, speaks)]
             kept = np.clip(ratios[numbers[speaks]], -bound, bound)
             weights[speaks] = np.linalg.solve(among + noise * np.eye(len(kept)), kept)
             found[pair] = weights
         return found
 
-    def _alone(self, pair: str, ratios: Any, speaks: Any, bound: float) -> Any:
-        """Which of a pair's rows lie beyond the bound from the middle of those that speak, with fewer than three like
+    def _alone(self, pair: str, ratios: Any, speaks: Any) -> Any:
+        """Which of a pair's rows lie far from the middle of those that speak, with fewer than three like
         them on the same side: what one machine did once says nothing of others."""
         import numpy as np
 
         if not speaks.any():
             return np.zeros(len(speaks), dtype=bool)
         apart = ratios - np.median(ratios[speaks])
-        far, same_side = np.abs(apart) > bound, np.sign(apart)[:, None] == np.sign(apart)[None, :]
+        far, same_side = np.abs(apart) > tuned("like_far"), np.sign(apart)[:, None] == np.sign(apart)[None, :]
         like_it = (self.likes[pair] >= NEAR) & same_side & (far & speaks)[None, :]
         return far & (like_it.sum(axis=1) < ENOUGH)
 
