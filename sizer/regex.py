@@ -1,9 +1,18 @@
-"""Regular expressions that are compiled when first used: compiling all of a start's would take a thirtieth of it."""
+"""Regular expressions: those compiled when first used, as all of a start's would take a thirtieth of it, and others'.
+
+An expression from outside must not cost more than its length: Python's may try the ways to match one by one.
+"""
 
 from __future__ import annotations
 
 import re
 from typing import Any, cast
+
+MOST_REPEATS = 4
+_ONE_CHARACTER = re.compile(r"\\.|\[\^?\]?[^\]]*\]", re.DOTALL)
+_GROUP_KIND = re.compile(r"\(\?(?:P<\w+>|<?[=!]|[aiLmsux-]*:)")
+_INNERMOST = re.compile(r"\((?P<inside>[^()]*)\)(?P<repeated>[*+{]?)")
+_REPEATS = re.compile(r"[*+?{|]")
 
 
 class _Pattern:
@@ -21,3 +30,28 @@ class _Pattern:
 def pattern(text: str, flags: int = 0) -> re.Pattern[str]:
     """What `re.compile` gives, made when it is first asked for."""
     return cast("re.Pattern[str]", _Pattern(text, flags))
+
+
+def outside_pattern(text: str) -> re.Pattern[str]:
+    """An expression of a user or a file, compiled. Raises ValueError for what is none, or could match without end."""
+    try:
+        made = re.compile(text)
+    except (re.error, OverflowError, RecursionError) as error:
+        raise ValueError(f"it is no regular expression: {error}") from None
+    plain = _GROUP_KIND.sub("(", _ONE_CHARACTER.sub("x", text))
+    if plain.count("*") + plain.count("+") > MOST_REPEATS or _repeats_repeats(plain):
+        raise ValueError("it could match without end")
+    return made
+
+
+def _repeats_repeats(text: str) -> bool:
+    """Whether a repeated group holds a repeat or a choice, however deep: each doubles the ways to match."""
+    groups = True
+    while groups:
+        groups = False
+        for found in _INNERMOST.finditer(text):
+            groups = True
+            if found["repeated"] and _REPEATS.search(found["inside"]):
+                return True
+        text = _INNERMOST.sub(lambda found: "x*" if _REPEATS.search(found[0]) else "x", text)
+    return False

@@ -1,4 +1,4 @@
-"""Expressions compiled at first use answer as compiled ones do."""
+"""Expressions compiled at first use answer as compiled ones do; those of users and files are bounded."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from sizer.regex import pattern
+from sizer.regex import outside_pattern, pattern
 
 
 def test_it_answers_as_a_compiled_one() -> None:
@@ -23,3 +23,37 @@ def test_a_broken_one_says_so_when_used() -> None:
     broken = pattern("(")
     with pytest.raises(re.error):
         broken.match("x")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        r"blk\.(1[0-9]|2[0-9])\.ffn_.*_exps",
+        r"\.ffn_(up|down)_(ch|)exps",
+        "exps",
+        r"[(*+]{2}x",
+        r"(a|b)?c",
+        "(?:ab)+",
+        "(?P<n>ab)*",
+        "",
+    ],
+)
+def test_what_people_write_is_taken(text: str) -> None:
+    """Choices, classes and repeats that stand by themselves match as Python's own."""
+    assert outside_pattern(text).pattern == text
+
+
+@pytest.mark.parametrize(
+    "text", [r"(\w+)+!", "((a|aa))*x", "(((((.*)*)*)*)*)*x", "(?:x{1,9}){1,9}", ".*.+.*.+.*x", "(?:(a?)b)+"]
+)
+def test_what_could_match_without_end_is_refused(text: str) -> None:
+    """Repeats of repeats and of choices, however deep, and long rows of them."""
+    with pytest.raises(ValueError, match="without end"):
+        outside_pattern(text)
+
+
+@pytest.mark.parametrize("text", ["[", "(", "a{99999999999}", "(" * 5000 + ")" * 5000, "*"])
+def test_what_is_no_expression_is_refused(text: str) -> None:
+    """Whatever Python's compiler raises, the caller hears one kind of error."""
+    with pytest.raises(ValueError, match="no regular expression"):
+        outside_pattern(text)

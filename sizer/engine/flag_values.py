@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from sizer.errors import InvalidQuantity, UsageError
+from sizer.regex import outside_pattern
 from sizer.units import GIB, MIB, parse_bytes
 
 ON = frozenset({"on", "true", "1", "yes", "enabled", "enable", "y"})
@@ -129,6 +130,10 @@ def places(text: str) -> tuple[tuple[str, str], ...]:
         pattern, sign, place = part.rpartition("=")
         if not sign or not pattern or not place:
             raise bad(text, "PATTERN=BUFFER, as exps=CPU")
+        try:
+            outside_pattern(pattern)
+        except ValueError as error:
+            raise UsageError(f"{pattern!r:.80} is no pattern of tensors: {error}.", "As in exps=CPU.") from None
         found.append((pattern, place))
     return tuple(found)
 

@@ -47,7 +47,14 @@ class _Script:
     environment: list[str] = field(default_factory=list)
     created: dict[str, str] = field(default_factory=dict)
     made: dict[str, tuple[str, str]] = field(default_factory=dict)
+    begun: set[str] = field(default_factory=set)
     files_allowed: bool = True
+
+    def begin(self, name: str) -> str:
+        """The text of a document that a command starts; empty where there is none, or where it has begun already."""
+        text = "" if name in self.begun else self.read(name)
+        self.begun.add(name)
+        return text or ""
 
     def hold(self, name: str, text: str) -> str:
         """Remembers a file that the script writes; nothing of it stays in the script."""
@@ -89,8 +96,9 @@ def _launch(commands: Sequence[list[str]], script: _Script) -> Launch:
     waiting = list(commands)
     while waiting:
         told = waiting.pop(0)
-        if document := script.read(document_file(told)):
-            waiting = [*split_commands(shell_text(document)), *waiting]
+        if file := document_file(told):
+            waiting = [*split_commands(shell_text(script.begin(file))), *waiting]
+            refused = refused or UsageError(f"{file!r:.200} is not there, or starts no engine.", "Paste its text.")
             continue
         words = _requested(told) or told
         if words[0] == "export":

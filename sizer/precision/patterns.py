@@ -1,7 +1,6 @@
 """Module names against the exception lists of quantized checkpoints: plain names, wildcards, regular expressions.
 
-The lists come from downloaded configs, so a pattern must not be able to cost more than its length: expressions that
-can backtrack without end (a repeated group that itself repeats or alternates) are refused.
+The lists come from downloaded configs: expressions that can backtrack without end are refused (`sizer.regex`).
 """
 
 from __future__ import annotations
@@ -13,14 +12,14 @@ from functools import cached_property
 
 from sizer.errors import InvalidConfig
 from sizer.frozen import dataclass
+from sizer.regex import outside_pattern
 
 MAX_PATTERN_CHARS = 512
 MAX_PATTERNS = 200_000
+MOST_WILDCARDS = 6
 
 # Wrappers that checkpoints and model classes write differently around the same text layers.
 _WRAPPERS = re.compile(r"^(?:(?:model|language_model|text_model|decoder|transformer)\.)+")
-_REPEATED_GROUP = re.compile(r"[+*?}|][^()]*\)(?:[+*]|\{)")
-_MANY_STARS = 6
 
 
 def bare(name: str) -> str:
@@ -85,14 +84,11 @@ def _is_pattern(entry: str) -> bool:
 def _compile(entry: str) -> re.Pattern[str]:
     """A wildcard or `re:` entry as an expression over bare names. Raises InvalidConfig for a hostile one."""
     if not entry.startswith("re:"):
-        if entry.count("*") > _MANY_STARS:
+        if entry.count("*") > MOST_WILDCARDS:
             raise InvalidConfig(f"quantization_config holds the pattern {entry[:80]!r}.", "It has too many wildcards.")
         wildcard = translate(bare(entry)).removesuffix(r"\Z").removesuffix(r"\z")
         return re.compile(rf"{wildcard}(?:\..*)?$")
-    text = entry[3:]
-    if _REPEATED_GROUP.search(text) or text.count("*") + text.count("+") > _MANY_STARS:
-        raise InvalidConfig(f"quantization_config holds the pattern {entry[:80]!r}.", "It could match without end.")
     try:
-        return re.compile(text)
-    except re.error as error:
-        raise InvalidConfig(f"quantization_config holds the pattern {entry[:80]!r}.", f"{error}.") from None
+        return outside_pattern(entry[3:])
+    except ValueError as error:
+        raise InvalidConfig(f"quantization_config holds the pattern {entry[:80]!r}: {error}.", "Mend it.") from None

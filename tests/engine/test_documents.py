@@ -228,6 +228,22 @@ def test_numbers_too_long_to_write_out_are_one_clear_line() -> None:
         read_launch([f"cat > c.yaml <<EOF\nmax-model-len: 0x{'f' * 9000}\nEOF\nvllm serve --config c.yaml"])
 
 
+@pytest.mark.parametrize(
+    "text", ["docker compose -f nowhere.yml up", "cat > a <<EOF\ndocker compose -f a up\nEOF\ndocker compose -f a up"]
+)
+def test_a_document_that_starts_nothing_is_named(text: str) -> None:
+    """One that is not there, and one that starts itself, are refused by their name."""
+    with pytest.raises(UsageError, match="is not there, or starts no engine"):
+        read_launch([text], files_allowed=False)
+
+
+@pytest.mark.parametrize("pattern", ["[", "(a+)+", "a{99999999999}"])
+def test_patterns_of_tensors_are_checked(pattern: str) -> None:
+    """What is no expression, or could match without end, is refused where the flag is read."""
+    with pytest.raises(UsageError, match="is no pattern of tensors"):
+        read_launch([f"llama-server -m Qwen3-8B-Q8_0.gguf -ot '{pattern}=CPU'"])
+
+
 @given(st.text(alphabet="\n  -:&*<>{}[]'\"ax|!?#imagecmd", max_size=80))
 def test_no_yaml_breaks_the_reader(text: str) -> None:
     """Whatever stands in a document is read or refused."""
