@@ -62,7 +62,7 @@ def _step_part(case: Case) -> Part:
     chunk_tokens = min(prompt_tokens, engine.prefill_chunk_tokens or prompt_tokens)
     reading_bytes = count * _working_bytes(case, chunk_tokens)
     if engine.cache_grows:
-        reading_bytes -= kv_cache_part(case).size_bytes - _prompt_cache_bytes(case)
+        reading_bytes -= sum(whole_cache(case.cached, cache_plan(case))) - _prompt_cache_bytes(case)
     decoding_bytes = count * _working_bytes(case, workload.batch_size)
     on_each = {"working memory": -(-max(reading_bytes, decoding_bytes) // count)}
     on_each["workspaces"] = engine.workspace_bytes

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
+from clirun import Run
 
 import sizer
 from sizer.answer.document import ModelEstimate
@@ -38,6 +41,18 @@ def test_an_unknown_draft_is_said_to_be_left_out() -> None:
     alone, beside = (estimate(flags) for flags in ("", SPECULATIVE.replace("MODEL", "nobody/unheard-of-eagle")))
     assert beside.memory.weights_bytes == alone.memory.weights_bytes
     assert any("not known here, and not counted" in note for note in beside.assumptions)
+
+
+@pytest.mark.parametrize(("engine", "device"), [("transformers", "h100"), ("mlx-lm", "m2-ultra")])
+def test_a_drafts_cache_takes_nothing_from_working_memory(run: Run, engine: str, device: str) -> None:
+    """Where caches grow, the model's own is not full while it reads the prompt; a draft's beside it changes nothing."""
+    asked = ("estimate", "Qwen/Qwen3-8B", "-d", device, "-e", engine, "-p", "bf16", "--prompt", "8192", "--offline")
+    alone, beside = (
+        json.loads(run(*asked, *more, "--json").out)["estimates"][0]["memory"]
+        for more in ((), ("--draft", "Qwen/Qwen3-0.6B"))
+    )
+    assert beside["kv_cache_bytes"] > alone["kv_cache_bytes"]
+    assert beside["activations_bytes"] == alone["activations_bytes"]
 
 
 def test_layers_that_predict_keep_a_cache() -> None:
