@@ -159,6 +159,8 @@ def _images(text: str) -> dict[str, Any]:
     counts = {name: count.get("count") if isinstance(count, Mapping) else count for name, count in counts.items()}
     pairs = dict(part.split("=", 1) for part in texts(text) if "=" in part) if not told else {}
     counts |= {LIMITED[kind]: whole(count) for kind, count in pairs.items() if kind in LIMITED}
+    if any(isinstance(count, int) and count < 0 for count in counts.values()):
+        raise bad(text, 'counts from 0 up, as {"image": 2}')
     return {name: count for name, count in counts.items() if isinstance(count, int) and not isinstance(count, bool)}
 
 
@@ -238,6 +240,14 @@ def _share_or_blocks(text: str) -> dict[str, Any]:
     return {"memory_fraction": count} if count < 1 else {"cache_tokens": int(count) * TURBOMIND_BLOCK_TOKENS}
 
 
+def _turbomind_cache(text: str) -> str:
+    """lmdeploy's --quant-policy, by its number or name."""
+    found = TURBOMIND_CACHE_TYPES.get(text.strip().lower())
+    if found is None:
+        raise bad(text, f"one of {', '.join(TURBOMIND_CACHE_TYPES)}")
+    return found
+
+
 def _gpu_share(text: str) -> dict[str, Any]:
     """LM Studio's --gpu: off, max, or the share of the layers."""
     told = {"off": 0.0, "max": 1.0}.get(text.strip().lower())
@@ -306,24 +316,15 @@ READERS: dict[str, Callable[[str], Any]] = {
     "mlx_bits": _mlx_bits,
     "share_or_blocks": _share_or_blocks,
     "gpu_share": _gpu_share,
-    "turbomind_kv": lambda text: TURBOMIND_CACHE_TYPES.get(text.strip().lower(), text.strip()),
+    "turbomind_kv": _turbomind_cache,
     "hf_quant": _hf_quantization,
     "draft": _draft,
 }
 """By the kind of a row. A mapping sets the fields that it names; any other value goes to every field of the row."""
 SEVERAL_FIELDS = frozenset(
-    {
-        "compilation",
-        "speculative",
-        "exl_cache",
-        "mlx_bits",
-        "hf_quant",
-        "draft",
-        "share_or_blocks",
-        "gpu_share",
-        "images",
-    }
-)
+    {"compilation", "speculative", "exl_cache", "mlx_bits", "hf_quant", "draft", "share_or_blocks", "gpu_share",
+     "images"}
+)  # fmt: skip
 JSON_KINDS = frozenset({"compilation", "speculative", "images"})
 """Kinds whose value is a JSON object: their parts may be given one by one, as `--speculative-config.method mtp`."""
 WITHOUT_VALUE = frozenset({"switch", "toggle", "not"})

@@ -159,18 +159,22 @@ def _code(words: Sequence[str], script: _Script) -> str:
 
 
 def _text(name: str) -> str:
-    """The start of a file that a command names, as much as is read of a command; empty where there is none.
+    """The text of a file that a command names; empty where there is none.
 
-    Raises UsageError for one that cannot be read.
+    Raises UsageError for one that cannot be read, or is longer than a command may be.
     """
     try:
         file = Path(name)
         if not file.is_file():
             return ""
         with file.open(encoding="utf-8", errors="replace") as opened:
-            return opened.read(MOST_CHARACTERS)
+            text = opened.read(MOST_CHARACTERS + 1)
     except (OSError, ValueError) as error:
-        raise UsageError(f"{name!r:.200} cannot be read: {error}.", "Paste its text.") from None
+        why = getattr(error, "strerror", None) or error
+        raise UsageError(f"{name!r:.80} cannot be read: {why}.", "Paste its text.") from None
+    if len(text) > MOST_CHARACTERS:
+        raise UsageError(f"{name!r:.200} is too long.", f"At most {MOST_CHARACTERS:,} characters are read.")
+    return text
 
 
 def _create(words: Sequence[str], script: _Script) -> None:

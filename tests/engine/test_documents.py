@@ -237,6 +237,28 @@ def test_a_document_that_starts_nothing_is_named(text: str) -> None:
         read_launch([text], files_allowed=False)
 
 
+def test_a_file_longer_than_is_read_is_refused(tmp_path: Path) -> None:
+    """Never is half of it taken for the whole."""
+    file = tmp_path / "settings.yaml"
+    file.write_text("max-model-len: 4096\n" * 6000)
+    with pytest.raises(UsageError, match="is too long"):
+        read_launch(["vllm", "serve", "Qwen/Qwen3-8B", "--config", str(file)])
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "lmdeploy serve api_server Qwen/Qwen3-8B --quant-policy 9",
+        "vllm serve Qwen/Qwen2.5-VL-7B-Instruct --limit-mm-per-prompt image=-2",
+        """vllm serve Qwen/Qwen2.5-VL-7B-Instruct --limit-mm-per-prompt '{"image": -2}'""",
+    ],
+)
+def test_values_that_cannot_be_are_refused_by_the_flag_typed(command: str) -> None:
+    """The message names the flag and its value, not what they would have set."""
+    with pytest.raises(UsageError, match=r"^--(quant-policy|limit-mm-per-prompt): .*(9|-2)"):
+        read_launch([command])
+
+
 @pytest.mark.parametrize("pattern", ["[", "(a+)+", "a{99999999999}"])
 def test_patterns_of_tensors_are_checked(pattern: str) -> None:
     """What is no expression, or could match without end, is refused where the flag is read."""
