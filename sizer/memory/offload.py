@@ -260,22 +260,8 @@ def _split(
     shares = tuple(
         share_of(case, device, part, needed, compute_bytes) for device, part in zip(case.devices, dealt, strict=True)
     )
-    cache = all_caches(case)
-    host = Share(
-        place="host",
-        weights_bytes=needed.weights.size_bytes - held.weights_bytes,
-        kv_cache_bytes=cache.attention_bytes - held.kv_cache_bytes,
-        state_bytes=cache.state_bytes - held.state_bytes,
-        compute_bytes=buffers.host_bytes if buffers else 0,
-        graphs_bytes=0,
-        overhead_bytes=0,
-        available_bytes=case.target.host_memory_bytes,
-        layers=case.architecture.num_layers - held.layers,
-    )
-    taken = [part.weights_bytes + part.kv_cache_bytes + part.state_bytes for part in dealt]
-    device_short = max(0, sum(taken) - sum(rooms or [0]))
-    if parts is not None and rooms is not None:  # layers are dealt out, however much room the other devices have
-        device_short = sum(max(0, size - room) for size, room in zip(taken, rooms, strict=True))
+    host = _host_share(case, needed, held, buffers)
+    device_short = _short_bytes(dealt, rooms or [0] * len(dealt), each=parts is not None and rooms is not None)
     host_short = 0 if host.available_bytes is None else max(0, host.total_bytes - host.available_bytes)
     return Placement(
         kind="offload",
@@ -288,6 +274,30 @@ def _split(
         host_experts=host_experts,
         host_tables_bytes=host_tables_bytes(case),
     )
+
+
+def _host_share(case: Case, needed: Footprint, held: Held, buffers: Buffers | None) -> Share:
+    """What the host holds: all that the devices do not."""
+    cache = all_caches(case)
+    return Share(
+        place="host",
+        weights_bytes=needed.weights.size_bytes - held.weights_bytes,
+        kv_cache_bytes=cache.attention_bytes - held.kv_cache_bytes,
+        state_bytes=cache.state_bytes - held.state_bytes,
+        compute_bytes=buffers.host_bytes if buffers else 0,
+        graphs_bytes=0,
+        overhead_bytes=0,
+        available_bytes=case.target.host_memory_bytes,
+        layers=case.architecture.num_layers - held.layers,
+    )
+
+
+def _short_bytes(dealt: Sequence[Held], rooms: Sequence[int], *, each: bool) -> int:
+    """What the devices have too little room for: each by itself where whole layers are dealt out, else all together."""
+    taken = [part.weights_bytes + part.kv_cache_bytes + part.state_bytes for part in dealt]
+    if each:
+        return sum(max(0, size - room) for size, room in zip(taken, rooms, strict=True))
+    return max(0, sum(taken) - sum(rooms))
 
 
 def host_compute_bytes(case: Case) -> int:

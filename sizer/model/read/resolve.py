@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from sizer.errors import HubUnreachable, UnknownModel
 from sizer.frozen import dataclass
 from sizer.model.architecture import Architecture, Basis
-from sizer.model.read.catalogue import find, load
+from sizer.model.read.catalogue import CatalogueEntry, find, load
 from sizer.model.read.name_only import named
 from sizer.model.read.names import Confidence, NameHints, parse_name
 from sizer.model.read.published import gguf_source
@@ -82,36 +82,10 @@ def resolve(text: str, *, offline: bool = False, revision: str | None = None) ->
     name, at = _without_address(text)
     name = name.replace("\\", "/")  # a path of Windows: its file's name is read as that of any path
     revision = revision or at
-    entry = None if revision and not offline else find(name)
-    if (
-        entry is None
-        and not (revision and not offline)
-        and "gguf" in name.lower()
-        and (source := gguf_source(name)) is not None
-    ):
-        entry = find(source)
-        entry = None if entry is None else replace(entry, copy=True)
+    entry = None if revision and not offline else _entry(name)
     if entry is not None:
-        hints, bits = _with_bits(hints, name)
-        notes = (
-            bits + _catalogue_notes(entry.alias, entry.copy, entry.model_id, revision) + _unknown_notes(entry.unknown)
-        )
-        if text.lower().startswith(_PATH_STARTS):
-            notes += ("no file was read: its name tells the model and its format",)
-        model_id = name if entry.copy else entry.alias or entry.model_id
-        architecture = _described(load(entry), model_id)
-        stored_in = architecture.quantization or {}
-        kept_in_gguf = "gguf" in name.lower() and stored_in.get("quant_method") in KEPT_IN_GGUF
-        if entry.copy and hints.quantization and stored_in and not kept_in_gguf:
-            # The name tells what the copy is stored in, which the original's config cannot.
-            architecture = replace(architecture, quantization=None)
-        if entry.copy and not architecture.quantization:
-            from sizer.model.read.copies import as_made_before, partial_note
-
-            architecture, hints, more = as_made_before(name, architecture, hints)
-            notes += more + partial_note(architecture, hints.quantization)
-        return _resolved(text, architecture, None, hints, notes)
-    if entry is None and not revision:
+        return _catalogued(text, name, entry, hints, revision)
+    if not revision:
         read = _as_typed(name)
         if read is not None and read.entry is not None:
             hints = replace(hints, quantization=read.quantization)
@@ -125,6 +99,35 @@ def resolve(text: str, *, offline: bool = False, revision: str | None = None) ->
     ):
         raise UnknownModel(f"there is no file {text!r}.", "Check the path.")
     return _beyond_the_catalogue(text, name, revision, hints, offline)
+
+
+def _entry(name: str) -> CatalogueEntry | None:
+    """The catalogue's row of a name, or of the model that a copy in GGUF is known to be made from."""
+    entry = find(name)
+    if entry is not None or "gguf" not in name.lower() or (source := gguf_source(name)) is None:
+        return entry
+    original = find(source)
+    return None if original is None else replace(original, copy=True)
+
+
+def _catalogued(text: str, name: str, entry: CatalogueEntry, hints: NameHints, revision: str | None) -> Resolved:
+    """The model of a row, stored as the name of its copy says."""
+    hints, bits = _with_bits(hints, name)
+    notes = bits + _catalogue_notes(entry.alias, entry.copy, entry.model_id, revision) + _unknown_notes(entry.unknown)
+    if text.lower().startswith(_PATH_STARTS):
+        notes += ("no file was read: its name tells the model and its format",)
+    architecture = _described(load(entry), name if entry.copy else entry.alias or entry.model_id)
+    stored_in = architecture.quantization or {}
+    kept_in_gguf = "gguf" in name.lower() and stored_in.get("quant_method") in KEPT_IN_GGUF
+    if entry.copy and hints.quantization and stored_in and not kept_in_gguf:
+        # The name tells what the copy is stored in, which the original's config cannot.
+        architecture = replace(architecture, quantization=None)
+    if entry.copy and not architecture.quantization:
+        from sizer.model.read.copies import as_made_before, partial_note
+
+        architecture, hints, more = as_made_before(name, architecture, hints)
+        notes += more + partial_note(architecture, hints.quantization)
+    return _resolved(text, architecture, None, hints, notes)
 
 
 def _unknown_notes(fields: tuple[str, ...]) -> tuple[str, ...]:
