@@ -10,9 +10,10 @@ import csv
 from functools import cache
 
 from sizer.answer.records import Estimate
+from sizer.device.kinds import chip_of
 from sizer.frozen import dataclass
 from sizer.speed.case import precision_class
-from sizer.speed.nearby import Row, chip_of, lines_with
+from sizer.speed.nearby import Row, lines_with
 from sizer.tables import data_path
 
 MOST_SHOWN = 3

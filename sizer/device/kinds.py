@@ -37,9 +37,28 @@ def device_family(device: Device) -> str:
     return f"{device.vendor}-{device.kind}" if device.kind != device.vendor else device.vendor
 
 
+@cache
+def _chips() -> dict[str, str]:
+    return {row["key"]: row["chip"] for row in read_rows("same_chips.csv")}
+
+
+def chip_of(key: str) -> str:
+    """The device whose rows speak for this one too: the same chip on another board (`data/same_chips.csv`)."""
+    return _chips().get(key, key)
+
+
+@cache
+def _die_years() -> dict[str, int]:
+    return {chip: int(row["year"]) for row in read_rows("same_dies.csv") for chip in row["chips"].split()}
+
+
 def generation(device: Device) -> str:
-    """The family with the years of its architecture: kernels change with it."""
-    year = device.release_year or 2021
+    """The family with the years of its architecture: kernels change with it.
+
+    A board may come years after its die (an A800 two after the A100): the die's first one tells, where
+    `data/same_dies.csv` knows it.
+    """
+    year = _die_years().get(chip_of(device.key)) or device.release_year or 2021
     bounds = (2018, 2020, 2022, 2025) if device.vendor == "nvidia" else (2021, 2023, 2025)
     return f"{device_family(device)}-{sum(year >= bound for bound in bounds)}"
 

@@ -9,7 +9,7 @@ from functools import cache
 from math import log
 
 from sizer.device.chip_parts import UNIFIED_KINDS, cpu_part
-from sizer.device.kinds import device_family, generation, instructions, memory_class
+from sizer.device.kinds import chip_of, device_family, generation, instructions, memory_class
 from sizer.device.records import Device, Target, is_cpu
 from sizer.engine.engines import Engine, find_engine
 from sizer.engine.releases import rule_in_force, rules
@@ -146,7 +146,7 @@ def _groups(case: SpeedCase) -> dict[str, str]:
         "engine kernel": f"{engine} {shared}",
         "backend kernel": f"{runtime} {case.backend} {kernel}",
         "backend family kernel": f"{runtime} {case.backend} {family} {kernel}",
-        "device": f"{device.key} {case.backend}",
+        "device": f"{chip_of(device.key)} {case.backend}",
         "engine device": f"{engine} {case.backend} {device.key}",
         "era": f"{runtime} {min(max(built, FIRST_YEAR), LATEST_YEAR)}",
         "link": _link(case),

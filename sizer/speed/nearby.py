@@ -15,6 +15,7 @@ from functools import cache
 from math import exp, log
 from typing import NamedTuple
 
+from sizer.device.kinds import chip_of
 from sizer.speed.case import SpeedCase, groups
 from sizer.speed.law import Amount
 from sizer.speed.records import NONE, Correction
@@ -67,16 +68,6 @@ class Row(NamedTuple):
     weight: float
     id: str = ""
     tokens_per_s: float = 0.0
-
-
-@cache
-def _chips() -> dict[str, str]:
-    return {row["key"]: row["chip"] for row in read_rows("same_chips.csv")}
-
-
-def chip_of(key: str) -> str:
-    """The device whose rows speak for this one too: the same chip on another board (`data/same_chips.csv`)."""
-    return _chips().get(key, key)
 
 
 @cache

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from math import exp, hypot
+from math import exp, hypot, log
 
 from sizer.device.kinds import device_family
 from sizer.device.records import Device, is_cpu
@@ -165,8 +165,8 @@ def decode_of(
     traffic = decode_traffic(
         case.architecture, case.stored, case.workload, tokens_per_sequence=tokens_per_sequence, outputs=outputs
     )
-    step = _in_order(timed(decode_amounts(case, traffic), case, fitted), case, traffic.tokens, fitted)
-    said = said_nearby(case, step, "decode", traffic.tokens)
+    step = _in_order(timed(decode_amounts(case, traffic), case, fitted), case, traffic, fitted)
+    said = _said_in_order(case, step, traffic.tokens, fitted)
     limit = _bandwidth_limit(amount for amount, _ in step.terms)
     rate = min(exp(said.log_factor) / step.total_s, max(limit, 1 / step.total_s))
     low, high = _interval(rate, case, fitted, "decode", said)
@@ -179,12 +179,14 @@ def decode_of(
 def step_of(case: SpeedCase, tokens_per_sequence: int, fitted: Constants) -> Timed:
     """The time of one step that runs `tokens_per_sequence` tokens of each sequence."""
     traffic = decode_traffic(case.architecture, case.stored, case.workload, tokens_per_sequence=tokens_per_sequence)
-    return _in_order(timed(decode_amounts(case, traffic), case, fitted), case, traffic.tokens, fitted)
+    return _in_order(timed(decode_amounts(case, traffic), case, fitted), case, traffic, fitted)
 
 
-def _in_order(step: Timed, case: SpeedCase, tokens: int, fitted: Constants) -> Timed:
+def _in_order(step: Timed, case: SpeedCase, traffic: Traffic, fitted: Constants) -> Timed:
     """A step of several tokens, no faster than the most that are multiplied by vectors, and no slower than so many
-    steps of one token: where kernels change, one of the two is told too slow or too fast."""
+    steps of one token: where kernels change, one of the two is told too slow or too fast. Cores of an engine of one
+    kernel take no longer than to read as many tokens of prompts."""
+    tokens = traffic.tokens
     if tokens == 1:
         return step
     alone_s, total_s = _of_sequences(case, 1, fitted), step.total_s
@@ -193,7 +195,43 @@ def _in_order(step: Timed, case: SpeedCase, tokens: int, fitted: Constants) -> T
         sequences = min(rows, case.workload.batch_size)
         fewer_s = _of_sequences(case, sequences, fitted, rows // sequences)
         total_s = max(total_s, min(fewer_s, rows * alone_s))
+    if not rows and is_cpu(case.device):
+        total_s = min(total_s, max(alone_s, _as_prompts_s(case, traffic, fitted)))
     return replace(step, total_s=min(total_s, tokens * alone_s))
+
+
+def _as_prompts_s(case: SpeedCase, traffic: Traffic, fitted: Constants) -> float:
+    """Seconds in which a step's tokens are read as prompts behind the cache, an output for each: by the same products,
+    of which prompts were measured on CPUs, and steps of several tokens hardly."""
+    sequences, cached = case.workload.batch_size, case.workload.decode_context_tokens
+    each = traffic.tokens // sequences
+    workload = replace(case.workload, prompt_tokens=each, output_tokens=1, context_tokens=cached + each + 1)
+    reading = replace(case, workload=workload)
+    read, chunks = prompt_traffic(reading, cached)
+    prompts_s = timed(prefill_amounts(reading, read, chunks), reading, fitted).total_s
+    return prompts_s * max(1.0, traffic.flops / max(1, read.flops))
+
+
+def _said_in_order(case: SpeedCase, step: Timed, tokens: int, fitted: Constants) -> Correction:
+    """What rows near a step say of it, in order with what they say of a step of one token."""
+    said = said_nearby(case, step, "decode", tokens)
+    if tokens == 1:
+        return said
+    one = _alone(case)
+    traffic = decode_traffic(one.architecture, one.stored, one.workload)
+    alone = timed(decode_amounts(one, traffic), one, fitted)
+    return _between(said, step, tokens, alone.total_s / exp(said_nearby(one, alone, "decode", 1).log_factor))
+
+
+def _between(said: Correction, step: Timed, times: int, alone_s: float) -> Correction:
+    """What rows say as far as a step takes no less than one of one token (or prompt) and no more than so many: rows of
+    one and of several are heard apart, and how they scatter is no gain of a batch."""
+    told_s = min(max(step.total_s / exp(said.log_factor), alone_s), times * alone_s)
+    return said._replace(log_factor=log(step.total_s / told_s))
+
+
+def _alone(case: SpeedCase) -> SpeedCase:
+    return replace(case, workload=replace(case.workload, batch_size=1))
 
 
 def _of_sequences(case: SpeedCase, sequences: int, fitted: Constants, tokens_per_sequence: int = 1) -> float:
@@ -232,6 +270,11 @@ def prefill_of(case: SpeedCase, fitted: Constants, cached_tokens: int = 0) -> tu
     traffic, chunks = prompt_traffic(case, cached_tokens)
     step = timed(prefill_amounts(case, traffic, chunks), case, fitted)
     said = said_nearby(case, step, "prefill", case.workload.batch_size)
+    if case.workload.batch_size > 1:
+        one = _alone(case)
+        alone = timed(prefill_amounts(one, *prompt_traffic(one, cached_tokens)), one, fitted)
+        alone_s = alone.total_s / exp(said_nearby(one, alone, "prefill", 1).log_factor)
+        said = _between(said, step, case.workload.batch_size, alone_s)
     limit = _products_limit(case, traffic)
     prompt_s = max(step.total_s / exp(said.log_factor), _first_step_s(case, fitted))
     rate = min(traffic.tokens / prompt_s, limit)

@@ -163,8 +163,8 @@ def prefill_traffic(
     """Bytes and FLOPs of reading the prompts of all sequences, behind `cached_tokens` tokens already in the cache.
 
     The prompt runs in chunks of `chunk_tokens` tokens (None: at once); each chunk reads the weights once. Attention is
-    causal: token i attends to i tokens, a sliding window at most; each chunk reads the cache once. The output head runs
-    for the last token only. Latent attention rebuilds keys and values unless it is `latent_absorbed`.
+    causal: token i attends to i tokens, a sliding window at most; each chunk reads the cache of its sequences once. The
+    output head runs for the last token only. Latent attention rebuilds keys and values unless it is `latent_absorbed`.
     """
     prompt, sequences = max(1, workload.prompt_tokens), workload.batch_size
     chunk = min(prompt * sequences, chunk_tokens or prompt * sequences)
@@ -176,14 +176,15 @@ def prefill_traffic(
     if head:
         totals["lm_head"] = head
     kv_format = cache_format(workload.kv_precision)
-    last = cached_tokens + (prompt + chunk // sequences) // 2  # entries that a chunk finds in the cache, on average
+    last = cached_tokens + (prompt + each) // 2  # entries that a sequence's chunk finds in the cache, on average
+    passes = sequences * -(-prompt // each)
     for mixer, layers in architecture.mixer_counts.items():
         attended = causal_attended_tokens(mixer, prompt, cached_tokens)
         flops = layers * sequences * attention_flops(mixer, attended, expanded=not latent_absorbed)
         read = _read_cache_bytes(
             mixer, last, attended_tokens(mixer, last), kv_format.block_bytes, kv_format.block_values
         )
-        _add(totals, StageTraffic("kv", cache_bytes=layers * read * chunks, flops=flops))
+        _add(totals, StageTraffic("kv", cache_bytes=layers * read * passes, flops=flops))
         _add(totals, _state_traffic(mixer, layers, sequences, prompt))
     return Traffic(_ordered(totals), prompt * sequences)
 

@@ -261,8 +261,18 @@ def test_a_prompt_by_stage(chunk: int | None, chunks: int) -> None:
     assert found.stage("lm_head")[1:] == (HEAD, 0, 2 * VOCAB * HIDDEN * 3)
     attended = sum(20 + token for token in range(1, 101))
     assert found.stage("kv").flops == LAYERS * 3 * 2 * 4 * (24 + 16) * attended
-    depth = 20 + (100 + size // 3) // 2
-    assert found.stage("kv").cache_bytes == LAYERS * chunks * depth * TOKEN_BYTES
+    assert found.stage("kv").cache_bytes == LAYERS * 3 * (20 + 100) * TOKEN_BYTES
+
+
+@pytest.mark.parametrize(("chunk", "passes", "found"), [(100, 1, 100), (50, 2, 75), (25, 4, 62)])
+def test_each_sequence_of_a_prompt_reads_its_own_cache(chunk: int, passes: int, found: int) -> None:
+    """Three prompts of 100 in chunks of a prompt at most: each chunk reads what its sequence has then, on average."""
+    three, one = (
+        prefill_traffic(model(), stored(model()), Workload(100, 1, 101, batch_size=n), chunk_tokens=chunk)
+        for n in (3, 1)
+    )
+    assert one.stage("kv").cache_bytes == LAYERS * passes * found * TOKEN_BYTES
+    assert three.stage("kv").cache_bytes == 3 * one.stage("kv").cache_bytes
 
 
 # Rates.

@@ -11,21 +11,22 @@ from hypothesis import strategies as st
 
 import sizer
 from sizer.device.catalogue import find
-from sizer.device.kinds import generation, memory_class
+from sizer.device.kinds import chip_of, generation, memory_class
 from sizer.device.records import Device, Target, is_cpu
 from sizer.device.table import all_devices
 from sizer.engine.engines import find_engine
 from sizer.engine.precisions import store_for
 from sizer.model.read.resolve import resolve
 from sizer.speed.case import groups, speed_case
-from sizer.speed.nearby import chip_of
-from sizer.speed.predict import predict
+from sizer.speed.law import constants
+from sizer.speed.predict import predict, step_of, timed
 from sizer.speed.records import Speed
-from sizer.speed.terms import decode_amounts
+from sizer.speed.terms import decode_amounts, prefill_amounts, prompt_traffic
 from sizer.speed.traffic import decode_traffic
 from sizer.tables import read_rows
 from sizer.tuning import tuned
 from sizer.workload import Workload
+from tests.support.speedcases import case_of
 
 MODEL = resolve("meta-llama/Meta-Llama-3-8B-Instruct", offline=True).architecture
 ENGINES = (("llama.cpp", "q4_k_m"), ("vllm", "fp8"), ("transformers", "bf16"))
@@ -124,6 +125,74 @@ def test_same_chips_share_what_was_measured() -> None:
     for engine, precision in (("vllm", "fp8"), ("sglang", "fp8"), ("tensorrt-llm", "nvfp4")):
         one, board = (speed_of(find(key), engine, precision) for key in ("b200", "gb200"))
         assert board.decode.tokens_per_s >= one.decode.tokens_per_s
+
+
+def test_boards_of_a_chip_are_told_alike() -> None:
+    """An A800 came two years after the A100: both are its chip, with its generation, and neither is faster."""
+    for one, board in (("a100-80gb-sxm", "a800-80gb-sxm"), ("a100-80gb-pcie", "a800-80gb-pcie")):
+        speeds = [speed_of(find(key), "llama.cpp", "q4_k_m") for key in (one, board)]
+        assert speeds[0].decode.tokens_per_s == pytest.approx(speeds[1].decode.tokens_per_s, rel=1e-3)
+        assert speeds[0].prefill.tokens_per_s == pytest.approx(speeds[1].prefill.tokens_per_s, rel=0.05)
+
+
+def test_a_die_has_the_year_of_its_first_board_and_one_generation() -> None:
+    """The years of the table are those of the catalogue, and no board is of a generation of its own."""
+    seen = {device.key: device for device in all_devices()}
+    rows = list(read_rows("same_dies.csv"))
+    assert len(rows) > 30
+    for row in rows:
+        boards = [seen[chip] for chip in row["chips"].split()]
+        assert min(board.release_year or 9999 for board in boards) == int(row["year"]), row["die"]
+        assert len({(generation(board)) for board in boards}) == 1, row["die"]
+
+
+TOGETHER = (
+    ("meta-llama/Llama-3.3-70B-Instruct", "a100-80gb-sxm", "vllm", "bf16"),
+    ("Qwen/Qwen2.5-0.5B-Instruct", "a100-80gb-sxm", "transformers", "bf16"),
+    ("Qwen/Qwen3-30B-A3B", "rx-7900-xtx", "llama.cpp", "q4_k_m"),
+    ("openai/gpt-oss-20b", "rtx-3090", "llama.cpp", "q4_k_m"),
+    ("Qwen/Qwen3-30B-A3B", "ryzen-ai-max-plus-395", "llama.cpp", "q4_k_m"),
+    ("Qwen/Qwen3-8B", "apple-m4", "mlx-lm", "mlx-4bit"),
+)
+
+
+@pytest.mark.parametrize(("model", "device", "engine", "precision"), TOGETHER)
+def test_several_sequences_lie_between_one_and_one_after_the_other(
+    model: str, device: str, engine: str, precision: str
+) -> None:
+    """Whatever rows near the case say: no sequence is faster for the others beside it, and all together decode and
+    read prompts no slower than one after the other."""
+    architecture = resolve(model, offline=True).architecture
+    stored = store_for(architecture, precision, engine)
+
+    def told(batch: int) -> tuple[float, float]:
+        workload = Workload(512, 128, 640, batch_size=batch)
+        speed = predict(speed_case(architecture, stored, find(device), workload, engine))
+        return speed.decode.tokens_per_s, speed.prefill.ttft_s
+
+    alone, alone_s = told(1)
+    for batch in (2, 3, 8, 9, 32):
+        each, prompts_s = told(batch)
+        assert alone / batch <= each * (1 + 1e-9)
+        assert each <= alone * (1 + 1e-9)
+        assert alone_s <= prompts_s * (1 + 1e-9)
+        assert prompts_s <= batch * alone_s * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("device", ["epyc-9654", "ryzen-9-7950x", "xeon-8480"])
+@pytest.mark.parametrize("engine", ["transformers", "vllm"])
+def test_cores_verify_as_many_tokens_about_as_fast_as_they_read_them(device: str, engine: str) -> None:
+    """The same products: a step of 33 to 128 tokens takes at most a fifth more than a prompt of as many behind the
+    same cache, for its output head multiplies all of them, and no less than a step of one."""
+    case = replace(case_of("Qwen/Qwen3-8B", device, engine, "bf16"), workload=Workload(1024, 1, 1025))
+    fitted = constants()
+    alone_s = step_of(case, 1, fitted).total_s
+    for tokens in (2, 33, 64, 128):
+        verified_s = step_of(case, tokens, fitted).total_s
+        reading = replace(case, workload=Workload(tokens, 1, 1025 + tokens))
+        traffic, chunks = prompt_traffic(reading, 1024)
+        prompt_s = timed(prefill_amounts(reading, traffic, chunks), reading, fitted).total_s
+        assert alone_s <= verified_s <= max(alone_s, 1.2 * prompt_s)
 
 
 def test_boards_of_a_die_share_what_was_measured() -> None:
