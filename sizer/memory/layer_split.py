@@ -72,9 +72,8 @@ def _filled(sizes: Sequence[int], first_bytes: int, output_bytes: int, rooms: Se
 def parts_by_layer(case: Case, held: Held, layers: range, told: Told, counted: Collection[int]) -> list[Held]:
     """What each device holds of `held`: its layers, less what flags keep elsewhere, and what they bring to it.
 
-    Of the layers the `counted` ones are told.
-
-    The output lies with the last layers; what belongs to no layer (tables, a projector, a draft) on the first device.
+    Only `counted` layers count as a device's. The output lies with the last layers; what belongs to no layer (tables,
+    a projector, a draft) on the first device.
     """
     count = len(case.devices)
     positions = dict(zip(layers, by_count(len(layers), capacities_of(case)), strict=True))
