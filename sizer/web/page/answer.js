@@ -1,6 +1,6 @@
 // "Will it fit?": the verdict, the memory bar, the command, every precision, the charts, and why.
 import { ask } from "./api.js";
-import { interval, memoryBar, onDevices } from "./bars.js";
+import { interval, memoryBar } from "./bars.js";
 import { chart } from "./charts.js";
 import { comparison } from "./compare.js";
 import { copyText, figure, h } from "./dom.js";
@@ -46,7 +46,7 @@ function tiles(estimate, workload, model) {
   return h("dl", { class: "tiles" },
     tile(t("speed"), known ? [figure(speed.value, rate(speed.value)), h("small", null, ` ${speed.unit}`)] : t("unknown_speed"),
       known && rangeText(speed), workload.batch_size > 1 && request.throughput_tokens_per_s !== null && t("together", { rate: rate(request.throughput_tokens_per_s) })),
-    tile(t("memory"), figure(onDevices(memory).total_bytes, gib(onDevices(memory).total_bytes)), memory.available_bytes !== null && t("of", { all: gib(memory.available_bytes) })),
+    tile(t("memory"), figure(memory.total_bytes, gib(memory.total_bytes)), memory.available_bytes !== null && t("of", { all: gib(memory.available_bytes) })),
     tile(t("first_token"), prefill.ttft_s === null ? "–" : figure(prefill.ttft_s, seconds(prefill.ttft_s)), t("after_prompt", { tokens: tokens(workload.prompt_tokens) })),
     tile(t("longest"), contextCell(memory), model.max_context_tokens && t("for_model", { tokens: tokens(model.max_context_tokens) })),
     tile(t("quality"), h("span", { class: "words" }, qualityOf(estimate)), ...lossLines(estimate.quality)));
