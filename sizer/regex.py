@@ -9,10 +9,6 @@ import re
 from typing import Any, cast
 
 MOST_REPEATS = 4
-_ONE_CHARACTER = re.compile(r"\\.|\[\^?\]?[^\]]*\]", re.DOTALL)
-_GROUP_KIND = re.compile(r"\(\?(?:P<\w+>|<?[=!]|[aiLmsux-]*:)")
-_INNERMOST = re.compile(r"\((?P<inside>[^()]*)\)(?P<repeated>[*+{]?)")
-_REPEATS = re.compile(r"[*+?{|]")
 
 
 class _Pattern:
@@ -30,6 +26,12 @@ class _Pattern:
 def pattern(text: str, flags: int = 0) -> re.Pattern[str]:
     """What `re.compile` gives, made when it is first asked for."""
     return cast("re.Pattern[str]", _Pattern(text, flags))
+
+
+_ONE_CHARACTER = pattern(r"\\.|\[\^?\]?[^\]]*\]", re.DOTALL)
+_GROUP_KIND = pattern(r"\(\?(?:P<\w+>|<?[=!]|[aiLmsux-]*:)")
+_INNERMOST = pattern(r"\((?P<inside>[^()]*)\)(?P<repeated>[*+{]?)")
+_REPEATS = pattern(r"[*+?{|]")
 
 
 def outside_pattern(text: str) -> re.Pattern[str]:

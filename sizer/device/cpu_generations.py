@@ -7,7 +7,6 @@ from dataclasses import replace
 from functools import cache
 
 from sizer.device import table as rows
-from sizer.device.cpu_cores import cores_of
 from sizer.device.lookup import Found, with_facts
 from sizer.device.records import Device
 from sizer.device.spelling import folded, spell, squash
@@ -44,6 +43,8 @@ def find_family(text: str) -> Found | None:
 
 
 def _member(row: dict[str, str], name: str, text: str) -> Found:
+    from sizer.device.cpu_cores import cores_of
+
     like = rows.device(rows.by_key()[row["like"]])
     device = _unlisted(like, row, name)
     part = cores_of(like.vendor, text)
