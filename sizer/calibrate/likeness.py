@@ -91,9 +91,9 @@ class Alike:
         weights = self.weights(ratios, held)
         found = dict.fromkeys([number for number, out in enumerate(held) if out], NONE)
         for pair, numbers in self.members.items():
-            likes, speaks = self.likes[pair], self.speaks[numbers] & ~held[numbers]
-            said, near = likes @ weights[pair], (likes[:, speaks] >= NEAR).sum(axis=1)
-            nearest = (likes * self.chips[pair])[:, speaks].max(axis=1, initial=0.0)
+            likes, heard = self.likes[pair], weights[pair] != 0
+            said, near = likes @ weights[pair], (likes[:, heard] >= NEAR).sum(axis=1)
+            nearest = (likes * self.chips[pair])[:, heard].max(axis=1, initial=0.0)
             for at, number in enumerate(numbers):
                 if held[number]:
                     found[int(number)] = Correction(float(said[at]), int(near[at]), float(nearest[at]))

@@ -152,13 +152,17 @@ def likeness() -> Likeness:
 
 
 def correction(asked: Traits, rows: Sequence[Row]) -> Correction:
-    """What rows of the same engine and die say of a case: the sum of their weights by likeness."""
-    if not rows:
+    """What rows of the same engine and die say of a case: the sum of their weights by likeness.
+
+    A row without weight was not believed, and is none.
+    """
+    heard = [row for row in rows if row.weight]
+    if not heard:
         return NONE
     like_of = likeness()
-    likes = [like_of.between(asked, row.traits) for row in rows]
-    said = sum(like * row.weight for like, row in zip(likes, rows, strict=True))
-    own = [like for like, row in zip(likes, rows, strict=True) if row.traits.chip == asked.chip]
+    likes = [like_of.between(asked, row.traits) for row in heard]
+    said = sum(like * row.weight for like, row in zip(likes, heard, strict=True))
+    own = [like for like, row in zip(likes, heard, strict=True) if row.traits.chip == asked.chip]
     return Correction(said, sum(like >= NEAR for like in likes), max(own, default=0.0))
 
 
@@ -170,7 +174,7 @@ def written(quantity: str, rows: Iterable[Row]) -> str:
         cells = [
             seen.pair, quantity, seen.chip, seen.kernel, seen.bits, seen.model, seen.family, str(int(seen.moe)),
             seen.link, str(seen.year), f"{seen.size:.2f}", f"{seen.depth:.2f}", f"{seen.tokens:.2f}",
-            f"{row.weight:.3f}", row.id, f"{row.tokens_per_s:.5g}",
+            f"{row.weight:.4g}", row.id, f"{row.tokens_per_s:.5g}",
         ]  # fmt: skip
         lines.append("\t".join(cells))
     return "".join(line + "\n" for line in sorted(lines))
