@@ -74,7 +74,7 @@ def predict(case: SpeedCase, fitted: Constants | None = None) -> Speed:
     fitted = fitted or constants()
     decode, decode_stages = decode_of(case, fitted)
     decode = decode._replace(depth=depth_of(case, decode, fitted))
-    prefill, prefill_stages = prefill_of(case, fitted)
+    prefill, prefill_stages = prefill_of(case, fitted, step_s=1 / decode.tokens_per_s)
     request = _request(case, decode, prefill)
     return Speed(decode, prefill, request, decode_stages, prefill_stages, _notes(case, fitted))
 
@@ -265,8 +265,14 @@ def _with_cache(case: SpeedCase, tokens: int) -> SpeedCase:
     return replace(case, workload=workload)
 
 
-def prefill_of(case: SpeedCase, fitted: Constants, cached_tokens: int = 0) -> tuple[Prefill, tuple[StageTime, ...]]:
-    """Prefill speed of all sequences behind `cached_tokens` tokens in the cache, and its time by stage."""
+def prefill_of(
+    case: SpeedCase, fitted: Constants, cached_tokens: int = 0, *, step_s: float = float("inf")
+) -> tuple[Prefill, tuple[StageTime, ...]]:
+    """Prefill speed of all sequences behind `cached_tokens` tokens in the cache, and its time by stage.
+
+    `step_s` is the case's decode step where that is known: a prompt of twice its time takes longer than a step with an
+    empty cache, too, which is then not worked out.
+    """
     traffic, chunks = prompt_traffic(case, cached_tokens)
     step = timed(prefill_amounts(case, traffic, chunks), case, fitted)
     said = said_nearby(case, step, "prefill", case.workload.batch_size)
@@ -276,7 +282,9 @@ def prefill_of(case: SpeedCase, fitted: Constants, cached_tokens: int = 0) -> tu
         alone_s = alone.total_s / exp(said_nearby(one, alone, "prefill", 1).log_factor)
         said = _between(said, step, case.workload.batch_size, alone_s)
     limit = _products_limit(case, traffic)
-    prompt_s = max(step.total_s / exp(said.log_factor), _first_step_s(case, fitted))
+    prompt_s = step.total_s / exp(said.log_factor)
+    if prompt_s < 2 * step_s:
+        prompt_s = max(prompt_s, _first_step_s(case, fitted))
     rate = min(traffic.tokens / prompt_s, limit)
     low, high = _interval(rate, case, fitted, "prefill", said)
     prefill = Prefill(rate, low, min(high, limit), traffic.tokens / rate, step.bound, said)
