@@ -17,6 +17,8 @@ _LONG_WORD = pattern(rf"\S{{{MOST_SHOWN + 1},}}")
 _LINE_BREAKS = pattern(r"[\n\t]")
 _SECRET_IN_URL = pattern(r"(\w+://[^\s/:@]*:)[^\s/@]+@")
 
+_HARMLESS = {ord("\n"): None, ord("\t"): None}
+
 
 def _escaped(match: re.Match[str]) -> str:
     return f"\\u{ord(match[0]):04x}"
@@ -28,6 +30,8 @@ def printable(text: str) -> str:
     >>> printable("a\x1b[31mb")
     'a\\u001b[31mb'
     """
+    if text.translate(_HARMLESS).isprintable():
+        return text  # most are: no expression has to be compiled
     return _UNSAFE.sub(_escaped, text)
 
 

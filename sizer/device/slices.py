@@ -116,6 +116,8 @@ def virtual_card(text: str, find: Callable[[str], Found | None]) -> Found | None
     A profile with two numbers is a MIG instance; the others share the card's time, and each has its full bandwidth when
     it runs alone. Source: NVIDIA's Virtual GPU Software User Guide, "Virtual GPU Types".
     """
+    if "-" not in text and len(text.split()) < 2:
+        return None  # a profile stands behind a dash or a space
     match = _VGPU_GUEST.fullmatch(text.strip())
     if match is None:
         match = _VGPU.search(text)

@@ -82,6 +82,8 @@ REWRITES = (
     ("mi", r"\bmi[ -](\d{2,3}[ax]?)\b", r" mi\1 "),
     ("+", r"\+", " plus "),
 )  # fmt: skip
+FIGURE_MARKS = ("g", "c", "ddr", "hbm")
+"""What every figure has one of: gb, cores and channels, the kind of memory."""
 _RATE = pattern(r"~?(\d+(?:\.\d+)?)\s*gb/s(\s*triad)?")
 _GPU_CORES = pattern(r"\b(\d+)[ -]core gpu\b|(?<=[ -])(\d{1,2})c\b")
 _CORES = pattern(r"\b(\d+)[ -]cores?(?: processor)?s?\b(?: cpu\b)?|\b\d+x cortex[ -]\w+")
@@ -177,6 +179,8 @@ def spell(text: str) -> Spelling:
 
 def _facts(text: str) -> tuple[str, Facts]:
     """The figures that the text states, and the text without them."""
+    if not any(mark in text for mark in FIGURE_MARKS):
+        return text, Facts()
     text, rate = _take(_RATE, text)
     text, gpu_cores = _take(_GPU_CORES, text)
     cores = _CORES.search(text)

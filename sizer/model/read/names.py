@@ -127,7 +127,9 @@ def parse_name(text: str) -> NameHints:
     if len(text) > LONGEST_NAME:
         return NameHints(text, notes=("the text is too long for a model's name",))
     quantization, quantization_notes, name = quantization_in(text)
-    decimal = _DECIMAL_UNDERSCORE.sub(r"\1.\2", name.replace("\N{MULTIPLICATION SIGN}", "x"))
+    decimal = name.replace("\N{MULTIPLICATION SIGN}", "x")
+    if "_" in decimal:
+        decimal = _DECIMAL_UNDERSCORE.sub(r"\1.\2", decimal)
     found = _read_words([word for word in _SEPARATOR.split(decimal) if word])
     if decimal != name and "_" in name:
         found.notes.append(_NOTE_UNDERSCORE)
@@ -161,6 +163,21 @@ def _read_words(words: list[str]) -> _Found:
 
 def _read_sparse(found: _Found, word: str) -> bool:
     """Reads a word that speaks of experts: `8x7B`, `7Bx2`, `17Bx16E`, `A3B`, `1b7b`, `E2B`."""
+    if "x" in word.lower():
+        return _read_times(found, word)
+    if match := _ACTIVE.fullmatch(word):
+        found.active = _count(match[1], match[2])
+    elif match := _ACTIVE_AND_TOTAL.fullmatch(word):
+        found.pair = _count(match[1], "b"), _count(match[2], "b")
+    elif match := _EFFECTIVE.fullmatch(word):
+        found.effective = _count(match[1], match[2])
+    else:
+        return False
+    return True
+
+
+def _read_times(found: _Found, word: str) -> bool:
+    """Reads a word of experts times a size."""
     if match := _EXPERTS_TIMES_SIZE.fullmatch(word):
         found.product = int(match[1]), _count(match[2], match[3])
     elif match := _SIZE_TIMES_EXPERTS.fullmatch(word):
@@ -168,12 +185,6 @@ def _read_sparse(found: _Found, word: str) -> bool:
     elif match := _SIZE_TIMES_EXPERT_COUNT.fullmatch(word):
         found.active, found.experts = _count(match[1], match[2]), int(match[3])
         found.notes.append(_NOTE_ROUTED)
-    elif match := _ACTIVE.fullmatch(word):
-        found.active = _count(match[1], match[2])
-    elif match := _ACTIVE_AND_TOTAL.fullmatch(word):
-        found.pair = _count(match[1], "b"), _count(match[2], "b")
-    elif match := _EFFECTIVE.fullmatch(word):
-        found.effective = _count(match[1], match[2])
     else:
         return False
     return True

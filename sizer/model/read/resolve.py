@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 _BARE_NUMBER = pattern(r"(\d{1,6}(?:\.\d{1,3})?)(?:\s+[bmt])?", re.IGNORECASE)
 _SIZES = pattern(r"\d+(?:[.x]\d+)*\s*[bmt]?(?![a-z])|a\d+(?:\.\d+)?b", re.IGNORECASE)
 _WORDS = pattern(r"[a-z]{2}", re.IGNORECASE)
+_ADDRESS = pattern(
+    r"(?:https?://)?(?:huggingface\.co|hf\.co)/(?P<id>[^/]+/[^/]+)(?:/(?:tree|blob|resolve)/(?P<at>[^/]+))?(?P<file>/.+)?/?"
+)
 _FILE_SUFFIXES = (".gguf", ".safetensors", ".json")
 FILES_ALLOWED: ContextVar[bool] = ContextVar("FILES_ALLOWED", default=True)
 """Whether a text may name a file of this machine: not where others ask (the page's API), unless they are told so."""
@@ -165,10 +168,7 @@ def _resolved(
 
 def _without_address(text: str) -> tuple[str, str | None]:
     """The hub id (with the file in it) and the revision of an id, or of a page's address on the hub."""
-    match = re.fullmatch(
-        r"(?:https?://)?(?:huggingface\.co|hf\.co)/(?P<id>[^/]+/[^/]+)(?:/(?:tree|blob|resolve)/(?P<at>[^/]+))?(?P<file>/.+)?/?",
-        text.split("?", maxsplit=1)[0],
-    )
+    match = _ADDRESS.fullmatch(text.split("?", maxsplit=1)[0]) if ".co/" in text else None
     if match:
         return match["id"] + (match["file"] or "").rstrip("/"), match["at"] if match["at"] != "main" else None
     name, _, at = text.partition("@")
