@@ -27,7 +27,7 @@ from sizer.model.architecture import Architecture
 from sizer.model.stored import Stored
 from sizer.precision.identity_cache import IdentityCache
 from sizer.speed.case import speed_case
-from sizer.speed.predict import fastest_decode
+from sizer.speed.limits import fastest_decode
 
 _STORED: IdentityCache[Architecture, Stored] = IdentityCache(64)
 

@@ -17,7 +17,7 @@ from sizer.serving.simulate import MOST_REQUESTS, Simulation
 from sizer.serving.simulated import Percentiles, Simulated, percentiles
 from sizer.serving.steps import StepLaw, step_law
 from sizer.speed.law import constants
-from sizer.speed.predict import fastest_decode
+from sizer.speed.limits import fastest_decode
 from sizer.units import significant
 
 LEAST_REQUESTS, FEWEST_REQUESTS = 300, 8

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from math import exp, hypot, log
 
 from sizer.device.kinds import device_family
-from sizer.device.records import Device, is_cpu
+from sizer.device.records import is_cpu
 from sizer.frozen import dataclass
 from sizer.model.architecture import Basis
-from sizer.speed.case import SpeedCase, cpu_flops_per_s, groups, owners, peak_doubt, precision_class
+from sizer.speed.case import SpeedCase, groups, owners, peak_doubt, precision_class
 from sizer.speed.law import (
     COMPUTE,
     LAUNCH,
@@ -23,6 +23,7 @@ from sizer.speed.law import (
     constants,
     parts_of,
 )
+from sizer.speed.limits import bandwidth_limit, products_limit
 from sizer.speed.nearby import correction, rows_of, traits
 from sizer.speed.records import NONE, Correction, Decode, Depth, Prefill, Request, Speed, StageTime
 from sizer.speed.splits import parallelism
@@ -37,7 +38,6 @@ LINK_TERMS = frozenset(
 OTHER_ENGINES = "other engines"
 TOLD_SHARE = 0.03
 """An empty and a full cache are told apart where their speeds differ by more."""
-MOST_CORE_PRODUCTS = 8
 EVIDENCE_LEVELS = ("engine device", "backend generation", "backend family", "backend", "engine", "none")
 
 
@@ -109,38 +109,6 @@ def _interval(rate: float, case: SpeedCase, fitted: Constants, quantity: str, sa
     return rate * exp(-hypot(low, slower)), rate * exp(hypot(high, faster))
 
 
-def _bandwidth_limit(amounts: Iterable[Amount]) -> float:
-    """Steps a second at which the weights and the cache alone would take the nominal bandwidth: nothing is faster."""
-    least_s = sum(amount.least_s for amount in amounts if amount.part == MEMORY)
-    return 1 / least_s if least_s > 0 else float("inf")
-
-
-def _products_per_s(device: Device, threads: int | None) -> float:
-    """The most FLOPs that a device's specification allows in a second; infinite where it tells none.
-
-    Cores without a peak of their own for fewer bits (AMX has one) multiply bytes at eight times their fp32 rate at
-    most: dot products of four bytes a lane (VNNI, SDOT), matrices of eight (SMMLA).
-    """
-    peaks = device.peak_flops_per_s
-    if is_cpu(device) and "fp32" in peaks:
-        peaks = {**peaks, "fp32": MOST_CORE_PRODUCTS * cpu_flops_per_s(device, threads)}
-    return max(peaks.values(), default=float("inf"))
-
-
-def _products_limit(case: SpeedCase, traffic: Traffic) -> float:
-    """Prompt tokens/s at which the products alone would take every device's highest peak: nothing is faster."""
-    peak = sum(_products_per_s(device, case.workload.threads) for device in case.devices)
-    return traffic.tokens * peak / traffic.flops if traffic.flops else float("inf")
-
-
-def fastest_decode(case: SpeedCase) -> float:
-    """Decode tokens/s of one sequence that `predict` does not exceed, everything on the devices: for a search that asks
-    for a speed. Infinite where this machine's own measurements stand over the law."""
-    if case.target.local_ratios or not case.target.device.bandwidth_bytes_per_s:
-        return float("inf")
-    return _bandwidth_limit(decode_amounts(case, decode_traffic(case.architecture, case.stored, case.workload)))
-
-
 def said_nearby(case: SpeedCase, step: Timed, quantity: str, tokens: int) -> Correction:
     """What measured rows of this engine on this device say of the case; nothing where part of it lies on the host."""
     if host_share(case):
@@ -162,12 +130,11 @@ def decode_of(
     With more than one of its tokens a step (a verification), the speed is that of steps. `outputs` is as in
     `decode_traffic`.
     """
-    traffic = decode_traffic(
-        case.architecture, case.stored, case.workload, tokens_per_sequence=tokens_per_sequence, outputs=outputs
-    )
-    step = _in_order(timed(decode_amounts(case, traffic), case, fitted), case, traffic, fitted)
-    said = _said_in_order(case, step, traffic.tokens, fitted)
-    limit = _bandwidth_limit(amount for amount, _ in step.terms)
+    traffic, step, alone = _ordered_step(case, fitted, tokens_per_sequence, outputs)
+    said = said_nearby(case, step, "decode", traffic.tokens)
+    if traffic.tokens > 1:
+        said = _between(said, step, traffic.tokens, _heard_s(_alone(case), alone, "decode", 1))
+    limit = bandwidth_limit(amount for amount, _ in step.terms)
     rate = min(exp(said.log_factor) / step.total_s, max(limit, 1 / step.total_s))
     low, high = _interval(rate, case, fitted, "decode", said)
     high = max(rate, min(high, limit))
@@ -178,23 +145,40 @@ def decode_of(
 
 def step_of(case: SpeedCase, tokens_per_sequence: int, fitted: Constants) -> Timed:
     """The time of one step that runs `tokens_per_sequence` tokens of each sequence."""
-    traffic = decode_traffic(case.architecture, case.stored, case.workload, tokens_per_sequence=tokens_per_sequence)
-    return _in_order(timed(decode_amounts(case, traffic), case, fitted), case, traffic, fitted)
+    return _ordered_step(case, fitted, tokens_per_sequence)[1]
 
 
-def _in_order(step: Timed, case: SpeedCase, traffic: Traffic, fitted: Constants) -> Timed:
+def _step(
+    case: SpeedCase, fitted: Constants, tokens_per_sequence: int = 1, outputs: int | None = None
+) -> tuple[Traffic, Timed]:
+    """The traffic of a decode step, and its time by its terms alone."""
+    traffic = decode_traffic(
+        case.architecture, case.stored, case.workload, tokens_per_sequence=tokens_per_sequence, outputs=outputs
+    )
+    return traffic, timed(decode_amounts(case, traffic), case, fitted)
+
+
+def _ordered_step(
+    case: SpeedCase, fitted: Constants, tokens_per_sequence: int = 1, outputs: int | None = None
+) -> tuple[Traffic, Timed, Timed]:
+    """The traffic of a decode step, its time in order with fewer tokens, and the time of a step of one token."""
+    traffic, step = _step(case, fitted, tokens_per_sequence, outputs)
+    if traffic.tokens == 1:
+        return traffic, step, step
+    _, alone = _step(_alone(case), fitted)
+    return traffic, _in_order(step, alone.total_s, case, traffic, fitted), alone
+
+
+def _in_order(step: Timed, alone_s: float, case: SpeedCase, traffic: Traffic, fitted: Constants) -> Timed:
     """A step of several tokens, no faster than the most that are multiplied by vectors, and no slower than so many
     steps of one token: where kernels change, one of the two is told too slow or too fast. Cores of an engine of one
     kernel take no longer than to read as many tokens of prompts."""
-    tokens = traffic.tokens
-    if tokens == 1:
-        return step
-    alone_s, total_s = _of_sequences(case, 1, fitted), step.total_s
+    tokens, total_s = traffic.tokens, step.total_s
     rows = vector_rows(case.engine.runtime)
     if 0 < rows < tokens:
         sequences = min(rows, case.workload.batch_size)
-        fewer_s = _of_sequences(case, sequences, fitted, rows // sequences)
-        total_s = max(total_s, min(fewer_s, rows * alone_s))
+        _, fewer = _step(_of_sequences(case, sequences), fitted, rows // sequences)
+        total_s = max(total_s, min(fewer.total_s, rows * alone_s))
     if not rows and is_cpu(case.device):
         total_s = min(total_s, max(alone_s, _as_prompts_s(case, traffic, fitted)))
     return replace(step, total_s=min(total_s, tokens * alone_s))
@@ -212,15 +196,9 @@ def _as_prompts_s(case: SpeedCase, traffic: Traffic, fitted: Constants) -> float
     return prompts_s * max(1.0, traffic.flops / max(1, read.flops))
 
 
-def _said_in_order(case: SpeedCase, step: Timed, tokens: int, fitted: Constants) -> Correction:
-    """What rows near a step say of it, in order with what they say of a step of one token."""
-    said = said_nearby(case, step, "decode", tokens)
-    if tokens == 1:
-        return said
-    one = _alone(case)
-    traffic = decode_traffic(one.architecture, one.stored, one.workload)
-    alone = timed(decode_amounts(one, traffic), one, fitted)
-    return _between(said, step, tokens, alone.total_s / exp(said_nearby(one, alone, "decode", 1).log_factor))
+def _heard_s(case: SpeedCase, step: Timed, quantity: str, tokens: int) -> float:
+    """Seconds of a step or a prompt with what rows near it say."""
+    return step.total_s / exp(said_nearby(case, step, quantity, tokens).log_factor)
 
 
 def _between(said: Correction, step: Timed, times: int, alone_s: float) -> Correction:
@@ -231,13 +209,11 @@ def _between(said: Correction, step: Timed, times: int, alone_s: float) -> Corre
 
 
 def _alone(case: SpeedCase) -> SpeedCase:
-    return replace(case, workload=replace(case.workload, batch_size=1))
+    return _of_sequences(case, 1)
 
 
-def _of_sequences(case: SpeedCase, sequences: int, fitted: Constants, tokens_per_sequence: int = 1) -> float:
-    one = replace(case, workload=replace(case.workload, batch_size=sequences))
-    traffic = decode_traffic(one.architecture, one.stored, one.workload, tokens_per_sequence=tokens_per_sequence)
-    return timed(decode_amounts(one, traffic), one, fitted).total_s
+def _of_sequences(case: SpeedCase, sequences: int) -> SpeedCase:
+    return replace(case, workload=replace(case.workload, batch_size=sequences))
 
 
 def depth_of(case: SpeedCase, decode: Decode, fitted: Constants) -> Depth | None:
@@ -252,10 +228,7 @@ def depth_of(case: SpeedCase, decode: Decode, fitted: Constants) -> Depth | None
     if traffic.stage("kv").cache_bytes < TOLD_SHARE / 4 * traffic.bytes_read:
         return None  # so little of the bytes makes no such difference
     scale = exp(decode.nearby.log_factor)
-    empty_s, full_s = (
-        timed(decode_amounts(one, decode_traffic(one.architecture, one.stored, one.workload)), one, fitted).total_s
-        for one in (_with_cache(case, 1), _with_cache(case, full))
-    )
+    empty_s, full_s = (_step(_with_cache(case, tokens), fitted)[1].total_s for tokens in (1, full))
     return Depth(scale / empty_s, scale / full_s, full) if full_s > (1 + TOLD_SHARE) * empty_s else None
 
 
@@ -279,9 +252,8 @@ def prefill_of(
     if case.workload.batch_size > 1:
         one = _alone(case)
         alone = timed(prefill_amounts(one, *prompt_traffic(one, cached_tokens)), one, fitted)
-        alone_s = alone.total_s / exp(said_nearby(one, alone, "prefill", 1).log_factor)
-        said = _between(said, step, case.workload.batch_size, alone_s)
-    limit = _products_limit(case, traffic)
+        said = _between(said, step, case.workload.batch_size, _heard_s(one, alone, "prefill", 1))
+    limit = products_limit(case, traffic)
     prompt_s = step.total_s / exp(said.log_factor)
     if prompt_s < 2 * step_s:
         prompt_s = max(prompt_s, _first_step_s(case, fitted))
@@ -295,10 +267,9 @@ def _first_step_s(case: SpeedCase, fitted: Constants) -> float:
     """Seconds of a decode step with an empty cache: reading a prompt moves as many bytes and multiplies no less."""
     if not case.architecture.decodes:
         return 0.0
-    alone = _with_cache(case, 1)
-    traffic = decode_traffic(alone.architecture, alone.stored, alone.workload)
-    step = timed(decode_amounts(alone, traffic), alone, fitted)
-    return step.total_s / exp(said_nearby(alone, step, "decode", traffic.tokens).log_factor)
+    empty = _with_cache(case, 1)
+    traffic, step = _step(empty, fitted)
+    return _heard_s(empty, step, "decode", traffic.tokens)
 
 
 def _request(case: SpeedCase, decode: Decode, prefill: Prefill) -> Request:

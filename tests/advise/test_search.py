@@ -22,7 +22,7 @@ from sizer.memory.placement import max_context_tokens
 from sizer.memory.records import Placement
 from sizer.model.read import catalogue
 from sizer.speed.case import speed_case
-from sizer.speed.predict import fastest_decode
+from sizer.speed.limits import fastest_decode
 from sizer.tables import read_rows
 from sizer.workload import Workload
 

@@ -43,9 +43,10 @@ from sizer.speed.case import (
 )  # fmt: skip
 from sizer.speed.launches import expert_amounts, layer_count, llama_layers, moe_layer_count
 from sizer.speed.law import Amount, Constants, Term, combine
+from sizer.speed.limits import fastest_decode
 from sizer.speed.measured_here import as_measured_here, ratio_for
 from sizer.speed.nearby import Likeness, Row, Traits, correction, lines_with, rows_of, traits, written
-from sizer.speed.predict import Timed, _stages, decode_of, depth_of, fastest_decode, predict, replicas
+from sizer.speed.predict import Timed, _stages, decode_of, depth_of, predict, replicas
 from sizer.speed.records import NONE, DraftMethod
 from sizer.speed.speculative import draft_cost, expected_tokens, round_cost, speculation_of, step_s, verify_cost
 from sizer.speed.splits import parallelism, pipeline_speedup, tensor_ranks
