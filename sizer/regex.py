@@ -6,6 +6,7 @@ An expression from outside must not cost more than its length: Python's may try 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any, cast
 
 MOST_REPEATS = 4
@@ -57,3 +58,19 @@ def _repeats_repeats(text: str) -> bool:
                 return True
         text = _INNERMOST.sub(lambda found: "x*" if _REPEATS.search(found[0]) else "x", text)
     return False
+
+
+def sparing(value_of: Callable[[re.Match[str]], str], most: int) -> Callable[[re.Match[str]], str]:
+    """What `sub` puts in for matches, no more than `most` characters in all; beyond them a match stays as it is.
+
+    Values that name each other may double from one to the next.
+    """
+    left = most
+
+    def put_in(found: re.Match[str]) -> str:
+        nonlocal left
+        value = value_of(found)
+        left -= len(value)
+        return value if left >= 0 else found[0]
+
+    return put_in

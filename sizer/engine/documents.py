@@ -9,6 +9,8 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from sizer.regex import sparing
+
 MOST_PARTS = 1000
 """Of a document."""
 MOST_MACRO_CHARACTERS = 100_000
@@ -127,14 +129,7 @@ def _texts(told: Any) -> dict[str, str]:
 def _with_macros(text: str, macros: Mapping[str, str]) -> str:
     """A text with `${name}` put in, those of earlier macros in later ones; no more than a bound is put in."""
     known: dict[str, str] = {}
-    left = MOST_MACRO_CHARACTERS
-
-    def put_in(found: re.Match[str]) -> str:
-        nonlocal left
-        value = known.get(found[1], found[0])
-        left -= len(value)
-        return value if left >= 0 else found[0]
-
+    put_in = sparing(lambda found: known.get(found[1], found[0]), MOST_MACRO_CHARACTERS)
     for name, value in [*macros.items(), ("", text)]:
         known[name] = re.sub(r"\$\{([\w-]+)\}", put_in, value)
     return known[""]

@@ -11,6 +11,7 @@ import re
 import shlex
 
 from sizer.engine.documents import document_command
+from sizer.regex import sparing
 
 MOST_VALUE_CHARACTERS = 100_000
 """Of the values of variables, all together."""
@@ -74,14 +75,8 @@ def _with_variables(text: str) -> str:
     Values that name each other may double from line to line: no more than a bound is put in.
     """
     values: dict[str, str] = {}
-    lines, left = [], MOST_VALUE_CHARACTERS
-
-    def put_in(found: re.Match[str]) -> str:
-        nonlocal left
-        value = _value_of(found, values)
-        left -= len(value)
-        return value if left >= 0 else found[0]
-
+    lines = []
+    put_in = sparing(lambda found: _value_of(found, values), MOST_VALUE_CHARACTERS)
     for line in re.sub(r"^([A-Za-z_]\w*=[^\s;]+);", r"\1\n", text, flags=re.MULTILINE).splitlines():
         told = _VARIABLE.sub(put_in, line)
         assigned = _SET_VARIABLE.match(told.strip())
