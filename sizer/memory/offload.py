@@ -86,6 +86,12 @@ def _held_at(case: Case, gpu_layers: int) -> tuple[Held, range]:
     return held, held_layers
 
 
+def _held_as_asked(case: Case) -> tuple[Held, range]:
+    """What the devices hold with as many layers as are asked for, all of them where none are."""
+    asked = layers_asked(case)
+    return _held_at(case, counted_layers(case) if asked is None else asked)
+
+
 def layers_asked(case: Case) -> int | None:
     """How many layers the user wants on the devices: --gpu-layers, or the engine's own flag (negative: all)."""
     if case.workload.gpu_layers is not None:
@@ -107,12 +113,12 @@ def split_as_told(case: Case, needed: Footprint) -> Placement | None:
     if options.cpu_moe_layers is None and not options.tensor_overrides and not options.cache_on_host:
         return None
     told = told_bytes(case)
-    asked, every = layers_asked(case), counted_layers(case)
-    held, layers = _held_at(case, every if asked is None else asked)
+    held, layers = _held_as_asked(case)
     own = case.architecture.num_layers  # layers behind them predict, and go as patterns find them
     kept = {layer: size for layer, size in told.host.items() if layer in layers or layer >= own}
     weights_bytes = held.weights_bytes - sum(kept.values())
-    if asked is None or asked >= every:
+    asked = layers_asked(case)
+    if asked is None or asked >= counted_layers(case):
         weights_bytes += weights_by_layer(case.stored)[2] - table_bytes(case)  # the input, but for a table of the host
     counted = _layers_told(case, layers, kept)
     held = held._replace(weights_bytes=weights_bytes, layers=len(counted))
@@ -125,8 +131,7 @@ def even_split(case: Case, needed: Footprint) -> tuple[int, ...]:
     if not _deals_layers(case):
         return ()
     told, layer_bytes = told_bytes(case), weights_by_layer(case.stored)[0]
-    asked = layers_asked(case)
-    held, layers = _held_at(case, counted_layers(case) if asked is None else asked)
+    held, layers = _held_as_asked(case)
     caches = kv_by_layer(case)
     gone = {layer: told.host.get(layer, 0) + sum(told.moved.get(layer, {}).values()) for layer in layers}
     kept = 0 if case.options.cache_on_host else 1
@@ -262,13 +267,12 @@ def _split(
     )
     host = _host_share(case, needed, held, buffers)
     device_short = _short_bytes(dealt, rooms or [0] * len(dealt), each=parts is not None and rooms is not None)
-    host_short = 0 if host.available_bytes is None else max(0, host.total_bytes - host.available_bytes)
     return Placement(
         kind="offload",
         shares=shares,
         host=host,
-        fits=rooms is not None and device_short == 0 and host_short == 0,
-        shortfall_bytes=device_short + host_short,
+        fits=rooms is not None and device_short + host.missing_bytes == 0,
+        shortfall_bytes=device_short + host.missing_bytes,
         gpu_layers=held.layers,
         available_bytes=None if rooms is None else sum(share.available_bytes or 0 for share in shares),
         host_experts=host_experts,

@@ -105,25 +105,14 @@ def _short_together(case: Case, needed: Footprint, placed: Placement) -> int:
     return min(split.shortfall_bytes for split in splits) or placed.shortfall_bytes
 
 
-def _missing_bytes(shares: Sequence[Share]) -> int:
-    """By how much the devices are too small, together."""
-    return sum(max(0, share.total_bytes - (share.available_bytes or 0)) for share in shares)
-
-
-def _missing_on(host: Share | None) -> int:
-    """By how much a host is too small for what flags keep there; 0 where its memory is not known."""
-    if host is None or host.available_bytes is None:
-        return 0
-    return max(0, host.total_bytes - host.available_bytes)
-
-
 def _whole(case: Case, shares: Sequence[Share]) -> Placement:
     """The placement with everything on the devices, whether it fits or not."""
     kind = "single" if len(shares) == 1 else _kind(case.parallelism)
     shares, host = weights_kept_on_host(case, shares)
     known = [share.available_bytes for share in shares if share.available_bytes is not None]
     available_bytes = sum(known) if len(known) == len(shares) else None
-    missing_bytes = (_missing_bytes(shares) or pool_shortage_bytes(case, shares)) + _missing_on(host)
+    missing_bytes = sum(share.missing_bytes for share in shares) or pool_shortage_bytes(case, shares)
+    missing_bytes += host.missing_bytes if host is not None else 0
     shortfall_bytes = missing_bytes if available_bytes is not None else 0
     held = reservation(case, shares)
     return Placement(
@@ -250,7 +239,7 @@ def max_context_tokens(case: Case, placement: Placement) -> int | None:
         if placement.host:
             return place(longer)[1].fits
         shares = _device_shares(longer, footprint(longer))
-        return _missing_bytes(shares) == 0 and pool_shortage_bytes(longer, shares) == 0
+        return not any(share.missing_bytes for share in shares) and pool_shortage_bytes(longer, shares) == 0
 
     low, high = 0, ceiling
     for known in (guess, guess + 1):

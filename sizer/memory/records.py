@@ -90,6 +90,11 @@ class Share(NamedTuple):
         """Bytes taken in this place."""
         return self.weights_bytes + self.cache_bytes + self.compute_bytes + self.graphs_bytes + self.overhead_bytes
 
+    @property
+    def missing_bytes(self) -> int:
+        """By how much the place is too small; 0 where its memory is not known."""
+        return 0 if self.available_bytes is None else max(0, self.total_bytes - self.available_bytes)
+
 
 class Reservation(NamedTuple):
     """Bytes reserved on all devices, tokens of cache that they hold (None: no pool), and sequences of the workload."""
