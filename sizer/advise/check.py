@@ -229,14 +229,13 @@ def _too_small(planned: Planned, item: Estimate) -> str:
 def _dealt_badly(item: Estimate) -> str:
     """That one of several devices takes more than it has though all together would do; empty otherwise."""
     shares, available = item.placement.shares, item.placement.available_bytes or 0
-    over = [index for index, share in enumerate(shares) if share.total_bytes > (share.available_bytes or 0)]
-    if item.placement.host is None or not over or item.placement.device_bytes > available:
+    over = max(shares, key=lambda share: share.missing_bytes)
+    if item.placement.host is None or not over.missing_bytes or item.placement.device_bytes > available:
         return ""
-    index = max(over, key=lambda index: shares[index].total_bytes - (shares[index].available_bytes or 0))
-    takes, there = format_gib(shares[index].total_bytes), format_gib(shares[index].available_bytes or 0)
+    takes, there = format_gib(over.total_bytes), format_gib(over.available_bytes or 0)
     return (
-        f"device {index + 1} of {len(shares)} takes {takes} of the {there} that it has: layers are dealt out by their "
-        "number, whatever of them lies on the host; -ts says how many each gets."
+        f"device {shares.index(over) + 1} of {len(shares)} takes {takes} of the {there} that it has: layers are dealt "
+        "out by their number, whatever of them lies on the host; -ts says how many each gets."
     )
 
 

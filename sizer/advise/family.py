@@ -10,7 +10,7 @@ from sizer.model.architecture import Architecture, Basis
 from sizer.model.families import build
 from sizer.model.read import catalogue
 from sizer.model.read.catalogue import CatalogueEntry
-from sizer.model.read.facts import ModelFacts, facts
+from sizer.model.read.facts import ModelFacts, facts, usual_first
 
 ANSWERS_ALL = frozenset({"instruct", "reasoning", "base"})
 """Kinds of models that are made for no one task."""
@@ -44,6 +44,4 @@ def _made_for_the_same(other: ModelFacts | None, own: ModelFacts | None) -> bool
 
 def _order(entry: CatalogueEntry) -> tuple[float, bool, str]:
     """Size in two digits (14.7 and 14.8 billion are one), then chat models, then release."""
-    known = facts(entry.model_id)
-    size = float(f"{entry.reference_params or 0:.1e}")
-    return size, known is not None and known.kind != "base", (known.released or "") if known else ""
+    return float(f"{entry.reference_params or 0:.1e}"), *usual_first(entry.model_id)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from sizer.model.read.facts import facts
+from sizer.model.read.facts import usual_first
 from sizer.model.read.name_parts import Parts, parts_of, word_roles
 from sizer.model.read.names import LONGEST_NAME
 from sizer.model.read.typed_names import published_names
@@ -39,7 +39,7 @@ def built_on(name: str) -> str | None:
     totals = {published.entry.reference_params for published in found}
     if not found or not (versions or lines <= _WITHOUT_VERSION) or (len(shapes) > 1 and len(totals) > 1):
         return None
-    return max((published.name for published in found), key=_preference)
+    return max((published.name for published in found), key=lambda name: (*usual_first(name), name))
 
 
 _WITHOUT_VERSION = frozenset({"mixtral"})
@@ -54,8 +54,3 @@ def _lines(parts: Parts) -> frozenset[str]:
 def _own_words(parts: Parts) -> frozenset[str]:
     """The words of a published name without marks (`instruct`, `meta`)."""
     return frozenset(parts.words) - frozenset(word_roles()["omitted"]) - frozenset(word_roles()["base"])
-
-
-def _preference(name: str) -> tuple[bool, str, str]:
-    fact = facts(name)
-    return fact is not None and fact.kind != "base", (fact.released if fact else None) or "", name

@@ -30,6 +30,12 @@ def facts(name: str) -> ModelFacts | None:
     return _facts().get(name.lower())
 
 
+def usual_first(name: str) -> tuple[bool, str]:
+    """What is meant first of models alike, as a key that sorts it last: no base model, and the newest."""
+    fact = facts(name)
+    return fact is not None and fact.kind != "base", (fact.released if fact else None) or ""
+
+
 @lru_cache(maxsize=1)
 def _facts() -> dict[str, ModelFacts]:
     return {

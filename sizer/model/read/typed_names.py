@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from sizer.frozen import dataclass
 from sizer.model.read.catalogue import CatalogueEntry, load, published
-from sizer.model.read.facts import facts
+from sizer.model.read.facts import facts, usual_first
 from sizer.model.read.name_parts import Parts, parts_of, word_roles
 from sizer.model.read.name_quantization import quantization_in
 from sizer.model.read.names import LONGEST_NAME
@@ -267,13 +267,7 @@ def _shape(entry: CatalogueEntry) -> tuple[object, ...]:
 
 
 def _preference(name: PublishedName) -> tuple[bool, str, str, bool]:
-    fact = facts(name.name)
-    return (
-        fact is not None and fact.kind != "base",
-        (fact.released if fact else None) or "",
-        max(name.parts.dates, default=""),
-        name.entry.alias is None,
-    )
+    return *usual_first(name.name), max(name.parts.dates, default=""), name.entry.alias is None
 
 
 def _all(parts: Parts) -> Counter[str]:
