@@ -14,7 +14,8 @@ from sizer.calibrate.heldout import SCHEMES, Residual, counts, held_out, quantil
 from sizer.calibrate.intervals import stretch_by_engine, widths
 from sizer.calibrate.likeness import Alike
 from sizer.calibrate.measurements import ReadRow
-from sizer.calibrate.observations import Observation, observe
+from sizer.calibrate.observation import Observation
+from sizer.calibrate.observations import observe
 from sizer.calibrate.terms import TERMS
 from sizer.errors import InvalidInputFile
 from sizer.frozen import dataclass

@@ -6,44 +6,19 @@ The first run of a process may have paid for loading and compiling; a table's od
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Sequence
 
-from sizer.speed.law import COMPUTE, Amount
+from sizer.calibrate.observation import Observation
+from sizer.speed.law import COMPUTE
 
 TWICE, MORE, MANY_TIMES, SAME = 1.9, 1.5, 3.0, 0.02
 """Of one model, twice the tokens with half as many products again (an expert's tiles fill up), in less time; of dense
 models, as many tokens (to 2 %) with three times the products."""
 
 
-class Seen(Protocol):
-    """What is looked at of an observation."""
-
-    @property
-    def id(self) -> str: ...
-    @property
-    def quantity(self) -> str: ...
-    @property
-    def source(self) -> str: ...
-    @property
-    def model(self) -> str: ...
-    @property
-    def moe(self) -> bool: ...
-    @property
-    def seconds(self) -> float: ...
-    @property
-    def tokens_per_s(self) -> float: ...
-    @property
-    def hosted(self) -> bool: ...
-    @property
-    def amounts(self) -> tuple[Amount, ...]: ...
-    @property
-    def groups(self) -> Mapping[str, str]: ...
-
-
-def contradicted(rows: Sequence[Seen]) -> dict[str, str]:
+def contradicted(rows: Sequence[Observation]) -> dict[str, str]:
     """Why prompts are left out, by the names of their rows."""
-    tables: dict[tuple[str, ...], list[Seen]] = defaultdict(list)
+    tables: dict[tuple[str, ...], list[Observation]] = defaultdict(list)
     for row in rows:
         if row.quantity == "prefill" and not row.hosted:
             groups = row.groups
@@ -58,7 +33,7 @@ def contradicted(rows: Sequence[Seen]) -> dict[str, str]:
     }
 
 
-def _is_more(other: Seen, one: Seen) -> bool:
+def _is_more(other: Observation, one: Observation) -> bool:
     """Whether a prompt takes more products than another and, by what either is, more time."""
     tokens, others = (row.seconds * row.tokens_per_s for row in (one, other))
     if other.model == one.model:
@@ -68,5 +43,5 @@ def _is_more(other: Seen, one: Seen) -> bool:
     return alike and _products_s(other) >= MANY_TIMES * _products_s(one)
 
 
-def _products_s(row: Seen) -> float:
+def _products_s(row: Observation) -> float:
     return sum(amount.nominal_s for amount in row.amounts if amount.part == COMPUTE)

@@ -15,10 +15,11 @@ TABLES = (
 )  # fmt: skip
 LAW = (
     "speed/case.py", "speed/law.py", "speed/terms.py", "speed/traffic.py", "speed/launches.py", "speed/nearby.py",
-    "speed/splits.py", "speed/widths.py", "device/kinds.py", "calibrate/calibration.py", "calibrate/contradicted.py",
+    "speed/limits.py", "speed/splits.py", "speed/widths.py", "device/kinds.py", "calibrate/calibration.py",
+    "calibrate/contradicted.py",
     "calibrate/drafts.py", "calibrate/fit_constants.py", "calibrate/verification.py",
-    "calibrate/heldout.py", "calibrate/intervals.py", "calibrate/likeness.py", "calibrate/observations.py",
-    "calibrate/plausible.py", "calibrate/terms.py",
+    "calibrate/heldout.py", "calibrate/intervals.py", "calibrate/likeness.py", "calibrate/observation.py",
+    "calibrate/observations.py", "calibrate/plausible.py", "calibrate/terms.py",
 )  # fmt: skip
 """The files that turn rows into constants and constants into seconds."""
 

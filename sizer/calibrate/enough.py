@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from sizer.calibrate.heldout import SCHEMES, Residual
 from sizer.calibrate.intervals import ENOUGH_TO_STRETCH
 from sizer.calibrate.measurements import ReadRow
-from sizer.calibrate.observations import Observation, observe_row
+from sizer.calibrate.observation import Observation
+from sizer.calibrate.observations import observe_row
 from sizer.errors import SizerError
 
 

@@ -13,7 +13,7 @@ from copy import copy
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from sizer.calibrate.observations import Observation
+from sizer.calibrate.observation import Observation
 from sizer.calibrate.terms import TERMS, TermPrior
 from sizer.speed.law import (
     OVERHEAD,

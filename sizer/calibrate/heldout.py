@@ -8,7 +8,7 @@ from math import exp
 
 from sizer.calibrate.fit_constants import Fitter
 from sizer.calibrate.likeness import Alike
-from sizer.calibrate.observations import Observation
+from sizer.calibrate.observation import Observation
 from sizer.frozen import dataclass
 from sizer.speed.predict import EVIDENCE_LEVELS
 

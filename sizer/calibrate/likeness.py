@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from sizer.calibrate.observations import Observation
+from sizer.calibrate.observation import Observation
 from sizer.speed.nearby import NEAR, Row, likeness
 from sizer.speed.records import NONE, Correction
 from sizer.tuning import tuned
@@ -52,9 +52,7 @@ class Alike:
         """Which rows of a die are of the same chip."""
         import numpy as np
 
-        names = [traits.chip for number in numbers if (traits := self.rows[number].traits) is not None]
-        known = {name: at for at, name in enumerate(dict.fromkeys(names))}
-        chips = np.array([known[name] for name in names])
+        chips = np.array([traits.chip for number in numbers if (traits := self.rows[number].traits) is not None])
         return chips[:, None] == chips[None, :]
 
     def weights(self, ratios: Any, held: Any = None) -> dict[str, Any]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import cache
 
 from sizer.answer.estimate import parallelism_of
 from sizer.calibrate.contradicted import contradicted
 from sizer.calibrate.measurements import EXCLUDING_FLAGS, ReadRow
+from sizer.calibrate.observation import Observation
 from sizer.calibrate.plausible import impossible_decode, impossible_prompt, unknown_share
 from sizer.calibrate.rows import ResolvedRow, resolve_measurement
 from sizer.device.kinds import device_family, memory_class
@@ -19,13 +20,12 @@ from sizer.engine.flagged import with_options
 from sizer.engine.memory_rules import engine_memory
 from sizer.engine.options import EngineOptions
 from sizer.errors import SizerError
-from sizer.frozen import dataclass
 from sizer.memory.placement import place
 from sizer.memory.records import Placement
 from sizer.memory.shares import Case
 from sizer.speed.case import SpeedCase, groups, owners, speed_case
 from sizer.speed.law import OVERHEAD, Amount
-from sizer.speed.nearby import Traits, traits
+from sizer.speed.nearby import traits
 from sizer.speed.terms import STEP_S, decode_amounts, host_share, prefill_amounts, prompt_traffic
 from sizer.speed.traffic import Traffic, decode_traffic
 from sizer.tuning import tuned
@@ -35,44 +35,6 @@ TEACHING_FLAGS = frozenset({"aggregate", "offload", "few_threads", "verification
 """Flagged rows that still teach: how batches, host memory, threads and drafts cost time."""
 EXACT_FLAGS = frozenset({"few_threads", "verification"})
 """Flagged rows that are measured as well as others: only their question is unusual."""
-
-
-@dataclass(frozen=True, slots=True)
-class Observation:
-    """One measured time with the amounts that make it up.
-
-    `quantity` is decode (a step), prefill (a whole prompt) or request (a whole request, by output token; `before` are
-    then its prompt's amounts, and `outputs` its tokens). Where it is told `against` another step alone, `seconds` is
-    the one's time over the other's. Rows that stand `apart` (it says why: `offload`, `aggregate`, `under load` …) teach
-    the fit, and their errors are told apart. An `odd` one is impossible, and left out.
-    """
-
-    id: str
-    quantity: str
-    source: str
-    device: str
-    model: str
-    engine: str
-    family: str
-    moe: bool
-    seconds: float
-    amounts: tuple[Amount, ...]
-    groups: Mapping[str, str]
-    owners: tuple[str, ...] = ()
-    weight: float = 1.0
-    apart: str = ""
-    before: tuple[Amount, ...] = ()
-    against: tuple[Amount, ...] = ()
-    outputs: int = 1
-    odd: str = ""
-    traits: Traits | None = None
-    hosted: bool = False
-    tokens_per_s: float = 0.0
-
-    @property
-    def scored(self) -> bool:
-        """Whether its error counts among the others."""
-        return not self.apart
 
 
 def with_default_host(target: Target) -> Target:

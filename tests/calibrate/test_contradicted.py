@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from sizer.calibrate.contradicted import contradicted
-from sizer.calibrate.observations import Observation
+from sizer.calibrate.observation import Observation
 from sizer.speed.law import COMPUTE, Amount
 
 

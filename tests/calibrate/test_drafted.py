@@ -9,7 +9,8 @@ import pytest
 
 from sizer.calibrate.drafts import Round, held_out_gains, read_drafted, round_costs, rounds
 from sizer.calibrate.heldout import Residual
-from sizer.calibrate.observations import Observation, observe_row
+from sizer.calibrate.observation import Observation
+from sizer.calibrate.observations import observe_row
 from sizer.speed.law import OVERHEAD, constants
 from sizer.speed.predict import decode_of, step_of
 from sizer.speed.speculative import draft_cost, draft_methods, verify_cost

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from sizer.calibrate.heldout import SCHEMES, folds
-from sizer.calibrate.observations import Observation
+from sizer.calibrate.observation import Observation
 
 BASE = Observation("0", "decode", "s", "d", "m", "vllm", "nvidia-hbm", False, 1.0, (), {})
 

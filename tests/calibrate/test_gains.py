@@ -6,7 +6,7 @@ import runpy
 from pathlib import Path
 from typing import Any
 
-from sizer.calibrate.observations import Observation
+from sizer.calibrate.observation import Observation
 from sizer.calibrate.terms import TERMS, TermPrior
 from sizer.speed.law import COMPUTE, MEMORY, Amount
 from sizer.tables import read_rows

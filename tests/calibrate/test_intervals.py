@@ -24,7 +24,7 @@ from sizer.calibrate.intervals import (
     stretch_by_engine,
     widths,
 )  # fmt: skip
-from sizer.calibrate.observations import Observation
+from sizer.calibrate.observation import Observation
 from sizer.speed.predict import OTHER_ENGINES
 from sizer.speed.widths import WIDEST
 from sizer.tuning import tuned

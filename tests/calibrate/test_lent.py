@@ -7,7 +7,7 @@ from math import exp, log
 import pytest
 
 from sizer.calibrate.fit_constants import Fitter
-from sizer.calibrate.observations import Observation
+from sizer.calibrate.observation import Observation
 from sizer.calibrate.terms import TermPrior
 from sizer.speed.law import COMPUTE, MEMORY, Amount, Constants, Term
 

@@ -13,7 +13,8 @@ from click.testing import CliRunner
 from sizer.calibrate.heldout import Residual, errors, quantile
 from sizer.calibrate.intervals import conformal_bounds, held_in_bounds, judged, stretch_by_engine
 from sizer.calibrate.measurements import ReadRow, measurement, read_measurements
-from sizer.calibrate.observations import Observation, observe, observe_row
+from sizer.calibrate.observation import Observation
+from sizer.calibrate.observations import observe, observe_row
 from sizer.calibrate.rows import resolve_measurement, workloads
 from sizer.calibrate.verification import read_verification
 from sizer.cli.calibrate import command as calibrate_command

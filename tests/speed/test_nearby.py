@@ -9,7 +9,7 @@ import pytest
 
 import sizer
 from sizer.calibrate.likeness import Alike
-from sizer.calibrate.observations import Observation
+from sizer.calibrate.observation import Observation
 from sizer.calibrate.plausible import impossible_decode, impossible_prompt
 from sizer.engine.engines import find_engine
 from sizer.memory.records import Placement, Share
