@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -59,7 +60,7 @@ def _that_start(search: _Search, candidates: Iterator[dict[str, Any]]) -> list[s
         if words is None or frozenset(fields) in changed_so or not search.starts(fields):
             continue
         changed_so.add(frozenset(fields))  # more of what is enough already is no further change
-        found.append(" ".join(words))
+        found.append(shlex.join(words))
         if len(found) == MOST_CHANGES:
             break
     return found

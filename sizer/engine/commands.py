@@ -6,6 +6,7 @@ those of settings that a caller's reader gives.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -17,7 +18,10 @@ from sizer.engine.graph_rules import graph_rule
 from sizer.engine.options import EngineOptions
 from sizer.engine.started import Program, Started, programs, split_words, started
 from sizer.errors import UsageError
+from sizer.model.read.published import library_model
 
+_SOURCE = re.compile(r"^(?:ollama|hf|huggingface|modelscope|ms|docker|oci|file)://(?=.)")
+"""Where a launcher fetches a model from, before its name: `hf://org/name`, `ollama://tag`."""
 SETTINGS_HINT = "Paste its text before the command: cat > FILE <<EOF, its lines, EOF."
 
 
@@ -38,7 +42,7 @@ def read_command(words: Sequence[str], read_file: Reader = lambda _: None) -> En
         positionals=start.program.positionals,
     )
     read.unknown += [(f"{flag} is left out: there is no such file here", "") for flag in missing]
-    options = with_model(options_of(engine, start.version, read, dialects), read)
+    options = with_model(options_of(engine, start.version, read, dialects), read, start.program.library)
     if missing and not options.model:
         raise UsageError(f"no model is named, and there is no file for {missing[0]}.", SETTINGS_HINT)
     options = _with_projector(options, start.program)
@@ -48,7 +52,8 @@ def read_command(words: Sequence[str], read_file: Reader = lambda _: None) -> En
 def _with_projector(options: EngineOptions, program: Program) -> EngineOptions:
     """The options with the projector that a program loads unasked (llama.cpp common/arg.cpp --mmproj-auto)."""
     from_hub = {"hf-repo", "hf_repo"} & {name for name, _ in options.given}
-    unasked = program.sees == "hub" and from_hub and options.vision is None and not options.vision_file
+    sees = program.sees == "always" or (program.sees == "hub" and from_hub)
+    unasked = sees and options.vision is None and not options.vision_file
     return replace(options, vision=True) if unasked else options
 
 
@@ -77,10 +82,14 @@ def _known_variables(dialects: Sequence[str], environment: Sequence[str]) -> lis
     return [entry for entry in environment if find_flag(dialects, entry.partition("=")[0])]
 
 
-def with_model(options: EngineOptions, read: Read) -> EngineOptions:
-    """The options with the model that the command's plain words name, and llama.cpp's -hff file as part of -hf."""
+def with_model(options: EngineOptions, read: Read, library: str = "") -> EngineOptions:
+    """The options with the model that the command's plain words name, and llama.cpp's -hff file as part of -hf.
+
+    `library` is whose names a launcher takes.
+    """
     plain = [word for word in read.positionals if word]
     model = plain[0] if plain else options.model  # `vllm serve MODEL` wins over --model
+    model = _SOURCE.sub("", library_model(library, model) if library else model)
     if "*" in options.hub_file and model:  # llama-cpp-python's patterns: *Q8_0.gguf
         model = f"{model}:{options.hub_file.strip('*-_.').removesuffix('.gguf').strip('*-_.')}"
     elif options.hub_file and model:
@@ -91,7 +100,9 @@ def with_model(options: EngineOptions, read: Read) -> EngineOptions:
 def naming_hint(options: EngineOptions) -> str:
     """How a command of an engine names its model: by a flag, or by a word of the program that takes one."""
     flag = flag_setting(options.dialects, "model", options.version)
-    takes = (row for row in programs() if row.engine == options.engine and row.positionals and row.kind == "program")
+    takes = (
+        row for row in programs() if row.dialects == options.dialects and row.positionals and row.kind == "program"
+    )
     program = min(takes, key=lambda row: row.words[-1] != "run", default=None)
     if flag is not None and program is None:
         return f"Add {flag.spellings[0]} MODEL: it is needed to say what it takes."

@@ -15,7 +15,7 @@ MOST_PARTS = 1000
 """Of a document."""
 MOST_MACRO_CHARACTERS = 100_000
 """Of what macros put into one command, and of commands before no further one is read."""
-_YAML = re.compile(r"^[ \t]*(?:- )?[\"']?(?:image|cmd|model_name|model_dir)[\"']?:[ \t]*\S", re.MULTILINE)
+_YAML = re.compile(r"^[ \t]*(?:- )?[\"']?(?:image|cmd|model|model_name|model_dir)[\"']?:[ \t]*\S", re.MULTILINE)
 _SETTING = re.compile(r"[ \t]*[\w-]+[ \t]*=")
 _UNIT_SECTIONS = frozenset({"[Unit]", "[Service]", "[Install]"})
 _DEFAULTED = re.compile(r"\$\{\w+:?-([^}]*)\}")
@@ -46,6 +46,7 @@ def _in_yaml(text: str) -> str:
     for document in read_yaml(text, plain=True):
         found += _tabby(document) or _swapped(document)
         found += [_container(part) for part in _mappings(document) if isinstance(part.get("image"), str)]
+        found += _docker_models(document)
     return "\n".join(found)
 
 
@@ -119,6 +120,18 @@ def _swapped(document: Any) -> list[str]:
         command = " ".join(line.rstrip("\\") for line in lines if line and not line.startswith("#"))
         found += [f"export {shlex.quote(pair)}" for pair in _pairs(model.get("env"))]
         found.append(command)
+    return found
+
+
+def _docker_models(document: Any) -> list[str]:
+    """The `models` of a Compose file, which Docker Model Runner serves."""
+    models = document.get("models") if isinstance(document, dict) else None
+    found = []
+    for model in models.values() if isinstance(models, dict) else ():
+        if isinstance(model, dict) and isinstance(model.get("model"), str):
+            size = model.get("context_size")
+            words = ["docker", "model", "configure", *([f"--context-size={size}"] if size else []), model["model"]]
+            found.append(shlex.join([*words, "--", *_words(model.get("runtime_flags"))]))
     return found
 
 

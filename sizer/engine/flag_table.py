@@ -15,6 +15,8 @@ from sizer.errors import nearest
 from sizer.frozen import dataclass
 from sizer.units import GIB
 
+PASSED = "passed"
+"""The kind of a launcher's flag whose value are words of the engine behind it; `sets` names their dialects."""
 SHORTEST_ABBREVIATION = 5
 """Of a long flag, dashes included: argparse takes any beginning that is one flag's alone."""
 
@@ -143,7 +145,18 @@ def nearest_flag(dialects: Sequence[str], spelling: str) -> str:
     return next(iter(nearest(squeezed(spelling), _by_spelling(tuple(dialects)), 1)), "")
 
 
+def passing_flag(dialects: Sequence[str]) -> Flag | None:
+    """The flag by which a launcher hands words on to the engine that it starts; None where it has none."""
+    return next((flag for dialect in dialects for flag in flags_of(dialect) if flag.kind == PASSED), None)
+
+
+def reached(dialects: Sequence[str]) -> tuple[str, ...]:
+    """The dialects with those that a launcher's passing flag reaches."""
+    passing = passing_flag(dialects)
+    return (*dialects, *(passing.sets if passing is not None else ()))
+
+
 def flag_setting(dialects: Sequence[str], field: str, version: str = "") -> Flag | None:
     """The flag that sets a field by a value of its own, as a recipe writes it; None where the engine has none."""
-    own = [flag for dialect in dialects for flag in flags_of(dialect) if field in flag.sets]
+    own = [flag for dialect in reached(dialects) for flag in flags_of(dialect) if field in flag.sets]
     return next((flag for flag in own if not flag.lacks(version)), None)

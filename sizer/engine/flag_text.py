@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from sizer.engine.flag_table import Flag, flag_setting, flags_of
+from sizer.engine.flag_table import Flag, flag_setting, flags_of, passing_flag, reached
 from sizer.engine.flag_values import NINE_TENTHS, READERS, WITHOUT_VALUE
 from sizer.errors import UsageError
 from sizer.units import GIB, MIB
@@ -19,21 +20,17 @@ def written(dialects: Sequence[str], field: str, value: Any, version: str = "") 
 
     Raises UsageError where the engine has no flag for it.
     """
-    flag_found = flag_setting(dialects, field, version)
-    told = flag_found is not None and len(flag_found.sets) > 1 and flag_found.kind in _WRITERS
-    for flag in () if told else (flag for dialect in dialects for flag in flags_of(dialect)):
-        if not flag.lacks(version) and (switch := _switch(flag, field, value)) is not None:
-            return [switch]
-    if flag_found is None:
-        raise UsageError(f"{dialects[0] if dialects else 'the engine'} has no flag for {field}.", "")
-    text = _text(flag_found, value)
-    spelled = _spelled(flag_found)
-    return [spelled, *text.split("\0")] if spelled.startswith("-") else [f"{spelled}={text}"]
+    return written_all(dialects, {field: value}, version)
 
 
 def written_all(dialects: Sequence[str], fields: Mapping[str, Any], version: str = "") -> list[str]:
-    """The words of several fields, in their order; a flag that sets two of them (keys and values) stands once."""
+    """The words of several fields, in their order; a flag that sets two of them (keys and values) stands once.
+
+    Flags that a launcher hands on to its engine stand in the launcher's one flag for them. Raises UsageError where the
+    engine has no flag for a field.
+    """
     words: list[str] = []
+    handed_on: list[str] = []
     done: set[str] = set()
     for field, value in fields.items():
         if field in done:
@@ -41,8 +38,26 @@ def written_all(dialects: Sequence[str], fields: Mapping[str, Any], version: str
         flag = flag_setting(dialects, field, version)
         beside = set(fields) & set(flag.sets) if flag is not None else {field}
         done |= beside if all(fields[name] == value for name in beside) else {field}
-        words += written(dialects, field, value, version)
-    return words
+        used, told = _written(dialects, field, value, version)
+        (words if used.dialect in dialects else handed_on).extend(told)
+    passing = passing_flag(dialects) if handed_on else None
+    if passing is None:
+        return words
+    return [*words, passing.written, *(handed_on if passing.written == "--" else [shlex.join(handed_on)])]
+
+
+def _written(dialects: Sequence[str], field: str, value: Any, version: str) -> tuple[Flag, list[str]]:
+    """The flag that sets a field to a value, and its words."""
+    flag_found = flag_setting(dialects, field, version)
+    told = flag_found is not None and len(flag_found.sets) > 1 and flag_found.kind in _WRITERS
+    for flag in () if told else (flag for dialect in reached(dialects) for flag in flags_of(dialect)):
+        if not flag.lacks(version) and (switch := _switch(flag, field, value)) is not None:
+            return flag, [switch]
+    if flag_found is None:
+        raise UsageError(f"{dialects[0] if dialects else 'the engine'} has no flag for {field}.", "")
+    text = _text(flag_found, value)
+    spelled = _spelled(flag_found)
+    return flag_found, [spelled, *text.split("\0")] if spelled.startswith("-") else [f"{spelled}={text}"]
 
 
 def _switch(flag: Flag, field: str, value: Any) -> str | None:

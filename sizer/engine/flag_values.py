@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -24,6 +25,9 @@ KOBOLD_CACHE_TYPES = {"0": "f16", "1": "q8_0", "2": "q4_0"}
 GGML_TYPES = {"0": "f32", "1": "f16", "2": "q4_0", "3": "q4_1", "6": "q5_0", "7": "q5_1", "8": "q8_0", "30": "bf16"}
 """Types of the cache by their number (ggml/include/ggml.h), or by their constant's name: GGML_TYPE_Q8_0."""
 LLAMA_SPLITS = {"0": "none", "1": "layer", "2": "row"}
+LONGEST_SHORT_FLAG = 3
+"""Letters of llama.cpp's short flags where text-generation-webui is given none of the dashes (its
+modules/llama_cpp_server.py)."""
 MLX_BITS = (2, 3, 4, 5, 6, 8)
 TURBOMIND_BLOCK_TOKENS = 64
 TURBOMIND_CACHE_TYPES = {
@@ -271,6 +275,22 @@ def _mib(text: str) -> int:
 
 def _bytes(text: str) -> int:
     return int(text) if text.strip().isdigit() else parse_bytes(text)
+
+
+def passed_words(text: str) -> list[str]:
+    """The words that a launcher passes on: a shell's, or `flag=value,flag` without dashes.
+
+    Raises UsageError for quotes that do not close.
+    """
+    plain = text.strip()
+    if plain and not plain.startswith("-"):
+        pairs = [part.strip().partition("=") for part in plain.split(",") if part.strip()]
+        dashes = {name: "-" if len(name) <= LONGEST_SHORT_FLAG else "--" for name, _, _ in pairs}
+        return [f"{dashes[name]}{name}{sign}{value}" for name, sign, value in pairs]
+    try:
+        return shlex.split(plain)
+    except ValueError as error:
+        raise bad(text, f"words of a command ({error})") from None
 
 
 READERS: dict[str, Callable[[str], Any]] = {

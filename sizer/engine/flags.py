@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sizer.engine.flag_table import Flag, Match, find_flag, nearest_flag
+from sizer.engine.flag_table import PASSED, Flag, Match, find_flag, nearest_flag
 from sizer.engine.flag_values import (
     GATHERED,
     JSON_KINDS,
@@ -21,6 +21,7 @@ from sizer.engine.flag_values import (
     SEVERAL_WORDS,
     WITHOUT_VALUE,
     on_off,
+    passed_words,
     read_value,
 )
 from sizer.engine.options import EngineOptions, FlagValue
@@ -58,6 +59,9 @@ def read_flags(
     while rest:
         word = rest.pop(0)
         if word == "--":
+            if (behind := find_flag(dialects, word)) is not None:
+                _pass_on(behind.flag, rest, read, version)
+                break
             continue
         if not _is_flag(word):
             _plain_word(dialects, word, read, positionals)
@@ -71,6 +75,9 @@ def read_flags(
         if match is None:
             _unknown(dialects, name, rest, read, bool(sign))
             continue
+        if match.flag.kind == PASSED:
+            _pass_on(match.flag, passed_words(attached if sign else _next(rest, name)), read, version)
+            continue
         level = word[2:] if match.flag.kind == "compilation" and not sign and re.fullmatch(r"-O\d", word) else ""
         _take(match, name, rest, read, attached if sign else level or None)
         if match.flag.lacks(version):
@@ -80,6 +87,18 @@ def read_flags(
         if found is not None:
             _set(read, found.flag, name, json.dumps(document))
     return read
+
+
+def _pass_on(flag: Flag, words: Sequence[str], read: Read, version: str) -> None:
+    """Words that a launcher hands on to its engine, which reads them after the launcher's own."""
+    read.given[flag.name or flag.written] = " ".join(words)
+    inner = read_flags(flag.sets, words, version=version, abbreviates=True)
+    for name in GATHERED & set(inner.fields):
+        inner.fields[name] = (*read.fields.get(name, ()), *inner.fields[name])
+    read.fields.update(inner.fields)
+    read.given.update(inner.given)
+    read.unknown += inner.unknown
+    read.removed += inner.removed
 
 
 def _is_flag(word: str) -> bool:

@@ -8,7 +8,9 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from functools import cache
+from itertools import pairwise
 
 from sizer.engine.engines import engines
 from sizer.errors import UsageError, did_you_mean
@@ -34,6 +36,8 @@ CONTAINER_SWITCHES = frozenset(
     }
 )  # fmt: skip
 """Options of `docker run` without a value; every other takes one."""
+MOST_OPTIONS = 30
+"""Words between a program's name and its command."""
 _OPERATORS = ";&|"
 _NGC_TAG = re.compile(r"\d\d\.\d\d-py\d")
 """Tags of NVIDIA's containers: a year and a month, whatever they hold."""
@@ -48,7 +52,9 @@ class Program:
     """A row of `data/engine_commands.csv`: what starts an engine, and how many words after it are no flags.
 
     `serves` is slots where it starts several by itself, `sees` is hub where it loads the projector that lies beside
-    a hub's file, `defaults` are flags of its own that are not the engine's.
+    a hub's file (always: beside any), `defaults` are flags of its own that are not the engine's. `when` are patterns,
+    one of which must hold where a launcher starts several engines: `--runtime=vllm` of a flag's value, `word=*gguf*`
+    of any word behind the program's. `library` is whose names of models it takes (`data/library_names.csv`).
     """
 
     kind: str
@@ -59,11 +65,28 @@ class Program:
     serves: str = ""
     sees: str = ""
     defaults: tuple[str, ...] = ()
+    when: tuple[str, ...] = ()
+    library: str = ""
+
+    def meant(self, words: Sequence[str]) -> bool:
+        """Whether a command that goes on with `words` starts this engine."""
+        return not self.when or any(_holds(rule.lower(), words) for rule in self.when)
+
+
+def _holds(rule: str, words: Sequence[str]) -> bool:
+    """Whether the value of a flag, or any word (`word`), is of a pattern; the case of neither counts."""
+    name, _, pattern = rule.partition("=")
+    told = [word.lower() for word in words]
+    if name == "word":
+        return any(fnmatchcase(word, pattern) for word in told)
+    joined = [word.partition("=")[2] for word in told if word.partition("=")[0] == name and "=" in word]
+    apart = [value for flag, value in pairwise(told) if flag == name]
+    return any(fnmatchcase(value, pattern) for value in [*joined, *apart])
 
 
 @cache
 def programs() -> tuple[Program, ...]:
-    """The rows, those of most words first."""
+    """The rows, those of most words first, and those that hold always last."""
     rows = [
         Program(
             row["kind"],
@@ -74,10 +97,12 @@ def programs() -> tuple[Program, ...]:
             row["serves"],
             row["sees"],
             tuple(row["defaults"].split()),
+            tuple(row["when"].split()),
+            row["library"],
         )
         for row in read_rows("engine_commands.csv")
     ]
-    return tuple(sorted(rows, key=lambda row: -len(row.words)))
+    return tuple(sorted(rows, key=lambda row: (-len(row.words), not row.when)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +130,7 @@ def started(words: Sequence[str]) -> Started:
             rest = _without_options(rest[1:])
         elif _base(word) == "uv" and rest[1:2] == ["run"]:
             rest = _without_options(rest[2:])
-        elif _base(word) in CONTAINERS:
+        elif _base(word) in CONTAINERS and _program(rest) is None:
             image, version, variables, rest = _container(rest)
             environment += variables
         elif _base(word) in SHELLS and rest[1:2] and re.fullmatch(r"-\w*c", rest[1]):
@@ -211,15 +236,31 @@ def _program(words: Sequence[str]) -> tuple[Program, str, list[str]] | None:
             kinds, names = {"script"}, [_base(rest[0]), *rest[1:]] if rest else []
             path = rest[0] if rest else path
     for program in programs():
-        count = len(program.words)
-        if program.kind in kinds and tuple(name.lower() for name in names[:count]) == program.words:
-            return program, path, names[count:]
+        behind = _behind(program, names) if program.kind in kinds else None
+        if behind is not None and program.meant(behind):
+            return program, path, behind
     if names and names[0].endswith(".llamafile"):  # a program that holds its model, and is named after it
         row = next(row for row in programs() if row.words == ("llamafile",))
         return row, path, ["-m", names[0].replace(".llamafile", ".gguf"), *names[1:]]
     # Programs that carry their build in their name: koboldcpp-linux-x64, koboldcpp_cu12.
     plain = re.split(r"[-_]", names[0])[0] if names else ""
     return next(((row, path, names[1:]) for row in programs() if row.words == (plain,)), None)
+
+
+def _behind(program: Program, names: Sequence[str]) -> list[str] | None:
+    """The words behind a program's own, with options that stand between those (`ramalama --runtime vllm serve`).
+
+    None where the words are not the program's.
+    """
+    first, *more = program.words
+    if not names or names[0].lower() != first:
+        return None
+    at = 1
+    if more and names[1:2] and names[1].startswith("-"):
+        at = next((place for place, name in enumerate(names[:MOST_OPTIONS]) if place and name == more[0]), 1)
+    if [name.lower() for name in names[at : at + len(more)]] != more:
+        return None
+    return [*names[1:at], *names[at + len(more) :]]
 
 
 def _starting(commands: Sequence[list[str]]) -> list[str]:

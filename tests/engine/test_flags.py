@@ -14,11 +14,11 @@ import sizer
 from sizer.engine.asked import engine_asked
 from sizer.engine.commands import read_command
 from sizer.engine.engines import engines
-from sizer.engine.flag_table import find_flag, flag_setting, flags_of
+from sizer.engine.flag_table import PASSED, find_flag, flag_setting, flags_of
 from sizer.engine.flag_values import READERS, SEVERAL_FIELDS, WITHOUT_VALUE
 from sizer.engine.flags import options_of, read_flags
 from sizer.engine.options import EngineOptions
-from sizer.engine.started import split_words
+from sizer.engine.started import programs, split_words
 from sizer.errors import SizerError, UnknownEngine, UsageError
 from sizer.tables import data_path, read_rows
 
@@ -49,10 +49,13 @@ PUBLIC_FLAGS = {
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_every_row_is_whole(dialect: str) -> None:
     """A source, a way of reading, fields that exist, and a value that is read into every one of them."""
-    programs_own = {"llama-bench", "llama-cpp-python", "llamafile", "tabbyapi", "vllm-bench"}
+    programs_own = {own for program in programs() for own in program.dialects}
     assert any(dialect in engine.flags for engine in engines().values()) or dialect in programs_own
     for flag in flags_of(dialect):
         assert flag.source, flag
+        if flag.kind == PASSED:
+            assert set(flag.sets) <= set(DIALECTS), flag
+            continue
         assert flag.kind in {*READERS, *WITHOUT_VALUE, "words", "pair"}, flag
         targets = {target.partition("=")[0] for target in flag.sets}
         assert targets <= FIELDS, flag

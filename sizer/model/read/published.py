@@ -1,6 +1,7 @@
 """Which repositories and tags publish a model: facts that a recipe names and a command is read by.
 
-Rows of `data/gguf_repositories.csv`, `data/quantized_copies.csv` and `data/ollama_tags.csv`; nothing here is guessed.
+Rows of `data/gguf_repositories.csv`, `data/quantized_copies.csv`, `data/ollama_tags.csv` and `data/library_names.csv`;
+nothing here is guessed.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from functools import cache
 from sizer.tables import read_rows
 
 TAG_LIBRARY = "ollama.com/library/"
+LIBRARY_PREFIXES = {"docker": ("index.docker.io/", "docker.io/", "ai/")}
+"""What stands before the names of a launcher's own library."""
 _HUBS = ("https://huggingface.co/", "https://hf.co/", "huggingface.co/", "hf.co/")
 
 
@@ -100,3 +103,20 @@ def tag_repository(text: str) -> str | None:
     name, _, size = tag.partition(":")
     plain = size.split("-")[0]
     return _tags().get(tag) or _tags().get(f"{name}:{plain}") if size != "latest" else _tags().get(name)
+
+
+def library_model(library: str, name: str) -> str:
+    """The model that a launcher's own library means by a name; the name without the library's prefix where no row says.
+
+    >>> library_model("docker", "ai/smolvlm:latest")
+    'HuggingFaceTB/SmolVLM-500M-Instruct:F16'
+    """
+    plain = name
+    for prefix in LIBRARY_PREFIXES.get(library, ()):
+        plain = plain.removeprefix(prefix)
+    return _library(library).get(plain.lower().removesuffix(":latest"), plain)
+
+
+@cache
+def _library(library: str) -> dict[str, str]:
+    return {row["name"]: row["model"] for row in read_rows("library_names.csv") if row["library"] == library}

@@ -1,0 +1,114 @@
+"""Programs that start others' engines: which engine they choose, their own flags, and what they hand on."""
+
+from __future__ import annotations
+
+import pytest
+
+from sizer.engine.commands import read_command
+from sizer.engine.flag_table import find_flag, passing_flag
+from sizer.engine.flag_text import written_all
+from sizer.engine.scripts import read_launch
+from sizer.engine.started import programs, split_words, started
+from sizer.errors import UsageError
+from sizer.model.read.published import library_model
+from sizer.model.read.resolve import resolve
+from sizer.tables import read_rows
+
+COMPOSED = """services:
+  app:
+    image: my/app
+    models: [llm]
+models:
+  llm:
+    model: ai/qwen3
+    context_size: 8192
+    runtime_flags: ["-ctk", "q8_0"]
+"""
+
+
+@pytest.mark.parametrize(
+    ("command", "engine", "model", "settings"),
+    [
+        ("ramalama serve -c 8192 --ngl 20 granite", "llama.cpp", "ibm-granite/granite-3.3-8b-instruct-GGUF",
+         {"context_tokens": 8192, "gpu_layers": 20}),
+        ("ramalama --nocontainer --runtime vllm serve hf://Qwen/Qwen3-8B --ctx-size 4096", "vllm", "Qwen/Qwen3-8B",
+         {"context_tokens": 4096}),
+        ("ramalama run --runtime=mlx hf://mlx-community/Qwen3-8B-4bit", "mlx-lm", "mlx-community/Qwen3-8B-4bit", {}),
+        ("ramalama run ollama://llama3.1:8b --runtime-args \"-ctk q8_0 -fa on\" tell me", "llama.cpp", "llama3.1:8b",
+         {"k_cache_type": "q8_0", "flash_attention": True}),
+        ("docker model run ai/gemma3:4B-Q4_K_M hi", "llama.cpp", "gemma3:4B-Q4_K_M", {"gpu_layers": 999}),
+        ("docker model configure --context-size 8192 ai/smollm2 -- -ub 1024", "llama.cpp",
+         "HuggingFaceTB/SmolLM2-360M-Instruct:Q4_K_M", {"context_tokens": 8192, "prefill_chunk_tokens": 1024}),
+        ("docker model run hf.co/Qwen/Qwen3-0.6B", "vllm", "hf.co/Qwen/Qwen3-0.6B", {}),
+        ("docker model run hf.co/bartowski/Qwen2.5-14B-Instruct-GGUF", "llama.cpp",
+         "hf.co/bartowski/Qwen2.5-14B-Instruct-GGUF", {}),
+    ],
+)  # fmt: skip
+def test_a_launcher_s_command_is_its_engine_s(
+    command: str, engine: str, model: str, settings: dict[str, object]
+) -> None:
+    """The engine is the one that its flags or its model's files choose; both's flags are read."""
+    options = read_command(split_words(command))
+    assert (options.engine, options.model) == (engine, model)
+    assert {name: options.settings.get(name) for name in settings} == settings
+    assert [note for note, _ in options.unknown if note.startswith("-")] == []
+
+
+def test_the_engine_s_flags_are_the_launcher_s_only_where_it_hands_them_on() -> None:
+    """`-ctk` is no flag of ramalama: it stands behind --runtime-args."""
+    options = read_command(split_words("ramalama serve -ctk q8_0 tiny"))
+    assert [name for name, _ in options.unknown] == ["-ctk"]
+    assert not options.k_cache_type
+
+
+def test_unknown_words_behind_the_launcher_s_flag_are_named() -> None:
+    """With the nearest that the engine knows."""
+    options = read_command(split_words("ramalama serve tiny --runtime-args='--flash-atn on'"))
+    assert options.unknown == (("--flash-atn", "--flash-attn"),)
+
+
+def test_a_change_is_written_as_the_launcher_takes_it() -> None:
+    """Its own flag where it has one, else the engine's, all of them in the flag that hands them on."""
+    dialects = ("ramalama-llama.cpp", "ramalama")
+    fields = {"context_tokens": 4096, "k_cache_type": "q8_0", "v_cache_type": "q8_0"}
+    assert written_all(dialects, fields) == ["-c", "4096", "--runtime-args", "-ctk q8_0 -ctv q8_0"]
+    docker = ("docker-model-llama.cpp", "docker-model")
+    assert written_all(docker, fields) == ["--context-size", "4096", "--", "-ctk", "q8_0", "-ctv", "q8_0"]
+
+
+def test_models_of_a_compose_file_are_served() -> None:
+    """Docker Model Runner's, where no service starts an engine."""
+    options = read_launch([COMPOSED]).options
+    assert (options.engine, options.model, options.context_tokens) == ("llama.cpp", "qwen3", 8192)
+    assert options.k_cache_type == "q8_0"
+
+
+def test_quotes_that_do_not_close_are_refused() -> None:
+    """One line that names what was typed."""
+    with pytest.raises(UsageError):
+        read_command(["ramalama", "serve", "tiny", "--runtime-args", "-a 'b"])
+
+
+def test_every_launcher_s_patterns_can_hold_and_end_in_an_engine() -> None:
+    """A program with conditions has a last row without, and its own flags hand on to an engine that has rows."""
+    conditional = {program.words for program in programs() if program.when}
+    assert conditional <= {program.words for program in programs() if not program.when}
+    for program in programs():
+        passing = passing_flag(program.dialects)
+        assert passing is None or all(
+            find_flag((name,), "--model") or find_flag((name,), "-m") for name in passing.sets
+        )
+
+
+@pytest.mark.parametrize("row", list(read_rows("library_names.csv")), ids=lambda row: f"{row['library']} {row['name']}")
+def test_names_of_a_library_are_models(row: dict[str, str]) -> None:
+    """Each name is one of a library that a command takes, and means a model that is known or told by its name."""
+    assert row["library"] in {program.library for program in programs()}
+    assert row["source"]
+    assert resolve(library_model(row["library"], row["name"]), offline=True).architecture.total_params
+
+
+def test_options_may_stand_before_a_command_s_word() -> None:
+    """And are read as if behind it."""
+    start = started(split_words("ramalama --debug --runtime vllm serve Qwen/Qwen3-8B"))
+    assert (start.program.engine, start.words) == ("vllm", ("--debug", "--runtime", "vllm", "Qwen/Qwen3-8B"))
