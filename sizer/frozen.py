@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable
 from operator import attrgetter
+from types import MemberDescriptorType
 from typing import TYPE_CHECKING, Any
 
 __all__ = ["dataclass"]
@@ -54,7 +55,7 @@ def _init(self: Any, *values: Any, **named: Any) -> None:
 
 def _compiled_init(cls: type) -> Any:
     """`__init__` of a record: its fields in their order as parameters, with their defaults."""
-    known: dict[str, Any] = {"_set": object.__setattr__, "_made": object()}
+    known: dict[str, Any] = {"_made": object()}
     parameters, lines = [], []
     for field in dataclasses.fields(cls):
         name, value = field.name, field.name
@@ -67,7 +68,13 @@ def _compiled_init(cls: type) -> Any:
             parameters.append(f"{name}=_default_{name}")
         else:
             parameters.append(name)
-        lines.append(f" _set(self, {name!r}, {value})")
+        slot = getattr(cls, name, None)
+        if isinstance(slot, MemberDescriptorType):
+            known[f"_set_{name}"] = slot.__set__
+            lines.append(f" _set_{name}(self, {value})")
+        else:
+            known["_set"] = object.__setattr__
+            lines.append(f" _set(self, {name!r}, {value})")
     if hasattr(cls, "__post_init__"):
         lines.append(" self.__post_init__()")
     exec(f"def __init__(self, {', '.join(parameters)}):\n" + "\n".join(lines or [" pass"]), known)  # noqa: S102

@@ -123,7 +123,7 @@ def _case(question: Question, engine: Engine, stored: Stored) -> Case:
         parallelism=parallelism_of(engine, question.workload),
         can_offload=bool(engine.offload),
         experts_first="experts" in engine.offload,
-        options=options if options.version or not version else replace(options, version=version),
+        options=options.at_version(version),
         engine_date=question.engine_date,
         draft=beside(question.draft or _draft_asked(question), engine),
     )

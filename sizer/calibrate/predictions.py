@@ -173,7 +173,8 @@ def _predictions(resolved: ResolvedRow, memory_bytes: int | None) -> tuple[Predi
     decoding, prefilling = placed(resolved)
     fitted = constants()
     decode = decode_of(decoding, fitted, row.tokens_a_step, row.outputs_a_step)[0]
-    prefill = prefill_of(prefilling, fitted, resolved.prefill_depth_tokens)[0]
+    step_s = 1 / decode.tokens_per_s
+    prefill = prefill_of(prefilling, fitted, resolved.prefill_depth_tokens, step_s=step_s)[0]
     together = decoding.workload.batch_size * row.tokens_a_step * replicas(decoding)
     low, high = ((bound or 0.0) * together for bound in (decode.low_tokens_per_s, decode.high_tokens_per_s))
     rate = decode.tokens_per_s * together
@@ -240,7 +241,7 @@ def _memory(resolved: ResolvedRow) -> _Memory:
         parallelism_of_row(resolved),
         can_offload=False,
         experts_first=False,
-        options=replace(resolved.options, version=version),
+        options=resolved.options.at_version(version),
         engine_date=date,
         draft=beside(draft_named(resolved.options), find_engine(resolved.engine)),
     )

@@ -93,7 +93,7 @@ def row_options(row: ReadRow) -> EngineOptions:
             raise InvalidInputFile("engine_flags are given without an engine.", "Name the engine beside them.")
         return NO_OPTIONS
     options = engine_asked(f"{row.engine} {flags}".strip())
-    return options if options.version else replace(options, version=row.engine_version)
+    return options.at_version(row.engine_version)
 
 
 def prefill_depth(row: ReadRow) -> int:

@@ -7,7 +7,7 @@ engine's own words. Which flag sets which field is a row of `data/engine_flags.c
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 from sizer.frozen import dataclass
@@ -151,6 +151,10 @@ class EngineOptions:
     def said(self, field: str) -> bool:
         """Whether a flag set the field."""
         return getattr(self, field) not in (None, "", ())
+
+    def at_version(self, version: str) -> EngineOptions:
+        """The same of a version that is told beside them; one that they name themselves stands."""
+        return self if self.version or not version else replace(self, version=version)
 
     def graphs_of(self, sequences: int) -> bool | None:
         """Whether a step of so many sequences may be replayed from a captured graph; None where flags do not say."""

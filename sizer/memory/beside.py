@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from sizer.engine.options import EngineOptions
 from sizer.memory.cache import LayerCache, whole_cache
-from sizer.memory.case import Case, cache_plan, predicting_architecture
+from sizer.memory.case import Case, predicting_architecture
 from sizer.memory.extras import draft_bytes, lora_bytes, prediction_bytes
 from sizer.memory.projector import projector_bytes, projector_compute_bytes
 from sizer.memory.shares import host_tables_bytes, table_bytes
@@ -40,12 +40,12 @@ def draft_taken(case: Case) -> Draft:
         return Draft()
     if case.draft is None:
         own = _with_draft_flags(case, predicting_architecture(case), case.stored)
-        return Draft(0, whole_cache(own.architecture, cache_plan(own)), _compute_bytes(own))
+        return Draft(0, whole_cache(own.architecture, own.plan), _compute_bytes(own))
     if case.options.draft_gpu_layers == 0 and not case.on_cpu:
         return Draft()
     own = _with_draft_flags(case, case.draft.architecture, case.draft.stored)
     weights = sum(entry.size_bytes for entry in own.stored.tensors if not entry.tensor.checkpoint_only)
-    cache = whole_cache(own.architecture, cache_plan(own))
+    cache = whole_cache(own.architecture, own.plan)
     return Draft(weights - host_tables_bytes(own), cache, _compute_bytes(own), table_bytes(own))
 
 
@@ -53,7 +53,7 @@ def _compute_bytes(case: Case) -> int:
     """The buffer of an engine on ggml; the others run a draft in the model's own."""
     if case.graph is None or not case.architecture.layers or not case.architecture.hidden_size:
         return 0
-    buffers = graph_buffers(case, cache_plan(case), whole_part(case))
+    buffers = graph_buffers(case, case.plan, whole_part(case))
     return buffers.host_bytes if case.on_cpu else buffers.device_bytes
 
 
@@ -80,7 +80,7 @@ def _with_draft_flags(case: Case, architecture: Architecture, stored: Stored) ->
 
 def all_caches(case: Case) -> LayerCache:
     """The cache and states of all layers, and of a draft's."""
-    own, draft = whole_cache(case.cached, cache_plan(case)), draft_taken(case).cache
+    own, draft = whole_cache(case.cached, case.plan), draft_taken(case).cache
     return LayerCache(own.attention_bytes + draft.attention_bytes, own.state_bytes + draft.state_bytes)
 
 

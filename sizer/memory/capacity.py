@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from sizer.memory.case import Case, blocks, cache_plan
+from sizer.memory.case import Case, blocks
 from sizer.memory.pages import missing_pages, paged, pages
 from sizer.memory.records import Reservation, Share
 from sizer.memory.shard import rank_token_bytes
@@ -114,7 +114,7 @@ def _tokens(case: Case, room_bytes: int) -> int | None:
 
     Where no layer's cache grows with the context there is no pool of tokens: None.
     """
-    plan = cache_plan(case)
+    plan = case.plan
     block = case.options.cache_block_tokens or case.engine.kv_block_tokens
     length = max(case.workload.context_tokens, block)
     base, grown = rank_token_bytes(case, plan, length), rank_token_bytes(case, plan, length + 1024 * block)
@@ -128,7 +128,7 @@ def _tokens(case: Case, room_bytes: int) -> int | None:
 
 def _within(case: Case, room_bytes: int, length: int, block: int) -> int:
     """Tokens where not even one sequence of the workload's length fits."""
-    plan, low, high = cache_plan(case), 0, length // block
+    plan, low, high = case.plan, 0, length // block
     while low < high:
         middle = (low + high + 1) // 2
         fits = rank_token_bytes(case, plan, middle * block) <= room_bytes
@@ -138,5 +138,5 @@ def _within(case: Case, room_bytes: int, length: int, block: int) -> int:
 
 def _sequences(case: Case, room_bytes: int) -> int | None:
     """Sequences of the workload's context in a room; None for a model that keeps nothing of them (an encoder)."""
-    one = rank_token_bytes(case, cache_plan(case), cache_plan(case).tokens)
+    one = rank_token_bytes(case, case.plan, case.plan.tokens)
     return min(MOST_TOKENS, room_bytes // one) if one else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from functools import cache, lru_cache
+from functools import cache, cached_property, lru_cache
 from typing import NamedTuple
 
 from sizer.cache_formats import CacheFormat, cache_format
@@ -38,7 +38,7 @@ class DraftBeside(NamedTuple):
     stored: Stored
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Case:
     """Everything that placement looks at, in one record; `options` are what the engine's own flags said.
 
@@ -58,7 +58,7 @@ class Case:
     engine_date: str = ""
     draft: DraftBeside | None = None
 
-    @property
+    @cached_property
     def cached(self) -> Architecture:
         """The model with every layer that keeps a cache: those of a draft, and of its own that predict, too."""
         if not self.pools:
@@ -77,7 +77,7 @@ class Case:
         method = self.options.draft_method.lower()
         return any(word in method for word in ("mtp", "nextn", "eagle")) and not self.options.draft_model
 
-    @property
+    @cached_property
     def devices(self) -> tuple[Device, ...]:
         """All devices of the target, equal ones repeated, unlike ones after them."""
         return (self.target.device,) * self.target.count + self.target.others
@@ -87,7 +87,7 @@ class Case:
         """Whether the model runs on a CPU, out of the system's memory."""
         return is_cpu(self.target.device)
 
-    @property
+    @cached_property
     def ranks(self) -> int:
         """Devices that share each layer's attention."""
         if (self.options.tensor_parallel or 0) > 0 or self.replicas > 1:
@@ -95,17 +95,17 @@ class Case:
             return max(1, tensor // self.replicas) if self.options.attention_data_parallel else tensor
         return len(self.devices) // self.stages if self.parallelism.within_layers else 1
 
-    @property
+    @cached_property
     def stages(self) -> int:
         """Stages of a pipeline that flags ask for beside a split within layers."""
         return max(1, min(self.options.pipeline_parallel or 1, len(self.devices)))
 
-    @property
+    @cached_property
     def replicas(self) -> int:
         """Groups with sequences of their own: each keeps the attention and a cache, all share the experts."""
         return max(1, min(attention_groups(self.options), len(self.devices)))
 
-    @property
+    @cached_property
     def graph(self) -> GraphRule | None:
         """How the engine reserves ggml's buffers, None where it has none."""
         return graph_rule(self.engine.engine, self.options.version, self.engine_date)
@@ -115,12 +115,12 @@ class Case:
         """Sequences that the run makes room for."""
         return self.options.max_sequences or self.workload.batch_size
 
-    @property
+    @cached_property
     def backend(self) -> str | None:
         """The backend that runs the device: as flags name it (`--device Vulkan0`), else the engine's usual one."""
         return find_engine(self.engine.engine).backend(self.target.device, self.options.backend_told)
 
-    @property
+    @cached_property
     def flash_attention(self) -> bool:
         """Whether attention keeps no scores: as the flags say, else the engine's default for the model and device."""
         asked, rule = self.options.flash_attention, self.graph
@@ -149,7 +149,7 @@ class Case:
         """Tokens of a prompt that run at once; None where the engine reads a prompt whole."""
         return self.step_tokens if self.graph is not None else self.engine.prefill_chunk_tokens
 
-    @property
+    @cached_property
     def step_tokens(self) -> int:
         """Tokens of one step while prompts are read (llama.cpp's micro-batch)."""
         rule, asked = self.graph, self.options.prefill_chunk_tokens
@@ -158,6 +158,11 @@ class Case:
         tokens = asked or self.engine.prefill_chunk_tokens or self.workload.prompt_tokens
         whole = self.options.batch_tokens if rule is not None else None  # a micro-batch is no larger than its batch
         return max(1, min(tokens, whole) if whole and whole > 0 else tokens)
+
+    @cached_property
+    def plan(self) -> CachePlan:
+        """How the run keeps its cache."""
+        return _cache_plan(self)
 
 
 def _predicting(case: Case) -> tuple[Layer, ...]:
@@ -218,15 +223,14 @@ def _format(name: str, usual: CacheFormat) -> CacheFormat:
     return cache_format(known) if known else usual
 
 
-def cache_plan(case: Case, workload: Workload | None = None) -> CachePlan:
-    """How the case keeps its cache, or how it would keep that of another workload."""
-    work = workload or case.workload
+def _cache_plan(case: Case) -> CachePlan:
+    work = case.workload
     k_format, v_format = formats(case)
     conv_bytes, state_bytes = state_widths(case)
     drops = case.engine.conv_columns == "kernel-1"
     rule = case.graph
     if rule is None:
-        sequences = case.options.max_sequences if workload is None and case.engine.cache_grows else None
+        sequences = case.options.max_sequences if case.engine.cache_grows else None
         count = sequences or work.batch_size
         tokens = blocks(work.context_tokens, case.options.cache_block_tokens or case.engine.kv_block_tokens)
         window = window_cache(case)

@@ -9,7 +9,7 @@ from sizer.cache_formats import cache_format
 from sizer.memory.activations import activation_values_per_token, rotary_table_bytes
 from sizer.memory.beside import added_compute, added_weights, all_caches, draft_taken
 from sizer.memory.cache import cache_by_kind, layer_kinds, whole_cache
-from sizer.memory.case import Case, blocks, cache_plan
+from sizer.memory.case import Case, blocks
 from sizer.memory.records import Footprint, Part, tree
 from sizer.memory.shard import rank_architecture
 from sizer.memory.working import (
@@ -41,7 +41,7 @@ def activations_part(case: Case) -> Part:
     if not case.architecture.layers or not case.architecture.hidden_size:
         return _step_part(case)
     if case.graph is not None:
-        buffers = graph_buffers(case, cache_plan(case), whole_part(case))
+        buffers = graph_buffers(case, case.plan, whole_part(case))
         size = buffers.host_bytes if case.on_cpu else buffers.device_bytes
         parts = {"compute buffer": size * count, **added_compute(case)}
         return tree("activations", (Part(name, amount) for name, amount in parts.items() if amount))
@@ -62,7 +62,7 @@ def _step_part(case: Case) -> Part:
     chunk_tokens = min(prompt_tokens, engine.prefill_chunk_tokens or prompt_tokens)
     reading_bytes = count * _working_bytes(case, chunk_tokens)
     if engine.cache_grows:
-        reading_bytes -= sum(whole_cache(case.cached, cache_plan(case))) - _prompt_cache_bytes(case)
+        reading_bytes -= sum(whole_cache(case.cached, case.plan)) - _prompt_cache_bytes(case)
     decoding_bytes = count * _working_bytes(case, workload.batch_size)
     on_each = {"working memory": -(-max(reading_bytes, decoding_bytes) // count)}
     on_each["workspaces"] = engine.workspace_bytes
@@ -75,7 +75,7 @@ def _step_part(case: Case) -> Part:
 
 def _dequantized_layer_bytes(case: Case) -> int:
     """The largest layer's keys and values in 16 bits, where a quantized cache is dequantized by layer; else 0."""
-    plan = cache_plan(case)
+    plan = case.plan
     stored = min(plan.k_format.row_bytes(PACKED), plan.v_format.row_bytes(PACKED))
     if not case.engine.dequantizes_layer or stored >= 2 * PACKED:
         return 0
@@ -100,7 +100,7 @@ def _prompt_cache_bytes(case: Case) -> int:
     work = case.workload
     prompt_tokens = min(work.prompt_tokens, work.context_tokens)
     chunk_tokens = min(prompt_tokens, case.engine.prefill_chunk_tokens or prompt_tokens)
-    plan = cache_plan(case)._replace(
+    plan = case.plan._replace(
         tokens=blocks(prompt_tokens, case.engine.kv_block_tokens), copies=1, held_beside_window=chunk_tokens
     )
     return sum(whole_cache(case.architecture, plan))
@@ -114,7 +114,7 @@ def kv_cache_bytes(case: Case) -> int:
 def kv_cache_part(case: Case) -> Part:
     """Cache and states of all sequences at the workload's context, by kind of mixer."""
     kinds = layer_kinds(case.cached)
-    held = cache_by_kind(case.cached, cache_plan(case))
+    held = cache_by_kind(case.cached, case.plan)
     by_kind: dict[str, int] = defaultdict(int)
     for layer, count, cache in zip(kinds.layers, kinds.counts, held, strict=True):
         by_kind["+".join(sorted({mixer.kind.value for mixer in layer.mixers}))] += sum(cache) * count

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from sizer.memory.beside import added_compute, added_weights, all_caches, draft_taken
-from sizer.memory.case import Case, cache_plan
+from sizer.memory.case import Case
 from sizer.memory.graph.decoder import Buffers
 from sizer.memory.layer_split import even_counts, parts_by_layer
 from sizer.memory.records import Footprint, Placement, Share
@@ -242,7 +242,7 @@ def split_buffers(case: Case, host_layers: int, *, host_experts: bool) -> Buffer
     known = case.architecture.hidden_size and case.architecture.layers
     if case.graph is None or not known:
         return None
-    plan = cache_plan(case)
+    plan = case.plan
     buffers = graph_buffers(case, plan, split_part(case, plan, host_layers, host_experts=host_experts))
     return buffers._replace(device_bytes=buffers.device_bytes + sum(added_compute(case).values()))
 
@@ -308,7 +308,7 @@ def host_compute_bytes(case: Case) -> int:
     """The buffer that an engine on ggml reserves in the host's memory beside a device: inputs and masks; else 0."""
     if case.graph is None or case.on_cpu or not case.architecture.hidden_size or not case.architecture.layers:
         return 0
-    return graph_buffers(case, cache_plan(case), part_of(case)).host_bytes
+    return graph_buffers(case, case.plan, part_of(case)).host_bytes
 
 
 def _portions(held: Held, rooms: list[int]) -> list[Held]:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from sizer.device.usable import free_memory_bytes
 from sizer.engine.estimate_rules import EstimateRule, estimate_rule
 from sizer.memory.cache import cache_by_layer
-from sizer.memory.case import Case, cache_plan, expands_latent
+from sizer.memory.case import Case, expands_latent
 from sizer.memory.offload import layers_asked
 from sizer.memory.shares import table_bytes, weights_by_layer
 from sizer.memory.working import largest_expert_bytes
@@ -130,7 +130,7 @@ def _fitting(sizes: Sequence[int], rooms: Sequence[int]) -> int:
 
 def _cache_by_layer(case: Case, rule: EstimateRule) -> list[int]:
     """Bytes of cache that each layer is counted with: all cells, or a window's, in the format's rounded width."""
-    plan = cache_plan(case)
+    plan = case.plan
     cells, found = plan.tokens * plan.streams, []
     for layer, kept in zip(case.architecture.layers, cache_by_layer(case.architecture, plan), strict=True):
         mixer = next((one for one in layer.mixers if one.kv_heads), None)
@@ -163,7 +163,7 @@ def _batch(case: Case, cells: int) -> int:
 
 def _sizes(case: Case, kv_bytes: int) -> dict[str, int]:
     """What the letters of a rule stand for."""
-    model, plan = case.architecture, cache_plan(case)
+    model, plan = case.architecture, case.plan
     mixers = [mixer for mixer in model.mixer_counts if mixer.kv_heads]
     heads = max((mixer.heads for mixer in mixers), default=1)
     cached = [_cached_heads(case, mixer) for mixer in mixers] or [(1, 0, 0)]

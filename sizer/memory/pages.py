@@ -10,7 +10,7 @@ from collections import Counter
 from typing import NamedTuple
 
 from sizer.memory.cache import STATE_KINDS, cache_by_kind, layer_kinds
-from sizer.memory.case import Case, cache_plan
+from sizer.memory.case import Case
 from sizer.memory.records import Reservation
 from sizer.memory.shard import rank_architecture
 from sizer.memory.working import profile_run
@@ -80,7 +80,7 @@ def kinds_of(case: Case) -> tuple[Kind, ...]:
     """The kinds of layers on one rank that keep anything."""
     architecture = rank_architecture(case.cached, case.ranks)
     layers = layer_kinds(architecture)
-    one = cache_plan(case)._replace(sequences=1, streams=1, tokens=1)
+    one = case.plan._replace(sequences=1, streams=1, tokens=1)
     counted: Counter[tuple[int, int, int | None]] = Counter()
     for layer, count, held in zip(layers.layers, layers.counts, cache_by_kind(architecture, one), strict=True):
         if any(mixer.kind in STATE_KINDS for mixer in layer.mixers):

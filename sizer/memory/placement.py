@@ -9,7 +9,7 @@ from sizer.engine.memory_rules import EngineMemory
 from sizer.memory.beside import all_caches, draft_taken
 from sizer.memory.cache import whole_cache
 from sizer.memory.capacity import pool_shortage_bytes, reservation
-from sizer.memory.case import Case, cache_plan
+from sizer.memory.case import Case
 from sizer.memory.footprint import footprint, kv_cache_bytes
 from sizer.memory.layer_split import by_count, capacities_of
 from sizer.memory.offload import (
@@ -160,7 +160,7 @@ def _copy(case: Case, needed: Footprint) -> Held:
     """What each device of a data-parallel group holds: a whole copy, and the cache of its share of the sequences."""
     sequences = -(-case.workload.batch_size // len(case.devices))
     one = replace(case, workload=replace(case.workload, batch_size=sequences))
-    cache = whole_cache(one.architecture, cache_plan(one))
+    cache = whole_cache(one.architecture, one.plan)
     return Held(needed.weights.size_bytes, cache.attention_bytes, case.architecture.num_layers, cache.state_bytes)
 
 

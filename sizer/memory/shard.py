@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import lru_cache
 
 from sizer.memory.cache import CachePlan, whole_cache
-from sizer.memory.case import Case, cache_plan
+from sizer.memory.case import Case
 from sizer.memory.extras import draft_bytes, lora_bytes, prediction_bytes
 from sizer.memory.shares import Held, host_tables_bytes
 from sizer.memory.working import padded_bytes
@@ -35,7 +35,7 @@ def tensor_shard(case: Case) -> Held:
         weights_bytes += -(-entry.size_bytes // parts) if sharded else entry.size_bytes
     weights_bytes += padded_bytes(case) // ranks - host_tables_bytes(case) // ranks
     weights_bytes += lora_bytes(case) + prediction_bytes(case) + draft_bytes(case)
-    plan = cache_plan(case)
+    plan = case.plan
     sequences = -(-plan.sequences // case.replicas)
     plan = plan._replace(sequences=sequences, streams=min(plan.streams, sequences))
     held = whole_cache(rank_architecture(case.cached, ranks), plan)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from sizer.device.records import Device
 from sizer.device.usable import free_memory_bytes
 from sizer.memory.cache import LayerCache, cache_by_layer
-from sizer.memory.case import Case, cache_plan
+from sizer.memory.case import Case
 from sizer.memory.records import Footprint, Share
 from sizer.memory.working import graphs_bytes, profile_bytes
 from sizer.model.architecture import Module, Role, Tower
@@ -90,7 +90,7 @@ def weights_by_layer(stored: Stored) -> tuple[dict[int, int], dict[int, int], in
 
 def kv_by_layer(case: Case) -> list[LayerCache]:
     """What each layer keeps at the workload's context, all sequences together."""
-    return cache_by_layer(case.architecture, cache_plan(case))
+    return cache_by_layer(case.architecture, case.plan)
 
 
 def share_of(case: Case, device: Device, held: Held, needed: Footprint, compute_bytes: int | None = None) -> Share:

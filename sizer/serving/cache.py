@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from sizer.memory.capacity import room_bytes_of
-from sizer.memory.case import Case, cache_plan
+from sizer.memory.case import Case
 from sizer.memory.placement import place
 from sizer.memory.records import Share
 from sizer.memory.shard import rank_token_bytes
@@ -32,7 +32,7 @@ def cache_tokens(case: Case, layout: Layout, load: Load) -> float | None:
         return float(case.options.cache_tokens * layout.attention_groups)
     rooms = [room_bytes_of(case, _own(case, layout, share)) for share in shares]
     group = replace(case, target=replace(case.target, count=layout.tensor_ranks))
-    one_bytes = rank_token_bytes(group, cache_plan(group), round(load.whole_tokens))
+    one_bytes = rank_token_bytes(group, group.plan, round(load.whole_tokens))
     if not one_bytes:
         return None
     requests = sum(rooms) / one_bytes if layout.stages > 1 else min(rooms) / one_bytes * layout.attention_groups

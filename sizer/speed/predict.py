@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from math import exp, hypot, log
+from typing import NamedTuple
 
 from sizer.device.kinds import device_family
 from sizer.device.records import is_cpu
@@ -62,6 +63,17 @@ class Timed:
         return max(sizes, key=lambda name: sizes[name])
 
 
+class Step(NamedTuple):
+    """A step's traffic and time: what its time by stage is worked out of, for those who show it."""
+
+    traffic: Traffic
+    timed: Timed
+
+    def stages(self, predicted_s: float) -> tuple[StageTime, ...]:
+        """The time by stage, of `predicted_s` together."""
+        return _stages(self.traffic, self.timed, predicted_s)
+
+
 def timed(amounts: Sequence[Amount], case: SpeedCase, fitted: Constants) -> Timed:
     """The time of a step out of its amounts."""
     names, own = tuple(groups(case).values()), owners(case)
@@ -72,11 +84,11 @@ def timed(amounts: Sequence[Amount], case: SpeedCase, fitted: Constants) -> Time
 def predict(case: SpeedCase, fitted: Constants | None = None) -> Speed:
     """The speed of a case, with 90 % intervals. Raises SizerError where the device's bandwidth is not known."""
     fitted = fitted or constants()
-    decode, decode_stages = decode_of(case, fitted)
+    decode, decode_step = decode_of(case, fitted)
     decode = decode._replace(depth=depth_of(case, decode, fitted))
-    prefill, prefill_stages = prefill_of(case, fitted, step_s=1 / decode.tokens_per_s)
-    request = _request(case, decode, prefill)
-    return Speed(decode, prefill, request, decode_stages, prefill_stages, _notes(case, fitted))
+    prefill, prefill_step = prefill_of(case, fitted, step_s=1 / decode.tokens_per_s)
+    stages = decode_step.stages(1 / decode.tokens_per_s), prefill_step.stages(prefill.ttft_s)
+    return Speed(decode, prefill, _request(case, decode, prefill), *stages, _notes(case, fitted))
 
 
 def evidence(case: SpeedCase, fitted: Constants) -> str:
@@ -124,8 +136,8 @@ def replicas(case: SpeedCase) -> int:
 
 def decode_of(
     case: SpeedCase, fitted: Constants, tokens_per_sequence: int = 1, outputs: int | None = None
-) -> tuple[Decode, tuple[StageTime, ...]]:
-    """Decode speed of one sequence, and its step's time by stage.
+) -> tuple[Decode, Step]:
+    """Decode speed of one sequence, and its step.
 
     With more than one of its tokens a step (a verification), the speed is that of steps. `outputs` is as in
     `decode_traffic`.
@@ -139,8 +151,7 @@ def decode_of(
     low, high = _interval(rate, case, fitted, "decode", said)
     high = max(rate, min(high, limit))
     bytes_per_token = round(traffic.bytes_read / max(1, case.workload.batch_size))
-    decode = Decode(rate, low, high, bytes_per_token, step.bound, said)
-    return decode, _stages(traffic, step, 1 / rate)
+    return Decode(rate, low, high, bytes_per_token, step.bound, said), Step(traffic, step)
 
 
 def step_of(case: SpeedCase, tokens_per_sequence: int, fitted: Constants) -> Timed:
@@ -240,8 +251,8 @@ def _with_cache(case: SpeedCase, tokens: int) -> SpeedCase:
 
 def prefill_of(
     case: SpeedCase, fitted: Constants, cached_tokens: int = 0, *, step_s: float = float("inf")
-) -> tuple[Prefill, tuple[StageTime, ...]]:
-    """Prefill speed of all sequences behind `cached_tokens` tokens in the cache, and its time by stage.
+) -> tuple[Prefill, Step]:
+    """Prefill speed of all sequences behind `cached_tokens` tokens in the cache, and its step.
 
     `step_s` is the case's decode step where that is known: a prompt of twice its time takes longer than a step with an
     empty cache, too, which is then not worked out.
@@ -259,8 +270,7 @@ def prefill_of(
         prompt_s = max(prompt_s, _first_step_s(case, fitted))
     rate = min(traffic.tokens / prompt_s, limit)
     low, high = _interval(rate, case, fitted, "prefill", said)
-    prefill = Prefill(rate, low, min(high, limit), traffic.tokens / rate, step.bound, said)
-    return prefill, _stages(traffic, step, prefill.ttft_s)
+    return Prefill(rate, low, min(high, limit), traffic.tokens / rate, step.bound, said), Step(traffic, step)
 
 
 def _first_step_s(case: SpeedCase, fitted: Constants) -> float:

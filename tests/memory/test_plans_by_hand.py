@@ -13,7 +13,7 @@ from sizer.device.records import Device, Target
 from sizer.engine.cuda_overheads import cuda_overhead
 from sizer.engine.options import EngineOptions
 from sizer.memory.activations import activation_values_per_token
-from sizer.memory.case import Case, cache_plan, formats, state_widths, window_cache
+from sizer.memory.case import Case, formats, state_widths, window_cache
 from sizer.memory.footprint import footprint, kv_cache_bytes, kv_cache_part, weights_part
 from sizer.memory.graph.shape import model_shape
 from sizer.memory.offload import best_split, host_compute_bytes, split_buffers
@@ -82,14 +82,13 @@ def test_sequences_and_steps() -> None:
 def test_a_cache_in_whole_blocks() -> None:
     """Of the engine, or of the flags; copies of a cache that is concatenated; slots where a growing cache has some."""
     work = Workload(100, 28, 130, batch_size=3)
-    plan = cache_plan(case(workload=work, engine=rule(kv_block_tokens=16, cache_copies=2)))
+    plan = case(workload=work, engine=rule(kv_block_tokens=16, cache_copies=2)).plan
     assert (plan.sequences, plan.streams, plan.tokens, plan.copies) == (3, 3, 144, 2)
     told = case(workload=work, engine=rule(kv_block_tokens=16), options=vllm(cache_block_tokens=64))
-    assert cache_plan(told).tokens == 192
+    assert told.plan.tokens == 192
     slots = vllm(max_sequences=7)
-    assert cache_plan(case(workload=work, engine=rule(cache_grows=True), options=slots)).sequences == 7
-    assert cache_plan(case(workload=work, engine=rule(cache_grows=False), options=slots)).sequences == 3
-    assert cache_plan(case(workload=work, engine=rule(cache_grows=True), options=slots), work).sequences == 3
+    assert case(workload=work, engine=rule(cache_grows=True), options=slots).plan.sequences == 7
+    assert case(workload=work, engine=rule(cache_grows=False), options=slots).plan.sequences == 3
 
 
 @pytest.mark.parametrize(
@@ -106,14 +105,14 @@ def test_a_cache_in_whole_blocks() -> None:
 def test_slots_of_llama_cpp(options: dict[str, int], sequences: int, streams: int, tokens: int) -> None:
     """Three sequences of 130 tokens in streams of their own, or in one; `-c 130` is all that they share."""
     work = Workload(100, 28, 130, batch_size=3)
-    plan = cache_plan(case(workload=work, engine=rule("llama.cpp"), options=EngineOptions("llama.cpp", **options)))
+    plan = case(workload=work, engine=rule("llama.cpp"), options=EngineOptions("llama.cpp", **options)).plan
     assert (plan.sequences, plan.streams, plan.tokens) == (sequences, streams, tokens)
     assert plan.drops_conv_column
     assert plan.step_tokens == min(512, tokens * streams)
     assert not plan.expands_latent
     for mode in (0, 1):
         told = case(workload=work, engine=rule("llama.cpp"), options=EngineOptions("llama.cpp", mla_mode=mode))
-        assert cache_plan(told).expands_latent is (mode == 0)
+        assert told.plan.expands_latent is (mode == 0)
 
 
 def test_formats_of_keys_and_values() -> None:
@@ -239,7 +238,7 @@ def test_the_step_that_ggml_reserves() -> None:
     work = Workload(100, 28, 3000, batch_size=3)
     drawn = model(SLIDING, MIXER)
     asked = case(drawn, workload=work, engine=rule("llama.cpp"), options=EngineOptions("llama.cpp"))
-    plan = cache_plan(asked)
+    plan = asked.plan
     step = graph_step(asked, plan, model_shape(drawn))
     assert (step.tokens, step.sequences, step.streams) == (513, 3, 3)  # 512 in threes
     assert (step.cells, step.outputs) == (3072, 3)
@@ -250,14 +249,12 @@ def test_the_step_that_ggml_reserves() -> None:
     logits = replace(asked, options=EngineOptions("llama.cpp", logits_all=True))
     assert graph_step(logits, plan, model_shape(drawn)).outputs == 513
     short = replace(asked, workload=Workload(100, 28, 128, batch_size=3))
-    assert graph_step(short, cache_plan(short), model_shape(drawn)).tokens == 513
+    assert graph_step(short, short.plan, model_shape(drawn)).tokens == 513
     tiny = replace(asked, workload=Workload(10, 28, 38), options=EngineOptions("llama.cpp", prefill_chunk_tokens=600))
-    assert graph_step(tiny, cache_plan(tiny), model_shape(drawn)).tokens == 256  # no more than the cache holds
+    assert graph_step(tiny, tiny.plan, model_shape(drawn)).tokens == 256  # no more than the cache holds
     assert not graph_step(asked, plan, model_shape(drawn)).rotates_keys
     packed = EngineOptions("llama.cpp", k_cache_type="q8_0")
-    quantized = graph_step(
-        replace(asked, options=packed), cache_plan(replace(asked, options=packed)), model_shape(drawn)
-    )
+    quantized = graph_step(replace(asked, options=packed), replace(asked, options=packed).plan, model_shape(drawn))
     assert (quantized.rotates_keys, quantized.rotates_values) == (True, False)
 
 
@@ -400,12 +397,12 @@ def test_parts_of_weights_and_cache() -> None:
 def test_a_sequence_of_a_rank() -> None:
     """Two heads on two ranks: half of each token; over two stages half of the layers, rounded up."""
     two = case(cards_bytes=(2**30, 2**30))
-    plan = cache_plan(two)
+    plan = two.plan
     assert rank_token_bytes(two, plan, 10) == 10 * LAYERS * TOKEN_BYTES // 2
     staged = case(
         model(SLIDING, MIXER), (2**30, 2**30), options=vllm(pipeline_parallel=2), engine=rule(window_cache="window")
     )
-    assert rank_token_bytes(staged, cache_plan(staged), 31) == -(-(3 * 31 + 30) * TOKEN_BYTES // 2)
+    assert rank_token_bytes(staged, staged.plan, 31) == -(-(3 * 31 + 30) * TOKEN_BYTES // 2)
 
 
 def test_experts_of_the_host_pass_through_a_buffer_of_the_card() -> None:
