@@ -26,6 +26,7 @@ from sizer.model.read.provenance import cache_bytes, is_context, refused, writte
 
 MODELS = Path(__file__).resolve().parent.parent / "data" / "models.csv"
 TARGET = Path(__file__).resolve().parent.parent / "data" / "config_varies.json"
+BUILT = ("built_active_params", "built_cache_bytes", "built_layers")
 # A list with one entry a layer belongs to one size of model: how it varies says nothing about another.
 PER_LAYER = ("layer_types",)
 
@@ -54,20 +55,22 @@ def varies() -> dict[str, dict[str, list[Any]]]:
 
 
 def built_columns(entry: catalogue.CatalogueEntry) -> dict[str, str]:
-    """What the family makes of an entry's config: active parameters of a mixture of experts, 32,768 tokens' cache."""
+    """What the family makes of an entry's config: active parameters of a mixture of experts, 32,768 tokens' cache,
+    layers."""
     try:
         model = build(catalogue.as_shipped(entry), entry.model_id, Basis.CATALOGUE)
     except ModelError:
-        return {"built_active_params": "", "built_cache_bytes": ""}
+        return dict.fromkeys(BUILT, "")
     sparse = model.active_params < model.total_params
     return {
         "built_active_params": str(model.active_params) if sparse else "",
         "built_cache_bytes": str(cache_bytes(model)),
+        "built_layers": str(model.num_layers or ""),
     }
 
 
 def write_built_columns() -> None:
-    """The two columns of data/models.csv anew."""
+    """The columns of data/models.csv that families tell, anew."""
     with MODELS.open(encoding="utf-8", newline="") as lines:
         reader = csv.DictReader(lines)
         columns = [*(reader.fieldnames or ())]
@@ -76,7 +79,7 @@ def write_built_columns() -> None:
         entry = catalogue.shipped(row["id"])
         assert entry is not None
         row.update(built_columns(entry))
-    columns += [name for name in ("built_active_params", "built_cache_bytes") if name not in columns]
+    columns += [name for name in BUILT if name not in columns]
     with MODELS.open("w", encoding="utf-8", newline="") as out:
         writer = csv.DictWriter(out, columns, lineterminator="\n")
         writer.writeheader()

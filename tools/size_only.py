@@ -2,9 +2,10 @@
 
     python tools/size_only.py
 
-Every chat model of the catalogue is asked for by its total (and active) parameters, the models of its own shape left
-out, and by itself, at 8,192 tokens on one card with room for all. The table has the fifth and the ninety-fifth
-percentile of own over told, and how many models lie between them when one is left out of the percentiles.
+Every chat model of the catalogue is asked for by its total (and active) parameters in two digits, as names tell them,
+the models of its own shape left out, and by itself, at 8,192 tokens on one card with room for all. The table has the
+fifth and the ninety-fifth percentile of own over told, and how many models lie between them when one is left out of the
+percentiles.
 """
 
 from __future__ import annotations
@@ -25,6 +26,12 @@ from sizer.workload import Workload
 
 TARGET = Path(__file__).resolve().parent.parent / "data" / "size_only.csv"
 SHARE = 0.05
+
+
+def as_named(params: int) -> int:
+    """Parameters in two digits, as names tell them."""
+    step = 10 ** (len(str(params)) - 2)
+    return round(params / step) * step
 
 
 def answer(architecture: Architecture) -> Estimate:
@@ -56,7 +63,7 @@ def ratios() -> dict[str, list[float]]:
         try:
             own = build(catalogue.load(entry), model_id, Basis.CATALOGUE)
             active = own.active_params if own.active_params < own.total_params else None
-            near = nearest(own.total_params, active, without=shape_of(entry))
+            near = nearest(as_named(own.total_params), active and as_named(active), without=shape_of(entry))
             told = next((one for other in near if (one := like(other, own.total_params, active))), None)
             if told is None:
                 continue

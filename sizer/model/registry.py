@@ -53,6 +53,9 @@ def supported() -> tuple[Row, ...]:
     return tuple(Row(*(cells[field] for field in Row._fields)) for cells in read_rows("families.csv"))
 
 
+PART_OF_DIFFUSERS = "It is a part of a pipeline of diffusers: sizer sizes models that read and write text."
+
+
 def known() -> frozenset[str]:
     """The architecture classes of the registry."""
     return frozenset(_rows()[1])
@@ -69,9 +72,8 @@ def identify(config: Mapping[str, Any]) -> tuple[Row, str, tuple[str, ...]]:
     if model_type is not None and not isinstance(model_type, str):
         raise InvalidConfig(f"config field 'model_type' is {model_type!r:.80}.", "It must be a string.")
     if not model_type and not architecture:
-        raise InvalidConfig(
-            "config fields 'model_type' and 'architectures' are both missing.", "One must name the model."
-        )
+        hint = "One must name the model." if "_class_name" not in config else PART_OF_DIFFUSERS
+        raise InvalidConfig("config fields 'model_type' and 'architectures' are both missing.", hint)
     types, classes = _rows()
     by_type, by_class = types.get(model_type or ""), classes.get(architecture or "")
     pair = next((row for row in supported() if (row.model_type, row.architecture) == (model_type, architecture)), None)

@@ -331,6 +331,6 @@ def _notes(case: SpeedCase, fitted: Constants) -> tuple[str, ...]:
         notes.append(
             f"{case.device.name} was not measured with {case.engine.name}: its speed is that of devices like it."
         )
-    if case.architecture.basis is Basis.NAME and case.architecture.architecture == "unknown":
+    if case.architecture.basis is Basis.NAME and not case.architecture.layers:
         notes.append("Layers and cache are not known from the name: per-layer costs are those of models of its size.")
     return tuple(notes)

@@ -115,11 +115,12 @@ def test_what_is_built_from_a_config_stands_beside_it() -> None:
         try:
             model = build(catalogue.load(entry), entry.model_id)
         except ModelError:
-            assert (entry.built_active_params, entry.built_cache_bytes) == (None, None)
+            assert (entry.built_active_params, entry.built_cache_bytes, entry.built_layers) == (None, None, None)
             continue
         sparse = model.active_params < model.total_params
         assert entry.built_active_params == (model.active_params if sparse else None), entry.model_id
         assert entry.built_cache_bytes == cache_bytes(model), entry.model_id
+        assert entry.built_layers == (model.num_layers or None), entry.model_id
 
 
 def test_aliases_are_unique_and_lead_to_a_model() -> None:

@@ -17,6 +17,7 @@ from hubserver import Hub, Repo, point_client_at, serve
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+import sizer
 from sizer.errors import (
     GatedModel,
     InvalidConfig,
@@ -395,22 +396,38 @@ def test_bare_sizes(server: Hub, text: str, total: float, active: float) -> None
     assert server.requests == []
 
 
-@pytest.mark.parametrize("billions", [0.5, 1, 3, 7, 14, 20, 30, 40, 70, 123, 180, 405])
+@pytest.mark.parametrize("billions", [0.5, 1, 1.5, 3, 7, 14, 20, 30, 40, 70, 123, 180, 405])
 def test_a_dense_size_is_shaped_like_a_dense_model(billions: float) -> None:
     """20B, 123B and 405B are no mixtures of experts whose active parameters nobody published: every parameter is
-    read, the cache is known, and is not far from what models of that size mostly keep."""
+    read, cache and layers are known, and are not far from what models of that size mostly have."""
     found = resolve(f"{billions}B").architecture
     assert found.active_params == found.total_params == billions * 1e9
     assert found.layers
     alike = [
-        entry.built_cache_bytes
+        (entry.built_cache_bytes, entry.built_layers)
         for entry in catalogue.entries()
         if entry.reference_params
         and abs(entry.reference_params / billions / 1e9 - 1) < 0.12
         and entry.built_active_params is None
         and entry.built_cache_bytes
+        and entry.built_layers
     ]
-    assert len(alike) < 3 or 1 / 3 < cache_bytes(found) / statistics.median(alike) < 3
+    if len(alike) < 3:
+        return
+    assert 1 / 3 < cache_bytes(found) / statistics.median(cache for cache, _ in alike) < 3
+    assert 1 / 2 < found.num_layers / statistics.median(layers for _, layers in alike) < 2
+
+
+def test_a_size_of_three_digits_is_that_of_one_model() -> None:
+    """`671B-A37B` is shaped like the published model of 671B and not like another within 12 % of it."""
+    assert resolve("671B-A37B").architecture.num_layers == resolve("deepseek-ai/DeepSeek-V3").architecture.num_layers
+
+
+def test_what_is_taken_from_a_model_is_not_called_unknown() -> None:
+    """Where a bare size has layers and cache of a named model, no note says that they are not known."""
+    [item] = sizer.estimate("8B", device="rtx-4090", precision="q4_k_m", offline=True).estimates
+    assert any("layers, cache and vocabulary are those of" in note for note in item.assumptions)
+    assert not any("Layers and cache are not known" in note for note in item.assumptions)
 
 
 @settings(max_examples=60, deadline=None)

@@ -79,9 +79,14 @@ def test_any_text_can_be_read(text: str) -> None:
     read(text)
 
 
-@pytest.mark.parametrize("name", ["ChatGPT", "gpt-4o mini", "GPT 5", "claude 3.5 sonnet", "Gemini 2.5 Pro", "qwen-max"])
+@pytest.mark.parametrize(
+    "name",
+    ["ChatGPT", "gpt-4o mini", "GPT 5", "claude 3.5 sonnet", "Gemini 2.5 Pro", "qwen-max",
+     "openai/gpt-4.1", "anthropic/claude-sonnet-4", "google/gemini-2.5-flash", "x-ai/grok-4", "openrouter/openai/o3"]
+)  # fmt: skip
 def test_what_its_maker_alone_serves_is_said_to_be_closed(name: str) -> None:
-    """A closed model is named as such, with an open one of its maker or the list of what runs; gpt2 is not one."""
+    """A closed model is named as such, with an open one of its maker or the list of what runs, also as services that
+    pass requests on write it; gpt2 is not one."""
     with pytest.raises(UnknownModel, match="weights are not published") as refused:
         resolve(name, offline=True)
     assert "sizer" in refused.value.hint
@@ -95,9 +100,22 @@ def test_an_open_model_instead_of_a_closed_one_is_catalogued() -> None:
     assert len(offered) > 2
 
 
-@pytest.mark.parametrize("name", ["stable diffusion xl", "FLUX dev", "whisper large v3", "sam2", "CLIP ViT large"])
+def test_anothers_repository_may_bear_a_closed_models_name() -> None:
+    """Who fine-tunes something and calls it by a closed model's name is not taken for that model's maker."""
+    with pytest.raises(UnknownModel) as refused:
+        resolve("somebody/claude-at-home", offline=True)
+    assert "weights are not published" not in refused.value.message
+    assert resolve("somebody/gpt-4-like-7B", offline=True).architecture.total_params == 7_000_000_000
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["stable diffusion xl", "FLUX dev", "whisper large v3", "sam2", "CLIP ViT large", "openai/whisper-large-v3",
+     "distil-whisper-756M", "Wan-AI/Wan2.2-T2V-A14B", "Qwen/Qwen-Image-20B", "hexgrad/Kokoro-82M", "esm2 650M"]
+)  # fmt: skip
 def test_what_is_no_language_model_is_said_to_be_none(name: str) -> None:
-    """A model of images or speech is named as such; no language model that shares a word like `large` is offered."""
+    """A model of images or speech is named as such, also where its name tells a size or an organisation; no language
+    model that shares a word like `large` is offered."""
     with pytest.raises(UnknownModel, match="not a language model") as refused:
         resolve(name, offline=True)
     assert "Which one?" not in refused.value.hint

@@ -175,4 +175,7 @@ def _quantization(config: Mapping[str, Any]) -> Mapping[str, Any] | None:
                 if not isinstance(value, Mapping):
                     raise InvalidConfig(f"config field {name!r} is {value!r:.80}.", "It must be an object.")
                 return value
+        value = source.get("quantization")  # MLX, which wrote no other name for long
+        if isinstance(value, Mapping) and "bits" in value and "group_size" in value:
+            return value
     return None

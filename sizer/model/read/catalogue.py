@@ -26,9 +26,10 @@ class CatalogueEntry:
     `reference_params` are the published parameters that run, `checkpoint_params` what its repository stores where that
     differs (`difference` says why), `active_params` the authors' figure for a mixture of experts; None where nobody
     published them. `built_active_params` is what its family counts for one (None for a dense model, and for those read
-    from the hub), `built_cache_bytes` the cache of 32,768 tokens in 16 bits. `unknown` are the decisive fields of the
-    config that nobody told. `alias` is the published name that matched where it is not the model's own, and `copy` says
-    that the text named a quantized or re-uploaded copy, whose own config may differ in all but the shape.
+    from the hub), `built_cache_bytes` the cache of 32,768 tokens in 16 bits, `built_layers` its layers. `unknown` are
+    the decisive fields of the config that nobody told. `alias` is the published name that matched where it is not the
+    model's own, and `copy` says that the text named a quantized or re-uploaded copy, whose own config may differ in all
+    but the shape.
     """
 
     model_id: str
@@ -44,6 +45,7 @@ class CatalogueEntry:
     unknown: tuple[str, ...] = ()
     built_active_params: int | None = None
     built_cache_bytes: int | None = None
+    built_layers: int | None = None
     alias: str | None = None
     copy: bool = False
 
@@ -205,6 +207,7 @@ def _entry(row: Mapping[str, str], alias: str | None = None, copy: bool = False)
         unknown=tuple(row["unknown"].split()),
         built_active_params=_count(row["built_active_params"]),
         built_cache_bytes=_count(row["built_cache_bytes"]),
+        built_layers=_count(row["built_layers"]),
         alias=alias,
         copy=copy,
     )

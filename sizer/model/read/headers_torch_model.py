@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 from sizer.errors import UnsupportedArchitecture
 from sizer.model.architecture import Architecture, Basis, Layer, Mixer, MixerKind, MlpKind, Module, Role, Tensor, Tower
+from sizer.model.read.beside import refuse_adapter_tensors
 from sizer.model.read.headers import Header, HeaderTensor, invalid
 from sizer.model.read.headers_quantized import Weight, weights
 from sizer.model.read.headers_roles import is_buffer, role_of, template, tower_of
@@ -24,6 +25,8 @@ def torch_model(header: Header, model_id: str, config: Mapping[str, Any] | None)
     With a config that a family describes, layers and parameters are the family's; the bytes are the header's, and a
     difference between the two is noted. Raises InvalidHeader, InvalidConfig.
     """
+    if config is None:
+        refuse_adapter_tensors((tensor.name for tensor in header.tensors), model_id)
     described, notes = _described(config, model_id)
     quantization = (described.quantization if described else None) or _quantization(config)
     found = weights(header.tensors, quantization, model_id)

@@ -37,12 +37,15 @@ USUAL_EXPERTS, USUAL_ACTIVE_SHARE, USUAL_SHARE = "mistralai/Mixtral-8x7B-v0.1", 
 parameters, and those instead of 56B (its config in the catalogue)."""
 ALIKE = 0.12
 """Models whose sizes differ by less (in the logarithm) are one size."""
+DIGITS, VERY = 3, -1
+"""A size of three digits is that of one published model, which comes before those of about its size."""
 MOST_BUCKETS = 3
 """How many of those steps away another model is still tried, where the nearest cannot be scaled to a size."""
 ROUNDED = 2
 """Names round what is active to a digit or leave the embeddings out (3.35B are `A3B`): it counts half as much."""
-USUAL_CACHE = log(1.5)
-"""Of models of one size those whose cache lies within this of the median come first, then those with most copies."""
+USUAL = log(1.5)
+"""Of models of one size those whose cache and layers lie within this of the median come first, then those with most
+copies."""
 
 
 class SizeError(NamedTuple):
@@ -121,27 +124,38 @@ def _note(near: str, hints: NameHints, total: int) -> str:
 def nearest(total: int, active: int | None, without: str = "") -> list[str]:
     """The catalogued models nearest in total (and active) parameters, dense for dense, the most like first.
 
-    Of one size: those with the usual cache, then what most people keep copies of, then the newest. `without` leaves out
-    the models of one class and size: to ask for a catalogued model by its size alone.
+    Of one size: those of the very parameters, where three digits tell them, those with the usual cache and layers, what
+    most people keep copies of, the newest. `without` leaves out the models of one class and size: to ask for a
+    catalogued model by its size alone.
     """
     near: dict[int, list[tuple[str, Size]]] = {}
     for model_id, known in _sizes().items():
         distance = _distance(known, total, active)
         if distance is not None and known.shape != without:
-            near.setdefault(int(distance / ALIKE), []).append((model_id, known))
+            bucket = VERY if _very(known.total, total) else int(distance / ALIKE)
+            near.setdefault(bucket, []).append((model_id, known))
     return [model_id for bucket in sorted(near)[:MOST_BUCKETS] for model_id in _most_usual_first(near[bucket])]
 
 
 def _most_usual_first(alike: list[tuple[str, Size]]) -> list[str]:
     from statistics import median
 
-    usual = median(log(known.cache_bytes or 1) for _, known in alike)
+    cache_bytes = median(known.cache_bytes or 1 for _, known in alike)
+    layers = median(known.layers for _, known in alike)
 
     def rank(item: tuple[str, Size]) -> tuple[int, int, str]:
         known = item[1]
-        return -int(abs(log(known.cache_bytes or 1) - usual) / USUAL_CACHE), known.copies, known.released
+        unusual = abs(log((known.cache_bytes or 1) / cache_bytes)) + abs(log(known.layers / layers))
+        return -int(unusual / USUAL), known.copies, known.released
 
     return [model_id for model_id, _ in sorted(alike, key=rank, reverse=True)]
+
+
+def _very(known: int, total: int) -> bool:
+    """Whether a model has the parameters of a name, where it tells them to three digits and more (`671B`)."""
+    digits = str(total)
+    told = digits.rstrip("0")
+    return len(told) >= DIGITS and abs(known - total) <= 10 ** (len(digits) - len(told)) / 2
 
 
 def _distance(known: Size, total: int, active: int | None) -> float | None:
@@ -170,6 +184,7 @@ class Size(NamedTuple):
     total: int
     active: int | None
     cache_bytes: int
+    layers: int
     shape: str
     copies: int
     released: str
@@ -184,13 +199,14 @@ def _sizes() -> dict[str, Size]:
         usable = known is not None and known.kind in {"instruct", "reasoning"} and not known.images
         if not usable or known is None or (known.released or "") < SINCE or not entry.reference_params:
             continue
-        if entry.built_cache_bytes is None:
+        if entry.built_cache_bytes is None or not entry.built_layers:
             continue
         copies = len(gguf_repositories(entry.model_id))
         found[entry.model_id] = Size(
             entry.reference_params,
             entry.built_active_params,
             entry.built_cache_bytes,
+            entry.built_layers,
             shape_of(entry),
             copies,
             known.released or "",

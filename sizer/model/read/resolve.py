@@ -183,16 +183,19 @@ def _beyond_the_catalogue(text: str, name: str, revision: str | None, hints: Nam
         raise UnknownModel(
             f"{text!r} is a bare number.", f"A size is written {number[1]}B or {number[1]}M, as one word."
         )
+    from sizer.model.read.closed import refuse_closed
+
     sized = hints.total_params is not None
+    if "/" not in name:
+        refuse_closed(name, sized=sized)
     if "/" not in name and sized:
         return _resolved(text, named(text, hints), None, hints, _name_notes(hints) + _near_note(name))
-    from sizer.model.read.closed import refuse_closed
     from sizer.model.read.resolve_hub import from_hub
 
-    refuse_closed(name)
     try:
         architecture, stored, notes = from_hub(name, revision, offline=offline)
     except HubUnreachable as error:
+        refuse_closed(name, sized=sized)
         if not sized:
             raise UnknownModel(
                 f"{text!r} is not in the catalogue, and its name tells no size. {error.message}", _offer(name, error)
@@ -200,6 +203,7 @@ def _beyond_the_catalogue(text: str, name: str, revision: str | None, hints: Nam
         notes = (f"{error.message} The name alone was used", *_name_notes(hints), *_near_note(name))
         return _resolved(text, named(text, hints), None, hints, notes)
     except UnknownModel as error:
+        refuse_closed(name, sized=sized)
         raise type(error)(error.message, f"{error.hint} {_which(name)}".strip()) from None
     return _resolved(text, architecture, stored, hints, notes)
 

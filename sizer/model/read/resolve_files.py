@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Any
 
 from sizer.errors import InvalidHeader, UnknownModel
 from sizer.model.architecture import Architecture, Basis
+from sizer.model.read.beside import SMALL_FILES, Load, foreign, quantized, refuse_adapter
 from sizer.model.read.headers import FileSource
 from sizer.model.read.headers_files import (
     INDEX,
@@ -39,15 +42,17 @@ def from_path(path: Path, text: str) -> Found:
 
 def _from_folder(folder: Path, text: str) -> Found:
     names = [entry.name for entry in folder.iterdir() if entry.is_file()]
+    refuse_adapter(names, _loader(folder), text)
     weights = safetensors_set(names)
-    config = read_json(folder / "config.json", "config.json") if "config.json" in names else None
+    config = _config(folder, names)
     if weights is not None:
         return (*read_safetensors(weights, _opener(folder), text, config), ())
     if gguf_sets(names):
         return (*read_gguf(choose_gguf(names, "", text), _opener(folder), text), ())
     if config is None:
         raise UnknownModel(
-            f"{text!r} has no config.json, no safetensors checkpoint and no GGUF file.", "Give one of its files."
+            f"{text!r} has no config.json, no safetensors checkpoint and no GGUF file.",
+            foreign(names) or "Give one of its files.",
         )
     pickled = any(name.endswith((".bin", ".pt", ".pth")) for name in names)
     notes = ("its weights are pickled, which is never opened: sized by its config",) if pickled else ()
@@ -60,7 +65,8 @@ def _from_file(path: Path, text: str) -> Found:
     if path.name == INDEX or path.name.endswith(".safetensors.index.json"):
         return (*read_safetensors(path.name, _opener(path.parent), text, _config_beside(path)), ())
     if path.suffix == ".json":
-        return describe(read_json(path, text), text, Basis.CONFIG), None, ()
+        refuse_adapter([path.name], lambda _: read_json(path, text), text)
+        return describe(_quantized(read_json(path, text), path), text, Basis.CONFIG), None, ()
     if path.suffix == ".safetensors":
         files = sibling_shards(path.name)
         index = len(files) > 1 and (path.parent / INDEX).is_file()
@@ -73,9 +79,25 @@ def _from_file(path: Path, text: str) -> Found:
     )
 
 
-def _config_beside(path: Path) -> dict[str, object] | None:
-    config = path.parent / "config.json"
-    return read_json(config, "config.json") if config.is_file() else None
+def _config_beside(path: Path) -> Mapping[str, Any] | None:
+    return _config(path.parent, [name for name in SMALL_FILES if (path.parent / name).is_file()])
+
+
+def _config(folder: Path, names: Collection[str]) -> Mapping[str, Any] | None:
+    """The config of a folder, with the quantization that a file beside it tells."""
+    load = _loader(folder)
+    return quantized(load("config.json"), names, load) if "config.json" in names else None
+
+
+def _quantized(config: Mapping[str, Any], path: Path) -> Mapping[str, Any]:
+    """A config by its path: what lies beside it counts where it has the usual name."""
+    if path.name != "config.json":
+        return config
+    return quantized(config, [name for name in SMALL_FILES if (path.parent / name).is_file()], _loader(path.parent))
+
+
+def _loader(folder: Path) -> Load:
+    return lambda name: read_json(folder / name, name)
 
 
 def _begins_as_gguf(path: Path) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 from sizer.errors import GatedModel, HubUnreachable, UnknownModel, UnsupportedArchitecture
 from sizer.model.architecture import Architecture, Basis
 from sizer.model.families import build
+from sizer.model.read.beside import foreign, quantized, refuse_adapter
 from sizer.model.read.headers import ByteSource
 from sizer.model.read.headers_files import (
     OpenFile,
@@ -56,6 +57,7 @@ def _from_hub(name: str, revision: str | None, *, offline: bool) -> Found:
     if wanted or (info and "config.json" not in info.files and gguf_sets(info.files)):
         return _from_gguf(repo_id, wanted, revision, info)
     if info and "config.json" not in info.files:
+        refuse_adapter(info.files, lambda file: hub.load_json(repo_id, file, revision), repo_id)
         return _from_weights(repo_id, revision, info, None)
     try:
         config = hub.load_json(repo_id, "config.json", revision)
@@ -63,7 +65,9 @@ def _from_hub(name: str, revision: str | None, *, offline: bool) -> Found:
         if info is None or info.total_params is None:
             raise
         return _from_summary(info)
-    return _from_config(repo_id, revision, info, config)
+    beside = info.files if info else ()
+    whole = quantized(config, beside, lambda file: hub.load_json(repo_id, file, revision))
+    return _from_config(repo_id, revision, info, whole)
 
 
 def split_name(name: str) -> tuple[str, str]:
@@ -119,7 +123,7 @@ def _from_weights(repo_id: str, revision: str | None, info: hub.RepoInfo, config
         raise UnknownModel(
             f"{repo_id!r} has no config.json, no safetensors checkpoint and no GGUF file"
             + (": its weights are pickled, which is never opened." if pickled else "."),
-            "Name the base model instead.",
+            foreign(info.files) or "Name the base model instead.",
         )
     opener = _opener(repo_id, revision, info)
     return (*read_safetensors(files, opener, repo_id, config, workers=PARALLEL_REQUESTS), ())
