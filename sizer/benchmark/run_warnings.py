@@ -28,6 +28,7 @@ class Warn(Enum):
     ON_BATTERY = ("on-battery", "Plug the machine in: on battery its clocks are capped.")
     EARLY_STOP = ("early-stop", "This server does not take ignore_eos: the counted tokens are fewer than --output.")
     MERGED_TOKENS = ("merged-tokens", "This server sends several tokens an event: its inter-token times are means.")
+    ONE_PIECE = ("one-piece", "Ask without a proxy that holds the stream back, or raise --output.")
     FEW_ANSWERS = ("few-answers", "Raise --duration: of so few answers a percentile is one request.")
     FAILED_REQUESTS = ("failed-requests", "Look at the server's log: the figures are of the answers that came.")
 

@@ -125,7 +125,8 @@ def _ask_concurrently(server: Server, model: str, spec: Spec, words: int, salt: 
     return replies
 
 
-def _outcome(spec: Spec, engine: str, replies: list[Reply], warmups: int, wall_s: float) -> Outcome:
+def _outcome(spec: Spec, engine: str, answers: list[Reply], warmups: int, wall_s: float) -> Outcome:
+    replies = _timed(answers)
     tokens = round(median(reply.output_tokens for reply in replies))
     steps = tokens - 1
     prompts = [reply.prompt_tokens for reply in replies if reply.prompt_tokens]
@@ -141,13 +142,23 @@ def _outcome(spec: Spec, engine: str, replies: list[Reply], warmups: int, wall_s
         decode_steps=steps,
         precision=spec.precision,
         device_count=spec.device_count,
-        wall_s=wall_s,
-        cautions=tuple(_cautions(spec, replies)),
+        wall_s=wall_s * len(replies) / len(answers),  # the answers left out took their share
+        cautions=tuple(_cautions(spec, answers)),
     )
+
+
+def _timed(replies: list[Reply]) -> list[Reply]:
+    """The answers whose tokens came over time: a proxy that buffers, or a busy machine, hands over all in one piece."""
+    timed = [reply for reply in replies if reply.run.decode_s > 0]
+    if not timed:
+        raise BenchmarkFailed("Each answer came in one piece: decoding has no time.", Warn.ONE_PIECE.remedy)
+    return timed
 
 
 def _cautions(spec: Spec, replies: list[Reply]) -> list[Caution]:
     found = []
+    if at_once := len(replies) - len(_timed(replies)):
+        found.append(Warn.ONE_PIECE.caution(f"{at_once} of {len(replies)} answers came in one piece and do not count."))
     short = [reply for reply in replies if reply.output_tokens < spec.output_tokens]
     if short:
         found.append(Warn.EARLY_STOP.caution(f"{len(short)} of {len(replies)} answers stopped early."))

@@ -26,7 +26,7 @@ def test_streamed_pace_is_measured():
     assert outcome.decode_steps == 7
     for one in outcome.runs:
         assert one.prefill_s >= server.first_s
-        assert one.decode_s >= 7 * server.gap_s
+        assert one.prefill_s + one.decode_s >= server.first_s + 7 * server.gap_s
 
 
 def test_true_prompt_length_is_aimed_at():
@@ -75,6 +75,22 @@ def test_early_stop_is_said():
         outcome = _run(server.url)
     assert outcome.decode_steps == 3
     assert [caution.code for caution in outcome.cautions] == ["early-stop"]
+
+
+def test_answers_in_one_piece_are_left_out():
+    """An answer whose tokens all arrive at once has no time per token: it is left out and said, the others count."""
+    with fake_server("now-and-then-one-piece") as server:
+        outcome = _run(server.url)
+    (timed,) = outcome.runs
+    assert timed.decode_s > 0
+    assert "one-piece" in [caution.code for caution in outcome.cautions]
+
+
+def test_only_answers_in_one_piece_are_one_clear_line():
+    """Where no answer came over time, the line names the proxy that may hold the stream back."""
+    with fake_server("one-piece") as server, pytest.raises(BenchmarkFailed, match="one piece") as failed:
+        _run(server.url)
+    assert "proxy" in str(failed.value)
 
 
 def test_vanished_server_is_one_clear_line():

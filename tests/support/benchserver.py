@@ -25,6 +25,7 @@ class Handler(BaseHTTPRequestHandler):
 
     server: FakeServer
     protocol_version = "HTTP/1.1"
+    held = b""
 
     def log_message(self, *_: Any) -> None:
         """Keep quiet."""
@@ -63,6 +64,7 @@ class Handler(BaseHTTPRequestHandler):
         if self.server.behaviour in ENDLESS:
             self._go_on()
             return
+        held_back = self._held_back()
         time.sleep(self.server.first_s)
         count = body["max_tokens"] if self.server.behaviour != "early" else body["max_tokens"] // 2
         for index in range(count):
@@ -71,13 +73,14 @@ class Handler(BaseHTTPRequestHandler):
                 return
             if index:
                 time.sleep(self.server.gap_s)
-            self._event({"choices": [self._choice("x ")]})
+            self._event({"choices": [self._choice("x ")]}, held_back=held_back)
         words = len(str(body.get("prompt") or body["messages"][-1]["content"]).split())
         if "stream_options" in body:
             usage: dict[str, Any] = {"prompt_tokens": words + 3, "completion_tokens": count}
             wrong = {"prompt_tokens": "many", "completion_tokens": 10**30}
             self._event({"choices": [], "usage": wrong if self.server.behaviour == "wrong-usage" else usage})
-        self.wfile.write(b"data: [DONE]\n\n")
+        self.wfile.write(self.held + b"data: [DONE]\n\n")
+        self.held = b""
         self.close_connection = True
 
     def _go_on(self) -> None:
@@ -92,9 +95,17 @@ class Handler(BaseHTTPRequestHandler):
     def _choice(self, text: str) -> dict[str, Any]:
         return {"delta": {"content": text}} if "chat" in self.path else {"text": text}
 
-    def _event(self, event: dict[str, Any]) -> None:
-        self.wfile.write(f"data: {json.dumps(event)}\n\n".encode())
-        self.wfile.flush()
+    def _held_back(self) -> bool:
+        """Whether this answer comes in one piece, as through a proxy that buffers: each one, or every second."""
+        behaviour = self.server.behaviour
+        return behaviour == "one-piece" or (behaviour == "now-and-then-one-piece" and len(self.server.bodies) % 2 == 0)
+
+    def _event(self, event: dict[str, Any], *, held_back: bool = False) -> None:
+        self.held += f"data: {json.dumps(event)}\n\n".encode()
+        if not held_back:
+            self.wfile.write(self.held)
+            self.wfile.flush()
+            self.held = b""
 
     def _json(self, document: dict[str, Any]) -> None:
         body = json.dumps(document).encode()
