@@ -23,6 +23,7 @@ from sizer.errors import UsageError
 from sizer.frozen import dataclass
 from sizer.memory.offload import even_split
 from sizer.memory.shard import undivided_heads
+from sizer.memory.working import profile_run
 from sizer.precision.names import precision_of
 from sizer.units import format_gib
 from sizer.workload import Workload
@@ -43,9 +44,27 @@ def check(planned: Planned) -> Checked:
     item = _estimate(planned)
     reason = refusal(planned, item)
     if not reason:
-        return Checked(item, starts=True, reason=_room(planned, item))
+        return Checked(_at_once(planned, item), starts=True, reason=_room(planned, item))
     dealt = even_split(item.case, item.footprint) if _dealt_badly(item) else ()
     return Checked(item, starts=False, reason=reason, change=tuple(changes(planned, _starts, dealt)))
+
+
+def _at_once(planned: Planned, item: Estimate) -> Estimate:
+    """The estimate of as many sequences at once as a benchmark runs, no more than an engine schedules and its pool
+    holds; a verdict of an engine that has no pool is of them already."""
+    capacity, each = item.placement.kv_capacity_tokens, planned.prompt_tokens + planned.output_tokens
+    if planned.batch_size == 1 or capacity is None:
+        return item
+    scheduled = profile_run(item.case).sequences if item.case.engine.profile else planned.batch_size
+    most = min(planned.batch_size, planned.options.max_sequences or scheduled, capacity // each)
+    question = _question(planned, item.workload)
+
+    def of(count: int) -> Estimate:
+        work = replace(item.workload, batch_size=count, context_tokens=each)
+        return estimate(replace(question, workload=work))
+
+    held = last(lambda count: of(count).placement.fits, range(1, most + 1))
+    return item if held is None else of(held)
 
 
 def _starts(planned: Planned) -> bool:
@@ -58,16 +77,7 @@ def _starts(planned: Planned) -> bool:
 def _estimate(planned: Planned) -> Estimate:
     """The estimate of a plan. An engine that fits what no flag fixes takes the longest context that fits."""
     workload, fitting = reserved_work(planned)
-    question = Question(
-        architecture=planned.architecture,
-        target=replace(planned.used, host=None) if all_on_devices(planned) else planned.used,
-        precision=planned.precision,
-        workload=workload,
-        engine=planned.options.engine,
-        stored=planned.stored,
-        draft=planned.draft,
-        options=planned.options if fitting else replace(planned.options, context_tokens=workload.context_tokens),
-    )
+    question = _question(planned, workload, fitting)
     item = estimate(question)
     if fitting:
         return _lengthened(question, item, planned)
@@ -79,6 +89,20 @@ def _estimate(planned: Planned) -> Estimate:
     return item
 
 
+def _question(planned: Planned, workload: Workload, fitting: bool = False) -> Question:
+    """What is estimated of a plan: its work, at a context that flags said unless the engine fits one (`fitting`)."""
+    return Question(
+        architecture=planned.architecture,
+        target=replace(planned.used, host=None) if all_on_devices(planned) else planned.used,
+        precision=planned.precision,
+        workload=workload,
+        engine=planned.options.engine,
+        stored=planned.stored,
+        draft=planned.draft,
+        options=planned.options if fitting else replace(planned.options, context_tokens=workload.context_tokens),
+    )
+
+
 def _lengthened(question: Question, least: Estimate, planned: Planned) -> Estimate:
     """The estimate with the longest context that leaves the engine's margin free on each device, `least` at the least.
 
@@ -88,7 +112,7 @@ def _lengthened(question: Question, least: Estimate, planned: Planned) -> Estima
     placed_by_flags = options.uses_host or options.gpu_layers is not None or options.gpu_layers_share is not None
     if not least.placement.fits or not (least.placement.whole or placed_by_flags):
         return least
-    margin_bytes = options.fit_margin_bytes or planned.engine.memory(options.version).split_margin_bytes
+    margin_bytes = options.fit_margin_bytes or planned.memory.split_margin_bytes
     target = question.target
     roomy = replace(question, target=replace(target, reserve_bytes=target.reserve_bytes + margin_bytes))
     own = planned.architecture.max_context_tokens or work.context_tokens
@@ -245,7 +269,8 @@ def _room(planned: Planned, item: Estimate) -> str:
     if placement.available_bytes is None:
         return f"the memory of {planned.target.device.name} is not known: --memory says it."
     if placement.kv_capacity_tokens is not None:
-        room = f"it has room for {placement.kv_capacity_tokens:,} tokens of cache; one sequence may take {context:,}"
+        longest = min(context, placement.kv_capacity_tokens)
+        room = f"it has room for {placement.kv_capacity_tokens:,} tokens of cache; one sequence may take {longest:,}"
         away = placement.host.weights_bytes if placement.host is not None else 0
         return f"{room}; each step reads {format_gib(away)} of weights from the host." if away else f"{room}."
     if placement.host is not None and placement.gpu_layers < planned.architecture.num_layers:

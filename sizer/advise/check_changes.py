@@ -134,7 +134,7 @@ def _together(search: _Search) -> Iterator[dict[str, Any]]:
 def _more_memory(search: _Search) -> Iterator[dict[str, Any]]:
     """The least share of the memory, in hundredths, that is enough; none beyond the most that is sensible."""
     planned = search.planned
-    default = planned.engine.memory(planned.options.version).device_fraction
+    default = planned.memory.device_fraction
     taken = planned.options.memory_fraction or default
     if taken is None or _words(planned, {"memory_fraction": taken}) is None:
         return

@@ -124,7 +124,9 @@ def serving_engines() -> tuple[str, ...]:
     return tuple(
         name
         for name in engines()
-        if (rule := engine_memory(name)) is not None and rule.allocates == "fraction_of_device" and not rule.like
+        if (rule := engine_memory(name)) is not None
+        and rule.allocates == "fraction_of_device"
+        and not (rule.like or rule.pool_backends)
     )
 
 

@@ -11,6 +11,7 @@ from sizer.engine.engines import Engine, find_engine
 from sizer.engine.flag_table import flag_setting
 from sizer.engine.flagged import ranks, with_flags
 from sizer.engine.flagged_devices import with_ranks
+from sizer.engine.memory_rules import EngineMemory
 from sizer.engine.options import EngineOptions
 from sizer.frozen import dataclass
 from sizer.model.architecture import Architecture
@@ -26,7 +27,8 @@ class Planned:
     """A command as it will run: what it starts, on what, at which precision.
 
     `own_precision` is what the checkpoint is quantized to as it is published; empty for plain floats. `draft` is the
-    model that it drafts with. Raises UsageError for tokens out of a workload's bounds.
+    model that it drafts with, `batch_size` the most sequences that a benchmark runs at once. Raises UsageError for
+    tokens or sequences out of a workload's bounds.
     """
 
     architecture: Architecture
@@ -38,9 +40,11 @@ class Planned:
     output_tokens: int = 128
     own_precision: str = ""
     draft: NamedDraft | None = None
+    batch_size: int = 1
 
     def __post_init__(self) -> None:
-        Workload(self.prompt_tokens, self.output_tokens)  # refuses what is no number of tokens
+        # Refuses what is no number of tokens or sequences.
+        Workload(self.prompt_tokens, self.output_tokens, batch_size=self.batch_size)
 
     @property
     def engine(self) -> Engine:
@@ -51,6 +55,12 @@ class Planned:
     def dialects(self) -> tuple[str, ...]:
         """The dialects that its command is written in."""
         return self.options.dialects or self.engine.flags
+
+    @property
+    def memory(self) -> EngineMemory:
+        """How it takes memory on the target."""
+        backend = self.engine.backend(self.target.device, self.options.backend_told)
+        return self.engine.memory(self.options.version).pooled(backend, self.options.cache_pooled)
 
     @property
     def used(self) -> Target:
@@ -64,7 +74,8 @@ def reserved_work(planned: Planned) -> tuple[Workload, bool]:
     context, fitting = reserved_context(planned)
     prompt = max(1, min(planned.prompt_tokens, context - planned.output_tokens))
     output = min(planned.output_tokens, max(1, context - prompt))
-    work = Workload(prompt, output, max(context, prompt + output))
+    batch = planned.batch_size if planned.memory.allocates == "as_needed" else 1
+    work = Workload(prompt, output, max(context, prompt + output), batch_size=batch)
     flags = replace(planned.options, context_tokens=None)
     if all_on_devices(planned):
         flags = replace(flags, gpu_layers=None)
@@ -89,7 +100,8 @@ def reserved_context(planned: Planned) -> tuple[int, bool]:
     they write reserve none.
     """
     options, own = planned.options, planned.architecture.max_context_tokens
-    if options.prompt_tokens or options.depth_tokens:
+    measures = options.prompt_tokens or options.depth_tokens
+    if measures and planned.memory.allocates == "as_needed" and not options.context_tokens:
         # A benchmark's context is as long as what it measures.
         parts = (options.prompt_tokens or (planned.prompt_tokens,), options.output_tokens or (planned.output_tokens,))
         return sum(max(part, default=0) for part in (*parts, options.depth_tokens)), False
@@ -101,7 +113,7 @@ def reserved_context(planned: Planned) -> tuple[int, bool]:
     default = flag.default_with(options.version, _memory_bytes(planned.used)) if flag is not None else ""
     if given is None and default.isdigit() and int(default) > 0:
         return min(int(default), own or int(default)), False
-    if planned.engine.memory(options.version).cache_grows or own is None:
+    if planned.memory.cache_grows or own is None:
         return min(needed, own or needed), False
     # Asked for as -c 0, the model's own length is not shortened (llama.cpp common/arg.cpp).
     fitting = given == -1 or (given is None and _fits_itself(planned))
@@ -117,7 +129,12 @@ def _memory_bytes(target: Target) -> int:
 
 
 def _fits_itself(planned: Planned) -> bool:
-    """Whether the engine fits what no flag fixes to the devices (llama.cpp's --fit, on unless it is switched off)."""
+    """Whether the engine fits what no flag fixes to the devices (llama.cpp's --fit, on unless it is switched off).
+
+    One that only says for which length it deals layers out (mistral.rs' --max-seq-len) always does.
+    """
     flag = flag_setting(planned.dialects, "fit", planned.options.version)
+    if flag is None:
+        return flag_setting(planned.dialects, "fit_context_tokens", planned.options.version) is not None
     asked = planned.options.fit
     return flag is not None and (flag.default_at(planned.options.version) == "on" if asked is None else asked)

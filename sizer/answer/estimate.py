@@ -113,7 +113,9 @@ def estimate(question: Question) -> Estimate:
 def _case(question: Question, engine: Engine, stored: Stored) -> Case:
     options = question.options or EngineOptions(engine.name, question.engine_version)
     version = question.engine_version or options.version
-    memory = with_options(engine.memory(version, question.engine_date), options)
+    rule = engine.memory(version, question.engine_date)
+    backend = engine.backend(question.target.device, options.backend_told)
+    memory = with_options(rule.pooled(backend, options.cache_pooled), options)
     return Case(
         architecture=question.architecture,
         stored=text_of(stored) if memory.text_alone or _blind(question.architecture, options) else stored,

@@ -96,10 +96,12 @@ def planned(
         precision = dequantized_to(precision, launch.options.engine) or precision
     options = replace(launch.options, engine=engine_for(launch.options.engine, precision))
     output = options.output_tokens[0] if options.output_tokens and options.output_tokens[0] > 0 else output_tokens
+    prompt = max(options.prompt_tokens, default=0) or prompt_tokens
     own = checkpoint_precision(resolved, options.engine)
     plan = Planned(
-        resolved.architecture, target, precision, options, None, prompt_tokens, output, own, draft_named(options)
-    )
+        resolved.architecture, target, precision, options, None, prompt, output, own, draft_named(options),
+        max(options.batch_sequences, default=1),
+    )  # fmt: skip
     plan.engine.require_device(target.device)
     if plan.engine.uses_one_device_unasked and ranks(options) is None:
         plan = replace(plan, options=replace(options, tensor_parallel=1))

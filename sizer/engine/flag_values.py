@@ -238,6 +238,12 @@ def _limits(text: str) -> tuple[tuple[str, int], ...]:
     return tuple((place, parse_bytes(size)) for place, size in pairs)
 
 
+def _gpu_limits(text: str) -> tuple[tuple[str, int], ...]:
+    """text-generation-webui's --gpu-split and --gpu-memory: what each GPU may hold, in GiB where no unit stands."""
+    sizes = [f"{part}GiB" if re.fullmatch(r"[\d.]+", part) else part for part in _parts(text)]
+    return tuple((str(place), parse_bytes(size)) for place, size in enumerate(sizes))
+
+
 def _share_or_blocks(text: str) -> dict[str, Any]:
     """lmdeploy's --cache-max-entry-count: a share of what is free, or a number of blocks of 64 tokens."""
     count = number(text)
@@ -330,6 +336,9 @@ READERS: dict[str, Callable[[str], Any]] = {
     "ggml_type": lambda text: GGML_TYPES.get(text.strip(), text.strip().upper().removeprefix("GGML_TYPE_").lower()),
     "llama_split": lambda text: LLAMA_SPLITS.get(text.strip(), text.strip()),
     "limits": _limits,
+    "gpu_limits": _gpu_limits,
+    "gpu_limits+": _gpu_limits,
+    "cpu_limit": lambda text: (("cpu", round(number(text) * GIB)),),
     "compilation": _compilation,
     "speculative": _speculative,
     "exl_cache": _exl_cache,
@@ -339,20 +348,24 @@ READERS: dict[str, Callable[[str], Any]] = {
     "turbomind_kv": _turbomind_cache,
     "hf_quant": _hf_quantization,
     "draft": _draft,
+    "gpt4all_device": lambda text: 0 if text.strip().lower() == "cpu" else -1,
+    "batch": lambda text: {"max_sequences": whole(text), "batch_sequences": (whole(text),)},
+    "isq": lambda text: re.sub(r"(-\d+)?\.uqff$", "", text.split(";")[0].strip().lower()),
+    "device_layers": lambda text: sum(whole(part.rpartition(":")[2]) for part in text.split(";") if part.strip()),
 }
 """By the kind of a row. A mapping sets the fields that it names; any other value goes to every field of the row."""
 SEVERAL_FIELDS = frozenset(
     {"compilation", "speculative", "exl_cache", "mlx_bits", "hf_quant", "draft", "share_or_blocks", "gpu_share",
-     "images"}
+     "images", "batch"}
 )  # fmt: skip
 JSON_KINDS = frozenset({"compilation", "speculative", "images"})
 """Kinds whose value is a JSON object: their parts may be given one by one, as `--speculative-config.method mtp`."""
 WITHOUT_VALUE = frozenset({"switch", "toggle", "not"})
-SEVERAL_WORDS = frozenset({"ints+", "floats+", "texts+"})
+SEVERAL_WORDS = frozenset({"ints+", "floats+", "texts+", "gpu_limits+"})
 OPTIONAL_VALUE = frozenset({"int?", "onoff?"})
 SETTINGS_FILES = frozenset({"settings", "settings!"})
 """Kinds whose value names a file of settings (`sizer.engine.config_files`)."""
-GATHERED = frozenset({"tensor_overrides", "lora_files", "devices_used"})
+GATHERED = frozenset({"tensor_overrides", "lora_files", "devices_used", "device_memory_limits"})
 """Fields that a flag given twice adds to."""
 
 

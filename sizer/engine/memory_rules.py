@@ -45,7 +45,8 @@ class EngineMemory(NamedTuple):
     """How an engine takes memory: one row of `data/engine_memory.csv`.
 
     `allocates` is as_needed, fraction_of_device, fraction_of_free (of what is free once the weights are loaded) or
-    fraction_of_device_for_cache, and `device_fraction` that fraction. Prompts are read in chunks of
+    fraction_of_device_for_cache, and `device_fraction` that fraction; `pool_backends` are those where it does so, on
+    others as needed (empty: everywhere). Prompts are read in chunks of
     `prefill_chunk_tokens` (None: whole). `layer_code` says what is alive while a layer runs. `logits_rows` is last (one
     row a sequence), chunk (one a token of the chunk), prompt (one a token of the prompt) or a fixed number.
     `window_cache` is window where layers with a window keep that much, whole where they keep the context.
@@ -78,6 +79,7 @@ class EngineMemory(NamedTuple):
     like: str
     allocates: str
     device_fraction: float | None
+    pool_backends: tuple[str, ...]
     context_overhead_bytes: int
     host_runtime_bytes: int
     prefill_chunk_tokens: int | None
@@ -115,6 +117,13 @@ class EngineMemory(NamedTuple):
     usual_counter: str
     source: str
 
+    def pooled(self, backend: str | None, told: bool | None = None) -> EngineMemory:
+        """The rule on a backend: a cache that grows where the engine has no pool there, or a flag says so (`told`)."""
+        by_itself = not self.pool_backends or backend in self.pool_backends
+        if by_itself if told is None or not self.pool_backends else told:
+            return self
+        return self._replace(allocates="as_needed", device_fraction=None, profile="", cache_grows=True)
+
 
 @cache
 def engine_memory(engine: str, version: str = "", date: str = "") -> EngineMemory | None:
@@ -135,6 +144,7 @@ def engine_memory(engine: str, version: str = "", date: str = "") -> EngineMemor
         like=like,
         allocates=row["allocates"],
         device_fraction=float(row["device_fraction"]) if row["device_fraction"] else None,
+        pool_backends=tuple(row["pool_backends"].split()),
         context_overhead_bytes=int(row["context_overhead_bytes"]),
         host_runtime_bytes=int(row["host_runtime_bytes"]),
         prefill_chunk_tokens=int(row["prefill_chunk_tokens"]) if row["prefill_chunk_tokens"] else None,

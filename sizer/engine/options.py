@@ -24,10 +24,12 @@ class EngineOptions:
         `context_tokens` is the longest sequence, or llama.cpp's whole `-c`, shared by its slots (0: the model's own).
         `max_sequences` are the slots or the sequences of one step. `batch_tokens` is what one step schedules (vLLM's
         max_num_batched_tokens, llama.cpp's logical batch), `prefill_chunk_tokens` the prompt's part of it (llama.cpp's
-        ubatch, SGLang's chunk).
+        ubatch, SGLang's chunk). A benchmark's own lengths are `prompt_tokens`, `output_tokens`, `depth_tokens`, and
+        `batch_sequences` how many sequences it runs at once.
     Memory
         `memory_fraction` is of the device (vLLM, SGLang) or of what is free (TensorRT-LLM); `cache_bytes` and
-        `cache_tokens` set the pool outright. `k_cache_type` and `v_cache_type` are the engine's own spellings.
+        `cache_tokens` set the pool outright, `cache_pooled` whether there is one (mistral.rs' --paged-attn).
+        `k_cache_type` and `v_cache_type` are the engine's own spellings.
         `window_pool_ratio` and `state_pool_ratio` divide SGLang's pool.
         `cache_on_host` is llama.cpp's --no-kv-offload, `host_cache_bytes` its prompt cache, `host_swap_bytes` a swap
         or hierarchical cache a device, `weights_offload_bytes` weights kept on the host (vLLM's --cpu-offload-gb).
@@ -63,11 +65,13 @@ class EngineOptions:
     prompt_tokens: tuple[int, ...] = ()
     output_tokens: tuple[int, ...] = ()
     depth_tokens: tuple[int, ...] = ()
+    batch_sequences: tuple[int, ...] = ()
 
     memory_fraction: float | None = None
     cache_bytes: int | None = None
     cache_tokens: int | None = None
     cache_block_tokens: int | None = None
+    cache_pooled: bool | None = None
     k_cache_type: str = ""
     v_cache_type: str = ""
     state_dtype: str = ""

@@ -33,7 +33,9 @@ EXAMPLES = {
     "bytes": "2GiB", "blocks": "100", "images": "image=1", "kobold_kv": "1", "limits": "0=10GiB,cpu=30GiB",
     "compilation": '{"cudagraph_mode": "NONE"}', "speculative": '{"method": "mtp", "num_speculative_tokens": 1}',
     "settings": "x.yaml", "settings!": "x.yaml", "share_or_blocks": "0.5", "gpu_share": "max", "turbomind_kv": "8",
-    "exl_cache": "Q4", "mlx_bits": "8", "hf_quant": "bnb-4bit", "draft": "3", "words": "normal", "pair": "1 2",
+    "exl_cache": "Q4", "mlx_bits": "8", "hf_quant": "bnb-4bit", "draft": "3",
+    "isq": "4", "device_layers": "0:10;1:20", "gpu_limits": "20,7", "gpu_limits+": "10 3500MiB", "cpu_limit": "30",
+    "gpt4all_device": "gpu", "batch": "8", "words": "normal", "pair": "1 2",
 }  # fmt: skip
 PUBLIC_FLAGS = {
     "vllm": "--gpu-memory-utilization --max-num-batched-tokens --max-num-seqs --max-model-len --enforce-eager "
@@ -50,6 +52,7 @@ PUBLIC_FLAGS = {
 def test_every_row_is_whole(dialect: str) -> None:
     """A source, a way of reading, fields that exist, and a value that is read into every one of them."""
     programs_own = {own for program in programs() for own in program.dialects}
+    programs_own |= {own for row in read_rows("python_calls.csv") for own in row["dialects"].split()}
     assert any(dialect in engine.flags for engine in engines().values()) or dialect in programs_own
     for flag in flags_of(dialect):
         assert flag.source, flag
@@ -60,7 +63,7 @@ def test_every_row_is_whole(dialect: str) -> None:
         targets = {target.partition("=")[0] for target in flag.sets}
         assert targets <= FIELDS, flag
         words = [flag.written] if flag.kind in WITHOUT_VALUE else [flag.written, *EXAMPLES[flag.kind].split("|")]
-        if flag.kind in {"ints+", "floats+", "pair"}:
+        if flag.kind in {"ints+", "floats+", "gpu_limits+", "pair"}:
             words = [flag.written, *EXAMPLES[flag.kind].split()]
         elif not flag.written.startswith("-"):
             words = [f"{flag.written}={EXAMPLES[flag.kind]}"]

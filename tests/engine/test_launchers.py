@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+import sizer
 from sizer.engine.commands import read_command
 from sizer.engine.flag_table import find_flag, passing_flag
 from sizer.engine.flag_text import written_all
@@ -13,6 +14,7 @@ from sizer.errors import UsageError
 from sizer.model.read.published import library_model
 from sizer.model.read.resolve import resolve
 from sizer.tables import read_rows
+from sizer.units import GIB
 
 COMPOSED = """services:
   app:
@@ -42,6 +44,32 @@ models:
         ("docker model run hf.co/Qwen/Qwen3-0.6B", "vllm", "hf.co/Qwen/Qwen3-0.6B", {}),
         ("docker model run hf.co/bartowski/Qwen2.5-14B-Instruct-GGUF", "llama.cpp",
          "hf.co/bartowski/Qwen2.5-14B-Instruct-GGUF", {}),
+        ("python server.py --model unsloth_Qwen3-32B-GGUF --loader llama.cpp", "llama.cpp", "unsloth/Qwen3-32B-GGUF",
+         {"prefill_chunk_tokens": 1024, "max_sequences": 1, "fit_context_tokens": 8192, "context_tokens": None}),
+        ("python server.py --model x-Q4_K_M.gguf --n-gpu-layers 40 --extra-flags n-cpu-moe=4,jinja", "llama.cpp",
+         "x-Q4_K_M.gguf", {"context_tokens": 8192, "gpu_layers": 40, "cpu_moe_layers": 4, "fit": False}),
+        ("./start_linux.sh --model turboderp_Qwen3-8B-exl3_4.0bpw --cache-type q8", "exllamav3",
+         "turboderp/Qwen3-8B-exl3_4.0bpw", {"k_cache_type": "exl-q8"}),
+        ("python server.py --model mistralai_Mistral-7B-v0.1 --load-in-4bit --gpu-memory 10 8GiB --cpu-memory 30",
+         "transformers", "mistralai/Mistral-7B-v0.1",
+         {"load_bits": 4, "device_memory_limits": (("0", 10 * GIB), ("1", 8 * GIB), ("cpu", 30 * GIB))}),
+        ("mistralrs serve --isq 4 -m Qwen/Qwen3-8B --pa-memory-fraction 0.8", "mistral.rs", "Qwen/Qwen3-8B",
+         {"quantization": "4", "memory_fraction": 0.8}),
+        ("./mistralrs-server --port 1234 --isq Q4K --no-paged-attn plain -m org/M -n 0:10;1:20", "mistral.rs", "org/M",
+         {"quantization": "q4k", "cache_pooled": False, "gpu_layers": 30}),
+        ("mistralrs run --from-uqff q4k-0.uqff -m org/M", "mistral.rs", "org/M", {"quantization": "q4k"}),
+        ("python3 -m fastchat.serve.vllm_worker --model-path lmsys/vicuna-13b-v1.5 --num-gpus 2 --max-model-len 4096",
+         "vllm", "lmsys/vicuna-13b-v1.5", {"tensor_parallel": 2, "context_tokens": 4096, "memory_fraction": 0.9}),
+        ("python3 -m fastchat.serve.model_worker --model-path lmsys/vicuna-7b-v1.5 --load-8bit", "transformers",
+         "lmsys/vicuna-7b-v1.5", {"load_bits": 8, "weights_dtype": "float16"}),
+        ("docker run --gpus all -e CONTEXT_SIZE=4096 localai/localai:latest-gpu-nvidia-cuda-12 qwen3-8b", "llama.cpp",
+         "qwen3-8b", {"context_tokens": 4096}),
+        ("jan serve unsloth/Qwen3.5-9B-GGUF --fit", "llama.cpp", "unsloth/Qwen3.5-9B-GGUF",
+         {"fit": True, "context_tokens": -1}),
+        ("trtllm-bench --model org/M throughput --tp 4 --concurrency 64", "tensorrt-llm", "org/M",
+         {"tensor_parallel": 4, "batch_sequences": (64,)}),
+        ("python -m sglang.bench_one_batch --model-path org/M --batch-size 1 16 --input-len 256 512", "sglang", "org/M",
+         {"batch_sequences": (1, 16), "prompt_tokens": (256, 512), "output_tokens": (16,)}),
     ],
 )  # fmt: skip
 def test_a_launcher_s_command_is_its_engine_s(
@@ -95,9 +123,8 @@ def test_every_launcher_s_patterns_can_hold_and_end_in_an_engine() -> None:
     assert conditional <= {program.words for program in programs() if not program.when}
     for program in programs():
         passing = passing_flag(program.dialects)
-        assert passing is None or all(
-            find_flag((name,), "--model") or find_flag((name,), "-m") for name in passing.sets
-        )
+        reached = () if passing is None else passing.sets
+        assert passing is None or find_flag(reached, "--model") or find_flag(reached, "-m"), program
 
 
 @pytest.mark.parametrize("row", list(read_rows("library_names.csv")), ids=lambda row: f"{row['library']} {row['name']}")
@@ -112,3 +139,26 @@ def test_options_may_stand_before_a_command_s_word() -> None:
     """And are read as if behind it."""
     start = started(split_words("ramalama --debug --runtime vllm serve Qwen/Qwen3-8B"))
     assert (start.program.engine, start.words) == ("vllm", ("--debug", "--runtime", "vllm", "Qwen/Qwen3-8B"))
+
+
+def test_a_benchmark_s_own_lengths_are_told() -> None:
+    """The prompt, the output and the sequences at once that it measures, no more than the pool holds."""
+    command = "vllm bench latency --model Qwen/Qwen3-8B --input-len 1024 --output-len 64 --batch-size 32"
+    work = sizer.check(command, device="h100", offline=True).workload
+    assert (work.prompt_tokens, work.output_tokens, work.batch_size) == (1024, 64, 32)
+    throughput = "vllm bench throughput --model Qwen/Qwen3-8B --random-input-len 1000 --random-output-len 100 "
+    answer = sizer.check(throughput + "--num-prompts 5000", device="h100", offline=True)
+    assert 256 < answer.workload.batch_size < 1024
+    assert answer.estimates[0].memory.fits
+
+
+def test_mistral_rs_takes_a_pool_on_cuda_alone() -> None:
+    """Nine tenths of the card less the weights; elsewhere, or without paged attention, the cache grows as it fills."""
+    command = "mistralrs serve --isq 4 -m Qwen/Qwen3-8B"
+    pooled = sizer.check(command, device="rtx-4090", offline=True).estimates[0].memory
+    assert pooled.kv_capacity_tokens is not None
+    assert pooled.kv_capacity_tokens > 90_000
+    for text, device in ((command, "m4-max"), (f"{command} --paged-attn off", "rtx-4090")):
+        assert sizer.check(text, device=device, offline=True).estimates[0].memory.kv_capacity_tokens is None
+    told = sizer.check(f"{command} --pa-context-len 16384", device="rtx-4090", offline=True)
+    assert told.estimates[0].memory.kv_capacity_tokens == 16384

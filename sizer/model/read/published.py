@@ -11,6 +11,9 @@ from functools import cache
 from sizer.tables import read_rows
 
 TAG_LIBRARY = "ollama.com/library/"
+MAIN_BRANCH = "_main"
+FOLDERS = "folders"
+"""The library of programs whose folders are named `organisation_model` (text-generation-webui's download-model.py)."""
 LIBRARY_PREFIXES = {"docker": ("index.docker.io/", "docker.io/", "ai/")}
 """What stands before the names of a launcher's own library."""
 _HUBS = ("https://huggingface.co/", "https://hf.co/", "huggingface.co/", "hf.co/")
@@ -110,11 +113,25 @@ def library_model(library: str, name: str) -> str:
 
     >>> library_model("docker", "ai/smolvlm:latest")
     'HuggingFaceTB/SmolVLM-500M-Instruct:F16'
+    >>> library_model("folders", "unsloth_Qwen3-8B-GGUF")
+    'unsloth/Qwen3-8B-GGUF'
     """
     plain = name
     for prefix in LIBRARY_PREFIXES.get(library, ()):
         plain = plain.removeprefix(prefix)
+    organisation, underscore, rest = plain.partition("_")
+    if library == FOLDERS and underscore and organisation.lower() in _organisations():
+        return f"{organisation}/{rest.removesuffix(MAIN_BRANCH)}"
     return _library(library).get(plain.lower().removesuffix(":latest"), plain)
+
+
+@cache
+def _organisations() -> frozenset[str]:
+    """Who publishes models, or copies of them."""
+    from sizer.model.read.catalogue import published
+
+    copiers = next(row["words"].split() for row in read_rows("name_words.csv") if row["role"] == "copier")
+    return frozenset({*copiers, *(name.partition("/")[0].lower() for name, _ in published() if "/" in name)})
 
 
 @cache
