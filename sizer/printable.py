@@ -45,10 +45,10 @@ def one_line(text: str) -> str:
     return _SECRET_IN_URL.sub(r"\1***@", printable(flat))
 
 
-def shown(value: object) -> str:
-    """Somebody's value as a message repeats it: quoted, on one line, cut at 200 characters."""
+def shown(value: object, most: int = MOST_SHOWN) -> str:
+    """Somebody's value as a message repeats it: quoted, on one line, cut at `most` characters and marked so."""
     text = one_line(repr(value))
-    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."
+    return text if len(text) <= most else f"{text[:most]}..."
 
 
 def shortened(message: str) -> str:

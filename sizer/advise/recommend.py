@@ -245,10 +245,19 @@ def _why_not(better: Estimate, chosen: Estimate) -> str:
     if has_margin(better):
         rate, reached = pace(better), pace(chosen)
         slower = rate is not None and reached is not None and rate < reached
-        return f" but is slower ({rate_words(better, rate)})" if slower and rate is not None else ""
+        return f" but is slower ({_slower(better, rate)})" if slower and rate is not None else ""
     if better.placement.whole:
         return " but would leave too little memory free"
     return f" but does not fit ({format_gib(better.placement.shortfall_bytes)} short)"
+
+
+def _slower(better: Estimate, rate: float) -> str:
+    """`4.1 tokens/s`; where the prompt's time is in it, beside what decoding alone takes, so that both figures that an
+    answer shows are told apart."""
+    alone = waited_rate(better)
+    if alone is None or alone == rate:
+        return rate_words(better, rate)
+    return f"{rate_words(better, alone)}, {format_rate(rate)} with the prompt's time"
 
 
 def figures(estimate: Estimate) -> str:

@@ -16,7 +16,7 @@ FLOOR = "Precisions that lose more than a KL divergence of {:g} are left out (--
 UNKNOWN_LICENSES = "Models whose licence is not known are left out; the tags are the hub's: read the licence itself."
 RATINGS = "Ratings: {}{}; none is sizer's own. Unrated ones (-) follow by date."
 RECENT = "Recent chat models that no newer one supersedes; --all: the rest; --for coding: by that rating."
-SLOW = "{} more answer slower than reading (5.3 tokens/s); --limit or --min-speed 1 lists them."
+SLOW = "{} more answer clearly slower than reading (5.3 tokens/s); --limit or --min-speed 1 lists them."
 
 
 UNKNOWN_BANDWIDTH = "No speeds: the bandwidth of {} is not known; --bandwidth 360GB/s says it."

@@ -11,6 +11,7 @@ from typing import Any
 
 from sizer.errors import InvalidConfig
 from sizer.frozen import dataclass
+from sizer.printable import shown
 
 # Beyond these no published model goes; a larger value is a damaged or hostile config, not a model.
 MAX_DIMENSION = 2**26
@@ -137,8 +138,8 @@ class Config(Mapping[str, Any]):
         """The error that names a field as the file spells it, and tells a value of the file from its class's own."""
         field = self.path + self.written.get(name, name)
         if name in self.fields or value is None:
-            return InvalidConfig(f"config field {field!r} is {value!r:.80}.", why)
-        return InvalidConfig(f"config field {field!r} is missing, and its class takes {value!r:.40}.", why)
+            return InvalidConfig(f"config field {field!r} is {shown(value, 80)}.", why)
+        return InvalidConfig(f"config field {field!r} is missing, and its class takes {shown(value, 40)}.", why)
 
     def _missing(self, name: str) -> InvalidConfig:
         other = ", ".join(repr(alias) for alias, real in self.class_defaults.aliases.items() if real == name)

@@ -43,7 +43,7 @@ def _flat(one: Capacity, row: ServedRow) -> Mapping[str, Any]:
 
 def _page(one: Capacity, lay: Lay) -> str:
     lines = [_headline(one), _answer(one), ""]
-    lines.append(cells_of([_cells(row) for row in one.serving], lay))
+    lines.append(cells_of(_told([_cells(row) for row in one.serving]), lay))
     lines += [*_day(one.day), *_apart(one.disaggregated)]
     notes = [f"Price: {one.price}." if one.price else "No price is known: --price 2.10 gives one.", *one.assumptions]
     return "\n".join([*lines, "", *(f"- {note}" for note in notes)])
@@ -93,6 +93,12 @@ def _cells(row: ServedRow) -> dict[str, Any]:
         "$/M out": "-" if row.usd_per_million_tokens is None else significant(row.usd_per_million_tokens),
         "breaks": " ".join(row.fails) or "-",
     }
+
+
+def _told(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows without a price or a limit that none of them tells of: the table fits a screen."""
+    empty = {name for name in ("$/M out", "breaks") if all(row[name] == "-" for row in rows)}
+    return [{name: cell for name, cell in row.items() if name not in empty} for row in rows]
 
 
 def _ms(seconds: float) -> str:

@@ -98,9 +98,18 @@ def _memory(estimate: Estimate) -> list[str]:
     for share in (*placement.shares, *((placement.host,) if placement.host else ())):
         lines.append(f"  on {share.place}: {share.layers} layers, {format_gib(share.total_bytes)}")
     if placement.reserved_bytes is not None:
-        tokens = placement.kv_capacity_tokens or 0
-        lines.append(f"  reserved ahead: {format_gib(placement.reserved_bytes)}, cache for {tokens:,} tokens")
+        lines.append(f"  reserved ahead: {format_gib(placement.reserved_bytes)}, {_held(estimate)}")
     return lines
+
+
+def _held(estimate: Estimate) -> str:
+    """What is reserved ahead holds: tokens, or sequences where the cache of one stops growing."""
+    placement = estimate.placement
+    if placement.kv_capacity_tokens is not None:
+        return f"cache for {placement.kv_capacity_tokens:,} tokens"
+    if placement.max_sequences is None:
+        return "no cache"
+    return f"cache for {placement.max_sequences:,} sequences of {estimate.workload.context_tokens:,} tokens"
 
 
 def _speed(estimate: Estimate) -> list[str]:

@@ -123,6 +123,12 @@ def workload_line(estimate: Estimate) -> str:
     workload = estimate.workload
     cache = estimate.footprint.kv_cache.size_bytes
     cache_text = format_gib(cache) if estimate.footprint.kv_known else "unknown size"
+    if not estimate.architecture.decodes:
+        kept = f"{workload.kv_precision} cache ({cache_text})" if cache else "no cache"
+        return (
+            f"Texts of {workload.prompt_tokens:,} tokens, context {workload.context_tokens:,}, batch "
+            f"{workload.batch_size}, {kept}. Memory in GiB (2^30)."
+        )
     return (
         f"Prompt {workload.prompt_tokens:,}, output {workload.output_tokens:,}, context {workload.context_tokens:,}, "
         f"batch {workload.batch_size}, {workload.kv_precision} cache ({cache_text}). Memory in GiB (2^30)."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from dataclasses import replace
 
 import pytest
@@ -151,6 +152,21 @@ def test_a_better_one_that_fits_is_said_to_be_slower() -> None:
     assert (waited_rate(better) or 0) < (waited_rate(chosen) or 0)
     assert f"{better.precision} loses less" in recommendation(tried).reason
     assert "but is slower (" in recommendation(tried).reason
+
+
+def test_the_speeds_of_an_answer_agree() -> None:
+    """On a CPU, where the prompt's time decides, what a better precision decodes is told as the table has it, and what
+    is left with the prompt's time is called so."""
+    slow = target("consumer-cpu", 16)
+    tried = [estimate(question) for question in questions_for(LLAMA, slow, WORK)]
+    found = re.search(
+        r"(\S+) loses less .* but is slower \(([\d.]+) tokens/s, ([\d.]+) with the prompt's time\)",
+        recommendation(tried).reason,
+    )
+    assert found
+    [better] = [item for item in tried if item.precision == found[1]]
+    assert float(found[2]) == pytest.approx(waited_rate(better), rel=0.01)
+    assert float(found[3]) < float(found[2])
 
 
 def test_recommendation_says_by_how_much_nothing_fits() -> None:

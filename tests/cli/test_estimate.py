@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,17 @@ def test_several_models_give_a_list(run: Run) -> None:
     """Two models are two documents."""
     result = run("estimate", LLAMA, "Qwen/Qwen3-8B", "-d", "a100", "-p", "bf16", "--json", "--offline")
     assert [item["model"]["id"] for item in json.loads(result.out)] == [LLAMA, "Qwen/Qwen3-8B"]
+
+
+def test_explain_tells_what_a_pool_of_sequences_holds(run: Run) -> None:
+    """Where a window ends the growth of a cache, what is reserved ahead is told in sequences, and never as no token."""
+    told = run(
+        "estimate", "mistralai/Mistral-7B-v0.1", "-d", "l40s", "-e", "vllm", "-p", "fp16", "--explain", "--offline"
+    )
+    [line] = [line for line in told.out.splitlines() if "reserved ahead" in line]
+    assert re.search(r"cache for [1-9]\d* sequences of 640 tokens", line)
+    told = run("estimate", LLAMA, "-d", "l40s", "-e", "vllm", "-p", "fp16", "--explain", "--offline")
+    assert re.search(r"reserved ahead: .*cache for [1-9][\d,]* tokens", told.out)
 
 
 def test_explain_writes_out_the_sum(run: Run) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 
 import pytest
@@ -32,6 +33,7 @@ check -d h100 -- vllm serve Qwen/Qwen3-32B --tensor-parallel-size 2 --max-model-
 check -d rtx-4090 -- llama-server -hf unsloth/Qwen3-30B-A3B-GGUF:Q4_K_M -c 65536 -ctk q8_0 -ctv q8_0
 check -d m2-ultra -- OLLAMA_NUM_PARALLEL=4 ollama run llama3.1:70b
 capacity Qwen/Qwen3-32B -d 4xh100 --prompt 8k --output 500 --users 100 --ttft 1s --tpot 50ms
+capacity Qwen/Qwen3-8B -d raspberry-pi-5 -e llama.cpp -p q4_k_m
 measured meta-llama/Llama-3.1-70B-Instruct
 devices nvidia
 models llama
@@ -41,10 +43,12 @@ precisions
 
 @pytest.mark.parametrize("line", SAMPLE)
 def test_no_line_passes_a_hundred_columns(line: str, run: Run) -> None:
-    """Whatever is asked, each line that people read has 100 columns at most, and none is empty of what it said."""
+    """Whatever is asked, each line that people read has 100 columns at most, none is empty of what it said, and no row
+    of a table goes on below itself."""
     answer = run(*shlex.split(line), "--offline") if not line.startswith("check") else run(*shlex.split(line))
     assert answer.out
     assert [text for text in answer.out.splitlines() if len(text) > WIDEST] == []
+    assert [text for text in answer.out.splitlines() if re.fullmatch(r"  +-+( +-+)*", text)] == []
 
 
 def test_a_long_line_goes_on_under_itself() -> None:

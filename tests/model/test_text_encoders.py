@@ -141,6 +141,17 @@ def test_the_arithmetic_of_an_encoder_is_reading(run: Run, tmp_path: Path) -> No
     assert run(*args, "--plot", str(tmp_path / "bge.png")).code == 0
 
 
+def test_an_encoder_of_short_texts_is_not_asked_for_more(run: Run) -> None:
+    """A model of 512 tokens reads the usual prompt of 512: no note says that the context is too long, and the line
+    above the table tells of texts without a cache. A prompt that is too long is told."""
+    args = ("estimate", "mxbai-embed-large", "-d", "rtx-4090", "-p", "fp16", "--offline")
+    told = run(*args).out
+    assert "Texts of 512 tokens" in told
+    assert "no cache" in told
+    assert "longer than" not in told
+    assert "longer than the 512 tokens" in run(*args, "--prompt", "600").out
+
+
 def test_an_encoder_generates_nothing_to_measure() -> None:
     """`bench` and `chat` say that it writes no tokens, before anything is loaded."""
     from sizer.benchmark.plan import Asked, spec_of
