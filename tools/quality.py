@@ -23,15 +23,18 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from statistics import median
 
+from sizer.answer.loss import told_loss
 from sizer.engine.precisions import store_for
 from sizer.errors import SizerError
 from sizer.model.architecture import Basis
 from sizer.model.families import build
 from sizer.model.read import catalogue
 from sizer.precision.names import canonical
+from sizer.precision.names import precision_of as named
 from sizer.precision.quality import (
     LEGACY,
     REFERENCE_MODEL,
+    as_others_of_model,
     kl_divergence,
     layer_bits,
     on_curve,
@@ -125,12 +128,33 @@ def left_out(by_model: Mapping[tuple[str, str], list[Mapping[str, str]]]) -> Ite
             others = [other for name, other in models.items() if name != model]
             if others:
                 factors["scheme"].append(off(median(others), value))
+    factors["model"] = list(of_model(by_model))
     # Where no scheme has two models, its rows are as far off as the table's.
     factors["scheme"] = factors["scheme"] if len(factors["scheme"]) >= FEWEST_LEFT_OUT else factors["table"]
     for basis, found_factors in sorted(factors.items()):
         ordered = sorted(found_factors)
         nine_of_ten = ordered[min(len(ordered) - 1, int(0.9 * len(ordered)))]
         yield basis, len(ordered), f"{median(ordered):.3g}", f"{nine_of_ten:.3g}"
+
+
+def of_model(by_model: Mapping[tuple[str, str], list[Mapping[str, str]]]) -> Iterable[float]:
+    """How far off a loss is that the same model's other precisions of the kind tell."""
+    losses: dict[str, dict[str, float]] = defaultdict(dict)
+    for (model, precision), found in by_model.items():
+        losses[model][precision] = median(float(row["value"]) for row in found)
+    for model, measured in losses.items():
+        entry = catalogue.find(model)
+        if entry is None:
+            continue
+        built = build(catalogue.load(entry), entry.model_id, Basis.CATALOGUE)
+        engine = {"exl2": "exllamav3", "gguf": "llama.cpp"}
+        schemes = {name: named(name).scheme for name in measured}
+        told = {name: told_loss(built, name, engine.get(schemes[name], "vllm"))[0] for name in measured}
+        for name, loss in measured.items():
+            alike = [other for other in told if other != name and schemes[other] == schemes[name] and told[other] > 0]
+            others = [(told[other], measured[other]) for other in alike]
+            if others and told[name] > 0:
+                yield off(as_others_of_model(told[name], others), loss)
 
 
 def families(by_model: Mapping[tuple[str, str], list[Mapping[str, str]]]) -> Iterable[tuple[object, ...]]:

@@ -164,8 +164,8 @@ class Quality:
     """What the precision costs: KL divergence from the checkpoint and where it may lie, the share of tokens at which
     the likeliest differs, what is left of benchmark scores (None where no source tells), and plain words.
 
-    `basis` is checkpoint, measured (this model), table (Llama-3-8B), scheme (other models) or bits (a curve); what is
-    not of this model is scaled by active parameters.
+    `basis` is checkpoint, measured (this model), model (its other precisions), table (Llama-3-8B), scheme (other
+    models) or bits (a curve); what is not of this model is scaled by active parameters.
     """
 
     kl_divergence: float | None

@@ -3,8 +3,9 @@
 The KL divergence is from the published checkpoint. Best evidence first: the checkpoint's own precision loses nothing; a
 measured row of this very model (`data/quality_models.csv`); the table of Llama-3-8B (`data/quality.csv`) or other
 models' rows of the scheme (`data/quality_schemes.csv`); the curve of GGUF types by bits a weight
-(`data/quality_curve.csv`). What is not of the model itself is scaled by active parameters to the power -0.2: large
-models lose less. `tools/quality.py` makes the tables and says how far off the scaled figures are on models left out.
+(`data/quality_curve.csv`). What is not of the model itself is scaled by active parameters to the power -0.2 (large
+models lose less), and, where other precisions of the kind were measured of the model, by what those lose.
+`tools/quality.py` makes the tables and says how far off the scaled figures are on models left out.
 """
 
 from __future__ import annotations
@@ -17,15 +18,17 @@ from sizer.engine.precisions import store_for
 from sizer.frozen import dataclass
 from sizer.model.architecture import Architecture, Tower
 from sizer.model.stored import Stored
-from sizer.precision.names import canonical
+from sizer.precision.names import canonical, precision_of
 from sizer.precision.quality import (
     SIXTEEN_BITS,
+    as_others_of_model,
     benchmark_recovery_pct,
     errors_by_basis,
     kl_divergence,
     kl_of_model,
     kl_of_scheme,
     layer_bits,
+    measured_of_model,
     on_curve,
     over_curve,
     points,
@@ -41,7 +44,7 @@ BROKEN = "often wrong"
 class Loss:
     """A KL divergence from the published checkpoint, with what it rests on.
 
-    `basis` is checkpoint, measured, table, scheme or bits; `factor` how far off such figures were in nine of ten
+    `basis` is checkpoint, measured, model, table, scheme or bits; `factor` how far off such figures were in nine of ten
     models left out (1 where it was measured or is nothing).
     """
 
@@ -96,10 +99,31 @@ def _quality(architecture: Architecture, precision: str, engine: str, stored: St
     table = kl_divergence(name)
     if table == 0:
         return Loss(0.0, "checkpoint", 1.0)
-    found, basis = table, "table"
+    told, basis = told_loss(architecture, name, engine, stored)
+    others = _others(architecture, name, engine)
+    if others:
+        told, basis = as_others_of_model(told, others), "model"
+    return Loss(told, basis, errors_by_basis()[basis])
+
+
+def told_loss(architecture: Architecture, name: str, engine: str, stored: Stored | None = None) -> tuple[float, str]:
+    """The loss of a canonical precision that other models' rows tell, and what it rests on."""
+    found, basis = kl_divergence(name), "table"
     if found is None:
         found, basis = _by_scheme(architecture, name, engine, stored)
-    return Loss(scaled_by_active(found, architecture.active_params), basis, errors_by_basis()[basis])
+    return scaled_by_active(found, architecture.active_params), basis
+
+
+def _others(architecture: Architecture, name: str, engine: str) -> list[tuple[float, float]]:
+    """What was measured of this model at other precisions of the kind: (told, measured) of each that loses
+    something."""
+    scheme = precision_of(name).scheme
+    alike = [
+        (told_loss(architecture, other, engine)[0], measured)
+        for other, measured in measured_of_model(architecture.model_id).items()
+        if precision_of(other).scheme == scheme
+    ]
+    return [(told, measured) for told, measured in alike if told > 0]
 
 
 def _by_scheme(architecture: Architecture, name: str, engine: str, stored: Stored | None) -> tuple[float, str]:

@@ -24,7 +24,7 @@ NEEDS_IMATRIX = LOW_BIT | {"IQ3_XXS"}
 
 WORTH_A_NOTE = 0.001
 PUBLISHED_NOTE = (
-    "The download is a file of 2024 or 2025, {size} bytes; llama-quantize makes one of {ours} bytes today "
+    "The download is a file of 2024 or 2025, {size:,} bytes; llama-quantize makes one of {ours:,} bytes today "
     "(pull request 19770 and importance matrices change the types of some tensors)."
 )
 

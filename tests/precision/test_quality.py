@@ -15,7 +15,7 @@ from sizer.model.families import build
 from sizer.model.read import catalogue
 from sizer.precision.listing import listing
 from sizer.precision.names import all_precisions
-from sizer.precision.quality import kl_divergence, on_curve, quality, rows
+from sizer.precision.quality import as_others_of_model, kl_divergence, on_curve, quality, rows
 
 # llama.cpp's table for Llama-3-8B, rounded as it is usually quoted: KL divergence and change of perplexity.
 QUOTED = {
@@ -117,6 +117,29 @@ def test_the_tables_of_losses_are_made_from_the_facts() -> None:
         (72_706_203_648 / 8_190_735_360) ** -0.2, rel=1e-3
     )
     assert small.low < small.kl_divergence < small.high
+
+
+def test_rows_of_a_model_tell_its_other_precisions() -> None:
+    """Where a model was measured at some precisions, those between and beside them follow its own rows: more bits of a
+    kind never lose more, and a precision of another kind is told as before."""
+    model = catalogued("Qwen/Qwen3-30B-A3B")
+    names = ("q8_0", "q6_k", "q5_k_m", "q4_k_m", "q4_k_s", "q3_k_m", "q2_k")
+    losses = [_quality(model, name, "llama.cpp", None) for name in names]
+    assert [loss.basis for loss in losses] == [
+        "measured", "model", "model", "measured", "measured", "model", "model"
+    ]  # fmt: skip
+    assert [loss.kl_divergence for loss in losses] == sorted(loss.kl_divergence for loss in losses)
+    assert _quality(model, "awq-int4", "vllm", None).basis != "model"
+
+
+def test_what_others_tell_is_a_weighted_mean() -> None:
+    """One row passes its ratio on, but tells no precision of fewer bits to lose less than others' rows do; of two, the
+    nearer counts more; without any a told loss stays."""
+    assert as_others_of_model(0.02, []) == 0.02
+    assert as_others_of_model(0.02, [(0.04, 0.02)]) == pytest.approx(0.01)
+    assert as_others_of_model(0.08, [(0.04, 0.02)]) == 0.08
+    assert as_others_of_model(0.08, [(0.04, 0.08)]) == pytest.approx(0.16)
+    assert 0.02 < as_others_of_model(0.02, [(0.02, 0.04), (0.2, 0.1)]) < 0.04
 
 
 def test_words_and_disagreement_follow_the_divergence() -> None:
