@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import NamedTuple
 
 from sizer.device.lookup import Found
 from sizer.device.records import Device
 from sizer.device.usable import usable_memory_bytes
 from sizer.regex import pattern
-from sizer.tables import read_rows
+from sizer.tables import matches, read_rows
 from sizer.units import GIB, MIB
 
-# Memory slices and compute slices of a GPU that MIG can cut: NVIDIA's MIG user guide, "Supported MIG profiles".
-MEMORY_SLICES, COMPUTE_SLICES = 8, 7
-FOUR_SLICES = pattern(r"a30|rtx-pro-\d+.*")
+# A profile's memory is that of its slices, rounded: 18 GB for an eighth of 141, 23 for one of 180.
+SLICE_TOLERANCE = 0.08
+MEMORY_SLICES_TAKEN = (8, 4, 2, 1)
 # What each MIG instance keeps where no row of data/mig_profiles.csv tells it: 256 to 512 MiB of the A100's and H100's.
 MIG_RESERVE_BYTES = 320 * MIB
 # An MI250 board shows as two devices.
@@ -31,12 +32,29 @@ _VGPU_GUEST = pattern(
 _GCD = pattern(r"[\s(-]*\b(?:1\s*)?gcd\b\)?", re.IGNORECASE)
 
 
+class Cut(NamedTuple):
+    """Into how many slices MIG cuts a card (`data/mig_cards.csv`)."""
+
+    memory_slices: int
+    compute_slices: int
+
+
+def cut_of(device: Device) -> Cut | None:
+    """How MIG cuts a card, None where it cannot."""
+    for row in read_rows("mig_cards.csv"):
+        if any(matches(key, device.key) for key in row["devices"].split()):
+            return Cut(int(row["memory_slices"]), int(row["compute_slices"]))
+    return None
+
+
 def take_slice(text: str, find: Callable[[str], Found | None]) -> Found | None:
-    """The slice that `text` names after its device (`a100 1g.10gb`, `MI250X (1 GCD)`), None for other text."""
+    """The slice that `text` names after its device (`a100 1g.10gb`, `MI250X (1 GCD)`), None for other text and for a
+    profile that no variant of the card has."""
     match = _MIG.search(text)
     if match:
-        whole = find(text[: match.start()].strip())
-        return _instance(whole, int(match[1]), int(match[2])) if whole and whole.device.vendor == "nvidia" else None
+        name, memory_gib = text[: match.start()].strip(), int(match[2])
+        cards = _variants(name, memory_gib, find)
+        return next((one for card in cards if (one := _instance(card, int(match[1]), memory_gib))), None)
     match = _GCD.search(text)
     whole = find(text[: match.start()].strip()) if match else None
     if whole is None or whole.device.key not in DIES:
@@ -48,6 +66,28 @@ def take_slice(text: str, find: Callable[[str], Found | None]) -> Found | None:
     return Found(replace(device, name=f"{device.name} (1 GCD)"), (*whole.notes, note))
 
 
+def _variants(name: str, memory_gib: int, find: Callable[[str], Found | None]) -> Iterator[Found]:
+    """The card of a name, then its variants whose memory a profile of that size is a part of (`a100 1g.5gb`: 40 GB)."""
+    sizes = [f"{name} {memory_gib * 8 // taken}GB" for taken in MEMORY_SLICES_TAKEN]
+    for text in (name, *sizes) if name else ():
+        found = find(text)
+        if found is not None and found.device.vendor == "nvidia":
+            yield found
+
+
+def no_such_slice(text: str, find: Callable[[str], Found | None]) -> str:
+    """Why a card cannot be cut as `text` says, empty where it names no slice of a card that is known."""
+    match = _MIG.search(text)
+    whole = find(text[: match.start()].strip()) if match else None
+    if match is None or whole is None or whole.device.vendor != "nvidia":
+        return ""
+    cut = cut_of(whole.device)
+    if cut is None or whole.device.memory_bytes is None:
+        return f"{whole.device.name} has no MIG: it cannot be cut into slices."
+    slice_gib = round(whole.device.memory_bytes / GIB / cut.memory_slices)
+    return f"{whole.device.name} has no MIG profile {match[1]}g.{match[2]}gb: its smallest is 1g.{slice_gib}gb."
+
+
 def is_bare_slice(text: str) -> bool:
     """Whether the text is a MIG profile without its card (a line of `nvidia-smi -L`)."""
     return bool(_MIG.match(text))
@@ -55,13 +95,16 @@ def is_bare_slice(text: str) -> bool:
 
 def _instance(whole: Found, compute_slices: int, memory_gib: int) -> Found | None:
     """A MIG instance: bandwidth by its memory slices, compute by its compute slices, memory as the profile names it."""
-    device = whole.device
-    if device.memory_bytes is None or memory_gib * GIB > device.memory_bytes:
+    device, cut = whole.device, cut_of(whole.device)
+    if cut is None or device.memory_bytes is None:
         return None
-    four = bool(FOUR_SLICES.fullmatch(device.key))
-    memory_slices = 4 if four else MEMORY_SLICES
-    taken = max(1, round(memory_gib * GIB / device.memory_bytes * memory_slices))
-    compute = min(1.0, compute_slices / (4 if four else COMPUTE_SLICES))
+    memory_slices = cut.memory_slices
+    taken = round(memory_gib * GIB / device.memory_bytes * memory_slices)
+    if not 0 < taken <= memory_slices or compute_slices > cut.compute_slices:
+        return None
+    if abs(memory_gib * GIB * memory_slices / device.memory_bytes / taken - 1) > SLICE_TOLERANCE:
+        return None
+    compute = compute_slices / cut.compute_slices
     profile = f"{compute_slices}g.{memory_gib}gb"
     part = _scaled(device, taken / memory_slices, compute, memory_gib * GIB)
     shown, told = usable_memory_bytes(device), _told_bytes(device.key, memory_gib)

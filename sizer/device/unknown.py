@@ -9,8 +9,9 @@ from itertools import islice
 from sizer.device import table as rows
 from sizer.device.clouds import instances, named_classes
 from sizer.device.cpu_generations import family_keys
+from sizer.device.lookup import find_row
 from sizer.device.records import Device, Target
-from sizer.device.slices import is_bare_slice
+from sizer.device.slices import is_bare_slice, no_such_slice
 from sizer.device.spelling import share_a_word, spell
 from sizer.errors import UnknownDevice, nearest
 
@@ -40,6 +41,9 @@ def unknown_device(text: str, single: str, find: Callable[[str], Target | None])
             "Name a card of that size, or describe one: --memory 24GiB --bandwidth 936GB/s "
             "(`sizer recommend` takes --vram 24GiB alone).",
         )
+    refused = no_such_slice(single, find_row)
+    if refused:
+        return UnknownDevice(refused, "'sizer devices nvidia' lists cards.")
     counted = _NO_COUNT.fullmatch(text)
     if counted and find(counted[2]):
         return UnknownDevice(f"{text!r} asks for {counted[1]} devices.", f"Write a whole number, as 2x{counted[2]}.")

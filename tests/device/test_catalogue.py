@@ -130,6 +130,34 @@ def test_mig_scales_bandwidth_by_memory_slices_and_compute_by_compute_slices() -
     assert part.memory_bytes == 40 * GIB
 
 
+@pytest.mark.parametrize(
+    ("text", "key", "gib"),
+    [
+        ("a100 1g.5gb", "a100-40gb-sxm", 5), ("a100 mig 2g.20gb", "a100-80gb-sxm", 20), ("a30 2g.12gb", "a30", 12),
+        ("h200 1g.18gb", "h200", 18), ("b200 1g.23gb", "b200", 23), ("h100-nvl 1g.12gb", "h100-94gb-nvl", 12),
+        ("rtx pro 6000 1g.24gb", "rtx-pro-6000-ws", 24), ("A100-PCIE-40GB MIG 1g.10gb", "a100-40gb-pcie", 10),
+    ],
+)  # fmt: skip
+def test_a_slice_is_of_the_variant_that_has_it(text: str, key: str, gib: int) -> None:
+    """A profile is cut from the variant of the card whose memory it is a part of, else from the usual one."""
+    found = find(text).device
+    assert (found.key, found.memory_bytes) == (key, gib * GIB)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("rtx-4090 1g.5gb", "has no MIG"), ("t4 2g.8gb", "has no MIG"), ("h100 1g.5gb", "smallest is 1g.10gb"),
+        ("a100-80gb 1g.5gb", "smallest is 1g.10gb"), ("a30 5g.24gb", "smallest is 1g.6gb"),
+        ("2x l40s 1g.6gb", "has no MIG"),
+    ],
+)  # fmt: skip
+def test_a_slice_that_no_card_has_is_refused(text: str, why: str) -> None:
+    """What MIG cannot cut has no figures: the error says so, and which the smallest profile is."""
+    with pytest.raises(UnknownDevice, match=why):
+        find(text)
+
+
 def test_counts_are_checked() -> None:
     """Zero or absurdly many devices are refused as usage."""
     for text in ("0x rtx-4090", "1025x rtx-4090", "999999999x rtx-4090"):
