@@ -4,21 +4,24 @@
 `__setattr__` and `__delattr__` of every class as its module is imported: a third of the start of an offline estimate,
 which defines half a hundred. Here all but `__init__` are shared by every record, and `__init__` is compiled when the
 first record of a class is made. Fields, defaults, `__post_init__`, `replace`, `asdict`, matching, copying and pickling
-are the standard library's. benchmarks/startup.py shows what it is worth.
+are the standard library's. `NamedTuple` is typing's without an expression compiled for the type of each field.
+benchmarks/startup.py shows what both are worth.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections import namedtuple
 from collections.abc import Callable, Iterable
 from operator import attrgetter
 from types import MemberDescriptorType
 from typing import TYPE_CHECKING, Any
 
-__all__ = ["dataclass"]
+__all__ = ["NamedTuple", "dataclass"]
 
 if TYPE_CHECKING:
     from dataclasses import dataclass
+    from typing import NamedTuple
 else:
 
     def dataclass(*, frozen: bool, slots: bool = False, eq: bool = True):
@@ -38,6 +41,23 @@ else:
             return cls
 
         return record
+
+    class _NamedTupleMeta(type):
+        """Makes a subclass of NamedTuple: a named tuple of the annotated names, with the methods written there."""
+
+        def __new__(cls, name: str, bases: tuple[type, ...], given: dict[str, Any]) -> type:
+            if not bases:
+                return super().__new__(cls, name, bases, given)
+            fields = given["__annotations__"]
+            defaults = [given[field] for field in fields if field in given]
+            made = namedtuple(name, fields, defaults=defaults, module=given["__module__"])
+            for key, value in given.items():
+                if key not in fields:
+                    setattr(made, key, value)
+            return made
+
+    class NamedTuple(metaclass=_NamedTupleMeta):
+        """What `typing.NamedTuple` is; its modules must import `annotations` from `__future__`."""
 
 
 def _values_of(names: Iterable[str]) -> Callable[[Any], Any]:

@@ -23,7 +23,7 @@ from sizer.errors import SizerError
 from sizer.memory.placement import place
 from sizer.memory.records import Placement
 from sizer.memory.shares import Case
-from sizer.speed.case import SpeedCase, groups, owners, speed_case
+from sizer.speed.case import SpeedCase, speed_case
 from sizer.speed.law import OVERHEAD, Amount
 from sizer.speed.nearby import traits
 from sizer.speed.terms import STEP_S, decode_amounts, host_share, prefill_amounts, prompt_traffic
@@ -71,9 +71,9 @@ def placed(resolved: ResolvedRow) -> tuple[SpeedCase, SpeedCase]:
     )
     case = _memory_case(one, row, resolved.options)
     if case is None:
-        return one, replace(one, workload=resolved.prefilling)
+        return one, one.of_workload(resolved.prefilling)
     decoding = replace(one, placement=_placement(case), chunk_tokens=case.chunk_tokens, scores=case.writes_scores)
-    return decoding, replace(decoding, workload=resolved.prefilling)
+    return decoding, decoding.of_workload(resolved.prefilling)
 
 
 def row_year(row: ReadRow) -> int | None:
@@ -98,7 +98,7 @@ def _memory_case(case: SpeedCase, row: ReadRow, options: EngineOptions) -> Case 
         parallelism_of(case.engine, case.workload),
         bool(case.engine.offload) or row.parallelism == "offload",
         "experts" in case.engine.offload,
-        replace(options, version=version),
+        options.at_version(version),
         date,
     )
 
@@ -165,7 +165,7 @@ def _over_one(resolved: ResolvedRow, case: SpeedCase, ratio: float) -> Observati
     A round of drafts also takes what the host does for it.
     """
     row = resolved.measurement
-    alone = replace(case, workload=replace(case.workload, batch_size=1))
+    alone = case.of_workload(replace(case.workload, batch_size=1))
     one = decode_amounts(alone, step_traffic(alone, replace(row, tokens_a_step=1)))
     amounts = decode_amounts(case, step_traffic(case, row))
     if "drafted" in row.flags:
@@ -200,8 +200,8 @@ def _observation(
         moe=case.architecture.experts is not None,
         seconds=seconds,
         amounts=amounts,
-        groups=groups(case),
-        owners=owners(case),
+        groups=case.groups,
+        owners=case.owners,
         weight=tuned("noisy_weight") if row.flags & NOISY_FLAGS else 1.0,
         traits=traits(case, amounts, tokens),
         hosted=host_share(case) > 0,

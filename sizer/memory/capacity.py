@@ -28,23 +28,25 @@ def reservation(case: Case, shares: Sequence[Share]) -> Reservation:
         return Reservation(None, None, None)
     rooms = [room_bytes_of(case, share) for share in shares]
     room_bytes, copies = _room_and_copies(case, rooms)
-    tokens: int | None
-    sequences: int | None
-    pool = pages(case)
-    divided = _divided(case)
-    if divided is not None:
-        tokens, sequences = divided.tokens(room_bytes), (divided.sequences(room_bytes) or 0) * copies
-    elif pool is not None and device_fraction(case) is not None:
-        held = paged(case, pool, room_bytes)
-        tokens, sequences = held.kv_capacity_tokens, (held.max_sequences or 0) * copies
-    else:
-        one_copy = _sequences(case, room_bytes)
-        tokens, sequences = _tokens(case, room_bytes), None if one_copy is None else one_copy * copies
     if device_fraction(case) is None:
-        return Reservation(None, None, sequences)
+        return Reservation(None, None, _times(_sequences(case, room_bytes), copies))
+    held = _held(case, room_bytes)
     reserved = sum(share.total_bytes - share.cache_bytes for share in shares) + sum(rooms)
-    tokens = case.options.cache_tokens or tokens
-    return Reservation(reserved, None if tokens is None else tokens * copies, sequences)
+    tokens = case.options.cache_tokens or held.kv_capacity_tokens
+    return Reservation(reserved, _times(tokens, copies), _times(held.max_sequences, copies))
+
+
+def _held(case: Case, room_bytes: int) -> Reservation:
+    """What a pool of one copy's room holds: in pages, in divided pools, or token by token."""
+    if (divided := _divided(case)) is not None:
+        return Reservation(None, divided.tokens(room_bytes), divided.sequences(room_bytes) or 0)
+    if (pool := pages(case)) is not None:
+        return paged(case, pool, room_bytes)
+    return Reservation(None, _tokens(case, room_bytes), _sequences(case, room_bytes))
+
+
+def _times(count: int | None, copies: int) -> int | None:
+    return None if count is None else count * copies
 
 
 def _divided(case: Case) -> DividedPool | None:

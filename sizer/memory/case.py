@@ -71,7 +71,7 @@ class Case:
         """Whether the engine allocates a pool for the cache ahead, which a draft shares."""
         return self.engine.allocates != "as_needed"
 
-    @property
+    @cached_property
     def drafts_by_itself(self) -> bool:
         """Whether flags draft with the layers of the checkpoint that predict further tokens."""
         method = self.options.draft_method.lower()

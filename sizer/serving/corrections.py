@@ -14,7 +14,7 @@ from math import exp
 from typing import Any, NamedTuple
 
 from sizer.serving.layout import Layout
-from sizer.speed.case import SpeedCase, groups, precision_class
+from sizer.speed.case import SpeedCase, precision_class
 from sizer.tables import read_json
 
 FILE = "serving_constants.json"
@@ -85,7 +85,7 @@ class Corrections(NamedTuple):
 
 def load_groups(case: SpeedCase, layout: Layout) -> dict[str, str]:
     """The groups of a deployment by level."""
-    known = groups(case)
+    known = case.groups
     engine, kernel = case.engine.name, precision_class(case.stored.precision)[0]
     made = known["generation"].partition(": ")[2]
     kind, model = _kind(case), f"{case.architecture.total_params} parameters"

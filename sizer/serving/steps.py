@@ -19,7 +19,7 @@ from sizer.frozen import dataclass
 from sizer.model.architecture import Architecture
 from sizer.serving.corrections import Corrections
 from sizer.serving.layout import Layout, link_bytes_per_s
-from sizer.speed.case import SpeedCase, groups, owners, precision_class, served_products
+from sizer.speed.case import SpeedCase, precision_class, served_products
 from sizer.speed.launches import LAYER_S, layer_count
 from sizer.speed.law import COMPUTE, LAUNCH, MEMORY, OVERHEAD, ROOFLINE_POWER, Amount, Constants
 from sizer.speed.predict import LINK_TERMS
@@ -264,7 +264,7 @@ def law_weights(
     from narrower products does not hold under load (held-out error of points), but of engines whose products are
     `narrow`: there the peak of the format that is multiplied is as much higher as its specification says, and they as
     much faster."""
-    law_groups, own = tuple(groups(case).values()), owners(case)
+    law_groups, own = tuple(case.groups.values()), case.owners
     one = replace(case, target=replace(case.target, count=1, others=()), placement=None)
     gain = _format_flops_per_s(one) / peak_flops_per_s(one) if products else 1.0
     gain *= prompt_peak_flops_per_s(one) / prompt_products_flops_per_s(one)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import cache
+from functools import cache, cached_property
 from math import log
 
 from sizer.device.chip_parts import UNIFIED_KINDS, cpu_part
@@ -17,7 +17,6 @@ from sizer.frozen import dataclass
 from sizer.memory.records import Placement
 from sizer.model.architecture import Architecture
 from sizer.model.stored import Stored
-from sizer.precision.identity_cache import IdentityCache
 from sizer.tables import read_rows
 from sizer.tuning import tuned
 from sizer.workload import Workload
@@ -28,7 +27,7 @@ USUAL_CORES, USUAL_BANDWIDTH_BYTES_PER_S = 8, 8e10
 FIRST_YEAR, LATEST_YEAR = 2023, 2026
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class SpeedCase:
     """One question to the law of speed.
 
@@ -56,10 +55,24 @@ class SpeedCase:
         """The first device."""
         return self.target.device
 
-    @property
+    @cached_property
     def devices(self) -> tuple[Device, ...]:
         """All devices, equal ones repeated, unlike ones after them."""
         return (self.target.device,) * self.target.count + self.target.others
+
+    @cached_property
+    def groups(self) -> Mapping[str, str]:
+        """Group names by level, from the widest (`runtime`) to the narrowest (`engine device`)."""
+        return _groups(self)
+
+    @cached_property
+    def owners(self) -> tuple[str, ...]:
+        """Who may own constants of a term, the first first: CPUs, the engine's runtime, the class of memory."""
+        return (*(("cpu",) if is_cpu(self.device) else ()), self.engine.runtime, memory_class(self.device))
+
+    def of_workload(self, workload: Workload) -> SpeedCase:
+        """The same asked of another workload."""
+        return self if workload == self.workload else replace(self, workload=workload)
 
 
 def speed_case(
@@ -111,14 +124,6 @@ def precision_class(name: str) -> tuple[str, str]:
 def _bf16_kernels() -> frozenset[tuple[str, str]]:
     """Runtimes and backends that multiply bf16 by a kernel of its own, not by that of fp16."""
     return frozenset((row["runtime"], row["backend"]) for row in read_rows("bf16_kernels.csv"))
-
-
-_GROUPS: IdentityCache[SpeedCase, dict[str, str]] = IdentityCache(16)
-
-
-def groups(case: SpeedCase) -> Mapping[str, str]:
-    """Group names by level, from the widest (`runtime`) to the narrowest (`engine device`)."""
-    return _GROUPS.get(case, (), lambda: _groups(case))
 
 
 def _groups(case: SpeedCase) -> dict[str, str]:
@@ -183,11 +188,6 @@ def runtime_rule(case: SpeedCase, table: str) -> dict[str, str] | None:
     rows = rules(table, "runtime").get(case.engine.runtime)
     version = case.engine_version if case.engine.name == case.engine.runtime else ""
     return rule_in_force(rows, version, f"{case.year}-12-31" if case.year else "") if rows else None
-
-
-def owners(case: SpeedCase) -> tuple[str, ...]:
-    """Who may own constants of a term, the first first: CPUs, the engine's runtime, the class of memory."""
-    return (*(("cpu",) if is_cpu(case.device) else ()), case.engine.runtime, memory_class(case.device))
 
 
 def _release(version: str) -> str:

@@ -64,24 +64,26 @@ class Constants(NamedTuple):
     widths: Mapping[str, Width]
     stretches: Mapping[str, Mapping[str, float]]
 
-    def factor(self, name: str, groups: Iterable[str], owners: Sequence[str] = ()) -> float:
+    def factor(self, name: str, groups: Sequence[str], owners: Sequence[str] = ()) -> float:
         """The factor of a term; 0 where it was never fitted (the amount is then not counted)."""
         known = constants_name(name, owners, self.terms)
-        return exp(self.log_factor(known, tuple(groups))) if known in self.terms else 0.0
+        return exp(self.log_factor(known, groups)) if known in self.terms else 0.0
 
-    def log_factor(self, name: str, groups: tuple[str, ...]) -> float:
+    def log_factor(self, name: str, groups: Sequence[str]) -> float:
         """The logarithm of the factor of the constants of this name; 0 where there are none."""
         term = self.terms.get(name)
         if term is None:
             return 0.0
-        effects = term.effects
-        total = term.base + sum([effects[group] for group in groups if group in effects])
+        total = term.base + sum(filter(None, map(term.effects.get, groups)))
         return total + (self.log_factor(term.parent, groups) if term.parent else 0.0)
 
 
 def constants_name(term: str, owners: Sequence[str], known: Container[str]) -> str:
     """The constants that weigh a term: those of the first owner that has its own, else those of all."""
-    return next((name for owner in owners if (name := f"{owner} {term}") in known), term)
+    for owner in owners:
+        if (name := f"{owner} {term}") in known:
+            return name
+    return term
 
 
 @cache

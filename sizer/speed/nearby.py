@@ -9,14 +9,13 @@ lie in `data/nearby.tsv`; a pair without rows is left to the law.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from functools import cache
 from math import exp, log
 from typing import NamedTuple
 
 from sizer.device.kinds import chip_of
-from sizer.speed.case import SpeedCase, groups
+from sizer.speed.case import SpeedCase
 from sizer.speed.law import Amount
 from sizer.speed.records import NONE, Correction
 from sizer.speed.splits import parallelism
@@ -24,8 +23,9 @@ from sizer.tables import data_path, read_rows
 from sizer.tuning import tuned
 
 NEARBY_FILE = "nearby.tsv"
-WEIGHT_TERMS = frozenset({"weights", "experts"})
-PROMPT_TERMS = frozenset({"prefill_compute", "prefill_experts"})
+MAIN_TERMS = frozenset({"weights", "experts", "prefill_compute", "prefill_experts"})
+SIDE_TERMS = frozenset({"cache", "prefill_attention"})
+"""What grows with the depth of the cache, of a step and of a prompt; the others are what it stands beside."""
 NO_DEPTH = 0.01
 NEAR = 0.25
 """The likeness from which on a row lies near a case."""
@@ -83,12 +83,13 @@ def die_of(key: str) -> str:
 
 def traits(case: SpeedCase, amounts: Iterable[Amount], tokens: int = 1) -> Traits:
     """The traits of a case whose step has these amounts, and so many tokens."""
-    found = groups(case)
-    terms: dict[str, float] = defaultdict(float)
+    found = case.groups
+    main_s = side_s = 0.0
     for amount in amounts:
-        terms[amount.term] += amount.nominal_s
-    main = sum(terms[name] for name in (*WEIGHT_TERMS, *PROMPT_TERMS)) or 1e-12
-    side = terms["cache"] + terms["prefill_attention"]
+        if amount.term in MAIN_TERMS:
+            main_s += amount.nominal_s
+        elif amount.term in SIDE_TERMS:
+            side_s += amount.nominal_s
     architecture = case.architecture
     split = parallelism(case)
     by_layers = split is None or split.whole_layers
@@ -102,7 +103,7 @@ def traits(case: SpeedCase, amounts: Iterable[Amount], tokens: int = 1) -> Trait
         link=f"{'none' if by_layers else found['link'].partition(': ')[2]} {len(case.devices)}",
         year=int(found["era"].rpartition(" ")[2]),
         size=round(log(max(1, architecture.active_params)), 1),
-        depth=round(log(side / main + NO_DEPTH), 1),
+        depth=round(log(side_s / (main_s or 1e-12) + NO_DEPTH), 1),
         tokens=log(tokens),
         chip=chip_of(case.device.key),
     )
@@ -130,19 +131,20 @@ class Likeness(NamedTuple):
 
     def between(self, asked: Traits, seen: Traits) -> float:
         """How much a row tells of a case of the same engine and die: 1 for one that is the same in all."""
-        share = 1.0 if asked.chip == seen.chip else self.die
-        if asked.kernel != seen.kernel:
-            share *= self.bits if asked.bits == seen.bits else self.kernel
-        if asked.model != seen.model:
-            share *= self.family if asked.family == seen.family else self.model
-        if asked.moe != seen.moe:
+        _, kernel, bits, model, family, moe, link, year, size, depth, tokens, chip = seen
+        share = 1.0 if asked.chip == chip else self.die
+        if asked.kernel != kernel:
+            share *= self.bits if asked.bits == bits else self.kernel
+        if asked.model != model:
+            share *= self.family if asked.family == family else self.model
+        if asked.moe != moe:
             share *= self.moe
-        if asked.link != seen.link and not (asked.by_layers and seen.by_layers):
+        if asked.link != link and not (asked.by_layers and seen.by_layers):
             share *= self.link
-        if (asked.tokens == 0) != (seen.tokens == 0):
+        if (asked.tokens == 0) != (tokens == 0):
             share *= self.one
-        apart = abs(asked.size - seen.size) / self.size + abs(asked.depth - seen.depth) / self.depth
-        apart += abs(asked.year - seen.year) / self.years + abs(asked.tokens - seen.tokens) / self.tokens
+        apart = abs(asked.size - size) / self.size + abs(asked.depth - depth) / self.depth
+        apart += abs(asked.year - year) / self.years + abs(asked.tokens - tokens) / self.tokens
         return share * exp(-apart)
 
 

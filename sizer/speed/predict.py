@@ -11,7 +11,7 @@ from sizer.device.kinds import device_family
 from sizer.device.records import is_cpu
 from sizer.frozen import dataclass
 from sizer.model.architecture import Basis
-from sizer.speed.case import SpeedCase, groups, owners, peak_doubt, precision_class
+from sizer.speed.case import SpeedCase, peak_doubt, precision_class
 from sizer.speed.law import (
     COMPUTE,
     LAUNCH,
@@ -76,7 +76,7 @@ class Step(NamedTuple):
 
 def timed(amounts: Sequence[Amount], case: SpeedCase, fitted: Constants) -> Timed:
     """The time of a step out of its amounts."""
-    names, own = tuple(groups(case).values()), owners(case)
+    names, own = tuple(case.groups.values()), case.owners
     terms = tuple((amount, amount.weighed_s(fitted.factor(amount.term, names, own))) for amount in amounts)
     return Timed(combine(parts_of(terms)), terms)
 
@@ -93,13 +93,13 @@ def predict(case: SpeedCase, fitted: Constants | None = None) -> Speed:
 
 def evidence(case: SpeedCase, fitted: Constants) -> str:
     """The narrowest group of the case that was measured: what the width of the interval follows."""
-    found = groups(case)
+    found = case.groups
     return next((level for level in EVIDENCE_LEVELS[:-1] if fitted.counts.get(found[level], 0)), "none")
 
 
 def _asked(case: SpeedCase, fitted: Constants, nearest: float) -> Asked:
     """What the width of a case's intervals follows."""
-    named = groups(case)
+    named = case.groups
     return Asked(
         evidence(case, fitted),
         nearest,
@@ -201,7 +201,7 @@ def _as_prompts_s(case: SpeedCase, traffic: Traffic, fitted: Constants) -> float
     sequences, cached = case.workload.batch_size, case.workload.decode_context_tokens
     each = traffic.tokens // sequences
     workload = replace(case.workload, prompt_tokens=each, output_tokens=1, context_tokens=cached + each + 1)
-    reading = replace(case, workload=workload)
+    reading = case.of_workload(workload)
     read, chunks = prompt_traffic(reading, cached)
     prompts_s = timed(prefill_amounts(reading, read, chunks), reading, fitted).total_s
     return prompts_s * max(1.0, traffic.flops / max(1, read.flops))
@@ -224,7 +224,7 @@ def _alone(case: SpeedCase) -> SpeedCase:
 
 
 def _of_sequences(case: SpeedCase, sequences: int) -> SpeedCase:
-    return replace(case, workload=replace(case.workload, batch_size=sequences))
+    return case.of_workload(replace(case.workload, batch_size=sequences))
 
 
 def depth_of(case: SpeedCase, decode: Decode, fitted: Constants) -> Depth | None:
@@ -246,7 +246,7 @@ def depth_of(case: SpeedCase, decode: Decode, fitted: Constants) -> Depth | None
 def _with_cache(case: SpeedCase, tokens: int) -> SpeedCase:
     """The case with so many tokens in the cache while it decodes."""
     workload = replace(case.workload, prompt_tokens=max(1, tokens - 1), output_tokens=1, context_tokens=max(2, tokens))
-    return replace(case, workload=workload)
+    return case.of_workload(workload)
 
 
 def prefill_of(

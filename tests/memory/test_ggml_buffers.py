@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -222,7 +223,7 @@ def test_vulkan_keeps_a_wide_mask_below_its_logits() -> None:
     """With logits of every row (before build 9500) a mask's hole is not joined with the end: the log's 498 MiB at two
     slots, and 576.52 MiB at 34,048 cells, of Qwen3.6-35B-A3B with all its layers."""
     shape = hybrid(dense=False)
-    whole = shape._replace(layers=shape.layers * 10)
+    whole = replace(shape, layers=shape.layers * 10)
     for cells, sequences, printed in ((34048, 1, 576.52), (4096, 2, 498.0), (4096, 16, 557.02)):
         step = Step(512, sequences, 512, cells, 0, sequences, flash_attention=True, mask_bytes=4, embedding_inputs=2)
         found = compute_buffers(whole, step, Part(0, 40, True, reorders=True))

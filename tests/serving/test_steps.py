@@ -12,7 +12,7 @@ from sizer.model.read.resolve import resolve
 from sizer.serving.corrections import Corrections, load_groups
 from sizer.serving.layout import Layout
 from sizer.serving.steps import StepLaw, law_weights, step_law, term_curves
-from sizer.speed.case import SpeedCase, groups, owners, speed_case
+from sizer.speed.case import SpeedCase, speed_case
 from sizer.speed.law import constants
 from sizer.speed.predict import timed
 from sizer.speed.terms import decode_amounts, prefill_amounts
@@ -69,7 +69,7 @@ def test_prompts_under_load_gain_from_narrow_products_where_the_engine_has_them(
     )
     peaks = asked.device.peak_flops_per_s
     assert plain / narrow == pytest.approx(peaks["fp8"] / peaks["bf16"])
-    told = constants().factor("prefill_compute", tuple(groups(asked).values()), owners(asked))
+    told = constants().factor("prefill_compute", tuple(asked.groups.values()), asked.owners)
     assert plain > curves["prefill_compute"].weight(told)
 
 

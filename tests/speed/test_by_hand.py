@@ -32,7 +32,6 @@ from sizer.speed import nearby
 from sizer.speed.case import (
     SpeedCase,
     cpu_flops_per_s,
-    groups,
     nominal_flops_per_s,
     peak_doubt,
     product_type,
@@ -819,7 +818,7 @@ def test_what_devices_share_is_told_to_the_law() -> None:
         ("pcie", Target(CARD, 2)),
         ("four", Target(CARD, 4)),
     ):
-        told = groups(asked(target=target, workload=Workload(100, 28, 128, parallelism=Split.TENSOR)))
+        told = asked(target=target, workload=Workload(100, 28, 128, parallelism=Split.TENSOR)).groups
         found[name] = (told["link"], told["split"])
     assert found == {
         "one": ("link: none", "split: vllm one device"),
@@ -834,9 +833,9 @@ def test_notes_of_what_nobody_measured() -> None:
     """A device like others, an engine like others, a model known by its name alone: each is said where it holds."""
     case = asked()
     assert [note.startswith("No measured row of vllm") for note in predict(case, PLAIN).notes] == [True]
-    (like,) = predict(case, PLAIN._replace(counts={groups(case)["engine"]: 5})).notes
+    (like,) = predict(case, PLAIN._replace(counts={case.groups["engine"]: 5})).notes
     assert "devices like it" in like or "engines like it" in like
-    measured = PLAIN._replace(counts={groups(case)["engine device"]: 5})
+    measured = PLAIN._replace(counts={case.groups["engine device"]: 5})
     assert predict(case, measured).notes == ()
     named = replace(case, architecture=replace(case.architecture, basis=Basis.NAME, architecture="unknown"))
     assert ["known from the name" in note for note in predict(named, measured).notes] == [True]

@@ -17,7 +17,7 @@ from sizer.device.table import all_devices
 from sizer.engine.engines import find_engine
 from sizer.engine.precisions import store_for
 from sizer.model.read.resolve import resolve
-from sizer.speed.case import groups, speed_case
+from sizer.speed.case import speed_case
 from sizer.speed.law import constants
 from sizer.speed.predict import predict, step_of, timed
 from sizer.speed.records import Speed
@@ -234,8 +234,8 @@ def test_bf16_without_a_kernel_of_fp16_tells_nothing_of_fp16() -> None:
     target = {"sycl": "arc-pro-b70", "vulkan": "arc-pro-b70", "cuda": "rtx-4090"}
     for backend, device in target.items():
         kernels = {
-            groups(speed_case(MODEL, store_for(MODEL, name, "llama.cpp"), find(device), Workload(), "llama.cpp",
-                              backend=backend))["backend kernel"]
+            speed_case(MODEL, store_for(MODEL, name, "llama.cpp"), find(device), Workload(), "llama.cpp",
+                       backend=backend).groups["backend kernel"]
             for name in ("bf16", "fp16")
         }  # fmt: skip
         assert len(kernels) == (1 if backend == "cuda" else 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -53,14 +54,23 @@ class Part(NamedTuple):
     host_value_bytes: float = 0
 
 
-@lru_cache(maxsize=4096)
 def compute_buffers(model: ModelShape, step: Step, part: Part) -> Buffers:
     """What llama.cpp reserves for a step: the peak of its graph in each buffer.
 
     With everything on the host there is one buffer, and nothing crosses.
     """
+    kinds, host_layers = model.kinds[part.first : part.last], part.host_layers
+    if not part.reorders:
+        first = _shown(kinds[:host_layers])
+        kinds, host_layers = (*first, *_shown(kinds[host_layers:])), len(first)
+    return _buffers(model, step, part._replace(first=0, last=len(kinds), host_layers=host_layers), kinds)
+
+
+@lru_cache(maxsize=4096)
+def _buffers(model: ModelShape, step: Step, part: Part, kinds: tuple[int, ...]) -> Buffers:
+    """The buffers of layers of these kinds, of which `part` tells those of the host: many splits show the same."""
     graph = Graph()
-    _build(graph, model, step, part)
+    _build(graph, replace(model, layers=tuple(model.layers[kind] for kind in kinds)), step, part)
     if part.on_host:
         for node in (*graph.nodes, *graph.leafs):
             if node.place is Place.DEVICE:
@@ -82,15 +92,10 @@ def _build(graph: Graph, model: ModelShape, step: Step, part: Part) -> None:
         mixed = operation((model.hidden, step.tokens), entry((model.hidden, step.tokens)), host=True)
         graph.expand(Node(mixed.shape, (rows, entry((step.tokens,), 8), mixed), place=mixed.place, view_of=mixed))
     build = Build(graph, step, _inputs(step))
-    layers = model.layers[part.first : part.last]
-    host_layers = part.host_layers
-    if not part.reorders:
-        first = _shown(layers[:host_layers])
-        layers, host_layers = (*first, *_shown(layers[host_layers:])), len(first)
-    for number, layer in enumerate(layers):
-        last = part.output and number == len(layers) - 1
+    for number, layer in enumerate(model.layers):
+        last = part.output and number == len(model.layers) - 1
         before = len(graph.nodes)
-        on_host = number < host_layers
+        on_host = number < part.host_layers
         own = build._replace(host_value_bytes=part.host_value_bytes) if on_host else build
         state = _layer(own, layer, state, last, part)
         if on_host and not part.host_value_bytes:
@@ -130,15 +135,16 @@ def _inputs(step: Step) -> Inputs:
     )
 
 
-def _shown(layers: tuple[LayerShape, ...]) -> list[LayerShape]:
-    """The layers that a graph must hold to show its peak: each shape a few times, in their order, and the last."""
-    seen: dict[LayerShape, int] = {}
+def _shown(kinds: tuple[int, ...]) -> tuple[int, ...]:
+    """Of the kinds of layers, those that a graph must hold to show its peak: each a few times, in their order, and the
+    last."""
+    seen: dict[int, int] = {}
     shown = []
-    for number, layer in enumerate(layers):
-        seen[layer] = seen.get(layer, 0) + 1
-        if seen[layer] < SAME_LAYERS or number == len(layers) - 1:
-            shown.append(layer)
-    return shown
+    for number, kind in enumerate(kinds):
+        seen[kind] = seen.get(kind, 0) + 1
+        if seen[kind] < SAME_LAYERS or number == len(kinds) - 1:
+            shown.append(kind)
+    return tuple(shown)
 
 
 def _layer(build: Build, layer: LayerShape, state: Node, last: bool, part: Part) -> Node:

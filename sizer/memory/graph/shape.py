@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
+from sizer.frozen import dataclass
 from sizer.model.architecture import Architecture, Layer, Mixer, MixerKind, Role, Tensor, Tower
 
 
@@ -43,12 +44,20 @@ class LayerShape(NamedTuple):
     side_by_side: bool = False
 
 
-class ModelShape(NamedTuple):
-    """A model: hidden and vocabulary size, and its layers."""
+@dataclass(frozen=True, eq=False)
+class ModelShape:
+    """A model: hidden and vocabulary size, and its layers. One is itself alone: to compare layers costs more than to
+    look its buffers up."""
 
     hidden: int
     vocab: int
     layers: tuple[LayerShape, ...]
+
+    @cached_property
+    def kinds(self) -> tuple[int, ...]:
+        """By layer: the number of the first layer of its shape."""
+        first: dict[LayerShape, int] = {}
+        return tuple(first.setdefault(layer, number) for number, layer in enumerate(self.layers))
 
 
 class Step(NamedTuple):
@@ -102,9 +111,10 @@ def model_shape(architecture: Architecture) -> ModelShape:
     return ModelShape(architecture.hidden_size, architecture.vocab_size, layers)
 
 
+@lru_cache(maxsize=64)
 def without_latents(model: ModelShape) -> ModelShape:
     """A model whose MLA is computed head by head, as where its latent is not cached."""
-    return model._replace(layers=tuple(layer._replace(mixer=_plain(layer.mixer)) for layer in model.layers))
+    return replace(model, layers=tuple(layer._replace(mixer=_plain(layer.mixer)) for layer in model.layers))
 
 
 def _plain(mixer: Mixer | None) -> Mixer | None:
