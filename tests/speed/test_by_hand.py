@@ -837,7 +837,7 @@ def test_notes_of_what_nobody_measured() -> None:
     assert "devices like it" in like or "engines like it" in like
     measured = PLAIN._replace(counts={case.groups["engine device"]: 5})
     assert predict(case, measured).notes == ()
-    named = replace(case, architecture=replace(case.architecture, basis=Basis.NAME, architecture="unknown"))
+    named = replace(case, architecture=replace(case.architecture, basis=Basis.NAME, layers=()))
     assert ["known from the name" in note for note in predict(named, measured).notes] == [True]
 
 
