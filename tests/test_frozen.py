@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from sizer.frozen import dataclass
+from sizer.frozen import NamedTuple, dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,23 @@ class Card(Base):
         """Refuse a negative memory."""
         if self.memory_bytes < 0:
             raise ValueError("memory below zero")
+
+
+class Pair(NamedTuple):
+    """A named tuple with a default, a property and a way to make it."""
+
+    count: int
+    name: str = "x"
+
+    @property
+    def twice(self) -> int:
+        """Two times the count."""
+        return 2 * self.count
+
+    @classmethod
+    def one(cls) -> Pair:
+        """A pair of one."""
+        return cls(1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,3 +119,15 @@ def test_a_record_that_changes_is_refused() -> None:
     """The decorator is for frozen records alone."""
     with pytest.raises(TypeError, match="frozen"):
         dataclass(frozen=False)
+
+
+def test_a_named_tuple_is_that_of_typing() -> None:
+    """Fields, defaults, methods, replacement, print and pickling; a field without a value is asked for."""
+    assert Pair(2) == (2, "x") == tuple(Pair.one()._replace(count=2))
+    assert (Pair._fields, Pair._field_defaults, Pair.__doc__) == (
+        ("count", "name"), {"name": "x"}, "A named tuple with a default, a property and a way to make it.",
+    )  # fmt: skip
+    assert (Pair(2).twice, repr(Pair(2, "y"))) == (4, "Pair(count=2, name='y')")
+    assert pickle.loads(pickle.dumps(Pair(3, "z"))) == copy.deepcopy(Pair(3, "z")) == Pair(3, "z")
+    with pytest.raises(TypeError, match="count"):
+        Pair()  # type: ignore[call-arg]

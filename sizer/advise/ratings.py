@@ -7,9 +7,9 @@ arena's own names; `data/arena_models.csv` says which hub model each name is, wh
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import NamedTuple
 
 from sizer.errors import UsageError, did_you_mean
+from sizer.frozen import NamedTuple
 from sizer.tables import read_rows
 
 SOURCE = "LMArena, text, 17 December 2025"

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from sizer.engine.engines import Engine
 from sizer.engine.options import EngineOptions
 from sizer.engine.precisions import store_for
 from sizer.errors import ModelError
+from sizer.frozen import NamedTuple
 from sizer.memory.case import DraftBeside
 from sizer.model.architecture import Architecture, Basis
 from sizer.precision.configured import configured_precision

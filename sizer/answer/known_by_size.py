@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
+from sizer.frozen import NamedTuple
 from sizer.model.architecture import Architecture, Basis
 from sizer.model.read.name_only import SizeError, size_errors
 from sizer.speed.records import Decode, Prefill, Speed

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from sizer.device.records import Target
 from sizer.engine.options import NO_OPTIONS, EngineOptions
-from sizer.frozen import dataclass
+from sizer.frozen import NamedTuple, dataclass
 from sizer.memory.case import Case
 from sizer.memory.placement import max_context_tokens
 from sizer.memory.records import Footprint, Placement

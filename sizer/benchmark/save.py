@@ -10,12 +10,12 @@ import os
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from sizer.answer.records import Estimate
 from sizer.benchmark.records import Caution, Measurement
 from sizer.device.naming import name_of
 from sizer.errors import BenchmarkFailed, InvalidInputFile
+from sizer.frozen import NamedTuple
 from sizer.units import GIB
 
 ROW_FORMAT = 1

@@ -6,7 +6,6 @@ from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import fields, replace
 from math import sqrt
 from operator import attrgetter
-from typing import NamedTuple
 
 from sizer.answer.drafts import beside, draft_named
 from sizer.answer.estimate import parallelism_of
@@ -18,7 +17,7 @@ from sizer.engine.engines import find_engine
 from sizer.engine.flagged import with_options
 from sizer.engine.memory_rules import engine_memory
 from sizer.errors import SizerError
-from sizer.frozen import dataclass
+from sizer.frozen import NamedTuple, dataclass
 from sizer.memory.offload import counted_layers, layers_asked
 from sizer.memory.placement import counted_bytes, place
 from sizer.memory.shares import Case

@@ -7,9 +7,9 @@ in github.com/felixsteinke/cpu-spec-dataset, commit 4c08d88).
 from __future__ import annotations
 
 from functools import cache
-from typing import NamedTuple
 
 from sizer.device.spelling import folded
+from sizer.frozen import NamedTuple
 from sizer.regex import pattern
 from sizer.tables import read_rows
 

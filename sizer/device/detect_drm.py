@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 from sizer.device.edge import Edge, records, whole_number
 from sizer.device.evidence import Reading, agree
 from sizer.device.machine import Gpu
 from sizer.device.pci import VENDORS, find_pci, is_integrated_name
 from sizer.device.visible import Card
+from sizer.frozen import NamedTuple
 from sizer.units import GIB, MIB
 
 # PCI Express transfers in GT/s -> its generation.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 from sizer.device.edge import Edge, records, whole_number
 from sizer.device.evidence import Evidence, Reading, agree
@@ -13,6 +13,7 @@ from sizer.device.machine import Gpu, Machine
 from sizer.device.modules import NOTHING_TOLD, from_cim
 from sizer.device.pci import VENDORS, find_pci, ids_of, is_integrated_name
 from sizer.device.visible import Card
+from sizer.frozen import NamedTuple
 from sizer.units import GIB, KIB
 
 PROCESSORS = r"HARDWARE\DESCRIPTION\System\CentralProcessor"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
 
+from sizer.frozen import NamedTuple
 from sizer.units import GIB
 
 # Two readings of one memory differ by what the driver, the firmware or ECC keeps.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from typing import NamedTuple
 
 from sizer.device.records import Device
+from sizer.frozen import NamedTuple
 from sizer.regex import pattern
 from sizer.tables import read_rows
 from sizer.units import GB

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from sizer.device.evidence import Evidence
 from sizer.device.here import computing
 from sizer.device.machine import Machine
 from sizer.device.naming import is_listed, table_line
 from sizer.device.records import Device, Target, is_cpu
+from sizer.frozen import NamedTuple
 from sizer.units import GB, TB
 
 BASES = {

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache
-from typing import NamedTuple
 
 from sizer.device import table as rows
 from sizer.device.chip_parts import UNIFIED_KINDS, cpu_part, npu_part
 from sizer.device.records import Device, Target, is_cpu
 from sizer.device.spelling import NOTHING_STATED, Facts, Spelling, spell, squash, squash_lines
+from sizer.frozen import NamedTuple
 from sizer.regex import pattern
 from sizer.tables import read_rows
 from sizer.units import GB, GIB

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from sizer.device.edge import whole_number
+from sizer.frozen import NamedTuple
 
 CHANNEL_BITS = 64
 # What modules can be: from SDR's clock to beyond any announced, a sub-channel to a stack of HBM.

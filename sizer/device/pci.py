@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from typing import NamedTuple
 
+from sizer.frozen import NamedTuple
 from sizer.tables import read_rows
 
 VENDORS = {"10de": "nvidia", "1002": "amd", "8086": "intel", "5143": "qualcomm", "1ed5": "moorethreads",

@@ -11,13 +11,13 @@ import os
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
-from typing import Any, NamedTuple
+from typing import Any
 
 from sizer.device import probe_gpu
 from sizer.device.bandwidth_loops import Kernel, Memory, make_memory
 from sizer.device.machine import Machine
 from sizer.device.pinned_threads import Team
-from sizer.frozen import dataclass
+from sizer.frozen import NamedTuple, dataclass
 from sizer.units import GIB, MIB
 
 # STREAM's run rules: each array at least four times the last cache, and the best of at least ten passes.

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import field
-from typing import NamedTuple
 
-from sizer.frozen import dataclass
+from sizer.frozen import NamedTuple, dataclass
 
 MOST_DEVICES = 1024
 """Devices that run one model together at most: each is placed by itself."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import NamedTuple
 
 from sizer.device.lookup import Found
 from sizer.device.records import Device
 from sizer.device.usable import usable_memory_bytes
+from sizer.frozen import NamedTuple
 from sizer.regex import pattern
 from sizer.tables import matches, read_rows
 from sizer.units import GIB, MIB

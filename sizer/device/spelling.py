@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import NamedTuple
 
+from sizer.frozen import NamedTuple
 from sizer.regex import pattern
 
 

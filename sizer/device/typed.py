@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import cache
-from typing import NamedTuple
 
+from sizer.frozen import NamedTuple
 from sizer.tables import read_rows
 
 # A DIMM's channel moves 64 bits a transfer; DDR5 calls its halves sub-channels, and counts them no further.

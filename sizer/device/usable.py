@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 from functools import cache, lru_cache
-from typing import NamedTuple
 
 from sizer.device.records import Device, Target, is_cpu
+from sizer.frozen import NamedTuple
 from sizer.tables import matches, read_rows
 from sizer.units import GB, GIB, MIB
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 from sizer.device.machine import Gpu
+from sizer.frozen import NamedTuple
 
 # Maker -> the variables that hide its devices, in the order in which the runtimes apply them. HIP reads CUDA's as well.
 VARIABLES = {

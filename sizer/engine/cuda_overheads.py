@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import NamedTuple
 
+from sizer.frozen import NamedTuple
 from sizer.tables import matches, read_rows
 
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from sizer.engine.releases import rule_in_force, rules
+from sizer.frozen import NamedTuple
 from sizer.regex import pattern
 
 if TYPE_CHECKING:

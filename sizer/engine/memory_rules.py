@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import NamedTuple
 
 from sizer.engine.releases import rule_in_force, rules
-from sizer.frozen import dataclass
+from sizer.frozen import NamedTuple, dataclass
 
 
 @dataclass(frozen=True, slots=True)

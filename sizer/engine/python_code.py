@@ -10,7 +10,7 @@ import ast
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 from sizer.engine.commands import with_model
 from sizer.engine.engines import find_engine
@@ -19,6 +19,7 @@ from sizer.engine.flag_values import JSON_KINDS
 from sizer.engine.flags import options_of, read_flags
 from sizer.engine.options import EngineOptions
 from sizer.errors import UsageError
+from sizer.frozen import NamedTuple
 from sizer.tables import read_rows
 
 MODEL_NAMES = ("model", "pretrained_model_name_or_path", "model_path", "model_name_or_path", "model_name", "repo_id")

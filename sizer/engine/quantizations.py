@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import NamedTuple
 
 from sizer.errors import UnknownPrecision
+from sizer.frozen import NamedTuple
 from sizer.precision.names import canonical
 from sizer.tables import read_rows
 

@@ -8,9 +8,9 @@ captured.
 from __future__ import annotations
 
 from functools import cache
-from typing import NamedTuple
 
 from sizer.engine.releases import rule_in_force, rules
+from sizer.frozen import NamedTuple
 
 PROMPT_SIZES = ((4, 33, 4), (48, 257, 16), (288, 513, 32), (576, 1025, 64), (1280, 4097, 256), (4608, 2**31, 512))
 """Sizes of prompts that are captured, up to a chunk: cuda_graph_hook.py generate_prefill_cuda_graph_batch_sizes."""

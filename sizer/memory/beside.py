@@ -7,9 +7,9 @@ of its own, with a cache and a buffer of its own.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import NamedTuple
 
 from sizer.engine.options import EngineOptions
+from sizer.frozen import NamedTuple
 from sizer.memory.cache import LayerCache, whole_cache
 from sizer.memory.case import Case, predicting_architecture
 from sizer.memory.extras import draft_bytes, lora_bytes, prediction_bytes

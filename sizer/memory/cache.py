@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import NamedTuple
 
 from sizer.cache_formats import CacheFormat
+from sizer.frozen import NamedTuple
 from sizer.model.architecture import Architecture, Layer, Mixer, MixerKind, Role
 
 CELL_PADDING = 256

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from functools import cache, cached_property, lru_cache
-from typing import NamedTuple
 
 from sizer.cache_formats import CacheFormat, cache_format
 from sizer.device.records import Device, Target, is_cpu
@@ -15,7 +14,7 @@ from sizer.engine.flagged import attention_groups, cache_type
 from sizer.engine.graph_rules import GraphRule, graph_rule
 from sizer.engine.memory_rules import EngineMemory
 from sizer.engine.options import NO_OPTIONS, EngineOptions
-from sizer.frozen import dataclass
+from sizer.frozen import NamedTuple, dataclass
 from sizer.memory.cache import CELL_PADDING, CachePlan
 from sizer.memory.step import automatic_batch, batch_without_flash_attention, has_flash_kernels, heads_of
 from sizer.model.architecture import Architecture, Layer

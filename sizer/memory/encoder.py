@@ -7,10 +7,10 @@ budget is the larger of the batched tokens and one largest item; outputs stay be
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from sizer.engine.options import EngineOptions
 from sizer.engine.releases import version_numbers
+from sizer.frozen import NamedTuple
 from sizer.memory.case import Case
 from sizer.model.architecture import Architecture, Role, Tower
 from sizer.tables import read_rows

@@ -7,10 +7,10 @@ offload". Sizes of tensors are those of the file, the cache is in 16 bits unless
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from sizer.device.usable import free_memory_bytes
 from sizer.engine.estimate_rules import EstimateRule, estimate_rule
+from sizer.frozen import NamedTuple
 from sizer.memory.cache import cache_by_layer
 from sizer.memory.case import Case, expands_latent
 from sizer.memory.offload import layers_asked

@@ -7,8 +7,8 @@ each layer of a group, or the state of one sequence: blocks grow until a page of
 from __future__ import annotations
 
 from collections import Counter
-from typing import NamedTuple
 
+from sizer.frozen import NamedTuple
 from sizer.memory.cache import STATE_KINDS, cache_by_kind, layer_kinds
 from sizer.memory.case import Case
 from sizer.memory.records import Reservation

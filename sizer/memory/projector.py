@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
+from sizer.frozen import NamedTuple
 from sizer.memory.case import Case
 from sizer.model.architecture import Architecture, Module, Role, Tensor, Tower
 from sizer.tables import read_rows

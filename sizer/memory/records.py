@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
 
-from sizer.frozen import dataclass
+from sizer.frozen import NamedTuple, dataclass
 
 
 class Part(NamedTuple):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from functools import lru_cache
-from typing import NamedTuple
 
 from sizer.device.records import Device
 from sizer.device.usable import free_memory_bytes
+from sizer.frozen import NamedTuple
 from sizer.memory.cache import LayerCache, cache_by_layer
 from sizer.memory.case import Case
 from sizer.memory.records import Footprint, Share

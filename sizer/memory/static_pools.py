@@ -8,9 +8,9 @@ the others hold, for the model types of the table (`*`: all); elsewhere those la
 from __future__ import annotations
 
 from functools import cache
-from typing import NamedTuple
 
 from sizer.engine.releases import rule_in_force, rules
+from sizer.frozen import NamedTuple
 from sizer.memory.case import Case
 from sizer.memory.pages import kinds_of
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import cache
-from typing import NamedTuple
 
+from sizer.frozen import NamedTuple
 from sizer.model.architecture import Mixer
 from sizer.tables import read_rows
 from sizer.units import GIB, MIB

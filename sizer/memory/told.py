@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Mapping
-from typing import NamedTuple
 
+from sizer.frozen import NamedTuple
 from sizer.memory.case import Case
 from sizer.precision.gguf_tensors import layer_tensor_name
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from functools import cache
-from typing import NamedTuple
 
 from sizer.engine.cuda_overheads import cuda_overhead
 from sizer.engine.engines import find_engine
+from sizer.frozen import NamedTuple
 from sizer.memory.activations import activation_values_per_token
 from sizer.memory.cache import CachePlan
 from sizer.memory.case import Case

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from sizer.errors import InvalidConfig, UnsupportedArchitecture, did_you_mean
+from sizer.frozen import NamedTuple
 from sizer.model.config import Config
 
 if TYPE_CHECKING:

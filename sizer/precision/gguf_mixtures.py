@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import NamedTuple
 
 from sizer.formats import format_of
+from sizer.frozen import NamedTuple
 from sizer.precision.gguf_by_hand import by_hand, is_by_hand
 from sizer.precision.gguf_tensors import GgufModel, GgufTensor
 

@@ -10,8 +10,9 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
+from sizer.frozen import NamedTuple
 from sizer.model.architecture import Architecture, MixerKind, Module, Role, Tensor, Tower
 from sizer.precision.schemes import matrix_shape
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from sizer.answer.records import Estimate
 from sizer.errors import UsageError
+from sizer.frozen import NamedTuple
 from sizer.report import series
 from sizer.units import format_rate
 

@@ -7,8 +7,8 @@ the requests queue behind the whole burst. A simulation of three a user shows bo
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
+from sizer.frozen import NamedTuple
 from sizer.serving.simulated import Simulated
 
 BURST_SHARE = 0.1

@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 from math import exp
-from typing import Any, NamedTuple
+from typing import Any
 
+from sizer.frozen import NamedTuple
 from sizer.serving.layout import Layout
 from sizer.speed.case import SpeedCase, precision_class
 from sizer.tables import read_json

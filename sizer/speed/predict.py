@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from math import exp, hypot, log
-from typing import NamedTuple
 
 from sizer.device.kinds import device_family
 from sizer.device.records import is_cpu
-from sizer.frozen import dataclass
+from sizer.frozen import NamedTuple, dataclass
 from sizer.model.architecture import Basis
 from sizer.speed.case import SpeedCase, peak_doubt, precision_class
 from sizer.speed.law import (

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
+from sizer.frozen import NamedTuple
 from sizer.memory.graph.nodes import Graph, Node, Place, elementwise, host_weight, operation, stored, view, written
 from sizer.memory.graph.shape import Experts, LayerShape, Step
 from sizer.model.architecture import Mixer

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import lru_cache
-from typing import NamedTuple
 
+from sizer.frozen import NamedTuple
 from sizer.memory.graph import blocks
 from sizer.memory.graph.allocator import peak_bytes
 from sizer.memory.graph.blocks import Build, Inputs, Weights

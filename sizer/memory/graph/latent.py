@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
+from sizer.frozen import NamedTuple
 from sizer.memory.graph.blocks import Build, norm
 from sizer.memory.graph.nodes import Node, Place, elementwise, operation, stored, view
 from sizer.memory.graph.shape import LayerShape

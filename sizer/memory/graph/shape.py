@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import replace
 from functools import cached_property, lru_cache
-from typing import NamedTuple
 
-from sizer.frozen import dataclass
+from sizer.frozen import NamedTuple, dataclass
 from sizer.model.architecture import Architecture, Layer, Mixer, MixerKind, Role, Tensor, Tower
 
 

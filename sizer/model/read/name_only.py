@@ -11,9 +11,9 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cache
 from math import gcd, log
-from typing import NamedTuple
 
 from sizer.errors import ModelError, UnknownModel
+from sizer.frozen import NamedTuple
 from sizer.model.architecture import Architecture, Basis, Module, Role, Tensor, Tower
 from sizer.model.blocks.core import NO_TOKENS
 from sizer.model.families import build

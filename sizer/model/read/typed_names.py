@@ -12,9 +12,8 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import NamedTuple
 
-from sizer.frozen import dataclass
+from sizer.frozen import NamedTuple, dataclass
 from sizer.model.read.catalogue import CatalogueEntry, load, published
 from sizer.model.read.facts import facts, usual_first
 from sizer.model.read.name_parts import Parts, parts_of, word_roles
