@@ -18,6 +18,8 @@ COMMANDS = [
     ("recommend", "Qwen/Qwen3-8B", "-d", "rtx-4090", "--offline"),
     ("fit", "-d", "rtx-4060", "--family", "qwen3"),
     ("hardware", "Qwen/Qwen3-8B", "--device", "rtx", "--limit", "3", "--offline"),
+    ("capacity", "Qwen/Qwen3-8B", "-d", "h100", "--users", "2", "--offline"),
+    ("measured", "meta-llama/Llama-3.1-8B-Instruct"),
     ("devices", "rtx"),
     ("models", "qwen3"),
     ("precisions", "gguf"),
@@ -52,6 +54,20 @@ def test_cells_that_a_spreadsheet_would_run_are_quoted() -> None:
     """Formulas from outside get the usual apostrophe; numbers stay numbers."""
     cells = list(csv.reader(io.StringIO(csv_table([{"a": "=1+1", "b": "@x", "c": -3.5, "d": "-3.5", "e": "+cmd|x"}]))))
     assert cells[1] == ["'=1+1", "'@x", "-3.5", "-3.5", "'+cmd|x"]
+
+
+def test_records_in_cells_are_json() -> None:
+    """What holds records is JSON on one line, what holds texts is joined, of every command: no cell is Python's own
+    way to write a value."""
+    cells = list(csv.reader(io.StringIO(csv_table([{"a": [{"b": None}], "c": ("x", "y"), "d": [], "e": {"f": 1}}]))))
+    assert cells[1] == ['[{"b":null}]', "x; y", "", '{"f":1}']
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
+def test_no_cell_is_a_repr(run: Run, command: tuple[str, ...]) -> None:
+    """No CSV that a command writes has a cell like `{'device': ...}` or `('model',)`."""
+    rows = csv.reader(io.StringIO(run(*command, "--format", "csv").out))
+    assert [cell for row in rows for cell in row if cell[:2] in ("{'", "('", "['")] == []
 
 
 def test_nothing_steers_the_terminal() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from sizer.cli.common import output_options, show
+from sizer.cli.common import output_options, show, talk
 from sizer.report.outputs import listing
 from sizer.units import significant
 
@@ -43,17 +43,26 @@ def command(*, model: str, device: str | None, precision: str, engine: str, offl
     asked = (canonical(precision) if precision else "", find_engine(engine).name if engine else "")
     rows = [{"quantity": quantity, **asdict(row)} for quantity, row in measured_of(architecture.model_id, key, *asked)]
     if not rows:
-        where = f" on {device}" if device else ""
-        click.echo(f"No measured row of {architecture.model_id}{where}: `sizer estimate` predicts it.", err=True)
+        talk(_none_of(architecture.model_id, device))
     show(listing(rows if style != "table" else rows[:MOST_ROWS], _for_people), style)
+
+
+def _none_of(model: str, device: str | None) -> str:
+    """What to say where no row is of the model, or none on the device."""
+    from sizer.answer.measured import measured_of
+
+    where = f" on {device}" if device else ""
+    elsewhere = len(measured_of(model, None, "", "")) if device else 0
+    more = f" {elsewhere:,} are of other devices: leave -d out to see them." if elsewhere else ""
+    return f"no measured row of {model}{where}: `sizer estimate` predicts it.{more}"
 
 
 def _for_people(row: dict[str, Any]) -> dict[str, Any]:
     return {
         "what": row["quantity"],
         "tok/s": significant(row["tokens_per_s"], 4),
-        "device": row["device"][:30],
-        "engine": f"{row['engine']} {row['engine_version']}".strip()[:20],
+        "device": row["device"].removeprefix("NVIDIA ").removeprefix("GeForce ").removeprefix("AMD Radeon ")[:24],
+        "engine": " ".join([row["engine"], *row["engine_version"].split()[:1]]),
         "precision": row["precision"],
         "depth": row["context_tokens"] if row["quantity"] == "decode" else row["prompt_tokens"],
         "date": row["date"][:7],

@@ -55,11 +55,23 @@ def csv_line(cells: Sequence[Any]) -> str:
 
 
 def csv_cell(value: Any) -> Any:
-    """A cell of CSV: a text that a spreadsheet would run as a formula is quoted by the usual apostrophe."""
+    """A cell of CSV: texts are joined by semicolons, records are JSON, and a text that a spreadsheet would run as a
+    formula is quoted by the usual apostrophe."""
+    if isinstance(value, (list, tuple, dict)):
+        value = _listed(value)
     if not isinstance(value, str):
         return value
     text = one_line(value)
     return f"'{text}" if _FORMULA.match(text) and not _is_number(text) else text
+
+
+def _listed(value: Any) -> str:
+    """A list of plain values as text, what holds records as JSON on one line."""
+    if isinstance(value, dict) or any(isinstance(item, (list, tuple, dict)) for item in value):
+        import json
+
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return "; ".join(map(str, value))
 
 
 def cells_of(rows: Sequence[Mapping[str, Any]], lay: Lay) -> str:

@@ -231,7 +231,7 @@ def flat_rows(estimates: Sequence[Estimate]) -> list[dict[str, object]]:
 
 
 def _flat(tree: dict[str, object], prefix: str = "") -> dict[str, object]:
-    """Nested objects as `memory.weights_bytes`; lists are joined, the parts tree is left to JSON."""
+    """Nested objects as `memory.weights_bytes`; the parts tree is left to JSON."""
     flat: dict[str, object] = {}
     for key, value in tree.items():
         if key == "parts":
@@ -239,5 +239,5 @@ def _flat(tree: dict[str, object], prefix: str = "") -> dict[str, object]:
         if isinstance(value, dict):
             flat.update(_flat(value, f"{prefix}{key}."))
         else:
-            flat[prefix + key] = "; ".join(map(str, value)) if isinstance(value, list) else value
+            flat[prefix + key] = value
     return flat

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 
 import pytest
 from click.testing import CliRunner
@@ -46,6 +47,17 @@ def test_an_estimate_shows_the_nearest_rows_and_stays_a_prediction(table: dict[s
     assert one.decode.tokens_per_s not in {row.tokens_per_s for row in one.decode.measured}
     far = sizer.estimate("openai/gpt-oss-120b", device="rtx-4060", precision="mxfp4", offline=True).estimates[0]
     assert far.decode.measured == ()
+
+
+def test_a_person_can_tell_the_devices_apart() -> None:
+    """The table's device is told by its number, not by its maker's name alone; where a device has no row, how many
+    rows others have is said, and stdout stays empty."""
+    page = CliRunner().invoke(command, ["Qwen/Qwen3-8B", "--offline"], catch_exceptions=False).stdout
+    assert "RTX 2080" in page
+    assert "GeForce.." not in page
+    nothing = CliRunner().invoke(command, ["Qwen/Qwen3-8B", "-d", "rtx-3090", "--offline"], catch_exceptions=False)
+    assert re.search(r"\d+ are of other devices", nothing.stderr)
+    assert nothing.stdout.strip() == ""
 
 
 def test_nothing_near_is_said_in_words() -> None:
