@@ -1,23 +1,35 @@
-"""Reads `data/` into frozen rows. The only room that knows where the data lies."""
+"""Reads `data/` into frozen rows. The only room that knows where the data lies.
+
+`pathlib` takes three milliseconds of a start: what an estimate reads is read without it.
+"""
 
 from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
+import os.path
+from collections.abc import Iterator, Mapping
 from functools import cache
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TextIO
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @cache
-def data_dir() -> Path:
-    """The data folder: inside the installed package, else beside it in a checkout (an editable install)."""
-    package = Path(__file__).resolve().parent
-    for candidate in (package / "data", package.parent / "data"):
-        if candidate.is_dir():
+def _folder() -> str:
+    package = os.path.dirname(os.path.realpath(__file__))
+    for candidate in (os.path.join(package, "data"), os.path.join(os.path.dirname(package), "data")):
+        if os.path.isdir(candidate):
             return candidate
     raise FileNotFoundError(f"sizer's data folder is missing beside {package}; reinstall sizer")
+
+
+def data_dir() -> Path:
+    """The data folder: inside the installed package, else beside it in a checkout (an editable install)."""
+    from pathlib import Path
+
+    return Path(_folder())
 
 
 def data_path(name: str) -> Path:
@@ -25,16 +37,54 @@ def data_path(name: str) -> Path:
     return data_dir() / name
 
 
+def is_there(name: str) -> bool:
+    """Whether the data folder has a file of this name."""
+    return os.path.isfile(os.path.join(_folder(), name))
+
+
+def opened(name: str) -> TextIO:
+    """A file of the data folder, to be read as text with its line ends as they are."""
+    return open(os.path.join(_folder(), name), encoding="utf-8", newline="")
+
+
+def read_bytes(name: str) -> bytes:
+    """A whole file of the data folder."""
+    with open(os.path.join(_folder(), name), "rb") as file:
+        return file.read()
+
+
 def read_rows(name: str) -> Iterator[dict[str, str]]:
     """The rows of one CSV table of the data folder, as text by column.
 
     `csv.DictReader` would do the same in three times the time, which an offline estimate has not got.
     """
-    with data_path(name).open(encoding="utf-8", newline="") as lines:
+    with opened(name) as lines:
         reader = csv.reader(lines)
         header = next(reader)
         for row in reader:
             yield dict(zip(header, row, strict=True))
+
+
+class RowsByKey(Mapping[str, Mapping[str, str]]):
+    """The rows of a CSV table by their first cell, each taken apart when it is asked for.
+
+    One of a thousand is so found in a quarter of the time. The first cells need no quotes, and no cell holds the end of
+    a line.
+    """
+
+    def __init__(self, name: str) -> None:
+        header, *lines = read_bytes(name).decode().split("\n")
+        self._columns = next(csv.reader([header]))
+        self._lines = {line[: line.index(",")]: line for line in lines if line}
+
+    def __getitem__(self, key: str) -> Mapping[str, str]:
+        return dict(zip(self._columns, next(csv.reader([self._lines[key]])), strict=True))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._lines)
+
+    def __len__(self) -> int:
+        return len(self._lines)
 
 
 def matches(pattern: str, text: str) -> bool:
@@ -69,4 +119,4 @@ def _alike(piece: str, text: str) -> bool:
 
 def read_json(name: str) -> Any:
     """One JSON document of the data folder."""
-    return json.loads(data_path(name).read_bytes())
+    return json.loads(read_bytes(name))

@@ -14,7 +14,7 @@ from sizer.device.kinds import chip_of
 from sizer.frozen import dataclass
 from sizer.speed.case import precision_class
 from sizer.speed.nearby import Row, lines_with
-from sizer.tables import data_path
+from sizer.tables import read_bytes
 
 MOST_SHOWN = 3
 LOOKED_AT = 6
@@ -146,12 +146,12 @@ def _measured(cells: dict[str, str], row: Row, same: tuple[str, ...]) -> Measure
 
 @cache
 def _table() -> bytes:
-    return data_path("measurements.csv").read_bytes()
+    return read_bytes("measurements.csv")
 
 
 @cache
 def _header() -> list[str]:
-    return _table().split(b"\n", 1)[0].decode().split(",")
+    return _table()[: _table().index(b"\n")].decode().split(",")
 
 
 @cache

@@ -82,7 +82,7 @@ def fingerprint(machine: Machine) -> str:
 
 def folder() -> Path:
     """Where measurements are kept: the user's data folder of this system."""
-    return user_folder()
+    return Path(user_folder())
 
 
 def path(machine: Machine) -> Path:

@@ -6,7 +6,7 @@ import csv
 from functools import cache
 
 from sizer.device.records import Device
-from sizer.tables import data_path
+from sizer.tables import opened
 from sizer.units import GB, GIB, TB
 
 # Column of a dense peak -> number format. Columns are in T(FL)OPS.
@@ -24,7 +24,7 @@ PEAK_COLUMNS = {
 @cache
 def table() -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
     """Header and rows of the device table. `csv.reader` alone: a lookup must not pay for 600 dictionaries."""
-    with data_path("devices.csv").open(encoding="utf-8", newline="") as lines:
+    with opened("devices.csv") as lines:
         header, *rows = (tuple(row) for row in csv.reader(lines))
     return header, tuple(rows)
 

@@ -241,11 +241,7 @@ def max_context_tokens(case: Case, placement: Placement) -> int | None:
         shares = _device_shares(longer, footprint(longer))
         return not any(share.missing_bytes for share in shares) and pool_shortage_bytes(longer, shares) == 0
 
-    low, high = 0, ceiling
-    for known in (guess, guess + 1):
-        if low <= known <= high:
-            low, high = (known, high) if holds(known) else (low, known - 1)
-    return _last(holds, low, high)
+    return _last(holds, ceiling, guess)
 
 
 def _guess(case: Case, placement: Placement, ceiling: int) -> int:
@@ -262,17 +258,23 @@ def _guess(case: Case, placement: Placement, ceiling: int) -> int:
 
 
 def _longest(case: Case, room_bytes: int, ceiling_tokens: int) -> int:
-    """The longest context whose cache fits into `room_bytes`."""
+    """The longest context whose cache fits into `room_bytes`: about as much of the ceiling's as there is room for."""
 
-    def fits(context_tokens: int) -> bool:
+    def taken_bytes(context_tokens: int) -> int:
         workload = replace(case.workload, context_tokens=context_tokens)
-        return kv_cache_bytes(replace(case, workload=workload)) <= room_bytes
+        return kv_cache_bytes(replace(case, workload=workload))
 
-    return _last(fits, 0, ceiling_tokens)
+    guess = room_bytes * ceiling_tokens // max(1, taken_bytes(ceiling_tokens))
+    return _last(lambda tokens: taken_bytes(tokens) <= room_bytes, ceiling_tokens, min(guess, ceiling_tokens))
 
 
-def _last(holds: Callable[[int], bool], low: int, high: int) -> int:
-    """The last number from `low` to `high` that holds, where all before it do (`low` is taken to), by bisection."""
+def _last(holds: Callable[[int], bool], most: int, guess: int) -> int:
+    """The last number up to `most` that holds, where all before it do and 0 is taken to: the guess and the number after
+    it are tried first, the rest is bisection."""
+    low, high = 0, most
+    for known in (guess, guess + 1):
+        if low <= known <= high:
+            low, high = (known, high) if holds(known) else (low, known - 1)
     while low < high:
         middle = (low + high + 1) // 2
         low, high = (middle, high) if holds(middle) else (low, middle - 1)

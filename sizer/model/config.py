@@ -315,7 +315,7 @@ class ClassDefaults:
 @lru_cache(maxsize=64)
 def class_defaults(model_type: object) -> ClassDefaults:
     """The defaults of transformers' config class for a model_type, from `data/config_defaults/`; empty if unknown."""
-    from sizer.tables import data_path, read_json
+    from sizer.tables import is_there, read_json
 
     if (
         not isinstance(model_type, str)
@@ -323,6 +323,6 @@ def class_defaults(model_type: object) -> ClassDefaults:
         or not model_type.replace("_", "").replace("-", "").replace(".", "").isalnum()
     ):
         return ClassDefaults()
-    if not data_path(f"config_defaults/{model_type}.json").is_file():
+    if not is_there(f"config_defaults/{model_type}.json"):
         return ClassDefaults(model_type)
     return ClassDefaults(model_type, **read_json(f"config_defaults/{model_type}.json"))

@@ -12,7 +12,7 @@ from sizer.errors import ModelError
 from sizer.model.families import build
 from sizer.model.read import catalogue
 from sizer.model.read.provenance import cache_bytes
-from sizer.tables import data_path, read_rows
+from sizer.tables import RowsByKey, data_path, read_rows
 
 SPELLINGS = [
     ("meta-llama/Meta-Llama-3-8B-Instruct", "meta-llama/Meta-Llama-3-8B-Instruct"),
@@ -174,3 +174,11 @@ def test_an_alias_has_its_own_context(text: str, context: int) -> None:
     entry = catalogue.find(text)
     assert entry is not None
     assert catalogue.load(entry)["max_position_embeddings"] == context
+
+
+def test_rows_by_key_are_the_tables() -> None:
+    """A row taken apart alone is that of the whole table, in its order; a key that no row has is none."""
+    rows = RowsByKey("models.csv")
+    assert list(rows.items()) == [(row["id"], row) for row in read_rows("models.csv")]
+    assert len(rows) == len(list(rows))
+    assert "Qwen/Qwen3-9000B" not in rows

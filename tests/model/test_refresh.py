@@ -118,9 +118,9 @@ def test_nothing_is_asked_offline_or_after_the_hub_fell_silent(server: Hub) -> N
 
 def test_a_damaged_document_is_left_aside(server: Hub) -> None:
     """Junk in the user's folder does not take the catalogue's answer away."""
-    refreshed.folder().mkdir(parents=True)
-    (refreshed.folder() / "Qwen--Qwen3-8B.json").write_text('{"schema_version": 1, "id": ')
-    (refreshed.folder() / "org--new.json").write_text("[]")
+    Path(refreshed.folder()).mkdir(parents=True)
+    (Path(refreshed.folder()) / "Qwen--Qwen3-8B.json").write_text('{"schema_version": 1, "id": ')
+    (Path(refreshed.folder()) / "org--new.json").write_text("[]")
     refreshed.names.cache_clear()
     assert resolve(KNOWN, offline=True).architecture.max_context_tokens == 40_960
     assert catalogue.find("org/new") is None

@@ -16,7 +16,7 @@ from sizer.errors import nearest as nearest_names
 from sizer.frozen import dataclass
 from sizer.model.read import refreshed
 from sizer.model.read.names import LONGEST_NAME
-from sizer.tables import read_json, read_rows
+from sizer.tables import RowsByKey, read_json, read_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,8 @@ class CatalogueEntry:
 
 
 _Row = Mapping[str, str]
-_Named = tuple[_Row, "str | None"]
+_Named = tuple[str, "str | None"]
+"""A model's id, and the alias that names it where its own does not."""
 
 # What a repository appends to the name of the model that it holds in another format. The base has the same shape.
 _FORMAT_SUFFIX = (
@@ -89,21 +90,22 @@ def find(text: str) -> CatalogueEntry | None:
         name = tag
     if "/" not in name:
         name = name.removesuffix(":latest")  # what Ollama calls a model without a tag
-    exact = _models()[1].get(_key(name)) if name else None
+    rows, by_key = _models()
+    exact = by_key.get(_key(name)) if name else None
     if exact is not None:
-        return _entry(exact)
+        return _entry(rows[exact])
     base = name.rsplit("/", 1)[-1]
     if "/" in name:  # in a hub id, a colon parts the repository from the file in it
         aliased = _by_alias()[0].get(_key(name))
         if aliased is not None:
-            return _entry(*aliased)
+            return _named_entry(aliased)
         base = base.split(":", 1)[0]
     tags = {} if "/" in name else _by_alias()[2]
     for candidate in _without_formats(base) if base else ():
         tagged, named = tags.get(_key(candidate)), _by_alias()[1].get(_key(candidate))
         found = _meant(name, tagged, named)
         if found is not None:
-            return _entry(*found, copy=candidate != base or "/" in name)
+            return _named_entry(found, copy=candidate != base or "/" in name)
     return None
 
 
@@ -111,8 +113,8 @@ def _meant(name: str, tagged: _Named | None, named: _Named | None) -> _Named | N
     """`llama3.1:8b` and `llama 3.1 8b` mean what Ollama runs, `Llama-3.1-8B` and `deepseek r1` the repository."""
     if not (tagged and named) or ":" in name:
         return tagged or named
-    same = tagged[0]["reference_params"] == named[0]["reference_params"]
-    return tagged if same and "-" not in name else named
+    first, second = (_models()[0][model_id]["reference_params"] for model_id, _ in (tagged, named))
+    return tagged if first == second and "-" not in name else named
 
 
 def load(entry: CatalogueEntry) -> Mapping[str, Any]:
@@ -123,8 +125,8 @@ def load(entry: CatalogueEntry) -> Mapping[str, Any]:
 
 def shipped(model_id: str) -> CatalogueEntry | None:
     """The model of an id among those that came with sizer."""
-    row = next((row for row in _shipped().values() if row["id"].lower() == model_id.lower()), None)
-    return _entry(row) if row else None
+    found = next((known for known in _shipped() if known.lower() == model_id.lower()), None)
+    return _entry(_shipped()[found]) if found else None
 
 
 def as_shipped(entry: CatalogueEntry) -> Mapping[str, Any]:
@@ -192,6 +194,11 @@ def _count(text: str) -> int | None:
     return int(float(text)) if text else None
 
 
+def _named_entry(named: _Named, *, copy: bool = False) -> CatalogueEntry:
+    model_id, alias = named
+    return _entry(_models()[0][model_id], alias, copy)
+
+
 def _entry(row: Mapping[str, str], alias: str | None = None, copy: bool = False) -> CatalogueEntry:
     return CatalogueEntry(
         model_id=row["id"],
@@ -214,34 +221,35 @@ def _entry(row: Mapping[str, str], alias: str | None = None, copy: bool = False)
 
 
 @lru_cache(maxsize=1)
-def _shipped() -> dict[str, _Row]:
+def _shipped() -> Mapping[str, _Row]:
     """The rows of `data/models.csv` by id."""
-    return {row["id"]: row for row in read_rows("models.csv")}
+    return RowsByKey("models.csv")
 
 
-def _models() -> tuple[dict[str, _Row], dict[str, _Row]]:
-    """All models by id, and by the key of their id: those of `data/models.csv` and those read from the hub."""
+def _models() -> tuple[Mapping[str, _Row], dict[str, str]]:
+    """All models by id, and their ids by key: those of `data/models.csv` and those read from the hub."""
     return _with_refreshed(refreshed.names())
 
 
 @lru_cache(maxsize=1)
-def _with_refreshed(names: frozenset[str]) -> tuple[dict[str, _Row], dict[str, _Row]]:
-    rows = dict(_shipped())
-    columns = next(iter(rows.values())).keys()
+def _with_refreshed(names: frozenset[str]) -> tuple[Mapping[str, _Row], dict[str, str]]:
+    shipped, more = _shipped(), {}
+    columns = next(iter(shipped.values())).keys()
     for name in sorted(names):
         newer = refreshed.load(name)
         if newer is None:
             continue
-        told = dict.fromkeys(columns, "") if name not in rows else dict(rows[name])
+        told = dict(shipped[name]) if name in shipped else dict.fromkeys(columns, "")
         config = newer.config
         told |= {"id": name, "config_source": newer.source, "model_type": str(config.get("model_type", ""))}
         told["unknown"] = " ".join(field for field in told["unknown"].split() if field not in config)
-        if name not in rows:
+        if name not in shipped:
             told["architecture"] = " ".join(str(of) for of in config.get("architectures") or ())
             told["reference_params"] = str(newer.total_params or "")
             told["params_source"] = newer.source
-        rows[name] = told
-    return rows, {_key(model_id): row for model_id, row in rows.items()}
+        more[name] = told
+    rows = {**shipped, **more} if more else shipped
+    return rows, {_key(model_id): model_id for model_id in rows}
 
 
 @lru_cache(maxsize=1)
@@ -262,11 +270,11 @@ def _aliases_with(names: frozenset[str]) -> tuple[dict[str, _Named], dict[str, _
     rows = _with_refreshed(names)[0]
     whole: dict[str, _Named] = {}
     by_name: dict[str, _Named] = {}
-    published: dict[str, _Named] = {model_id: (row, None) for model_id, row in rows.items()}
-    for model_id, row in rows.items():
-        by_name.setdefault(_key(model_id.rsplit("/", 1)[-1]), (row, None))
+    published: dict[str, _Named] = {model_id: (model_id, None) for model_id in rows}
+    for model_id in rows:
+        by_name.setdefault(_key(model_id.rsplit("/", 1)[-1]), (model_id, None))
     for alias, model_id in _aliases():
-        published[alias] = whole[_key(alias)] = rows[model_id], alias
-        by_name.setdefault(_key(alias.rsplit("/", 1)[-1]), (rows[model_id], alias))
+        published[alias] = whole[_key(alias)] = model_id, alias
+        by_name.setdefault(_key(alias.rsplit("/", 1)[-1]), (model_id, alias))
     tags = {_key(row["tag"]): published[row["model"]] for row in read_rows("ollama_tags.csv")}
     return whole, by_name, tags

@@ -7,13 +7,16 @@ the hub publishes; a damaged document is left aside, so that the catalogue's own
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from functools import lru_cache
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sizer.frozen import dataclass
 from sizer.user_folder import user_folder
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SCHEMA_VERSION = 1
 
@@ -34,9 +37,9 @@ class Refreshed:
         return f"https://huggingface.co/{self.model_id} at {self.commit[:12]}, read {self.read_on}"
 
 
-def folder() -> Path:
+def folder() -> str:
     """Where refreshed configs are kept: in the user's data folder."""
-    return user_folder() / "catalogue"
+    return os.path.join(user_folder(), "catalogue")
 
 
 def load(model_id: str) -> Refreshed | None:
@@ -59,9 +62,10 @@ def load(model_id: str) -> Refreshed | None:
 def names() -> frozenset[str]:
     """The models that were refreshed."""
     try:
-        return frozenset(file.stem.replace("--", "/", 1) for file in folder().iterdir() if file.suffix == ".json")
+        kept = [name.removesuffix(".json") for name in os.listdir(folder()) if name.endswith(".json")]
     except OSError:
         return frozenset()
+    return frozenset(name.replace("--", "/", 1) for name in kept)
 
 
 def save(found: Refreshed) -> None:
@@ -90,4 +94,6 @@ def forget(model_id: str) -> None:
 
 
 def _path(model_id: str) -> Path:
-    return folder() / f"{model_id.replace('/', '--')}.json"
+    from pathlib import Path
+
+    return Path(folder()) / f"{model_id.replace('/', '--')}.json"

@@ -5,11 +5,11 @@ A catalogued model imports neither the hub's client nor the header parsers.
 
 from __future__ import annotations
 
+import os.path
 import re
 from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sizer.errors import HubUnreachable, UnknownModel
@@ -24,6 +24,8 @@ from sizer.printable import shown
 from sizer.regex import pattern
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from sizer.model.read.typed_names import Read
 
 _BARE_NUMBER = pattern(r"(\d{1,6}(?:\.\d{1,3})?)(?:\s+[bmt])?", re.IGNORECASE)
@@ -241,10 +243,14 @@ def existing(text: str) -> Path | None:
     if not FILES_ALLOWED.get() or not text or len(text) > 4096 or "\0" in text:
         return None
     try:
-        path = Path(text).expanduser()
-        return path if path.exists() else None
-    except (OSError, RuntimeError, ValueError):  # no such user, a name that the file system refuses
+        path = os.path.expanduser(text)
+    except ValueError:  # no user can be called so
         return None
+    if not os.path.exists(path):
+        return None
+    from pathlib import Path
+
+    return Path(path)
 
 
 def _described(config: Mapping[str, Any], model_id: str) -> Architecture:
