@@ -163,7 +163,8 @@ def _images(text: str) -> dict[str, Any]:
     counts = {name: count.get("count") if isinstance(count, Mapping) else count for name, count in counts.items()}
     pairs = dict(part.split("=", 1) for part in texts(text) if "=" in part) if not told else {}
     counts |= {LIMITED[kind]: whole(count) for kind, count in pairs.items() if kind in LIMITED}
-    if any(isinstance(count, int) and count < 0 for count in counts.values()):
+    negative = any(isinstance(count, int) and count < 0 for count in counts.values())
+    if negative or not (told or pairs or text.strip() == "{}"):
         raise bad(text, 'counts from 0 up, as {"image": 2}')
     return {name: count for name, count in counts.items() if isinstance(count, int) and not isinstance(count, bool)}
 

@@ -15,13 +15,13 @@ from sizer.memory.case import Case, predicting_architecture
 from sizer.memory.extras import draft_bytes, lora_bytes, prediction_bytes
 from sizer.memory.projector import projector_bytes, projector_compute_bytes
 from sizer.memory.shares import host_tables_bytes, table_bytes
-from sizer.memory.working import graph_buffers, whole_part
+from sizer.memory.working import graph_buffers, split_part, whole_part
 from sizer.model.architecture import Architecture
 from sizer.model.stored import Stored
 
 
 class Draft(NamedTuple):
-    """What a model that drafts beside another takes: of the devices, and its input table of the host's memory."""
+    """What a model that drafts beside another takes: of the devices, and of the host (its input table, or all)."""
 
     weights_bytes: int = 0
     cache: LayerCache = LayerCache(0, 0)
@@ -30,7 +30,7 @@ class Draft(NamedTuple):
 
 
 def draft_taken(case: Case) -> Draft:
-    """What the draft takes as a model of its own; nothing in an engine with a pool, or where flags keep it on the host.
+    """What the draft takes as a model of its own: nothing in an engine with a pool, all of it on the host with -ngld 0.
 
     Its cache is as long as the model's and in 16 bits unless flags say so; a model's own layers that predict have such
     a context too, beside weights that count elsewhere (llama.cpp common/arg.cpp, tools/server/server-context.cpp).
@@ -41,12 +41,22 @@ def draft_taken(case: Case) -> Draft:
     if case.draft is None:
         own = _with_draft_flags(case, predicting_architecture(case), case.stored)
         return Draft(0, whole_cache(own.architecture, own.plan), _compute_bytes(own))
-    if case.options.draft_gpu_layers == 0 and not case.on_cpu:
-        return Draft()
     own = _with_draft_flags(case, case.draft.architecture, case.draft.stored)
     weights = sum(entry.size_bytes for entry in own.stored.tensors if not entry.tensor.checkpoint_only)
     cache = whole_cache(own.architecture, own.plan)
+    if case.options.draft_gpu_layers == 0 and not case.on_cpu:
+        return _on_host(own, weights, cache)
     return Draft(weights - host_tables_bytes(own), cache, _compute_bytes(own), table_bytes(own))
+
+
+def _on_host(own: Case, weights_bytes: int, cache: LayerCache) -> Draft:
+    """A draft whose layers are on the host: its prompts still pass through a buffer of the device."""
+    buffers = None
+    if own.graph is not None and own.architecture.layers and own.architecture.hidden_size:
+        part = split_part(own, own.plan, own.architecture.num_layers, host_experts=False)
+        buffers = graph_buffers(own, own.plan, part)
+    device_bytes, host_bytes = (buffers.device_bytes, buffers.host_bytes) if buffers else (0, 0)
+    return Draft(0, LayerCache(0, 0), device_bytes, weights_bytes + sum(cache) + host_bytes)
 
 
 def _compute_bytes(case: Case) -> int:

@@ -276,7 +276,8 @@ def _split(
         gpu_layers=held.layers,
         available_bytes=None if rooms is None else sum(share.available_bytes or 0 for share in shares),
         host_experts=host_experts,
-        host_tables_bytes=host_tables_bytes(case),
+        host_tables_bytes=host_tables_bytes(case) + draft_taken(case).host_bytes,
+        added_bytes=sum(added_weights(case).values()),
     )
 
 
@@ -285,7 +286,7 @@ def _host_share(case: Case, needed: Footprint, held: Held, buffers: Buffers | No
     cache = all_caches(case)
     return Share(
         place="host",
-        weights_bytes=needed.weights.size_bytes - held.weights_bytes,
+        weights_bytes=needed.weights.size_bytes - held.weights_bytes + draft_taken(case).host_bytes,
         kv_cache_bytes=cache.attention_bytes - held.kv_cache_bytes,
         state_bytes=cache.state_bytes - held.state_bytes,
         compute_bytes=buffers.host_bytes if buffers else 0,

@@ -113,7 +113,8 @@ class Placement:
     `reserved_bytes` is what an engine that allocates ahead takes; `kv_capacity_tokens` what that leaves for the cache.
     `host_tables_bytes` is an input embedding that the engine keeps on the host though its layers fit the devices, or
     of what the host holds the part that is such a table; `host_compute_bytes` the buffer that it reserves there.
-    `max_sequences` is how many sequences of the workload's context the reservation (or the device) holds.
+    `max_sequences` is how many sequences of the workload's context the reservation (or the device) holds;
+    `added_bytes` are weights beside the model's own on devices that share it with the host.
     """
 
     kind: str
@@ -129,6 +130,7 @@ class Placement:
     host_tables_bytes: int = 0
     host_compute_bytes: int = 0
     max_sequences: int | None = None
+    added_bytes: int = 0
 
     @property
     def whole(self) -> bool:

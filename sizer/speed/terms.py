@@ -85,12 +85,12 @@ def prompt_products_flops_per_s(case: SpeedCase) -> float:
 
 
 def host_share(case: SpeedCase) -> float:
-    """Share of the weights' traffic that the host's memory serves, without an input table: of that a row a token."""
+    """Share of the model's weights that the host's memory serves, without an input table: of that a row a token."""
     placement = case.placement
     if placement is None or placement.host is None:
         return 0.0
     held = placement.host.weights_bytes - placement.host_tables_bytes
-    total = held + sum(share.weights_bytes for share in placement.shares)
+    total = held + sum(share.weights_bytes for share in placement.shares) - placement.added_bytes
     return held / total if total else 0.0
 
 

@@ -250,6 +250,7 @@ def test_a_file_longer_than_is_read_is_refused(tmp_path: Path) -> None:
     [
         "lmdeploy serve api_server Qwen/Qwen3-8B --quant-policy 9",
         "vllm serve Qwen/Qwen2.5-VL-7B-Instruct --limit-mm-per-prompt image=-2",
+        "vllm serve Qwen/Qwen2.5-VL-7B-Instruct --limit-mm-per-prompt '[9]'",
         """vllm serve Qwen/Qwen2.5-VL-7B-Instruct --limit-mm-per-prompt '{"image": -2}'""",
     ],
 )

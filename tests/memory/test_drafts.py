@@ -88,16 +88,18 @@ def test_a_draft_of_llama_cpp_is_a_model_of_its_own() -> None:
 
 
 def test_flags_of_a_draft_shorten_its_cache_and_move_it_to_the_host() -> None:
-    """`-cd` is its context, `-ctkd` its type, `-ngld 0` leaves it to the host."""
+    """`-cd` is its context, `-ctkd` its type, `-ngld 0` leaves it to the host but for the buffer of its prompts."""
     named = f"{LLAMA} -md Qwen3-0.6B-Q8_0.gguf"
-    alone, whole, short, away = (
-        started(command).memory.devices[0]
-        for command in (LLAMA, named, f"{named} -cd 4096 -ctkd q8_0", f"{named} -ngld 0")
-    )
+    memories = [
+        started(command).memory for command in (LLAMA, named, f"{named} -cd 4096 -ctkd q8_0", f"{named} -ngld 0")
+    ]
+    alone, whole, short, away = (memory.devices[0] for memory in memories)
     per_token = 28 * 8 * 128
     assert whole.kv_cache_bytes - alone.kv_cache_bytes == per_token * 4 * 16_384
     assert short.kv_cache_bytes - alone.kv_cache_bytes == per_token * (2 * 32 + 34) // 32 * 4096
-    assert away.total_bytes == alone.total_bytes
+    assert 0 < away.total_bytes - alone.total_bytes == away.compute_bytes - alone.compute_bytes
+    gone = whole.weights_bytes + whole.kv_cache_bytes - away.weights_bytes - away.kv_cache_bytes
+    assert memories[3].host.total_bytes - memories[1].host.total_bytes == pytest.approx(gone, rel=0.02)
 
 
 def test_layers_that_predict_have_a_context_of_their_own_in_llama_cpp() -> None:
