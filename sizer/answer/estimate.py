@@ -17,7 +17,7 @@ from sizer.engine.options import EngineOptions
 from sizer.engine.precisions import store_for
 from sizer.frozen import dataclass
 from sizer.memory.case import Case
-from sizer.memory.placement import max_context_tokens, place
+from sizer.memory.placement import LONGEST_CONTEXT_TOKENS, max_context_tokens, place
 from sizer.memory.records import Footprint, Placement
 from sizer.memory.shard import undivided_heads
 from sizer.model.architecture import Architecture, Tower
@@ -89,7 +89,7 @@ def estimate(question: Question) -> Estimate:
     case = _case(question, engine, stored)
     needed, placement = place(case)
     longest = max_context_tokens(case, placement) if question.context_max else None
-    if longest:
+    if longest and longest < LONGEST_CONTEXT_TOKENS:
         case = replace(case, workload=replace(case.workload, context_tokens=longest))
         needed, placement = place(case)
     speed = _speed(question, case, engine, placement)

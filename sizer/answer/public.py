@@ -32,6 +32,7 @@ from sizer.memory.records import Part, Share
 from sizer.model.architecture import Basis
 from sizer.workload import Workload
 
+ANY_CONTEXT = "No context is too long: what it keeps does not grow with the context, and it states no longest."
 NO_DECODING = DecodeSpeed(None, None, None, None, None, None, None, None, None, ())
 
 
@@ -88,7 +89,7 @@ def model_estimate(estimate: Estimate) -> ModelEstimate:
         request=_request(estimate),
         quality=_quality(estimate),
         speculation=estimate.speculation,
-        assumptions=estimate.assumptions,
+        assumptions=estimate.assumptions + ((ANY_CONTEXT,) if estimate.takes_any_context else ()),
     )
 
 
@@ -129,7 +130,7 @@ def _memory(estimate: Estimate) -> Memory:
         available_bytes=placement.available_bytes,
         fits=None if placement.available_bytes is None else fits,
         shortfall_bytes=placement.shortfall_bytes,
-        max_context_tokens=estimate.max_context_tokens,
+        max_context_tokens=None if estimate.takes_any_context else estimate.max_context_tokens,
         download_bytes=estimate.stored.download_bytes,
         gpu_layers=placement.gpu_layers,
         host_bytes=placement.host_bytes,

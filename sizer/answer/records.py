@@ -6,7 +6,7 @@ from sizer.device.records import Target
 from sizer.engine.options import NO_OPTIONS, EngineOptions
 from sizer.frozen import NamedTuple, dataclass
 from sizer.memory.case import Case
-from sizer.memory.placement import max_context_tokens
+from sizer.memory.placement import LONGEST_CONTEXT_TOKENS, max_context_tokens
 from sizer.memory.records import Footprint, Placement
 from sizer.model.architecture import Architecture
 from sizer.model.stored import Stored
@@ -52,6 +52,11 @@ class Estimate:
     def max_context_tokens(self) -> int | None:
         """The longest context that fits, None where it cannot be told. A dozen placements tell it: when asked alone."""
         return _LONGEST.get(self.case, (), lambda: max_context_tokens(self.case, self.placement))
+
+    @property
+    def takes_any_context(self) -> bool:
+        """Whether no context is too long: the model states none, and what it keeps does not grow with it."""
+        return (self.max_context_tokens or 0) >= LONGEST_CONTEXT_TOKENS
 
     @property
     def pace(self) -> Pace | None:

@@ -121,6 +121,18 @@ def test_offload_is_placed_and_said(run: Run) -> None:
     assert document["estimates"][0]["decode"]["tokens_per_s"] > 0
 
 
+def test_what_takes_any_context_has_no_longest(run: Run) -> None:
+    """A state-space model that states no length has no longest context: null with the reason, `any` in the table; `max`
+    leaves the context as it is."""
+    asked = ("state-spaces/mamba-130m-hf", "-d", "rtx-4090", "-p", "bf16")
+    document = estimates(run, *asked, "--context", "max")
+    assert document["workload"]["context_tokens"] == 640
+    [item] = document["estimates"]
+    assert item["memory"]["max_context_tokens"] is None
+    assert any("does not grow with the context" in note for note in item["assumptions"])
+    assert " any " in run("estimate", *asked, "--context", "max", "--offline").out
+
+
 def test_context_max_fills_the_card(run: Run) -> None:
     """--context max takes the longest context that fits."""
     document = estimates(run, "Qwen/Qwen3-8B", "-d", "rtx-4090", "-p", "q8_0", "--context", "max")
