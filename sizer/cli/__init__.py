@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import click
 
 from sizer.cli.console import leave_stdout, print_what_can_be_printed
-from sizer.errors import SizerError, did_you_mean
+from sizer.errors import SizerError
 from sizer.printable import one_line
 from sizer.version import package_version
 
@@ -55,14 +55,6 @@ def _reader_may_leave() -> Iterator[None]:
         raise click.exceptions.Exit(0) from None
 
 
-MEANT = {
-    "--tps": "--min-speed", "--speed": "--min-speed", "--tokens-per-second": "--min-speed", "--gpu": "--device",
-    "--quant": "--precision", "--quantization": "--precision", "--ctx": "--context", "--ctx-size": "--context",
-    "--max-model-len": "--context", "--batch-size": "--batch", "--backend": "--engine",
-}  # fmt: skip
-"""What other tools call an option."""
-
-
 class CommandTable(click.Group):
     """A click group that imports a command's module only when that command runs."""
 
@@ -88,8 +80,9 @@ class CommandTable(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """As click's, with the nearest commands offered for a misspelt one."""
         if args and not args[0].startswith("-") and args[0] not in COMMANDS:
-            hint = did_you_mean(args[0], COMMANDS) or "'sizer --help' lists the commands."
-            raise click.UsageError(f"No such command {args[0]!r}. {hint}", ctx)
+            from sizer.cli.meant import command_hint
+
+            raise click.UsageError(f"No such command {args[0]!r}. {command_hint(args[0], list(COMMANDS))}", ctx)
         return super().resolve_command(ctx, args)
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
@@ -167,7 +160,9 @@ def _said(error: click.UsageError) -> str:
     """click's words, with the option that other tools' word for it means, or that words want quotes."""
     said = error.format_message()
     if isinstance(error, click.NoSuchOption) and error.ctx is not None:
-        meant = MEANT.get(error.option_name)
+        from sizer.cli.meant import OPTIONS
+
+        meant = OPTIONS.get(error.option_name)
         if any(meant in option.opts for option in error.ctx.command.params):
             return f"{error.message} Did you mean {meant!r}?"
     if said.startswith("Got unexpected extra argument"):

@@ -1,0 +1,43 @@
+"""What is typed by somebody who knows another tool: the error says what sizer calls it."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from clirun import Run
+
+from sizer.cli import COMMANDS, meant
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["Qwen/Qwen3-8B"], "'sizer estimate Qwen/Qwen3-8B'"),
+        (["llama3.1:8b"], "'sizer estimate llama3.1:8b'"),
+        (["8B", "-d", "rtx-4090"], "'sizer estimate 8B'"),
+        (["./x.gguf"], "'sizer estimate ./x.gguf'"),
+        (["help"], "'sizer --help'"),
+        (["run", "llama3"], "'sizer recommend MODEL'"),
+        (["Cost"], "'sizer capacity MODEL"),
+        (["fine-tune"], "inference alone"),
+        (["estimat"], "Did you mean 'estimate'"),
+        (["xyzzy"], "'sizer --help' lists"),
+    ],
+)
+def test_a_command_that_is_none_is_told_what_is(run: Run, words: list[str], told: str) -> None:
+    """One line, exit code 2: a model alone is estimated, another tool's word has sizer's own beside it, a misspelt
+    command its nearest, and what nobody means the list."""
+    result = run(*words)
+    assert (result.code, result.out) == (2, "")
+    assert told in result.err
+    assert len(result.err.strip().splitlines()) == 1
+
+
+def test_what_is_offered_exists() -> None:
+    """Every command that a hint names is one of sizer's, no word is told twice, none is a command itself."""
+    words = [word for group in meant.COMMANDS for word in group.split()]
+    assert len(words) == len(set(words))
+    assert not set(words) & set(COMMANDS)
+    named = {match for hint in meant.COMMANDS.values() for match in re.findall(r"'sizer ([a-z]+)", hint)}
+    assert named <= set(COMMANDS)
