@@ -7,9 +7,12 @@ from functools import cache
 from sizer.device.records import Device, is_cpu
 from sizer.tables import matches, read_rows
 
+X86_MAKERS = frozenset({"intel", "amd"})
+
 
 def memory_class(device: Device) -> str:
-    """hbm, gddr, a chip's shared memory, or a CPU's: `dimm`, or `lpddr`, which is wide for the GPU beside the cores.
+    """hbm, gddr, a chip's shared memory, or a CPU's: `lpddr` of x86 laptops, which is wide for the GPU beside the cores
+    and which many have slower DIMMs instead of; any other is told as it is sold, and called `dimm`.
 
     The table names the type of every card; one that a user describes by its figures is of no class (`unnamed`), and has
     the constants that all share. A CPU whose bandwidth was measured is a class of its own:
@@ -18,7 +21,7 @@ def memory_class(device: Device) -> str:
     if is_cpu(device) and device.bandwidth_basis == "measured":
         return "measured"
     if is_cpu(device):
-        return "lpddr" if "LPDDR" in device.memory_type else "dimm"
+        return "lpddr" if "LPDDR" in device.memory_type and device.vendor in X86_MAKERS else "dimm"
     if device.kind != "gpu":
         return "shared"
     if device.memory_type:
@@ -29,9 +32,7 @@ def memory_class(device: Device) -> str:
 def device_family(device: Device) -> str:
     """Devices that share a memory system and a maker: `nvidia-gddr`, `nvidia-hbm`, `apple`, `amd-apu`, `cpu-x86` …"""
     if is_cpu(device):
-        return (
-            "cpu-apple" if device.vendor == "apple" else "cpu-x86" if device.vendor in {"intel", "amd"} else "cpu-arm"
-        )
+        return "cpu-apple" if device.vendor == "apple" else "cpu-x86" if device.vendor in X86_MAKERS else "cpu-arm"
     if device.kind == "gpu":
         return f"{device.vendor}-{memory_class(device)}"
     return f"{device.vendor}-{device.kind}" if device.kind != device.vendor else device.vendor

@@ -17,7 +17,7 @@ from sizer.frozen import dataclass
 from sizer.memory.records import Placement
 from sizer.model.architecture import Architecture
 from sizer.model.stored import Stored
-from sizer.tables import read_rows
+from sizer.tables import matches, read_rows
 from sizer.tuning import tuned
 from sizer.workload import Workload
 
@@ -276,13 +276,22 @@ def reachable_bytes_per_s(device: Device) -> float | None:
     """The bandwidth that a step's memory traffic is relative to: the nominal one, less of it on wide CPUs.
 
     The more bandwidth a CPU's specification tells, the less of it its cores and their fabric reach: it counts to a
-    power, equal at 60 GB/s (`cpu_bandwidth_power` of data/tuning.csv). A measured bandwidth counts whole.
+    power, equal at 60 GB/s (`cpu_bandwidth_power` of data/tuning.csv), and as far as its cores reach it where that is
+    known (`data/cpu_shares.csv`). A measured bandwidth counts whole.
     """
     nominal = device.bandwidth_bytes_per_s
     if not nominal or not is_cpu(device) or device.bandwidth_basis == "measured":
         return nominal
     power = tuned("cpu_bandwidth_power")
-    return float(nominal**power * tuned("cpu_reference_bytes_per_s") ** (1 - power))
+    within_reach = nominal * _cores_share(device.key)
+    return float(within_reach**power * tuned("cpu_reference_bytes_per_s") ** (1 - power))
+
+
+@cache
+def _cores_share(key: str) -> float:
+    """How much of a chip's bandwidth its CPU's cores together reach; all, where no row tells less."""
+    rows = read_rows("cpu_shares.csv")
+    return next((float(row["share"]) for row in rows if any(matches(one, key) for one in row["devices"].split())), 1.0)
 
 
 def cpu_flops_per_s(device: Device, threads: int | None = None) -> float:

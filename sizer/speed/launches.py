@@ -15,6 +15,7 @@ from sizer.tuning import tuned
 LAYER_S, LAUNCH_S = 1e-4, 1e-5
 LLAMA_LAYER = {"base": 1, "linear": 7, "rms_norm": 2}
 """The layer that others are measured in: seven matrices and two norms."""
+_OF_A_STATE = frozenset({Role.SSM, Role.CONV, Role.SSM_IN, Role.SSM_OUT})
 _MULTIPLYING = frozenset({Module.LINEAR, Module.LINEAR_SUBCLASS, Module.CONV1D})
 
 
@@ -55,6 +56,12 @@ def llama_layers(architecture: Architecture, code: str) -> float:
     return architecture.passes * _operations(costs, parts) / _operations(costs, LLAMA_LAYER)
 
 
+def prompt_layers(architecture: Architecture, code: str) -> float:
+    """The same for a prompt, by the code's row of its own where it has one."""
+    own = f"{code} of a prompt"
+    return llama_layers(architecture, code if operation_costs(own) is None else own)
+
+
 def _operations(costs: dict[str, float], parts: dict[str, int]) -> float:
     return sum(costs[part] * count for part, count in parts.items())
 
@@ -73,7 +80,11 @@ def _layer_parts(architecture: Architecture) -> dict[str, int]:
 def _part(tensor: Tensor, biases: set[str]) -> str:
     if tensor.module is Module.NORM:
         return "layer_norm" if tensor.name.removesuffix("weight") + "bias" in biases else "rms_norm"
-    return "linear" if tensor.module in _MULTIPLYING else "other"
+    if tensor.module in _MULTIPLYING:
+        return "linear"
+    if tensor.role in _OF_A_STATE:
+        return "state"
+    return "mixing" if len(tensor.shape) > 1 else "vector"
 
 
 def expert_amounts(case: SpeedCase) -> list[Amount]:

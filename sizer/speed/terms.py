@@ -15,6 +15,7 @@ from sizer.speed.case import (
     DOUBLE,
     SpeedCase,
     cpu_flops_per_s,
+    in_graphs,
     nominal_flops_per_s,
     precision_class,
     product_type,
@@ -22,7 +23,7 @@ from sizer.speed.case import (
     reachable_bytes_per_s,
     runtime_rule,
 )
-from sizer.speed.launches import LAYER_S, expert_amounts, llama_layers
+from sizer.speed.launches import LAYER_S, expert_amounts, llama_layers, prompt_layers
 from sizer.speed.law import COMPUTE, LAUNCH, MEMORY, OVERHEAD, Amount
 from sizer.speed.splits import decode_links, parallelism, pipeline_speedup, prompt_links, tensor_ranks, within_layers
 from sizer.speed.traffic import Traffic, copied_cache_bytes, distinct_experts, prefill_traffic
@@ -121,7 +122,7 @@ def decode_amounts(case: SpeedCase, traffic: Traffic) -> tuple[Amount, ...]:
         Amount("cache", MEMORY, traffic.cache_bytes / bandwidth, traffic.cache_bytes / nominal),
         Amount("host", MEMORY, host_s, host_s),
         *_products(case, traffic, peak),
-        Amount("launch", LAUNCH, layers * LAYER_S),
+        Amount("launch" if in_graphs(case) else "eager_launch", LAUNCH, layers * LAYER_S),
         Amount("layers", OVERHEAD, layers * LAYER_S / layer_pace(case)),
         Amount("step", OVERHEAD, STEP_S),
         *expert_amounts(case),
@@ -220,7 +221,7 @@ def prefill_amounts(case: SpeedCase, traffic: Traffic, chunks: int) -> tuple[Amo
     bandwidth, peak = bandwidth_bytes_per_s(case) * speedup, prompt_peak_flops_per_s(case) * speedup
     products = prompt_products_flops_per_s(case) * speedup
     attention = traffic.stage("kv").flops
-    layers = llama_layers(case.architecture, case.engine.layer_operations)
+    layers = prompt_layers(case.architecture, case.engine.layer_operations)
     hosted = traffic.weight_bytes * host_share(case)
     experts = traffic.stage("experts").flops
     amounts = [

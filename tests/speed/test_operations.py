@@ -8,6 +8,8 @@ import pytest
 from metamodels import as_json, config_of, quiet
 
 from sizer.device.catalogue import find
+from sizer.device.chip_parts import cpu_part
+from sizer.device.kinds import memory_class
 from sizer.device.records import Target
 from sizer.engine.precisions import store_for
 from sizer.model.architecture import Architecture, Basis
@@ -15,8 +17,10 @@ from sizer.model.families import build
 from sizer.model.read import catalogue
 from sizer.speed.case import precision_class, reachable_bytes_per_s, speed_case
 from sizer.speed.launches import LAUNCH_S, expert_amounts, layer_count, llama_layers
+from sizer.speed.law import LAUNCH
 from sizer.speed.terms import decode_amounts
 from sizer.speed.traffic import decode_traffic
+from sizer.tuning import tuned
 from sizer.workload import Workload
 
 EAGER_LLAMA_OPERATIONS = 40
@@ -197,3 +201,48 @@ def test_wide_cpus_reach_less_of_what_their_specification_says():
     ]
     assert shares[0] > shares[1]
     assert shares[2] == 1
+
+
+def test_an_apple_chip_made_for_its_gpu_gives_its_cores_less():
+    """An M1 Max's cores read 243 of its 400 GB/s, a plain chip's nearly all."""
+    plain, wide = (cpu_part(find(name).device) for name in ("apple-m2", "apple-m2-max"))
+    nominal = (wide.bandwidth_bytes_per_s or 0) / (plain.bandwidth_bytes_per_s or 1)
+    reached = (reachable_bytes_per_s(wide) or 0) / (reachable_bytes_per_s(plain) or 1)
+    assert reached == pytest.approx((0.61 * nominal) ** tuned("cpu_bandwidth_power"))
+
+
+def test_a_laptops_lpddr_is_a_class_of_its_own_for_x86_alone():
+    """Owners of x86 laptops often have slower DIMMs than the table's LPDDR; Arm chips have what is soldered on."""
+    intel, arm = (cpu_part(find(name).device) for name in ("core-ultra-7-258v", "snapdragon-x-elite"))
+    assert (memory_class(intel), memory_class(arm)) == ("lpddr", "dimm")
+
+
+@pytest.mark.parametrize(
+    ("model", "kernels"),
+    [
+        # eight, a matrix each, half a norm; of llama.cpp's Gemma 4 mixture two vectors a layer, one operation each
+        ("google/gemma-4-26B-A4B-it", 30 * 8 + 235 + 270 / 2 + 60),
+        # the sinks of attention are a vector
+        ("openai/gpt-oss-20b", 24 * 8 + 120 + 48 / 2 + 24),
+        # a state's three tensors take five each
+        ("Qwen/Qwen3.6-35B-A3B", 40 * 8 + 390 + 130 / 2 + 90 * 5),
+    ],
+)
+def test_a_vector_takes_an_operation_and_a_states_tensor_several(model, kernels):
+    """What engines of own kernels launch for a layer, counted on paper."""
+    found = case(model, "llama.cpp", precision="q4_k_m").architecture
+    assert llama_layers(found, "kernels") == pytest.approx(kernels / (8 + 7 + 2 / 2))
+
+
+def test_outside_captured_graphs_the_host_launches_every_operation():
+    """vLLM 0.4 captured steps up to 8,192 tokens; beyond, and where its flags forbid graphs, the host sets the pace."""
+
+    def launching(context_tokens: int, **kwargs: Any) -> set[str]:
+        found = case("Qwen/Qwen3-8B", "vllm", workload=Workload(context_tokens=context_tokens), **kwargs)
+        amounts = decode_amounts(found, decode_traffic(found.architecture, found.stored, found.workload))
+        return {amount.term for amount in amounts if amount.part == LAUNCH}
+
+    assert launching(4096, engine_version="0.4.2") == {"launch"}
+    assert launching(16384, engine_version="0.4.2") == {"eager_launch"}
+    assert launching(16384, engine_version="0.9") == {"launch"}
+    assert launching(4096, engine_version="0.9", graphs=False) == {"eager_launch"}
