@@ -1,5 +1,6 @@
 """Documents that hold an engine's command: Compose files and pods, llama-swap's and TabbyAPI's configuration, systemd
-units, llama-server's presets. Each becomes the text of a shell; the first command that starts something is taken.
+units, llama-server's presets, what serves models for others (`served_yaml`). Each becomes the text of a shell; the
+first command that starts something is taken.
 """
 
 from __future__ import annotations
@@ -9,13 +10,15 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from sizer.engine.served_yaml import served
 from sizer.regex import sparing
 
 MOST_PARTS = 1000
 """Of a document."""
 MOST_MACRO_CHARACTERS = 100_000
 """Of what macros put into one command, and of commands before no further one is read."""
-_YAML = re.compile(r"^[ \t]*(?:- )?[\"']?(?:image|cmd|model|model_name|model_dir)[\"']?:[ \t]*\S", re.MULTILINE)
+_KEYS = "image|cmd|model|model_name|model_dir|model_id|model_source|modelURL|modelFormat|uri|run|commands"
+_YAML = re.compile(rf"(?:^[ \t]*(?:- )?|[{{,][ \t]*)[\"']?(?:{_KEYS})[\"']?:[ \t\r\n]", re.MULTILINE)
 _SETTING = re.compile(r"[ \t]*[\w-]+[ \t]*=")
 _UNIT_SECTIONS = frozenset({"[Unit]", "[Service]", "[Install]"})
 _DEFAULTED = re.compile(r"\$\{\w+:?-([^}]*)\}")
@@ -45,6 +48,7 @@ def _in_yaml(text: str) -> str:
     found: list[str] = []
     for document in read_yaml(text, plain=True):
         found += _tabby(document) or _swapped(document)
+        found += [line for part in _mappings(document) for line in served(part)]
         found += [_container(part) for part in _mappings(document) if isinstance(part.get("image"), str)]
         found += _docker_models(document)
     return "\n".join(found)

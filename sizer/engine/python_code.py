@@ -22,8 +22,11 @@ from sizer.errors import UsageError
 from sizer.frozen import NamedTuple
 from sizer.tables import read_rows
 
-MODEL_NAMES = ("model", "pretrained_model_name_or_path", "model_path", "model_name_or_path", "model_name", "repo_id")
-NESTED = frozenset({"model_kwargs", "options"})
+MODEL_NAMES = (
+    "model", "pretrained_model_name_or_path", "model_path", "model_name_or_path", "model_name", "repo_id",
+    "model_source", "model_id",
+)  # fmt: skip
+NESTED = frozenset({"model_kwargs", "options", "model_loading_config", "engine_kwargs"})
 """Arguments that hold further ones in a dictionary."""
 CONSTANTS_OF = frozenset({"torch", "llama_cpp"})
 """Modules whose attributes stand for their names (`torch.float16`)."""
@@ -132,6 +135,8 @@ def _arguments(call: ast.Call) -> dict[str, ast.expr]:
         if isinstance(inner, ast.Dict):
             pairs = zip(inner.keys, inner.values, strict=True)
             given |= {str(_value(key)): value for key, value in pairs if key is not None}
+        elif isinstance(inner, ast.Call):  # dict(model_id=...)
+            given |= {keyword.arg: keyword.value for keyword in inner.keywords if keyword.arg}
     return given
 
 
@@ -143,6 +148,7 @@ def _words(call: ast.Call, named: Named, loader: Loader) -> tuple[list[str], str
         node = given.pop(name)
         model = str(_value(node, named) or "")
         unread = unread or ("" if model else ast.unparse(node))
+    given.pop("model_id", None)  # what clients call it, beside a source
     if not model:
         texts = [value for argument in call.args if isinstance(value := _value(argument, named), str)]
         model = texts[-1] if texts else ""

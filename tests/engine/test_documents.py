@@ -272,3 +272,98 @@ def test_no_yaml_breaks_the_reader(text: str) -> None:
     """Whatever stands in a document is read or refused."""
     with suppress(SizerError):
         read_launch([f"services:\n  a:\n    image: vllm/vllm-openai\n{text}"], files_allowed=False)
+
+
+RAY = """applications:
+- name: llms
+  import_path: ray.serve.llm:build_openai_app
+  args:
+    llm_configs:
+    - model_loading_config: {model_id: small, model_source: Qwen/Qwen2.5-7B-Instruct}
+      engine_kwargs:
+        tensor_parallel_size: 2
+        max_model_len: 9216
+        enforce_eager: false
+"""
+KSERVE = """apiVersion: serving.kserve.io/v1beta1
+kind: InferenceService
+spec:
+  predictor:
+    model:
+      modelFormat: {name: huggingface}
+      args: [--model_name=llama3, --model_id=Qwen/Qwen3-8B, --max_model_len=9216]
+"""
+MODEL_CAR = """spec:
+  predictor:
+    model:
+      modelFormat: {name: vLLM}
+      args: ["--max-model-len=9216"]
+      storageUri: hf://Qwen/Qwen3-8B
+"""
+LLM_SERVICE = """apiVersion: serving.kserve.io/v1alpha2
+kind: LLMInferenceService
+spec:
+  model: {uri: "hf://Qwen/Qwen3-8B", name: q}
+  parallelism: {tensor: 2, expert: false}
+  template:
+    containers:
+    - name: main
+      image: ghcr.io/llm-d/llm-d-cuda:v0.9.0
+      env:
+      - {name: VLLM_ADDITIONAL_ARGS, value: "--max-model-len 9216"}
+"""
+STACK = """servingEngineSpec:
+  modelSpec:
+  - name: llama
+    repository: vllm/vllm-openai
+    tag: v0.10.2
+    modelURL: Qwen/Qwen3-8B
+    vllmConfig:
+      tensorParallelSize: 2
+      maxModelLen: 9216
+      extraArgs: ["--kv-cache-dtype", "fp8"]
+"""
+LLM_D = """modelArtifacts: {uri: "hf://Qwen/Qwen3-8B"}
+decode:
+  parallelism: {tensor: 2}
+  containers:
+  - {name: vllm, modelCommand: vllmServe, args: [--max-model-len, "9216"]}
+"""
+SKY = """resources: {accelerators: "A100:2"}
+envs: {MODEL: Qwen/Qwen3-8B}
+run: |
+  conda activate vllm
+  vllm serve $MODEL --max-model-len 9216 -tp $SKYPILOT_NUM_GPUS_PER_NODE
+"""
+DSTACK = """type: service
+env: [HF_TOKEN, MODEL=Qwen/Qwen3-8B]
+commands:
+- vllm serve $MODEL --max-model-len 9216 -tp $DSTACK_GPUS_NUM
+resources: {gpu: "24GB:2"}
+"""
+
+
+@pytest.mark.parametrize(
+    ("document", "ranks"),
+    [(RAY, 2), (KSERVE, 1), (MODEL_CAR, 1), (LLM_SERVICE, 2), (STACK, 2), (LLM_D, 2), (SKY, 2), (DSTACK, 2)],
+)
+def test_what_serves_models_for_others_starts_vllm(document: str, ranks: int) -> None:
+    """Ray Serve LLM, KServe, llm-d, vLLM's production stack, SkyPilot and dstack: model, context and cards."""
+    options = read_launch([document]).options
+    assert options.engine == "vllm"
+    assert options.model.removesuffix("-Instruct") in {"Qwen/Qwen3-8B", "Qwen/Qwen2.5-7B"}
+    assert options.context_tokens == 9216
+    assert (options.tensor_parallel or 1) == ranks
+    assert not options.unknown
+
+
+def test_a_model_file_of_localai_is_its_command() -> None:
+    """Its settings are the engine's; `backend: vllm` makes another of it."""
+    told = "context_size: 6144\ngpu_layers: 20\ncache_type_k: q8_0\noptions:\n- parallel:4\n"
+    path = "huggingface://Qwen/Qwen3-8B-GGUF/Qwen3-8B-Q4_K_M.gguf"
+    options = read_launch([f"name: q\nbackend: llama-cpp\n{told}parameters:\n  model: {path}\n"]).options
+    assert (options.engine, options.model) == ("llama.cpp", path.removeprefix("huggingface://"))
+    assert (options.context_tokens, options.gpu_layers, options.max_sequences) == (6144, 20, 4)
+    assert options.k_cache_type == "q8_0"
+    other = read_launch(["name: q\nbackend: vllm\nmax_model_len: 6144\nparameters:\n  model: Qwen/Qwen3-8B\n"]).options
+    assert (other.engine, other.model, other.context_tokens) == ("vllm", "Qwen/Qwen3-8B", 6144)
