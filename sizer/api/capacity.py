@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sizer.api.asked import DeviceAsked, Options, WorkAsked, split_options
 from sizer.api.estimates import targets
-from sizer.errors import DoesNotFit, UnknownEngine, UsageError
+from sizer.errors import DoesNotFit, SizerError, UnknownEngine, UsageError
 from sizer.units import parse_seconds
 
 if TYPE_CHECKING:
@@ -98,15 +99,43 @@ def _one(resolved: Resolved, target: Target, work: WorkAsked, asked: ServingAske
         raise UsageError("capacity is told for equal devices.", "Name one kind, as -d 4xh100.")
     load = asked.load(work.prompt_tokens, work.output_tokens)
     error: DoesNotFit | None = None
-    for engine, precision in _ways(resolved, target, work):
+
+    def served(engine: str, precision: str) -> Capacity:
         stored = _stored(resolved, precision, engine, work.flags.version if work.flags is not None else "")
-        served = Served(resolved.architecture, stored, target, engine, work.flags)
+        case = Served(resolved.architecture, stored, target, engine, work.flags)
+        return answer(case, load, asked, split=work.workload().parallelism, kv_precision=work.kv_precision)
+
+    ways = _ways(resolved, target, work)
+    for number, way in enumerate(ways):
         try:
-            return answer(served, load, asked, split=work.workload().parallelism, kv_precision=work.kv_precision)
+            found = served(*way)
         except DoesNotFit as refusal:
             error = error or refusal
+            continue
+        rest = ways[number + 1 :]
+        return _beside_fewer_bits(found, served, rest) if rest and not work.precisions else found
     assert error is not None
     raise error
+
+
+FEWER_BITS_WORTH = 1.25
+"""How many more users fewer bits must serve to be told of."""
+
+
+def _beside_fewer_bits(
+    found: Capacity, served: Callable[[str, str], Capacity], ways: Sequence[tuple[str, str]]
+) -> Capacity:
+    """The capacity, with what the next precision would serve where memory is what binds: nobody asked for this one."""
+    if found.binding != "cache" and found.met and found.machines <= 1:
+        return found
+    try:
+        other = served(*ways[0])
+    except SizerError:
+        return found
+    if other.max_users < FEWER_BITS_WORTH * max(1, found.max_users):
+        return found
+    note = f"In {other.precision} it is {other.max_users:,} users a machine: -p {other.precision}."
+    return replace(found, assumptions=(note, *found.assumptions))
 
 
 def _stored(resolved: Resolved, precision: str, engine: str, version: str) -> Stored:

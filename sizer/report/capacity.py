@@ -71,7 +71,10 @@ def _answer(one: Capacity) -> str:
         return f"No user is served{within}: one alone on each replica breaks {broken}, and more machines do not help."
     text = f"{one.max_users:,} users{rate} a machine{within}; what binds: {BINDS.get(one.binding, one.binding)}."
     if not one.met:
-        return f"{text} What is asked does not meet the limits on {_count(one.machines)}."
+        beyond = (
+            "What is asked does not meet the limits on" if limits else "More requests are asked for than is served by"
+        )
+        return f"{text} {beyond} {_count(one.machines)}."
     return text if one.machines == 1 else f"{text} {_count(one.machines)} for what is asked."
 
 

@@ -73,8 +73,15 @@ def answer(
         basis=_basis(choice, known),
         day=day,
         disaggregated=apart(choice.replica, load, limits, devices) if asked.apart else None,
-        met=not limits.any or (bool(machines) and (asked.machines is None or rows[0].meets)),
+        met=_met(asked, limits, machines, rows[0]),
     )
+
+
+def _met(asked: ServingAsked, limits: Limits, machines: int, first: ServedRow) -> bool:
+    """Whether the machines serve what is asked within the limits; a rate that never ends its queue is not served."""
+    if asked.machines is not None and "rate" in first.fails:
+        return False
+    return not limits.any or (bool(machines) and (asked.machines is None or first.meets))
 
 
 def candidates(

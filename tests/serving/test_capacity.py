@@ -267,6 +267,27 @@ def test_no_interval_is_faster_than_the_bandwidth(model: str, device: str) -> No
         assert one.decode.bytes_per_token / rate * 0.98 <= row.low_tpot_s <= row.tpot_s.p50
 
 
+def test_a_rate_beyond_the_machines_is_not_served(run: Run) -> None:
+    """A thousand requests a second on two machines that serve a few is exit 4 and said, without any limit of time."""
+    asked = ("capacity", *LLAMA, "-d", "a10g", "--rps", "1000")
+    result = run(*asked, "--machines", "2")
+    assert result.code == 4
+    assert "More requests are asked for than is served by 2 machines" in " ".join(result.out.split())
+    assert run(*asked).code == 0
+
+
+def test_fewer_bits_are_told_where_memory_binds() -> None:
+    """Llama-3.3-70B in bf16 leaves two H100s room for a few users: what fp8 serves is told, as by asking for it; nothing is told where a precision was asked for, or where all users are served."""
+    model = "meta-llama/Llama-3.3-70B-Instruct"
+    asked = {"device": "2xh100", "users": 50, "ttft": "1s", "offline": True}
+    told = [re.match(r"In fp8 it is (\d+) users", note) for note in sizer.capacity(model, **asked).assumptions]
+    [users] = [int(found[1]) for found in told if found]
+    assert users == sizer.capacity(model, **asked, precision="fp8").max_users
+    assert not any(
+        "users a machine: -p" in note for note in sizer.capacity(model, **asked, precision="bf16").assumptions
+    )
+
+
 def test_open_and_closed_loops_are_told_apart() -> None:
     """Where a rate is asked for, one note says that rows of users ask again at once; without a rate there is none."""
     asked = {"device": "2xa100", "offline": True}
