@@ -129,6 +129,14 @@ def test_a_bare_number_is_told_how_a_size_is_written(text: str) -> None:
     assert f"{text.split(maxsplit=1)[0]}B" in refused.value.hint
 
 
+@pytest.mark.parametrize("name", ["nosuch/model", "lab/Zzyzx-dev", "me/my-instruct-model", "x/base-hf"])
+def test_what_has_no_word_of_a_published_name_is_near_none(name: str) -> None:
+    """No model is offered for the words that any name has: `model`, `dev`, `instruct`."""
+    with pytest.raises(UnknownModel) as refused:
+        resolve(name, offline=True)
+    assert "Which one?" not in refused.value.hint
+
+
 def test_words_that_many_names_have_offer_nothing() -> None:
     """`jamba 1.5 large` is near other Jambas alone, not near whatever is large."""
     near = read("jamba 1.5 large").nearest

@@ -277,7 +277,8 @@ def test_a_rate_beyond_the_machines_is_not_served(run: Run) -> None:
 
 
 def test_fewer_bits_are_told_where_memory_binds() -> None:
-    """Llama-3.3-70B in bf16 leaves two H100s room for a few users: what fp8 serves is told, as by asking for it; nothing is told where a precision was asked for, or where all users are served."""
+    """Llama-3.3-70B in bf16 leaves two H100s room for a few users: what fp8 serves is told, as by asking for it.
+    Nothing is told where a precision was asked for."""
     model = "meta-llama/Llama-3.3-70B-Instruct"
     asked = {"device": "2xh100", "users": 50, "ttft": "1s", "offline": True}
     told = [re.match(r"In fp8 it is (\d+) users", note) for note in sizer.capacity(model, **asked).assumptions]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from sizer.model.read.catalogue import find
+from sizer.model.read.name_parts import word_roles
 from sizer.model.read.names import LONGEST_NAME
 from sizer.model.read.typed_names import read, vocabulary
 
@@ -21,10 +22,13 @@ def meant(name: str) -> tuple[str, ...]:
     if len(last) > LONGEST_NAME:
         return ()
     known = sorted(word for word in vocabulary() if len(word) > 2)
+    said_of_any = word_roles()["filler"]
 
     def spelt(match: re.Match[str]) -> str:
         word = match[0].lower()
-        return word if word in known else next(iter(get_close_matches(word, known, 1, ALIKE)), word)
+        if word in known or word in said_of_any:
+            return word
+        return next(iter(get_close_matches(word, known, 1, ALIKE)), word)
 
     corrected = _WORD.sub(spelt, last)
     if corrected == last.lower():

@@ -283,6 +283,7 @@ def _near(typed: Parts) -> tuple[str, ...]:
         told = len(set(typed.words) & set(name.parts.words)), official, sum((asked & _all(name.parts)).values())
         return *told, *_preference(name)
 
-    words = {word for word in typed.words if len(word) > 1} - set(word_roles()["generic"])
+    roles = word_roles()
+    words = {word for word in typed.words if len(word) > 1} - {*roles["generic"], *roles["omitted"], *roles["base"]}
     close = [name for name in published_names() if not name.quantized and words & set(name.parts.words)]
     return tuple(name.name for name in sorted(close, key=shared, reverse=True)[:3])
