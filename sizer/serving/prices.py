@@ -41,6 +41,15 @@ class Price:
         return f"{text}: {self.cloud} {self.instance} ({place}){spread}"
 
 
+def _instance(target: Target) -> str:
+    """The instance that was asked for, folded; empty for a device by its name, which some cloud calls its instance
+    (`h100`, Yotta's)."""
+    from sizer.device.lookup import find_row
+
+    cloud, colon, instance = target.asked.partition(":")
+    return instance.strip().casefold() if colon else "" if find_row(cloud) else cloud.strip().casefold()
+
+
 @cache
 def _offers() -> Mapping[str, tuple[Price, ...]]:
     found: dict[str, list[Price]] = {}
@@ -61,8 +70,7 @@ def price_of(target: Target, stated: Mapping[str, float] | None = None) -> Price
         if key in {"", target.device.key}:
             return Price(usd)
     offers = _offers().get(target.device.key, ())
-    named = target.asked.partition(":")[2] or target.asked
-    own = [offer for offer in offers if offer.instance.casefold() == named.strip().casefold()]
+    own = [offer for offer in offers if offer.instance.casefold() == _instance(target)]
     if own:
         return own[0]
     if not offers:

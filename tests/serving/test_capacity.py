@@ -267,6 +267,26 @@ def test_no_interval_is_faster_than_the_bandwidth(model: str, device: str) -> No
         assert one.decode.bytes_per_token / rate * 0.98 <= row.low_tpot_s <= row.tpot_s.p50
 
 
+@pytest.mark.parametrize("device", ["h100", "l40s", "rtx-4090", "RTX A6000", "b200"])
+def test_one_of_a_device_costs_what_each_of_two_does(device: str) -> None:
+    """A device's name is no instance of a cloud that calls it so: one is priced as several of them are, and as
+    `hardware` prices it."""
+    one, two = price_of(find(device)), price_of(find(f"2x{device}"))
+    assert one is not None
+    assert one == two
+    rows = sizer.hardware("Qwen/Qwen3-0.6B", text=find(device).device.key, offline=True)
+    [row] = [row for row in rows if (row.device, row.count) == (find(device).device.key, 1)]
+    assert row.usd_per_hour == pytest.approx(one.usd_per_device_hour)
+
+
+def test_an_instance_has_its_own_price() -> None:
+    """A cloud's instance costs what that cloud asks for it, with the cloud's name before it or without."""
+    for text in ("aws:g5.xlarge", "g5.xlarge"):
+        price = price_of(find(text))
+        assert price is not None
+        assert (price.cloud, price.instance) == ("aws", "g5.xlarge")
+
+
 def test_a_rate_beyond_the_machines_is_not_served(run: Run) -> None:
     """A thousand requests a second on two machines that serve a few is exit 4 and said, without any limit of time."""
     asked = ("capacity", *LLAMA, "-d", "a10g", "--rps", "1000")
