@@ -69,6 +69,17 @@ class Planned:
         return self.target if wanted is not None and wanted > have > 1 else with_ranks(self.target, self.options)
 
 
+def lengthened(model: Architecture, options: EngineOptions) -> Architecture:
+    """The model with the context that flags let it have: by another rope, or because it is not asked."""
+    own = model.max_context_tokens
+    if own is None:
+        return model
+    longest = max(options.longest_tokens or 0, round(own * (options.context_factor or 1)), own)
+    if options.longer_allowed:
+        longest = max(longest, options.context_tokens or 0)
+    return model if longest == own else replace(model, max_context_tokens=longest)
+
+
 def reserved_work(planned: Planned) -> tuple[Workload, bool]:
     """The work that a command reserves memory for, and whether the engine may lengthen its context to what fits."""
     context, fitting = reserved_context(planned)

@@ -201,10 +201,7 @@ def _assumptions(question: Question, case: Case, needed: Footprint, speed: Speed
     model, device = question.architecture, case.target.device
     notes = [*notes_of(case.options), *model.notes, *case.target.notes, *case.stored.notes]
     longest = model.max_context_tokens
-    if (
-        longest is not None
-        and (case.workload.context_tokens if model.decodes else case.workload.prompt_tokens) > longest
-    ):
+    if longest is not None and (_longest_sequence(case) if model.decodes else case.workload.prompt_tokens) > longest:
         notes.append(f"The context asked for is longer than the {longest:,} tokens that the model was made for.")
     if case.workload.gpu_layers is not None and not case.can_offload:
         notes.append(f"{case.engine.engine} does not split layers with the host: --gpu-layers is not used.")
@@ -232,6 +229,12 @@ def _assumptions(question: Question, case: Case, needed: Footprint, speed: Speed
     if question.drafting is not None:
         notes.append(question.drafting.note)
     return tuple(dict.fromkeys(notes))
+
+
+def _longest_sequence(case: Case) -> int:
+    """The context of one sequence: slots with caches of their own share what is asked for."""
+    asked = case.workload.context_tokens
+    return asked if case.graph is None else min(asked, case.plan.tokens)
 
 
 def _own_estimate(case: Case) -> OwnEstimate | None:

@@ -84,7 +84,7 @@ def planned(
     from dataclasses import replace
 
     from sizer.advise.launched import checkpoint_precision, engine_for, launched_precision
-    from sizer.advise.planned import Planned
+    from sizer.advise.planned import Planned, lengthened
     from sizer.answer.drafts import draft_named
     from sizer.device.records import shares_memory
     from sizer.engine.engines import find_engine
@@ -98,8 +98,9 @@ def planned(
     output = options.output_tokens[0] if options.output_tokens and options.output_tokens[0] > 0 else output_tokens
     prompt = max(options.prompt_tokens, default=0) or prompt_tokens
     own = checkpoint_precision(resolved, options.engine)
+    model = lengthened(resolved.architecture, options)
     plan = Planned(
-        resolved.architecture, target, precision, options, None, prompt, output, own, draft_named(options),
+        model, target, precision, options, None, prompt, output, own, draft_named(options),
         max(options.batch_sequences, default=1),
     )  # fmt: skip
     plan.engine.require_device(target.device)

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
+from sizer.engine.flag_numbers import bad, layers, number, numbers, on_off, parts, texts, tokens, whole, whole_numbers
+from sizer.engine.json_values import compilation, document, images, longer_context, speculative
 from sizer.errors import InvalidQuantity, UsageError
 from sizer.regex import outside_pattern
 from sizer.units import GIB, MIB, parse_bytes
 
-ON = frozenset({"on", "true", "1", "yes", "enabled", "enable", "y"})
-OFF = frozenset({"off", "false", "0", "no", "disabled", "disable", "n"})
-AUTO = frozenset({"auto", "-1", "default", ""})
-MOST = 10**12
-"""Nothing that an engine counts is larger; what is, is a slip."""
-_HUMAN = re.compile(r"(\d+(?:\.\d+)?)([kmgtKMGT])i?")
-_STEPS = {"k": 1, "m": 2, "g": 3, "t": 4}
 BLOCK_TOKENS = 16
 """Tokens of a block of vLLM's cache, unless --block-size says another number."""
 KOBOLD_CACHE_TYPES = {"0": "f16", "1": "q8_0", "2": "q4_0"}
@@ -40,93 +34,6 @@ NINE_TENTHS = 0.9
 BNB = {"bnb-4bit": (4, "nf4", True), "bnb-8bit": (8, "", False)}
 
 
-def bad(text: str, wanted: str) -> UsageError:
-    """The error of a value that is not what a flag takes."""
-    return UsageError(f"{text[:60]!r} is not {wanted}.", "")
-
-
-def whole(text: str) -> int:
-    """A whole number, also with a suffix: `8192`, `-1`, `32k` (32 x 1024), `1M`."""
-    plain = text.strip().replace("_", "")
-    if re.fullmatch(r"[+-]?\d{1,15}", plain):
-        return int(plain)
-    return _suffixed(plain, 1024, 1024)
-
-
-def tokens(text: str) -> int:
-    """vLLM's numbers for people: `1k` is 1,000, `1K` 1,024, `25.6k` 25,600; `auto` and -1 are what fits (-1)."""
-    plain = text.strip()
-    if plain.lower() in AUTO:
-        return -1
-    if re.fullmatch(r"\d{1,15}", plain):
-        return int(plain)
-    return _suffixed(plain, 1000, 1024)
-
-
-def _suffixed(text: str, lower: int, upper: int) -> int:
-    found = _HUMAN.fullmatch(text)
-    if found is None:
-        raise bad(text, "a whole number")
-    step = (lower if found[2].islower() else upper) ** _STEPS[found[2].lower()]
-    value = float(found[1]) * step
-    if value > MOST:
-        raise bad(text, f"a number up to {MOST:,}")
-    return int(value + 0.5)
-
-
-def number(text: str) -> float:
-    """A finite number."""
-    try:
-        value = float(text)
-    except ValueError:
-        raise bad(text, "a number") from None
-    if not abs(value) < MOST:
-        raise bad(text, "a number that can be")
-    return value
-
-
-def on_off(text: str) -> bool | None:
-    """True, False, or None for `auto`."""
-    lowered = text.strip().lower()
-    if lowered in ON:
-        return True
-    if lowered in OFF:
-        return False
-    if lowered in AUTO:
-        return None
-    raise bad(text, "on, off or auto")
-
-
-def layers(text: str) -> int | None:
-    """Layers on the GPU: a number, -1 for all of them, None where the engine chooses (`auto`, -1)."""
-    lowered = text.strip().lower()
-    if lowered == "all":
-        return -1
-    if lowered in AUTO:
-        return None
-    count = whole(text)
-    return max(count, -1)
-
-
-def _parts(text: str) -> list[str]:
-    return [part.strip() for part in re.split(r"[,/;\s]+", text.strip()) if part.strip()]
-
-
-def whole_numbers(text: str) -> tuple[int, ...]:
-    """Whole numbers between commas or spaces, brackets around them allowed."""
-    return tuple(whole(part) for part in _parts(text.strip().strip("[]")))
-
-
-def numbers(text: str) -> tuple[float, ...]:
-    """Numbers between commas, slashes or spaces."""
-    return tuple(number(part) for part in _parts(text.strip().strip("[]")))
-
-
-def texts(text: str) -> tuple[str, ...]:
-    """Words between commas or spaces."""
-    return tuple(_parts(text))
-
-
 def places(text: str) -> tuple[tuple[str, str], ...]:
     """llama.cpp's `PATTERN=BUFFER,...`: which tensors lie where."""
     found = []
@@ -140,66 +47,6 @@ def places(text: str) -> tuple[tuple[str, str], ...]:
             raise UsageError(f"{pattern!r:.80} is no pattern of tensors: {error}.", "As in exps=CPU.") from None
         found.append((pattern, place))
     return tuple(found)
-
-
-def document(text: str) -> Mapping[str, Any]:
-    """A JSON object. Raises UsageError."""
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        raise bad(text, "a JSON object") from None
-    if not isinstance(value, Mapping):
-        raise bad(text, "a JSON object")
-    return value
-
-
-LIMITED = {"image": "images_per_prompt", "video": "videos_per_prompt"}
-
-
-def _images(text: str) -> dict[str, Any]:
-    """Images and videos a prompt of vLLM's `{"image": 2}` or `image=2,video=0`; nothing of what is not limited."""
-    told: Mapping[str, Any] = document(text) if text.lstrip().startswith("{") else {}
-    counts = {name: told.get(kind) for kind, name in LIMITED.items()}
-    counts = {name: count.get("count") if isinstance(count, Mapping) else count for name, count in counts.items()}
-    pairs = dict(part.split("=", 1) for part in texts(text) if "=" in part) if not told else {}
-    counts |= {LIMITED[kind]: whole(count) for kind, count in pairs.items() if kind in LIMITED}
-    negative = any(isinstance(count, int) and count < 0 for count in counts.values())
-    if negative or not (told or pairs or text.strip() == "{}"):
-        raise bad(text, 'counts from 0 up, as {"image": 2}')
-    return {name: count for name, count in counts.items() if isinstance(count, int) and not isinstance(count, bool)}
-
-
-def _compilation(text: str) -> dict[str, Any]:
-    """vLLM's compilation level (0 and 1 capture no graphs before 0.11) or its JSON."""
-    if re.fullmatch(r"\d", text.strip()):
-        return {"graphs": False} if text.strip() == "0" else {}
-    given = document(text)
-    found: dict[str, Any] = {}
-    mode = str(given.get("cudagraph_mode", "")).upper()
-    if mode == "NONE" or given.get("use_cudagraph") is False:
-        found["graphs"] = False
-    sizes = given.get("cudagraph_capture_sizes")
-    if isinstance(sizes, list) and all(isinstance(size, int) for size in sizes):
-        found["graph_sizes"] = tuple(sizes)
-        found |= {} if sizes else {"graphs": False}
-    most = given.get("max_cudagraph_capture_size")
-    return found | ({"graph_max_sequences": most} if isinstance(most, int) else {})
-
-
-def _speculative(text: str) -> dict[str, Any]:
-    """vLLM's and TensorRT-LLM's speculative_config: method, draft model, tokens a step."""
-    given = document(text)
-    found = {field: given[name] for name, (field, kind) in SPECULATIVE.items() if isinstance(given.get(name), kind)}
-    return found | ({"draft_method": found["draft_method"].lower()} if "draft_method" in found else {})
-
-
-SPECULATIVE = {
-    "method": ("draft_method", str), "model": ("draft_model", str), "num_speculative_tokens": ("draft_tokens", int),
-    "decoding_type": ("draft_method", str), "speculative_model": ("draft_model", str),
-    "speculative_model_dir": ("draft_model", str), "max_draft_len": ("draft_tokens", int),
-    "num_nextn_predict_layers": ("draft_tokens", int),
-}  # fmt: skip
-"""Keys of vLLM (the first row) and of TensorRT-LLM's DecodingBaseConfig, what they set and their type."""
 
 
 def _exl_cache(text: str) -> dict[str, Any]:
@@ -241,7 +88,7 @@ def _limits(text: str) -> tuple[tuple[str, int], ...]:
 
 def _gpu_limits(text: str) -> tuple[tuple[str, int], ...]:
     """text-generation-webui's --gpu-split and --gpu-memory: what each GPU may hold, in GiB where no unit stands."""
-    sizes = [f"{part}GiB" if re.fullmatch(r"[\d.]+", part) else part for part in _parts(text)]
+    sizes = [f"{part}GiB" if re.fullmatch(r"[\d.]+", part) else part for part in parts(text)]
     return tuple((str(place), parse_bytes(size)) for place, size in enumerate(sizes))
 
 
@@ -275,7 +122,7 @@ def _draft(text: str) -> dict[str, Any]:
 
 
 def _mib(text: str) -> int:
-    first = _parts(text)[0] if _parts(text) else text
+    first = parts(text)[0] if parts(text) else text
     count = whole(first)
     return count * MIB if count >= 0 else -1
 
@@ -312,8 +159,8 @@ READERS: dict[str, Callable[[str], Any]] = {
     "onoff": on_off,
     "onoff?": on_off,
     "offon": lambda text: on_off(text) is False,
-    "onoffs": lambda text: None if not _parts(text) else all(on_off(part) is not False for part in _parts(text)),
-    "flag01": lambda text: on_off(_parts(text)[0] if _parts(text) else text),
+    "onoffs": lambda text: None if not parts(text) else all(on_off(part) is not False for part in parts(text)),
+    "flag01": lambda text: on_off(parts(text)[0] if parts(text) else text),
     "firstint": lambda text: (whole_numbers(text) or (0,))[-1],
     "layers": layers,
     "ints": whole_numbers,
@@ -332,7 +179,7 @@ READERS: dict[str, Callable[[str], Any]] = {
     "gib": lambda text: round(number(text) * GIB),
     "bytes": _bytes,
     "blocks": lambda text: whole(text) * BLOCK_TOKENS,
-    "images": _images,
+    "images": images,
     "kobold_kv": lambda text: KOBOLD_CACHE_TYPES.get(text.strip(), text.strip()),
     "ggml_type": lambda text: GGML_TYPES.get(text.strip(), text.strip().upper().removeprefix("GGML_TYPE_").lower()),
     "llama_split": lambda text: LLAMA_SPLITS.get(text.strip(), text.strip()),
@@ -340,8 +187,9 @@ READERS: dict[str, Callable[[str], Any]] = {
     "gpu_limits": _gpu_limits,
     "gpu_limits+": _gpu_limits,
     "cpu_limit": lambda text: (("cpu", round(number(text) * GIB)),),
-    "compilation": _compilation,
-    "speculative": _speculative,
+    "compilation": compilation,
+    "speculative": speculative,
+    "longer": longer_context,
     "exl_cache": _exl_cache,
     "mlx_bits": _mlx_bits,
     "share_or_blocks": _share_or_blocks,
@@ -357,9 +205,9 @@ READERS: dict[str, Callable[[str], Any]] = {
 """By the kind of a row. A mapping sets the fields that it names; any other value goes to every field of the row."""
 SEVERAL_FIELDS = frozenset(
     {"compilation", "speculative", "exl_cache", "mlx_bits", "hf_quant", "draft", "share_or_blocks", "gpu_share",
-     "images", "batch"}
+     "images", "batch", "longer"}
 )  # fmt: skip
-JSON_KINDS = frozenset({"compilation", "speculative", "images"})
+JSON_KINDS = frozenset({"compilation", "speculative", "images", "longer"})
 """Kinds whose value is a JSON object: their parts may be given one by one, as `--speculative-config.method mtp`."""
 WITHOUT_VALUE = frozenset({"switch", "toggle", "not"})
 SEVERAL_WORDS = frozenset({"ints+", "floats+", "texts+", "gpu_limits+"})

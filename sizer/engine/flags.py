@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from sizer.engine.flag_numbers import on_off
 from sizer.engine.flag_table import PASSED, Flag, Match, find_flag, nearest_flag
 from sizer.engine.flag_values import (
     GATHERED,
@@ -20,7 +21,6 @@ from sizer.engine.flag_values import (
     SEVERAL_FIELDS,
     SEVERAL_WORDS,
     WITHOUT_VALUE,
-    on_off,
     passed_words,
     read_value,
 )

@@ -124,6 +124,10 @@ class EngineOptions:
     logits_all: bool | None = None
     threads: int | None = None
 
+    longest_tokens: int | None = None
+    context_factor: float | None = None
+    longer_allowed: bool | None = None
+
     vision: bool | None = None
     vision_file: str = ""
     vision_on_device: bool | None = None

@@ -22,6 +22,9 @@ _FENCE = re.compile(r"^[ \t]*(```|~~~).*$", re.MULTILINE)
 _PROMPT = re.compile(
     r"^[ \t]*(?:[$>%]|PS [^>\n]*>|[A-Za-z]:\\[^>\n]*>|[\w.-]+@[\w.-]+[: ][^$#\n]*[$#])[ \t]+(?=\S)", re.MULTILINE
 )
+_NOTEBOOK = re.compile(r"^[ \t]*!(?=[\w./])|^%%(?:bash|sh)\b.*$", re.MULTILINE)
+_NOTEBOOK_SET = re.compile(r"^[ \t]*%env[ \t]+(\w+)[= ][ \t]*(\S+)[ \t]*$", re.MULTILINE)
+"""A notebook's `!command`, its cells of a shell, and `%env NAME=VALUE`."""
 _LONG_DASH = re.compile(r"(?<=\s)[–—](?=[A-Za-z])")  # noqa: RUF001 - what word processors make of two dashes
 _WINDOWS_PATH = re.compile(r"(?<![^\s\"'=])(?:[A-Za-z]:|\.{1,2})\\[^\s\"']*")
 _POWERSHELL_SET = re.compile(r"^[ \t]*\$env:(\w+)[ \t]*=[ \t]*(\S.*)$", re.MULTILINE)
@@ -41,7 +44,7 @@ def shell_text(text: str) -> str:
     text = _QUOTED_CODE.sub(r"\1", _FENCE.sub("", text))
     text = document_command(text) or text
     text = _CONTINUED.sub(" ", _COMMENTED_END.sub(" ", text))
-    text = _PROMPT.sub("", text)
+    text = _NOTEBOOK_SET.sub(r"export \1=\2", _NOTEBOOK.sub("", _PROMPT.sub("", text)))
     text = _LONG_DASH.sub("--", text)
     text = _POWERSHELL_SET.sub(lambda found: f"export {found[1]}=" + found[2].rstrip(" \t;"), text)
     text = _CMD_SET.sub(lambda found: f"export {found[1]}={shlex.quote(found[2].strip())}\n", text)

@@ -38,6 +38,8 @@ CONTAINER_SWITCHES = frozenset(
 """Options of `docker run` without a value; every other takes one."""
 MOST_OPTIONS = 30
 """Words between a program's name and its command."""
+CLIENT, FIRST_WORDS = "client", 4
+"""The kind of a program that asks a server, and among how many words its own are looked for."""
 _OPERATORS = ";&|"
 _NGC_TAG = re.compile(r"\d\d\.\d\d-py\d")
 """Tags of NVIDIA's containers: a year and a month, whatever they hold."""
@@ -143,10 +145,22 @@ def started(words: Sequence[str]) -> Started:
         found = _program([*image.dialects, *rest]) or (None if rest else _program([*image.dialects, "serve"]))
     if found is None and image is None and (wrapped := _wrapped(words)):
         return started([*environment, *wrapped])
+    if found is None and (asking := _client(rest)):
+        raise UsageError(
+            f"{asking!r} loads no model: it works with a server that runs.",
+            "Paste the command that starts the server, or loads its model.",
+        )
     if found is None:
         raise UsageError(f"{_shown(rest or words)} is no command that sizer reads.", _hint(rest or list(words)))
     program, path, arguments = found
     return Started(program, tuple(arguments), path, tuple(environment), version)
+
+
+def _client(words: Sequence[str]) -> str:
+    """The words of a program that asks a server; empty for any other."""
+    names = " ".join(_base(word).lower() for word in words[:FIRST_WORDS])
+    asked = (" ".join(program.words) for program in programs() if program.kind == CLIENT)
+    return next((name for name in asked if f" {name} " in f" {names} "), "")
 
 
 def _wrapped(words: Sequence[str]) -> list[str]:
@@ -169,7 +183,7 @@ def _shown(words: Sequence[str]) -> str:
 
 
 def _hint(words: Sequence[str]) -> str:
-    names = [" ".join(program.words) for program in programs() if program.kind != "image"]
+    names = [" ".join(program.words) for program in programs() if program.kind not in {"image", CLIENT}]
     names = [name for name in names if not name.endswith(".py")]  # any program's script may be called main.py
     near = did_you_mean(" ".join(words[:2]), names) or did_you_mean(" ".join(words[:1]), names)
     return near or "Known: vllm serve, llama-server, ollama run, python -m sglang.launch_server, trtllm-serve ..."

@@ -11,10 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sizer.advise.planned import lengthened
 from sizer.engine.documents import MOST_MACRO_CHARACTERS, document_command
 from sizer.engine.scripts import read_launch
 from sizer.engine.yaml_text import read_yaml
 from sizer.errors import SizerError, UsageError
+from sizer.model.read.resolve import resolve
 
 MERGED = """x-common: &common
   image: vllm/vllm-openai:v0.11.0
@@ -367,3 +369,49 @@ def test_a_model_file_of_localai_is_its_command() -> None:
     assert options.k_cache_type == "q8_0"
     other = read_launch(["name: q\nbackend: vllm\nmax_model_len: 6144\nparameters:\n  model: Qwen/Qwen3-8B\n"]).options
     assert (other.engine, other.model, other.context_tokens) == ("vllm", "Qwen/Qwen3-8B", 6144)
+
+
+@pytest.mark.parametrize(
+    ("command", "longest"),
+    [
+        ("vllm serve Qwen/Qwen3-32B", 40_960),
+        (
+            """vllm serve Qwen/Qwen3-32B --rope-scaling '{"factor":4.0,"original_max_position_embeddings":32768}'""",
+            131_072,
+        ),
+        ("""vllm serve Qwen/Qwen3-32B --hf-overrides '{"text_config": {"max_position_embeddings": 65536}}'""", 65_536),
+        ("""vllm serve Qwen/Qwen3-32B --hf-overrides '{"rope_parameters": {"factor": 2.0}}'""", 81_920),
+        ("VLLM_ALLOW_LONG_MAX_MODEL_LEN=1 vllm serve Qwen/Qwen3-32B --max-model-len 50000", 50_000),
+        ("VLLM_ALLOW_LONG_MAX_MODEL_LEN=0 vllm serve Qwen/Qwen3-32B", 40_960),
+        ("llama-server -m Qwen3-32B-Q4_K_M.gguf --rope-scaling yarn --rope-scale 4", 163_840),
+    ],
+)
+def test_flags_make_a_models_context_longer(command: str, longest: int) -> None:
+    """Another rope, other positions, or an engine that is told to take any length."""
+    options = read_launch([command]).options
+    assert lengthened(resolve("Qwen/Qwen3-32B", offline=True).architecture, options).max_context_tokens == longest
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("!vllm serve Qwen/Qwen3-8B --max-model-len 9216 &", "vllm"),
+        ("%env VLLM_USE_V1=1\n!vllm serve Qwen/Qwen3-8B --max-model-len 9216", "vllm"),
+        ("%%bash\nvllm serve Qwen/Qwen3-8B --max-model-len 9216", "vllm"),
+    ],
+)
+def test_a_notebooks_commands_are_read(text: str, words: str) -> None:
+    """Behind an exclamation mark, and in a cell of a shell."""
+    options = read_launch([text]).options
+    assert (options.engine, options.model, options.context_tokens) == (words, "Qwen/Qwen3-8B", 9216)
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["vllm bench serve --model Qwen/Qwen3-8B", "lms server start", "python -m sglang.bench_serving --backend vllm",
+     "python3 benchmarks/benchmark_serving.py --model Qwen/Qwen3-8B"],
+)  # fmt: skip
+def test_what_asks_a_server_is_said_to_load_nothing(command: str) -> None:
+    """A client's numbers are not a server's flags."""
+    with pytest.raises(UsageError, match="loads no model: it works with a server"):
+        read_launch([command])

@@ -31,6 +31,7 @@ EXAMPLES = {
     "flag01": "1", "firstint": "3", "layers": "99", "ints": "1,2", "ints+": "1 2", "floats": "3,1", "floats+": "3 1",
     "texts": "CUDA0,CUDA1", "texts+": "a=b", "repeat": "a.gguf", "places": "exps=CPU", "mib": "1024", "gib": "4",
     "bytes": "2GiB", "blocks": "100", "images": "image=1", "kobold_kv": "1", "limits": "0=10GiB,cpu=30GiB",
+    "longer": '{"rope_scaling": {"factor": 4.0, "original_max_position_embeddings": 32768}}',
     "compilation": '{"cudagraph_mode": "NONE"}', "speculative": '{"method": "mtp", "num_speculative_tokens": 1}',
     "settings": "x.yaml", "settings!": "x.yaml", "share_or_blocks": "0.5", "gpu_share": "max", "turbomind_kv": "8",
     "exl_cache": "Q4", "mlx_bits": "8", "hf_quant": "bnb-4bit", "draft": "3",
