@@ -13,14 +13,13 @@ from dataclasses import replace
 from math import exp
 from pathlib import Path
 from statistics import median
-from typing import NamedTuple
 
 from sizer.calibrate.heldout import Residual
 from sizer.calibrate.measurements import ReadRow, measurement
 from sizer.calibrate.observations import placed
 from sizer.calibrate.rows import resolve_measurement
 from sizer.errors import SizerError
-from sizer.frozen import dataclass
+from sizer.frozen import NamedTuple, dataclass
 from sizer.speed.case import SpeedCase
 from sizer.speed.law import Constants, constants
 from sizer.speed.records import DraftMethod

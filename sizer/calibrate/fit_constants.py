@@ -11,10 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 from sizer.calibrate.observation import Observation
 from sizer.calibrate.terms import TERMS, TermPrior
+from sizer.frozen import NamedTuple
 from sizer.speed.law import (
     OVERHEAD,
     OVERLAPPING,

@@ -53,8 +53,12 @@ def _class_of_host(name: str) -> Device:
     return find(name).device
 
 
-def placed(resolved: ResolvedRow) -> tuple[SpeedCase, SpeedCase]:
-    """The cases of a row's decode and of its prompt: a model too large for the devices lies partly on the host."""
+def placed(resolved: ResolvedRow, *, whole: bool = False) -> tuple[SpeedCase, SpeedCase]:
+    """The cases of a row's decode and of its prompt: a model too large for the devices lies partly on the host.
+
+    Where the devices are known to hold it `whole` it is not placed again, unless its engine sends layers to the host by
+    a formula of its own.
+    """
     row = resolved.measurement
     target = with_default_host(resolved.target)
     year = row_year(row)
@@ -72,7 +76,8 @@ def placed(resolved: ResolvedRow) -> tuple[SpeedCase, SpeedCase]:
     case = _memory_case(one, row, resolved.options)
     if case is None:
         return one, one.of_workload(resolved.prefilling)
-    decoding = replace(one, placement=_placement(case), chunk_tokens=case.chunk_tokens, scores=case.writes_scores)
+    placement = None if whole and not case.engine.like else _placement(case)
+    decoding = replace(one, placement=placement, chunk_tokens=case.chunk_tokens, scores=case.writes_scores)
     return decoding, decoding.of_workload(resolved.prefilling)
 
 

@@ -145,7 +145,7 @@ def _predicted(row: ReadRow) -> PredictedRow:
     try:
         resolved = resolve_measurement(row)
         memory = _memory(resolved)
-        return PredictedRow(row, resolved, _predictions(resolved, memory.counted_bytes), fits=memory.fits)
+        return PredictedRow(row, resolved, _predictions(resolved, memory), fits=memory.fits)
     except SizerError as error:
         return PredictedRow(row, None, (), error.message)
     except (ValueError, ArithmeticError) as error:
@@ -167,9 +167,9 @@ def _odd(resolved: ResolvedRow) -> str:
     return ""
 
 
-def _predictions(resolved: ResolvedRow, memory_bytes: int | None) -> tuple[Prediction, ...]:
+def _predictions(resolved: ResolvedRow, memory: _Memory) -> tuple[Prediction, ...]:
     row = resolved.measurement
-    decoding, prefilling = placed(resolved)
+    decoding, prefilling = placed(resolved, whole=bool(memory.fits))
     fitted = constants()
     decode = decode_of(decoding, fitted, row.tokens_a_step, row.outputs_a_step)[0]
     step_s = 1 / decode.tokens_per_s
@@ -193,8 +193,9 @@ def _predictions(resolved: ResolvedRow, memory_bytes: int | None) -> tuple[Predi
                 prefill.high_tokens_per_s,
             )
         )
-    if memory_bytes is not None:
-        found.append(Prediction(row.id, "memory", _measured(row, resolved)["memory"], memory_bytes, None, None))
+    if memory.counted_bytes is not None:
+        measured_bytes = _measured(row, resolved)["memory"]
+        found.append(Prediction(row.id, "memory", measured_bytes, memory.counted_bytes, None, None))
     return tuple(found)
 
 

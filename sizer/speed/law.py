@@ -17,8 +17,9 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Mapping, Sequence
 from functools import cache
 from math import exp
-from typing import Any, NamedTuple
+from typing import Any
 
+from sizer.frozen import NamedTuple
 from sizer.speed.widths import Width
 from sizer.tables import read_json
 

@@ -12,14 +12,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from functools import cache
 from math import exp, log
-from typing import NamedTuple
 
 from sizer.device.kinds import chip_of
+from sizer.frozen import NamedTuple
 from sizer.speed.case import SpeedCase
 from sizer.speed.law import Amount
 from sizer.speed.records import NONE, Correction
 from sizer.speed.splits import parallelism
-from sizer.tables import data_path, read_rows
+from sizer.tables import is_there, read_bytes, read_rows
 from sizer.tuning import tuned
 
 NEARBY_FILE = "nearby.tsv"
@@ -184,8 +184,7 @@ def written(quantity: str, rows: Iterable[Row]) -> str:
 
 @cache
 def _text() -> str:
-    path = data_path(NEARBY_FILE)
-    return "\n" + path.read_text(encoding="utf-8") if path.is_file() else ""
+    return "\n" + read_bytes(NEARBY_FILE).decode() if is_there(NEARBY_FILE) else ""
 
 
 @cache
@@ -202,10 +201,13 @@ def rows_of(pair: str, quantity: str) -> tuple[Row, ...]:
 
 
 def _row(line: str) -> Row:
-    pair, _, chip, kernel, bits, model, family, moe, link, *figures, name, rate = line.split("\t")
-    year, size, depth, tokens, weight = (float(figure) for figure in figures)
-    seen = Traits(pair, kernel, bits, model, family, moe == "1", link, int(year), size, depth, tokens, chip)
-    return Row(seen, weight, name, float(rate))
+    (
+        pair, _, chip, kernel, bits, model, family, moe, link, year, size, depth, tokens, weight, name, rate,
+    ) = line.split("\t")  # fmt: skip
+    seen = Traits(
+        pair, kernel, bits, model, family, moe == "1", link, int(year), float(size), float(depth), float(tokens), chip
+    )
+    return Row(seen, float(weight), name, float(rate))
 
 
 def lines_with(model: str) -> tuple[tuple[str, Row], ...]:

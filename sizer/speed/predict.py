@@ -76,7 +76,10 @@ class Step(NamedTuple):
 def timed(amounts: Sequence[Amount], case: SpeedCase, fitted: Constants) -> Timed:
     """The time of a step out of its amounts."""
     names, own = tuple(case.groups.values()), case.owners
-    terms = tuple((amount, amount.weighed_s(fitted.factor(amount.term, names, own))) for amount in amounts)
+    terms = tuple(
+        (amount, amount.weighed_s(fitted.factor(amount.term, names, own)) if amount.nominal_s else 0.0)
+        for amount in amounts
+    )
     return Timed(combine(parts_of(terms)), terms)
 
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import NamedTuple
 
 from sizer.cache_formats import cache_format
+from sizer.frozen import NamedTuple
 from sizer.model.architecture import Architecture, Mixer, MixerKind, Module, Role, Tensor, Tower
 from sizer.model.stored import Stored, StoredTensor
 from sizer.tuning import tuned
@@ -271,7 +271,7 @@ def _weight_traffic(
     return {stage.stage: stage for stage in _weight_stages(architecture, stored, routed, head_tokens)}
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=4096)
 def _weight_stages(
     architecture: Architecture, stored: Stored, routed: _RoutedTokens, head_tokens: int
 ) -> tuple[StageTraffic, ...]:

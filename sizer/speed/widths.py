@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import exp, inf, log
-from typing import NamedTuple
+
+from sizer.frozen import NamedTuple
 
 WIDEST = {"decode": 6.0, "prefill": 12.0}
 """High over low at the most, by quantity: a wider one tells nobody anything. Of decode, for engines of enough rows."""
