@@ -49,7 +49,8 @@ class Filter:
 
     `family` are words of the name or type; a model whose licence is not known has none of `licenses`. `splits` adds
     what runs only with a part on the host. Unless `everything` is asked for, models that answer a person, recent, not
-    superseded, and rated or published as GGUF by somebody who makes such files: what people run; `since` (YYYY,
+    superseded, and rated or published as GGUF by somebody who makes such files: what people run; embedders only with
+    everything. `since` (YYYY,
     YYYY-MM or YYYY-MM-DD) sets how old they may be. `category` is the arena's.
     Raises UsageError for a `since` that is no date.
     """
@@ -202,7 +203,9 @@ def _candidates(room_bytes: int | None, wanted: Wanted, keep: Filter) -> Iterato
     by_shape: dict[tuple[str, int], tuple[tuple[bool, bool, bool], Candidate, Architecture]] = {}
     for candidate in _best_names(_names(keep)):
         architecture = _built(candidate)
-        if architecture is None or not architecture.decodes or (keep.moe_only and architecture.experts is None):
+        if architecture is None or (keep.moe_only and architecture.experts is None):
+            continue
+        if not architecture.decodes and not keep.everything:
             continue
         smallest_bytes = bits / 8 * layer_params(architecture)
         if room_bytes is not None and architecture.quantization is None and smallest_bytes > room_bytes:

@@ -229,8 +229,10 @@ def fitting_for(target: Target, work: WorkAsked, wanted: Wanted, keep: Filter) -
     found = fitting(target, work.workload(), wanted, flags=work.flags, keep=keep, context_asked=work.context_tokens)
     if not found:
         words = f" of {keep.family!r}" if keep.family else ""
+        others = "" if keep.everything else " --all lists vision, code and base models, embedders and older ones too."
         raise DoesNotFit(
-            f"no catalogued model{words} runs on {target.device.name} as asked.", "Ask for less, or give --ram."
+            f"no catalogued model{words} runs on {target.device.name} as asked.",
+            f"Ask for less, or give --ram.{others}",
         )
     return found
 

@@ -214,7 +214,7 @@ def _fit_cells(found: Found, with_splits: bool) -> dict[str, Any]:
         "precision": item.precision,
         **({"layers": held} if with_splits else {}),
         "GiB": gib(item.footprint.total_bytes),
-        "tok/s": _short_speed(item),
+        "tok/s": _short_speed(item) + ("" if item.architecture.decodes else " texts/s"),
         "kind": SHORT_KINDS.get(found.kind, found.kind or "?"),
     }
 

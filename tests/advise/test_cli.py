@@ -172,6 +172,20 @@ def test_engines_are_offered_only_where_they_run(run: Run) -> None:
     assert "sglang" not in apple.err
 
 
+def test_fit_lists_embedders_with_everything(run: Run) -> None:
+    """--all keeps its word: embedders are listed with the texts a second that they read, and called so in the table;
+    without it none is."""
+    asked = ("fit", "-d", "rtx-4060", "--family", "bge", "--all")
+    rows = json.loads(run(*asked, "--json").out)
+    assert "BAAI/bge-m3" in {row["model"] for row in rows}
+    assert all(row["texts_per_s"] and row["decode_tokens_per_s"] is None for row in rows)
+    assert {row["kind"] for row in rows} == {"embedding"}
+    assert " texts/s" in run(*asked).out
+    none = run("fit", "-d", "rtx-4060", "--family", "bge")
+    assert none.code == 4
+    assert "--all lists" in none.err
+
+
 def test_fit_says_what_it_leaves_out(run: Run) -> None:
     """The table names the floor of quality and whose ratings it shows; no line is wider than a terminal."""
     out = run("fit", "-d", "rtx-3060", "--family", "qwen3", "--limit", "5").out
