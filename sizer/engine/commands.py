@@ -90,6 +90,8 @@ def with_model(options: EngineOptions, read: Read, library: str = "") -> EngineO
     plain = [word for word in read.positionals if word]
     model = plain[0] if plain else options.model  # `vllm serve MODEL` wins over --model
     model = _SOURCE.sub("", library_model(library, model) if library else model)
+    if options.hub_repository:  # llama_cpp.server's --model is a file of it
+        options, model = replace(options, hub_file=options.hub_file or model), options.hub_repository
     if "*" in options.hub_file and model:  # llama-cpp-python's patterns: *Q8_0.gguf
         model = f"{model}:{options.hub_file.strip('*-_.').removesuffix('.gguf').strip('*-_.')}"
     elif options.hub_file and model:

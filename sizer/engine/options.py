@@ -55,6 +55,7 @@ class EngineOptions:
 
     model: str = ""
     hub_file: str = ""
+    hub_repository: str = ""
     weights_dtype: str = ""
     quantization: str = ""
 

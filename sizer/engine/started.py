@@ -22,9 +22,9 @@ WRAPPERS = frozenset(
     {
         *LAUNCHERS, "accelerate", "apptainer", "chrt", "cmd", "conda", "distrobox", "doas", "firejail", "flatpak",
         "gamemoderun", "ionice", "kubectl", "mamba", "micromamba", "mpiexec", "mpirun", "nice", "numactl", "nsys",
-        "pipenv", "pixi", "poetry", "powershell", "prime-run", "pwsh", "screen", "setsid", "singularity", "srun", "ssh",
-        "start", "stdbuf", "su", "systemd-run", "taskset", "timeout", "tmux", "toolbox", "unbuffer", "uv", "winpty",
-        "wsl",
+        "pipenv", "pixi", "poetry", "powershell", "prime-run", "pwsh", "ray", "screen", "setsid", "singularity", "srun",
+        "ssh", "start", "stdbuf", "su", "systemd-run", "taskset", "timeout", "tmux", "toolbox", "unbuffer", "uv",
+        "winpty", "wsl",
     }
 )  # fmt: skip
 """Programs that run a command which stands somewhere behind their own options, as words or as one quoted text."""
@@ -38,8 +38,20 @@ CONTAINER_SWITCHES = frozenset(
 """Options of `docker run` without a value; every other takes one."""
 MOST_OPTIONS = 30
 """Words between a program's name and its command."""
-CLIENT, FIRST_WORDS = "client", 4
-"""The kind of a program that asks a server, and among how many words its own are looked for."""
+FIRST_WORDS = 4
+"""Among how many words a program's that tells nothing are looked for."""
+REFUSED = {
+    "client": (
+        "loads no model: it works with a server that runs",
+        "Paste the command that starts the server, or loads its model.",
+    ),
+    "converter": ("makes files of a model and serves none", "Paste the command that serves them."),
+    "chooser": (
+        "chooses its engine, precision and context by the card",
+        "'sizer estimate MODEL' tells them one by one; its log names what it took.",
+    ),
+}
+"""Kinds of programs that tell nothing of what a model takes: why, and what to paste in their place."""
 _OPERATORS = ";&|"
 _NGC_TAG = re.compile(r"\d\d\.\d\d-py\d")
 """Tags of NVIDIA's containers: a year and a month, whatever they hold."""
@@ -145,22 +157,24 @@ def started(words: Sequence[str]) -> Started:
         found = _program([*image.dialects, *rest]) or (None if rest else _program([*image.dialects, "serve"]))
     if found is None and image is None and (wrapped := _wrapped(words)):
         return started([*environment, *wrapped])
-    if found is None and (asking := _client(rest)):
-        raise UsageError(
-            f"{asking!r} loads no model: it works with a server that runs.",
-            "Paste the command that starts the server, or loads its model.",
-        )
+    if found is None and (refused := _refused(words)):
+        raise UsageError(*refused)
     if found is None:
         raise UsageError(f"{_shown(rest or words)} is no command that sizer reads.", _hint(rest or list(words)))
     program, path, arguments = found
     return Started(program, tuple(arguments), path, tuple(environment), version)
 
 
-def _client(words: Sequence[str]) -> str:
-    """The words of a program that asks a server; empty for any other."""
-    names = " ".join(_base(word).lower() for word in words[:FIRST_WORDS])
-    asked = (" ".join(program.words) for program in programs() if program.kind == CLIENT)
-    return next((name for name in asked if f" {name} " in f" {names} "), "")
+def _refused(words: Sequence[str]) -> tuple[str, str] | None:
+    """Why a known program tells nothing, and what to paste in its place; None for any other."""
+    first = " ".join(_base(word).lower() for word in words[:FIRST_WORDS])
+    images = " ".join(word.lower() for word in words)
+    for program in programs():
+        name = " ".join(program.words)
+        if program.kind in REFUSED and (f" {name} " in f" {first} " or ("/" in name and name in images)):
+            why, instead = REFUSED[program.kind]
+            return f"{name!r} {why}.", instead
+    return None
 
 
 def _wrapped(words: Sequence[str]) -> list[str]:
@@ -183,7 +197,7 @@ def _shown(words: Sequence[str]) -> str:
 
 
 def _hint(words: Sequence[str]) -> str:
-    names = [" ".join(program.words) for program in programs() if program.kind not in {"image", CLIENT}]
+    names = [" ".join(program.words) for program in programs() if program.kind not in {"image", *REFUSED}]
     names = [name for name in names if not name.endswith(".py")]  # any program's script may be called main.py
     near = did_you_mean(" ".join(words[:2]), names) or did_you_mean(" ".join(words[:1]), names)
     return near or "Known: vllm serve, llama-server, ollama run, python -m sglang.launch_server, trtllm-serve ..."

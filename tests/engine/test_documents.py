@@ -406,6 +406,29 @@ def test_a_notebooks_commands_are_read(text: str, words: str) -> None:
     assert (options.engine, options.model, options.context_tokens) == (words, "Qwen/Qwen3-8B", 9216)
 
 
+def test_what_is_told_to_a_running_model_counts() -> None:
+    """`/set parameter` behind `ollama run`; llama_cpp.server's file of a repository; a job of Ray."""
+    options = read_launch(["ollama run qwen3:8b\n>>> /set parameter num_ctx 6144\n"]).options
+    assert (options.model, options.context_tokens) == ("qwen3:8b", 6144)
+    command = "python3 -m llama_cpp.server --hf_model_repo_id Qwen/Qwen3-8B-GGUF --model '*Q8_0.gguf'"
+    assert read_launch([command]).options.model == "Qwen/Qwen3-8B-GGUF:Q8_0"
+    assert read_launch(["ray job submit -- vllm serve Qwen/Qwen3-8B"]).options.engine == "vllm"
+
+
+@pytest.mark.parametrize(
+    ("command", "why"),
+    [
+        ("docker run --gpus all nvcr.io/nim/meta/llama-3.3-70b-instruct:latest", "by the card"),
+        ("optimum-cli export openvino --model Qwen/Qwen3-8B out", "serves none"),
+        ("trtllm-build --checkpoint_dir x --max_batch_size 64", "serves none"),
+    ],
+)
+def test_what_tells_nothing_of_a_model_says_why(command: str, why: str) -> None:
+    """Programs that make files, and containers that choose for themselves."""
+    with pytest.raises(UsageError, match=why):
+        read_launch([command])
+
+
 @pytest.mark.parametrize(
     "command",
     ["vllm bench serve --model Qwen/Qwen3-8B", "lms server start", "python -m sglang.bench_serving --backend vllm",
