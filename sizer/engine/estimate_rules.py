@@ -45,9 +45,11 @@ class EstimateRule(NamedTuple):
     `full` and `partial` tell the graph's bytes where all layers are on the devices and where some are. Letters: B the
     tokens of a batch, C cells of all slots, E hidden size, F the MLP width, V vocabulary, H heads, K KV heads, G heads
     a KV head, W a key's width, D hidden size / heads, M the larger of C and E, S a fused bias, T the bytes of the whole
-    cache, X those of one layer of gate experts, P slots, U a MiB. `windows` says how layers with a window count: whole,
+    cache, X those of one layer of gate experts, P slots, U a MiB; of images I values, Q patches, Y the tower's hidden
+    size, R its heads, Z a patch's side. `windows` says how layers with a window count: whole,
     window (slots times the window, and a batch) or a number taken for it. `counted` is how layers are laid: from the
-    first or the last, the output after them, or as a layout (the output first).
+    first or the last, the output after them, or as a layout (the output first). A projector counts on the `first`
+    device, beside the `last` layer or not at all (empty), with a graph of its own for the towers of some files.
     """
 
     full: Formula
@@ -55,6 +57,8 @@ class EstimateRule(NamedTuple):
     windows: str
     counted: str
     source: str
+    projector: str = ""
+    images: Formula = ()
 
     @staticmethod
     def bytes_of(formula: Formula, sizes: Mapping[str, int]) -> int:
@@ -73,7 +77,16 @@ def estimate_rule(engine: str, arch: str, experts: bool, version: str, date: str
     row, era = rule_in_force(own or general, version, date), rule_in_force(general, version, date)
     if MEASURED in {row["full"], era["full"]}:
         return None
-    return EstimateRule(formula(row["full"]), formula(row["partial"]), row["windows"], era["counted"], row["source"])
+    projector, _, images = (row["projector"] or era["projector"]).partition(": ")
+    return EstimateRule(
+        formula(row["full"]),
+        formula(row["partial"]),
+        row["windows"],
+        era["counted"],
+        row["source"],
+        projector,
+        formula(images) if images else (),
+    )
 
 
 def formula(text: str) -> Formula:

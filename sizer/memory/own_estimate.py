@@ -6,7 +6,7 @@ offload". Sizes of tensors are those of the file, the cache is in 16 bits unless
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sizer.device.usable import free_memory_bytes
 from sizer.engine.estimate_rules import EstimateRule, estimate_rule
@@ -14,9 +14,10 @@ from sizer.frozen import NamedTuple
 from sizer.memory.cache import cache_by_layer
 from sizer.memory.case import Case, expands_latent
 from sizer.memory.offload import layers_asked
+from sizer.memory.projector import projector_bytes
 from sizer.memory.shares import table_bytes, weights_by_layer
 from sizer.memory.working import largest_expert_bytes
-from sizer.model.architecture import Mixer, Role
+from sizer.model.architecture import Architecture, Mixer, Role
 from sizer.precision.gguf_windows import gguf_arch
 from sizer.units import MIB
 
@@ -58,19 +59,29 @@ def own_estimate(case: Case) -> OwnEstimate | None:
         partial = full  # Metal needs nothing more for a part of the layers
     elif len(devices) > 1 and rule.counted != "layout":
         full = partial
+    projector = _projector(case, rule, sizes)
+    beside = projector if rule.projector == "first" else 0
+    output_bytes += projector if rule.projector == "last" else 0
     rooms = [device.free_bytes - device.least_bytes - blocks[0] - max(full, partial) for device in devices]
+    rooms[0] -= beside
     asked = layers_asked(case)
     on_devices = _laid(blocks, output_bytes, rooms, rule.counted)
     if asked is not None and asked >= 0:
         on_devices = min(asked, len(blocks) + 1)
     graph = full if on_devices == len(blocks) + 1 else partial
-    total = sum(blocks) + output_bytes + graph
+    total = sum(blocks) + output_bytes + graph + beside
     if rule.counted == "from first" and on_devices < len(blocks):
         # What does not fit is counted by the last layer, which in mixed files is a larger one.
         total += (len(blocks) - on_devices) * blocks[-1] - sum(blocks[on_devices:])
     if rule.counted != "layout":
         total += sum(device.least_bytes + blocks[0] for device in devices)
     return OwnEstimate(total, graph, sum(cache_sizes), 0 if case.on_cpu else on_devices)
+
+
+def _projector(case: Case, rule: EstimateRule, sizes: Mapping[str, int]) -> int:
+    """What the rule counts for a projector: its file, and a graph for the towers of some."""
+    held = projector_bytes(case) if rule.projector else 0
+    return held + (rule.bytes_of(rule.images, sizes) if held and rule.images else 0)
 
 
 def layers_by_own_estimate(case: Case) -> int | None:
@@ -172,7 +183,7 @@ def _sizes(case: Case, kv_bytes: int) -> dict[str, int]:
     key = max(one[1] for one in cached)
     config = model.config.get("text_config") if isinstance(model.config.get("text_config"), dict) else model.config
     wide = (config or {}).get("intermediate_size")
-    return {
+    return _image_sizes(model) | {
         "B": _batch(case, cells),
         "C": cells,
         "E": hidden,
@@ -189,6 +200,24 @@ def _sizes(case: Case, kv_bytes: int) -> dict[str, int]:
         "T": kv_bytes,
         "P": plan.sequences,
         "U": MIB,
+    }
+
+
+def _image_sizes(model: Architecture) -> dict[str, int]:
+    """The same of a vision tower's config; nothing of an image where it has none."""
+    told = model.config.get("vision_config")
+    vision = told if isinstance(told, Mapping) else {}
+
+    def size(*names: str) -> int:
+        return next((vision[name] for name in names if isinstance(vision.get(name), int)), 0)
+
+    side, patch = size("image_size"), size("patch_size")
+    return {
+        "I": 3 * side**2,
+        "Q": (side // patch) ** 2 if patch else 0,
+        "Y": size("hidden_size"),
+        "R": size("num_attention_heads", "num_heads"),
+        "Z": patch,
     }
 
 

@@ -108,3 +108,18 @@ def test_every_formula_of_the_table_is_known(row: dict[str, str]) -> None:
         used = {letter for terms in formula(row[column]) for term in terms for letter in term.letters}
         assert used
         assert used <= letters
+
+
+def test_a_projector_counts_with_the_output_layer() -> None:
+    """A log of 0.11.3: gemma3:12b at 2,048 cells on 10.9 GiB, 795.9 MiB of projector and 1.0 GiB of its graph, 11.0 GiB
+    in all, 608.0 MiB of cache, 48 of 49 layers; from 0.12.11 on Ollama adds adapters in its place."""
+    found = own_estimate(case("google/gemma-3-12b-it", "rtx-3060-12gb", 10.9, 2048, "0.11.3"))
+    assert found is not None
+    assert found.kv_bytes == 608 * 2**20
+    assert found.gpu_layers == 48
+    assert found.total_bytes / GIB == pytest.approx(11.0, abs=0.1)
+    sizes = {"I": 3 * 896**2, "Y": 1152, "Z": 14, "Q": 64**2, "R": 16}
+    seen = estimate_rule("ollama", "gemma3", False, "0.11.3", "")
+    assert seen is not None
+    assert seen.bytes_of(seen.images, sizes) == 4 * (3 * 896**2 + 1152 * 14 + 64**4 * 16)
+    assert (seen.projector, rule("llama", "0.6").projector, rule("llama", "0.20").projector) == ("last", "first", "")
