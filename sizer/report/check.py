@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from shlex import quote
 from typing import Any
 
 from sizer.advise.check import Checked
 from sizer.report.layout import Lay
 from sizer.report.outputs import Document
+from sizer.report.wrap import typed
 
 
 def check_document(found: Sequence[Checked]) -> Document:
@@ -41,4 +43,13 @@ def _page(item: Checked, lay: Lay) -> str:
     lines = [render([item.estimate], lay), "", f"{'It starts' if item.starts else 'It does not start'}: {item.reason}"]
     if item.change:
         lines += ["Any one of these makes it start:", *(f"  {change}" for change in item.change)]
+    elif not item.starts:
+        lines += ["No flag alone makes it start. What runs there, and what runs it:", *_elsewhere(item)]
     return "\n".join(lines)
+
+
+def _elsewhere(item: Checked) -> list[str]:
+    """The commands that tell what else would do: another precision there, another device."""
+    model, target = quote(item.estimate.architecture.model_id), item.estimate.target
+    device = f" -d {quote(target.asked)}" if target.asked and target.asked not in {"this", "custom"} else ""
+    return [typed(f"  sizer recommend {model}{device}"), typed(f"  sizer hardware {model}")]

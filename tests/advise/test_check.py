@@ -563,3 +563,15 @@ def test_long_pastes_are_answered_at_once(text: str) -> None:
     with pytest.raises(UsageError):
         read_launch([text])
     assert time.process_time() - started < RUNAWAY_S
+
+
+def test_what_no_flag_mends_has_a_way_on(run: Run) -> None:
+    """Where no flag makes a command start, the commands that tell what else would do are printed, and they answer."""
+    result = run("check", "-d", "rtx-4090", "--", "vllm", "serve", "Qwen/Qwen3-32B", "--max-model-len", "32768")
+    assert result.code == 4
+    offered = [line.strip() for line in result.out.splitlines() if line.startswith("  sizer ")]
+    assert offered == ["sizer recommend Qwen/Qwen3-32B -d rtx-4090", "sizer hardware Qwen/Qwen3-32B"]
+    for command in offered:
+        assert run(*shlex.split(command)[1:], "--offline").code == 0
+    started = run("check", "-d", "rtx-4090", "--", "ollama", "run", "qwen3:8b")
+    assert "sizer recommend" not in started.out
