@@ -22,8 +22,8 @@ from sizer.engine.quantizations import quantization_flag
 from sizer.errors import UsageError
 from sizer.frozen import dataclass
 from sizer.memory.offload import even_split
+from sizer.memory.profile_run import profile_run
 from sizer.memory.shard import undivided_heads
-from sizer.memory.working import profile_run
 from sizer.precision.names import precision_of
 from sizer.units import format_gib
 from sizer.workload import Workload

@@ -11,9 +11,9 @@ from collections import Counter
 from sizer.frozen import NamedTuple
 from sizer.memory.cache import STATE_KINDS, cache_by_kind, layer_kinds
 from sizer.memory.case import Case
+from sizer.memory.profile_run import profile_run
 from sizer.memory.records import Reservation
 from sizer.memory.shard import rank_architecture
-from sizer.memory.working import profile_run
 
 BLOCK_STEP = 16
 ALIKE = 1.25

@@ -18,8 +18,6 @@ LEAST_TOKENS = 100
 """Fewer are taken for an error."""
 WIGGLE_ROOM = 0.95
 USUAL_TOKENS = 4096
-SEEING_TOKENS = {"qwen2_vl": 10_000, "qwen2_5_vl": 10_000, "gemma3": 8000}
-"""Of models that see, whose operations it does not count."""
 BYTES = 2
 
 
@@ -34,7 +32,8 @@ def default_prefill_tokens(case: Case) -> int | None:
     architecture, config = case.architecture, case.architecture.config
     longest = architecture.max_context_tokens or USUAL_TOKENS
     if any(tensor.tower is Tower.VISION for tensor in architecture.tensors):
-        return min(longest, SEEING_TOKENS.get(architecture.model_type, USUAL_TOKENS))
+        told = (int(row["tokens"]) for row in rows if architecture.model_type in row["seeing_models"].split())
+        return min(longest, next(told, USUAL_TOKENS))
     key = case.target.device.key
     tflops = next((float(row["tflops"]) for row in rows if key in row["devices"].split()), None)
     operations = _operations(config)

@@ -7,23 +7,19 @@ from functools import cache
 
 from sizer.engine.cuda_overheads import cuda_overhead
 from sizer.engine.engines import find_engine
-from sizer.frozen import NamedTuple
 from sizer.memory.activations import activation_values_per_token
 from sizer.memory.cache import CachePlan
 from sizer.memory.case import Case
 from sizer.memory.encoder import NO_ENCODER, encoder_run
 from sizer.memory.graph.decoder import PIPELINE_COPIES, Buffers, Part, compute_buffers
 from sizer.memory.graph.shape import ModelShape, Step, model_shape, without_latents
-from sizer.memory.prefill_default import default_prefill_tokens
+from sizer.memory.profile_run import profile_run
 from sizer.model.architecture import MixerKind, Module, Role, Tower
 from sizer.tables import read_rows
-from sizer.units import GIB, MIB
+from sizer.units import MIB
 
 LEAST_OFFLOADED_TOKENS = 32
 """Tokens of a step from which on a device multiplies by the host's weights (min_batch_size)."""
-LARGE_CARD_BYTES, SMALLER_CARD_BYTES = 160 * GIB, 70 * GIB
-LONGEST_WHOLE_PROMPT = 32_768
-"""Longer models read their prompts in chunks, before the engine of 0.8: vllm/engine/arg_utils.py of 0.7.3."""
 STAGED_COPIES = 4
 MEASURED_PROFILES = frozenset({"by card", "whole length"})
 """Profiles of engines that measure what a run takes, libraries included."""
@@ -31,8 +27,6 @@ SCAN_BYTES = 8
 """A pair's decay and its product with the states' likeness, in 32 bits each: mlx_lm/models/ssm.py ssm_attn."""
 LEAST_EXPANDING_MODE = 2
 """ik_llama.cpp's -mla 2 and 3 expand the latent for long steps."""
-GREEDY_CARDS = ("a100", "gb10")
-"""Cards whose memory would allow the larger step and that vLLM gives the smaller: arg_utils.py."""
 
 
 def graph_buffers(case: Case, plan: CachePlan, part: Part) -> Buffers:
@@ -133,38 +127,6 @@ def matrix_value_bytes(case: Case) -> float:
     linear = (one for one in case.stored.tensors if one.tensor.module is Module.LINEAR and one.tensor.layers)
     text = [one for one in linear if one.tensor.tower is Tower.TEXT and not one.tensor.checkpoint_only]
     return sum(one.size_bytes for one in text) / max(1, sum(one.tensor.total_elements for one in text))
-
-
-class ProfileRun(NamedTuple):
-    """The step that vLLM and SGLang measure before they reserve their cache: tokens scheduled and sequences."""
-
-    tokens: int
-    sequences: int
-
-
-def profile_run(case: Case) -> ProfileRun:
-    """What the engine profiles: as the flags say, else its defaults for the card (vLLM's arg_utils.py).
-
-    No more sequences than tokens; the first core of vLLM, which read prompts whole, profiled multimodal models with as
-    few as their largest image leaves room for.
-    """
-    memory_bytes, device = case.target.device.memory_bytes or 0, case.target.device
-    greedy = any(device.key.startswith(name) for name in GREEDY_CARDS)
-    tokens, sequences = case.engine.prefill_chunk_tokens or 2048, 256
-    if case.engine.profile == "by card" and memory_bytes >= LARGE_CARD_BYTES:
-        tokens, sequences = 16_384, 1024
-    elif case.engine.profile == "whole length":
-        length = case.options.context_tokens or case.workload.context_tokens
-        tokens = tokens if length > LONGEST_WHOLE_PROMPT else max(tokens, length)
-        sequences = 1 if any(tensor.tower is Tower.VISION for tensor in case.architecture.tensors) else sequences
-    elif case.engine.profile == "by card" and memory_bytes >= SMALLER_CARD_BYTES and not greedy:
-        tokens, sequences = 16_384 if case.options.in_process else 8192, 1024
-    elif case.engine.profile == "by card" and case.options.in_process:
-        tokens = 8192
-    elif case.engine.profile == "fixed":
-        tokens = default_prefill_tokens(case) or tokens
-    tokens = case.options.batch_tokens or tokens
-    return ProfileRun(tokens, min(tokens, case.options.max_sequences or sequences))
 
 
 def profile_bytes(case: Case) -> int:

@@ -19,6 +19,7 @@ from sizer.memory.graph.shape import model_shape
 from sizer.memory.offload import best_split, host_compute_bytes, split_buffers
 from sizer.memory.pages import Kind, pages
 from sizer.memory.placement import place
+from sizer.memory.profile_run import profile_run
 from sizer.memory.shard import rank_token_bytes
 from sizer.memory.shares import Held, device_fraction, share_of, table_bytes, usable_bytes
 from sizer.memory.working import (
@@ -28,7 +29,6 @@ from sizer.memory.working import (
     layers_bytes,
     pipeline_copies,
     profile_bytes,
-    profile_run,
     scores_bytes,
     workspace_bytes,
 )

@@ -1,0 +1,83 @@
+"""The step that engines with a pool run once, to see what it takes, before they reserve their cache."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from sizer.frozen import NamedTuple
+from sizer.memory.case import Case
+from sizer.memory.prefill_default import default_prefill_tokens
+from sizer.model.architecture import Tower
+from sizer.tables import matches, read_rows
+from sizer.units import GIB
+
+LONGEST_WHOLE_PROMPT = 32_768
+"""Longer models read their prompts in chunks, before the engine of 0.8: vllm/engine/arg_utils.py of 0.7.3."""
+USUAL_TOKENS, USUAL_SEQUENCES = 2048, 256
+
+
+class ProfileRun(NamedTuple):
+    """The step that vLLM and SGLang measure before they reserve their cache: tokens scheduled and sequences."""
+
+    tokens: int
+    sequences: int
+
+
+class _CardRule(NamedTuple):
+    """What an engine profiles by default on cards of so much memory; `tokens` None: as its memory row says."""
+
+    in_process: bool | None
+    least_memory_bytes: int
+    except_devices: tuple[str, ...]
+    tokens: int | None
+    sequences: int
+
+    def holds(self, case: Case) -> bool:
+        """Whether the rule is for the case's card, and for how the engine is started."""
+        device = case.target.device
+        if self.in_process not in {None, bool(case.options.in_process)}:
+            return False
+        excepted = any(matches(pattern, device.key) for pattern in self.except_devices)
+        return (device.memory_bytes or 0) >= self.least_memory_bytes and not excepted
+
+
+@cache
+def _card_rules() -> tuple[_CardRule, ...]:
+    """The rows of `data/profile_runs.csv`: the first that holds decides."""
+    return tuple(
+        _CardRule(
+            row["in_process"] == "yes" if row["in_process"] else None,
+            int(row["least_memory_gib"] or 0) * GIB,
+            tuple(row["except_devices"].split()),
+            int(row["tokens"]) if row["tokens"] else None,
+            int(row["sequences"]),
+        )
+        for row in read_rows("profile_runs.csv")
+    )
+
+
+def profile_run(case: Case) -> ProfileRun:
+    """What the engine profiles: as the flags say, else its defaults (by card: `data/profile_runs.csv`).
+
+    No more sequences than tokens.
+    """
+    run = _default_run(case)
+    tokens = case.options.batch_tokens or run.tokens
+    return ProfileRun(tokens, min(tokens, case.options.max_sequences or run.sequences))
+
+
+def _default_run(case: Case) -> ProfileRun:
+    """The first core of vLLM, which read prompts whole, profiled multimodal models with as few sequences as their
+    largest image leaves room for."""
+    tokens = case.engine.prefill_chunk_tokens or USUAL_TOKENS
+    if case.engine.profile == "by card":
+        rule = next(rule for rule in _card_rules() if rule.holds(case))
+        return ProfileRun(rule.tokens or tokens, rule.sequences)
+    if case.engine.profile == "whole length":
+        length = case.options.context_tokens or case.workload.context_tokens
+        sees = any(tensor.tower is Tower.VISION for tensor in case.architecture.tensors)
+        whole = tokens if length > LONGEST_WHOLE_PROMPT else max(tokens, length)
+        return ProfileRun(whole, 1 if sees else USUAL_SEQUENCES)
+    if case.engine.profile == "fixed":
+        tokens = default_prefill_tokens(case) or tokens
+    return ProfileRun(tokens, USUAL_SEQUENCES)
