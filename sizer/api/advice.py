@@ -192,16 +192,26 @@ def fit(
     category), then by release and size; `everything` for the rest, `since` a date. `whole` leaves out what runs only
     with a part on the host. Raises DoesNotFit where nothing runs.
     """
-    from sizer.advise.fitting_models import Filter
-    from sizer.advise.licenses import Licenses
     from sizer.advise.public import fit_rows
-    from sizer.advise.ratings import category_of
 
     devices, work, _ = split_options(options)
     for name, text in (("family", family), ("since", since), ("rated-for", rated_for)):
         check_text(name, text)
     check_number("limit", limit, 0, MOST_LISTED, whole=True)
-    keep = Filter(
+    keep = models_asked(family, licenses, moe=moe, whole=whole, everything=everything, since=since, rated_for=rated_for)
+    wanted = WantedAsked(prefer, min_speed, max_loss).wanted(offer=True)
+    return fit_rows(fitting_for(targets(devices)[0], work, wanted, keep)[:limit])
+
+
+def models_asked(
+    family: str, licenses: Sequence[str], *, moe: bool, whole: bool, everything: bool, since: str, rated_for: str
+) -> Filter:
+    """Which models a question about a machine looks at. Raises UsageError for a date or a rating that is none."""
+    from sizer.advise.fitting_models import Filter
+    from sizer.advise.licenses import Licenses
+    from sizer.advise.ratings import category_of
+
+    return Filter(
         family or "",
         moe,
         Licenses.of(names(licenses)),
@@ -210,8 +220,6 @@ def fit(
         since=since or "",
         category=category_of(rated_for or "overall"),
     )
-    wanted = WantedAsked(prefer, min_speed, max_loss).wanted(offer=True)
-    return fit_rows(fitting_for(targets(devices)[0], work, wanted, keep)[:limit])
 
 
 def fitting_for(target: Target, work: WorkAsked, wanted: Wanted, keep: Filter) -> list[Found]:

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from sizer.api.advice import WantedAsked, fitting_for
+from sizer.api.advice import WantedAsked, fitting_for, models_asked
 from sizer.api.estimates import targets
 from sizer.cli.common import NOT_NEGATIVE, device_options, output_options, show, talk, workload_options
 from sizer.cli.estimate import devices_asked, work_asked
 from sizer.cli.recommend import PREFER
+
+if TYPE_CHECKING:
+    from sizer.advise.fitting_models import Found
+    from sizer.device.records import Target
 
 FLOOR = "Precisions that lose more than a KL divergence of {:g} are left out (--max-loss)."
 UNKNOWN_LICENSES = "Models whose licence is not known are left out; the tags are the hub's: read the licence itself."
 RATINGS = "Ratings: {}{}; none is sizer's own. Unrated ones (-) follow by date."
 RECENT = "Recent chat models that no newer one supersedes; --all: the rest; --for coding: by that rating."
 SLOW = "{} more answer clearly slower than reading (5.3 tokens/s); --limit or --min-speed 1 lists them."
-
-
 UNKNOWN_BANDWIDTH = "No speeds: the bandwidth of {} is not known; --bandwidth 360GB/s says it."
 
 
@@ -55,40 +58,41 @@ def command(style: str, family: str, licenses: tuple[str, ...], limit: int | Non
     sizer fit --device rtx-3060 --for coding --since 2025
     sizer fit --device rtx-4060 --ram 32GiB --license apache
     """
-    from sizer.advise.fitting_models import Filter, first_screen, slower_than_reading
-    from sizer.advise.licenses import Licenses
-    from sizer.advise.ratings import SOURCE, category_of
+    from sizer.advise.fitting_models import first_screen
+    from sizer.report.advice import fit_document
 
-    keep = Filter(
-        family,
-        options["moe"],
-        Licenses.of(licenses),
-        splits=not options["whole"],
-        everything=options["everything"],
-        since=options["since"],
-        category=category_of(options["rated_for"]),
-    )
+    asked = {name: options[name] for name in ("moe", "whole", "everything", "since", "rated_for")}
+    keep = models_asked(family, licenses, **asked)
     wanted = WantedAsked(options["prefer"], options["min_speed"], options["max_loss"]).wanted(offer=True)
     target = targets(devices_asked(options), talk)[0]
     found = fitting_for(target, work_asked(options), wanted, keep)
-    machine = f"{target.count} x {target.device.name}" if target.count > 1 else target.device.name
     listed = first_screen(found) if limit is None and style == "table" else found[:limit]
-    notes = [f"{len(found)} of the catalogue's models run on {machine}; --limit 100 shows more."]
-    slow = sum(map(slower_than_reading, found)) - sum(map(slower_than_reading, listed))
-    notes += [SLOW.format(slow)] if slow and listed is not found and len(listed) < len(found) else []
-    split = sum(1 for item in found if not item.estimate.placement.whole)
-    if split:
-        notes.append(f"{split} of them need the host's memory for other layers or experts; --whole leaves them out.")
-    notes += [UNKNOWN_LICENSES] if licenses else []
-    notes += target.notes
+    notes = [*_about_rows(found, listed, target), *([UNKNOWN_LICENSES] if licenses else []), *target.notes]
     if target.device.bandwidth_bytes_per_s is None:
         notes.append(UNKNOWN_BANDWIDTH.format(target.device.name))
-    words = "" if options["rated_for"] == "overall" else f", {options['rated_for']}"
-    notes += [
-        RATINGS.format(SOURCE, words),
-        *([] if options["everything"] else [RECENT]),
-        FLOOR.format(wanted.max_loss),
-    ]
-    from sizer.report.advice import fit_document
-
+    notes += _about_choice(options["rated_for"], wanted.max_loss, everything=options["everything"])
     show(fit_document(listed, notes), style)
+
+
+def _about_rows(found: Sequence[Found], listed: Sequence[Found], target: Target) -> Iterator[str]:
+    """How many models run, and what of them is not listed."""
+    from sizer.advise.fitting_models import slower_than_reading
+
+    machine = f"{target.count} x {target.device.name}" if target.count > 1 else target.device.name
+    yield f"{len(found)} of the catalogue's models run on {machine}; --limit 100 shows more."
+    slow = sum(map(slower_than_reading, found)) - sum(map(slower_than_reading, listed))
+    if slow and listed is not found and len(listed) < len(found):
+        yield SLOW.format(slow)
+    split = sum(1 for item in found if not item.estimate.placement.whole)
+    if split:
+        yield f"{split} of them need the host's memory for other layers or experts; --whole leaves them out."
+
+
+def _about_choice(rated_for: str, max_loss: float | None, *, everything: bool) -> Iterator[str]:
+    """By whose rating they are ordered, and what is left out."""
+    from sizer.advise.ratings import SOURCE
+
+    yield RATINGS.format(SOURCE, "" if rated_for == "overall" else f", {rated_for}")
+    if not everything:
+        yield RECENT
+    yield FLOOR.format(max_loss)

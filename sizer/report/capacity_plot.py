@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sizer.report.plots import _figure_class, _log, check_ending
+from sizer.report.plots import check_ending, figure_class, logarithmic
 from sizer.serving.records import Capacity, ServedRow
 
 MOST_MACHINES, MOST_WITH_TAILS = 8, 2
@@ -20,7 +20,7 @@ def save(found: Sequence[Capacity], path: Path) -> None:
     matplotlib."""
     check_ending(path)
     found = found[:MOST_MACHINES]
-    figure = _figure_class()(figsize=(12.5, 5.4), layout="constrained")
+    figure = figure_class()(figsize=(12.5, 5.4), layout="constrained")
     knee, first = figure.subplots(1, 2)
     for index, one in enumerate(found):
         rows = [row for row in one.serving if row.machines == 1]
@@ -30,8 +30,8 @@ def save(found: Sequence[Capacity], path: Path) -> None:
     knee.set(xlabel=f"time per output token, {found[0].percentile} (ms)", ylabel="generated tokens/s of the machine",
              title="Throughput against time per token: numbers are users")  # fmt: skip
     first.set(xlabel="users at once", ylabel="time to first token (s)", title="Time to first token by users")
-    _log(first.xaxis, 2)
-    _log(first.yaxis)
+    logarithmic(first.xaxis, 2)
+    logarithmic(first.yaxis)
     knee.set_xlim(0, 1.04 * knee.get_xlim()[1])  # room for the number of the last point
     knee.set_ylim(0, None)
     _limits(knee, first, found[0])

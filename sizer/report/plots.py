@@ -31,7 +31,7 @@ def save(items: Sequence[Estimate], path: Path, kinds: Sequence[str] = ()) -> No
     a draft, and where matplotlib is not installed.
     """
     check_ending(path)
-    figure_class = _figure_class()
+    new_figure = figure_class()
     drafted = any(item.speculation for item in items)
     if "draft" in kinds and not drafted:
         raise UsageError("--plot-kind draft has no draft to draw.", "Name one with --draft.")
@@ -41,7 +41,7 @@ def save(items: Sequence[Estimate], path: Path, kinds: Sequence[str] = ()) -> No
     groups = series.panels(items)
     columns = len(wanted) if len(groups) > 1 else 2 if len(wanted) in (2, 4) else min(MOST_COLUMNS, len(wanted))
     rows = len(groups) if len(groups) > 1 else -(-len(wanted) // columns)
-    figure = figure_class(figsize=(PANEL_INCHES[0] * columns, PANEL_INCHES[1] * rows), layout="constrained")
+    figure = new_figure(figsize=(PANEL_INCHES[0] * columns, PANEL_INCHES[1] * rows), layout="constrained")
     look = _look(items)
     for number, (group, kind) in enumerate((group, kind) for group in groups for kind in wanted):
         axes = figure.add_subplot(rows, columns, number + 1)
@@ -70,7 +70,8 @@ def check_ending(path: Path) -> None:
         raise UsageError(f"{str(path)!r} has no ending that can be drawn.", f"Use one of {', '.join(ENDINGS)}.")
 
 
-def _figure_class() -> Any:
+def figure_class() -> Any:
+    """matplotlib's figure. Raises UsageError where it is not installed."""
     try:
         from matplotlib.figure import Figure
     except ImportError:
@@ -145,7 +146,7 @@ def _tokens(value: float, _position: int = 0) -> str:
     return f"{value / 1024:g}k" if value >= 1024 else f"{value:g}"
 
 
-def _log(axis: Any, base: float = 10, steps: tuple[float, ...] = (1.0, 2.0, 5.0)) -> None:
+def logarithmic(axis: Any, base: float = 10, steps: tuple[float, ...] = (1.0, 2.0, 5.0)) -> None:
     """A logarithmic axis with plain numbers at 1, 2 and 5 of each power; of base 2, tokens at each power."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
@@ -180,7 +181,7 @@ def _memory(axes: Any, panel: _Panel) -> None:
     lines = series.memory_by_context(panel.items)
     _lines(axes, panel, lines)
     axes.set(title="Memory by context", xlabel="context (tokens)", ylabel="GiB")
-    _log(axes.xaxis, 2)
+    logarithmic(axes.xaxis, 2)
     highest = max(max(line.y) for line in lines)
     capacities = {series.device_of(item): item.placement.available_bytes for item in panel.items}
     known = {key: size_bytes / 2**30 for key, size_bytes in capacities.items() if size_bytes is not None}
@@ -206,7 +207,7 @@ def _speed(axes: Any, panel: _Panel) -> None:
     lines = series.speed_by_context(panel.items)
     _lines(axes, panel, lines)
     axes.set(title="Decode speed by context", xlabel="context (tokens)", ylabel="tokens/s")
-    _log(axes.xaxis, 2)
+    logarithmic(axes.xaxis, 2)
     axes.set_ylim(0, _beyond(y for line in lines for y in line.y))
     _label_ends(axes, _named(panel, lines, -1))
 
@@ -219,7 +220,7 @@ def _batch(axes: Any, panel: _Panel) -> None:
         xlabel="tokens/s of one sequence",
         ylabel="tokens/s of all",
     )
-    _log(axes.yaxis)
+    logarithmic(axes.yaxis)
     axes.set_xlim(0, _beyond(x for line in lines for x in line.x))
     _label_ends(axes, _named(panel, lines, 0))
 
@@ -241,8 +242,8 @@ def _roofline(axes: Any, panel: _Panel) -> None:
                 va="bottom", color="0.3",
             )  # fmt: skip
     axes.set(title="Roofline: decode (round), prefill (square)", xlabel="FLOP per byte read", ylabel="TFLOP/s")
-    _log(axes.xaxis, steps=(1.0,))
-    _log(axes.yaxis)
+    logarithmic(axes.xaxis, steps=(1.0,))
+    logarithmic(axes.yaxis)
     _label_ends(axes, _named(panel, points, -1))
 
 
@@ -255,7 +256,7 @@ def _frontier(axes: Any, panel: _Panel) -> None:
         xlabel="GiB",
         ylabel=f"KL divergence, lower is better (0 at {LEAST_LOSS:g})",
     )
-    _log(axes.yaxis)
+    logarithmic(axes.yaxis)
     axes.margins(y=0.2)
     axes.set_xlim(0, 1.15 * max(gib for _, gib, _, _ in points))
     unit = "tok/s" if any(item.architecture.decodes for item in panel.items) else "texts/s"

@@ -72,11 +72,11 @@ def _percent(value: float | None, sign: bool = False) -> str:
 
 def save_plot(result: Validation, path: Path) -> None:
     """Predicted against measured, one panel a quantity, on logarithmic axes. UsageError for a format it cannot draw."""
-    from sizer.report.plots import _figure_class, _log, check_ending
+    from sizer.report.plots import check_ending, figure_class, logarithmic
 
     check_ending(path)
     shown = [name for name, one in result.by_quantity.items() if one.n]
-    figure = _figure_class()(figsize=(5.2 * max(1, len(shown)), 5.2), layout="constrained")
+    figure = figure_class()(figsize=(5.2 * max(1, len(shown)), 5.2), layout="constrained")
     for number, name in enumerate(shown, 1):
         scale = GIB if name == "memory" else 1
         rows = [one for one in result.predictions if one.quantity == name and one.measured and one.predicted > 0]
@@ -94,7 +94,7 @@ def save_plot(result: Validation, path: Path) -> None:
         unit = {"memory": "GiB", "ttft": "s", "tpot": "s"}.get(name, "tokens/s")
         axes.set(xlabel=f"measured ({unit})", ylabel=f"predicted ({unit})")
         for axis in (axes.xaxis, axes.yaxis):
-            _log(axis)
+            logarithmic(axis)
         one = result.by_quantity[name]
         axes.set_title(f"{name}: n = {one.n}, median error {_percent(one.median_ape)}, p90 {_percent(one.p90_ape)}")
         axes.grid(alpha=0.3)
