@@ -158,7 +158,7 @@ def test_axes_are_not_negative_and_colours_keep_their_meaning(items: list[Estima
             drawn.append(self)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sizer.report.plots._figure_class", lambda: Kept)
+        patch.setattr("sizer.report.plots.figure_class", lambda: Kept)
         save(items, tmp_path / "plot.png")
     panels = drawn[0].axes
     assert len(panels) == len(KINDS)  # a key of colours where the draft's gain would be
