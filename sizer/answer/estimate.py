@@ -196,6 +196,12 @@ def _speculation(
     return at_rate(gain, speed)
 
 
+TOGETHER = (
+    "All prompts are read at once, then the sequences decode side by side; on a server prompts are read beside them: "
+    "'sizer capacity --users N' tells its times."
+)
+
+
 def _assumptions(question: Question, case: Case, needed: Footprint, speed: Speed | None) -> tuple[str, ...]:
     """What a reader must know to trust the figures, most general first."""
     model, device = question.architecture, case.target.device
@@ -225,7 +231,7 @@ def _assumptions(question: Question, case: Case, needed: Footprint, speed: Speed
         notes.append(_unfitting_note(case))
         notes += [note for note in (limit_note(device),) if note]
     if speed is not None:
-        notes += speed.notes
+        notes += [*speed.notes, *_several_notes(case)]
     if question.drafting is not None:
         notes.append(question.drafting.note)
     return tuple(dict.fromkeys(notes))
@@ -235,6 +241,12 @@ def _longest_sequence(case: Case) -> int:
     """The context of one sequence: slots with caches of their own share what is asked for."""
     asked = case.workload.context_tokens
     return asked if case.graph is None else min(asked, case.plan.tokens)
+
+
+def _several_notes(case: Case) -> Iterator[str]:
+    """What several sequences at once do here, and where another command tells what a server does."""
+    if case.workload.batch_size > 1 and case.architecture.decodes:
+        yield TOGETHER
 
 
 def _own_estimate(case: Case) -> OwnEstimate | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from sizer.calibrate.digests import digests
 from sizer.calibrate.enough import can_leave_out, sets_intervals, too_few, why_none
-from sizer.calibrate.fit_constants import Fitter, fit_terms, fitters, predicted_seconds
+from sizer.calibrate.fit_constants import Fitter, fitters
 from sizer.calibrate.heldout import SCHEMES, Residual, counts, held_out, quantile
 from sizer.calibrate.intervals import stretch_by_engine, widths
 from sizer.calibrate.likeness import Alike
@@ -19,14 +19,13 @@ from sizer.calibrate.observations import observe
 from sizer.calibrate.terms import TERMS
 from sizer.errors import InvalidInputFile
 from sizer.frozen import dataclass
-from sizer.speed.law import CONSTANTS_FILE, Constants
+from sizer.speed.law import CONSTANTS_FILE
 from sizer.speed.nearby import written
 from sizer.speed.predict import EVIDENCE_LEVELS
 from sizer.tables import read_json
 from sizer.tuning import tuned
 
 COMMAND = "python tools/calibrate.py"
-LEAST_DECODE_SHARE = 0.6
 NORMAL_DEVIATIONS = 1.4826
 """Standard deviations of a normal distribution in its median absolute deviation."""
 
@@ -126,28 +125,13 @@ def _intervals(residuals: Mapping[str, Sequence[Residual]]) -> tuple[dict[str, A
 
 
 def learned_rows(rows: Sequence[ReadRow], serving: Sequence[ReadRow]) -> list[Observation]:
-    """What the fit sees of all rows: requests as decode steps, rows under load with a weight of their own."""
+    """What the fit sees of all rows, those under load with a weight of their own."""
     observations = observe(rows)
     share = tuned("serving_weight")
     under_load = [
         replace(row, weight=share, apart="under load") for row in observe(serving) if row.quantity == "decode"
     ]
-    prefill = [row for row in observations if row.quantity == "prefill"]
-    return requests_as_decode(observations, Constants(fit_terms(prefill, TERMS["prefill"]), {}, {}, {})) + under_load
-
-
-def requests_as_decode(rows: Sequence[Observation], fitted: Constants) -> list[Observation]:
-    """Requests turned into decode steps: their time less the prompt's predicted one, where decoding is most of it."""
-    found = []
-    for row in rows:
-        if row.quantity != "request":
-            found.append(row)
-            continue
-        prompt = replace(row, amounts=row.before)
-        step_s = row.seconds - predicted_seconds(prompt, fitted) / row.outputs
-        if step_s > LEAST_DECODE_SHARE * row.seconds:
-            found.append(replace(row, quantity="decode", seconds=step_s))
-    return found
+    return observations + under_load
 
 
 def _fitted_terms(fitter: Fitter, theta: Any) -> dict[str, Any]:

@@ -170,7 +170,7 @@ class Fitter:
         beside = [replace(row, amounts=row.against) for row in rows if row.against]
         self.design = Design([*rows, *beside], priors)
         self.over = _over(rows, len(beside))
-        self.design = self.design.knowing(constants().terms if prompts is None else prompts.fitted())
+        self._know(constants().terms if prompts is None else prompts.fitted())
         self.weights = np.array([row.weight for row in rows])
         self.measured = np.log([row.seconds for row in rows])
         self.center, self.penalty = _prior_arrays(self.design, residual_spread(rows[0].quantity))
@@ -184,8 +184,16 @@ class Fitter:
         found.weights = np.where([held_out(row) for row in self.rows], 0.0, self.weights)
         if self.prompts is not None:
             found.prompts = self.prompts.without(held_out)
-            found.design = self.design.knowing(found.prompts.fitted())
+            found._know(found.prompts.fitted())
         return found
+
+    def _know(self, terms: Mapping[str, Term]) -> None:
+        """Take the constants of prompts: what steps share of them, and what a request's prompt takes of its time."""
+        import numpy as np
+
+        told = Constants(terms, {}, {}, {})
+        self.design = self.design.knowing(terms)
+        self.before_s = np.array([before_s(row, told) for row in self.rows])
 
     def solve(self) -> Any:
         """All parameters, fitted to the rows that are not held out.
@@ -198,7 +206,7 @@ class Fitter:
         theta, damping = self.center.copy(), LEAST_DAMPING
         value, times, residual = self._evaluate(theta, weights)
         for _ in range(STEPS):
-            jacobian = (self.over @ self.design.jacobian(*times)).tocsr()
+            jacobian = self._jacobian(times)
             robust = weights * np.minimum(1, self.bound / np.maximum(np.abs(residual), 1e-9))
             slope = jacobian.T @ (robust * residual) + self.penalty * (theta - self.center)
             for _attempt in range(6):
@@ -222,7 +230,7 @@ class Fitter:
         import numpy as np
 
         times = self.design.times(theta)
-        residual = self.over @ np.log(times[3]) - self.measured
+        residual = np.log(self._seconds(times)) - self.measured
         size = np.abs(residual)
         loss = np.where(size < self.bound, residual**2, 2 * self.bound * size - self.bound**2)
         objective = (weights * loss).sum() + (self.penalty * (theta - self.center) ** 2).sum()
@@ -233,10 +241,21 @@ class Fitter:
         return self.terms(self.solve())
 
     def seconds(self, theta: Any) -> Any:
-        """The predicted time of every row, over that of the step that it is told against where there is one."""
+        """The predicted time of every row: a request's with its prompt's by output token, or over that of the step that
+        it is told against."""
+        return self._seconds(self.design.times(theta))
+
+    def _seconds(self, times: Any) -> Any:
         import numpy as np
 
-        return np.exp(self.over @ np.log(self.design.times(theta)[3]))
+        return np.exp(self.over @ np.log(times[3])) + self.before_s
+
+    def _jacobian(self, times: Any) -> Any:
+        """Derivative of the logarithm of each row's time by each parameter; no parameter moves a prompt."""
+        from scipy import sparse
+
+        shares = 1 - self.before_s / self._seconds(times)
+        return (sparse.diags(shares) @ self.over @ self.design.jacobian(*times)).tocsr()
 
     def terms(self, theta: Any) -> dict[str, Term]:
         """The fitted constants by term."""
@@ -302,8 +321,10 @@ def _prior_arrays(design: Design, residual_spread: float) -> tuple[Any, Any]:
     return center, penalty
 
 
-def predicted_seconds(row: Observation, fitted: Constants) -> float:
-    """The time that constants predict for a row."""
+def before_s(row: Observation, prompts: Constants) -> float:
+    """Seconds of prompts that constants predict for each token of a row's request; 0 of rows without one."""
+    if not row.before:
+        return 0.0
     names = tuple(row.groups.values())
-    terms = [(amount, amount.weighed_s(fitted.factor(amount.term, names, row.owners))) for amount in row.amounts]
-    return combine(parts_of(terms))
+    terms = [(amount, amount.weighed_s(prompts.factor(amount.term, names, row.owners))) for amount in row.before]
+    return combine(parts_of(terms)) / row.outputs

@@ -18,7 +18,7 @@ from sizer.tuning import tuned
 
 ENOUGH = 3
 """Rows that lie far from the others of their pair are believed from this many alike on."""
-SPEAKING = frozenset({"", "aggregate", "verification"})
+SPEAKING = frozenset({"", "aggregate", "aggregate requests", "verification"})
 """Rows that speak for others: those that are scored, and those of several tokens a step."""
 
 

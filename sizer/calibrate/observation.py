@@ -13,10 +13,11 @@ from sizer.speed.nearby import Traits
 class Observation:
     """One measured time with the amounts that make it up.
 
-    `quantity` is decode (a step), prefill (a whole prompt) or request (a whole request, by output token; `before` are
-    then its prompt's amounts, and `outputs` its tokens). Where it is told `against` another step alone, `seconds` is
-    the one's time over the other's. Rows that stand `apart` (it says why: `offload`, `aggregate`, `under load` …) teach
-    the fit, and their errors are told apart. An `odd` one is impossible, and left out.
+    `quantity` is decode (a step) or prefill (a whole prompt). A request's step is told with its prompt: `seconds` are
+    those of the whole by output token, `before` its prompt's amounts, and `outputs` its tokens. Where it is told
+    `against` another step alone, `seconds` is the one's time over the other's. Rows that stand `apart` (it says why:
+    `offload`, `aggregate`, `under load` …) teach the fit, and their errors are told apart. An `odd` one is impossible,
+    and left out.
     """
 
     id: str

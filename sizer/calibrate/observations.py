@@ -24,7 +24,7 @@ from sizer.memory.placement import place
 from sizer.memory.records import Placement
 from sizer.memory.shares import Case
 from sizer.speed.case import SpeedCase, speed_case
-from sizer.speed.law import OVERHEAD, Amount
+from sizer.speed.law import COMPUTE, OVERHEAD, Amount
 from sizer.speed.nearby import traits
 from sizer.speed.terms import STEP_S, decode_amounts, host_share, prefill_amounts, prompt_traffic
 from sizer.speed.traffic import Traffic, decode_traffic
@@ -33,6 +33,8 @@ from sizer.tuning import tuned
 NOISY_FLAGS = frozenset({"rounded", "derived", "power_limited", "noisy", "other-process"})
 TEACHING_FLAGS = frozenset({"aggregate", "offload", "few_threads", "verification", "drafted"})
 """Flagged rows that still teach: how batches, host memory, threads and drafts cost time."""
+REQUESTS = " requests"
+"""What sets flagged rows of whole requests apart from those of steps."""
 EXACT_FLAGS = frozenset({"few_threads", "verification"})
 """Flagged rows that are measured as well as others: only their question is unusual."""
 
@@ -134,12 +136,16 @@ def observe(rows: Iterable[ReadRow]) -> list[Observation]:
 
 
 def _apart(row: ReadRow, seen: Observation) -> str:
-    """Why a row stands apart: its flags; a ratio is told from a time."""
-    return ", ".join(sorted(row.flags & EXCLUDING_FLAGS)) + (" over one token" if seen.against else "")
+    """Why a row stands apart: its flags; a ratio is told from a time, and requests of several sequences from their
+    steps."""
+    flags = ", ".join(sorted(row.flags & EXCLUDING_FLAGS))
+    return flags + (" over one token" if seen.against else REQUESTS if seen.before and flags else "")
 
 
 def observe_row(row: ReadRow) -> list[Observation]:
-    """The observations of one row: its decode step or request, its prefill. SizerError where it does not resolve."""
+    """The observations of one row: its decode step, its prefill. SizerError where it does not resolve.
+
+    A request's and a server's steps are told with the prompts that their time holds."""
     resolved = resolve_measurement(row)
     decoding, prefilling = placed(resolved)
     hidden = unknown_share(decoding) if "offload" in row.flags else ""
@@ -151,9 +157,11 @@ def observe_row(row: ReadRow) -> list[Observation]:
         traffic = step_traffic(decoding, row)
         odd = hidden or (impossible_decode(decoding, traffic, step_s) if row.metric == "decode" else "")
         amounts = decode_amounts(decoding, traffic)
+        if row.metric == "served":
+            amounts += (_beside(before, max(1, decoding.workload.output_tokens)),)
         seen = replace(_observation(resolved, decoding, "decode", step_s, amounts, tokens=traffic.tokens), odd=odd)
         if row.metric == "request":
-            seen = replace(seen, quantity="request", before=before, outputs=max(1, decoding.workload.output_tokens))
+            seen = replace(seen, before=before, outputs=max(1, decoding.workload.output_tokens))
         found.append(seen)
     if row.over_one:
         found.append(_over_one(resolved, decoding, row.over_one))
@@ -162,6 +170,12 @@ def observe_row(row: ReadRow) -> list[Observation]:
         seen = _observation(resolved, prefilling, "prefill", prompt_s, before, tokens=prefilling.workload.batch_size)
         found.append(replace(seen, odd=hidden or impossible_prompt(prefilling, read, chunks, prompt_s)))
     return found
+
+
+def _beside(prompts: tuple[Amount, ...], outputs: int) -> Amount:
+    """What a server under load multiplies of prompts beside a step: while each sequence is given its `outputs` tokens,
+    a prompt of each is read. Its weights are read for the decodes already."""
+    return Amount("beside", COMPUTE, sum(amount.nominal_s for amount in prompts if amount.part == COMPUTE) / outputs)
 
 
 def _over_one(resolved: ResolvedRow, case: SpeedCase, ratio: float) -> Observation:

@@ -46,7 +46,7 @@ def _as_measurement(one: Point, number: int) -> dict[str, str]:
         "prompt_tokens": str(one.load.prompt_tokens),
         "context_tokens": str(one.load.prompt_tokens),
         "output_tokens": str(one.load.output_tokens),
-        "metric": "decode",
+        "metric": "served",
         "decode_tokens_per_s": str(users / (one.tpot_s or 1)),
         "flags": "aggregate",
         "source_date": "2026",

@@ -160,8 +160,7 @@ def _basis(choice: Choice, known: Corrections) -> str:
     served = choice.replica.served
     if not is_measured(served.layout):
         return ARITHMETIC
-    evidence = known.evidence(load_groups(served.case, served.layout))
-    return LAW if evidence == "engine" else CALIBRATED
+    return CALIBRATED if known.holds_for(load_groups(served.case, served.layout)) else LAW
 
 
 def _notes(served: Served, load: Load, limits: Limits, choice: Choice, reasons: Sequence[str]) -> Iterator[str]:
@@ -191,7 +190,10 @@ def _notes(served: Served, load: Load, limits: Limits, choice: Choice, reasons: 
     if basis == ARITHMETIC:
         yield "Arithmetic only: no measured point under load has this kind of split."
     elif basis == LAW:
-        yield f"No measured point under load is of {served.engine}: the law of speed's own times, uncorrected."
+        yield (
+            f"No measured point under load is of {served.engine} on such a device: steps and prompts alone take what "
+            "'sizer estimate' says of as many sequences; here prompts are read beside them."
+        )
     longest = served.architecture.max_context_tokens
     if longest is not None and load.whole_tokens > longest:
         yield f"Prompt and output are longer than the {longest:,} tokens that the model was made for."

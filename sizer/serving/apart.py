@@ -12,6 +12,7 @@ from sizer.memory.cache import sequence_cache
 from sizer.serving.capacity import Replica
 from sizer.serving.load import Load
 from sizer.serving.records import Apart, Limits
+from sizer.serving.told import prompt_alone_s
 
 LINK_BYTES_PER_S = 3e10
 MOST_SEQUENCES = 65536
@@ -34,12 +35,8 @@ def apart(one: Replica, load: Load, limits: Limits, devices: int) -> Apart | Non
 
 def _prompt_s(one: Replica, load: Load) -> float:
     """Seconds to read one prompt alone, in the engine's chunks."""
-    left, behind, total = load.new_prompt_tokens, load.prompt_tokens - load.new_prompt_tokens, 0.0
-    while left > 0:
-        chunk = min(left, one.served.rules.step_tokens)
-        total += one.law.step_s(0, 0, chunk, one.law.attention_s(behind, chunk))
-        left, behind = left - chunk, behind + chunk
-    return total
+    cached = load.prompt_tokens - load.new_prompt_tokens
+    return prompt_alone_s(one.law, load.new_prompt_tokens, one.served.rules.step_tokens, cached)
 
 
 def _sequences(one: Replica, load: Load, limits: Limits) -> int:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import ceil, exp
 
 from sizer.errors import DoesNotFit, SizerError, UsageError
 from sizer.frozen import dataclass
 from sizer.serving.cache import cache_tokens
-from sizer.serving.corrections import REQUEST, REQUEST_S, Corrections, load_groups
+from sizer.serving.corrections import NO_CORRECTIONS, REQUEST, REQUEST_S, Corrections, load_groups
 from sizer.serving.deployment import Deployment
 from sizer.serving.load import MOST_USERS, Load
 from sizer.serving.records import Limits, ServedRow
 from sizer.serving.simulate import MOST_REQUESTS, Simulation
 from sizer.serving.simulated import Percentiles, Simulated, percentiles
 from sizer.serving.steps import StepLaw, step_law
+from sizer.serving.told import as_estimated, estimate_tells
 from sizer.speed.law import constants
 from sizer.speed.limits import fastest_decode
 from sizer.units import significant
@@ -44,7 +45,7 @@ class Replica:
 def replica(served: Deployment, load: Load, known: Corrections) -> Replica:
     """The replica of a deployment. Raises DoesNotFit where weights or one request have no room."""
     names = load_groups(served.case, served.layout)
-    law = step_law(served.case, served.layout, constants(), known, names, served.rules.products)
+    law = _law(served, load, known, names)
     cache = cache_tokens(served.memory, served.layout, load)
     longest = load.whole_tokens * (1 + load.spread)
     if cache is not None and cache < longest:
@@ -56,6 +57,14 @@ def replica(served: Deployment, load: Load, known: Corrections) -> Replica:
         )
     request_s = REQUEST_S * known.own(REQUEST, names)
     return Replica(served, law, cache, request_s, (known.spread("ttft", names), known.spread("tpot", names)))
+
+
+def _law(served: Deployment, load: Load, known: Corrections, names: Mapping[str, str]) -> StepLaw:
+    """The times of steps: by points under load where they are known, else those of an estimate."""
+    told = estimate_tells(served.layout, known, names)
+    products = served.rules.products
+    law = step_law(served.case, served.layout, constants(), NO_CORRECTIONS if told else known, names, products)
+    return as_estimated(law, served.case, served.rules, load, constants()) if told else law
 
 
 def simulated(one: Replica, load: Load, seed: int = 0) -> Simulated:

@@ -63,6 +63,10 @@ class Curve:
         return self.ys[index] + self.slopes[index] * (x - self.xs[index])
 
 
+AS_IT_IS = Curve((1, 2), (1.0, 1.0))
+"""The scale of what nothing scales."""
+
+
 @dataclass(frozen=True, slots=True)
 class TermCurves:
     """The nominal seconds of one term of a step, on the grids: by sequences, by one sequence's depth beyond one token,
@@ -180,7 +184,8 @@ class StepLaw:
     """The seconds of any step of one deployment: weighed terms, added by part.
 
     `flat_memory` and the others by batch hold what does not depend on depth; the deep ones are one sequence's share
-    beyond one token of depth; `attention` is what a prompt of so many tokens costs from its first token on.
+    beyond one token of depth; `attention` is what a prompt of so many tokens costs from its first token on. What is
+    `as_told` are scales of all that decodes take, by their number, and of all that prompts take (`told`).
     """
 
     flat_memory: Curve
@@ -198,6 +203,8 @@ class StepLaw:
     links: Curve
     prompt_links: Curve
     batch_share: float = 1.0
+    decodes_as_told: Curve = AS_IT_IS
+    prompts_as_told: float = 1.0
 
     def at_once(self, decodes: float) -> float:
         """The sequences that one stage works on: its share of them, and never a part of one."""
@@ -225,15 +232,17 @@ class StepLaw:
         batch, prompt = self.at_once(decodes), prompt_tokens * self.batch_share
         memory = compute = launch = overhead = 0.0
         if decodes:
-            memory = self.flat_memory(batch) + batch * self.deep_memory(depth) + self.experts(batch + prompt)
-            compute = self.compute(batch) + batch * self.deep_compute(depth)
-            launch, overhead = self.launch(batch), self.overhead(batch)
+            told = self.decodes_as_told(batch)
+            memory = told * (self.flat_memory(batch) + batch * self.deep_memory(depth) + self.experts(batch + prompt))
+            compute = told * (self.compute(batch) + batch * self.deep_compute(depth))
+            launch, overhead = told * self.launch(batch), told * self.overhead(batch)
         if prompt_tokens:
-            memory = memory or self.prompt_memory(prompt)
-            compute += self.prompt_compute(prompt) + attention_s * self.batch_share
-            launch = max(launch, self.prompt_launch(prompt))
+            told = self.prompts_as_told
+            memory = memory or told * self.prompt_memory(prompt)
+            compute += told * (self.prompt_compute(prompt) + attention_s * self.batch_share)
+            launch = max(launch, told * self.prompt_launch(prompt))
             fixed = min(self.overhead.ys[0], self.prompt_overhead.ys[0]) if decodes else 0.0
-            overhead += self.prompt_overhead(prompt) - fixed
+            overhead += told * (self.prompt_overhead(prompt) - fixed)
         return (
             float((memory**ROOFLINE_POWER + compute**ROOFLINE_POWER + launch**ROOFLINE_POWER) ** (1 / ROOFLINE_POWER))
             + overhead

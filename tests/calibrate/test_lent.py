@@ -59,3 +59,27 @@ def test_a_ratio_teaches_the_step_alone() -> None:
     assert exp(terms["tile"].base) == pytest.approx(6.0, rel=0.05)
     assert isinstance(terms["read"], Term)
     assert terms["read"].base == pytest.approx(log(2.0), abs=0.02)
+
+
+def request(device: str, step_s: float, prompt_s: float) -> Observation:
+    """A request of ten tokens, told by token."""
+    before = (Amount("prompt", COMPUTE, 1.0),)
+    return seen(device, "read", step_s + prompt_s / 10, before=before, outputs=10)
+
+
+def test_a_request_teaches_the_step_beside_its_prompt() -> None:
+    """What prompts of the card take is laid to the prompt; the rest of a request's time is its steps'."""
+    found = fitter(*[request("slow", 2.0, 4.0)] * 200, *[request("fast", 2.0, 1.0)] * 200)
+    theta = found.solve()
+    assert found.seconds(theta)[0] == pytest.approx(2.4, rel=0.02)
+    assert found.seconds(theta)[-1] == pytest.approx(2.1, rel=0.02)
+    assert exp(found.fitted()["read"].base) == pytest.approx(2.0, rel=0.02)
+
+
+def test_a_request_that_is_left_out_is_told_by_prompts_of_others() -> None:
+    """Without the slow card's rows, its prompts are told as fast as the other's, and its requests so much faster."""
+    found = fitter(*[request("slow", 2.0, 4.0)] * 200, *[request("fast", 2.0, 1.0)] * 200)
+    known = found.without(lambda row: row.device == "slow")
+    slow, fast = known.seconds(known.solve())[[0, -1]]
+    assert slow == pytest.approx(fast)
+    assert slow == pytest.approx(2.1, rel=0.02)
