@@ -19,6 +19,7 @@ from sizer.errors import SizerError, UnknownEngine, UsageError
 from sizer.model.architecture import Architecture
 from sizer.model.families import build
 from sizer.model.read import catalogue
+from sizer.model.read.resolve import resolve
 from sizer.speed.case import speed_case
 from sizer.speed.law import COMPUTE, LAUNCH, MEMORY, OVERHEAD, Constants, Term, combine, constants
 from sizer.speed.predict import EVIDENCE_LEVELS, predict
@@ -126,9 +127,10 @@ def test_batch_raises_throughput_and_lowers_each_sequences_speed() -> None:
 
 
 def test_compute_binds_large_batches() -> None:
-    """Thousands of sequences with hardly any cache are bound by compute, one by bandwidth."""
-    shallow = Workload(1, 1, 2, batch_size=8192)
-    assert _speed("h100", "bf16", "vllm", shallow).decode.bound == "compute"
+    """Thousands of sequences of a large model with hardly any cache are bound by compute, one by bandwidth."""
+    shallow, large = Workload(1, 1, 2, batch_size=8192), resolve("Qwen/Qwen3-32B", offline=True).architecture
+    case = speed_case(large, store_for(large, "bf16", "vllm"), find("h100"), shallow, "vllm")
+    assert predict(case).decode.bound == "compute"
     assert _speed("rtx-4090").decode.bound == "bandwidth"
 
 
