@@ -214,7 +214,7 @@ def reason(estimates: Sequence[Estimate], chosen: Estimate, wanted: Wanted) -> s
     better, cheaper = neighbours(estimates, chosen, wanted)
     sentences = [f"{chosen.precision} fits with {figures(chosen)}."]
     if better is not None:
-        sentences.append(f"{better.precision} loses less ({_against(better, chosen)}){_why_not(better, chosen)}.")
+        sentences.append(f"{better.precision} {_loses_less(better, chosen)}{_why_not(better, chosen)}.")
     if cheaper is not None:
         saved = chosen.footprint.total_bytes - cheaper.footprint.total_bytes
         if saved > 0:
@@ -222,13 +222,16 @@ def reason(estimates: Sequence[Estimate], chosen: Estimate, wanted: Wanted) -> s
     return " ".join(sentences)
 
 
-def _against(better: Estimate, chosen: Estimate) -> str:
-    """Two losses side by side, words that are the same once: `KL 0.002 against 0.01: both hard to notice`."""
+def _loses_less(better: Estimate, chosen: Estimate) -> str:
+    """Two losses side by side, words that are the same once: `loses less (KL 0.002 against 0.01, both hard to notice)`;
+    what is the checkpoint's own loses nothing."""
     one, other = quality_of(better), quality_of(chosen)
-    if one.words != other.words or one.kl_divergence == 0:
-        return f"{loss_text(better)} against {loss_text(chosen)}"
+    if one.kl_divergence == 0:
+        return f"loses nothing ({chosen.precision}: {loss_text(chosen)})"
+    if one.words != other.words:
+        return f"loses less ({loss_text(better)} against {loss_text(chosen)})"
     about = "about " if {one.factor, other.factor} != {1} else ""
-    return f"KL {about}{one.kl_divergence:.2g} against {other.kl_divergence:.2g}, both {one.words}"
+    return f"loses less (KL {about}{one.kl_divergence:.2g} against {other.kl_divergence:.2g}, both {one.words})"
 
 
 def loss_text(estimate: Estimate) -> str:

@@ -68,6 +68,9 @@ def draft_text(draft: Draft | None, large: Estimate) -> str:
     return "\n".join(lines)
 
 
+TEXT_ALONE = "The command is for text: without --no-mmproj it reads images too."
+
+
 def render_advice(advice: Advice, lay: Lay, draft: Draft | None = None, *, draft_asked: bool = False) -> str:
     """The choice and its reason, the ladder with the choice marked, other ways, and the command that runs it."""
     chosen = advice.chosen
@@ -80,8 +83,8 @@ def render_advice(advice: Advice, lay: Lay, draft: Draft | None = None, *, draft
     lines += measured_lines([chosen]) or _marked(advice.tried)
     lines += ["", *(f"- {way.text}" for way in advice.alternatives[1:])] if advice.alternatives[1:] else []
     lines += ["", draft_text(draft, chosen)] if draft_asked else []
-    lines += notes_lines(chosen.assumptions)
     command = command_of(advice, draft)
+    lines += notes_lines([*chosen.assumptions, *([TEXT_ALONE] if command and "--no-mmproj" in command else [])])
     lines += ["", typed(command.rstrip("\n"))] if command else []
     return "\n".join(lines)
 

@@ -95,6 +95,22 @@ def test_a_smaller_model_is_a_hint_not_an_answer(run: Run) -> None:
     assert "Run deepseek-ai/" in result.err
 
 
+def test_a_model_that_sees_is_told_how_to(run: Run) -> None:
+    """The command for text leaves the projector out, and says what brings it back; a model without one has no such
+    note."""
+    told = run("recommend", "Qwen/Qwen2.5-VL-7B-Instruct", "-d", "rtx-3060", "--offline").out
+    assert "--no-mmproj" in told
+    assert "without --no-mmproj it reads images too" in told
+    assert "images" not in run("recommend", "Qwen/Qwen3-8B", "-d", "rtx-3060", "--offline").out
+
+
+def test_what_is_as_published_loses_nothing(run: Run) -> None:
+    """Sixteen bits of a checkpoint of sixteen lose nothing, which no words compare with a little."""
+    told = " ".join(run("recommend", "meta-llama/Llama-3.1-405B", "-d", "8xa100", "--offline").out.split())
+    assert "bf16 loses nothing (gptq-int8: none to notice, KL about" in told
+    assert "nothing lost against" not in told
+
+
 def test_the_table_marks_the_choice(run: Run) -> None:
     """One row is marked, the one that the sentence names, and the command follows."""
     out = run("recommend", QWEN, "-d", "rtx-3060", "--offline").out
