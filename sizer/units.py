@@ -25,8 +25,14 @@ _WATTS = pattern(_NUMBER + r"\s*(?:w|watts?)?", re.IGNORECASE)
 _WHOLE = pattern(r"\s*[+-]?[0-9]{1,30}\s*")
 _TOKENS = pattern(_NUMBER + r"([km])", re.IGNORECASE)
 _SECONDS = pattern(_NUMBER + r"(ms|us|s|sec|seconds?|m|min|h|)\s*", re.IGNORECASE)
+_GROUPED = pattern(r"(?<![0-9.,])[0-9]{1,3}(?:,[0-9]{3})+(?![0-9,])")
 _SECOND_SCALES = {"us": 1e-6, "ms": 1e-3, "": 1.0, "s": 1.0, "sec": 1.0, "second": 1.0, "seconds": 1.0}
 _SECOND_SCALES |= {"m": 60.0, "min": 60.0, "h": 3600.0}
+
+
+def _ungrouped(text: str) -> str:
+    """The text without the commas of groups of three, as figures are printed here: `32,768`, `1,008 GB/s`."""
+    return _GROUPED.sub(lambda match: match[0].replace(",", ""), text) if "," in text else text
 
 
 def _scaled(text: str, number: str, scale: int) -> float:
@@ -46,7 +52,7 @@ def parse_bytes(text: str) -> int:
     >>> parse_bytes("1.5GiB")
     1610612736
     """
-    match = _BYTES.fullmatch(text)
+    match = _BYTES.fullmatch(_ungrouped(text))
     if not match:
         raise InvalidQuantity(f"{text!r} is not an amount of memory.", "Write it as 24GiB (2^30) or 24GB (10^9).")
     number, prefix, binary, _ = match.groups()
@@ -59,7 +65,7 @@ def parse_rate(text: str) -> float:
     >>> parse_rate("1TB/s") == parse_rate("1000 GB/s")
     True
     """
-    match = _RATE.fullmatch(text)
+    match = _RATE.fullmatch(_ungrouped(text))
     if not match:
         raise InvalidQuantity(f"{text!r} is not a bandwidth.", "Write it as 936GB/s.")
     number, prefix, binary = match.groups()
@@ -68,7 +74,7 @@ def parse_rate(text: str) -> float:
 
 def parse_flops(text: str) -> float:
     """FLOPs per second of `71TFLOPS` or `0.5 PFLOPS`; a multiply-add is 2 FLOPs."""
-    match = _FLOPS.fullmatch(text)
+    match = _FLOPS.fullmatch(_ungrouped(text))
     if not match:
         raise InvalidQuantity(f"{text!r} is not a compute rate.", "Write it as 71TFLOPS.")
     number, prefix = match.groups()
@@ -77,7 +83,7 @@ def parse_flops(text: str) -> float:
 
 def parse_watts(text: str) -> float:
     """Watts of `250W` or `250`."""
-    match = _WATTS.fullmatch(text)
+    match = _WATTS.fullmatch(_ungrouped(text))
     if not match or float(match[1]) <= 0:
         raise InvalidQuantity(f"{text!r} is not a power.", "Write it as 250W.")
     return float(match[1])
@@ -89,7 +95,7 @@ def parse_seconds(text: str) -> float:
     >>> parse_seconds("50ms")
     0.05
     """
-    match = _SECONDS.fullmatch(text)
+    match = _SECONDS.fullmatch(_ungrouped(text))
     if not match:
         raise InvalidQuantity(f"{text!r} is not a time.", "Write it as 50ms or 1.5s.")
     return _scaled(text, match[1], 1) * _SECOND_SCALES[match[2].lower()]
@@ -101,9 +107,10 @@ def parse_whole(text: str) -> int:
     >>> parse_whole("-1")
     -1
     """
-    if not _WHOLE.fullmatch(text):
+    plain = _ungrouped(text)
+    if not _WHOLE.fullmatch(plain):
         raise InvalidQuantity(f"{text!r} is no whole number.", "Write it as 4.")
-    return int(text)
+    return int(plain)
 
 
 def parse_tokens(text: str) -> int:
@@ -112,9 +119,10 @@ def parse_tokens(text: str) -> int:
     >>> parse_tokens("32k")
     32768
     """
-    if _WHOLE.fullmatch(text):
-        return int(text)
-    match = _TOKENS.fullmatch(text)
+    plain = _ungrouped(text)
+    if _WHOLE.fullmatch(plain):
+        return int(plain)
+    match = _TOKENS.fullmatch(plain)
     if not match:
         raise InvalidQuantity(f"{text!r} is not a number of tokens.", "Write it as 4096 or 32k (32,768).")
     return round(_scaled(text, match[1], _BINARY_SCALES[match[2].lower()]))

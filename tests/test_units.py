@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from sizer.errors import InvalidQuantity, did_you_mean, nearest
 from sizer.units import (
+    GB,
+    MIB,
     format_bandwidth,
     format_count,
     format_gib,
@@ -19,6 +21,8 @@ from sizer.units import (
     parse_bytes,
     parse_flops,
     parse_rate,
+    parse_tokens,
+    parse_whole,
 )
 
 BYTES = [
@@ -106,3 +110,20 @@ def test_nearest_names() -> None:
     assert nearest("rtx-409", ["rtx-4090", "a100"]) == ["rtx-4090"]
     assert did_you_mean("rtx-409", ["rtx-4090"]) == "Did you mean 'rtx-4090'?"
     assert did_you_mean("zzzz", ["rtx-4090"]) == ""
+
+
+@pytest.mark.parametrize("number", [1, 640, 8192, 32_768, 131_072, 1_048_576, 123_456_789])
+def test_what_is_printed_is_read(number: int) -> None:
+    """A figure that an answer shows with its commas can be typed as it stands: tokens, counts, bytes, rates."""
+    assert parse_tokens(f"{number:,}") == parse_whole(f"{number:,}") == number
+    assert parse_bytes(f"{number:,} MiB") == number * MIB
+    assert parse_rate(f"{number:,} GB/s") == number * GB
+    assert parse_flops(f"{number:,}GFLOPS") == number * GB
+    assert parse_rate(format_bandwidth(1008 * GB)) == 1008 * GB
+
+
+@pytest.mark.parametrize("text", ["24,5GiB", "1,2,3", "1,0000", ",123", "12,34", "1,234,5", "1.5,000"])
+def test_other_commas_are_refused(text: str) -> None:
+    """A comma that parts no groups of three may be a decimal one: nobody guesses which."""
+    with pytest.raises(InvalidQuantity):
+        parse_bytes(text if text.endswith("B") else f"{text}GiB")
