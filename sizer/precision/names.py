@@ -22,6 +22,7 @@ LONGEST_NAME = 64
 
 _BPW = pattern(r"^(exl[23])[-_ ]*(\d{1,2}(?:\.\d{1,3})?)[-_ ]*(?:bpw|bit)\b")
 _GROUP = pattern(r"[-_ ]+(?:g(?:s|roup)?(?:[_ ]|-(?!1\b))?(-1|\d{1,4})|(\d{1,4})g)\b")
+_WIDE = pattern(r"^(exl[23])\b")
 _SUFFIX_BPW = pattern(r"[-_ ]*\d+(\.\d+)? ?bpw$")
 _NOISE = pattern(r"\([^)]*\)|\b(torch|gguf|isq|uqff|ollama|exllama|autogptq|cuda|old|act[-_ ]?order|desc[-_ ]?act)\b")
 _REPACKED = pattern(r"^(.+)_r[48]$")
@@ -105,6 +106,12 @@ def precision_of(text: str) -> Precision:
     reason = next((reasons[_squeeze(name)] for name in candidates if _squeeze(name) in reasons), "")
     if reason:
         raise UnknownPrecision(f"precision {text!r} names no one format: {reason}.", "Say which.")
+    width = _WIDE.match(lowered)
+    if width:
+        low, high = BITS_PER_WEIGHT_RANGE
+        raise UnknownPrecision(
+            f"precision {text!r} states no bits per weight from {low:g} to {high:g}.", f"Write {width[1]}-4.00bpw."
+        )
     hint = did_you_mean(lowered, rows) or "`sizer precisions` lists them."
     raise UnknownPrecision(f"unknown precision {text!r}.", hint)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 
 import pytest
 from hypothesis import given
@@ -105,3 +106,12 @@ def test_the_engines_of_the_contract_run_what_is_theirs() -> None:
     assert engines_of("exl2-4.00bpw") == ("exllamav2",)
     assert "tensorrt-llm" in engines_of("nvfp4")
     assert "vllm" in engines_of("gptq-int4-g32")
+
+
+@pytest.mark.parametrize("text", ["exl2", "EXL3", "exl3-99bpw", "exl2 0.5bpw"])
+def test_a_scheme_of_many_widths_asks_for_one(text: str) -> None:
+    """`exl2` alone, or with bits that it does not have, is told what to write, which is known, and not itself."""
+    with pytest.raises(UnknownPrecision, match="bits per weight") as refused:
+        canonical(text)
+    [offered] = re.findall(r"exl[23]-\d\.\d\dbpw", refused.value.hint)
+    assert canonical(offered) == offered
