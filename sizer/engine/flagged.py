@@ -107,7 +107,7 @@ def with_options(memory: EngineMemory, options: EngineOptions) -> EngineMemory:
 
 
 def notes_of(options: EngineOptions) -> tuple[str, ...]:
-    """What of the flags was not understood, each with the nearest that is known."""
+    """What of the flags was not understood, each with the nearest that is known, and what is not counted."""
     notes = []
     for text, near in options.unknown:
         if " " in text:
@@ -115,6 +115,8 @@ def notes_of(options: EngineOptions) -> tuple[str, ...]:
         else:
             hint = f" The nearest is {near}." if near else ""
             notes.append(f"{text!r} is no flag of {options.engine} that sizer knows: it is left out.{hint}")
+    if options.kv_connector:
+        notes.append("What the connector of --kv-transfer-config keeps on the devices is not counted.")
     if options.quantization and _unknown_quantization(options):
         word = f"{options.quantization!r} is no quantization of {options.engine} that sizer knows"
         notes.append(f"{word}: it is left out.")

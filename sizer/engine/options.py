@@ -78,6 +78,7 @@ class EngineOptions:
     state_dtype: str = ""
     cache_on_host: bool | None = None
     host_cache_bytes: int | None = None
+    kv_connector: str = ""
     host_swap_bytes: int | None = None
     weights_offload_bytes: int | None = None
     unified_cache: bool | None = None

@@ -16,6 +16,7 @@ from sizer.engine.commands import read_command
 from sizer.engine.engines import engines
 from sizer.engine.flag_table import PASSED, find_flag, flag_setting, flags_of
 from sizer.engine.flag_values import READERS, SEVERAL_FIELDS, WITHOUT_VALUE
+from sizer.engine.flagged import notes_of
 from sizer.engine.flags import options_of, read_flags
 from sizer.engine.options import EngineOptions
 from sizer.engine.started import programs, split_words
@@ -290,3 +291,12 @@ def test_flags_name_the_backend() -> None:
     assert options_of("koboldcpp", "", read_flags(("koboldcpp",), ["--usevulkan", "0"])).backend == "vulkan"
     assert options_of("ollama", "", read_flags(("ollama",), ["OLLAMA_VULKAN=1"])).backend == "vulkan"
     assert not options_of("ollama", "", read_flags(("ollama",), ["OLLAMA_VULKAN=0"])).backend
+
+
+def test_a_connectors_memory_is_said_to_be_left_out() -> None:
+    """LMCache and its kin keep buffers of their own on the devices."""
+    told = read_command(
+        ["vllm", "serve", "Qwen/Qwen3-8B", "--kv-transfer-config", '{"kv_connector": "LMCacheConnectorV1"}']
+    )
+    assert any("connector" in note for note in notes_of(told))
+    assert not notes_of(read_command(words))
