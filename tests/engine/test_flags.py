@@ -295,8 +295,7 @@ def test_flags_name_the_backend() -> None:
 
 def test_a_connectors_memory_is_said_to_be_left_out() -> None:
     """LMCache and its kin keep buffers of their own on the devices."""
-    told = read_command(
-        ["vllm", "serve", "Qwen/Qwen3-8B", "--kv-transfer-config", '{"kv_connector": "LMCacheConnectorV1"}']
-    )
+    words = ["vllm", "serve", "Qwen/Qwen3-8B"]
+    told = read_command([*words, "--kv-transfer-config", '{"kv_connector": "LMCacheConnectorV1"}'])
     assert any("connector" in note for note in notes_of(told))
     assert not notes_of(read_command(words))
