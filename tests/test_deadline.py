@@ -10,7 +10,7 @@ from sizer.deadline import DeadlinePassed, in_time
 
 
 def test_the_answer_comes_as_it_is() -> None:
-    """None is an answer too."""
+    """What the call gives is given on, None too."""
     assert in_time(lambda: 7, 10) == 7
     assert in_time(lambda: None, 10) is None
 

@@ -122,3 +122,14 @@ def test_frozen_records_come_from_one_place() -> None:
             assert re.search(r"^from sizer.frozen import .*dataclass$", text, re.MULTILINE), f"{name} takes another"
         assert "dataclasses.dataclass(frozen=True" not in text or name == "sizer.frozen", name
         assert not re.search(r"^from typing import.*NamedTuple", text, re.MULTILINE) or name == "sizer.frozen", name
+
+
+def test_every_test_says_what_must_hold() -> None:
+    """Each test of the tree has a docstring: what a reader learns where it fails."""
+    silent = [
+        f"{path.name}: {node.name}"
+        for path in sorted((ROOT / "tests").rglob("test_*.py"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_") and not ast.get_docstring(node)
+    ]
+    assert silent == []

@@ -115,7 +115,7 @@ def test_a_script_of_another_program_is_not_likened_to_main_py() -> None:
 
 
 def test_an_engine_that_does_not_run_there_is_an_error() -> None:
-    """Not a matter of flags."""
+    """No flag mends it: vLLM on a Mac, and a command that names no model, are refused as such."""
     with pytest.raises(UnknownEngine, match="vllm does not run on"):
         answer("vllm serve Qwen/Qwen3-8B", "m2-ultra")
     with pytest.raises(UsageError, match="names no model"):

@@ -258,7 +258,7 @@ def test_the_budget_cuts_a_running_generation(run: Sizer, gguf: Path, tmp_path: 
 def test_several_sequences_of_a_gguf_file_are_refused(
     run: Sizer, gguf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """llama-bench has one."""
+    """llama-bench runs one: --batch with more for a GGUF file is a usage error."""
     _install_lists(tmp_path, monkeypatch)
     gguf.write_bytes(gguf_bytes(LLAMA, llama_tensors()))
     assert _bench_lists(run, gguf, "--prompt", "10", "--batch", "1,2").code == 2

@@ -91,7 +91,7 @@ def test_unknown_command_offers_the_nearest():
 
 
 def test_help_lists_every_command():
-    """/help names them all."""
+    """/help names every command that the session takes."""
     session, _, told = _session()
     session.run(iter(["/help"]))
     assert all(name in told[0] for name in COMMANDS)

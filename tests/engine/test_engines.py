@@ -128,7 +128,7 @@ def test_a_chip_asked_for_its_cpu_computes_with_it(device: str) -> None:
     ("engine", "device"), [("llama.cpp", "tpu-v5e"), ("llama.cpp", "inferentia2"), ("mlx-lm", "rtx-4090")]
 )
 def test_an_engine_that_cannot_run_on_a_device_is_refused(engine: str, device: str) -> None:
-    """With where it does run."""
+    """The refusal names the engine, whatever the door, instead of figures that nobody could measure."""
     with pytest.raises(UnknownEngine, match=f"{engine} does not run on"):
         sizer.estimate(LLAMA, device=device, precision="bf16", engine=engine, offline=True)
 

@@ -172,7 +172,7 @@ def test_words_of_a_wrapper_are_stepped_over_too() -> None:
     ["numactl -H", "docker compose up -d", "curl localhost:11434/api/tags", "[Unit]\nDescription=x\n", "ssh box"],
 )
 def test_what_starts_no_engine_is_one_clear_line(text: str) -> None:
-    """Refused in words."""
+    """Text that is no command of an engine is refused by an error of sizer, never by one of Python."""
     with pytest.raises(SizerError):
         read_launch([text])
 

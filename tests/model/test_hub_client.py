@@ -286,7 +286,7 @@ def test_a_token_that_no_header_can_carry_is_named(
 
 
 def test_an_empty_etag_is_no_fault(server: Hub) -> None:
-    """Some mirrors send none."""
+    """Some mirrors send none: the file is read all the same."""
     server.etag = False
     assert hub.load_json("org/plain", "config.json")["model_type"]
 

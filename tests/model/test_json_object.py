@@ -37,7 +37,7 @@ def test_what_lies_is_refused(text: str, reason: str) -> None:
 
 
 def test_other_encodings_are_refused() -> None:
-    """JSON is UTF-8."""
+    """JSON is UTF-8: a file in Latin-1 is refused by that name."""
     with pytest.raises(ValueError, match="not UTF-8"):
         loads('{"a": "ä"}'.encode("latin-1"))
 

@@ -75,7 +75,7 @@ def test_what_stays_unclear_lists_three_commands() -> None:
 @settings(max_examples=150, deadline=None)
 @given(st.text(max_size=40))
 def test_any_text_can_be_read(text: str) -> None:
-    """No text raises."""
+    """Whatever is typed is read as some name or none: no text raises."""
     read(text)
 
 

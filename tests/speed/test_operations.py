@@ -103,12 +103,14 @@ def dispatched(model_type: str, class_name: str, **fields: Any) -> tuple[float, 
     ],
 )
 def test_a_layer_launches_what_its_matrices_and_norms_tell(model_type, class_name, fields):
+    """Within a quarter of what torch dispatches for a layer of the class, as many times as a Llama layer."""
     measured, architecture = dispatched(model_type, class_name, **fields)
     told = EAGER_LLAMA_OPERATIONS * llama_layers(architecture, "eager") / layer_count(architecture)
     assert told == pytest.approx(measured, rel=0.25)
 
 
 def test_grouped_experts_launch_as_many_operations_as_the_table_says():
+    """What a layer of experts dispatches beyond a dense one is what the newest rule adds."""
     dense, _ = dispatched("qwen3", "Qwen3ForCausalLM")
     experts = {"num_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_size": 32, "decoder_sparse_step": 1}
     sparse, _ = dispatched("qwen3_moe", "Qwen3MoeForCausalLM", **experts)
@@ -139,6 +141,7 @@ def case(model: str, engine: str, device: str = "h100", precision: str = "bf16",
     ],
 )
 def test_transformers_calls_the_experts_that_its_release_does(version, year, calls):
+    """All experts, the active ones, or none by itself: by version, else by the year of the row, else as today."""
     found = case("Qwen/Qwen3-30B-A3B", "transformers", engine_version=version, year=year)
     launches = expert_amounts(found)[0].nominal_s / LAUNCH_S / 48
     fixed, each = {128: (6, 10), 8: (9, 12), 0: (17, 0)}[calls]
@@ -146,6 +149,8 @@ def test_transformers_calls_the_experts_that_its_release_does(version, year, cal
 
 
 def test_a_batch_calls_more_experts_but_never_all_of_them_twice():
+    """The experts that some sequence is routed to are called one by one, each once."""
+
     def launches(batch: int) -> float:
         found = case("Qwen/Qwen3-30B-A3B", "transformers", engine_version="4.57", workload=Workload(batch_size=batch))
         return expert_amounts(found)[0].nominal_s / LAUNCH_S / 48
@@ -154,12 +159,15 @@ def test_a_batch_calls_more_experts_but_never_all_of_them_twice():
 
 
 def test_layers_count_alike_where_an_engine_has_no_code_or_the_model_no_layers():
+    """Without a rule a layer is a layer; with own kernels Gemma 3 counts more, for its further norms."""
     found = case("google/gemma-3-4b-it", "vllm").architecture
     assert llama_layers(found, "") == layer_count(found) == 34
     assert llama_layers(found, "kernels") > llama_layers(found, "")
 
 
 def test_a_row_split_costs_a_gather_for_every_further_card():
+    """Eight cards gather seven times what two do; a split by layers gathers nothing."""
+
     def rows(count: int, parallelism: str) -> list[float]:
         found = case("meta-llama/Llama-2-70b-hf", "llama.cpp", "a100", "q4_0", count=count,
                      workload=Workload(parallelism=parallelism))  # fmt: skip
@@ -171,6 +179,7 @@ def test_a_row_split_costs_a_gather_for_every_further_card():
 
 
 def test_ollama_leaves_an_integrated_intel_gpu_alone():
+    """Its CPU is told, with the key of the chip; llama.cpp takes the GPU by SYCL."""
     chip = find("core-ultra-7-258v").device
     left = case("meta-llama/Llama-3.2-1B", "ollama", "core-ultra-7-258v", "q4_k_m")
     used = case("meta-llama/Llama-3.2-1B", "llama.cpp", "core-ultra-7-258v", "q4_k_m")
@@ -191,10 +200,12 @@ def test_ollama_leaves_an_integrated_intel_gpu_alone():
     ],
 )
 def test_precisions_share_kernels(precision, kernel, bits):
+    """A size letter, a group and a prefix make no kernel of their own; widths make three classes."""
     assert precision_class(precision) == (kernel, bits)
 
 
 def test_wide_cpus_reach_less_of_what_their_specification_says():
+    """Of a server CPU less counts than of a desktop one, of a GPU all."""
     narrow, wide, gpu = (find(name).device for name in ("ryzen-9-7950x", "epyc-9654", "h100"))
     shares = [
         (reachable_bytes_per_s(device) or 0) / (device.bandwidth_bytes_per_s or 1) for device in (narrow, wide, gpu)
