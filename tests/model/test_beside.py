@@ -62,6 +62,28 @@ def test_a_quantization_beside_the_config_counts(
         assert first.memory.weights_bytes < 6.1e9
 
 
+def test_the_cache_is_read_as_the_hub_is(tmp_path: Path, server: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Offline, what the client kept of a repository is read like the repository: a quantization beside the config
+    counts, an adapter is refused with its base."""
+    snapshots = {
+        "org--kept": {"config.json": CONFIG, "hf_quant_config.json": BESIDE[0][1]},
+        "org--lora": {"adapter_config.json": LORA},
+    }
+    for name, files in snapshots.items():
+        folder = tmp_path / "hub" / f"models--{name}"
+        (folder / "snapshots" / "abc").mkdir(parents=True)
+        (folder / "refs").mkdir()
+        (folder / "refs" / "main").write_text("abc", encoding="utf-8")
+        _write(folder / "snapshots" / "abc", files)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    assert (resolve("org/kept", offline=True).architecture.quantization or {})["quant_algo"] == "NVFP4"
+    with pytest.raises(UnknownModel, match="adapter") as refused:
+        resolve("org/lora", offline=True)
+    assert "sizer estimate meta-llama/Llama-3.1-8B-Instruct" in refused.value.hint
+    assert "Which one?" not in refused.value.hint
+    assert server.requests == []
+
+
 def test_what_the_config_itself_says_comes_first(tmp_path: Path) -> None:
     """A file beside a config that tells its quantization changes nothing; one that tells of the cache alone neither."""
     own = {**CONFIG, "quantization_config": {"quant_method": "fp8", "activation_scheme": "dynamic"}}

@@ -12,6 +12,11 @@ from typing import Any
 from sizer.errors import UnknownModel
 from sizer.printable import shown
 
+
+class AdapterAlone(UnknownModel):
+    """An adapter, which has no model of its own: its base is known, or asked for."""
+
+
 Load = Callable[[str], Mapping[str, Any]]
 """Reads a small JSON file that lies there."""
 
@@ -79,11 +84,11 @@ def refuse_adapter_tensors(tensors: Iterable[str], text: str) -> None:
         raise _adapter(text, None)
 
 
-def _adapter(text: str, base: str | None) -> UnknownModel:
+def _adapter(text: str, base: str | None) -> AdapterAlone:
     more = "merged it takes nothing more, beside the model its own file's size."
     if base is None:
-        return UnknownModel(f"{text!r} is an adapter (LoRA), no model of its own.", f"Name the model it adapts: {more}")
-    return UnknownModel(
+        return AdapterAlone(f"{text!r} is an adapter (LoRA), no model of its own.", f"Name the model it adapts: {more}")
+    return AdapterAlone(
         f"{text!r} is an adapter (LoRA) of {shown(base)}, no model of its own.",
         f"Try `sizer estimate {base}`: {more}",
     )

@@ -192,6 +192,7 @@ def _beyond_the_catalogue(text: str, name: str, revision: str | None, hints: Nam
         refuse_closed(name, sized=sized)
     if "/" not in name and sized:
         return _resolved(text, named(text, hints), None, hints, _name_notes(hints) + _near_note(name))
+    from sizer.model.read.beside import AdapterAlone
     from sizer.model.read.resolve_hub import from_hub
 
     try:
@@ -204,6 +205,8 @@ def _beyond_the_catalogue(text: str, name: str, revision: str | None, hints: Nam
             ) from None
         notes = (f"{error.message} The name alone was used", *_name_notes(hints), *_near_note(name))
         return _resolved(text, named(text, hints), None, hints, notes)
+    except AdapterAlone:
+        raise
     except UnknownModel as error:
         refuse_closed(name, sized=sized)
         raise type(error)(error.message, f"{error.hint} {_which(name)}".strip()) from None

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from sizer.errors import GatedModel, HubUnreachable, UnknownModel, UnsupportedArchitecture
 from sizer.model.architecture import Architecture, Basis
 from sizer.model.families import build
-from sizer.model.read.beside import foreign, quantized, refuse_adapter
+from sizer.model.read.beside import ADAPTER, SMALL_FILES, foreign, quantized, refuse_adapter
 from sizer.model.read.headers import ByteSource
 from sizer.model.read.headers_files import (
     OpenFile,
@@ -51,8 +52,7 @@ def _from_hub(name: str, revision: str | None, *, offline: bool) -> Found:
     if wanted == "config.json":
         wanted = ""
     if hub.is_offline(offline):
-        config = hub.load_json(repo_id, "config.json", revision, offline=True)
-        return describe(config, repo_id, Basis.HUB), None, ("from the cache, offline",)
+        return _from_cache(repo_id, revision)
     info = _info(repo_id, revision)
     if wanted or (info and "config.json" not in info.files and gguf_sets(info.files)):
         return _from_gguf(repo_id, wanted, revision, info)
@@ -68,6 +68,24 @@ def _from_hub(name: str, revision: str | None, *, offline: bool) -> Found:
     beside = info.files if info else ()
     whole = quantized(config, beside, lambda file: hub.load_json(repo_id, file, revision))
     return _from_config(repo_id, revision, info, whole)
+
+
+def _from_cache(repo_id: str, revision: str | None) -> Found:
+    """The config that the client's cache keeps, with the quantization beside it. Raises HubUnreachable without one."""
+
+    def load(file: str) -> dict[str, Any]:
+        return hub.load_json(repo_id, file, revision, offline=True)
+
+    def kept(files: Iterable[str]) -> Iterator[str]:
+        for file in files:
+            with suppress(HubUnreachable):
+                load(file)
+                yield file
+
+    beside = list(kept((*SMALL_FILES, ADAPTER)))
+    refuse_adapter(beside, load, repo_id)
+    config = quantized(load("config.json"), beside, load)
+    return describe(config, repo_id, Basis.HUB), None, ("from the cache, offline",)
 
 
 def split_name(name: str) -> tuple[str, str]:
