@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 from sizer.engine.releases import rule_in_force, rules
 from sizer.frozen import NamedTuple, dataclass
@@ -124,6 +126,19 @@ class EngineMemory(NamedTuple):
         return self._replace(allocates="as_needed", device_fraction=None, profile="", cache_grows=True)
 
 
+_CELLS: dict[str, Callable[[str], Any]] = {
+    "str": str,
+    "bool": lambda text: text == "yes",
+    "int": int,
+    "int | None": lambda text: int(text) if text else None,
+    "float": lambda text: float(text or 0),
+    "float | None": lambda text: float(text) if text else None,
+    "tuple[str, ...]": lambda text: tuple(text.split()),
+    "LayerCode": LAYER_CODES.__getitem__,
+}
+"""How a cell of the table is read, by the type of its field: a column is a field of `EngineMemory` of its name."""
+
+
 @cache
 def engine_memory(engine: str, version: str = "", date: str = "") -> EngineMemory | None:
     """The memory row of an engine (of the one that it allocates like, where the table says so), or None.
@@ -138,46 +153,5 @@ def engine_memory(engine: str, version: str = "", date: str = "") -> EngineMemor
     like = rows[engine][0]["like"]
     version = "" if like else version
     row = rule_in_force(rows[like or engine], version, date)
-    return EngineMemory(
-        engine=engine,
-        like=like,
-        allocates=row["allocates"],
-        device_fraction=float(row["device_fraction"]) if row["device_fraction"] else None,
-        pool_backends=tuple(row["pool_backends"].split()),
-        context_overhead_bytes=int(row["context_overhead_bytes"]),
-        host_runtime_bytes=int(row["host_runtime_bytes"]),
-        prefill_chunk_tokens=int(row["prefill_chunk_tokens"]) if row["prefill_chunk_tokens"] else None,
-        layer_code=LAYER_CODES[row["layer_code"]],
-        activation_bytes_per_value=int(row["activation_bytes_per_value"]),
-        logits_rows=row["logits_rows"],
-        logits_bytes_per_value=int(row["logits_bytes_per_value"]),
-        kv_block_tokens=int(row["kv_block_tokens"]),
-        state_bytes_per_value=int(row["state_bytes_per_value"]),
-        window_cache=row["window_cache"],
-        state_type=row["state_type"],
-        conv_columns=row["conv_columns"],
-        indexer=row["indexer"],
-        text_alone=row["text_alone"] == "yes",
-        cache_grows=row["cache_grows"] == "yes",
-        cache_copies=int(row["cache_copies"]),
-        dequantizes_layer=row["dequantizes_layer"] == "yes",
-        profile=row["profile"],
-        sampler_bytes_per_value=int(row["sampler_bytes_per_value"]),
-        sampler_buffer_rows=int(row["sampler_buffer_rows"]),
-        captured=row["captured"],
-        graph_bytes=int(row["graph_bytes"]),
-        expert_graph_bytes=int(row["expert_graph_bytes"]),
-        keeps_workspace=row["keeps_workspace"] == "yes",
-        expert_chunk_tokens=int(row["expert_chunk_tokens"]) if row["expert_chunk_tokens"] else None,
-        mxfp4_tile=int(row["mxfp4_tile"]),
-        rank_overhead_bytes=int(row["rank_overhead_bytes"]),
-        linked_rank_overhead_bytes=int(row["linked_rank_overhead_bytes"]),
-        capped_score_bytes=float(row["capped_score_bytes"] or 0),
-        scanned_tokens=int(row["scanned_tokens"]),
-        rotary_tables=row["rotary_tables"] == "yes",
-        workspace_bytes=int(row["workspace_bytes"]),
-        embedding_on_host=row["embedding_on_host"] == "yes",
-        split_margin_bytes=int(row["split_margin_bytes"]),
-        usual_counter=row["usual_counter"],
-        source=row["source"],
-    )
+    cells = {name: _CELLS[kind](row[name]) for name, kind in EngineMemory.__annotations__.items()}
+    return EngineMemory(**{**cells, "engine": engine, "like": like})
