@@ -21,7 +21,7 @@ from sizer.errors import SizerError
 from sizer.model.architecture import Architecture, Basis
 from sizer.model.families import build
 from sizer.model.read import catalogue
-from sizer.model.read.name_only import _sizes, like, nearest, shape_of
+from sizer.model.read.name_only import known_sizes, like, nearest, shape_of
 from sizer.workload import Workload
 
 TARGET = Path(__file__).resolve().parent.parent / "data" / "size_only.csv"
@@ -55,7 +55,7 @@ def ratios() -> dict[str, list[float]]:
     """Own over told of every model that has a neighbour."""
     found: dict[str, list[float]] = {"memory": [], "decode": [], "prefill": []}
     shapes: set[str] = set()
-    for model_id in _sizes():
+    for model_id in known_sizes():
         entry = catalogue.find(model_id)
         if entry is None or shape_of(entry) in shapes:
             continue

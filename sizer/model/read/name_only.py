@@ -129,7 +129,7 @@ def nearest(total: int, active: int | None, without: str = "") -> list[str]:
     catalogued model by its size alone.
     """
     near: dict[int, list[tuple[str, Size]]] = {}
-    for model_id, known in _sizes().items():
+    for model_id, known in known_sizes().items():
         distance = _distance(known, total, active)
         if distance is not None and known.shape != without:
             bucket = VERY if _very(known.total, total) else int(distance / ALIKE)
@@ -191,7 +191,7 @@ class Size(NamedTuple):
 
 
 @cache
-def _sizes() -> dict[str, Size]:
+def known_sizes() -> dict[str, Size]:
     """The catalogue's text models that answer a person."""
     found = {}
     for entry in catalogue.entries():
