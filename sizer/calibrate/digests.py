@@ -12,7 +12,7 @@ TABLES = (
     "measurements.csv", "serving.csv", "verify.csv", "speculation.csv", "draft_methods.csv", "fit_priors.csv",
     "tuning.csv", "graph_capture.csv", "cache_copies.csv", "vector_rows.csv", "cpu_instructions.csv", "cpu_cores.csv",
     "pipelined_prompts.csv", "product_types.csv", "same_chips.csv", "same_dies.csv", "bf16_kernels.csv",
-    "cpu_shares.csv", "layer_operations.csv", "expert_calls.csv",
+    "cpu_shares.csv", "layer_operations.csv", "expert_calls.csv", "state_graphs.csv",
 )  # fmt: skip
 LAW = (
     "speed/case.py", "speed/law.py", "speed/terms.py", "speed/traffic.py", "speed/launches.py", "speed/nearby.py",

@@ -158,6 +158,8 @@ def _groups(case: SpeedCase) -> dict[str, str]:
         "split": f"{runtime} {_split(case)}",
         "graphs": f"{runtime} {'graphs' if in_graphs(case) else 'eager'}",
     }
+    if kernel != shared:
+        found["own kernel"] = f"{runtime} {case.backend} {kernel}"
     release = _release(case.engine_version)
     if release:
         found["version"] = f"{engine} {release}"

@@ -6,8 +6,8 @@ from collections import Counter
 from functools import lru_cache
 
 from sizer.engine.engines import operation_costs
-from sizer.model.architecture import Architecture, MlpKind, Module, Role, Tensor, Tower
-from sizer.speed.case import SpeedCase
+from sizer.model.architecture import Architecture, MixerKind, MlpKind, Module, Role, Tensor, Tower
+from sizer.speed.case import SpeedCase, runtime_rule
 from sizer.speed.law import LAUNCH, OVERHEAD, Amount
 from sizer.speed.traffic import distinct_experts
 from sizer.tuning import tuned
@@ -60,6 +60,18 @@ def prompt_layers(architecture: Architecture, code: str) -> float:
     """The same for a prompt, by the code's row of its own where it has one."""
     own = f"{code} of a prompt"
     return llama_layers(architecture, code if operation_costs(own) is None else own)
+
+
+def unfused_layers(case: SpeedCase) -> float:
+    """What a release launches beyond those operations for layers with a linear state, in layers of Llama.
+
+    `data/state_graphs.csv` tells it where a runtime first wrote the state's rule as a graph of small operations.
+    """
+    rule, costs = runtime_rule(case, "state_graphs.csv"), operation_costs(case.engine.layer_operations)
+    if rule is None or costs is None:
+        return 0.0
+    states = sum(n for mixer, n in case.architecture.mixer_counts.items() if mixer.kind is MixerKind.LINEAR)
+    return states * int(rule["operations"]) / _operations(costs, LLAMA_LAYER)
 
 
 def _operations(costs: dict[str, float], parts: dict[str, int]) -> float:

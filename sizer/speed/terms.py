@@ -23,7 +23,7 @@ from sizer.speed.case import (
     reachable_bytes_per_s,
     runtime_rule,
 )
-from sizer.speed.launches import LAYER_S, expert_amounts, llama_layers, prompt_layers
+from sizer.speed.launches import LAYER_S, expert_amounts, llama_layers, prompt_layers, unfused_layers
 from sizer.speed.law import COMPUTE, LAUNCH, MEMORY, OVERHEAD, Amount
 from sizer.speed.splits import decode_links, parallelism, pipeline_speedup, prompt_links, tensor_ranks, within_layers
 from sizer.speed.traffic import Traffic, copied_cache_bytes, distinct_experts, prefill_traffic
@@ -115,7 +115,7 @@ def decode_amounts(case: SpeedCase, traffic: Traffic) -> tuple[Amount, ...]:
     near_experts = experts * (1 - experts_away) * unpacked + _expanded_bytes(case)
     nominal = nominal_bandwidth_bytes_per_s(case)
     host_s = hosted / (host_bandwidth_bytes_per_s(case) if case.engine.offload else _streaming_bytes_per_s(case))
-    layers = llama_layers(case.architecture, case.engine.layer_operations)
+    layers = llama_layers(case.architecture, case.engine.layer_operations) + unfused_layers(case)
     amounts = [
         Amount("weights", MEMORY, near / bandwidth, near / nominal),
         Amount("experts", MEMORY, near_experts / bandwidth, near_experts / nominal),
