@@ -16,7 +16,7 @@ from sizer.model.architecture import Architecture, Basis
 from sizer.model.families import build
 from sizer.model.read import catalogue
 from sizer.speed.case import precision_class, reachable_bytes_per_s, speed_case
-from sizer.speed.launches import LAUNCH_S, expert_amounts, layer_count, llama_layers
+from sizer.speed.launches import LAUNCH_S, LAYER_S, expert_amounts, layer_count, llama_layers, unfused_layers
 from sizer.speed.law import LAUNCH
 from sizer.speed.terms import decode_amounts
 from sizer.speed.traffic import decode_traffic
@@ -257,3 +257,40 @@ def test_outside_captured_graphs_the_host_launches_every_operation():
     assert launching(16384, engine_version="0.4.2") == {"eager_launch"}
     assert launching(16384, engine_version="0.9") == {"launch"}
     assert launching(4096, engine_version="0.9", graphs=False) == {"eager_launch"}
+
+
+@pytest.mark.parametrize(
+    ("version", "year", "operations"),
+    [("b9000", 2026, 0), ("b8000", 2026, 22), ("b7423", 2025, 60), ("", 2025, 22), ("", None, 0)],
+)
+def test_llama_cpp_wrote_a_linear_state_as_a_graph_before_it_had_an_operation_for_it(version, year, operations):
+    """Qwen3-Next of December 2025 launched some sixty small operations a layer with a linear state (36 of its 48)."""
+    found = case("Qwen/Qwen3-Next-80B-A3B-Instruct", "llama.cpp", precision="q4_k_m", engine_version=version, year=year)
+    assert unfused_layers(found) == pytest.approx(36 * operations / (8 + 7 + 2 / 2))
+    terms = {
+        one.term: one for one in decode_amounts(found, decode_traffic(found.architecture, found.stored, found.workload))
+    }
+    whole = llama_layers(found.architecture, "kernels") + 36 * operations / 16
+    assert terms["launch"].nominal_s == pytest.approx(whole * LAYER_S)
+
+
+def test_a_model_without_a_linear_state_launches_as_much_in_every_build():
+    """Attention and mamba's scan are operations of their own since before."""
+    dense, mamba = ("Qwen/Qwen3-8B", "nvidia/NVIDIA-Nemotron-3-Nano-30B-A3B-BF16")
+    found = [
+        case(model, "llama.cpp", precision="q4_k_m", engine_version="b7423", year=2025) for model in (dense, mamba)
+    ]
+    assert [unfused_layers(one) for one in found] == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("device", "backend", "precision", "own"),
+    [
+        ("rx-7900-xtx", "vulkan", "bf16", "own kernel: llama.cpp vulkan bf16"),
+        ("rx-7900-xtx", "vulkan", "q4_k_m", None),
+        ("rtx-4090", "cuda", "bf16", None),
+    ],
+)
+def test_a_kernel_of_its_own_is_a_group_where_a_backend_has_one(device, backend, precision, own):
+    """Vulkan's bf16 is not its fp16; CUDA's is."""
+    assert case("Qwen/Qwen3-8B", "llama.cpp", device, precision, backend=backend).groups.get("own kernel") == own
