@@ -418,6 +418,14 @@ def test_a_dense_size_is_shaped_like_a_dense_model(billions: float) -> None:
     assert 1 / 2 < found.num_layers / statistics.median(layers for _, layers in alike) < 2
 
 
+def test_a_tag_that_is_no_quantization_is_said() -> None:
+    """What stands behind a repository's colon and means nothing is not dropped in silence; what means something has no
+    such note."""
+    assert "'q99' behind the colon" in " ".join(resolve("Qwen/Qwen3-8B:q99", offline=True).notes)
+    for text in ("Qwen/Qwen3-8B", "unsloth/Qwen3-8B-GGUF:Q4_K_M", "unsloth/Qwen3-8B-GGUF:latest", "qwen3:8b"):
+        assert "behind the colon" not in " ".join(resolve(text, offline=True).notes)
+
+
 def test_a_size_of_three_digits_is_that_of_one_model() -> None:
     """`671B-A37B` is shaped like the published model of 671B and not like another within 12 % of it."""
     assert resolve("671B-A37B").architecture.num_layers == resolve("deepseek-ai/DeepSeek-V3").architecture.num_layers

@@ -119,6 +119,7 @@ def _catalogued(text: str, name: str, entry: CatalogueEntry, hints: NameHints, r
     """The model of a row, stored as the name of its copy says."""
     hints, bits = _with_bits(hints, name)
     notes = bits + _catalogue_notes(entry.alias, entry.copy, entry.model_id, revision) + _unknown_notes(entry.unknown)
+    notes += _unread_tag(name, hints)
     if text.lower().startswith(_PATH_STARTS):
         notes += ("no file was read: its name tells the model and its format",)
     architecture = _described(load(entry), name if entry.copy else entry.alias or entry.model_id)
@@ -133,6 +134,14 @@ def _catalogued(text: str, name: str, entry: CatalogueEntry, hints: NameHints, r
         architecture, hints, more = as_made_before(name, architecture, hints)
         notes += more + partial_note(architecture, hints.quantization)
     return _resolved(text, architecture, None, hints, notes)
+
+
+def _unread_tag(name: str, hints: NameHints) -> tuple[str, ...]:
+    """A note where what stands behind a repository's colon is no quantization (`org/name:q99`)."""
+    repository, _, tag = name.partition(":")
+    if not tag or "/" not in repository or hints.quantization or tag.lower() == "latest":
+        return ()
+    return (f"{shown(tag)} behind the colon names no quantization that is known: it is not used",)
 
 
 def _unknown_notes(fields: tuple[str, ...]) -> tuple[str, ...]:
