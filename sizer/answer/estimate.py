@@ -168,7 +168,7 @@ def _timed_case(question: Question, case: Case, engine: Engine, placement: Place
     return speed_case(
         question.architecture, case.stored, case.target, case.workload, engine.name, backend=case.backend,
         engine_version=version, placement=placement, graphs=case.options.graphs_of(case.workload.batch_size),
-        chunk_tokens=case.chunk_tokens, scores=case.writes_scores,
+        chunk_tokens=case.chunk_tokens, scores=case.writes_scores, streams_from_tokens=case.streams_from_tokens,
     )  # fmt: skip
 
 

@@ -1,6 +1,8 @@
 """Prompts that other rows of their own table contradict: more was read in less time, by the same engine and card.
 
-The first run of a process may have paid for loading and compiling; a table's odd column shows nothing of its card.
+The first run of a process may have paid for loading and compiling; a table's odd column shows nothing of its card. How
+much more is `odd_*` in data/tuning.csv: of one model, twice the tokens with half as many products again (an expert's
+tiles fill up); of dense models, as many tokens with three times the products.
 """
 
 from __future__ import annotations
@@ -10,10 +12,7 @@ from collections.abc import Sequence
 
 from sizer.calibrate.observation import Observation
 from sizer.speed.law import COMPUTE
-
-TWICE, MORE, MANY_TIMES, SAME = 1.9, 1.5, 3.0, 0.02
-"""Of one model, twice the tokens with half as many products again (an expert's tiles fill up), in less time; of dense
-models, as many tokens (to 2 %) with three times the products."""
+from sizer.tuning import tuned
 
 
 def contradicted(rows: Sequence[Observation]) -> dict[str, str]:
@@ -37,10 +36,10 @@ def _is_more(other: Observation, one: Observation) -> bool:
     """Whether a prompt takes more products than another and, by what either is, more time."""
     tokens, others = (row.seconds * row.tokens_per_s for row in (one, other))
     if other.model == one.model:
-        more = others >= TWICE * tokens and _products_s(other) >= MORE * _products_s(one)
+        more = others >= tuned("odd_tokens") * tokens and _products_s(other) >= tuned("odd_products") * _products_s(one)
         return more and other.groups["split"] == one.groups["split"]
-    alike = not (one.moe or other.moe) and abs(others / tokens - 1) < SAME
-    return alike and _products_s(other) >= MANY_TIMES * _products_s(one)
+    alike = not (one.moe or other.moe) and abs(others / tokens - 1) < tuned("odd_same")
+    return alike and _products_s(other) >= tuned("odd_models") * _products_s(one)
 
 
 def _products_s(row: Observation) -> float:

@@ -13,11 +13,12 @@ TABLES = (
     "tuning.csv", "graph_capture.csv", "cache_copies.csv", "vector_rows.csv", "cpu_instructions.csv", "cpu_cores.csv",
     "pipelined_prompts.csv", "product_types.csv", "same_chips.csv", "same_dies.csv", "bf16_kernels.csv",
     "cpu_shares.csv", "layer_operations.csv", "expert_calls.csv", "state_graphs.csv",
+    "matrix_instructions.csv", "peak_powers.csv", "padded_batches.csv",
 )  # fmt: skip
 LAW = (
-    "speed/case.py", "speed/law.py", "speed/terms.py", "speed/traffic.py", "speed/launches.py", "speed/nearby.py",
-    "speed/limits.py", "speed/splits.py", "speed/widths.py", "device/kinds.py", "calibrate/calibration.py",
-    "calibrate/contradicted.py",
+    "speed/case.py", "speed/chunks.py", "speed/law.py", "speed/terms.py", "speed/traffic.py", "speed/launches.py",
+    "speed/nearby.py", "speed/limits.py", "speed/splits.py", "speed/widths.py", "device/kinds.py",
+    "calibrate/calibration.py", "calibrate/contradicted.py",
     "calibrate/drafts.py", "calibrate/fit_constants.py", "calibrate/verification.py",
     "calibrate/heldout.py", "calibrate/intervals.py", "calibrate/likeness.py", "calibrate/observation.py",
     "calibrate/observations.py", "calibrate/plausible.py", "calibrate/terms.py",

@@ -1,9 +1,10 @@
 """Fits the constants of the law of speed: robust, shrunk, and the same for the same rows.
 
 The residual is the logarithm of predicted over measured time. The loss is Huber's, so that a bad row pulls no more
-than linearly. Effects of groups are penalised by the spread expected of them (`terms`). The steps are Gauss-Newton's on
-the exact Jacobian, damped by Levenberg's rule. A row of weight 0 is held out: groups that only such rows have
-stay at their prior, as they would for a case that nobody measured.
+than linearly; a prompt that was slower than told less than one that was faster: other work and throttling slow a device
+down, and nothing makes one faster than it is. Effects of groups are penalised by the spread expected of them
+(`terms`). The steps are Gauss-Newton's on the exact Jacobian, damped by Levenberg's rule. A row of weight 0 is held
+out: groups that only such rows have stay at their prior, as they would for a case that nobody measured.
 """
 
 from __future__ import annotations
@@ -175,6 +176,7 @@ class Fitter:
         self.measured = np.log([row.seconds for row in rows])
         self.center, self.penalty = _prior_arrays(self.design, residual_spread(rows[0].quantity))
         self.bound = tuned("huber_bound")
+        self.slow_share = tuned(f"slow_rows_{rows[0].quantity}")
 
     def without(self, held_out: Callable[[Observation], bool]) -> Fitter:
         """The same with some rows held out: they pull at nothing."""
@@ -207,7 +209,7 @@ class Fitter:
         value, times, residual = self._evaluate(theta, weights)
         for _ in range(STEPS):
             jacobian = self._jacobian(times)
-            robust = weights * np.minimum(1, self.bound / np.maximum(np.abs(residual), 1e-9))
+            robust = weights * np.minimum(1, self._bounds(residual) / np.maximum(np.abs(residual), 1e-9))
             slope = jacobian.T @ (robust * residual) + self.penalty * (theta - self.center)
             for _attempt in range(6):
                 step = _newton_step(jacobian, robust, self.penalty, slope, damping)
@@ -231,10 +233,16 @@ class Fitter:
 
         times = self.design.times(theta)
         residual = np.log(self._seconds(times)) - self.measured
-        size = np.abs(residual)
-        loss = np.where(size < self.bound, residual**2, 2 * self.bound * size - self.bound**2)
+        size, bound = np.abs(residual), self._bounds(residual)
+        loss = np.where(size < bound, residual**2, 2 * bound * size - bound**2)
         objective = (weights * loss).sum() + (self.penalty * (theta - self.center) ** 2).sum()
         return float(objective), times, residual
+
+    def _bounds(self, residual: Any) -> Any:
+        """From where on each row pulls no more: nearer for one that took longer than told."""
+        import numpy as np
+
+        return np.where(residual < 0, self.bound * self.slow_share, self.bound)
 
     def fitted(self) -> dict[str, Term]:
         """The constants, solved."""

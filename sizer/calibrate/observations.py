@@ -12,7 +12,7 @@ from sizer.answer.estimate import parallelism_of
 from sizer.calibrate.contradicted import contradicted
 from sizer.calibrate.measurements import EXCLUDING_FLAGS, ReadRow
 from sizer.calibrate.observation import Observation
-from sizer.calibrate.plausible import impossible_decode, impossible_prompt, unknown_share
+from sizer.calibrate.plausible import impossible_decode, impossible_prompt, unknown_share, unlike_prompts
 from sizer.calibrate.rows import ResolvedRow, resolve_measurement
 from sizer.device.kinds import device_family, memory_class
 from sizer.device.records import Device, Target
@@ -78,8 +78,13 @@ def placed(resolved: ResolvedRow, *, whole: bool = False) -> tuple[SpeedCase, Sp
     case = _memory_case(one, row, resolved.options)
     if case is None:
         return one, one.of_workload(resolved.prefilling)
-    placement = None if whole and not case.engine.like else _placement(case)
-    decoding = replace(one, placement=placement, chunk_tokens=case.chunk_tokens, scores=case.writes_scores)
+    decoding = replace(
+        one,
+        placement=None if whole and not case.engine.like else _placement(case),
+        chunk_tokens=case.chunk_tokens,
+        scores=case.writes_scores,
+        streams_from_tokens=case.streams_from_tokens,
+    )
     return decoding, decoding.of_workload(resolved.prefilling)
 
 
@@ -168,7 +173,8 @@ def observe_row(row: ReadRow) -> list[Observation]:
     if row.prefill_tokens_per_s and row.prompt_tokens:
         prompt_s = read.tokens / row.prefill_tokens_per_s
         seen = _observation(resolved, prefilling, "prefill", prompt_s, before, tokens=prefilling.workload.batch_size)
-        found.append(replace(seen, odd=hidden or impossible_prompt(prefilling, read, chunks, prompt_s)))
+        odd = hidden or unlike_prompts(prefilling, row.context_tokens)
+        found.append(replace(seen, odd=odd or impossible_prompt(prefilling, read, chunks, prompt_s)))
     return found
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from sizer.speed.case import SpeedCase
-from sizer.speed.terms import decode_amounts, host_share, nominal_bandwidth_bytes_per_s
+from sizer.speed.chunks import Chunks
+from sizer.speed.terms import computes_on_host, decode_amounts, host_share, nominal_bandwidth_bytes_per_s
 from sizer.speed.traffic import Traffic
+from sizer.tables import read_rows
 
 DISK_BYTES_PER_S = 1.5e9
 """A slow solid-state disk. A step that takes longer than reading the whole model from it was not the device's."""
@@ -30,7 +32,7 @@ def impossible_decode(case: SpeedCase, traffic: Traffic, step_s: float) -> str:
     return ""
 
 
-def impossible_prompt(case: SpeedCase, traffic: Traffic, chunks: int, prompt_s: float) -> str:
+def impossible_prompt(case: SpeedCase, traffic: Traffic, chunks: Chunks, prompt_s: float) -> str:
     """Why no device of this specification reads this prompt in this time; empty where one may.
 
     Figures like these are of prompts that were in the cache already.
@@ -41,10 +43,22 @@ def impossible_prompt(case: SpeedCase, traffic: Traffic, chunks: int, prompt_s: 
     told = f"{traffic.tokens / prompt_s:,.0f} tokens/s of prompt"
     if peaks and prompt_s < traffic.flops / (max(peaks.values()) * len(case.devices) * PRODUCTS_MARGIN):
         return f"{told} take more products than {name} can do"
-    once_s = traffic.weight_bytes / chunks / nominal_bandwidth_bytes_per_s(case)
+    once_s = traffic.weight_bytes / chunks.passes / nominal_bandwidth_bytes_per_s(case)
     if not _hosted(case) and prompt_s < once_s / READ_MARGIN:
         return f"{told} leave {name} no time to read the weights once"
+    longest_s = chunks.passes * max(1.0, case.stored.weights_bytes / DISK_BYTES_PER_S)
+    if _hosted(case) and not computes_on_host(case) and prompt_s > longest_s:
+        return f"{told} are slower than reading the whole model from a disk for each chunk"
     return ""
+
+
+def unlike_prompts(case: SpeedCase, told_tokens: int | None) -> str:
+    """Why several prompts tell no speed: those of a data set (without a context that a row tells) differ in length, and
+    an engine that fills a batch up to the longest reads more than the row counts."""
+    padded = {row["engine"] for row in read_rows("padded_batches.csv")}
+    if case.workload.batch_size == 1 or told_tokens is not None or case.engine.name not in padded:
+        return ""
+    return f"{case.engine.name} fills a batch up to its longest prompt, and the row tells the mean of a data set's"
 
 
 def _hosted(case: SpeedCase) -> bool:

@@ -23,6 +23,8 @@ from sizer.precision.gguf_windows import keeps_windows
 from sizer.tables import read_rows
 from sizer.workload import Split, Workload
 
+LEAST_OFFLOADED_TOKENS = 32
+"""Tokens of a step from which on a device multiplies by the host's weights (min_batch_size of ggml's backends)."""
 GROUPED_CACHE = "mlx-q"
 """Groups of 64 values with a 16-bit scale and offset: MLX's layout, and that of transformers' QuantizedCache."""
 SPARSE_LATENT_FP8 = "fp8_ds_mla"
@@ -142,6 +144,20 @@ class Case:
     def writes_scores(self) -> bool:
         """Whether attention writes its scores to memory: engines on ggml do without flash attention."""
         return self.graph is not None and not self.flash_attention
+
+    @property
+    def streams_from_tokens(self) -> float:
+        """From how many tokens a pass on the device multiplies by the host's weights, which are copied there.
+
+        Engines on ggml leave fewer than 32 to the host, or 32 an expert (ggml_backend_cuda_device_offload_op, which
+        ik_llama.cpp has changed to count an expert's tokens), and all where flags say so.
+        """
+        if self.options.operations_offload is False:
+            return math.inf
+        if self.graph is None:
+            return 1
+        experts, active = self.architecture.experts or 1, self.architecture.active_experts or 1
+        return LEAST_OFFLOADED_TOKENS * (experts / active if self.graph.offloads == "by expert" else 1)
 
     @property
     def chunk_tokens(self) -> int | None:

@@ -18,8 +18,6 @@ from sizer.model.architecture import MixerKind, Module, Role, Tower
 from sizer.tables import read_rows
 from sizer.units import MIB
 
-LEAST_OFFLOADED_TOKENS = 32
-"""Tokens of a step from which on a device multiplies by the host's weights (min_batch_size)."""
 STAGED_COPIES = 4
 MEASURED_PROFILES = frozenset({"by card", "whole length"})
 """Profiles of engines that measure what a run takes, libraries included."""
@@ -93,16 +91,13 @@ def split_part(case: Case, plan: CachePlan, host_layers: int, *, host_experts: b
     """The whole model where the host has the first layers, or routed experts.
 
     The device multiplies whole prompts by the host's weights: each is copied there in its turn. The host does it itself
-    where flags say so and for small steps: under 32 tokens, or 32 an expert (ggml_backend_cuda_device_offload_op, which
-    ik_llama.cpp has changed to count an expert's tokens).
+    where flags say so and for small steps (`Case.streams_from_tokens`).
     """
     part, rule = part_of(case), case.graph
     assert rule is not None
     if not host_layers and not host_experts:
         return part
-    experts, active = case.architecture.experts or 1, case.architecture.active_experts or 1
-    tokens = plan.step_tokens * (active / experts if rule.offloads == "by expert" else 1)
-    if case.options.operations_offload is False or tokens < LEAST_OFFLOADED_TOKENS:
+    if plan.step_tokens < case.streams_from_tokens:
         return part._replace(host_layers=host_layers, host_experts=host_experts)
     value_bytes = matrix_value_bytes(case) if host_layers else 0
     return part._replace(

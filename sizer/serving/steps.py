@@ -20,6 +20,7 @@ from sizer.model.architecture import Architecture
 from sizer.serving.corrections import Corrections
 from sizer.serving.layout import Layout, link_bytes_per_s
 from sizer.speed.case import SpeedCase, precision_class, served_products
+from sizer.speed.chunks import whole
 from sizer.speed.launches import LAYER_S, layer_count
 from sizer.speed.law import COMPUTE, LAUNCH, MEMORY, OVERHEAD, ROOFLINE_POWER, Amount, Constants
 from sizer.speed.predict import LINK_TERMS
@@ -124,7 +125,7 @@ def _prefill(case: SpeedCase, tokens: int, layout: Layout) -> dict[str, Amount]:
     traffic = prefill_traffic(
         asked.architecture, asked.stored, workload, latent_absorbed=asked.engine.latent_prefill == "absorbed"
     )
-    found = _by_name(prefill_amounts(asked, traffic, 1))
+    found = _by_name(prefill_amounts(asked, traffic, whole(tokens)))
     experts = traffic.stage("experts").weight_bytes / max(1, traffic.weight_bytes)
     weights = found[PROMPT_WEIGHTS_TERM]
     divided_s = weights.nominal_s * (experts / layout.expert_ranks + (1 - experts) / layout.tensor_ranks)

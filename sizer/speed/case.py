@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import cache, cached_property
 from math import log
 
+from sizer.device.capability import cuda_capability
 from sizer.device.chip_parts import UNIFIED_KINDS, cpu_part
 from sizer.device.kinds import chip_of, device_family, generation, instructions, memory_class
 from sizer.device.records import Device, Target, is_cpu
@@ -34,7 +35,8 @@ class SpeedCase:
     `backend` is the engine's on the device unless the asker names another that it has there; `year` is when the engine
     was built (None: now); `graphs` is whether its flags let it capture steps (None: they do not say). `chunk_tokens`
     is how many tokens of a prompt run at once (None: the engine's default), `scores` whether attention writes its
-    scores to memory, as it does without flash attention.
+    scores to memory, as it does without flash attention. From `streams_from_tokens` tokens a pass on the device
+    multiplies by what lies on the host; fewer the host multiplies itself.
     """
 
     architecture: Architecture
@@ -49,6 +51,7 @@ class SpeedCase:
     graphs: bool | None = None
     chunk_tokens: int | None = None
     scores: bool = False
+    streams_from_tokens: float = 1
 
     @property
     def device(self) -> Device:
@@ -89,19 +92,21 @@ def speed_case(
     graphs: bool | None = None,
     chunk_tokens: int | None = None,
     scores: bool = False,
+    streams_from_tokens: float = 1,
 ) -> SpeedCase:
     """The case of these records. Raises UnknownEngine, UsageError for a backend that the engine has not got."""
     found = find_engine(engine)
     asked = found.backend_asked(backend or "", target.device)
     if found.leaves_gpu(target.device) or (asked == "cpu" and target.device.kind in UNIFIED_KINDS):
         target = replace(target, device=cpu_part(target.device))
-    elif asked == "cpu" and not is_cpu(target.device):
-        asked = found.backend(target.device)  # a card's row that says `cpu` names the place of some layers
+    elif asked and "cpu" in asked and not is_cpu(target.device) and asked not in found.backends_on(target.device):
+        asked = found.backend(target.device)  # `cpu` and `cpu+cuda` of a card's row name the place of some layers
     version = engine_version or ""
     backend = asked or "unknown"
     return SpeedCase(
-        architecture, stored, target, workload, found, backend, version, year, placement, graphs, chunk_tokens, scores
-    )
+        architecture, stored, target, workload, found, backend, version, year, placement, graphs, chunk_tokens, scores,
+        streams_from_tokens,
+    )  # fmt: skip
 
 
 @cache
@@ -232,18 +237,59 @@ def peak_doubt(device: Device) -> tuple[float, float]:
     return -power * log(UNTOLD_PEAK[0]), power * log(UNTOLD_PEAK[1])
 
 
-def prompt_flops_per_s(device: Device, accumulates: str = "fp32", products: str = "") -> float:
+def prompt_flops_per_s(device: Device, accumulates: str = "fp32", products: str = "", reached: float = 1.0) -> float:
     """What a prompt's arithmetic is relative to: a weighted geometric mean of the peak, of what the memory feeds and of
     what the power sustains (`peak_power` and `fed_power` of data/tuning.csv, the rest to the power).
 
     The more a peak outruns the memory that feeds it and the watts that drive it, the less of it engines reach: clocks
     fall under load. Where the power is not told, the other two. A decode step's error is lowest with the peak alone.
-    The peak is that of `products` (`fp8`) where the device has such, else the 16-bit one.
+    The peak is that of `products` (`fp8`) where the device has such, else the 16-bit one; `reached` is the share of it
+    that the kernels' instructions reach (`instructions_share`).
     """
     peak, fed, sustained = _exponents(device)
     nominal = device.peak_flops_per_s.get(products) or nominal_flops_per_s(device, accumulates)
-    reached = nominal**peak * _fed_flops_per_s(device) ** fed
-    return float(reached * ((device.tdp_w or 1.0) * tuned("flops_per_joule")) ** sustained)
+    found = (nominal * reached) ** peak * _fed_flops_per_s(device) ** fed
+    return float(found * ((device.tdp_w or 1.0) * tuned("flops_per_joule")) ** sustained)
+
+
+def peak_alone_flops_per_s(case: SpeedCase, reached: float) -> float | None:
+    """What prompts of a runtime with kernels of its own are relative to: the peak to a power; None for others.
+
+    The larger a card, the less of it a chunk of 512 tokens fills (`data/peak_powers.csv`). The unit is where a card's
+    peak counts as it is: that of the cards that most runtimes share.
+    """
+    power = _peak_powers().get((case.engine.runtime, case.backend))
+    if power is None:
+        return None
+    unit, peak = tuned("peak_unit_flops_per_s"), nominal_flops_per_s(case.device, case.engine.accumulates)
+    return float(unit * (peak * reached / unit) ** power)
+
+
+@cache
+def _peak_powers() -> dict[tuple[str, str], float]:
+    return {(row["runtime"], row["backend"]): float(row["power"]) for row in read_rows("peak_powers.csv")}
+
+
+def instructions_share(case: SpeedCase) -> float:
+    """The share of a card's peak that the matrix instructions of a runtime's own kernels reach.
+
+    Each architecture of NVIDIA's datacenter cards brought new ones (wgmma, tcgen05); kernels that keep to the older
+    reach no more than those do (`data/matrix_instructions.csv`, from a compute capability on).
+    """
+    shares = _instruction_shares().get(case.engine.runtime)
+    if not shares or case.backend != "cuda" or memory_class(case.device) != "hbm":
+        return 1.0
+    capability = cuda_capability(case.device)
+    return next((share for least, share in shares if capability >= least), 1.0)
+
+
+@cache
+def _instruction_shares() -> dict[str, list[tuple[float, float]]]:
+    """By runtime, the shares from a capability on, the highest first."""
+    found: dict[str, list[tuple[float, float]]] = {}
+    for row in read_rows("matrix_instructions.csv"):
+        found.setdefault(row["runtime"], []).append((float(row["capability"]), float(row["share"])))
+    return {runtime: sorted(shares, reverse=True) for runtime, shares in found.items()}
 
 
 @cache

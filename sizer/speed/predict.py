@@ -11,6 +11,7 @@ from sizer.device.records import is_cpu
 from sizer.frozen import NamedTuple, dataclass
 from sizer.model.architecture import Basis
 from sizer.speed.case import SpeedCase, peak_doubt, precision_class
+from sizer.speed.chunks import Chunks
 from sizer.speed.law import (
     COMPUTE,
     LAUNCH,
@@ -36,6 +37,8 @@ LINK_TERMS = frozenset(
     {"ranks", "rows", "moved", "hops", "prefill_ranks", "prefill_moved", "prefill_rows", "prefill_host"}
 )
 OTHER_ENGINES = "other engines"
+FEW_LEFT = 8
+"""Up to how many tokens that are left over of a prompt are weighed against as many steps of one: more share a pass."""
 TOLD_SHARE = 0.03
 """An empty and a full cache are told apart where their speeds differ by more."""
 EVIDENCE_LEVELS = ("engine device", "backend generation", "backend family", "backend", "engine", "none")
@@ -267,12 +270,24 @@ def prefill_of(
         alone = timed(prefill_amounts(one, *prompt_traffic(one, cached_tokens)), one, fitted)
         said = _between(said, step, case.workload.batch_size, _heard_s(one, alone, "prefill", 1))
     limit = products_limit(case, traffic)
-    prompt_s = step.total_s / exp(said.log_factor)
+    prompt_s = min(step.total_s, _rest_by_steps_s(case, chunks, fitted, cached_tokens)) / exp(said.log_factor)
     if prompt_s < 2 * step_s:
         prompt_s = max(prompt_s, _first_step_s(case, fitted))
     rate = min(traffic.tokens / prompt_s, limit)
     low, high = _interval(rate, case, fitted, "prefill", said)
     return Prefill(rate, low, min(high, limit), traffic.tokens / rate, step.bound, said), Step(traffic, step)
+
+
+def _rest_by_steps_s(case: SpeedCase, chunks: Chunks, fitted: Constants, cached_tokens: int) -> float:
+    """Seconds of a prompt's full chunks and then a step for each token that is left over: a last chunk of few takes no
+    longer. Infinite where none is left over, or many are."""
+    full, rest = divmod(chunks.tokens, chunks.size)
+    if not full or not 0 < rest <= FEW_LEFT or case.workload.batch_size > 1 or not case.architecture.decodes:
+        return float("inf")
+    workload = replace(case.workload, prompt_tokens=chunks.tokens - rest)
+    before = replace(case, workload=workload)
+    full_s = timed(prefill_amounts(before, *prompt_traffic(before, cached_tokens)), before, fitted).total_s
+    return full_s + rest * _step(_with_cache(case, cached_tokens + chunks.tokens), fitted)[1].total_s
 
 
 def _first_step_s(case: SpeedCase, fitted: Constants) -> float:

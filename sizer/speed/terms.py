@@ -16,17 +16,26 @@ from sizer.speed.case import (
     SpeedCase,
     cpu_flops_per_s,
     in_graphs,
+    instructions_share,
     nominal_flops_per_s,
+    peak_alone_flops_per_s,
     precision_class,
     product_type,
     prompt_flops_per_s,
     reachable_bytes_per_s,
     runtime_rule,
 )
+from sizer.speed.chunks import Chunks, whole
 from sizer.speed.launches import LAYER_S, expert_amounts, llama_layers, prompt_layers, unfused_layers
 from sizer.speed.law import COMPUTE, LAUNCH, MEMORY, OVERHEAD, Amount
 from sizer.speed.splits import decode_links, parallelism, pipeline_speedup, prompt_links, tensor_ranks, within_layers
-from sizer.speed.traffic import Traffic, copied_cache_bytes, distinct_experts, prefill_traffic
+from sizer.speed.traffic import (
+    Traffic,
+    copied_cache_bytes,
+    distinct_experts,
+    pass_weight_bytes,
+    prefill_traffic,
+)
 from sizer.tables import read_rows
 from sizer.tuning import tuned
 from sizer.workload import Split
@@ -73,16 +82,22 @@ def peak_flops_per_s(case: SpeedCase) -> float:
     return nominal_flops_per_s(case.device, case.engine.accumulates) * tensor_ranks(case)
 
 
-def prompt_peak_flops_per_s(case: SpeedCase, products: str = "") -> float:
-    """The same for a prompt, at the peak of a type of products where the device has one."""
+def prompt_peak_flops_per_s(case: SpeedCase, products: str = "", *, packed: bool = True) -> float:
+    """The same for a prompt, at the peak of a type of products where the device has one; products that are not `packed`
+    are those of the maker's libraries, whose kernels reach the whole peak."""
     if is_cpu(case.device):
         return peak_flops_per_s(case)
-    return prompt_flops_per_s(case.device, case.engine.accumulates, products) * tensor_ranks(case)
+    reached = instructions_share(case) if packed else 1.0
+    alone = peak_alone_flops_per_s(case, reached)
+    if alone is None:
+        alone = prompt_flops_per_s(case.device, case.engine.accumulates, products, reached)
+    return alone * tensor_ranks(case)
 
 
 def prompt_products_flops_per_s(case: SpeedCase) -> float:
     """The same at the peak of the format that the stored weights are multiplied in."""
-    return prompt_peak_flops_per_s(case, product_type(precision_class(case.stored.precision)[0]))
+    kernel, bits = precision_class(case.stored.precision)
+    return prompt_peak_flops_per_s(case, product_type(kernel), packed=bits != "float")
 
 
 def host_share(case: SpeedCase) -> float:
@@ -185,7 +200,8 @@ def _products(case: SpeedCase, traffic: Traffic, peak: float) -> list[Amount]:
     products, experts = traffic.flops - attention, traffic.stage("experts").flops
     if not rows or tokens == 1:
         return [Amount("compute", COMPUTE, products / peak), Amount("attention", COMPUTE, attention / peak)]
-    beyond, tiled = (tokens - 1) / tokens, prompt_peak_flops_per_s(case)
+    packed = precision_class(case.stored.precision)[1] != "float"
+    beyond, tiled = (tokens - 1) / tokens, prompt_peak_flops_per_s(case, packed=packed)
     sequences = case.workload.batch_size
     found = [
         Amount("compute", COMPUTE, products / tokens / peak),
@@ -198,8 +214,8 @@ def _products(case: SpeedCase, traffic: Traffic, peak: float) -> list[Amount]:
     return [*found, Amount("tiles", COMPUTE, (products - experts) / tiled)]
 
 
-def prompt_traffic(case: SpeedCase, cached_tokens: int = 0) -> tuple[Traffic, int]:
-    """The traffic of reading all sequences' prompts in the engine's chunks, and how many chunks those are."""
+def prompt_traffic(case: SpeedCase, cached_tokens: int = 0) -> tuple[Traffic, Chunks]:
+    """The traffic of reading all sequences' prompts in the engine's chunks, and these."""
     tokens = max(1, case.workload.prompt_tokens) * case.workload.batch_size
     memory = engine_memory(case.engine.name, case.engine_version)
     usual = memory.prefill_chunk_tokens if memory else None
@@ -212,12 +228,13 @@ def prompt_traffic(case: SpeedCase, cached_tokens: int = 0) -> tuple[Traffic, in
         cached_tokens=cached_tokens,
         latent_absorbed=case.engine.latent_prefill == "absorbed",
     )
-    return traffic, -(-tokens // chunk)
+    return traffic, Chunks(tokens, chunk)
 
 
-def prefill_amounts(case: SpeedCase, traffic: Traffic, chunks: int) -> tuple[Amount, ...]:
-    """The amounts of reading the prompts in `chunks` passes over the weights."""
-    speedup = pipeline_speedup(case, chunks)
+def prefill_amounts(case: SpeedCase, traffic: Traffic, chunks: Chunks) -> tuple[Amount, ...]:
+    """The amounts of reading the prompts in chunks, each a pass over the weights."""
+    count = chunks.passes
+    speedup = pipeline_speedup(case, count)
     bandwidth, peak = bandwidth_bytes_per_s(case) * speedup, prompt_peak_flops_per_s(case) * speedup
     products = prompt_products_flops_per_s(case) * speedup
     attention = traffic.stage("kv").flops
@@ -226,22 +243,18 @@ def prefill_amounts(case: SpeedCase, traffic: Traffic, chunks: int) -> tuple[Amo
     experts = traffic.stage("experts").flops
     amounts = [
         Amount("prefill_compute", COMPUTE, (traffic.flops - attention - experts) / products),
-        Amount(
-            "prefill_experts",
-            COMPUTE,
-            experts * _tile_filling(case, -(-traffic.tokens // chunks), tuned("tile_rows")) / products,
-        ),
+        Amount("prefill_experts", COMPUTE, experts * _prompt_filling(case, chunks) / products),
         Amount("prefill_attention", COMPUTE, attention / peak),
-        Amount("prefill_weights", MEMORY, (traffic.weight_bytes - hosted + _expanded_bytes(case) * chunks) / bandwidth),
+        Amount("prefill_weights", MEMORY, (traffic.weight_bytes - hosted + _expanded_bytes(case) * count) / bandwidth),
         Amount("prefill_cache", MEMORY, traffic.cache_bytes / bandwidth),
-        *_prompt_on_host(case, hosted, experts, chunks),
-        Amount("prefill_launch", LAUNCH, layers * chunks / speedup * LAYER_S),
-        Amount("prefill_layers", OVERHEAD, layers * chunks / speedup * LAYER_S),
-        Amount("prefill_step", OVERHEAD, chunks * STEP_S),
+        *_prompt_on_host(case, traffic, chunks),
+        Amount("prefill_launch", LAUNCH, layers * count / speedup * LAYER_S),
+        Amount("prefill_layers", OVERHEAD, layers * count / speedup * LAYER_S),
+        Amount("prefill_step", OVERHEAD, count * STEP_S),
     ]
     if case.scores and not is_cpu(case.device):
         amounts.append(Amount("prefill_scores", COMPUTE, SCORE_BYTES * _scores(case, attention) / bandwidth))
-    return tuple(amounts + prompt_links(case, traffic.tokens, chunks))
+    return tuple(amounts + prompt_links(case, traffic.tokens, count))
 
 
 SCORE_BYTES = 20
@@ -269,6 +282,13 @@ def _tile_filling(case: SpeedCase, tokens: int, rows: float) -> float:
     return max(rows / each, 1 + rows / (2 * each))
 
 
+def _prompt_filling(case: SpeedCase, chunks: Chunks) -> float:
+    """The same for a prompt, whose last chunk may be a short one."""
+    rows = tuned("tile_rows")
+    filled = sum(size * count * _tile_filling(case, size, rows) for size, count in chunks.sizes)
+    return filled / chunks.tokens
+
+
 def _narrow_tile(tokens: int) -> float:
     """The rows of the tiles that few tokens' experts take: 8 of up to 16 tokens, then one more for each four.
 
@@ -292,25 +312,44 @@ def _streaming_bytes_per_s(case: SpeedCase) -> float:
     return host if link is None or computes_on_host(case) else min(host, link * tensor_ranks(case))
 
 
-def _prompt_on_host(case: SpeedCase, hosted: float, experts_flops: float, chunks: int) -> list[Amount]:
-    """What a prompt takes for `hosted` bytes of weights on the host.
+def _prompt_on_host(case: SpeedCase, traffic: Traffic, chunks: Chunks) -> list[Amount]:
+    """What a prompt takes for its weights on the host.
 
-    They cross the link once a chunk, no faster than a mapped file's pages can be copied to where the device reads them;
-    or the host multiplies them in place, where they are read once and its cores set the pace.
+    They cross the link once a chunk, no faster than a mapped file's pages can be copied to where the device reads them.
+    Or the host multiplies them in place, and its cores set the pace: in a chunk of few tokens (`streams_from_tokens`);
+    engines that compute there read them once for the whole prompt.
     """
-    if not hosted:
+    share = host_share(case)
+    if not share:
         return []
-    if not computes_on_host(case):
-        rate = _streaming_bytes_per_s(case)
-        return [Amount("prefill_host", MEMORY, hosted / min(rate, tuned("pageable_bytes_per_s")), hosted / rate)]
-    once_s = hosted / chunks / host_bandwidth_bytes_per_s(case)
-    host = case.target.host
+    if computes_on_host(case):
+        return _in_place(case, traffic, share, whole(chunks.tokens))
+    crossing = sum(_pass_bytes(case, size) * count for size, count in chunks.sizes if size >= case.streams_from_tokens)
+    rate = _streaming_bytes_per_s(case)
+    hosted = share * crossing
+    streamed = [Amount("prefill_host", MEMORY, hosted / min(rate, tuned("pageable_bytes_per_s")), hosted / rate)]
+    return (streamed if hosted else []) + _in_place(case, traffic, share, chunks)
+
+
+def _in_place(case: SpeedCase, traffic: Traffic, share: float, chunks: Chunks) -> list[Amount]:
+    """What the host takes for the chunks that it multiplies itself, by what lies there."""
+    few = [(size, count) for size, count in chunks.sizes if computes_on_host(case) or size < case.streams_from_tokens]
+    if not few:
+        return []
+    read_s = sum(share * _pass_bytes(case, size) * count for size, count in few) / host_bandwidth_bytes_per_s(case)
+    host, of_all = case.target.host, sum(size * count for size, count in few) / traffic.tokens
     cores = cpu_flops_per_s(host) * case.target.host_count if host else tuned("core_flops_per_s")
-    away, _ = _away(case, host_share(case))
+    experts, attention = traffic.stage("experts").flops, traffic.stage("kv").flops
+    experts_away, rest_away = _away(case, share)
+    products = experts * experts_away + (traffic.flops - experts - attention) * rest_away
     return [
-        Amount("prefill_in_place", MEMORY, once_s, once_s),
-        Amount("prefill_on_cores", COMPUTE, experts_flops * away / cores),
+        Amount("prefill_in_place", MEMORY, read_s, read_s),
+        Amount("prefill_on_cores", COMPUTE, products * of_all / cores),
     ]
+
+
+def _pass_bytes(case: SpeedCase, tokens: int) -> int:
+    return pass_weight_bytes(case.architecture, case.stored, case.workload, tokens)
 
 
 def _away(case: SpeedCase, share: float) -> tuple[float, float]:

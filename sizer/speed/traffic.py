@@ -15,6 +15,7 @@ from sizer.cache_formats import cache_format
 from sizer.frozen import NamedTuple
 from sizer.model.architecture import Architecture, Mixer, MixerKind, Module, Role, Tensor, Tower
 from sizer.model.stored import Stored, StoredTensor
+from sizer.speed.chunks import Chunks
 from sizer.tuning import tuned
 from sizer.workload import Workload
 
@@ -94,14 +95,15 @@ class Traffic(NamedTuple):
 def distinct_experts(experts: int, active_experts: int, tokens: int, correlation: float = 1.0) -> float:
     """Expected experts of one layer that `tokens` tokens touch.
 
-    Independent routing touches E (1 - (1 - k/E)^tokens). Tokens of one sequence are routed alike: of the experts beyond
-    one token's k, the share `correlation` is touched. Never fewer than k, never more than E.
+    Independent routing touches E (1 - (1 - k/E)^tokens). Tokens of one sequence are routed alike: each beyond the first
+    counts as `correlation` of one. Few touch fewer; a chunk of a prompt touches nearly all. Never fewer than k, never
+    more than E.
     """
     active = min(active_experts, experts)
     if tokens <= 1 or active == experts:
         return float(active)
-    independent: float = experts * (1 - (1 - active / experts) ** tokens)
-    return active + correlation * (independent - active)
+    touched: float = experts * (1 - (1 - active / experts) ** (1 + correlation * (tokens - 1)))
+    return touched
 
 
 def is_tied_head(architecture: Architecture, tensor: Tensor) -> bool:
@@ -162,16 +164,19 @@ def prefill_traffic(
 ) -> Traffic:
     """Bytes and FLOPs of reading the prompts of all sequences, behind `cached_tokens` tokens already in the cache.
 
-    The prompt runs in chunks of `chunk_tokens` tokens (None: at once); each chunk reads the weights once. Attention is
-    causal: token i attends to i tokens, a sliding window at most; each chunk reads the cache of its sequences once. The
-    output head runs for the last token only. Latent attention rebuilds keys and values unless it is `latent_absorbed`.
+    The prompt runs in chunks of `chunk_tokens` tokens (None: at once); each chunk reads the weights once, and the
+    experts of its own tokens. Attention is causal: token i attends to i tokens, a sliding window at most; each chunk
+    reads the cache of its sequences once. The output head runs for the last token only. Latent attention rebuilds keys
+    and values unless it is `latent_absorbed`.
     """
     prompt, sequences = max(1, workload.prompt_tokens), workload.batch_size
-    chunk = min(prompt * sequences, chunk_tokens or prompt * sequences)
-    chunks = -(-prompt * sequences // chunk)
-    reading, each = max(1, chunk // prompt), min(chunk, prompt)
-    once = _weight_traffic(architecture, stored, reading, each, 0)
-    totals = {name: _times(stage, chunks, prompt * sequences, reading * each) for name, stage in once.items()}
+    chunks = Chunks(prompt * sequences, min(prompt * sequences, chunk_tokens or prompt * sequences))
+    totals: dict[str, StageTraffic] = {}
+    for tokens, count in chunks.sizes:
+        reading, each = _read_together(prompt, tokens)
+        for stage in _weight_traffic(architecture, stored, reading, each, 0).values():
+            _add(totals, _times(stage, count, tokens * count, reading * each))
+    each = min(chunks.size, prompt)
     head = _weight_traffic(architecture, stored, 1, 1, sequences).get("lm_head")
     if head:
         totals["lm_head"] = head
@@ -187,6 +192,17 @@ def prefill_traffic(
         _add(totals, StageTraffic("kv", cache_bytes=layers * read * passes, flops=flops))
         _add(totals, _state_traffic(mixer, layers, sequences, prompt))
     return Traffic(_ordered(totals), prompt * sequences)
+
+
+def _read_together(prompt_tokens: int, chunk_tokens: int) -> tuple[int, int]:
+    """How many sequences' prompts a chunk reads, and how many tokens of each."""
+    return max(1, chunk_tokens // prompt_tokens), min(chunk_tokens, prompt_tokens)
+
+
+def pass_weight_bytes(architecture: Architecture, stored: Stored, workload: Workload, tokens: int) -> int:
+    """Bytes of weights that one chunk of so many tokens of the prompts reads, without the output head."""
+    reading, each = _read_together(max(1, workload.prompt_tokens), tokens)
+    return sum(stage.weight_bytes for stage in _weight_traffic(architecture, stored, reading, each, 0).values())
 
 
 def copied_cache_bytes(architecture: Architecture, workload: Workload, *, repeats: bool) -> int:

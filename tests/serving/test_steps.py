@@ -12,6 +12,7 @@ from sizer.model.read.resolve import resolve
 from sizer.serving.corrections import Corrections, load_groups
 from sizer.serving.layout import Layout
 from sizer.serving.steps import StepLaw, law_weights, step_law, term_curves
+from sizer.speed import chunks
 from sizer.speed.case import SpeedCase, speed_case
 from sizer.speed.law import constants
 from sizer.speed.predict import timed
@@ -55,7 +56,7 @@ def test_prefill_is_the_laws() -> None:
     steps = law(asked)
     whole = replace(asked, workload=Workload(700, 1, 701))
     traffic = prefill_traffic(whole.architecture, whole.stored, whole.workload)
-    expected = timed(prefill_amounts(whole, traffic, 1), whole, constants()).total_s
+    expected = timed(prefill_amounts(whole, traffic, chunks.whole(700)), whole, constants()).total_s
     assert steps.step_s(0, 0, 700, steps.attention_s(0, 700)) == pytest.approx(expected, rel=0.02)
 
 

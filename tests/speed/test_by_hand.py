@@ -40,6 +40,7 @@ from sizer.speed.case import (
     served_products,
     speed_case,
 )  # fmt: skip
+from sizer.speed.chunks import whole as at_once
 from sizer.speed.launches import expert_amounts, layer_count, llama_layers, moe_layer_count
 from sizer.speed.law import Amount, Constants, Term, combine
 from sizer.speed.limits import fastest_decode
@@ -68,6 +69,7 @@ from sizer.speed.traffic import (
     distinct_experts,
     expansion_flops,
     is_tied_head,
+    pass_weight_bytes,
     prefill_traffic,
 )  # fmt: skip
 from sizer.speed.widths import Asked, Width
@@ -79,6 +81,8 @@ STATE = Mixer(MixerKind.SSM, state_elements=1000)
 CORRELATION = tuned("routing_correlation")
 
 CARD = Device("card", "Card", "nvidia", "gpu", 2**30, 1e12, {"bf16": 1e14, "fp16_acc16": 2e14}, "hbm2")
+OWN_KERNELS_FLOPS_PER_S = 1.5e14 * (2e14 / 1.5e14) ** 0.65
+"""What llama.cpp's prompts on the card are relative to: its peak, with sums in 16 bits, to the power 0.65."""
 EVERY_TERM = {
     "weights", "experts", "cache", "host", "compute", "tiles", "launch", "layers", "step", "moe_layers", "expert_calls",
     "cache_copies", "many", "sequences", "ranks", "moved", "rows", "hops", "prefill_compute", "prefill_experts",
@@ -125,7 +129,7 @@ def test_a_decode_step_by_stage(batch: int, each: int) -> None:
     """Weights once, two of eight experts a token, each sequence's cache; two FLOPs a multiply-add of all tokens."""
     work = Workload(100, 28, 128, batch_size=batch)
     found = decode_traffic(model(), stored(model()), work, tokens_per_sequence=each)
-    of_one = 2 + CORRELATION * (8 * (1 - 0.75**each) - 2) if each > 1 else 2
+    of_one = 8 * (1 - 0.75 ** (1 + CORRELATION * (each - 1)))
     share = 1 - (1 - of_one / 8) ** batch
     tokens, context = batch * each, work.decode_context_tokens
     assert found.tokens == tokens
@@ -152,12 +156,14 @@ def test_bytes_a_token_are_a_sequences_share() -> None:
 
 
 def test_experts_that_tokens_touch() -> None:
-    """Of 8, with 2 a token: 3 independent tokens touch 4.625, alike ones 2, in between the share of the difference."""
+    """Of 8, with 2 a token: 3 independent tokens touch 4.625, alike ones 2; in between a further token counts in part.
+    Many touch all, however alike they are."""
     assert distinct_experts(8, 2, 1) == 2
     assert distinct_experts(8, 2, 0) == 2
     assert distinct_experts(8, 2, 3) == 4.625
     assert distinct_experts(8, 2, 3, 0.0) == 2
-    assert distinct_experts(8, 2, 3, 0.4) == pytest.approx(2 + 0.4 * 2.625)
+    assert distinct_experts(8, 2, 3, 0.4) == pytest.approx(8 * (1 - 0.75**1.8))
+    assert distinct_experts(8, 2, 100, 0.4) == pytest.approx(8, rel=1e-4)
     assert distinct_experts(8, 8, 3) == 8
     assert distinct_experts(2, 8, 3) == 2
 
@@ -245,19 +251,23 @@ def test_a_cache_that_is_concatenated_is_read_written_and_repeated() -> None:
     assert copied_cache_bytes(model(LATENT), work, repeats=True) == LAYERS * context * 2 * 40 * 3 * 2
 
 
-@pytest.mark.parametrize(("chunk", "chunks"), [(None, 1), (100, 3), (150, 2)])
-def test_a_prompt_by_stage(chunk: int | None, chunks: int) -> None:
-    """Three prompts of 100 behind 20 cached: weights once a chunk, FLOPs once a token, the head once a sequence."""
+@pytest.mark.parametrize(("chunk", "chunks", "rest"), [(None, 1, 0), (100, 3, 0), (150, 2, 0), (280, 1, 20)])
+def test_a_prompt_by_stage(chunk: int | None, chunks: int, rest: int) -> None:
+    """Three prompts of 100 behind 20 cached: weights once a chunk, FLOPs once a token, the head once a sequence. Tokens
+    that are left over read the weights once more, but of the experts their own alone."""
     work = Workload(100, 1, 101, batch_size=3)
     found = prefill_traffic(model(), stored(model()), work, chunk_tokens=chunk, cached_tokens=20)
     size = chunk or 300
-    sequences, each = max(1, size // 100), min(size, 100)
-    of_one = 2 + CORRELATION * (8 * (1 - 0.75**each) - 2)
-    share = 1 - (1 - of_one / 8) ** sequences
+
+    def stacks(tokens: int) -> int:
+        of_one = 8 * (1 - 0.75 ** (1 + CORRELATION * (min(tokens, 100) - 1)))
+        return round(LAYERS * STACK * (1 - (1 - of_one / 8) ** max(1, tokens // 100)))
+
     assert found.tokens == 300
-    assert found.stage("router").weight_bytes == chunks * LAYERS * ROUTER
+    assert found.stage("router").weight_bytes == (chunks + bool(rest)) * LAYERS * ROUTER
     assert found.stage("router").flops == 2 * LAYERS * EXPERTS * HIDDEN * 300
-    assert found.stage("experts").weight_bytes == chunks * round(LAYERS * STACK * share)
+    assert found.stage("experts").weight_bytes == chunks * stacks(size) + (stacks(rest) if rest else 0)
+    assert found.stage("experts").flops == 2 * LAYERS * 2 * WIDTH * HIDDEN * 300
     assert found.stage("lm_head")[1:] == (HEAD, 0, 2 * VOCAB * HIDDEN * 3)
     attended = sum(20 + token for token in range(1, 101))
     assert found.stage("kv").flops == LAYERS * 3 * 2 * 4 * (24 + 16) * attended
@@ -448,7 +458,7 @@ def test_a_few_tokens_are_vectors_and_more_are_tiles() -> None:
         case = asked(engine="llama.cpp", workload=work)
         step = decode_traffic(case.architecture, case.stored, work)
         found = amounts_by_name(decode_amounts(case, step))
-        peak, tiled = nominal_flops_per_s(CARD, "fp16"), prompt_flops_per_s(CARD, "fp16")
+        peak, tiled = nominal_flops_per_s(CARD, "fp16"), OWN_KERNELS_FLOPS_PER_S
         experts = step.stage("experts").flops
         products = step.flops - step.stage("kv").flops
         assert found["compute"] == pytest.approx(products / batch / peak)
@@ -498,16 +508,18 @@ def test_amounts_of_a_prompt() -> None:
     work = Workload(1000, 1, 1001, parallelism=Split.LAYER)
     case = asked(engine="llama.cpp", workload=work, target=Target(CARD, 2))
     traffic, chunks = prompt_traffic(case)
-    assert (traffic.tokens, chunks) == (1000, 2)
+    assert (traffic.tokens, chunks.sizes, chunks.passes) == (1000, ((512, 1), (488, 1)), 2)
     found = amounts_by_name(prefill_amounts(case, traffic, chunks))
     faster = 2 * 2 / (2 + 2 - 1)
-    peak = prompt_flops_per_s(CARD, "fp16") * faster
+    peak = OWN_KERNELS_FLOPS_PER_S * faster
     kv, experts = traffic.stage("kv").flops, traffic.stage("experts").flops
     layers = llama_layers(model(), "kernels")
     assert found["prefill_compute"] == pytest.approx((traffic.flops - kv - experts) / peak)
-    filling = 1 + tuned("tile_rows") / (2 * 500 * 2 / 8)  # 125 tokens for each of eight experts, half a tile more
+    half = tuned("tile_rows") / 2  # 128 and 122 tokens for each of eight experts, half a tile more
+    filling = (512 * (1 + half / 128) + 488 * (1 + half / 122)) / 1000
     assert found["prefill_experts"] == pytest.approx(experts * filling / peak)
-    assert found["prefill_attention"] == pytest.approx(kv / peak)
+    older = 0.31**0.65  # its attention keeps to older matrix instructions, of which a card like no other reaches least
+    assert found["prefill_attention"] == pytest.approx(kv / (peak * older))
     assert found["prefill_weights"] == pytest.approx(traffic.weight_bytes / (1e12 * faster))
     assert found["prefill_cache"] == pytest.approx(traffic.cache_bytes / (1e12 * faster))
     assert found["prefill_layers"] == found["prefill_launch"] == pytest.approx(layers * 2 / faster * 1e-4)
@@ -525,18 +537,38 @@ def test_a_prompt_over_ranks_and_beside_a_host() -> None:
     case = asked(workload=work, target=target, placement=split(300, 100))
     traffic, chunks = prompt_traffic(case)
     found = amounts_by_name(prefill_amounts(case, traffic, chunks))
-    assert chunks == 1
+    assert chunks == at_once(100)
     assert found["prefill_ranks"] == pytest.approx(LAYERS * 1e-4)
     assert found["prefill_moved"] == pytest.approx(2 * LAYERS * HIDDEN * 2 * 100 * 2 * 1 / 2 / 1e10)
-    hosted = traffic.weight_bytes / 4
+    hosted = (traffic.weight_bytes - HEAD) / 4
     assert found["prefill_host"] == pytest.approx(hosted / min(4e10, tuned("pageable_bytes_per_s")))
     assert found["prefill_weights"] == pytest.approx(traffic.weight_bytes * 3 / 4 / 2e12)
     near = replace(case, target=replace(target, host_link_bytes_per_s=9e10))
-    (over,) = (one for one in prefill_amounts(near, traffic, 1) if one.term == "prefill_host")
+    (over,) = (one for one in prefill_amounts(near, traffic, chunks) if one.term == "prefill_host")
     assert over.least_s == pytest.approx(hosted / 5e10)
-    there = amounts_by_name(prefill_amounts(replace(case, backend="cpu+cuda"), traffic, 2))
-    assert there["prefill_in_place"] == pytest.approx(hosted / 2 / 5e10)
-    assert there["prefill_on_cores"] == pytest.approx(traffic.stage("experts").flops / 4 / cpu_flops_per_s(host))
+    on_cores = (traffic.flops - traffic.stage("kv").flops) / 4 / cpu_flops_per_s(host)
+    for there in (replace(case, backend="cpu+cuda"), replace(case, streams_from_tokens=101)):
+        amounts = amounts_by_name(prefill_amounts(there, traffic, chunks))
+        assert amounts["prefill_in_place"] == pytest.approx(hosted / 5e10)
+        assert amounts["prefill_on_cores"] == pytest.approx(on_cores)
+        assert "prefill_host" not in amounts
+
+
+def test_the_host_multiplies_the_few_tokens_that_are_left_over() -> None:
+    """100 tokens in chunks of 48: two chunks cross the link, four tokens are multiplied where the weights lie."""
+    host = Device("host", "Host", "nobody", "cpu", None, 5e10)
+    target = Target(CARD, 1, host=host, host_link_bytes_per_s=2e10)
+    work = Workload(100, 1, 101)
+    case = replace(
+        asked(workload=work, target=target, placement=split(300, 100)), chunk_tokens=48, streams_from_tokens=32
+    )
+    traffic, chunks = prompt_traffic(case)
+    found = amounts_by_name(prefill_amounts(case, traffic, chunks))
+    crossing, left = (pass_weight_bytes(model(), stored(model()), work, tokens) / 4 for tokens in (48, 4))
+    assert found["prefill_host"] == pytest.approx(2 * crossing / min(2e10, tuned("pageable_bytes_per_s")))
+    assert found["prefill_in_place"] == pytest.approx(left / 5e10)
+    products = (traffic.flops - traffic.stage("kv").flops) / 4 * 4 / 100
+    assert found["prefill_on_cores"] == pytest.approx(products / cpu_flops_per_s(host))
 
 
 # Layers and launches.

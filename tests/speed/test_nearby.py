@@ -10,9 +10,10 @@ import pytest
 import sizer
 from sizer.calibrate.likeness import Alike
 from sizer.calibrate.observation import Observation
-from sizer.calibrate.plausible import impossible_decode, impossible_prompt
+from sizer.calibrate.plausible import impossible_decode, impossible_prompt, unlike_prompts
 from sizer.engine.engines import find_engine
 from sizer.memory.records import Placement, Share
+from sizer.speed.chunks import whole
 from sizer.speed.law import constants
 from sizer.speed.nearby import Traits, correction
 from sizer.speed.records import Correction
@@ -102,11 +103,11 @@ def test_impossible_figures_are_told_with_the_reason() -> None:
     assert "disk" in impossible_decode(case, step, 1 / 0.12)
     assert not impossible_decode(case, step, 1 / 70)
     prompt = prefill_traffic(case.architecture, case.stored, replace(case.workload, prompt_tokens=2048))
-    assert "products" in impossible_prompt(case, prompt, 1, 2048 / 118_390)
-    assert not impossible_prompt(case, prompt, 1, 2048 / 3000)
+    assert "products" in impossible_prompt(case, prompt, whole(2048), 2048 / 118_390)
+    assert not impossible_prompt(case, prompt, whole(2048), 2048 / 3000)
     few = prefill_traffic(case.architecture, case.stored, replace(case.workload, prompt_tokens=5))
-    assert "weights once" in impossible_prompt(case, few, 1, 5 / 2000)
-    assert not impossible_prompt(case, few, 1, 5 / 400)
+    assert "weights once" in impossible_prompt(case, few, whole(5), 5 / 2000)
+    assert not impossible_prompt(case, few, whole(5), 5 / 400)
 
 
 def test_no_step_outruns_the_link_to_what_lies_on_the_host() -> None:
@@ -120,6 +121,29 @@ def test_no_step_outruns_the_link_to_what_lies_on_the_host() -> None:
     assert not impossible_decode(halved, step, 1 / 2)
     computing = replace(halved, engine=find_engine("llama.cpp"))
     assert not impossible_decode(computing, step, 1 / 10)
+
+
+def test_prompts_of_a_data_set_tell_nothing_where_batches_are_padded() -> None:
+    """Eight prompts whose mean alone is told: in an engine that fills up to the longest they are left out, with the
+    reason; one prompt, equal ones, and those of an engine that packs them are not."""
+    one = case_of("Qwen/Qwen3-8B", "h200", "transformers", "bf16")
+    eight = one.of_workload(replace(one.workload, batch_size=8))
+    assert "longest" in unlike_prompts(eight, None)
+    assert not unlike_prompts(eight, 512)
+    assert not unlike_prompts(one, None)
+    assert not unlike_prompts(replace(eight, engine=find_engine("vllm")), None)
+
+
+def test_a_prompt_slower_than_its_disk_was_read_from_it() -> None:
+    """Half of an 8B in bf16 on the host: 512 tokens in 20 s were paged in from a disk, in 3 s they were not; where the
+    host's cores multiply, 20 s may be theirs."""
+    case = case_of("meta-llama/Meta-Llama-3-8B-Instruct", "rtx-4070", "llama.cpp", "bf16")
+    card, host = (Share(name, case.stored.weights_bytes // 2, 0, 0, 0, 0, 0, None, 1) for name in ("card", "host"))
+    halved = replace(case, placement=Placement("offload", (card,), host, True, 0, 1, None, False))
+    prompt = prefill_traffic(case.architecture, case.stored, replace(case.workload, prompt_tokens=512))
+    assert "disk" in impossible_prompt(halved, prompt, whole(512), 20)
+    assert not impossible_prompt(halved, prompt, whole(512), 3)
+    assert not impossible_prompt(replace(halved, backend="cpu+cuda"), prompt, whole(512), 20)
 
 
 @pytest.mark.parametrize("method", ["mtp", "eagle3", "dflash", "ngram"])

@@ -17,11 +17,11 @@ from sizer.device.table import all_devices
 from sizer.engine.engines import find_engine
 from sizer.engine.precisions import store_for
 from sizer.model.read.resolve import resolve
-from sizer.speed.case import speed_case
+from sizer.speed.case import instructions_share, peak_alone_flops_per_s, speed_case
 from sizer.speed.law import constants
-from sizer.speed.predict import predict, step_of, timed
+from sizer.speed.predict import predict, prefill_of, step_of, timed
 from sizer.speed.records import Speed
-from sizer.speed.terms import decode_amounts, prefill_amounts, prompt_traffic
+from sizer.speed.terms import decode_amounts, prefill_amounts, prompt_products_flops_per_s, prompt_traffic
 from sizer.speed.traffic import decode_traffic
 from sizer.tables import read_rows
 from sizer.tuning import tuned
@@ -229,6 +229,36 @@ def test_vector_units_quicken_small_kernels_under_cuda_alone() -> None:
         assert layers[1] / layers[0] == pytest.approx(expected)
 
 
+def test_older_matrix_instructions_reach_less_of_newer_datacenter_cards() -> None:
+    """llama.cpp multiplies packed weights by mma.sync: prompts are told against 0.62 of an H100's peak and 0.31 of a
+    B200's, and all of an A100's and an RTX 5090's; bf16, which libraries multiply, too."""
+    for key, precision, share in (
+        ("h100-80gb-sxm", "q4_k_m", 0.62), ("b200", "q4_k_m", 0.31), ("b300", "q8_0", 0.31),
+        ("a100-80gb-sxm", "q8_0", 1), ("rtx-5090", "q4_k_m", 1), ("gb10", "q8_0", 1),
+        ("h100-80gb-sxm", "bf16", 1),
+    ):  # fmt: skip
+        case = speed_case(MODEL, store_for(MODEL, precision, "llama.cpp"), find(key), Workload(), "llama.cpp")
+        whole = peak_alone_flops_per_s(case, 1.0)
+        assert whole is not None
+        assert prompt_products_flops_per_s(case) == pytest.approx(whole * share**0.65)
+    served = speed_case(MODEL, store_for(MODEL, "fp8", "vllm"), find("h100-80gb-sxm"), Workload(), "vllm")
+    assert instructions_share(served) == 1
+
+
+def test_a_chunk_of_512_tokens_fills_less_of_a_larger_card() -> None:
+    """Four times the peak and nothing else: llama.cpp's products under CUDA take 4^-0.65 of their time; vLLM's, whose
+    chunks are larger, the power of the peak in the mean of three."""
+    for engine, precision, power in (("llama.cpp", "q4_k_m", 0.65), ("vllm", "bf16", tuned("peak_power"))):
+        rates = []
+        for factor in (1, 4):
+            target = find("rtx-4090")
+            peaks = {name: peak * factor for name, peak in target.device.peak_flops_per_s.items()}
+            one = replace(target, device=replace(target.device, peak_flops_per_s=peaks))
+            case = speed_case(MODEL, store_for(MODEL, precision, engine), one, Workload(), engine)
+            rates.append(prompt_products_flops_per_s(case))
+        assert rates[1] / rates[0] == pytest.approx(4**power)
+
+
 def test_bf16_without_a_kernel_of_fp16_tells_nothing_of_fp16() -> None:
     """SYCL and Vulkan multiply bf16 by kernels of their own: their rows of bf16 are no rows of fp16. CUDA's are."""
     target = {"sycl": "arc-pro-b70", "vulkan": "arc-pro-b70", "cuda": "rtx-4090"}
@@ -265,6 +295,22 @@ def test_prompts_are_no_faster_than_the_link_to_experts_on_the_host() -> None:
     assert one.memory.host_bytes > 30 * 2**30
     assert one.prefill.ttft_s is not None
     assert one.prefill.ttft_s >= 0.9 * chunks * one.memory.host_bytes / link
+
+
+@pytest.mark.parametrize("model", ["Qwen/Qwen3-30B-A3B", "meta-llama/Meta-Llama-3-8B-Instruct"])
+@pytest.mark.parametrize("device", ["rtx-4090", "gb10", "m2-ultra", "ryzen-9-7950x"])
+def test_a_token_more_of_a_prompt_costs_a_step_at_most(model: str, device: str) -> None:
+    """A longer prompt never takes less time, and the first token of a new chunk no more than a step of decoding behind
+    the rest, of a mixture as of a dense model: it is routed to few experts. 5 % are left to what rows nearby say."""
+    case = case_of(model, device, "llama.cpp", "q4_k_m")
+    fitted, before_s = constants(), 0.0
+    for tokens in (1, 31, 32, 33, 300, 511, 512, 513, 514, 600, 1023, 1024, 1025, 4096, 4097):
+        reading = replace(case, workload=Workload(tokens, 1, tokens + 1))
+        seconds, step_s = prefill_of(reading, fitted)[0].ttft_s, step_of(reading, 1, fitted).total_s
+        assert seconds >= before_s * (1 - 1e-9)
+        if tokens % 512 == 1 and tokens > 1:
+            assert seconds <= 1.05 * (before_s + step_s)
+        before_s = seconds
 
 
 @pytest.mark.parametrize(("engine", "precision"), ENGINES[:2])
