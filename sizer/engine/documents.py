@@ -5,9 +5,11 @@ first command that starts something is taken.
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from sizer.engine.served_yaml import served
@@ -19,6 +21,9 @@ MOST_MACRO_CHARACTERS = 100_000
 """Of what macros put into one command, and of commands before no further one is read."""
 _KEYS = "image|cmd|model|model_name|model_dir|model_id|model_source|modelURL|modelFormat|uri|run|commands"
 _YAML = re.compile(rf"(?:^[ \t]*(?:- )?|[{{,][ \t]*)[\"']?(?:{_KEYS})[\"']?:[ \t\r\n]", re.MULTILINE)
+_DOCKERFILE = re.compile(r"^[ \t]*(FROM|ENV|CMD|ENTRYPOINT)[ \t]+(\S.*)$", re.MULTILINE)
+_IN_POD = re.compile(r"\$\((\w+)\)")
+"""A variable of a pod's container in its command and arguments."""
 _SETTING = re.compile(r"[ \t]*[\w-]+[ \t]*=")
 _UNIT_SECTIONS = frozenset({"[Unit]", "[Service]", "[Install]"})
 _DEFAULTED = re.compile(r"\$\{\w+:?-([^}]*)\}")
@@ -33,7 +38,42 @@ def document_command(text: str) -> str:
         return _unit(text)
     if _is_preset(text):
         return _preset(text)
+    if is_dockerfile(text):
+        return _dockerfile(text)
     return _in_yaml(text) if _YAML.search(text) and _begins_as_yaml(text) else ""
+
+
+def is_dockerfile(text: str) -> bool:
+    """Whether a text begins with an image, behind comments and arguments, and says what its container starts."""
+    told = [line for line in text.splitlines() if line.strip() and not re.match(r"[ \t]*(#|ARG[ \t])", line)]
+    return bool(told) and told[0].startswith("FROM ") and bool(re.search(r"^(CMD|ENTRYPOINT)[ \t]", text, re.MULTILINE))
+
+
+def _dockerfile(text: str) -> str:
+    """A Dockerfile as `docker run`: the last image, its environment, what it enters and what it is given."""
+    told: dict[str, str] = {}
+    variables: list[str] = []
+    for name, value in _DOCKERFILE.findall(re.sub(r"\\[ \t]*\n", " ", text)):
+        if name == "ENV":
+            pair = value if "=" in value.split()[0] else "=".join(value.split(maxsplit=1))
+            variables += _words(pair)
+        else:
+            told = {name: value} if name == "FROM" else {**told, name: value}
+    return _run(variables, _exec(told.get("ENTRYPOINT", "")), told["FROM"].split()[0], _exec(told.get("CMD", "")))
+
+
+def _exec(text: str) -> list[str]:
+    """The words of an instruction: a list in brackets, or a line of a shell."""
+    if text.startswith("["):
+        with suppress(ValueError):
+            return [str(word) for word in json.loads(text)]
+    return _words(text)
+
+
+def _run(variables: Sequence[str], entry: Sequence[str], image: str, rest: Sequence[str]) -> str:
+    words = ["docker", "run", *(word for pair in variables for word in ("-e", pair))]
+    words += ["--entrypoint", entry[0]] if entry else []
+    return shlex.join([*words, image, *entry[1:], *rest])
 
 
 def _begins_as_yaml(text: str) -> bool:
@@ -73,15 +113,15 @@ def _container(service: Mapping[str, Any]) -> str:
 
     A pod's `command` is the entry point and its `args` what follows; a Compose file's are `entrypoint` and `command`.
     """
-    words = ["docker", "run"]
-    for pair in [*_pairs(service.get("environment")), *_pairs(service.get("env"))]:
-        words += ["-e", shlex.quote(pair)]
+    variables = [*_pairs(service.get("environment")), *_pairs(service.get("env"))]
+    values = dict(pair.partition("=")[::2] for pair in variables)
     pod = "args" in service or isinstance(service.get("env"), list)
     entry = _words(service.get("command" if pod else "entrypoint"))
-    words += ["--entrypoint", shlex.quote(entry[0])] if entry else []
-    image = _DEFAULTED.sub(r"\1", service["image"])
-    rest = [*entry[1:], *_words(service.get("args" if pod else "command"))]
-    return " ".join([*words, shlex.quote(image), *map(shlex.quote, rest)])
+    rest = _words(service.get("args" if pod else "command"))
+    if pod:
+        put_in = sparing(lambda found: values.get(found[1], found[0]), MOST_MACRO_CHARACTERS)
+        entry, rest = ([_IN_POD.sub(put_in, word) for word in words] for words in (entry, rest))
+    return _run(variables, entry, _DEFAULTED.sub(r"\1", service["image"]), rest)
 
 
 def _words(told: Any) -> list[str]:

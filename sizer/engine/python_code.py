@@ -69,7 +69,8 @@ def read_python(text: str) -> EngineOptions:
         if not model:
             hidden = hidden or unread
             continue
-        if "--load-in-4bit" in words and not any(word.startswith("--bnb-4bit-quant-type") for word in words):
+        told = [*loader.defaults, *words]
+        if "--load-in-4bit" in words and not any(word.startswith("--bnb-4bit-quant-type") for word in told):
             words += ["--bnb-4bit-quant-type", "fp4"]  # BitsAndBytesConfig's own; the commands' is nf4
         read = read_flags(loader.dialects, [*loader.defaults, *words])
         options = options_of(loader.engine, "", read, loader.dialects)

@@ -14,7 +14,7 @@ from dataclasses import field, replace
 from pathlib import Path
 
 from sizer.engine.commands import read_command
-from sizer.engine.documents import document_file
+from sizer.engine.documents import document_file, is_dockerfile
 from sizer.engine.options import EngineOptions
 from sizer.engine.pasted import shell_text
 from sizer.engine.started import split_commands, started
@@ -29,6 +29,16 @@ _HEREDOC = re.compile(
     re.DOTALL | re.MULTILINE,
 )
 _PYTHON = re.compile(r"^\s*(from [\w.]+ import\b|import [\w.]+( as \w+)?\s*($|[,;#]))", re.MULTILINE)
+
+MODULES = {
+    "LLM": "vllm",
+    "Llama": "llama_cpp",
+    "sgl.Engine": "sglang",
+    "FastLanguageModel": "unsloth",
+    "AutoModel": "transformers",
+}
+"""Whose a call is that stands without its import."""
+_CALL = re.compile(r"\s*[\w, ]+=\s*((?:LLM|Llama|sgl\.Engine|FastLanguageModel|AutoModel\w*)(?:\.from_pretrained)?)\(")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +88,13 @@ def read_launch(words: Sequence[str], *, files_allowed: bool = True) -> Launch:
     text = words[0] if len(words) == 1 else ""
     if _PYTHON.search(text):
         return _loaded(text)
+    if called := _CALL.match(text):
+        return _loaded(f"import {next(module for call, module in MODULES.items() if call in called[1])}\n{text}")
     script = _Script(files_allowed=files_allowed)
     if not re.search(r"\s", text):
         return _launch([list(words)], script)
     text = _HEREDOC.sub(lambda found: script.hold(found["file"] or found["after"] or "", found["text"]), text)
-    if re.match(r"\s*FROM \S", text):
+    if re.match(r"\s*FROM \S", text) and not is_dockerfile(text):
         script.files[MODELFILE] = text
         created = ["ollama", "create", "model", "-f", MODELFILE]
         return _launch([created, ["ollama", "run", "model"]], script)

@@ -22,9 +22,9 @@ WRAPPERS = frozenset(
     {
         *LAUNCHERS, "accelerate", "apptainer", "chrt", "cmd", "conda", "distrobox", "doas", "firejail", "flatpak",
         "gamemoderun", "ionice", "kubectl", "mamba", "micromamba", "mpiexec", "mpirun", "nice", "numactl", "nsys",
-        "pipenv", "pixi", "poetry", "powershell", "prime-run", "pwsh", "ray", "screen", "setsid", "singularity", "srun",
-        "ssh", "start", "stdbuf", "su", "systemd-run", "taskset", "timeout", "tmux", "toolbox", "unbuffer", "uv",
-        "winpty", "wsl",
+        "pipenv", "pixi", "poetry", "powershell", "prime-run", "pwsh", "ray", "sbatch", "screen", "setsid",
+        "singularity", "srun", "ssh", "start", "stdbuf", "su", "systemd-run", "taskset", "timeout", "tmux", "toolbox",
+        "unbuffer", "uv", "winpty", "wsl",
     }
 )  # fmt: skip
 """Programs that run a command which stands somewhere behind their own options, as words or as one quoted text."""

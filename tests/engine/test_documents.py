@@ -438,3 +438,50 @@ def test_what_asks_a_server_is_said_to_load_nothing(command: str) -> None:
     """A client's numbers are not a server's flags."""
     with pytest.raises(UsageError, match="loads no model: it works with a server"):
         read_launch([command])
+
+
+IMAGE_FILES = {
+    "its own server": (
+        "# syntax=docker/dockerfile:1\nARG V=1\nFROM vllm/vllm-openai:v0.10.2\nENV HF_HOME=/models \\\n  X=y\n"
+        'CMD ["--model", "Qwen/Qwen3-8B", "--max-model-len", "9216"]\n'
+    ),
+    "another's": (
+        'FROM vllm/vllm-openai:v0.10.2\nENTRYPOINT ["vllm", "serve", "Qwen/Qwen3-8B"]\nCMD ["--max-model-len", "9216"]\n'
+    ),
+    "a line": "FROM ubuntu\nRUN pip install vllm\nCMD vllm serve Qwen/Qwen3-8B --max-model-len 9216\n",
+}
+
+
+@pytest.mark.parametrize("name", IMAGE_FILES)
+def test_a_dockerfile_starts_what_its_container_does(name: str) -> None:
+    """Its entry point and what it is given; a Modelfile begins alike and is none."""
+    options = read_launch([IMAGE_FILES[name]]).options
+    assert (options.engine, options.model, options.context_tokens) == ("vllm", "Qwen/Qwen3-8B", 9216)
+    assert options.version == ("" if name == "a line" else "0.10.2")
+    assert read_launch(["FROM qwen3:8b\nPARAMETER num_ctx 6144\n"]).options.engine == "ollama"
+
+
+def test_a_pods_variables_are_put_in() -> None:
+    """`$(NAME)` of Kubernetes, in arguments and in a shell's text."""
+    text = (
+        "kind: Pod\nspec:\n  containers:\n  - image: vllm/vllm-openai:latest\n    command: [/bin/sh, -c]\n"
+        '    args: ["vllm serve $(MODEL) --max-model-len $(LEN)"]\n'
+        "    env:\n    - {name: MODEL, value: Qwen/Qwen3-8B}\n    - {name: LEN, value: '9216'}\n"
+    )
+    options = read_launch([text]).options
+    assert (options.model, options.context_tokens) == ("Qwen/Qwen3-8B", 9216)
+
+
+def test_a_call_without_its_import_is_known_by_its_name() -> None:
+    """One line of a notebook; a job of Slurm's is read too."""
+    options = read_launch(['llm = LLM(model="Qwen/Qwen3-8B", max_model_len=9216)']).options
+    assert (options.engine, options.context_tokens) == ("vllm", 9216)
+    job = read_launch(['sbatch --gres=gpu:8 --wrap "vllm serve Qwen/Qwen3-8B --max-model-len 9216"']).options
+    assert (job.engine, job.context_tokens) == ("vllm", 9216)
+
+
+def test_unsloth_quantizes_to_nf4_twice() -> None:
+    """Its loader's own configuration, not BitsAndBytesConfig's defaults."""
+    code = "from unsloth import FastLanguageModel\nm, t = FastLanguageModel.from_pretrained('unsloth/Qwen3-14B', MORE)"
+    options = read_launch([code.replace("MORE", "load_in_4bit=True")]).options
+    assert (options.four_bit_type, options.double_quantization) == ("nf4", True)
