@@ -446,7 +446,8 @@ IMAGE_FILES = {
         'CMD ["--model", "Qwen/Qwen3-8B", "--max-model-len", "9216"]\n'
     ),
     "another's": (
-        'FROM vllm/vllm-openai:v0.10.2\nENTRYPOINT ["vllm", "serve", "Qwen/Qwen3-8B"]\nCMD ["--max-model-len", "9216"]\n'
+        'FROM vllm/vllm-openai:v0.10.2\nENTRYPOINT ["vllm", "serve"]\n'
+        'CMD ["Qwen/Qwen3-8B", "--max-model-len", "9216"]\n'
     ),
     "a line": "FROM ubuntu\nRUN pip install vllm\nCMD vllm serve Qwen/Qwen3-8B --max-model-len 9216\n",
 }
