@@ -482,7 +482,7 @@ PYTHON = [
     (f"from llama_cpp import Llama\nllm = {LLAMA_CALL}", "llama.cpp", "q4_k_m", 8192),
     (f"from llama_cpp import Llama\nllm = {PATTERN_CALL}", "llama.cpp", "q8_0", 512),
     (f"import vllm\nargs = {VLLM_CALL}", "vllm", "bf16", 4096),
-    (f"from unsloth import FastLanguageModel\nmodel, t = {UNSLOTH_CALL}", "transformers", "nf4", 640),
+    (f"from unsloth import FastLanguageModel\nmodel, t = {UNSLOTH_CALL}", "transformers", "nf4-dq", 640),
     (f"import ollama\n{OLLAMA_CALL}", "ollama", "q4_k_m", 16384),
     (ARGUMENTS, "vllm", "bf16", 2048),
 ]
