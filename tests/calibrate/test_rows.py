@@ -14,7 +14,7 @@ from sizer.calibrate.heldout import Residual, errors, quantile
 from sizer.calibrate.intervals import conformal_bounds, held_in_bounds, judged, stretch_by_engine
 from sizer.calibrate.measurements import ReadRow, measurement, read_measurements
 from sizer.calibrate.observation import Observation
-from sizer.calibrate.observations import observe, observe_row
+from sizer.calibrate.observations import observe, observe_row, placed
 from sizer.calibrate.rows import resolve_measurement, workloads
 from sizer.calibrate.verification import read_verification
 from sizer.cli.calibrate import command as calibrate_command
@@ -22,7 +22,8 @@ from sizer.cli.sweep import command as sweep_command
 from sizer.cli.validate import command as validate_command
 from sizer.errors import InvalidInputFile, SizerError, UsageError
 from sizer.report.misfits import explained
-from sizer.speed.predict import OTHER_ENGINES
+from sizer.speed.law import constants
+from sizer.speed.predict import OTHER_ENGINES, decode_of, prefill_of
 from sizer.tables import data_path, read_rows
 
 ROW = {
@@ -145,6 +146,20 @@ def test_nearly_every_measured_row_resolves() -> None:
     rows = [row for row in read_measurements(data_path("measurements.csv")) if row.decode_tokens_per_s]
     rows = [row for row in rows if not row.flags & EXCLUDING_FLAGS]
     assert sum(not _resolves(row) for row in rows) <= 0.05 * len(rows)
+
+
+@pytest.mark.parametrize(
+    ("engine", "precision"), [("llama.cpp", "q4_k_m"), ("ollama", "q4_k_m"), ("vllm", "bf16"), ("transformers", "nf4")]
+)
+def test_what_the_devices_hold_is_timed_alike_without_being_placed(engine: str, precision: str) -> None:
+    """A sweep knows from the memory that a model fits: its steps take what they take where it is placed."""
+    row = measurement({**ROW, "engine": engine, "backend": "", "precision": precision})
+    resolved = resolve_measurement(row)
+    (decoding, reading), (placed_decoding, placed_reading) = placed(resolved, whole=True), placed(resolved)
+    assert placed_decoding.placement is not None
+    assert placed_decoding.placement.whole
+    assert decode_of(decoding, constants())[0] == decode_of(placed_decoding, constants())[0]
+    assert prefill_of(reading, constants())[0] == prefill_of(placed_reading, constants())[0]
 
 
 def _resolves(row: ReadRow) -> bool:

@@ -338,3 +338,14 @@ def test_where_a_layer_norms_is_read_from_its_tensors(
     assert {(one.pre_norms, one.post_norms, one.side_by_side) for one in layers} == {
         (pre_norms, post_norms, side_by_side)
     }
+
+
+def test_splits_that_show_the_same_layers_take_the_same_buffers() -> None:
+    """Ten or eleven of 32 equal layers on the host are one graph; the first and the last layers are others."""
+    model = model_shape(resolve("meta-llama/Meta-Llama-3-8B-Instruct", offline=True).architecture)
+    assert set(model.kinds) == {0}
+    step = Step(512, 1, 1, 4096, 0, 1, flash_attention=True, mask_bytes=4, embedding_inputs=2)
+    told = {count: compute_buffers(model, step, Part(0, 32, True, host_layers=count)) for count in (0, 1, 10, 11, 31)}
+    assert told[10] == told[11]
+    assert told[0].device_bytes == told[10].device_bytes
+    assert told[0].host_bytes < told[10].host_bytes
