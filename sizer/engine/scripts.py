@@ -28,6 +28,12 @@ _HEREDOC = re.compile(
     r"[ \t]*(?:>[ \t]*(?P<after>[^\s<>]+))?[^\n]*\n(?P<text>.*?)\n?^[ \t]*(?P=end)[ \t]*$",
     re.DOTALL | re.MULTILINE,
 )
+_MADE_OF = re.compile(
+    r"^(?P<command>[^\n]*\bollama[ \t]+create[ \t][^\n<]*?)[ \t]*<<-?[ \t]*(?P<quote>['\"]?)(?P<end>\w+)(?P=quote)[ \t]*\n"
+    r"(?P<text>.*?)\n?^[ \t]*(?P=end)[ \t]*$",
+    re.DOTALL | re.MULTILINE,
+)
+"""`ollama create NAME -f -` with its Modelfile behind it."""
 _PYTHON = re.compile(r"^\s*(from [\w.]+ import\b|import [\w.]+( as \w+)?\s*($|[,;#]))", re.MULTILINE)
 
 MODULES = {
@@ -93,6 +99,7 @@ def read_launch(words: Sequence[str], *, files_allowed: bool = True) -> Launch:
     script = _Script(files_allowed=files_allowed)
     if not re.search(r"\s", text):
         return _launch([list(words)], script)
+    text = _MADE_OF.sub(lambda found: script.hold("-", found["text"]) + found["command"], text)
     text = _HEREDOC.sub(lambda found: script.hold(found["file"] or found["after"] or "", found["text"]), text)
     if re.match(r"\s*FROM \S", text) and not is_dockerfile(text):
         script.files[MODELFILE] = text

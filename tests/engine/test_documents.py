@@ -410,6 +410,9 @@ def test_what_is_told_to_a_running_model_counts() -> None:
     """`/set parameter` behind `ollama run`; llama_cpp.server's file of a repository; a job of Ray."""
     options = read_launch(["ollama run qwen3:8b\n>>> /set parameter num_ctx 6144\n"]).options
     assert (options.model, options.context_tokens) == ("qwen3:8b", 6144)
+    made = "ollama create my -f - <<EOF\nFROM qwen3:8b\nPARAMETER num_ctx 6144\nEOF\nollama run my\n"
+    options = read_launch([made]).options
+    assert (options.model, options.context_tokens) == ("qwen3:8b", 6144)
     command = "python3 -m llama_cpp.server --hf_model_repo_id Qwen/Qwen3-8B-GGUF --model '*Q8_0.gguf'"
     assert read_launch([command]).options.model == "Qwen/Qwen3-8B-GGUF:Q8_0"
     assert read_launch(["ray job submit -- vllm serve Qwen/Qwen3-8B"]).options.engine == "vllm"
