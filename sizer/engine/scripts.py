@@ -29,8 +29,8 @@ _HEREDOC = re.compile(
     re.DOTALL | re.MULTILINE,
 )
 _MADE_OF = re.compile(
-    r"^(?P<command>[^\n]*\bollama[ \t]+create[ \t][^\n<]*?)[ \t]*<<-?[ \t]*(?P<quote>['\"]?)(?P<end>\w+)(?P=quote)[ \t]*\n"
-    r"(?P<text>.*?)\n?^[ \t]*(?P=end)[ \t]*$",
+    r"^(?P<command>[^\n]*\bollama[ \t]+create[ \t][^\n<]*?)[ \t]*<<-?[ \t]*(?P<quote>['\"]?)(?P<end>\w+)(?P=quote)"
+    r"[ \t]*\n(?P<text>.*?)\n?^[ \t]*(?P=end)[ \t]*$",
     re.DOTALL | re.MULTILINE,
 )
 """`ollama create NAME -f -` with its Modelfile behind it."""
