@@ -1,0 +1,236 @@
+"""The amounts of steps and prompts of a model drawn by hand (`tests/support/drawn.py`), counted on paper."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from drawn import EXPERTS, HEAD, HIDDEN, LAYERS, STACK, model, stored
+from drawncases import CARD, OWN_KERNELS_FLOPS_PER_S, asked, split
+
+from sizer.device.records import Device, Target
+from sizer.model.architecture import Basis, Module, Role, Tensor
+from sizer.speed.case import cpu_flops_per_s, nominal_flops_per_s, speed_case  # fmt: skip
+from sizer.speed.chunks import whole as at_once
+from sizer.speed.launches import expert_amounts, layer_count, llama_layers, moe_layer_count
+from sizer.speed.law import Amount
+from sizer.speed.terms import decode_amounts, prefill_amounts, prompt_traffic  # fmt: skip
+from sizer.speed.traffic import decode_traffic, distinct_experts, pass_weight_bytes  # fmt: skip
+from sizer.tuning import tuned
+from sizer.workload import Split, Workload
+
+# Amounts.
+
+
+def amounts_by_name(amounts: tuple[Amount, ...]) -> dict[str, float]:
+    """Nominal seconds by term; no term twice."""
+    found = {amount.term: amount.nominal_s for amount in amounts}
+    assert len(found) == len(amounts)
+    return found
+
+
+@pytest.mark.parametrize("experts_away", [False, True])
+def test_amounts_of_a_decode_step(experts_away: bool) -> None:
+    """Bytes over the card's and the host's rates, FLOPs over the peak, and counts of layers, steps and sequences."""
+    host = Device("host", "Host", "nobody", "cpu", None, 5e10)
+    work = Workload(100, 28, 128, batch_size=3)
+    held = split(3 * 10**5, 10**5, experts=experts_away)
+    case = asked(target=Target(CARD, host=host), workload=work, placement=held)
+    traffic = decode_traffic(case.architecture, case.stored, work)
+    found = amounts_by_name(decode_amounts(case, traffic))
+    experts = traffic.stage("experts").weight_bytes
+    rest = traffic.weight_bytes - experts
+    away = 0.25 * case.stored.weights_bytes / (LAYERS * STACK) if experts_away else 0.25
+    rest_away = 0.0 if experts_away else 0.25
+    assert found["weights"] == pytest.approx(rest * (1 - rest_away) / 1e12)
+    assert found["experts"] == pytest.approx(experts * (1 - away) / 1e12)
+    assert found["host"] == pytest.approx((experts * away + rest * rest_away) / 5e10)
+    assert found["cache"] == pytest.approx(traffic.cache_bytes / 1e12)
+    attention = traffic.stage("kv").flops
+    assert found["compute"] == pytest.approx((traffic.flops - attention) / 1e14)
+    assert found["attention"] == pytest.approx(attention / 1e14)
+    assert found["many"] == pytest.approx(found["weights"] + found["experts"])
+    assert found["sequences"] == pytest.approx(2 * 1e-4)
+    assert found["step"] == 1e-3
+    assert found["launch"] == found["moe_layers"] == pytest.approx(LAYERS * 1e-4)
+    assert found["layers"] == pytest.approx(LAYERS * 1e-4 / (1e14 / 4 / 4e13) ** tuned("layer_power"))
+    assert not {"ranks", "moved", "hops", "rows", "tiles", "cache_copies"} & found.keys()
+    one = amounts_by_name(
+        decode_amounts(asked(), decode_traffic(case.architecture, case.stored, Workload(100, 28, 128)))
+    )
+    assert not {"many", "sequences"} & one.keys()
+
+
+def test_what_devices_say_to_each_other() -> None:
+    """Ranks: two sums a layer, moved twice but for a rank's own part; layers: a hop; rows: a gather a further card."""
+    linked = Target(CARD, 4, link_bytes_per_s=1e10)
+    work = Workload(100, 28, 128, batch_size=3)
+    step = decode_traffic(model(), stored(model()), work)
+
+    def found(engine: str, how: Split, target: Target) -> dict[str, float]:
+        return amounts_by_name(
+            decode_amounts(asked(engine=engine, workload=replace(work, parallelism=how), target=target), step)
+        )
+
+    ranks = found("vllm", Split.TENSOR, linked)
+    assert ranks["ranks"] == pytest.approx(LAYERS * 1e-4)
+    assert ranks["moved"] == pytest.approx(2 * LAYERS * HIDDEN * 2 * 3 * 2 * 3 / 4 / 1e10)
+    unknown = found("vllm", Split.TENSOR, replace(linked, link_bytes_per_s=None))
+    assert unknown["moved"] == pytest.approx(ranks["moved"] * 1e10 / tuned("link_bytes_per_s"))
+    assert found("llama.cpp", Split.LAYER, linked)["hops"] == pytest.approx(3e-4)
+    assert found("llama.cpp", Split.ROW, linked)["rows"] == pytest.approx(LAYERS * 3 * 1e-4)
+
+
+def test_a_few_tokens_are_vectors_and_more_are_tiles() -> None:
+    """llama.cpp multiplies up to 8 tokens as vectors, the first apart; of 9, one vector's products and tiles. An
+    expert's tokens fill tiles from the second token on: of 8 tokens two for each of eight experts, in tiles of 8."""
+    for batch in (8, 9):
+        work = Workload(100, 28, 128, batch_size=batch)
+        case = asked(engine="llama.cpp", workload=work)
+        step = decode_traffic(case.architecture, case.stored, work)
+        found = amounts_by_name(decode_amounts(case, step))
+        peak, tiled = nominal_flops_per_s(CARD, "fp16"), OWN_KERNELS_FLOPS_PER_S
+        experts = step.stage("experts").flops
+        products = step.flops - step.stage("kv").flops
+        assert found["compute"] == pytest.approx(products / batch / peak)
+        each = batch * 2 / distinct_experts(8, 2, batch)
+        filling = max(8 / each, 1 + 8 / (2 * each))
+        assert found["tile_experts"] == pytest.approx(experts * (1 - 1 / batch) * filling / tiled)
+        if batch == 8:
+            assert found["further"] == pytest.approx((products - experts) * 7 / 8 / peak)
+            assert "tiles" not in found
+        else:
+            assert "further" not in found
+            assert found["tiles"] == pytest.approx((products - experts) / tiled)
+
+
+def test_further_tokens_of_a_sequence_attend_in_tiles() -> None:
+    """Of four tokens of one sequence one attends as in a plain step; of four sequences' tokens each does."""
+    work = Workload(100, 28, 128)
+    case = asked(engine="llama.cpp", workload=work)
+    peak = nominal_flops_per_s(CARD, "fp16")
+    step = decode_traffic(case.architecture, case.stored, work, tokens_per_sequence=4)
+    found = amounts_by_name(decode_amounts(case, step))
+    attention = step.stage("kv").flops
+    assert found["attention"] == pytest.approx(attention / 4 / peak)
+    assert found["further_attention"] == pytest.approx(attention * 3 / 4 / peak)
+    apart = replace(case, workload=replace(work, batch_size=4))
+    found = amounts_by_name(decode_amounts(apart, decode_traffic(case.architecture, case.stored, apart.workload)))
+    assert found["attention"] == pytest.approx(attention / peak)
+    assert found["further_attention"] == 0
+
+
+def test_steps_of_a_prompt_have_no_output_head() -> None:
+    """A step whose tokens put nothing out reads and multiplies all but the head; by itself each token has one."""
+    work = Workload(100, 28, 128)
+    case = asked(workload=work)
+    every = decode_traffic(case.architecture, case.stored, work, tokens_per_sequence=4)
+    none = decode_traffic(case.architecture, case.stored, work, tokens_per_sequence=4, outputs=0)
+    one = decode_traffic(case.architecture, case.stored, work, tokens_per_sequence=4, outputs=1)
+    head = every.stage("lm_head")
+    assert every.weight_bytes - none.weight_bytes == head.weight_bytes > 0
+    assert every.flops - none.flops == head.flops
+    assert every.flops - one.flops == head.flops * 3 // 4
+    assert one.weight_bytes == every.weight_bytes
+
+
+def test_amounts_of_a_prompt() -> None:
+    """1,000 tokens in two chunks of 512 through two cards: a pipeline's bytes and FLOPs, layers a chunk."""
+    work = Workload(1000, 1, 1001, parallelism=Split.LAYER)
+    case = asked(engine="llama.cpp", workload=work, target=Target(CARD, 2))
+    traffic, chunks = prompt_traffic(case)
+    assert (traffic.tokens, chunks.sizes, chunks.passes) == (1000, ((512, 1), (488, 1)), 2)
+    found = amounts_by_name(prefill_amounts(case, traffic, chunks))
+    faster = 2 * 2 / (2 + 2 - 1)
+    peak = OWN_KERNELS_FLOPS_PER_S * faster
+    kv, experts = traffic.stage("kv").flops, traffic.stage("experts").flops
+    layers = llama_layers(model(), "kernels")
+    assert found["prefill_compute"] == pytest.approx((traffic.flops - kv - experts) / peak)
+    half = tuned("tile_rows") / 2  # 128 and 122 tokens for each of eight experts, half a tile more
+    filling = (512 * (1 + half / 128) + 488 * (1 + half / 122)) / 1000
+    assert found["prefill_experts"] == pytest.approx(experts * filling / peak)
+    older = 0.31**0.65  # its attention keeps to older matrix instructions, of which a card like no other reaches least
+    assert found["prefill_attention"] == pytest.approx(kv / (peak * older))
+    assert found["prefill_weights"] == pytest.approx(traffic.weight_bytes / (1e12 * faster))
+    assert found["prefill_cache"] == pytest.approx(traffic.cache_bytes / (1e12 * faster))
+    assert found["prefill_layers"] == found["prefill_launch"] == pytest.approx(layers * 2 / faster * 1e-4)
+    assert found["prefill_step"] == pytest.approx(2e-3)
+    assert not {"prefill_host", "prefill_in_place", "prefill_on_cores"} & found.keys()
+    assert "prefill_ranks" not in found
+
+
+def test_a_prompt_over_ranks_and_beside_a_host() -> None:
+    """Each layer's sums for every token; what lies on the host comes over each rank's link, as fast as its memory and
+    as a mapped file's pages are copied; or its cores multiply it, read once."""
+    host = Device("host", "Host", "nobody", "cpu", None, 5e10)
+    work = Workload(100, 1, 101, parallelism=Split.TENSOR)
+    target = Target(CARD, 2, link_bytes_per_s=1e10, host=host, host_link_bytes_per_s=2e10)
+    case = asked(workload=work, target=target, placement=split(300, 100))
+    traffic, chunks = prompt_traffic(case)
+    found = amounts_by_name(prefill_amounts(case, traffic, chunks))
+    assert chunks == at_once(100)
+    assert found["prefill_ranks"] == pytest.approx(LAYERS * 1e-4)
+    assert found["prefill_moved"] == pytest.approx(2 * LAYERS * HIDDEN * 2 * 100 * 2 * 1 / 2 / 1e10)
+    hosted = (traffic.weight_bytes - HEAD) / 4
+    assert found["prefill_host"] == pytest.approx(hosted / min(4e10, tuned("pageable_bytes_per_s")))
+    assert found["prefill_weights"] == pytest.approx(traffic.weight_bytes * 3 / 4 / 2e12)
+    near = replace(case, target=replace(target, host_link_bytes_per_s=9e10))
+    (over,) = (one for one in prefill_amounts(near, traffic, chunks) if one.term == "prefill_host")
+    assert over.least_s == pytest.approx(hosted / 5e10)
+    on_cores = (traffic.flops - traffic.stage("kv").flops) / 4 / cpu_flops_per_s(host)
+    for there in (replace(case, backend="cpu+cuda"), replace(case, streams_from_tokens=101)):
+        amounts = amounts_by_name(prefill_amounts(there, traffic, chunks))
+        assert amounts["prefill_in_place"] == pytest.approx(hosted / 5e10)
+        assert amounts["prefill_on_cores"] == pytest.approx(on_cores)
+        assert "prefill_host" not in amounts
+
+
+def test_the_host_multiplies_the_few_tokens_that_are_left_over() -> None:
+    """100 tokens in chunks of 48: two chunks cross the link, four tokens are multiplied where the weights lie."""
+    host = Device("host", "Host", "nobody", "cpu", None, 5e10)
+    target = Target(CARD, 1, host=host, host_link_bytes_per_s=2e10)
+    work = Workload(100, 1, 101)
+    case = replace(
+        asked(workload=work, target=target, placement=split(300, 100)), chunk_tokens=48, streams_from_tokens=32
+    )
+    traffic, chunks = prompt_traffic(case)
+    found = amounts_by_name(prefill_amounts(case, traffic, chunks))
+    crossing, left = (pass_weight_bytes(model(), stored(model()), work, tokens) / 4 for tokens in (48, 4))
+    assert found["prefill_host"] == pytest.approx(2 * crossing / min(2e10, tuned("pageable_bytes_per_s")))
+    assert found["prefill_in_place"] == pytest.approx(left / 5e10)
+    products = (traffic.flops - traffic.stage("kv").flops) / 4 * 4 / 100
+    assert found["prefill_on_cores"] == pytest.approx(products / cpu_flops_per_s(host))
+
+
+# Layers and launches.
+
+
+@pytest.mark.parametrize(("billions", "layers"), [(7.0, 32.0), (0.01, 8.0), (5000.0, 128.0)])
+def test_layers_of_a_model_known_by_its_size(billions: float, layers: float) -> None:
+    """32 at 7 B, never below 8 nor above 128; the power of the table in between, of the mean of total and active."""
+    lump = Tensor("lump", (round(billions * 1e9),), Role.OTHER, Module.LINEAR)
+    known = replace(model(tensors=(lump,)), layers=(), basis=Basis.NAME)
+    assert layer_count(known) == pytest.approx(layers)
+    assert moe_layer_count(known) == 0
+    quarter = Tensor("experts", (4, 14 * 10**9), Role.EXPERT_UP, Module.EXPERT_STACK, active_experts=1)
+    sparse = replace(known, tensors=(quarter,))
+    assert layer_count(sparse) == pytest.approx(32 * 4 ** tuned("layers_power"))
+    assert moe_layer_count(sparse) == layer_count(sparse)
+
+
+def test_layers_count_with_their_passes() -> None:
+    """Four layers, run three times."""
+    assert layer_count(model(passes=3)) == 12
+    assert moe_layer_count(model()) == LAYERS
+
+
+@pytest.mark.parametrize(
+    ("version", "calls", "each", "once"), [("4.50", EXPERTS, 10, 6), ("4.55", None, 12, 9), ("5.1", 0, 0, 17)]
+)
+def test_experts_called_one_by_one_launch_for_each(version: str, calls: int | None, each: int, once: int) -> None:
+    """Every expert, those that the tokens chose, or none: launches a call and launches a layer of the table."""
+    work = Workload(100, 28, 128, batch_size=3)
+    case = speed_case(model(), stored(model()), Target(CARD), work, "transformers", engine_version=version)
+    (found,) = expert_amounts(case)
+    called = distinct_experts(EXPERTS, 2, 3) if calls is None else calls
+    assert found.nominal_s == pytest.approx(LAYERS * (once + each * called) * 1e-5)

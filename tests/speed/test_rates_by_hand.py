@@ -1,0 +1,122 @@
+"""The rates that steps and prompts are relative to, on made-up cards, counted on paper."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import log
+
+import pytest
+from drawncases import CARD, asked, split
+
+from sizer.device.records import Device, Target
+from sizer.speed.case import (
+    cpu_flops_per_s,
+    nominal_flops_per_s,
+    peak_doubt,
+    product_type,
+    prompt_flops_per_s,
+    reachable_bytes_per_s,
+    served_products,
+)  # fmt: skip
+from sizer.speed.predict import replicas
+from sizer.speed.splits import pipeline_speedup, tensor_ranks
+from sizer.speed.terms import (
+    bandwidth_bytes_per_s,
+    host_bandwidth_bytes_per_s,
+    host_share,
+    nominal_bandwidth_bytes_per_s,
+    peak_flops_per_s,
+    prompt_peak_flops_per_s,
+)  # fmt: skip
+from sizer.tuning import tuned
+from sizer.workload import Split, Workload
+
+
+def test_ranks_add_their_bandwidth_and_layers_take_their_turns() -> None:
+    """Two ranks of unlike cards: twice the slower; a layer split: by their memories' shares; copies: one's."""
+    other = replace(CARD, bandwidth_bytes_per_s=5e11, memory_bytes=3 * 2**30)
+    two = Target(CARD, others=(other,))
+    work = Workload(100, 28, 128)
+    tensor = asked(target=two, workload=replace(work, parallelism=Split.TENSOR))
+    assert bandwidth_bytes_per_s(tensor) == 2 * 5e11
+    assert tensor_ranks(tensor) == 2
+    layer = asked(target=two, engine="llama.cpp", workload=replace(work, parallelism=Split.LAYER))
+    assert bandwidth_bytes_per_s(layer) == pytest.approx(4 / (1 / 1e12 + 3 / 5e11))
+    assert tensor_ranks(layer) == 1
+    copies = asked(target=two, workload=replace(work, parallelism=Split.DATA))
+    assert bandwidth_bytes_per_s(copies) == 1e12
+    assert (replicas(copies), replicas(tensor), replicas(asked())) == (2, 1, 1)
+    assert tensor_ranks(asked(target=Target(CARD, 16), workload=replace(work, parallelism=Split.TENSOR))) == 8
+    assert peak_flops_per_s(tensor) == 2 * 1e14
+    assert prompt_peak_flops_per_s(tensor) == 2 * prompt_flops_per_s(CARD)
+    assert nominal_bandwidth_bytes_per_s(tensor) == bandwidth_bytes_per_s(tensor)
+
+
+def test_peaks_of_a_card() -> None:
+    """16-bit products, the faster sums where the engine takes them, twice the 32-bit peak, or what memory feeds; for a
+    prompt a mean with what memory feeds and, where it is told, what the power sustains."""
+    assert nominal_flops_per_s(CARD) == 1e14
+    assert nominal_flops_per_s(CARD, "fp16") == 2e14
+    assert nominal_flops_per_s(replace(CARD, peak_flops_per_s={"fp32": 3e13})) == 6e13
+    fed = 1e12 * tuned("fed_flops_per_byte")
+    assert nominal_flops_per_s(replace(CARD, peak_flops_per_s={})) == fed
+    share, rest = tuned("peak_power"), tuned("fed_power")
+    power = share / (share + rest)
+    assert prompt_flops_per_s(CARD) == pytest.approx(1e14**power * fed ** (1 - power))
+    sustained = (300 * tuned("flops_per_joule")) ** (1 - share - rest)
+    assert prompt_flops_per_s(replace(CARD, tdp_w=300)) == pytest.approx(1e14**share * fed**rest * sustained)
+    typed = replace(CARD, peak_flops_per_s={**CARD.peak_flops_per_s, "fp8": 4e14})
+    assert prompt_flops_per_s(typed, products="fp8") == pytest.approx(4e14**power * fed ** (1 - power))
+    assert prompt_flops_per_s(CARD, products="fp8") == prompt_flops_per_s(CARD)
+    assert served_products("mxfp4") == served_products("nvfp4") == ("fp8", "fp4")
+    assert (product_type("mxfp4"), served_products("q4_k"), served_products("fp8-block")) == ("", (), ("fp8",))
+    assert [product_type(kernel) for kernel in ("fp8-block", "nvfp4", "w8a8-int8", "q4_k")] == [
+        "fp8",
+        "fp4",
+        "int8",
+        "",
+    ]
+    assert peak_doubt(CARD) == (0.0, 0.0)
+    slower, faster = peak_doubt(replace(CARD, peak_flops_per_s={}))
+    assert (slower, faster) == (-power * log(0.34), power * log(3.07))
+
+
+def test_cpus_reach_a_power_of_their_bandwidth_and_compute_with_their_cores() -> None:
+    """16 cores of 100 GFLOP/s, fewer with fewer threads; a measured bandwidth counts whole."""
+    cpu = Device("cpu", "CPU", "nobody", "cpu", None, 2.4e11, cores=16)
+    power, at = tuned("cpu_bandwidth_power"), tuned("cpu_reference_bytes_per_s")
+    assert reachable_bytes_per_s(cpu) == pytest.approx(at * 4**power)
+    assert reachable_bytes_per_s(replace(cpu, bandwidth_basis="measured")) == 2.4e11
+    assert reachable_bytes_per_s(CARD) == 1e12
+    assert cpu_flops_per_s(cpu) == 16 * tuned("core_flops_per_s")
+    assert cpu_flops_per_s(cpu, 4) == 4 * tuned("core_flops_per_s")
+    assert cpu_flops_per_s(cpu, 99) == 16 * tuned("core_flops_per_s")
+    assert cpu_flops_per_s(replace(cpu, peak_flops_per_s={"fp32": 3.2e12}), 4) == 8e11
+    unknown = replace(cpu, cores=None, bandwidth_bytes_per_s=3.2e11)
+    assert cpu_flops_per_s(unknown) == 16 * tuned("core_flops_per_s")  # 8 x the root of 4
+    assert cpu_flops_per_s(replace(unknown, bandwidth_bytes_per_s=1.0)) == tuned("core_flops_per_s")
+
+
+@pytest.mark.parametrize(
+    ("engine", "chunks", "speedup"), [("llama.cpp", 9, 1.6), ("llama.cpp", 1, 1.0), ("vllm", 9, 1)]
+)
+def test_chunks_follow_each_other_through_layers(engine: str, chunks: int, speedup: float) -> None:
+    """Four chunks in flight on two cards: 8 / 5; one chunk, or an engine that sends none, no faster than one card."""
+    split = Split.LAYER if engine == "llama.cpp" else Split.TENSOR
+    case = asked(target=Target(CARD, 2), engine=engine, workload=Workload(100, 28, 128, parallelism=split))
+    assert pipeline_speedup(case, chunks) == pytest.approx(speedup)
+    assert pipeline_speedup(asked(engine=engine), chunks) == 1.0
+    assert pipeline_speedup(replace(case, backend="vulkan"), chunks) == 1.0
+
+
+def test_the_host_serves_its_share_at_its_rate() -> None:
+    """A quarter of the weights there, over the memory of two sockets; a desktop's where no host is known."""
+    host = Device("host", "Host", "nobody", "cpu", None, 5e10)
+    with_host = Target(CARD, host=host, host_count=2)
+    case = asked(target=with_host, placement=split(300, 100))
+    assert host_share(case) == 0.25
+    assert host_bandwidth_bytes_per_s(case) == 1e11
+    assert host_share(asked()) == 0.0
+    unknown = Target(CARD, host=replace(host, bandwidth_bytes_per_s=None))
+    for target in (Target(CARD), unknown):
+        assert host_bandwidth_bytes_per_s(asked(target=target)) == tuned("host_bytes_per_s")
