@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from math import exp, hypot, log
+from math import exp, hypot, inf, log
 
 from sizer.device.kinds import device_family
 from sizer.device.records import is_cpu
@@ -187,17 +187,26 @@ def _ordered_step(
 
 def _in_order(step: Timed, alone_s: float, case: SpeedCase, traffic: Traffic, fitted: Constants) -> Timed:
     """A step of several tokens, no faster than the most that are multiplied by vectors, and no slower than so many
-    steps of one token: where kernels change, one of the two is told too slow or too fast. Cores of an engine of one
-    kernel take no longer than to read as many tokens of prompts."""
-    tokens, total_s = traffic.tokens, step.total_s
-    rows = vector_rows(case.engine.runtime)
+    steps of one token: where kernels change, one of the two is told too slow or too fast. More sequences are no slower
+    than fewer of them one after the other: together they make no less. Cores of an engine of one kernel take no longer
+    than to read as many tokens of prompts."""
+    tokens, sequences, rows = traffic.tokens, case.workload.batch_size, vector_rows(case.engine.runtime)
+    total_s = min(step.total_s, _in_parts_s(case, sequences, fitted)) if tokens == sequences else step.total_s
     if 0 < rows < tokens:
-        sequences = min(rows, case.workload.batch_size)
-        _, fewer = _step(_of_sequences(case, sequences), fitted, rows // sequences)
-        total_s = max(total_s, min(fewer.total_s, rows * alone_s))
+        several = min(rows, sequences)
+        _, fewer = _step(_of_sequences(case, several), fitted, rows // several)
+        fewer_s = min(fewer.total_s, _in_parts_s(case, several, fitted)) if several == rows else fewer.total_s
+        total_s = max(total_s, min(fewer_s, rows * alone_s))
     if not rows and is_cpu(case.device):
         total_s = min(total_s, max(alone_s, _as_prompts_s(case, traffic, fitted)))
     return replace(step, total_s=min(total_s, tokens * alone_s))
+
+
+def _in_parts_s(case: SpeedCase, sequences: int, fitted: Constants) -> float:
+    """Seconds of as many sequences in steps of 2, 4, 8 … of them, whichever is fastest; endless where none is fewer."""
+    fewer = (2**power for power in range(1, (sequences - 1).bit_length()))
+    steps = ((part, _step(_of_sequences(case, part), fitted)[1].total_s) for part in fewer)
+    return min((sequences / part * part_s for part, part_s in steps), default=inf)
 
 
 def _as_prompts_s(case: SpeedCase, traffic: Traffic, fitted: Constants) -> float:
