@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import shlex
 import time
-from pathlib import Path
 
 import pytest
 from clirun import Run
 from effort import RUNAWAY_S
+from verdicts import answer
 
 import sizer
-from sizer.answer.document import CheckAnswer
 from sizer.api.asked import DeviceAsked
 from sizer.api.check import checked
 from sizer.engine.scripts import read_launch
@@ -44,11 +43,6 @@ REFUSED = [
     ("rtx-4090", "python -m sglang.launch_server --model-path Qwen/Qwen3-14B"),
     ("rtx-4090", "OLLAMA_CONTEXT_LENGTH=40960 ollama run qwen3:32b num_gpu=99"),
 ]
-
-
-def answer(command: str, device: str) -> CheckAnswer:
-    """The verdict of a command on a device."""
-    return sizer.check(command, device=device, offline=True)
 
 
 @pytest.mark.parametrize(("device", "command"), STARTS)
@@ -234,68 +228,6 @@ def test_words_and_text_are_one() -> None:
     assert one.estimate.placement == other.estimate.placement
 
 
-@pytest.mark.parametrize(
-    ("gib", "ram", "starts"), [(48, None, True), (48, 64, True), (30, None, False), (48, 32, False)]
-)
-def test_weights_kept_on_the_host_count_for_the_verdict(gib: int, ram: int | None, starts: bool) -> None:
-    """64.5 GiB on a device with 21.7: 48 kept on a host that holds them are enough, 30 are not."""
-    command = f"vllm serve Qwen/Qwen3-32B --cpu-offload-gb {gib} --max-model-len 4096"
-    found = sizer.check(command, device="rtx-4090", ram_bytes=ram * 2**30 if ram else None, offline=True)
-    assert found.check.starts is starts
-
-
-def test_ollama_s_context_is_each_slot_s() -> None:
-    """OLLAMA_NUM_PARALLEL multiplies the cache (-c is num_ctx times slots), whether a context is said or not."""
-    for said in ("", "OLLAMA_CONTEXT_LENGTH=16384 "):
-        one, four = (
-            answer(f"{said}OLLAMA_NUM_PARALLEL={slots} ollama run qwen3:8b", "a100").estimates[0].memory
-            for slots in (1, 4)
-        )
-        assert four.kv_cache_bytes == 4 * one.kv_cache_bytes
-    small = answer("OLLAMA_NUM_PARALLEL=4 OLLAMA_CONTEXT_LENGTH=8192 ollama run qwen3:8b", "rtx-3090").estimates[0]
-    assert 30000 < (small.memory.max_context_tokens or 0) < 36000
-
-
-def test_a_fitted_context_leaves_the_margin_free() -> None:
-    """llama-server shortens a context nobody gave until --fit-target stays free, and never one that -c 0 asks for."""
-    command = "llama-server -m Meta-Llama-3.1-8B-Instruct-Q8_0.gguf"
-    for flags, margin_bytes in (("", 2**30), (" -fitt 256", 2**28)):
-        found = answer(command + flags, "rtx-4090")
-        card = found.estimates[0].memory.devices[0]
-        free = (card.available_bytes or 0) - card.total_bytes
-        assert found.check.starts
-        assert margin_bytes <= free < margin_bytes + 2**26, free
-    whole = answer(command + " -c 0 -ngl 99", "rtx-4090")
-    assert whole.workload.context_tokens == 131072
-    assert not whole.check.starts
-
-
-def test_experts_on_the_host_leave_room_for_the_context() -> None:
-    """With experts sent to the host by flags, the context is fitted to what is left on the card, not to the least."""
-    found = answer("llama-server -hf ggml-org/gpt-oss-20b-GGUF --n-cpu-moe 12", "rtx-3060")
-    assert found.workload.context_tokens == 131072
-
-
-def test_a_host_that_is_too_small_is_named() -> None:
-    """The sentence tells of the part that does not fit: the host's, where the card has room."""
-    command = "llama-server -m Qwen3-235B-A22B-Q2_K.gguf -c 8192 -ngl 99 --cpu-moe"
-    found = sizer.check(command, device="rtx-4090", ram_bytes=64 * 2**30, offline=True)
-    assert not found.check.starts
-    assert found.check.reason.startswith("the host's part takes"), found.check.reason
-
-
-def test_attention_groups_within_the_tensor_ranks() -> None:
-    """SGLang's --enable-dp-attention deals the experts to all eight ranks and gives each the attention and a cache."""
-    command = "python -m sglang.launch_server --model deepseek-ai/DeepSeek-V3 --tp 8"
-    plain, groups = (answer(command + more, "8xh200") for more in ("", " --dp 8 --enable-dp-attention"))
-    one, several = plain.estimates[0].memory, groups.estimates[0].memory
-    assert several.devices[0].weights_bytes > one.devices[0].weights_bytes > one.weights_bytes // 8
-    assert 4 < (several.kv_capacity_tokens or 0) / (one.kv_capacity_tokens or 1) < 8
-    replicas = answer("vllm serve deepseek-ai/DeepSeek-V3 -dp 8 --enable-expert-parallel", "8xh200")
-    shard = replicas.estimates[0].memory.devices[0].weights_bytes
-    assert several.devices[0].weights_bytes == pytest.approx(shard, rel=0.01)
-
-
 def test_one_change_of_a_kind_is_named() -> None:
     """Where 0.95 of the memory is enough, 0.97 is no further advice."""
     found = answer("vllm serve openai/gpt-oss-120b", "h100").check
@@ -447,102 +379,6 @@ def test_an_old_card_gets_changes_beside_the_other_type() -> None:
     assert all("--dtype half" in change for change in found.check.change)
     for change in found.check.change:
         assert answer(f"vllm serve Qwen/Qwen3-8B {change}", "t4").check.starts, change
-
-
-def test_a_python_script_is_read_where_it_lies(tmp_path: Path) -> None:
-    """`python FILE.py`, through a launcher too, and `python -c CODE` are what the code loads; a page reads no files."""
-    code = "from vllm import LLM\nllm = LLM(model='Qwen/Qwen3-8B', quantization='fp8', max_model_len=4096)\n"
-    file = tmp_path / "serve.py"
-    file.write_text(code, encoding="utf-8")
-    for words in (["python3", str(file)], ["CUDA_VISIBLE_DEVICES=0", "torchrun", str(file)], ["python", "-c", code]):
-        item = sizer.check(words, device="h100", offline=True).estimates[0]
-        assert (item.engine, item.precision) == ("vllm", "fp8")
-    with pytest.raises(UsageError, match="no command that sizer reads"):
-        read_launch(["python3", str(file)], files_allowed=False)
-    for name in ("\0.py", "x" * 5000 + ".py", str(tmp_path / "absent.py"), str(tmp_path) + "/.py"):
-        with pytest.raises(UsageError):
-            read_launch(["python3", name])
-
-
-ARGUMENTS = """
-import argparse
-from vllm import LLM
-p = argparse.ArgumentParser()
-p.add_argument("--model-id", default="Qwen/Qwen3-8B")
-p.add_argument("--length", "-l", default=2048)
-a = p.parse_args()
-llm = LLM(a.model_id, max_model_len=a.length)
-"""
-LLAMA_CALL = "Llama(model_path='Qwen3-8B-Q4_K_M.gguf', n_gpu_layers=-1, n_ctx=8192)"
-PATTERN_CALL = "Llama.from_pretrained(repo_id='Qwen/Qwen3-8B-GGUF', filename='*Q8_0.gguf')"
-VLLM_CALL = "vllm.AsyncEngineArgs(model='Qwen/Qwen3-8B', max_model_len=4096, enforce_eager=False)"
-UNSLOTH_CALL = "FastLanguageModel.from_pretrained('unsloth/Qwen3-8B')"
-OLLAMA_CALL = "ollama.chat(model='qwen3:8b', messages=[], options={'num_ctx': 16384})"
-PYTHON = [
-    (f"from llama_cpp import Llama\nllm = {LLAMA_CALL}", "llama.cpp", "q4_k_m", 8192),
-    (f"from llama_cpp import Llama\nllm = {PATTERN_CALL}", "llama.cpp", "q8_0", 512),
-    (f"import vllm\nargs = {VLLM_CALL}", "vllm", "bf16", 4096),
-    (f"from unsloth import FastLanguageModel\nmodel, t = {UNSLOTH_CALL}", "transformers", "nf4-dq", 640),
-    (f"import ollama\n{OLLAMA_CALL}", "ollama", "q4_k_m", 16384),
-    (ARGUMENTS, "vllm", "bf16", 2048),
-]
-
-
-@pytest.mark.parametrize(("code", "engine", "precision", "context_tokens"), PYTHON)
-def test_python_of_each_library_is_read(code: str, engine: str, precision: str, context_tokens: int) -> None:
-    """Calls of the libraries that people load models with: their own defaults, patterns, nested options, arguments."""
-    found = sizer.check(code, device="h100", offline=True)
-    item = found.estimates[0]
-    assert (item.engine, item.precision, found.workload.context_tokens) == (engine, precision, context_tokens)
-    assert not any("no flag" in note for note in item.assumptions)
-
-
-def test_python_that_only_running_tells_names_the_code() -> None:
-    """A model out of the program's own arguments or functions is no model: the line says which code tells it."""
-    with pytest.raises(UsageError, match=r"sys\.argv\[1\]"):
-        read_launch(["from vllm import LLM\nimport sys\nllm = LLM(model=sys.argv[1])"])
-
-
-def test_llama_cpp_python_keeps_layers_on_the_host_unless_told() -> None:
-    """Its n_gpu_layers is 0 and its n_ctx 512 (a server's 2,048), where llama.cpp's own programs take the card."""
-    bare = read_launch(["from llama_cpp import Llama\nllm = Llama(model_path='Qwen3-8B-Q8_0.gguf')"]).options
-    assert (bare.gpu_layers, bare.context_tokens, bare.flash_attention) == (0, 512, False)
-    typed = "from llama_cpp import Llama\nllm = Llama('Qwen3-8B-Q8_0.gguf', type_k=8, offload_kqv=False, split_mode=2)"
-    options = read_launch([typed]).options
-    assert (options.k_cache_type, options.cache_on_host, options.split_mode) == ("q8_0", True, "row")
-    server = read_launch(
-        shlex.split("python3 -m llama_cpp.server --model Qwen3-8B-Q8_0.gguf --n_gpu_layers 20")
-    ).options
-    assert (server.gpu_layers, server.context_tokens) == (20, 2048)
-
-
-@pytest.mark.parametrize(
-    ("model", "flags"),
-    [
-        ("Qwen/Qwen3-8B-GGUF:Q8_0", "-nkvo"),
-        ("unsloth/Qwen3-30B-A3B-GGUF:Q4_K_M", "-ncmoe 40"),
-        ("unsloth/Qwen3-30B-A3B-GGUF:Q4_K_M", "-ot exps=CPU"),
-    ],
-)
-def test_layers_and_what_else_stays_on_the_host_add_up(model: str, flags: str) -> None:
-    """`-ngl 20` beside flags that leave weights or cache to the host: both hold, neither takes the other's place."""
-
-    def host_bytes(words: str) -> int:
-        host = answer(f"llama-server -hf {model} -c 4096 {words}", "rtx-4090").estimates[0].memory.host
-        return host.weights_bytes + host.kv_cache_bytes
-
-    layers, beside, both = host_bytes("-ngl 20"), host_bytes(f"-ngl 99 {flags}"), host_bytes(f"-ngl 20 {flags}")
-    assert max(layers, beside) < both <= layers + beside
-
-
-def test_python_code_profiles_more_tokens_than_a_server() -> None:
-    """vLLM's LLM batches 8,192 tokens where its server batches 2,048, on an H100 16,384; an argument decides."""
-    code = "from vllm import LLM\nllm = LLM('Qwen/Qwen3-8B', max_model_len=4096MORE)\n"
-    layer = (3 * 4096 + 3 * 12_288) * 2
-    for device, more, tokens, kept in (("l40s", "", 8192, 8_519_680), ("h100", ", max_num_seqs=8", 16_384, 2**25),
-                                       ("l40s", ", max_num_batched_tokens=16384", 16_384, 8_519_680)):  # fmt: skip
-        found = sizer.check(code.replace("MORE", more), device=device, offline=True).estimates[0].memory
-        assert found.devices[0].compute_bytes == tokens * layer + kept
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,109 @@
+"""Python that starts an engine: what `sizer check` reads of it, without running it."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import pytest
+from verdicts import answer
+
+import sizer
+from sizer.engine.scripts import read_launch
+from sizer.errors import UsageError
+
+
+def test_a_python_script_is_read_where_it_lies(tmp_path: Path) -> None:
+    """`python FILE.py`, through a launcher too, and `python -c CODE` are what the code loads; a page reads no files."""
+    code = "from vllm import LLM\nllm = LLM(model='Qwen/Qwen3-8B', quantization='fp8', max_model_len=4096)\n"
+    file = tmp_path / "serve.py"
+    file.write_text(code, encoding="utf-8")
+    for words in (["python3", str(file)], ["CUDA_VISIBLE_DEVICES=0", "torchrun", str(file)], ["python", "-c", code]):
+        item = sizer.check(words, device="h100", offline=True).estimates[0]
+        assert (item.engine, item.precision) == ("vllm", "fp8")
+    with pytest.raises(UsageError, match="no command that sizer reads"):
+        read_launch(["python3", str(file)], files_allowed=False)
+    for name in ("\0.py", "x" * 5000 + ".py", str(tmp_path / "absent.py"), str(tmp_path) + "/.py"):
+        with pytest.raises(UsageError):
+            read_launch(["python3", name])
+
+
+ARGUMENTS = """
+import argparse
+from vllm import LLM
+p = argparse.ArgumentParser()
+p.add_argument("--model-id", default="Qwen/Qwen3-8B")
+p.add_argument("--length", "-l", default=2048)
+a = p.parse_args()
+llm = LLM(a.model_id, max_model_len=a.length)
+"""
+LLAMA_CALL = "Llama(model_path='Qwen3-8B-Q4_K_M.gguf', n_gpu_layers=-1, n_ctx=8192)"
+PATTERN_CALL = "Llama.from_pretrained(repo_id='Qwen/Qwen3-8B-GGUF', filename='*Q8_0.gguf')"
+VLLM_CALL = "vllm.AsyncEngineArgs(model='Qwen/Qwen3-8B', max_model_len=4096, enforce_eager=False)"
+UNSLOTH_CALL = "FastLanguageModel.from_pretrained('unsloth/Qwen3-8B')"
+OLLAMA_CALL = "ollama.chat(model='qwen3:8b', messages=[], options={'num_ctx': 16384})"
+PYTHON = [
+    (f"from llama_cpp import Llama\nllm = {LLAMA_CALL}", "llama.cpp", "q4_k_m", 8192),
+    (f"from llama_cpp import Llama\nllm = {PATTERN_CALL}", "llama.cpp", "q8_0", 512),
+    (f"import vllm\nargs = {VLLM_CALL}", "vllm", "bf16", 4096),
+    (f"from unsloth import FastLanguageModel\nmodel, t = {UNSLOTH_CALL}", "transformers", "nf4-dq", 640),
+    (f"import ollama\n{OLLAMA_CALL}", "ollama", "q4_k_m", 16384),
+    (ARGUMENTS, "vllm", "bf16", 2048),
+]
+
+
+@pytest.mark.parametrize(("code", "engine", "precision", "context_tokens"), PYTHON)
+def test_python_of_each_library_is_read(code: str, engine: str, precision: str, context_tokens: int) -> None:
+    """Calls of the libraries that people load models with: their own defaults, patterns, nested options, arguments."""
+    found = sizer.check(code, device="h100", offline=True)
+    item = found.estimates[0]
+    assert (item.engine, item.precision, found.workload.context_tokens) == (engine, precision, context_tokens)
+    assert not any("no flag" in note for note in item.assumptions)
+
+
+def test_python_that_only_running_tells_names_the_code() -> None:
+    """A model out of the program's own arguments or functions is no model: the line says which code tells it."""
+    with pytest.raises(UsageError, match=r"sys\.argv\[1\]"):
+        read_launch(["from vllm import LLM\nimport sys\nllm = LLM(model=sys.argv[1])"])
+
+
+def test_llama_cpp_python_keeps_layers_on_the_host_unless_told() -> None:
+    """Its n_gpu_layers is 0 and its n_ctx 512 (a server's 2,048), where llama.cpp's own programs take the card."""
+    bare = read_launch(["from llama_cpp import Llama\nllm = Llama(model_path='Qwen3-8B-Q8_0.gguf')"]).options
+    assert (bare.gpu_layers, bare.context_tokens, bare.flash_attention) == (0, 512, False)
+    typed = "from llama_cpp import Llama\nllm = Llama('Qwen3-8B-Q8_0.gguf', type_k=8, offload_kqv=False, split_mode=2)"
+    options = read_launch([typed]).options
+    assert (options.k_cache_type, options.cache_on_host, options.split_mode) == ("q8_0", True, "row")
+    server = read_launch(
+        shlex.split("python3 -m llama_cpp.server --model Qwen3-8B-Q8_0.gguf --n_gpu_layers 20")
+    ).options
+    assert (server.gpu_layers, server.context_tokens) == (20, 2048)
+
+
+@pytest.mark.parametrize(
+    ("model", "flags"),
+    [
+        ("Qwen/Qwen3-8B-GGUF:Q8_0", "-nkvo"),
+        ("unsloth/Qwen3-30B-A3B-GGUF:Q4_K_M", "-ncmoe 40"),
+        ("unsloth/Qwen3-30B-A3B-GGUF:Q4_K_M", "-ot exps=CPU"),
+    ],
+)
+def test_layers_and_what_else_stays_on_the_host_add_up(model: str, flags: str) -> None:
+    """`-ngl 20` beside flags that leave weights or cache to the host: both hold, neither takes the other's place."""
+
+    def host_bytes(words: str) -> int:
+        host = answer(f"llama-server -hf {model} -c 4096 {words}", "rtx-4090").estimates[0].memory.host
+        return host.weights_bytes + host.kv_cache_bytes
+
+    layers, beside, both = host_bytes("-ngl 20"), host_bytes(f"-ngl 99 {flags}"), host_bytes(f"-ngl 20 {flags}")
+    assert max(layers, beside) < both <= layers + beside
+
+
+def test_python_code_profiles_more_tokens_than_a_server() -> None:
+    """vLLM's LLM batches 8,192 tokens where its server batches 2,048, on an H100 16,384; an argument decides."""
+    code = "from vllm import LLM\nllm = LLM('Qwen/Qwen3-8B', max_model_len=4096MORE)\n"
+    layer = (3 * 4096 + 3 * 12_288) * 2
+    for device, more, tokens, kept in (("l40s", "", 8192, 8_519_680), ("h100", ", max_num_seqs=8", 16_384, 2**25),
+                                       ("l40s", ", max_num_batched_tokens=16384", 16_384, 8_519_680)):  # fmt: skip
+        found = sizer.check(code.replace("MORE", more), device=device, offline=True).estimates[0].memory
+        assert found.devices[0].compute_bytes == tokens * layer + kept
