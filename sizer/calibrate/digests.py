@@ -13,7 +13,7 @@ TABLES = (
     "tuning.csv", "graph_capture.csv", "cache_copies.csv", "vector_rows.csv", "cpu_instructions.csv", "cpu_cores.csv",
     "pipelined_prompts.csv", "product_types.csv", "same_chips.csv", "same_dies.csv", "bf16_kernels.csv",
     "cpu_shares.csv", "layer_operations.csv", "expert_calls.csv", "state_graphs.csv",
-    "matrix_instructions.csv", "peak_powers.csv", "padded_batches.csv",
+    "matrix_instructions.csv", "peak_powers.csv", "padded_batches.csv", "core_matrix_units.csv",
 )  # fmt: skip
 LAW = (
     "speed/case.py", "speed/chunks.py", "speed/law.py", "speed/terms.py", "speed/traffic.py", "speed/launches.py",

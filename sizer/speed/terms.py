@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from functools import cache
 
+from sizer.device.kinds import instructions
 from sizer.device.records import is_cpu
 from sizer.engine.memory_rules import engine_memory
 from sizer.errors import SizerError
@@ -86,12 +87,19 @@ def prompt_peak_flops_per_s(case: SpeedCase, products: str = "", *, packed: bool
     """The same for a prompt, at the peak of a type of products where the device has one; products that are not `packed`
     are those of the maker's libraries, whose kernels reach the whole peak."""
     if is_cpu(case.device):
-        return peak_flops_per_s(case)
+        return peak_flops_per_s(case) * _matrix_units().get((case.engine.runtime, instructions(case.device.key)), 1.0)
     reached = instructions_share(case) if packed else 1.0
     alone = peak_alone_flops_per_s(case, reached)
     if alone is None:
         alone = prompt_flops_per_s(case.device, case.engine.accumulates, products, reached)
     return alone * tensor_ranks(case)
+
+
+@cache
+def _matrix_units() -> dict[tuple[str, str], float]:
+    """How many times their fp32 peak cores with matrix units read a runtime's prompts at."""
+    rows = read_rows("core_matrix_units.csv")
+    return {(row["runtime"], row["instructions"]): float(row["factor"]) for row in rows}
 
 
 def prompt_products_flops_per_s(case: SpeedCase) -> float:

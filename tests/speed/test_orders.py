@@ -21,7 +21,13 @@ from sizer.speed.case import instructions_share, peak_alone_flops_per_s, speed_c
 from sizer.speed.law import constants
 from sizer.speed.predict import predict, prefill_of, step_of, timed
 from sizer.speed.records import Speed
-from sizer.speed.terms import decode_amounts, prefill_amounts, prompt_products_flops_per_s, prompt_traffic
+from sizer.speed.terms import (
+    decode_amounts,
+    peak_flops_per_s,
+    prefill_amounts,
+    prompt_products_flops_per_s,
+    prompt_traffic,
+)
 from sizer.speed.traffic import decode_traffic
 from sizer.tables import read_rows
 from sizer.tuning import tuned
@@ -269,6 +275,17 @@ def test_older_matrix_instructions_reach_less_of_newer_datacenter_cards() -> Non
         assert prompt_products_flops_per_s(case) == pytest.approx(whole * share**0.65)
     served = speed_case(MODEL, store_for(MODEL, "fp8", "vllm"), find("h100-80gb-sxm"), Workload(), "vllm")
     assert instructions_share(served) == 1
+
+
+def test_matrix_units_of_cores_count_where_the_runtime_uses_them() -> None:
+    """A Xeon with AMX reads transformers' prompts against four times its fp32 peak, llama.cpp's and an EPYC's against
+    one; a decode step's products are relative to one everywhere."""
+    for key, engine, precision, factor in (
+        ("xeon-8480", "transformers", "bf16", 4), ("xeon-8480", "llama.cpp", "q8_0", 1),
+        ("epyc-9654", "transformers", "bf16", 1),
+    ):  # fmt: skip
+        case = speed_case(MODEL, store_for(MODEL, precision, engine), find(key), Workload(), engine)
+        assert prompt_products_flops_per_s(case) == pytest.approx(factor * peak_flops_per_s(case))
 
 
 def test_a_chunk_of_512_tokens_fills_less_of_a_larger_card() -> None:
