@@ -23,8 +23,8 @@ from sizer.speed.case import SpeedCase, precision_class, served_products
 from sizer.speed.chunks import whole
 from sizer.speed.launches import LAYER_S, layer_count
 from sizer.speed.law import COMPUTE, LAUNCH, MEMORY, OVERHEAD, ROOFLINE_POWER, Amount, Constants
-from sizer.speed.predict import LINK_TERMS
 from sizer.speed.splits import HOP_S
+from sizer.speed.stages import LINK_TERMS
 from sizer.speed.terms import (
     decode_amounts,
     peak_flops_per_s,

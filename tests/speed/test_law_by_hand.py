@@ -12,8 +12,9 @@ from drawncases import CARD, PLAIN, asked
 from sizer.device.records import Target
 from sizer.speed.case import speed_case  # fmt: skip
 from sizer.speed.law import Amount, combine
-from sizer.speed.predict import Timed, _stages, decode_of, depth_of, predict
+from sizer.speed.predict import decode_of, depth_of, predict
 from sizer.speed.records import NONE
+from sizer.speed.stages import Timed, stages
 from sizer.speed.terms import decode_amounts  # fmt: skip
 from sizer.speed.traffic import decode_traffic  # fmt: skip
 from sizer.speed.widths import Asked, Width
@@ -44,7 +45,7 @@ def test_a_step_and_its_stages() -> None:
     assert step.part_s("overhead") == 3.0
     work = Workload(100, 28, 128)
     traffic = decode_traffic(model(), stored(model()), work)
-    found = {stage.stage: stage for stage in _stages(traffic, step, 32.0)}
+    found = {stage.stage: stage for stage in stages(traffic, step, 32.0)}
     assert sum(stage.time_s for stage in found.values()) == pytest.approx(32.0)
     assert found["step"].time_s == pytest.approx(4.0)
     assert found["launch"].time_s == pytest.approx(2 * 12 * 12 / 13)
