@@ -21,7 +21,8 @@ MOST_MACRO_CHARACTERS = 100_000
 """Of what macros put into one command, and of commands before no further one is read."""
 _KEYS = "image|cmd|model|model_name|model_dir|model_id|model_source|modelURL|modelFormat|uri|run|commands"
 _YAML = re.compile(rf"(?:^[ \t]*(?:- )?|[{{,][ \t]*)[\"']?(?:{_KEYS})[\"']?:[ \t\r\n]", re.MULTILINE)
-_DOCKERFILE = re.compile(r"^[ \t]*(FROM|ENV|CMD|ENTRYPOINT)[ \t]+(\S.*)$", re.MULTILINE)
+_DOCKERFILE = re.compile(r"^[ \t]*(FROM|ENV|CMD|ENTRYPOINT)[ \t]+(?:--\w+=\S*[ \t]+)*(\S.*)$", re.MULTILINE)
+"""An instruction of a Dockerfile, behind flags of its own (`FROM --platform=linux/amd64 IMAGE`)."""
 _IN_POD = re.compile(r"\$\((\w+)\)")
 """A variable of a pod's container in its command and arguments."""
 _SETTING = re.compile(r"[ \t]*[\w-]+[ \t]*=")
@@ -46,7 +47,11 @@ def document_command(text: str) -> str:
 def is_dockerfile(text: str) -> bool:
     """Whether a text begins with an image, behind comments and arguments, and says what its container starts."""
     told = [line for line in text.splitlines() if line.strip() and not re.match(r"[ \t]*(#|ARG[ \t])", line)]
-    return bool(told) and told[0].startswith("FROM ") and bool(re.search(r"^(CMD|ENTRYPOINT)[ \t]", text, re.MULTILINE))
+    return (
+        bool(told)
+        and bool(re.match(r"FROM[ \t]+\S", told[0]))
+        and bool(re.search(r"^(CMD|ENTRYPOINT)[ \t]", text, re.MULTILINE))
+    )
 
 
 def _dockerfile(text: str) -> str:
@@ -65,7 +70,7 @@ def _dockerfile(text: str) -> str:
 def _exec(text: str) -> list[str]:
     """The words of an instruction: a list in brackets, or a line of a shell."""
     if text.startswith("["):
-        with suppress(ValueError):
+        with suppress(ValueError, RecursionError):
             return [str(word) for word in json.loads(text)]
     return _words(text)
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sizer.engine.flag_numbers import bad, texts, whole
+from sizer.engine.flag_numbers import MOST, bad, texts, whole
 from sizer.errors import UsageError
 
 
@@ -27,13 +27,14 @@ LIMITED = {"image": "images_per_prompt", "video": "videos_per_prompt"}
 
 def images(text: str) -> dict[str, Any]:
     """Images and videos a prompt of vLLM's `{"image": 2}` or `image=2,video=0`; nothing of what is not limited."""
-    told: Mapping[str, Any] = document(text) if text.lstrip().startswith("{") else {}
+    whole_object = text.lstrip().startswith("{")
+    told: Mapping[str, Any] = document(text) if whole_object else {}
     counts = {name: told.get(kind) for kind, name in LIMITED.items()}
     counts = {name: count.get("count") if isinstance(count, Mapping) else count for name, count in counts.items()}
-    pairs = dict(part.split("=", 1) for part in texts(text) if "=" in part) if not told else {}
+    pairs = {} if whole_object else dict(part.split("=", 1) for part in texts(text) if "=" in part)
     counts |= {LIMITED[kind]: whole(count) for kind, count in pairs.items() if kind in LIMITED}
     negative = any(isinstance(count, int) and count < 0 for count in counts.values())
-    if negative or not (told or pairs or text.strip() == "{}"):
+    if negative or not (whole_object or pairs):
         raise bad(text, 'counts from 0 up, as {"image": 2}')
     return {name: count for name, count in counts.items() if isinstance(count, int) and not isinstance(count, bool)}
 
@@ -75,6 +76,7 @@ def longer_context(text: str) -> dict[str, Any]:
     """A model's context as an override of its config makes it: of positions, or of a rope scaled by a factor.
 
     vLLM's `--rope-scaling` and `--hf-overrides`, SGLang's `--json-model-override-args`; nothing of what says no length.
+    Raises UsageError for a factor that none can be.
     """
     try:
         told = document(text)
@@ -85,6 +87,8 @@ def longer_context(text: str) -> dict[str, Any]:
         scaled, original = part.get("factor"), part.get("original_max_position_embeddings")
         positions = part.get("max_position_embeddings")
         longest = max(longest, positions if isinstance(positions, int) else 0)
+        if isinstance(scaled, int | float) and not abs(scaled) < MOST:
+            raise bad(str(scaled), "a factor that can be")
         if isinstance(scaled, int | float) and isinstance(original, int):
             longest = max(longest, round(scaled * original))
         elif isinstance(scaled, int | float):

@@ -27,6 +27,7 @@ _NOTEBOOK_SET = re.compile(r"^[ \t]*%env[ \t]+(\w+)[= ][ \t]*(\S+)[ \t]*$", re.M
 """A notebook's `!command`, its cells of a shell, and `%env NAME=VALUE`."""
 _OLLAMA_SET = re.compile(r"^[ \t]*(?:>>>[ \t]*)?/set[ \t]+parameter[ \t]+(\w+)[ \t]+(\S+)[ \t]*$", re.MULTILINE)
 """What is told to a model that `ollama run` has loaded, which is loaded anew for it."""
+_OLLAMA_RUN = re.compile(r"\bollama[ \t]+run\b[^\n]*")
 _LONG_DASH = re.compile(r"(?<=\s)[–—](?=[A-Za-z])")  # noqa: RUF001 - what word processors make of two dashes
 _WINDOWS_PATH = re.compile(r"(?<![^\s\"'=])(?:[A-Za-z]:|\.{1,2})\\[^\s\"']*")
 _POWERSHELL_SET = re.compile(r"^[ \t]*\$env:(\w+)[ \t]*=[ \t]*(\S.*)$", re.MULTILINE)
@@ -46,9 +47,8 @@ def shell_text(text: str) -> str:
     text = _QUOTED_CODE.sub(r"\1", _FENCE.sub("", text))
     text = document_command(text) or text
     text = _CONTINUED.sub(" ", _COMMENTED_END.sub(" ", text))
-    for name, value in _OLLAMA_SET.findall(text):
-        text = re.sub(r"^(.*\bollama[ \t]+run\b[^\n]*)", rf"\1 {name}={value}", text, count=1, flags=re.MULTILINE)
-    text = _OLLAMA_SET.sub("", text)
+    if told := "".join(f" {name}={value}" for name, value in _OLLAMA_SET.findall(text)):
+        text = _OLLAMA_RUN.sub(lambda found: found[0] + told, _OLLAMA_SET.sub("", text), count=1)
     text = _NOTEBOOK_SET.sub(r"export \1=\2", _NOTEBOOK.sub("", _PROMPT.sub("", text)))
     text = _LONG_DASH.sub("--", text)
     text = _POWERSHELL_SET.sub(lambda found: f"export {found[1]}=" + found[2].rstrip(" \t;"), text)

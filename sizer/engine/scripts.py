@@ -22,6 +22,7 @@ from sizer.errors import UsageError
 from sizer.frozen import dataclass
 
 MOST_CHARACTERS = 100_000
+MOST_WRITTEN_FILES = 100
 MODELFILE = "Modelfile"
 _HEREDOC = re.compile(
     r"(?:cat|tee)[ \t]*(?:>?[ \t]*(?P<file>[^\s<>]+))?[ \t]*<<-?[ \t]*(?P<quote>['\"]?)(?P<end>\w+)(?P=quote)"
@@ -29,7 +30,7 @@ _HEREDOC = re.compile(
     re.DOTALL | re.MULTILINE,
 )
 _MADE_OF = re.compile(
-    r"^(?P<command>[^\n]*\bollama[ \t]+create[ \t][^\n<]*?)[ \t]*<<-?[ \t]*(?P<quote>['\"]?)(?P<end>\w+)(?P=quote)"
+    r"(?P<command>\bollama[ \t]+create[ \t][^\n<]{0,1000})<<-?[ \t]*(?P<quote>['\"]?)(?P<end>\w+)(?P=quote)"
     r"[ \t]*\n(?P<text>.*?)\n?^[ \t]*(?P=end)[ \t]*$",
     re.DOTALL | re.MULTILINE,
 )
@@ -39,12 +40,12 @@ _PYTHON = re.compile(r"^\s*(from [\w.]+ import\b|import [\w.]+( as \w+)?\s*($|[,
 MODULES = {
     "LLM": "vllm",
     "Llama": "llama_cpp",
-    "sgl.Engine": "sglang",
+    r"sgl\.Engine": "sglang",
     "FastLanguageModel": "unsloth",
-    "AutoModel": "transformers",
+    r"AutoModel\w*": "transformers",
 }
-"""Whose a call is that stands without its import."""
-_CALL = re.compile(r"\s*[\w, ]+=\s*((?:LLM|Llama|sgl\.Engine|FastLanguageModel|AutoModel\w*)(?:\.from_pretrained)?)\(")
+"""Whose a call is that stands without its import: its name as an expression."""
+_CALL = re.compile(rf"\s*\w[\w, ]*=\s*({'|'.join(MODULES)})(?:\.from_pretrained)?\(")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +96,13 @@ def read_launch(words: Sequence[str], *, files_allowed: bool = True) -> Launch:
     if _PYTHON.search(text):
         return _loaded(text)
     if called := _CALL.match(text):
-        return _loaded(f"import {next(module for call, module in MODULES.items() if call in called[1])}\n{text}")
+        module = next(module for name, module in MODULES.items() if re.fullmatch(name, called[1]))
+        return _loaded(f"import {module}\n{text}")
     script = _Script(files_allowed=files_allowed)
     if not re.search(r"\s", text):
         return _launch([list(words)], script)
+    if text.count("<<") > MOST_WRITTEN_FILES:
+        raise UsageError("the script writes too many files.", f"At most {MOST_WRITTEN_FILES} are read.")
     text = _MADE_OF.sub(lambda found: script.hold("-", found["text"]) + found["command"], text)
     text = _HEREDOC.sub(lambda found: script.hold(found["file"] or found["after"] or "", found["text"]), text)
     if re.match(r"\s*FROM \S", text) and not is_dockerfile(text):

@@ -445,7 +445,8 @@ def test_what_asks_a_server_is_said_to_load_nothing(command: str) -> None:
 
 IMAGE_FILES = {
     "its own server": (
-        "# syntax=docker/dockerfile:1\nARG V=1\nFROM vllm/vllm-openai:v0.10.2\nENV HF_HOME=/models \\\n  X=y\n"
+        "# syntax=docker/dockerfile:1\nARG V=1\nFROM --platform=linux/amd64 vllm/vllm-openai:v0.10.2\n"
+        "ENV HF_HOME=/models \\\n  X=y\n"
         'CMD ["--model", "Qwen/Qwen3-8B", "--max-model-len", "9216"]\n'
     ),
     "another's": (
@@ -463,6 +464,13 @@ def test_a_dockerfile_starts_what_its_container_does(name: str) -> None:
     assert (options.engine, options.model, options.context_tokens) == ("vllm", "Qwen/Qwen3-8B", 9216)
     assert options.version == ("" if name == "a line" else "0.10.2")
     assert read_launch(["FROM qwen3:8b\nPARAMETER num_ctx 6144\n"]).options.engine == "ollama"
+
+
+@pytest.mark.parametrize("text", ["FROM \nCMD x", "FROM --platform=x\nCMD x", "FROM a/b\nCMD " + "[" * 90_000])
+def test_a_dockerfile_that_is_none_is_refused(text: str) -> None:
+    """No image, or a list in lists without end."""
+    with pytest.raises(SizerError):
+        read_launch([text])
 
 
 def test_a_pods_variables_are_put_in() -> None:

@@ -105,6 +105,7 @@ def test_the_flags_that_people_ask_about_set_something(engine: str) -> None:
          {"draft_method": "mtp", "draft_tokens": 2}),
         ("vllm -O0", {"graphs": False}),
         ("vllm --limit-mm-per-prompt '{\"image\": 0}'", {"images_per_prompt": 0}),
+        ("vllm --limit-mm-per-prompt '{ }'", {}),
         ("vllm --cudagraph-capture-sizes 1 2 4 --dtype half", {"graph_sizes": (1, 2, 4), "weights_dtype": "half"}),
         ("llama.cpp -np 4 -ub 2048 -fa off -ctk q8_0",
          {"max_sequences": 4, "prefill_chunk_tokens": 2048, "flash_attention": False, "k_cache_type": "q8_0"}),
@@ -201,7 +202,8 @@ def test_defaults_are_those_that_memory_counts_with(name: str) -> None:
     "text",
     ["vllm --max-num-seqs many", "vllm --max-num-seqs", "vllm --gpu-memory-utilization nan", "llama.cpp -ot nothing",
      "llama.cpp -ub some", "vllm --max-num-seqs --enforce-eager", "vllm --speculative-config {broken",
-     "vllm --max-model-len 99999999999999999999"],
+     "vllm --max-model-len 99999999999999999999", "vllm --rope-scaling '{\"factor\":1e999}'",
+     "vllm --hf-overrides '{\"factor\":NaN,\"original_max_position_embeddings\":9}'"],
 )  # fmt: skip
 def test_a_value_that_cannot_be_is_an_error(text: str) -> None:
     """One line that names the flag."""

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from sizer.engine.pasted import shell_text
 from sizer.engine.scripts import read_launch
-from sizer.errors import SizerError
+from sizer.errors import SizerError, UsageError
 
 SERVER = "llama-server -m Qwen3-8B-Q8_0.gguf -c 6144"
 TEN = {"engine": "llama.cpp", "model": "Qwen3-8B-Q8_0.gguf", "context_tokens": 6144}
@@ -193,6 +193,29 @@ def test_long_text_takes_no_longer_than_it_is(text: str) -> None:
     start = time.process_time()
     assert len(shell_text(text)) < 250_000
     assert time.process_time() - start < RUNAWAY_S
+
+
+ENDLESS = {
+    "spaces": " " * 99_000 + "x y",
+    "parameters": "/set parameter a b\n" * 5000,
+    "creations": "ollama create " * 7000 + "x",
+    "files": "cat > f <<A\n" * 8000,
+}
+
+
+@pytest.mark.parametrize("name", ENDLESS)
+def test_a_long_script_that_starts_nothing_is_refused_at_once(name: str) -> None:
+    """What repeats itself does not run away (a minute) before it is refused."""
+    start = time.process_time()
+    with pytest.raises(SizerError):
+        read_launch([ENDLESS[name]])
+    assert time.process_time() - start < RUNAWAY_S
+
+
+def test_a_parameter_of_a_running_model_is_taken_as_it_is_written() -> None:
+    """A backslash in its value is no reference to what was found before."""
+    with pytest.raises(UsageError, match=r"num_ctx: .* is not a whole number"):
+        read_launch(["ollama run llama3.1:8b\n/set parameter num_ctx 8192\\d"])
 
 
 @given(st.text(alphabet="\n \t-:=[]{}'\"$^`\\>|#imagecodExSt.", max_size=120))
