@@ -47,6 +47,8 @@ DATA = Path(__file__).resolve().parent.parent / "data"
 REFERENCES = {"bf16", "f16", "fp16", "bf16/q8_0", "q8_0", "original fp8", "fp8 release"}
 OTHER_SCALE = re.compile(r"top-\d|dialogue|replies|generated|self-report|quantgap", re.IGNORECASE)
 SCHEMES = {"int8 w8a8": "w8a8-int8", "int4 w4a16": "w4a16-int4", "bnb nf4": "nf4", "bnb int8": "int8", "bnb fp4": "fp4"}
+ENGINES = {"exl2": "exllamav3", "gguf": "llama.cpp"}
+"""Whose rule of storing a scheme is told by; vLLM's for others."""
 WIDTHS = ("exl2-", "exl3-", "ud-", "mlx-")
 """Schemes that are written in any number of bits."""
 FEWEST_BENCHMARKS, FEWEST_LEFT_OUT = 2, 5
@@ -147,9 +149,8 @@ def of_model(by_model: Mapping[tuple[str, str], list[Mapping[str, str]]]) -> Ite
         if entry is None:
             continue
         built = build(catalogue.load(entry), entry.model_id, Basis.CATALOGUE)
-        engine = {"exl2": "exllamav3", "gguf": "llama.cpp"}
         schemes = {name: named(name).scheme for name in measured}
-        told = {name: told_loss(built, name, engine.get(schemes[name], "vllm"))[0] for name in measured}
+        told = {name: told_loss(built, name, ENGINES.get(schemes[name], "vllm"))[0] for name in measured}
         for name, loss in measured.items():
             alike = [other for other in told if other != name and schemes[other] == schemes[name] and told[other] > 0]
             others = [(told[other], measured[other]) for other in alike]

@@ -84,7 +84,7 @@ def no_such_slice(text: str, find: Callable[[str], Found | None]) -> str:
     cut = cut_of(whole.device)
     if cut is None or whole.device.memory_bytes is None:
         return f"{whole.device.name} has no MIG: it cannot be cut into slices."
-    slice_gib = round(whole.device.memory_bytes / GIB / cut.memory_slices)
+    slice_gib = -(-whole.device.memory_bytes // (cut.memory_slices * GIB))  # 23 of a B200's 180
     return f"{whole.device.name} has no MIG profile {match[1]}g.{match[2]}gb: its smallest is 1g.{slice_gib}gb."
 
 

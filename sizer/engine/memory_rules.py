@@ -120,8 +120,10 @@ class EngineMemory(NamedTuple):
 
     def pooled(self, backend: str | None, told: bool | None = None) -> EngineMemory:
         """The rule on a backend: a cache that grows where the engine has no pool there, or a flag says so (`told`)."""
-        by_itself = not self.pool_backends or backend in self.pool_backends
-        if by_itself if told is None or not self.pool_backends else told:
+        if not self.pool_backends:
+            return self
+        has_pool = backend in self.pool_backends if told is None else told
+        if has_pool:
             return self
         return self._replace(allocates="as_needed", device_fraction=None, profile="", cache_grows=True)
 

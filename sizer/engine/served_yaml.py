@@ -151,9 +151,9 @@ def _llm_d(part: Mapping[str, Any]) -> list[str]:
 def _vllm_of(model: str, parallel: Mapping[str, Any], template: Mapping[str, Any]) -> str:
     ranks = _mapping(parallel.get("parallelism"))
     words = [model]
-    for name, flag in (("tensor", "tensor"), ("data", "data"), ("pipeline", "pipeline")):
+    for name in ("tensor", "data", "pipeline"):
         if ranks.get(name):
-            words += [f"--{flag}-parallel-size", _text(ranks[name])]
+            words += [f"--{name}-parallel-size", _text(ranks[name])]
     words += ["--enable-expert-parallel"] if ranks.get("expert") == "true" else []
     containers = template.get("containers")
     for container in containers[:1] if isinstance(containers, list) else ():

@@ -204,7 +204,7 @@ def _sizes(case: Case, kv_bytes: int) -> dict[str, int]:
 
 
 def _image_sizes(model: Architecture) -> dict[str, int]:
-    """The same of a vision tower's config; nothing of an image where it has none."""
+    """What the letters of an image stand for, by the config of the vision tower; all 0 where it has none."""
     told = model.config.get("vision_config")
     vision = told if isinstance(told, Mapping) else {}
 

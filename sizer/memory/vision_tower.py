@@ -8,7 +8,7 @@ from math import isqrt, prod
 from typing import Any
 
 from sizer.frozen import NamedTuple
-from sizer.memory.graph.vision import Tower as GraphTower
+from sizer.memory.graph.vision import VisionTower
 from sizer.model.architecture import Architecture, Module, Role, Tensor, Tower
 from sizer.tables import read_rows
 
@@ -22,7 +22,7 @@ OF_ONE_PATCH = frozenset({"pooled", "picked", "downsampled"})
 
 class WarmUp(NamedTuple):
     """A row of `data/warm_up_images.csv`: tokens a side (0: the config's own image), patches a token's side, and how
-    the family's graph goes (`sizer.memory.graph.vision.Tower`)."""
+    the family's graph goes (`sizer.memory.graph.vision.VisionTower`)."""
 
     tokens_a_side: int = 0
     merge: int = 1
@@ -50,7 +50,7 @@ def _warm_ups() -> dict[str, WarmUp]:
     }
 
 
-def vision_tower(architecture: Architecture, *, flash_attention: bool) -> GraphTower | None:
+def vision_tower(architecture: Architecture, *, flash_attention: bool) -> VisionTower | None:
     """The vision tower as its graph goes by it; None where the config or its tensors do not tell it."""
     told = architecture.config.get("vision_config")
     vision: Mapping[str, Any] = told if isinstance(told, Mapping) else {}
@@ -69,7 +69,7 @@ def vision_tower(architecture: Architecture, *, flash_attention: bool) -> GraphT
         return None
     widths = _projector_widths(architecture, own, hidden * (merge**2 if row.tail not in OF_ONE_PATCH else 1), row)
     known = next((prod(tensor.shape[:-1]) for tensor in own if tensor.role is Role.POSITION), 0)
-    tower = GraphTower(
+    tower = VisionTower(
         hidden=hidden,
         wide=up.shape[0],
         heads=_heads(vision, hidden),
@@ -89,7 +89,7 @@ def vision_tower(architecture: Architecture, *, flash_attention: bool) -> GraphT
     return _with_layers(tower, layers, row, vision)
 
 
-def _with_layers(tower: GraphTower, layers: Sequence[Tensor], row: WarmUp, vision: Mapping[str, Any]) -> GraphTower:
+def _with_layers(tower: VisionTower, layers: Sequence[Tensor], row: WarmUp, vision: Mapping[str, Any]) -> VisionTower:
     """The tower with how its layers go: gates, norms, windows, and those whose features are kept."""
     norms = [tensor for tensor in layers if tensor.role is Role.NORM]
     wide = [tensor for tensor in norms if tensor.shape == (tower.hidden,)]

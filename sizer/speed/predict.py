@@ -224,7 +224,7 @@ def _with_cache(case: SpeedCase, tokens: int) -> SpeedCase:
 
 
 def prefill_of(
-    case: SpeedCase, fitted: Constants, cached_tokens: int = 0, *, step_s: float = float("inf")
+    case: SpeedCase, fitted: Constants, cached_tokens: int = 0, *, step_s: float = inf
 ) -> tuple[Prefill, Step]:
     """Prefill speed of all sequences behind `cached_tokens` tokens in the cache, and its step.
 
@@ -252,7 +252,7 @@ def _rest_by_steps_s(case: SpeedCase, chunks: Chunks, fitted: Constants, cached_
     longer. Infinite where none is left over, or many are."""
     full, rest = divmod(chunks.tokens, chunks.size)
     if not full or not 0 < rest <= FEW_LEFT or case.workload.batch_size > 1 or not case.architecture.decodes:
-        return float("inf")
+        return inf
     workload = replace(case.workload, prompt_tokens=chunks.tokens - rest)
     before = replace(case, workload=workload)
     full_s = timed(prefill_amounts(before, *prompt_traffic(before, cached_tokens)), before, fitted).total_s

@@ -58,15 +58,15 @@ def stages(traffic: Traffic, step: Timed, predicted_s: float) -> tuple[StageTime
     overhead += [(amount.term, time_s * seen) for amount, time_s in step.terms if amount.part == LAUNCH]
     nominal_bytes = traffic.bytes_read or 1
     nominal_flops = traffic.flops or 1
-    stages = []
+    moving = []
     for stage in traffic.stages:
         by_bytes, by_flops = memory_s * stage.bytes_read / nominal_bytes, compute_s * stage.flops / nominal_flops
         bound = "bandwidth" if by_bytes >= by_flops else "compute"
-        stages.append((stage, max(by_bytes, by_flops), bound))
-    whole_s = sum(time_s for _, time_s, _ in stages) or 1.0
+        moving.append((stage, max(by_bytes, by_flops), bound))
+    whole_s = sum(time_s for _, time_s, _ in moving) or 1.0
     found = [
         StageTime(stage.stage, stage.bytes_read, stage.flops, time_s * moving_s / whole_s, bound)
-        for stage, time_s, bound in stages
+        for stage, time_s, bound in moving
     ]
     found += [
         StageTime(name, 0, 0, time_s, "link" if name in LINK_TERMS else "overhead")

@@ -149,7 +149,7 @@ def test_a_slice_is_of_the_variant_that_has_it(text: str, key: str, gib: int) ->
     [
         ("rtx-4090 1g.5gb", "has no MIG"), ("t4 2g.8gb", "has no MIG"), ("h100 1g.5gb", "smallest is 1g.10gb"),
         ("a100-80gb 1g.5gb", "smallest is 1g.10gb"), ("a30 5g.24gb", "smallest is 1g.6gb"),
-        ("2x l40s 1g.6gb", "has no MIG"),
+        ("2x l40s 1g.6gb", "has no MIG"), ("b200 1g.5gb", "smallest is 1g.23gb"),
     ],
 )  # fmt: skip
 def test_a_slice_that_no_card_has_is_refused(text: str, why: str) -> None:

@@ -14,7 +14,7 @@ import pytest
 from drawn import case, rule
 
 from sizer.engine.options import EngineOptions
-from sizer.memory.graph.vision import Tower, tower_bytes
+from sizer.memory.graph.vision import VisionTower, tower_bytes
 from sizer.memory.projector import projector_compute_bytes
 from sizer.model.read.resolve import resolve
 from sizer.units import MIB
@@ -37,7 +37,7 @@ def test_a_projectors_buffer_is_the_library_s(row: dict[str, str]) -> None:
 
 def test_more_of_an_image_never_takes_less() -> None:
     """Patches, widths, features that are kept, and scores in memory."""
-    tower = Tower(256, 512, 4, 4, 300, 12, tail="merged", convolutions=2, merge=2, widths=(1024, 96))
+    tower = VisionTower(256, 512, 4, 4, 300, 12, tail="merged", convolutions=2, merge=2, widths=(1024, 96))
     base = tower_bytes(tower)
     for more in (
         tower._replace(patches_a_side=16),

@@ -16,7 +16,7 @@ from sizer.memory.graph.nodes import Graph, Node, Place, elementwise, operation,
 HALF_BYTES = 2
 
 
-class Tower(NamedTuple):
+class VisionTower(NamedTuple):
     """A vision tower and its projector, as far as its graph goes by them.
 
     `wide` is the MLP's width, of gate and up each where it is `gated`. `convolutions` are two where patches come in
@@ -58,7 +58,7 @@ class Tower(NamedTuple):
         return self.patches_a_side**2
 
 
-def tower_bytes(tower: Tower) -> int:
+def tower_bytes(tower: VisionTower) -> int:
     """The buffer that the graph of an image needs."""
     graph = Graph()
     positions = _input((tower.position_inputs, tower.patches + tower.first)) if tower.position_inputs else None
@@ -87,21 +87,21 @@ def _joined(one: Node, other: Node) -> Node:
     return _copied((one.shape[0] + other.shape[0], one.shape[1]), one, other)
 
 
-def _normed(tower: Tower, node: Node, *, layer_norm: bool = False) -> Node:
+def _normed(tower: VisionTower, node: Node, *, layer_norm: bool = False) -> Node:
     """A norm with its weight: ggml runs RMS norms in place, others not."""
     if tower.root_mean_square and not layer_norm:
         return elementwise(elementwise(node))
     return elementwise(_copied(node.shape, node))
 
 
-def _multiplied(tower: Tower, width: int, state: Node) -> Node:
+def _multiplied(tower: VisionTower, width: int, state: Node) -> Node:
     """A matrix over each token, with its bias; between limits where the tower clamps (Gemma4ClippableLinear)."""
     if tower.clamped:
         return elementwise(operation((width, state.shape[1]), elementwise(state)))
     return elementwise(operation((width, state.shape[1]), state))
 
 
-def _embedded(tower: Tower, positions: Node | None) -> tuple[Node, Node | None]:
+def _embedded(tower: VisionTower, positions: Node | None) -> tuple[Node, Node | None]:
     """The patches with their positions, and the mask of layers with windows."""
     hidden, patches = tower.hidden, tower.patches
     image = _input((tower.patch_values, patches))
@@ -122,20 +122,20 @@ def _embedded(tower: Tower, positions: Node | None) -> tuple[Node, Node | None]:
     return view(chosen, (hidden, patches)), mask
 
 
-def _convolved(tower: Tower, image: Node) -> Node:
+def _convolved(tower: VisionTower, image: Node) -> Node:
     """ggml_conv_2d: the patches' values in 16 bits, times the kernel, put in order."""
     columns = _copied((tower.patch_values, tower.patches), image, width=HALF_BYTES)
     product = operation((tower.patches, tower.hidden), view(columns))
     return _copied((tower.patches, tower.hidden), view(view(product)))
 
 
-def _merged_order(tower: Tower, node: Node) -> Node:
+def _merged_order(tower: VisionTower, node: Node) -> Node:
     """Patches in the order in which they are merged, by two copies."""
     paired = _copied((2 * tower.hidden, tower.patches // 2), view(node))
     return _copied((tower.hidden, tower.patches), view(view(paired)))
 
 
-def _positioned(tower: Tower, state: Node, positions: Node | None) -> Node:
+def _positioned(tower: VisionTower, state: Node, positions: Node | None) -> Node:
     """Learned positions added, resized to the image where its sides differ from the table's."""
     ids = [positions] if positions is not None else []
     if tower.positions == "rows":
@@ -149,7 +149,7 @@ def _positioned(tower: Tower, state: Node, positions: Node | None) -> Node:
     return elementwise(state, _merged_order(tower, table) if tower.convolutions > 1 else table)
 
 
-def _layer(graph: Graph, tower: Tower, state: Node, positions: Node | None, mask: Node | None) -> Node:
+def _layer(graph: Graph, tower: VisionTower, state: Node, positions: Node | None, mask: Node | None) -> Node:
     """A layer of the tower: attention, then the MLP, each with its norm before and the residual after."""
     mixed = _attention(graph, tower, _normed(tower, state), positions, mask)
     mixed = _normed(tower, mixed) if tower.post_norms else mixed
@@ -161,7 +161,7 @@ def _layer(graph: Graph, tower: Tower, state: Node, positions: Node | None, mask
     return elementwise(state, _normed(tower, product) if tower.post_norms else product)
 
 
-def _attention(graph: Graph, tower: Tower, normed: Node, positions: Node | None, mask: Node | None) -> Node:
+def _attention(graph: Graph, tower: VisionTower, normed: Node, positions: Node | None, mask: Node | None) -> Node:
     """Queries, keys and values, rotated, and what attention makes of them; keys and values in 16 bits with flash
     attention, else the scores of all pairs."""
     shape = normed.shape
@@ -190,7 +190,7 @@ def _attention(graph: Graph, tower: Tower, normed: Node, positions: Node | None,
     return _multiplied(tower, tower.hidden, mixed)
 
 
-def _deep_feature(tower: Tower, state: Node) -> Node:
+def _deep_feature(tower: VisionTower, state: Node) -> Node:
     """What is kept of a layer for the text's first layers (Qwen3-VL): it is computed after the last layer."""
     merged = view(state, (4 * tower.hidden, tower.patches // 4))
     normed = elementwise(elementwise(_copied(merged.shape, merged)))
@@ -204,19 +204,19 @@ def _projected(state: Node, widths: Sequence[int]) -> Node:
     return state
 
 
-def _plain(tower: Tower, state: Node) -> Node:
+def _plain(tower: VisionTower, state: Node) -> Node:
     """The last norm alone, where the projector is not known."""
     return _normed(tower, state)
 
 
-def _merged(tower: Tower, state: Node) -> Node:
+def _merged(tower: VisionTower, state: Node) -> Node:
     """Qwen's: four patches of the order are one token; windows are undone after the projector."""
     state = view(_normed(tower, state), (4 * tower.hidden, tower.patches // 4))
     state = _projected(state, tower.widths)
     return _copied(state.shape, view(state), _input((state.shape[1],))) if tower.window_pattern else state
 
 
-def _shuffled(tower: Tower, state: Node) -> Node:
+def _shuffled(tower: VisionTower, state: Node) -> Node:
     """Patches of a square become one token, by two copies (idefics3, lfm2, kimi_vl)."""
     state = _normed(tower, state)
     side = -(-tower.patches_a_side // tower.merge)
@@ -226,13 +226,13 @@ def _shuffled(tower: Tower, state: Node) -> Node:
     return _projected(_copied(shape, view(_copied(shape, view(view(state))))), tower.widths)
 
 
-def _shuffled_normed(tower: Tower, state: Node) -> Node:
+def _shuffled_normed(tower: VisionTower, state: Node) -> Node:
     """The same with a norm before the projector (kimi_vl)."""
     shuffled = _shuffled(tower._replace(widths=()), state)
     return _projected(elementwise(_copied(shuffled.shape, view(shuffled))), tower.widths)
 
 
-def _shuffled_first(tower: Tower, state: Node) -> Node:
+def _shuffled_first(tower: VisionTower, state: Node) -> Node:
     """InternVL's: the first token is left out, squares become one token, and a norm."""
     state = _copied((tower.hidden, tower.patches), view(state))
     shape = (tower.hidden * tower.merge**2, tower.patches // tower.merge**2)
@@ -240,14 +240,14 @@ def _shuffled_first(tower: Tower, state: Node) -> Node:
     return _projected(elementwise(_copied(shape, state)), tower.widths)
 
 
-def _unfolded_linear(tower: Tower, state: Node) -> Node:
+def _unfolded_linear(tower: VisionTower, state: Node) -> Node:
     """Llama 4's: the first token is left out, squares become one token, and an activation after each matrix but one."""
     state = view(_normed(tower, state), (tower.hidden, tower.patches))
     shape = (tower.hidden * tower.merge**2, tower.patches // tower.merge**2)
     return _projected(_copied(shape, _copied(shape, view(state))), tower.widths)
 
 
-def _pooled(tower: Tower, state: Node) -> Node:
+def _pooled(tower: VisionTower, state: Node) -> Node:
     """Gemma's: the mean of squares of patches, a norm, and the matrix, which Gemma 3 turns around first."""
     state = _normed(tower, state) if tower.positions == "stored" else state
     tokens = tower.patches // tower.merge**2
@@ -260,7 +260,7 @@ def _pooled(tower: Tower, state: Node) -> Node:
     return operation((width, tokens), turned, state)
 
 
-def _unfolded(tower: Tower, state: Node) -> Node:
+def _unfolded(tower: VisionTower, state: Node) -> Node:
     """Mistral's and Pixtral's: squares of patches unfolded where they are merged, a token at the end of each row."""
     tokens = tower.patches
     if tower.merge > 1:
@@ -274,7 +274,7 @@ def _unfolded(tower: Tower, state: Node) -> Node:
     return _copied((state.shape[0], tokens + rows), view(state), ends)
 
 
-def _downsampled(tower: Tower, state: Node) -> Node:
+def _downsampled(tower: VisionTower, state: Node) -> Node:
     """GLM-4V's: a convolution over squares of patches, a matrix with its norm, and a gated MLP."""
     tokens = tower.patches // tower.merge**2
     out, inner = tower.widths[0], tower.widths[1]
@@ -286,13 +286,13 @@ def _downsampled(tower: Tower, state: Node) -> Node:
     return operation((out, tokens), _copied(up.shape, operation((inner, tokens), state), up))
 
 
-def _picked(tower: Tower, state: Node) -> Node:
+def _picked(tower: VisionTower, state: Node) -> Node:
     """LLaVA's: the patches without the first token, each a token."""
     state = _copied((tower.hidden, tower.patches), state, _input((tower.patches,)))
     return _projected(state, tower.widths)
 
 
-TAILS: dict[str, Callable[[Tower, Node], Node]] = {
+TAILS: dict[str, Callable[[VisionTower, Node], Node]] = {
     "": _plain,
     "merged": _merged,
     "shuffled": _shuffled,

@@ -60,7 +60,8 @@ def _gptq(found: Mapping[str, Any]) -> Mapping[str, Any] | None:
 def _awq(found: Mapping[str, Any]) -> Mapping[str, Any] | None:
     if "w_bit" not in found:
         return None
-    return {"quant_method": "awq", "bits": found["w_bit"], "group_size": found.get("q_group_size", 128)}
+    usual = 128  # AutoAWQ's own, where the file says none
+    return {"quant_method": "awq", "bits": found["w_bit"], "group_size": found.get("q_group_size", usual)}
 
 
 _QUANTIZED_BESIDE = {"hf_quant_config.json": _modelopt, "quantize_config.json": _gptq, "quant_config.json": _awq}

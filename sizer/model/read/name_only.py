@@ -37,8 +37,8 @@ USUAL_EXPERTS, USUAL_ACTIVE_SHARE, USUAL_SHARE = "mistralai/Mixtral-8x7B-v0.1", 
 parameters, and those instead of 56B (its config in the catalogue)."""
 ALIKE = 0.12
 """Models whose sizes differ by less (in the logarithm) are one size."""
-DIGITS, VERY = 3, -1
-"""A size of three digits is that of one published model, which comes before those of about its size."""
+TELLING_DIGITS, EXACT = 3, -1
+"""A size of three digits is that of one published model, whose bucket comes before those of about its size."""
 MOST_BUCKETS = 3
 """How many of those steps away another model is still tried, where the nearest cannot be scaled to a size."""
 ROUNDED = 2
@@ -132,7 +132,7 @@ def nearest(total: int, active: int | None, without: str = "") -> list[str]:
     for model_id, known in known_sizes().items():
         distance = _distance(known, total, active)
         if distance is not None and known.shape != without:
-            bucket = VERY if _very(known.total, total) else int(distance / ALIKE)
+            bucket = EXACT if _is_told(known.total, total) else int(distance / ALIKE)
             near.setdefault(bucket, []).append((model_id, known))
     return [model_id for bucket in sorted(near)[:MOST_BUCKETS] for model_id in _most_usual_first(near[bucket])]
 
@@ -151,11 +151,11 @@ def _most_usual_first(alike: list[tuple[str, Size]]) -> list[str]:
     return [model_id for model_id, _ in sorted(alike, key=rank, reverse=True)]
 
 
-def _very(known: int, total: int) -> bool:
-    """Whether a model has the parameters of a name, where it tells them to three digits and more (`671B`)."""
+def _is_told(known: int, total: int) -> bool:
+    """Whether a model has the very parameters of a name, where it tells them to three digits and more (`671B`)."""
     digits = str(total)
     told = digits.rstrip("0")
-    return len(told) >= DIGITS and abs(known - total) <= 10 ** (len(digits) - len(told)) / 2
+    return len(told) >= TELLING_DIGITS and abs(known - total) <= 10 ** (len(digits) - len(told)) / 2
 
 
 def _distance(known: Size, total: int, active: int | None) -> float | None:
