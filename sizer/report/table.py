@@ -61,13 +61,21 @@ def rate_text(rate: float, low: float | None, high: float | None) -> str:
     return f"{format_rate(rate)} ({format_rate(low)}-{format_rate(high)})"
 
 
+def headers(estimate: Estimate) -> tuple[str, ...]:
+    """The columns of a model's table: texts and their time where nothing is generated, all sequences beside each."""
+    if not estimate.architecture.decodes:
+        return (*HEADERS[:-2], "texts/s", "time")
+    return HEADERS if estimate.workload.batch_size == 1 else (*HEADERS[:-2], "tok/s each", "all", "TTFT")
+
+
 def row(estimate: Estimate) -> list[str]:
-    """One estimate as the cells of `HEADERS`."""
+    """One estimate as the cells of `headers`."""
     speed = estimate.speed
-    decode = ttft = "-"
+    decode = together = ttft = "-"
     pace = estimate.pace
     if speed is not None and pace is not None:
         decode = rate_text(pace.rate, pace.low, pace.high)
+        together = format_rate(speed.request.throughput_tokens_per_s)
         ttft = format_seconds(speed.prefill.ttft_s)
     return [
         estimate.precision,
@@ -77,6 +85,7 @@ def row(estimate: Estimate) -> list[str]:
         fits_text(estimate.placement, estimate.architecture),
         tokens_text(estimate.max_context_tokens),
         decode,
+        *([together] if "all" in headers(estimate) else []),
         ttft,
     ]
 
@@ -138,15 +147,23 @@ def workload_line(estimate: Estimate) -> str:
 def render(estimates: Sequence[Estimate], lay: Lay = text_table) -> str:
     """The estimates of one model on one device for people, their table laid out by `lay`."""
     first = estimates[0]
-    headers = HEADERS if first.architecture.decodes else (*HEADERS[:-2], "texts/s", "time")
-    table = lay(headers, [row(item) for item in estimates])
-    lines = [model_line(first), device_line(first), workload_line(first), "", table, *_host_line(estimates)]
+    table = lay(headers(first), [row(item) for item in estimates])
+    lines = [model_line(first), device_line(first), workload_line(first), "", table, *_together_line(estimates)]
+    lines += _host_line(estimates)
     gains = [_gain(item) for item in estimates if item.speculation is not None]
     if gains:
         lines += ["", *gains]
     lines += _beside(estimates)
     lines += notes_lines(list(dict.fromkeys(note for item in estimates for note in item.assumptions)))
     return "\n".join(lines)
+
+
+def _together_line(estimates: Sequence[Estimate]) -> list[str]:
+    """What `each` and `all` count, where speeds of several sequences side by side are told."""
+    if "all" not in headers(estimates[0]) or not any(item.speed for item in estimates):
+        return []
+    count = f"{estimates[0].workload.batch_size:,}"
+    return ["", f"Each: decoding of one of the {count} sequences. All: the {count} together, prompts included."]
 
 
 def _host_line(estimates: Sequence[Estimate]) -> list[str]:

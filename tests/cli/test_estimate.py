@@ -73,6 +73,19 @@ def test_table_names_what_matters(run: Run) -> None:
     assert "\x1b[" not in result.out
 
 
+def test_the_table_of_a_batch_tells_each_and_all(run: Run) -> None:
+    """Beside each sequence's tokens/s stands what all make together, as the JSON has it; one sequence has no `all`."""
+    asked = (LLAMA, "-d", "rtx-4090", "-p", "q4_k_m", "--batch")
+    (told,) = estimates(run, *asked, "8")["estimates"]
+    lines = run("estimate", *asked, "8", "--offline").out.splitlines()
+    head = next(number for number, line in enumerate(lines) if line.startswith("precision"))
+    each, together = lines[head + 2][lines[head].index("tok/s each") :].split()[0::2][:2]
+    assert float(each) == pytest.approx(told["decode"]["tokens_per_s"], rel=0.01)
+    assert float(together.replace(",", "")) == pytest.approx(told["request"]["throughput_tokens_per_s"], rel=0.01)
+    assert any(line.startswith("Each: decoding of one of the 8 sequences.") for line in lines)
+    assert "tok/s each" not in run("estimate", *asked, "1", "--offline").out
+
+
 def test_csv_has_one_row_an_estimate(run: Run) -> None:
     """CSV rows carry the same columns, whether a speed is known or not."""
     result = run("estimate", LLAMA, "-d", "rtx-4090", "-d", "rtx-3060", "-p", "bf16", "-p", "q4_k_m", "--format", "csv",
