@@ -84,3 +84,14 @@ def test_a_page_of_nothing_is_empty() -> None:
     assert write(nothing, "table") == ""
     assert json.loads(write(nothing, "json")) == []
     assert isinstance(nothing, Document)
+
+
+def test_figures_are_not_cut() -> None:
+    """Where a table is too wide, names give way: neither a figure beside words of its column nor its unit is cut."""
+    rows = [
+        ("an-owner/" + "a-long-name-" * 6, "181 (139-225) \u2713", "chat"),
+        ("b", "30.9 (13-60) texts/s", "embedding"),
+    ]
+    told = text_table(("model", "tok/s", "kind"), rows)
+    assert max(map(len, told.splitlines())) <= 100
+    assert all(row[1] in told for row in rows)

@@ -18,6 +18,7 @@ GAP = "  "
 WIDEST_TABLE = 100
 NARROWEST = 12
 _WORDS = re.compile(r"[A-Za-z]{4}")
+_FIGURE = re.compile(r"[\d.,]+( |$)")
 _FORMULA = re.compile(r"[=+\-@]")
 
 
@@ -97,7 +98,9 @@ def _within(cells: list[list[str]], headers: Sequence[str]) -> list[list[str]]:
     table = list(zip(headers, *cells, strict=True))
     widths = [max(map(len, column)) for column in table]
     narrowest = [
-        max(len(header), NARROWEST) if any(map(_WORDS.search, column)) else width
+        max(len(header), NARROWEST, *(len(cell) for cell in column if not _gives_way(cell)))
+        if any(map(_gives_way, column))
+        else width
         for (header, *column), width in zip(table, widths, strict=True)
     ]
     while sum(widths) + len(GAP) * (len(widths) - 1) > WIDEST_TABLE:
@@ -106,6 +109,11 @@ def _within(cells: list[list[str]], headers: Sequence[str]) -> list[list[str]]:
             break
         widths[max(room, key=lambda index: (index > 0, widths[index]))] -= 1
     return [[_cut(cell, width) for cell, width in zip(row, widths, strict=True)] for row in cells]
+
+
+def _gives_way(cell: str) -> bool:
+    """Whether a cell is words: a figure, with or without its unit, is not."""
+    return bool(_WORDS.search(cell)) and not _FIGURE.match(cell)
 
 
 def _cut(cell: str, width: int) -> str:
