@@ -46,7 +46,9 @@ Leaving a device out also takes away an engine that was measured on that device 
 rows are predicted from engines or devices like them, and are the tail of these tables.
 
 Rows that stand apart (a part of the model on the host, several sequences together, few threads, requests under load)
-teach the constants, but are not in the other tables, and set no interval.
+teach the constants, but are not in the other tables, and set no interval. Of several sequences, `aggregate` are steps,
+`aggregate requests` whole requests with their prompts. These errors are the law's own: what an answer bounds further
+(more sequences make no less together) is not counted.
 """
 
 
