@@ -94,8 +94,16 @@ def _cells(row: ServedRow) -> dict[str, Any]:
         "tok/s": format_rate(row.throughput_tokens_per_s),
         "cache": f"{row.kv_used_fraction:.0%}",
         "$/M out": "-" if row.usd_per_million_tokens is None else significant(row.usd_per_million_tokens),
-        "breaks": " ".join(row.fails) or "-",
+        "breaks": _breaks(row.fails),
     }
+
+
+def _breaks(fails: Sequence[str]) -> str:
+    """What a load breaks first, and how much else, which JSON and CSV name: a row fits a screen."""
+    if not fails:
+        return "-"
+    first = "places" if fails[0] == "sequences" else fails[0]
+    return first if len(fails) == 1 else f"{first}+{len(fails) - 1}"
 
 
 def _told(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

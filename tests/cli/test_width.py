@@ -33,6 +33,8 @@ check -d h100 -- vllm serve Qwen/Qwen3-32B --tensor-parallel-size 2 --max-model-
 check -d rtx-4090 -- llama-server -hf unsloth/Qwen3-30B-A3B-GGUF:Q4_K_M -c 65536 -ctk q8_0 -ctv q8_0
 check -d m2-ultra -- OLLAMA_NUM_PARALLEL=4 ollama run llama3.1:70b
 capacity Qwen/Qwen3-32B -d 4xh100 --prompt 8k --output 500 --users 100 --ttft 1s --tpot 50ms
+capacity Qwen/Qwen3-32B -d 2xh100 --users 50 --tpot 50ms
+capacity Qwen/Qwen3-0.6B -d 8xb200 --ttft 100ms
 capacity Qwen/Qwen3-8B -d raspberry-pi-5 -e llama.cpp -p q4_k_m
 measured meta-llama/Llama-3.1-70B-Instruct
 devices nvidia
