@@ -21,6 +21,7 @@ def _run(url: str, **options: object) -> Outcome:
 def test_streamed_pace_is_measured():
     """Time to first token and inter-token time are those at which the server sends, not faster."""
     with fake_server() as server:
+        server.gap_s = 0.1
         outcome = _run(server.url)
     assert len(outcome.runs) == 2
     assert outcome.decode_steps == 7
@@ -80,6 +81,7 @@ def test_early_stop_is_said():
 def test_answers_in_one_piece_are_left_out():
     """An answer whose tokens all arrive at once has no time per token: it is left out and said, the others count."""
     with fake_server("now-and-then-one-piece") as server:
+        server.gap_s = 0.1
         outcome = _run(server.url)
     (timed,) = outcome.runs
     assert timed.decode_s > 0

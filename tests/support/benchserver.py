@@ -126,7 +126,7 @@ class FakeServer(ThreadingHTTPServer):
         self.owner = owner
         self.models = models
         self.first_s = 0.03
-        self.gap_s = 0.01
+        self.gap_s = 0.03
         self.bodies: list[dict[str, Any]] = []
         self.stop = threading.Event()
 
