@@ -79,7 +79,8 @@ def _about_rows(found: Sequence[Found], listed: Sequence[Found], target: Target)
     from sizer.advise.fitting_models import slower_than_reading
 
     machine = f"{target.count} x {target.device.name}" if target.count > 1 else target.device.name
-    yield f"{len(found)} of the catalogue's models run on {machine}; --limit 100 shows more."
+    more = "; --limit 100 shows more" if len(listed) < len(found) else ""
+    yield f"{len(found)} of the catalogue's models run on {machine}{more}."
     slow = sum(map(slower_than_reading, found)) - sum(map(slower_than_reading, listed))
     if slow and listed is not found and len(listed) < len(found):
         yield SLOW.format(slow)

@@ -10,11 +10,11 @@ from __future__ import annotations
 from sizer.cache_formats import cache_format
 from sizer.memory.cache import sequence_cache
 from sizer.serving.capacity import Replica
+from sizer.serving.layout import UNKNOWN_LINK_BYTES_PER_S
 from sizer.serving.load import Load
 from sizer.serving.records import Apart, Limits
 from sizer.serving.told import prompt_alone_s
 
-LINK_BYTES_PER_S = 3e10
 MOST_SEQUENCES = 65536
 
 
@@ -59,4 +59,4 @@ def _transfer_s(one: Replica, load: Load) -> float:
         case.architecture, load.prompt_tokens, cache_format(case.workload.kv_precision),
         case.engine.state_bytes_per_value,
     )  # fmt: skip
-    return sum(kept) / (case.target.link_bytes_per_s or LINK_BYTES_PER_S)
+    return sum(kept) / (case.target.link_bytes_per_s or UNKNOWN_LINK_BYTES_PER_S)
