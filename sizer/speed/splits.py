@@ -51,15 +51,18 @@ def _chunks_in_flight() -> dict[tuple[str, str], int]:
     return {(row["runtime"], row["backend"]): int(row["chunks"]) for row in read_rows("pipelined_prompts.csv")}
 
 
-def pipeline_speedup(case: SpeedCase, chunks: int) -> float:
+def pipeline_speedup(case: SpeedCase, chunks: float) -> float:
     """How much faster n devices of a layer split read a prompt than one: c n / (c + n - 1) with c chunks in flight.
+
+    For what each token takes, a last chunk of fewer tokens is the part of a chunk that it is: one of a single token
+    hides nothing of the first. Each is a pass over the weights.
 
     `data/pipelined_prompts.csv` tells how many an engine's backend sends through its devices at most.
     """
     count, most = len(case.devices), _chunks_in_flight().get((case.engine.runtime, case.backend), 1)
     if count == 1 or not whole_layers(case):
         return 1.0
-    flying = min(chunks, most)
+    flying = min(chunks, float(most))
     return flying * count / (flying + count - 1)
 
 

@@ -242,22 +242,25 @@ def prompt_traffic(case: SpeedCase, cached_tokens: int = 0) -> tuple[Traffic, Ch
 def prefill_amounts(case: SpeedCase, traffic: Traffic, chunks: Chunks) -> tuple[Amount, ...]:
     """The amounts of reading the prompts in chunks, each a pass over the weights."""
     count = chunks.passes
-    speedup = pipeline_speedup(case, count)
+    by_pass, speedup = pipeline_speedup(case, count), pipeline_speedup(case, chunks.tokens / chunks.size)
     bandwidth, peak = bandwidth_bytes_per_s(case) * speedup, prompt_peak_flops_per_s(case) * speedup
     products = prompt_products_flops_per_s(case) * speedup
     attention = traffic.stage("kv").flops
     layers = prompt_layers(case.architecture, case.engine.layer_operations)
     hosted = traffic.weight_bytes * host_share(case)
+    passed = traffic.weight_bytes - hosted + _expanded_bytes(case) * count
     experts = traffic.stage("experts").flops
+    filling, chunks_of_experts = _prompt_filling(case, chunks)
+    experts_flops_per_s = prompt_products_flops_per_s(case) * pipeline_speedup(case, chunks_of_experts)
     amounts = [
         Amount("prefill_compute", COMPUTE, (traffic.flops - attention - experts) / products),
-        Amount("prefill_experts", COMPUTE, experts * _prompt_filling(case, chunks) / products),
+        Amount("prefill_experts", COMPUTE, experts * filling / experts_flops_per_s),
         Amount("prefill_attention", COMPUTE, attention / peak),
-        Amount("prefill_weights", MEMORY, (traffic.weight_bytes - hosted + _expanded_bytes(case) * count) / bandwidth),
+        Amount("prefill_weights", MEMORY, passed / (bandwidth_bytes_per_s(case) * by_pass)),
         Amount("prefill_cache", MEMORY, traffic.cache_bytes / bandwidth),
         *_prompt_on_host(case, traffic, chunks),
-        Amount("prefill_launch", LAUNCH, layers * count / speedup * LAYER_S),
-        Amount("prefill_layers", OVERHEAD, layers * count / speedup * LAYER_S),
+        Amount("prefill_launch", LAUNCH, layers * count / by_pass * LAYER_S),
+        Amount("prefill_layers", OVERHEAD, layers * count / by_pass * LAYER_S),
         Amount("prefill_step", OVERHEAD, count * STEP_S),
     ]
     if case.scores and not is_cpu(case.device):
@@ -290,11 +293,12 @@ def _tile_filling(case: SpeedCase, tokens: int, rows: float) -> float:
     return max(rows / each, 1 + rows / (2 * each))
 
 
-def _prompt_filling(case: SpeedCase, chunks: Chunks) -> float:
-    """The same for a prompt, whose last chunk may be a short one."""
+def _prompt_filling(case: SpeedCase, chunks: Chunks) -> tuple[float, float]:
+    """The same for a prompt, whose last chunk may be a short one; and how many of the longest chunk its chunks take."""
     rows = tuned("tile_rows")
-    filled = sum(size * count * _tile_filling(case, size, rows) for size, count in chunks.sizes)
-    return filled / chunks.tokens
+    taken = [(size * _tile_filling(case, size, rows), count) for size, count in chunks.sizes]
+    filled = sum(each * count for each, count in taken)
+    return filled / chunks.tokens, filled / max(each for each, _ in taken)
 
 
 def _narrow_tile(tokens: int) -> float:

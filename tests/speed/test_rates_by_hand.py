@@ -98,10 +98,12 @@ def test_cpus_reach_a_power_of_their_bandwidth_and_compute_with_their_cores() ->
 
 
 @pytest.mark.parametrize(
-    ("engine", "chunks", "speedup"), [("llama.cpp", 9, 1.6), ("llama.cpp", 1, 1.0), ("vllm", 9, 1)]
+    ("engine", "chunks", "speedup"),
+    [("llama.cpp", 9, 1.6), ("llama.cpp", 1, 1.0), ("llama.cpp", 1.5, 1.2), ("vllm", 9, 1)],
 )
-def test_chunks_follow_each_other_through_layers(engine: str, chunks: int, speedup: float) -> None:
-    """Four chunks in flight on two cards: 8 / 5; one chunk, or an engine that sends none, no faster than one card."""
+def test_chunks_follow_each_other_through_layers(engine: str, chunks: float, speedup: float) -> None:
+    """Four chunks in flight on two cards: 8 / 5; one chunk, or an engine that sends none, no faster than one card; one
+    and a half 3 / 2.5."""
     split = Split.LAYER if engine == "llama.cpp" else Split.TENSOR
     case = asked(target=Target(CARD, 2), engine=engine, workload=Workload(100, 28, 128, parallelism=split))
     assert pipeline_speedup(case, chunks) == pytest.approx(speedup)
