@@ -340,6 +340,17 @@ def test_where_a_layer_norms_is_read_from_its_tensors(
     }
 
 
+def test_a_buffer_of_any_size_is_counted() -> None:
+    """Slots by the hundred billion are told what they would take, as a million are: in proportion."""
+    model = model_shape(resolve("meta-llama/Meta-Llama-3-8B-Instruct", offline=True).architecture)
+    step = Step(512, 1, 1, 4096, 0, 1, flash_attention=True, mask_bytes=4, embedding_inputs=2)
+    million, more = (
+        compute_buffers(model, step._replace(tokens=count, outputs=count), Part(0, 32, True)).device_bytes
+        for count in (10**6, 10**11)
+    )
+    assert more == pytest.approx(million * 10**5, rel=0.01)
+
+
 def test_splits_that_show_the_same_layers_take_the_same_buffers() -> None:
     """Ten or eleven of 32 equal layers on the host are one graph; the first and the last layers are others."""
     model = model_shape(resolve("meta-llama/Meta-Llama-3-8B-Instruct", offline=True).architecture)

@@ -11,9 +11,9 @@ from sizer.memory.graph.nodes import Graph, Node, Place
 from sizer.memory.graph.reorder import reordered
 from sizer.units import GIB
 
-ENDLESS = 2**62
-CHUNK_STRIDE = 2**48
-"""An offset tells its chunk too: offsets of one chunk are smaller than this."""
+ENDLESS = 2**120
+CHUNK_STRIDE = 2**128
+"""An offset tells its chunk too: offsets of one chunk are smaller than this, whatever flags and configs ask for."""
 VULKAN_CHUNK_BYTES = GIB
 """What Vulkan allocates in one piece (GGML_VK_SUBALLOCATION_BLOCK_SIZE)."""
 MOST_CHUNKS = 16
