@@ -34,7 +34,8 @@ check -d rtx-4090 -- llama-server -hf unsloth/Qwen3-30B-A3B-GGUF:Q4_K_M -c 65536
 check -d m2-ultra -- OLLAMA_NUM_PARALLEL=4 ollama run llama3.1:70b
 capacity Qwen/Qwen3-32B -d 4xh100 --prompt 8k --output 500 --users 100 --ttft 1s --tpot 50ms
 capacity Qwen/Qwen3-32B -d 2xh100 --users 50 --tpot 50ms
-capacity Qwen/Qwen3-0.6B -d 8xb200 --ttft 100ms
+capacity Qwen/Qwen3-8B -d 2xrtx-3090 --users 20000
+capacity Qwen/Qwen3-8B -d 8xh200 --rps 5000
 capacity Qwen/Qwen3-8B -d raspberry-pi-5 -e llama.cpp -p q4_k_m
 measured meta-llama/Llama-3.1-70B-Instruct
 devices nvidia
