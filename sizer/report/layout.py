@@ -23,11 +23,15 @@ _FORMULA = re.compile(r"[=+\-@]")
 
 
 def text_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Left-aligned columns under a rule, as wide as their widest cell and 100 characters together at most."""
+    """Left-aligned columns under a rule, as wide as their widest cell and 100 characters together at most.
+
+    Figures that leave no room for two spaces between columns stand one apart.
+    """
     cells = _within([[one_line(cell) for cell in row] for row in rows], headers)
     widths = [max(len(cell) for cell in column) for column in zip(headers, *cells, strict=True)]
     ruled = [headers, ["-" * width for width in widths], *cells]
-    lines = (GAP.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in ruled)
+    gap = GAP if sum(widths) + len(GAP) * (len(widths) - 1) <= WIDEST_TABLE else " "
+    lines = (gap.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in ruled)
     return "\n".join(line.rstrip() for line in lines)
 
 
