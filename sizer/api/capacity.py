@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from sizer.api.asked import DeviceAsked, Options, WorkAsked, split_options
@@ -87,7 +88,7 @@ def capacities(resolved: Resolved, devices: DeviceAsked, work: WorkAsked, asked:
 
 
 def _one(resolved: Resolved, target: Target, work: WorkAsked, asked: ServingAsked) -> Capacity:
-    from sizer.serving.answer import answer
+    from sizer.serving.answer import answer, most_users
     from sizer.serving.deployment import Served
 
     if not resolved.architecture.decodes:
@@ -98,22 +99,26 @@ def _one(resolved: Resolved, target: Target, work: WorkAsked, asked: ServingAske
     if target.others:
         raise UsageError("capacity is told for equal devices.", "Name one kind, as -d 4xh100.")
     load = asked.load(work.prompt_tokens, work.output_tokens)
-    error: DoesNotFit | None = None
+    split, kv_precision = work.workload().parallelism, work.kv_precision
 
-    def served(engine: str, precision: str) -> Capacity:
+    def case(engine: str, precision: str) -> Served:
         stored = _stored(resolved, precision, engine, work.flags.version if work.flags is not None else "")
-        case = Served(resolved.architecture, stored, target, engine, work.flags)
-        return answer(case, load, asked, split=work.workload().parallelism, kv_precision=work.kv_precision)
+        return Served(resolved.architecture, stored, target, engine, work.flags)
 
+    def most(engine: str, precision: str) -> int:
+        return most_users(case(engine, precision), load, asked, split=split, kv_precision=kv_precision)
+
+    error: DoesNotFit | None = None
     ways = _ways(resolved, target, work)
     for number, way in enumerate(ways):
         try:
-            found = served(*way)
+            found = answer(case(*way), load, asked, split=split, kv_precision=kv_precision)
         except DoesNotFit as refusal:
             error = error or refusal
             continue
-        rest = ways[number + 1 :]
-        return _beside_fewer_bits(found, served, rest) if rest and not work.precisions else found
+        if number + 1 == len(ways) or work.precisions:
+            return found
+        return _beside_fewer_bits(found, partial(most, *ways[number + 1]), ways[number + 1][1])
     assert error is not None
     raise error
 
@@ -122,19 +127,17 @@ FEWER_BITS_WORTH = 1.25
 """How many more users fewer bits must serve to be told of."""
 
 
-def _beside_fewer_bits(
-    found: Capacity, served: Callable[[str, str], Capacity], ways: Sequence[tuple[str, str]]
-) -> Capacity:
-    """The capacity, with what the next precision would serve where memory is what binds: nobody asked for this one."""
+def _beside_fewer_bits(found: Capacity, most: Callable[[], int], precision: str) -> Capacity:
+    """The capacity, with the most users in the next precision where memory is what binds: nobody asked for this one."""
     if found.binding != "cache" and found.met and found.machines <= 1:
         return found
     try:
-        other = served(*ways[0])
+        users = most()
     except SizerError:
         return found
-    if other.max_users < FEWER_BITS_WORTH * max(1, found.max_users):
+    if users < FEWER_BITS_WORTH * max(1, found.max_users):
         return found
-    note = f"In {other.precision} it is {other.max_users:,} users a machine: -p {other.precision}."
+    note = f"In {precision} it is {users:,} users a machine: -p {precision}."
     return replace(found, assumptions=(note, *found.assumptions))
 
 

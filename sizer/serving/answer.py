@@ -41,8 +41,7 @@ def answer(
 ) -> Capacity:
     """The capacity of one machine, and how many of them the load asked for needs. Raises DoesNotFit, UsageError."""
     limits, known = asked.limits, corrections()
-    ways = list(candidates(served, load, split, asked.replicas, kv_precision))
-    choice, reasons = choose(ways, load, limits, known, by_rate=asked.rps is not None or bool(asked.arrivals))
+    choice, reasons = _way(served, load, asked, split, kv_precision)
     price = price_of(served.target, asked.prices)
     devices = served.target.count
     per_machine, rate = choice.users, choice.requests_per_s
@@ -75,6 +74,21 @@ def answer(
         disaggregated=apart(choice.replica, load, limits, devices) if asked.apart else None,
         met=_met(asked, limits, machines, rows[0]),
     )
+
+
+def most_users(
+    served: Served, load: Load, asked: ServingAsked, *, split: Split | None = None, kv_precision: str = "fp16"
+) -> int:
+    """How many users one machine serves: `answer`'s `max_users`, without its rows. Raises DoesNotFit, UsageError."""
+    return _way(served, load, asked, split, kv_precision)[0].users
+
+
+def _way(
+    served: Served, load: Load, asked: ServingAsked, split: Split | None, kv_precision: str
+) -> tuple[Choice, Sequence[str]]:
+    ways = list(candidates(served, load, split, asked.replicas, kv_precision))
+    by_rate = asked.rps is not None or bool(asked.arrivals)
+    return choose(ways, load, asked.limits, corrections(), by_rate=by_rate)
 
 
 def _met(asked: ServingAsked, limits: Limits, machines: int, first: ServedRow) -> bool:
