@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache
 from math import exp, hypot, inf, log
 
 from sizer.device.kinds import device_family
@@ -151,22 +152,25 @@ def _in_order(step: Timed, alone_s: float, case: SpeedCase, traffic: Traffic, fi
     than fewer of them one after the other: together they make no less. Cores of an engine of one kernel take no longer
     than to read as many tokens of prompts."""
     tokens, sequences, rows = traffic.tokens, case.workload.batch_size, vector_rows(case.engine.runtime)
-    total_s = min(step.total_s, _in_parts_s(case, sequences, fitted)) if tokens == sequences else step.total_s
+
+    @cache
+    def part_s(part: int, each: int = 1) -> float:
+        return _step(_of_sequences(case, part), fitted, each)[1].total_s
+
+    total_s = min(step.total_s, _in_parts_s(sequences, part_s)) if tokens == sequences else step.total_s
     if 0 < rows < tokens:
         several = min(rows, sequences)
-        _, fewer = _step(_of_sequences(case, several), fitted, rows // several)
-        fewer_s = min(fewer.total_s, _in_parts_s(case, several, fitted)) if several == rows else fewer.total_s
+        fewer_s = min(part_s(rows), _in_parts_s(rows, part_s)) if several == rows else part_s(several, rows // several)
         total_s = max(total_s, min(fewer_s, rows * alone_s))
     if not rows and is_cpu(case.device):
         total_s = min(total_s, max(alone_s, _as_prompts_s(case, traffic, fitted)))
     return replace(step, total_s=min(total_s, tokens * alone_s))
 
 
-def _in_parts_s(case: SpeedCase, sequences: int, fitted: Constants) -> float:
+def _in_parts_s(sequences: int, part_s: Callable[[int], float]) -> float:
     """Seconds of as many sequences in steps of 2, 4, 8 … of them, whichever is fastest; endless where none is fewer."""
     fewer = (2**power for power in range(1, (sequences - 1).bit_length()))
-    steps = ((part, _step(_of_sequences(case, part), fitted)[1].total_s) for part in fewer)
-    return min((sequences / part * part_s for part, part_s in steps), default=inf)
+    return min((sequences / part * part_s(part) for part in fewer), default=inf)
 
 
 def _as_prompts_s(case: SpeedCase, traffic: Traffic, fitted: Constants) -> float:
@@ -254,7 +258,7 @@ def _rest_by_steps_s(case: SpeedCase, chunks: Chunks, fitted: Constants, cached_
     if not full or not 0 < rest <= FEW_LEFT or case.workload.batch_size > 1 or not case.architecture.decodes:
         return inf
     workload = replace(case.workload, prompt_tokens=chunks.tokens - rest)
-    before = replace(case, workload=workload)
+    before = case.of_workload(workload)
     full_s = timed(prefill_amounts(before, *prompt_traffic(before, cached_tokens)), before, fitted).total_s
     return full_s + rest * _step(_with_cache(case, cached_tokens + chunks.tokens), fitted)[1].total_s
 
