@@ -80,7 +80,7 @@ def _from_file(path: Path, text: str) -> Found:
 
 
 def _config_beside(path: Path) -> Mapping[str, Any] | None:
-    return _config(path.parent, [name for name in SMALL_FILES if (path.parent / name).is_file()])
+    return _config(path.parent, _small_files(path.parent))
 
 
 def _config(folder: Path, names: Collection[str]) -> Mapping[str, Any] | None:
@@ -93,7 +93,11 @@ def _quantized(config: Mapping[str, Any], path: Path) -> Mapping[str, Any]:
     """A config by its path: what lies beside it counts where it has the usual name."""
     if path.name != "config.json":
         return config
-    return quantized(config, [name for name in SMALL_FILES if (path.parent / name).is_file()], _loader(path.parent))
+    return quantized(config, _small_files(path.parent), _loader(path.parent))
+
+
+def _small_files(folder: Path) -> list[str]:
+    return [name for name in SMALL_FILES if (folder / name).is_file()]
 
 
 def _loader(folder: Path) -> Load:
