@@ -162,18 +162,21 @@ TOGETHER = (
 )
 
 
+def _together(model: str, device: str, engine: str, precision: str, batch: int) -> Speed:
+    architecture = resolve(model, offline=True).architecture
+    stored = store_for(architecture, precision, engine)
+    return predict(speed_case(architecture, stored, find(device), Workload(512, 128, 640, batch_size=batch), engine))
+
+
 @pytest.mark.parametrize(("model", "device", "engine", "precision"), TOGETHER)
 def test_several_sequences_lie_between_one_and_one_after_the_other(
     model: str, device: str, engine: str, precision: str
 ) -> None:
     """Whatever rows near the case say: no sequence is faster for the others beside it, and all together decode and
     read prompts no slower than one after the other."""
-    architecture = resolve(model, offline=True).architecture
-    stored = store_for(architecture, precision, engine)
 
     def told(batch: int) -> tuple[float, float]:
-        workload = Workload(512, 128, 640, batch_size=batch)
-        speed = predict(speed_case(architecture, stored, find(device), workload, engine))
+        speed = _together(model, device, engine, precision, batch)
         return speed.decode.tokens_per_s, speed.prefill.ttft_s
 
     alone, alone_s = told(1)
@@ -201,12 +204,9 @@ ADDED = (
 def test_sequences_that_are_added_make_no_less_together(model: str, device: str, engine: str, precision: str) -> None:
     """All sequences' tokens a second fall by no more than 3 % as others come, which could run one after the other: MLX
     on an M4 was told to lose 17 % from 2 to 10, DeepSeek-V3 in llama.cpp 15 % from 16 to 96."""
-    architecture = resolve(model, offline=True).architecture
-    stored = store_for(architecture, precision, engine)
     most = 0.0
     for batch in (1, 2, 3, 4, 6, 8, 9, 10, 12, 16, 17, 24, 32, 33, 48, 64, 96, 128):
-        case = speed_case(architecture, stored, find(device), Workload(512, 128, 640, batch_size=batch), engine)
-        together = batch * predict(case).decode.tokens_per_s
+        together = batch * _together(model, device, engine, precision, batch).decode.tokens_per_s
         assert together >= 0.97 * most
         most = max(most, together)
 
