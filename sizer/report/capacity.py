@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from sizer.plain_json import to_json
-from sizer.report.layout import GAP, WIDEST_TABLE, Lay, cells_of
+from sizer.report.layout import Lay, cells_of, fits
 from sizer.report.outputs import Document
 from sizer.serving.records import Apart, Capacity, Day, ServedRow
 from sizer.units import format_rate, format_seconds, significant
@@ -112,7 +112,7 @@ def _told(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     empty = {name for name in ("$/M out", "breaks") if all(row[name] == "-" for row in rows)}
     told = [{name: cell for name, cell in row.items() if name not in empty} for row in rows]
     widths = [max(len(name), *(len(row[name]) for row in told)) for name in (told[0] if told else ())]
-    if sum(widths) + len(GAP) * (len(widths) - 1) <= WIDEST_TABLE:
+    if fits(widths):
         return told
     return [{name: cell for name, cell in row.items() if name != "p99 ms"} for row in told]
 

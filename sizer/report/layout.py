@@ -30,7 +30,7 @@ def text_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     cells = _within([[one_line(cell) for cell in row] for row in rows], headers)
     widths = [max(len(cell) for cell in column) for column in zip(headers, *cells, strict=True)]
     ruled = [headers, ["-" * width for width in widths], *cells]
-    gap = GAP if sum(widths) + len(GAP) * (len(widths) - 1) <= WIDEST_TABLE else " "
+    gap = GAP if fits(widths) else " "
     lines = (gap.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in ruled)
     return "\n".join(line.rstrip() for line in lines)
 
@@ -94,6 +94,11 @@ def _is_number(text: str) -> bool:
     return True
 
 
+def fits(widths: Sequence[int]) -> bool:
+    """Whether columns of these widths stand beside each other in the widest table."""
+    return sum(widths) + len(GAP) * (len(widths) - 1) <= WIDEST_TABLE
+
+
 def _within(cells: list[list[str]], headers: Sequence[str]) -> list[list[str]]:
     """The cells cut so that the table fits a terminal: the widest column of words gives way, the first (a name) last.
 
@@ -107,7 +112,7 @@ def _within(cells: list[list[str]], headers: Sequence[str]) -> list[list[str]]:
         else width
         for (header, *column), width in zip(table, widths, strict=True)
     ]
-    while sum(widths) + len(GAP) * (len(widths) - 1) > WIDEST_TABLE:
+    while not fits(widths):
         room = [index for index in range(len(widths)) if widths[index] > narrowest[index]]
         if not room:
             break
