@@ -12,7 +12,7 @@ from functools import cache
 from sizer.answer.records import Estimate
 from sizer.device.kinds import chip_of
 from sizer.frozen import dataclass
-from sizer.speed.case import precision_class
+from sizer.speed.kernels import precision_class
 from sizer.speed.nearby import Row, lines_with
 from sizer.tables import read_bytes
 

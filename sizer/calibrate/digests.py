@@ -16,8 +16,10 @@ TABLES = (
     "matrix_instructions.csv", "peak_powers.csv", "padded_batches.csv", "core_matrix_units.csv",
 )  # fmt: skip
 LAW = (
-    "speed/case.py", "speed/chunks.py", "speed/law.py", "speed/terms.py", "speed/traffic.py", "speed/launches.py",
-    "speed/nearby.py", "speed/limits.py", "speed/splits.py", "speed/widths.py", "device/kinds.py",
+    "speed/attended.py", "speed/case.py", "speed/chunks.py", "speed/device_rates.py", "speed/hosted.py",
+    "speed/kernels.py", "speed/launches.py", "speed/law.py", "speed/limits.py", "speed/nearby.py",
+    "speed/prompt_terms.py", "speed/rates.py", "speed/splits.py", "speed/terms.py", "speed/traffic.py",
+    "speed/widths.py", "device/kinds.py",
     "calibrate/calibration.py", "calibrate/contradicted.py",
     "calibrate/drafts.py", "calibrate/fit_constants.py", "calibrate/verification.py",
     "calibrate/heldout.py", "calibrate/intervals.py", "calibrate/likeness.py", "calibrate/observation.py",

@@ -24,9 +24,11 @@ from sizer.memory.placement import place
 from sizer.memory.records import Placement
 from sizer.memory.shares import Case
 from sizer.speed.case import SpeedCase, speed_case
+from sizer.speed.hosted import host_share
 from sizer.speed.law import COMPUTE, OVERHEAD, Amount
 from sizer.speed.nearby import traits
-from sizer.speed.terms import STEP_S, decode_amounts, host_share, prefill_amounts, prompt_traffic
+from sizer.speed.prompt_terms import prefill_amounts, prompt_traffic
+from sizer.speed.terms import STEP_S, decode_amounts
 from sizer.speed.traffic import Traffic, decode_traffic
 from sizer.tuning import tuned
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from sizer.speed.case import SpeedCase
 from sizer.speed.chunks import Chunks
-from sizer.speed.terms import computes_on_host, decode_amounts, host_share, nominal_bandwidth_bytes_per_s
+from sizer.speed.hosted import computes_on_host, host_share
+from sizer.speed.rates import nominal_bandwidth_bytes_per_s
+from sizer.speed.terms import decode_amounts
 from sizer.speed.traffic import Traffic
 from sizer.tables import read_rows
 

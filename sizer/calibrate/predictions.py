@@ -23,8 +23,8 @@ from sizer.memory.placement import counted_bytes, place
 from sizer.memory.shares import Case
 from sizer.speed.law import constants
 from sizer.speed.predict import decode_of, prefill_of, replicas
+from sizer.speed.prompt_terms import prompt_traffic
 from sizer.speed.records import Decode, Prefill
-from sizer.speed.terms import prompt_traffic
 from sizer.units import GIB
 from sizer.workload import Split
 

@@ -15,7 +15,8 @@ from typing import Any
 
 from sizer.frozen import NamedTuple
 from sizer.serving.layout import Layout
-from sizer.speed.case import SpeedCase, precision_class
+from sizer.speed.case import SpeedCase
+from sizer.speed.kernels import precision_class
 from sizer.tables import read_json
 
 FILE = "serving_constants.json"

@@ -19,19 +19,16 @@ from sizer.frozen import dataclass
 from sizer.model.architecture import Architecture
 from sizer.serving.corrections import Corrections
 from sizer.serving.layout import Layout, link_bytes_per_s
-from sizer.speed.case import SpeedCase, precision_class, served_products
+from sizer.speed.case import SpeedCase
 from sizer.speed.chunks import whole
+from sizer.speed.kernels import precision_class, served_products
 from sizer.speed.launches import LAYER_S, layer_count
 from sizer.speed.law import COMPUTE, LAUNCH, MEMORY, OVERHEAD, ROOFLINE_POWER, Amount, Constants
+from sizer.speed.prompt_terms import prefill_amounts
+from sizer.speed.rates import peak_flops_per_s, prompt_peak_flops_per_s, prompt_products_flops_per_s
 from sizer.speed.splits import HOP_S
 from sizer.speed.stages import LINK_TERMS
-from sizer.speed.terms import (
-    decode_amounts,
-    peak_flops_per_s,
-    prefill_amounts,
-    prompt_peak_flops_per_s,
-    prompt_products_flops_per_s,
-)
+from sizer.speed.terms import decode_amounts
 from sizer.speed.traffic import decode_traffic, prefill_traffic
 
 BATCHES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 512, 1024, 2048, 4096, 8192, 16384, 65536)
@@ -114,14 +111,14 @@ def term_curves(case: SpeedCase, layout: Layout) -> dict[str, TermCurves]:
 
 def _decode(case: SpeedCase, batch: int, depth: int) -> dict[str, Amount]:
     workload = replace(case.workload, batch_size=batch, prompt_tokens=depth, output_tokens=1, context_tokens=depth + 1)
-    asked = replace(case, workload=workload)
+    asked = case.of_workload(workload)
     return _by_name(decode_amounts(asked, decode_traffic(asked.architecture, asked.stored, workload)))
 
 
 def _prefill(case: SpeedCase, tokens: int, layout: Layout) -> dict[str, Amount]:
     """The amounts of a prompt on one device; its weights, of which experts lie on all ranks, divided already."""
     workload = replace(case.workload, batch_size=1, prompt_tokens=tokens, output_tokens=1, context_tokens=tokens + 1)
-    asked = replace(case, workload=workload)
+    asked = case.of_workload(workload)
     traffic = prefill_traffic(
         asked.architecture, asked.stored, workload, latent_absorbed=asked.engine.latent_prefill == "absorbed"
     )

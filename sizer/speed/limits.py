@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from sizer.device.records import Device, is_cpu
-from sizer.speed.case import SpeedCase, cpu_flops_per_s
+from sizer.speed.case import SpeedCase
+from sizer.speed.device_rates import cpu_flops_per_s
 from sizer.speed.law import MEMORY, Amount
 from sizer.speed.terms import decode_amounts
 from sizer.speed.traffic import Traffic, decode_traffic

@@ -10,8 +10,11 @@ from math import exp, hypot, inf, log
 from sizer.device.kinds import device_family
 from sizer.device.records import is_cpu
 from sizer.model.architecture import Basis
-from sizer.speed.case import SpeedCase, peak_doubt, precision_class
+from sizer.speed.case import SpeedCase
 from sizer.speed.chunks import Chunks
+from sizer.speed.device_rates import peak_doubt
+from sizer.speed.hosted import host_share
+from sizer.speed.kernels import precision_class
 from sizer.speed.law import (
     Amount,
     Constants,
@@ -21,10 +24,11 @@ from sizer.speed.law import (
 )
 from sizer.speed.limits import bandwidth_limit, products_limit
 from sizer.speed.nearby import correction, rows_of, traits
+from sizer.speed.prompt_terms import prefill_amounts, prompt_traffic
 from sizer.speed.records import NONE, Correction, Decode, Depth, Prefill, Request, Speed
 from sizer.speed.splits import parallelism
 from sizer.speed.stages import Step, Timed
-from sizer.speed.terms import decode_amounts, host_share, prefill_amounts, prompt_traffic, vector_rows
+from sizer.speed.terms import decode_amounts, vector_rows
 from sizer.speed.traffic import Traffic, decode_traffic
 from sizer.speed.widths import Asked, widest
 from sizer.workload import Split

@@ -13,8 +13,15 @@ from functools import lru_cache
 
 from sizer.cache_formats import cache_format
 from sizer.frozen import NamedTuple
-from sizer.model.architecture import Architecture, Mixer, MixerKind, Module, Role, Tensor, Tower
+from sizer.model.architecture import Architecture, Mixer, Module, Role, Tensor, Tower
 from sizer.model.stored import Stored, StoredTensor
+from sizer.speed.attended import (
+    attended_tokens,
+    attention_flops,
+    causal_attended_tokens,
+    expansion_flops,
+    read_cache_bytes,
+)
 from sizer.speed.chunks import Chunks
 from sizer.tuning import tuned
 from sizer.workload import Workload
@@ -143,7 +150,7 @@ def decode_traffic(
     for mixer, layers in architecture.mixer_counts.items():
         kept = attended_tokens(mixer, context)
         cache_bytes = (
-            layers * sequences * _read_cache_bytes(mixer, context, kept, kv_format.block_bytes, kv_format.block_values)
+            layers * sequences * read_cache_bytes(mixer, context, kept, kv_format.block_bytes, kv_format.block_values)
         )
         flops = layers * sequences * tokens_per_sequence * attention_flops(mixer, kept, mla_expanded)
         if mla_expanded and mixer.latent_elements:
@@ -186,7 +193,7 @@ def prefill_traffic(
     for mixer, layers in architecture.mixer_counts.items():
         attended = causal_attended_tokens(mixer, prompt, cached_tokens)
         flops = layers * sequences * attention_flops(mixer, attended, expanded=not latent_absorbed)
-        read = _read_cache_bytes(
+        read = read_cache_bytes(
             mixer, last, attended_tokens(mixer, last), kv_format.block_bytes, kv_format.block_values
         )
         _add(totals, StageTraffic("kv", cache_bytes=layers * read * passes, flops=flops))
@@ -203,60 +210,6 @@ def pass_weight_bytes(architecture: Architecture, stored: Stored, workload: Work
     """Bytes of weights that one chunk of so many tokens of the prompts reads, without the output head."""
     reading, each = _read_together(max(1, workload.prompt_tokens), tokens)
     return sum(stage.weight_bytes for stage in _weight_traffic(architecture, stored, reading, each, 0).values())
-
-
-def copied_cache_bytes(architecture: Architecture, workload: Workload, *, repeats: bool) -> int:
-    """Bytes that a decode step moves beyond reading the cache once, where an engine concatenates it with the new token.
-
-    transformers' dynamic cache is read and written whole by each `torch.cat`; where it `repeats`, heads that share
-    keys and values are then repeated for every query head (written, and read by the attention instead of the cache).
-    """
-    kv_format = cache_format(workload.kv_precision)
-    moved = 0
-    for mixer, layers in architecture.mixer_counts.items():
-        kept = mixer.cached_tokens(workload.decode_context_tokens)
-        width = mixer.qk_head_dim + mixer.v_head_dim
-        cached = mixer.kv_elements_per_token
-        shared = mixer.heads > mixer.kv_heads > 0 and not mixer.latent_elements
-        repeated = mixer.heads * width if repeats and shared else 0
-        moved += layers * kept * 2 * (cached + repeated)
-    return -(-moved * workload.batch_size * kv_format.block_bytes // kv_format.block_values)
-
-
-def attended_tokens(mixer: Mixer, context_tokens: int) -> int:
-    """Cached entries that one new token attends to: the window's or the indexer's selection at most."""
-    kept = mixer.cached_tokens(context_tokens)
-    return kept if mixer.selected_tokens is None else min(kept, mixer.selected_tokens)
-
-
-def causal_attended_tokens(mixer: Mixer, prompt_tokens: int, cached_tokens: int = 0) -> int:
-    """Sum over the prompt's tokens of how many entries each attends to (itself included); an encoder's to all."""
-    if mixer.kind is MixerKind.BIDIRECTIONAL:
-        return prompt_tokens * min(prompt_tokens, mixer.window_tokens or prompt_tokens)
-    limits = [limit for limit in (mixer.window_tokens, mixer.selected_tokens) if limit is not None]
-    last = cached_tokens + prompt_tokens
-    limit = min([last, *limits])
-    rising = max(0, limit - cached_tokens)
-    attended = rising * cached_tokens + rising * (rising + 1) // 2 + (prompt_tokens - rising) * limit
-    return attended // mixer.compression_tokens
-
-
-def attention_flops(mixer: Mixer, attended: int, expanded: bool = False) -> int:
-    """FLOPs of scores and weighted values over `attended` entries, all heads of one layer.
-
-    MLA with absorbed projections works on the latent (twice its width a head); expanded, on the heads' own widths.
-    Mixers that keep a state (linear attention, SSM …) score no tokens: `_state_traffic` counts what updates it.
-    """
-    if not mixer.heads or mixer.is_recurrent:
-        return 0
-    if mixer.latent_elements and not expanded:
-        return 2 * mixer.heads * 2 * mixer.latent_elements * attended
-    return 2 * mixer.heads * (mixer.qk_head_dim + mixer.v_head_dim) * attended
-
-
-def expansion_flops(mixer: Mixer, attended: int) -> int:
-    """FLOPs of rebuilding every head's keys and values from the latent over `attended` entries."""
-    return 2 * mixer.latent_elements * mixer.heads * (mixer.qk_head_dim + mixer.v_head_dim) * attended
 
 
 class _RoutedTokens(NamedTuple):
@@ -334,13 +287,6 @@ def _state_traffic(mixer: Mixer, layers: int, sequences: int, tokens: int) -> St
     """A state is read and written once a step; a token updates it with about 2 multiply-adds a value."""
     values = layers * sequences * mixer.state_elements
     return StageTraffic("state", cache_bytes=2 * STATE_BYTES_PER_VALUE * values, flops=4 * values * tokens)
-
-
-def _read_cache_bytes(mixer: Mixer, context: int, kept: int, block_bytes: int, block_values: int) -> int:
-    """Bytes of cache that one sequence's new token reads in one layer, a shared cache included."""
-    values = mixer.latent_elements or mixer.kv_heads * (mixer.qk_head_dim + mixer.v_head_dim)
-    read = values * kept + mixer.indexer_elements * context
-    return -(-read * block_bytes // block_values)
 
 
 def _times(stage: StageTraffic, chunks: int, tokens: int, chunk_tokens: int) -> StageTraffic:

@@ -16,7 +16,8 @@ from sizer.speed import chunks
 from sizer.speed.case import SpeedCase, speed_case
 from sizer.speed.law import constants
 from sizer.speed.predict import timed
-from sizer.speed.terms import decode_amounts, prefill_amounts
+from sizer.speed.prompt_terms import prefill_amounts
+from sizer.speed.terms import decode_amounts
 from sizer.speed.traffic import decode_traffic, prefill_traffic
 from sizer.workload import Workload
 

@@ -10,11 +10,13 @@ from drawncases import CARD, OWN_KERNELS_FLOPS_PER_S, asked, split
 
 from sizer.device.records import Device, Target
 from sizer.model.architecture import Basis, Module, Role, Tensor
-from sizer.speed.case import cpu_flops_per_s, nominal_flops_per_s, speed_case  # fmt: skip
+from sizer.speed.case import speed_case  # fmt: skip
 from sizer.speed.chunks import whole as at_once
+from sizer.speed.device_rates import cpu_flops_per_s, nominal_flops_per_s  # fmt: skip
 from sizer.speed.launches import expert_amounts, layer_count, llama_layers, moe_layer_count
 from sizer.speed.law import Amount
-from sizer.speed.terms import decode_amounts, prefill_amounts, prompt_traffic  # fmt: skip
+from sizer.speed.prompt_terms import prefill_amounts, prompt_traffic  # fmt: skip
+from sizer.speed.terms import decode_amounts  # fmt: skip
 from sizer.speed.traffic import decode_traffic, distinct_experts, pass_weight_bytes  # fmt: skip
 from sizer.tuning import tuned
 from sizer.workload import Split, Workload

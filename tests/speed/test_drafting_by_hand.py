@@ -10,15 +10,16 @@ from drawncases import CARD, LATENT, PLAIN, asked
 
 from sizer.device.records import LocalRatio, Target
 from sizer.model.architecture import Basis, Mixer, MixerKind, Role
+from sizer.speed.attended import causal_attended_tokens  # fmt: skip
 from sizer.speed.case import speed_case  # fmt: skip
 from sizer.speed.limits import fastest_decode
 from sizer.speed.measured_here import as_measured_here, ratio_for
 from sizer.speed.predict import decode_of, predict
+from sizer.speed.prompt_terms import prompt_traffic  # fmt: skip
 from sizer.speed.records import DraftMethod
 from sizer.speed.speculative import draft_cost, expected_tokens, round_cost, speculation_of, step_s, verify_cost
 from sizer.speed.splits import parallelism
-from sizer.speed.terms import prompt_traffic  # fmt: skip
-from sizer.speed.traffic import causal_attended_tokens, decode_traffic  # fmt: skip
+from sizer.speed.traffic import decode_traffic  # fmt: skip
 from sizer.workload import Split, Workload
 
 

@@ -15,7 +15,9 @@ from sizer.engine.precisions import store_for
 from sizer.model.architecture import Architecture, Basis
 from sizer.model.families import build
 from sizer.model.read import catalogue
-from sizer.speed.case import precision_class, reachable_bytes_per_s, speed_case
+from sizer.speed.case import speed_case
+from sizer.speed.device_rates import reachable_bytes_per_s
+from sizer.speed.kernels import precision_class
 from sizer.speed.launches import LAUNCH_S, LAYER_S, expert_amounts, layer_count, llama_layers, unfused_layers
 from sizer.speed.law import LAUNCH
 from sizer.speed.terms import decode_amounts

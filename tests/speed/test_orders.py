@@ -17,17 +17,13 @@ from sizer.device.table import all_devices
 from sizer.engine.engines import find_engine
 from sizer.engine.precisions import store_for
 from sizer.model.read.resolve import resolve
-from sizer.speed.case import instructions_share, peak_alone_flops_per_s, speed_case
+from sizer.speed.case import speed_case
 from sizer.speed.law import constants
 from sizer.speed.predict import predict, prefill_of, step_of, timed
+from sizer.speed.prompt_terms import prefill_amounts, prompt_traffic
+from sizer.speed.rates import instructions_share, peak_alone_flops_per_s, peak_flops_per_s, prompt_products_flops_per_s
 from sizer.speed.records import Speed
-from sizer.speed.terms import (
-    decode_amounts,
-    peak_flops_per_s,
-    prefill_amounts,
-    prompt_products_flops_per_s,
-    prompt_traffic,
-)
+from sizer.speed.terms import decode_amounts
 from sizer.speed.traffic import decode_traffic
 from sizer.tables import read_rows
 from sizer.tuning import tuned

@@ -9,25 +9,23 @@ import pytest
 from drawncases import CARD, asked, split
 
 from sizer.device.records import Device, Target
-from sizer.speed.case import (
+from sizer.speed.device_rates import (  # fmt: skip
     cpu_flops_per_s,
     nominal_flops_per_s,
     peak_doubt,
-    product_type,
     prompt_flops_per_s,
     reachable_bytes_per_s,
-    served_products,
-)  # fmt: skip
+)
+from sizer.speed.hosted import host_bandwidth_bytes_per_s, host_share  # fmt: skip
+from sizer.speed.kernels import product_type, served_products  # fmt: skip
 from sizer.speed.predict import replicas
-from sizer.speed.splits import pipeline_speedup, tensor_ranks
-from sizer.speed.terms import (
+from sizer.speed.rates import (  # fmt: skip
     bandwidth_bytes_per_s,
-    host_bandwidth_bytes_per_s,
-    host_share,
     nominal_bandwidth_bytes_per_s,
     peak_flops_per_s,
     prompt_peak_flops_per_s,
-)  # fmt: skip
+)
+from sizer.speed.splits import pipeline_speedup, tensor_ranks
 from sizer.tuning import tuned
 from sizer.workload import Split, Workload
 

@@ -11,14 +11,8 @@ from hypothesis import strategies as st
 from sizer.model.architecture import Architecture, Mixer, MixerKind
 from sizer.model.families import build
 from sizer.precision.store import store
-from sizer.speed.traffic import (
-    attended_tokens,
-    causal_attended_tokens,
-    copied_cache_bytes,
-    decode_traffic,
-    distinct_experts,
-    prefill_traffic,
-)
+from sizer.speed.attended import attended_tokens, causal_attended_tokens, copied_cache_bytes
+from sizer.speed.traffic import decode_traffic, distinct_experts, prefill_traffic
 from sizer.workload import Workload
 
 LLAMA = {
@@ -134,7 +128,7 @@ def test_verification_of_a_mixture_reads_more_experts_than_one_token() -> None:
 
 def test_expanded_latent_attention_costs_more_flops_than_absorbed() -> None:
     """Rebuilding keys and values from the latent costs FLOPs for every cached token, and reads the same cache."""
-    from sizer.speed.traffic import attention_flops, expansion_flops
+    from sizer.speed.attended import attention_flops, expansion_flops
 
     mixer = Mixer(MixerKind.MLA, heads=16, qk_head_dim=192, v_head_dim=128, latent_elements=576)
     absorbed = attention_flops(mixer, 1000)

@@ -26,16 +26,9 @@ from drawn import (
 from drawncases import LATENT, PLAIN, STATE, asked
 
 from sizer.model.architecture import MixerKind
+from sizer.speed.attended import attention_flops, copied_cache_bytes, expansion_flops  # fmt: skip
 from sizer.speed.predict import decode_of
-from sizer.speed.traffic import (
-    attention_flops,
-    copied_cache_bytes,
-    decode_traffic,
-    distinct_experts,
-    expansion_flops,
-    is_tied_head,
-    prefill_traffic,
-)  # fmt: skip
+from sizer.speed.traffic import decode_traffic, distinct_experts, is_tied_head, prefill_traffic  # fmt: skip
 from sizer.tuning import tuned
 from sizer.workload import Workload
 

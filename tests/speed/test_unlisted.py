@@ -12,7 +12,7 @@ from sizer.api.asked import WorkAsked
 from sizer.device.catalogue import find
 from sizer.device.table import all_devices
 from sizer.model.read.resolve import resolve
-from sizer.speed.case import UNTOLD_PEAK, _fed_flops_per_s, nominal_flops_per_s, peak_doubt
+from sizer.speed.device_rates import UNTOLD_PEAK, _fed_flops_per_s, nominal_flops_per_s, peak_doubt
 from sizer.tuning import tuned
 
 

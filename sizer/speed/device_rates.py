@@ -1,0 +1,94 @@
+"""A device's rates that the amounts of a step are relative to: its peak in FLOP/s and the bandwidth within reach."""
+
+from __future__ import annotations
+
+from functools import cache
+from math import log
+
+from sizer.device.records import Device, is_cpu
+from sizer.tables import matches, read_rows
+from sizer.tuning import tuned
+
+USUAL_CORES, USUAL_BANDWIDTH_BYTES_PER_S = 8, 8e10
+
+
+def nominal_flops_per_s(device: Device, accumulates: str = "fp32") -> float:
+    """An accelerator's nominal dense peak: 16-bit, else twice the 32-bit, else what the bandwidth lets expect."""
+    peaks = device.peak_flops_per_s
+    faster = peaks.get("fp16_acc16") if accumulates == "fp16" else None
+    known = faster or peaks.get("bf16") or peaks.get("fp16") or 2 * peaks.get("fp32", 0)
+    return known or _fed_flops_per_s(device)
+
+
+UNTOLD_PEAK = (0.340, 3.07)
+"""Peak over what memory feeds: nine of ten GPUs of `data/devices.csv` lie between (the median is 1.17)."""
+
+
+def peak_doubt(device: Device) -> tuple[float, float]:
+    """How much slower and faster (as logarithms) a prompt may be read where an accelerator's peak is not known."""
+    if is_cpu(device) or device.peak_flops_per_s:
+        return 0.0, 0.0
+    power = _exponents(device)[0]
+    return -power * log(UNTOLD_PEAK[0]), power * log(UNTOLD_PEAK[1])
+
+
+def prompt_flops_per_s(device: Device, accumulates: str = "fp32", products: str = "", reached: float = 1.0) -> float:
+    """What a prompt's arithmetic is relative to: a weighted geometric mean of the peak, of what the memory feeds and of
+    what the power sustains (`peak_power` and `fed_power` of data/tuning.csv, the rest to the power).
+
+    The more a peak outruns the memory that feeds it and the watts that drive it, the less of it engines reach: clocks
+    fall under load. Where the power is not told, the other two. A decode step's error is lowest with the peak alone.
+    The peak is that of `products` (`fp8`) where the device has such, else the 16-bit one; `reached` is the share of it
+    that the kernels' instructions reach (`instructions_share`).
+    """
+    peak, fed, sustained = _exponents(device)
+    nominal = device.peak_flops_per_s.get(products) or nominal_flops_per_s(device, accumulates)
+    found = (nominal * reached) ** peak * _fed_flops_per_s(device) ** fed
+    return float(found * ((device.tdp_w or 1.0) * tuned("flops_per_joule")) ** sustained)
+
+
+def _exponents(device: Device) -> tuple[float, float, float]:
+    """To what powers the peak, what memory feeds and the power count: 1 together."""
+    peak, fed = tuned("peak_power"), tuned("fed_power")
+    if device.tdp_w:
+        return peak, fed, 1 - peak - fed
+    return peak / (peak + fed), fed / (peak + fed), 0.0
+
+
+def _fed_flops_per_s(device: Device) -> float:
+    return (device.bandwidth_bytes_per_s or 5e10) * tuned("fed_flops_per_byte")
+
+
+def reachable_bytes_per_s(device: Device) -> float | None:
+    """The bandwidth that a step's memory traffic is relative to: the nominal one, less of it on wide CPUs.
+
+    The more bandwidth a CPU's specification tells, the less of it its cores and their fabric reach: it counts to a
+    power, equal at 60 GB/s (`cpu_bandwidth_power` of data/tuning.csv), and as far as its cores reach it where that is
+    known (`data/cpu_shares.csv`). A measured bandwidth counts whole.
+    """
+    nominal = device.bandwidth_bytes_per_s
+    if not nominal or not is_cpu(device) or device.bandwidth_basis == "measured":
+        return nominal
+    power = tuned("cpu_bandwidth_power")
+    within_reach = nominal * _cores_share(device.key)
+    return float(within_reach**power * tuned("cpu_reference_bytes_per_s") ** (1 - power))
+
+
+@cache
+def _cores_share(key: str) -> float:
+    """How much of a chip's bandwidth its CPU's cores together reach; all, where no row tells less."""
+    rows = read_rows("cpu_shares.csv")
+    return next((float(row["share"]) for row in rows if any(matches(one, key) for one in row["devices"].split())), 1.0)
+
+
+def cpu_flops_per_s(device: Device, threads: int | None = None) -> float:
+    """Nominal fp32 peak of those cores of a CPU that compute: one a thread at most.
+
+    The whole peak is the table's or the user's, else 100 GFLOP/s a core. Where the table tells no cores, they are what
+    the bandwidth lets expect: 8 at 80 GB/s, growing with its root (4 at 20 GB/s, 16 at 320 GB/s).
+    """
+    bandwidth = device.bandwidth_bytes_per_s or USUAL_BANDWIDTH_BYTES_PER_S
+    usual = max(1.0, USUAL_CORES * (bandwidth / USUAL_BANDWIDTH_BYTES_PER_S) ** 0.5)
+    cores = device.cores or max(usual, threads or 0)
+    whole = device.peak_flops_per_s.get("fp32") or cores * tuned("core_flops_per_s")
+    return whole * min(threads or cores, cores) / cores

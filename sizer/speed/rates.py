@@ -1,0 +1,111 @@
+"""The rates that the amounts of a case are relative to: all its devices together, as its engine reaches them."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from sizer.device.capability import cuda_capability
+from sizer.device.kinds import instructions, memory_class
+from sizer.device.records import is_cpu
+from sizer.errors import SizerError
+from sizer.speed.case import SpeedCase
+from sizer.speed.device_rates import cpu_flops_per_s, nominal_flops_per_s, prompt_flops_per_s, reachable_bytes_per_s
+from sizer.speed.kernels import precision_class, product_type
+from sizer.speed.splits import parallelism, tensor_ranks, within_layers
+from sizer.tables import read_rows
+from sizer.tuning import tuned
+from sizer.workload import Split
+
+
+def bandwidth_bytes_per_s(case: SpeedCase) -> float:
+    """Bandwidth that a step sees: of all ranks of a tensor group together, the harmonic mean of layer splits."""
+    rates = [reachable_bytes_per_s(device) for device in case.devices]
+    known = [rate for rate in rates if rate]
+    if len(known) < len(rates):
+        raise SizerError(
+            f"the memory bandwidth of {case.device.name!r} is not known.", "Give --bandwidth, or run 'sizer probe'."
+        )
+    if within_layers(case):
+        return min(known) * tensor_ranks(case)
+    if parallelism(case) is Split.DATA:
+        return known[0]
+    sizes = [device.memory_bytes or 1 for device in case.devices]
+    return sum(sizes) / sum(size / rate for size, rate in zip(sizes, known, strict=True))
+
+
+def nominal_bandwidth_bytes_per_s(case: SpeedCase) -> float:
+    """The same with every device at its specification: no step moves its bytes faster."""
+    reached = reachable_bytes_per_s(case.device) or 1.0
+    return bandwidth_bytes_per_s(case) * (case.device.bandwidth_bytes_per_s or reached) / reached
+
+
+def peak_flops_per_s(case: SpeedCase) -> float:
+    """Nominal dense peak that a step sees; a CPU's is that of the cores that work on it."""
+    if is_cpu(case.device):
+        return cpu_flops_per_s(case.device, case.workload.threads) * tensor_ranks(case)
+    return nominal_flops_per_s(case.device, case.engine.accumulates) * tensor_ranks(case)
+
+
+def prompt_peak_flops_per_s(case: SpeedCase, products: str = "", *, packed: bool = True) -> float:
+    """The same for a prompt, at the peak of a type of products where the device has one; products that are not `packed`
+    are those of the maker's libraries, whose kernels reach the whole peak."""
+    if is_cpu(case.device):
+        return peak_flops_per_s(case) * _matrix_units().get((case.engine.runtime, instructions(case.device.key)), 1.0)
+    reached = instructions_share(case) if packed else 1.0
+    alone = peak_alone_flops_per_s(case, reached)
+    if alone is None:
+        alone = prompt_flops_per_s(case.device, case.engine.accumulates, products, reached)
+    return alone * tensor_ranks(case)
+
+
+@cache
+def _matrix_units() -> dict[tuple[str, str], float]:
+    """How many times their fp32 peak cores with matrix units read a runtime's prompts at."""
+    rows = read_rows("core_matrix_units.csv")
+    return {(row["runtime"], row["instructions"]): float(row["factor"]) for row in rows}
+
+
+def prompt_products_flops_per_s(case: SpeedCase) -> float:
+    """The same at the peak of the format that the stored weights are multiplied in."""
+    kernel, bits = precision_class(case.stored.precision)
+    return prompt_peak_flops_per_s(case, product_type(kernel), packed=bits != "float")
+
+
+def peak_alone_flops_per_s(case: SpeedCase, reached: float) -> float | None:
+    """What prompts of a runtime with kernels of its own are relative to: the peak to a power; None for others.
+
+    The larger a card, the less of it a chunk of 512 tokens fills (`data/peak_powers.csv`). The unit is where a card's
+    peak counts as it is: that of the cards that most runtimes share.
+    """
+    power = _peak_powers().get((case.engine.runtime, case.backend))
+    if power is None:
+        return None
+    unit, peak = tuned("peak_unit_flops_per_s"), nominal_flops_per_s(case.device, case.engine.accumulates)
+    return float(unit * (peak * reached / unit) ** power)
+
+
+@cache
+def _peak_powers() -> dict[tuple[str, str], float]:
+    return {(row["runtime"], row["backend"]): float(row["power"]) for row in read_rows("peak_powers.csv")}
+
+
+def instructions_share(case: SpeedCase) -> float:
+    """The share of a card's peak that the matrix instructions of a runtime's own kernels reach.
+
+    Each architecture of NVIDIA's datacenter cards brought new ones (wgmma, tcgen05); kernels that keep to the older
+    reach no more than those do (`data/matrix_instructions.csv`, from a compute capability on).
+    """
+    shares = _instruction_shares().get(case.engine.runtime)
+    if not shares or case.backend != "cuda" or memory_class(case.device) != "hbm":
+        return 1.0
+    capability = cuda_capability(case.device)
+    return next((share for least, share in shares if capability >= least), 1.0)
+
+
+@cache
+def _instruction_shares() -> dict[str, list[tuple[float, float]]]:
+    """By runtime, the shares from a capability on, the highest first."""
+    found: dict[str, list[tuple[float, float]]] = {}
+    for row in read_rows("matrix_instructions.csv"):
+        found.setdefault(row["runtime"], []).append((float(row["capability"]), float(row["share"])))
+    return {runtime: sorted(shares, reverse=True) for runtime, shares in found.items()}
