@@ -19,6 +19,9 @@ def command(allow_files: bool, offline: bool) -> None:
 
     \b
     {"mcpServers": {"sizer": {"command": "uvx", "args": ["--from", "sizer-llm[mcp]", "sizer", "mcp"]}}}
+
+    \b
+    sizer mcp --offline
     """
     if importlib.util.find_spec("mcp") is None:
         raise UsageError("'sizer mcp' needs the package mcp.", "pip install 'sizer-llm[mcp]'.")

@@ -42,6 +42,7 @@ def read_command(words: Sequence[str], read_file: Reader = lambda _: None) -> En
         positionals=start.program.positionals,
     )
     read.unknown += [(f"{flag} is left out: there is no such file here", "") for flag in missing]
+    read.unknown += [(start.program.note, "")] if start.program.note else []
     options = with_model(options_of(engine, start.version, read, dialects), read, start.program.library)
     if missing and not options.model:
         raise UsageError(f"no model is named, and there is no file for {missing[0]}.", SETTINGS_HINT)

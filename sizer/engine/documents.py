@@ -90,13 +90,23 @@ def _begins_as_yaml(text: str) -> bool:
 def _in_yaml(text: str) -> str:
     from sizer.engine.yaml_text import read_yaml
 
-    found: list[str] = []
-    for document in read_yaml(text, plain=True):
-        found += _tabby(document) or _swapped(document)
-        found += [line for part in _mappings(document) for line in served(part)]
-        found += [_container(part) for part in _mappings(document) if isinstance(part.get("image"), str)]
-        found += _docker_models(document)
-    return "\n".join(found)
+    return "\n".join(line for document in read_yaml(text, plain=True) for line in commands_of(document))
+
+
+def commands_of(document: Any) -> list[str]:
+    """The commands that a document's mappings start, each as a shell's text."""
+    found = [*(_tabby(document) or _swapped(document))]
+    found += [line for part in _mappings(document) for line in served(part)]
+    found += [_container(part) for part in _mappings(document) if _image(part)]
+    return [*found, *_docker_models(document)]
+
+
+def _image(service: Mapping[str, Any]) -> str:
+    """The image of a container; of a chart's values, its repository and tag."""
+    told = service.get("image")
+    if isinstance(told, dict) and isinstance(told.get("repository"), str):
+        return ":".join(part for part in (told["repository"], told.get("tag")) if isinstance(part, str) and part)
+    return told if isinstance(told, str) else ""
 
 
 def _mappings(document: Any) -> Iterator[Mapping[str, Any]]:
@@ -126,7 +136,10 @@ def _container(service: Mapping[str, Any]) -> str:
     if pod:
         put_in = sparing(lambda found: values.get(found[1], found[0]), MOST_MACRO_CHARACTERS)
         entry, rest = ([_IN_POD.sub(put_in, word) for word in words] for words in (entry, rest))
-    return _run(variables, entry, _DEFAULTED.sub(r"\1", service["image"]), rest)
+    inner = service["image"].get("command") if isinstance(service["image"], dict) else None
+    if started := _words(inner):  # vLLM's chart names the command beside the image
+        entry, rest = started, [*rest, *_words(service.get("extraArgs"))]
+    return _run(variables, entry, _DEFAULTED.sub(r"\1", _image(service)), rest)
 
 
 def _words(told: Any) -> list[str]:

@@ -14,6 +14,7 @@ from dataclasses import field, replace
 from pathlib import Path
 
 from sizer.engine.commands import read_command
+from sizer.engine.deployed import charted, deployed
 from sizer.engine.documents import document_file, is_dockerfile
 from sizer.engine.options import EngineOptions
 from sizer.engine.pasted import shell_text
@@ -24,6 +25,7 @@ from sizer.frozen import dataclass
 MOST_CHARACTERS = 100_000
 MOST_WRITTEN_FILES = 100
 MODELFILE = "Modelfile"
+NO_CHART = "no value of the chart names a model and the engine that serves it."
 _HEREDOC = re.compile(
     r"(?:cat|tee)[ \t]*(?:>?[ \t]*(?P<file>[^\s<>]+))?[ \t]*<<-?[ \t]*(?P<quote>['\"]?)(?P<end>\w+)(?P=quote)"
     r"[ \t]*(?:>[ \t]*(?P<after>[^\s<>]+))?[^\n]*\n(?P<text>.*?)\n?^[ \t]*(?P=end)[ \t]*$",
@@ -123,7 +125,11 @@ def _launch(commands: Sequence[list[str]], script: _Script) -> Launch:
             waiting = [*split_commands(shell_text(script.begin(file))), *waiting]
             refused = refused or UsageError(f"{file!r:.200} is not there, or starts no engine.", "Paste its text.")
             continue
-        words = _requested(told) or told
+        if (started_there := charted(told, script.read)) is not None:
+            waiting = [*split_commands("\n".join(started_there)), *waiting]
+            refused = refused or UsageError(NO_CHART, "Give its values file (-f values.yaml), or paste it.")
+            continue
+        words = _requested(told) or deployed(told) or told
         if words[0] == "export":
             script.environment += words[1:]
             continue

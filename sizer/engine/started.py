@@ -68,7 +68,8 @@ class Program:
     `serves` is slots where it starts several by itself, `sees` is hub where it loads the projector that lies beside
     a hub's file (always: beside any), `defaults` are flags of its own that are not the engine's. `when` are patterns,
     one of which must hold where a launcher starts several engines: `--runtime=vllm` of a flag's value, `word=*gguf*`
-    of any word behind the program's. `library` is whose names of models it takes (`data/library_names.csv`).
+    of any word behind the program's. `library` is whose names of models it takes (`data/library_names.csv`), `note`
+    what an answer must say of it.
     """
 
     kind: str
@@ -81,6 +82,7 @@ class Program:
     defaults: tuple[str, ...] = ()
     when: tuple[str, ...] = ()
     library: str = ""
+    note: str = ""
 
     def meant(self, words: Sequence[str]) -> bool:
         """Whether a command that goes on with `words` starts this engine."""
@@ -113,6 +115,7 @@ def programs() -> tuple[Program, ...]:
             tuple(row["defaults"].split()),
             tuple(row["when"].split()),
             row["library"],
+            row["note"],
         )
         for row in read_rows("engine_commands.csv")
     ]
@@ -134,7 +137,7 @@ def started(words: Sequence[str]) -> Started:
     """Which program a command starts. Raises UsageError for one that no row knows."""
     rest = list(words)
     environment: list[str] = []
-    version = ""
+    version = at_image = ""
     image: Program | None = None
     while rest:
         word = rest[0]
@@ -145,7 +148,7 @@ def started(words: Sequence[str]) -> Started:
         elif _base(word) == "uv" and rest[1:2] == ["run"]:
             rest = _without_options(rest[2:])
         elif _base(word) in CONTAINERS and _program(rest) is None:
-            image, version, variables, rest = _container(rest)
+            image, at_image, version, variables, rest = _container(rest)
             environment += variables
         elif _base(word) in SHELLS and rest[1:2] and re.fullmatch(r"-\w*c", rest[1]):
             rest = _starting(split_commands(" ".join(rest[2:3])))
@@ -157,12 +160,22 @@ def started(words: Sequence[str]) -> Started:
         found = _program([*image.dialects, *rest]) or (None if rest else _program([*image.dialects, "serve"]))
     if found is None and image is None and (wrapped := _wrapped(words)):
         return started([*environment, *wrapped])
-    if found is None and (refused := _refused(words)):
-        raise UsageError(*refused)
     if found is None:
-        raise UsageError(f"{_shown(rest or words)} is no command that sizer reads.", _hint(rest or list(words)))
+        raise _unread(words, rest, "" if image is not None else at_image)
     program, path, arguments = found
     return Started(program, tuple(arguments), path, tuple(environment), version)
+
+
+def _unread(words: Sequence[str], rest: Sequence[str], image: str) -> UsageError:
+    """Why a command is not read; `rest` is what stands behind launchers, `image` one that no row knows."""
+    if refused := _refused(words):
+        return UsageError(*refused)
+    if image:
+        instead = "Write the program that it starts behind it: docker run IMAGE vllm serve MODEL."
+        return UsageError(f"{image!r:.200} is no image that sizer knows.", instead)
+    if file := next((word for word in rest if word.endswith(".py")), ""):
+        return UsageError(f"{file!r:.200} is not here, and its name tells no engine.", "Paste its text.")
+    return UsageError(f"{_shown(rest or words)} is no command that sizer reads.", _hint(rest or list(words)))
 
 
 def _refused(words: Sequence[str]) -> tuple[str, str] | None:
@@ -214,8 +227,8 @@ def _without_options(rest: list[str]) -> list[str]:
     return rest
 
 
-def _container(words: Sequence[str]) -> tuple[Program | None, str, list[str], list[str]]:
-    """`docker run OPTIONS IMAGE ARGS`: the image's program, its version, the variables set, and the arguments."""
+def _container(words: Sequence[str]) -> tuple[Program | None, str, str, list[str], list[str]]:
+    """`docker run OPTIONS IMAGE ARGS`: the image's program, its name and version, the variables set, the arguments."""
     rest = list(words[1:])
     if rest[:1] == ["container"]:
         rest = rest[1:]
@@ -246,7 +259,7 @@ def _container(words: Sequence[str]) -> tuple[Program | None, str, list[str], li
     version = next((part for part in found.groups() if part), "") if found else ""
     if rest and rest[0] in {"--server", "-s"} and known is not None and "llama.cpp" in known.words[0]:
         entry, rest = ["llama-server"], rest[1:]
-    return known, version, variables, [*entry, *rest]
+    return known, image, version, variables, [*entry, *rest]
 
 
 def _program(words: Sequence[str]) -> tuple[Program, str, list[str]] | None:
