@@ -35,8 +35,8 @@ def apart(one: Replica, load: Load, limits: Limits, devices: int) -> Apart | Non
 
 def _prompt_s(one: Replica, load: Load) -> float:
     """Seconds to read one prompt alone, in the engine's chunks."""
-    cached = load.prompt_tokens - load.new_prompt_tokens
-    return prompt_alone_s(one.law, load.new_prompt_tokens, one.served.rules.step_tokens, cached)
+    new = round(load.new_prompt_tokens)
+    return prompt_alone_s(one.law, new, one.served.rules.step_tokens, load.prompt_tokens - new)
 
 
 def _sequences(one: Replica, load: Load, limits: Limits) -> int:

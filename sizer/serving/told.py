@@ -16,6 +16,7 @@ from sizer.serving.load import Load
 from sizer.serving.rules import Scheduler
 from sizer.serving.steps import BATCHES, Curve, StepLaw
 from sizer.speed.case import SpeedCase
+from sizer.speed.chunks import Chunks
 from sizer.speed.law import Constants
 from sizer.speed.predict import decode_of, prefill_of
 
@@ -36,13 +37,13 @@ def as_estimated(law: StepLaw, case: SpeedCase, rules: Scheduler, load: Load, fi
     return replace(law, decodes_as_told=_held(batches, scales), prompts_as_told=told.ttft_s / prompt_s)
 
 
-def prompt_alone_s(law: StepLaw, tokens: float, step_tokens: int, behind: float = 0.0) -> float:
+def prompt_alone_s(law: StepLaw, tokens: int, step_tokens: int, behind: float = 0.0) -> float:
     """Seconds to read a prompt alone, `behind` what is cached, in the engine's steps."""
     total_s = 0.0
-    while tokens > 0:
-        chunk = min(tokens, step_tokens)
-        total_s += law.step_s(0, 0, chunk, law.attention_s(behind, chunk))
-        tokens, behind = tokens - chunk, behind + chunk
+    for size, count in Chunks(tokens, step_tokens).sizes:
+        for _ in range(count):
+            total_s += law.step_s(0, 0, size, law.attention_s(behind, size))
+            behind += size
     return total_s
 
 
