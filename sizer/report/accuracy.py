@@ -12,6 +12,7 @@ from sizer.calibrate.drafts import Round, held_out_gains
 from sizer.calibrate.enough import sets_intervals
 from sizer.calibrate.heldout import Residual, errors
 from sizer.calibrate.intervals import held_in_bounds
+from sizer.report.agreement import agreement_markdown
 from sizer.report.layout import Lay, cells_of, markdown_table, text_table
 from sizer.report.misfits import misfits_markdown
 from sizer.tables import read_rows
@@ -72,6 +73,7 @@ def accuracy_markdown(found: Calibration, drafted: Sequence[Round] = ()) -> str:
         *_gains(found, drafted),
         *_worst(found),
     ]
+    parts += [part for part in (agreement_markdown(found.residuals),) if part]
     parts += [*misfits_markdown(found.residuals), _TRIED + cells_of(list(read_rows("tried.csv")), markdown_table)]
     parts += found.too_few
     return "\n\n".join(parts) + "\n"

@@ -81,15 +81,20 @@ def die_of(key: str) -> str:
     return _dies().get(chip, chip)
 
 
-def traits(case: SpeedCase, amounts: Iterable[Amount], tokens: int = 1) -> Traits:
-    """The traits of a case whose step has these amounts, and so many tokens."""
-    found = case.groups
+def cache_beside(amounts: Iterable[Amount]) -> float:
+    """What the cache takes over what the weights take (attention over products for a prompt), at nominal rates."""
     main_s = side_s = 0.0
     for amount in amounts:
         if amount.term in MAIN_TERMS:
             main_s += amount.nominal_s
         elif amount.term in SIDE_TERMS:
             side_s += amount.nominal_s
+    return side_s / (main_s or 1e-12)
+
+
+def traits(case: SpeedCase, amounts: Iterable[Amount], tokens: int = 1) -> Traits:
+    """The traits of a case whose step has these amounts, and so many tokens."""
+    found = case.groups
     architecture = case.architecture
     split = parallelism(case)
     by_layers = split is None or split.whole_layers
@@ -103,7 +108,7 @@ def traits(case: SpeedCase, amounts: Iterable[Amount], tokens: int = 1) -> Trait
         link=f"{'none' if by_layers else found['link'].partition(': ')[2]} {len(case.devices)}",
         year=int(found["era"].rpartition(" ")[2]),
         size=round(log(max(1, architecture.active_params)), 1),
-        depth=round(log(side_s / (main_s or 1e-12) + NO_DEPTH), 1),
+        depth=round(log(cache_beside(amounts) + NO_DEPTH), 1),
         tokens=log(tokens),
         chip=chip_of(case.device.key),
     )

@@ -12,6 +12,7 @@ from sizer.device.records import is_cpu
 from sizer.model.architecture import Basis
 from sizer.speed.case import SpeedCase
 from sizer.speed.chunks import Chunks
+from sizer.speed.deeper import no_faster_than_shallower
 from sizer.speed.device_rates import peak_doubt
 from sizer.speed.hosted import host_share
 from sizer.speed.kernels import precision_class
@@ -23,7 +24,7 @@ from sizer.speed.law import (
     parts_of,
 )
 from sizer.speed.limits import bandwidth_limit, products_limit
-from sizer.speed.nearby import correction, rows_of, traits
+from sizer.speed.nearby import cache_beside, correction, rows_of, traits
 from sizer.speed.prompt_terms import prefill_amounts, prompt_traffic
 from sizer.speed.records import NONE, Correction, Decode, Depth, Prefill, Request, Speed
 from sizer.speed.splits import parallelism
@@ -95,8 +96,14 @@ def said_nearby(case: SpeedCase, step: Timed, quantity: str, tokens: int) -> Cor
     """What measured rows of this engine on this device say of the case; nothing where part of it lies on the host."""
     if host_share(case):
         return NONE
-    asked = traits(case, (amount for amount, _ in step.terms), tokens)
-    return correction(asked, rows_of(asked.pair, quantity))
+    amounts = [amount for amount, _ in step.terms]
+    asked = traits(case, amounts, tokens)
+    rows = rows_of(asked.pair, quantity)
+    said = correction(asked, rows)
+    if quantity != "decode" or said is NONE:
+        return said
+    ordered = no_faster_than_shallower(said.log_factor, asked, rows, step, cache_beside(amounts))
+    return said._replace(log_factor=ordered)
 
 
 def replicas(case: SpeedCase) -> int:
