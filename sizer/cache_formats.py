@@ -21,6 +21,10 @@ class CacheFormat:
         """Bytes of one row of `values` values, rounded up to whole blocks."""
         return -(-values // self.block_values) * self.block_bytes
 
+    def as_small_as(self, other: CacheFormat) -> bool:
+        """Whether whole blocks of both take the same bytes a value."""
+        return self.block_bytes * other.block_values == other.block_bytes * self.block_values
+
 
 @cache
 def cache_formats() -> dict[str, CacheFormat]:

@@ -136,7 +136,7 @@ def _keeps_length(planned: Planned) -> bool:
 
 def refusal(planned: Planned, item: Estimate) -> str:
     """Why the command does not start; empty where it does."""
-    for rule in (_ranks, _heads, _length, _floats, _values, _kernels, _made):
+    for rule in (_ranks, _heads, _length, _floats, _cache, _values, _kernels, _made):
         reason = rule(planned)
         if reason:
             return reason
@@ -163,6 +163,16 @@ def _length(planned: Planned) -> str:
     own, asked = planned.architecture.max_context_tokens, planned.options.context_tokens
     if "length" in planned.engine.refuses and own and asked and asked > own:
         return f"a context of {asked:,} tokens is longer than the {own:,} that the model's config allows."
+    return ""
+
+
+def _cache(planned: Planned) -> str:
+    """A cache format that a flag names and the engine has not got."""
+    options, engine = planned.options, planned.engine
+    for text in (options.k_cache_type, options.v_cache_type):
+        kind = cache_type(text)
+        if kind and engine.own_cache(kind) != kind:
+            return f"{engine.name} has no {kind} cache: it has {', '.join(engine.caches)}."
     return ""
 
 

@@ -12,6 +12,7 @@ from sizer.advise.planned import Planned, reserved_context
 from sizer.device.capability import cuda_capability
 from sizer.engine.flag_table import flag_setting
 from sizer.engine.flag_text import written_all
+from sizer.engine.flagged import cache_type
 from sizer.engine.releases import version_numbers
 from sizer.errors import UsageError
 from sizer.frozen import dataclass
@@ -198,9 +199,10 @@ def _quantized(planned: Planned) -> Iterator[dict[str, Any]]:
 
 
 def _denser(planned: Planned) -> dict[str, Any]:
-    """The cache at eight bits, in the engine's own word; nothing where it is already, or where the engine has none."""
+    """The cache at eight bits, in the engine's own word; nothing where a flag says one of its own, or it has none."""
     flag = flag_setting(planned.dialects, "k_cache_type", planned.options.version)
-    if flag is None or planned.options.k_cache_type:
+    asked = cache_type(planned.options.k_cache_type)
+    if flag is None or (asked and planned.engine.own_cache(asked) == asked):
         return {}
     return {"k_cache_type": flag.denser, "v_cache_type": flag.denser} if flag.denser else {}
 

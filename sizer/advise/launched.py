@@ -18,8 +18,8 @@ from sizer.precision.names import canonical, precision_of
 from sizer.precision.schemes import dtype_format
 
 DTYPES = {
-    "half": "fp16", "float16": "fp16", "fp16": "fp16", "bfloat16": "bf16", "bf16": "bf16", "float": "fp32",
-    "float32": "fp32", "fp32": "fp32",
+    "half": "fp16", "float16": "fp16", "fp16": "fp16", "f16": "fp16", "bfloat16": "bf16", "bf16": "bf16",
+    "float": "fp32", "float32": "fp32", "fp32": "fp32", "f32": "fp32",
 }  # fmt: skip
 WRITTEN_BESIDES = {
     "fp8": ("compressed-tensors", "modelopt"), "nvfp4": ("compressed-tensors",), "awq": ("compressed-tensors",),

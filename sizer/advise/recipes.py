@@ -15,6 +15,7 @@ from sizer.advise.recipe_parts import Recipe, asked_flags
 from sizer.advise.recipes_gguf import llama_cpp, llama_draft, ollama, ranks
 from sizer.advise.repositories import file_name, hub_id, is_own_format, quantized
 from sizer.answer.records import Estimate
+from sizer.engine.engines import find_engine
 from sizer.errors import UsageError
 from sizer.model.read.published import gguf_repository, quantized_copy
 from sizer.precision.configured import configured_precision
@@ -50,7 +51,7 @@ def _ranks(estimate: Estimate) -> dict[str, Any]:
 
 
 def _cache(estimate: Estimate, eight_bits: str) -> dict[str, Any]:
-    kind = estimate.workload.kv_precision
+    kind = find_engine(estimate.engine).own_cache(estimate.workload.kv_precision)
     name = "" if kind in PLAIN_CACHES else eight_bits if kind == "fp8" else kind
     return {"k_cache_type": name, "v_cache_type": name}
 
@@ -163,7 +164,9 @@ def mlx_lm(estimate: Estimate) -> Recipe:
     """The published MLX copy, else a conversion at the precision's bits; then generate."""
     setup, name = _mlx_model(estimate)
     run = ["mlx_lm.generate", "--model", name, "--prompt", "Will it fit, and how fast?"]
-    return Recipe(setup, ((*run, "--max-tokens", str(estimate.workload.output_tokens)),))
+    kind = find_engine("mlx-lm").own_cache(estimate.workload.kv_precision)
+    bits = ("--kv-bits", kind.removeprefix("mlx-q"), "--quantized-kv-start", "0") if kind.startswith("mlx-q") else ()
+    return Recipe(setup, ((*run, "--max-tokens", str(estimate.workload.output_tokens), *bits),))
 
 
 def _mlx_model(estimate: Estimate) -> tuple[tuple[str, ...], str]:
@@ -229,6 +232,9 @@ def recipe(estimate: Estimate, engine: str | None = None, draft: Draft | None = 
     if wanted not in known:
         reads = "" if estimate.architecture.decodes else ", which would read texts and write nothing"
         raise UsageError(f"no recipe for the engine {wanted!r}{reads}.", f"There are recipes for {', '.join(known)}.")
+    kind, caches = estimate.workload.kv_precision, find_engine(wanted).caches
+    if not find_engine(wanted).own_cache(kind):
+        raise UsageError(f"{wanted} has no {kind} cache.", f"Ask for --kv-precision {', '.join(caches)}.")
     made = RECIPES[wanted](estimate)
     if draft is None:
         return made.text()

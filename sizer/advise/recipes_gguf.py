@@ -33,11 +33,17 @@ def _llama_flags(estimate: Estimate) -> list[str]:
     elif placement.gpu_layers:
         # The output layer counts as one, and goes to the card first: all layers alone are not everything.
         fields["gpu_layers"] = 99 if placement.host is None else placement.gpu_layers + 1
-    kind = GGML_CACHE_TYPES.get(work.kv_precision, work.kv_precision)
+    kind = _cache_kind(estimate)
     if kind != "f16":
         fields |= {"flash_attention": True, "k_cache_type": kind, "v_cache_type": kind}
     fields |= {"threads": work.threads, "split_mode": "layer" if estimate.target.count > 1 else ""}
     return [*asked_flags(estimate, fields), *([] if placement.gpu_layers or placement.host_experts else ["-ngl", "0"])]
+
+
+def _cache_kind(estimate: Estimate) -> str:
+    """ggml's name of the cache's format."""
+    kind = find_engine(estimate.engine).own_cache(estimate.workload.kv_precision)
+    return GGML_CACHE_TYPES.get(kind, kind)
 
 
 def _dealt_evenly(estimate: Estimate, cpu_moe_layers: int) -> tuple[int, ...]:
@@ -110,7 +116,7 @@ def ollama(estimate: Estimate) -> Recipe:
     if work.threads:
         lines.append(f"PARAMETER num_thread {work.threads}")
     served = {"max_sequences": work.batch_size if work.batch_size > 1 else None}
-    kind = GGML_CACHE_TYPES.get(work.kv_precision, work.kv_precision)
+    kind = _cache_kind(estimate)
     if kind != "f16":
         served |= {"flash_attention": True, "k_cache_type": kind, "v_cache_type": kind}  # type: ignore[dict-item]
     environment = asked_flags(estimate, served)

@@ -276,6 +276,9 @@ def _engine_notes(case: Case) -> Iterator[str]:
             f"{engine.name} itself expects {format_gib(own.total_bytes)} and sends {own.gpu_layers} of "
             f"{case.architecture.num_layers + 1} layers to the device by it: its own formula, not what is taken."
         )
+    kind = case.workload.kv_precision
+    if case.architecture.decodes and not engine.own_cache(kind):
+        yield f"{engine.name} has no {kind} cache: told as if it had. It has {', '.join(engine.caches)}."
     if not engine.runs(case.stored.precision):
         yield f"{engine.name} is not known to load {case.stored.precision}: told as if it did."
     elif not engine.has_kernels(case.stored.precision, device):

@@ -43,6 +43,7 @@ class Engine:
     `files` where a flag says that they are quantized, quantized `values` in the cache without flash attention.
     `usual_precision` is what its users get who name none, `float32_as` the type that it loads float32 checkpoints in
     unless a flag says another.
+    `caches` are the formats that its cache takes, the plain ones first; none where they are not known.
     `flags` are the dialects of `data/engine_flags.csv` that it reads, its own first; none where they are not known.
     `no_precisions` is why none of the table's precisions is its own; empty where `data/methods.csv` names it.
     """
@@ -63,6 +64,7 @@ class Engine:
     refuses: frozenset[str]
     usual_precision: str
     float32_as: str
+    caches: tuple[str, ...]
     flags: tuple[str, ...]
     source: str
 
@@ -160,6 +162,18 @@ class Engine:
 
         return stored_by_engine(precision, self.name, self.runtime, version, models)
 
+    def own_cache(self, kind: str) -> str:
+        """Its own name of a cache format: the format itself, else one of its that is as small; empty where it has none.
+
+        An engine whose formats are not known has any. Raises UnknownPrecision for a format that is not in the table.
+        """
+        from sizer.cache_formats import cache_format
+
+        asked = cache_format(kind)
+        if not self.caches or asked.key in self.caches:
+            return asked.key
+        return next((name for name in self.caches if cache_format(name).as_small_as(asked)), "")
+
     def needs(self, precision: str) -> list[tuple[str, float]]:
         """The matrix units and CUDA capability that it takes for a precision, rule by rule."""
         from sizer.engine.precisions import needs
@@ -234,6 +248,7 @@ def _engine(row: dict[str, str]) -> Engine:
         refuses=frozenset(row["refuses"].split()),
         usual_precision=row["usual_precision"],
         float32_as=row["float32_as"],
+        caches=tuple(row["caches"].split()),
         flags=tuple(row["flags"].split()),
         source=row["source"],
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from sizer.engine.flag_numbers import bad, layers, number, numbers, on_off, parts, texts, tokens, whole, whole_numbers
@@ -19,6 +19,10 @@ KOBOLD_CACHE_TYPES = {"0": "f16", "1": "q8_0", "2": "q4_0"}
 GGML_TYPES = {"0": "f32", "1": "f16", "2": "q4_0", "3": "q4_1", "6": "q5_0", "7": "q5_1", "8": "q8_0", "30": "bf16"}
 """Types of the cache by their number (ggml/include/ggml.h), or by their constant's name: GGML_TYPE_Q8_0."""
 LLAMA_SPLITS = {"0": "none", "1": "layer", "2": "row"}
+LLAMA_SPLIT_WORDS = ("none", "layer", "row", "tensor", "graph", "attn")
+"""llama.cpp's --split-mode and ik_llama.cpp's two more."""
+DTYPE_WORDS = ("auto", "half", "float16", "fp16", "f16", "bfloat16", "bf16", "float", "float32", "fp32", "f32")
+"""What --dtype takes: no engine has all of them, none has another."""
 LONGEST_SHORT_FLAG = 3
 """Letters of llama.cpp's short flags where text-generation-webui is given none of the dashes (its
 modules/llama_cpp_server.py)."""
@@ -96,6 +100,14 @@ def _share_or_blocks(text: str) -> dict[str, Any]:
     """lmdeploy's --cache-max-entry-count: a share of what is free, or a number of blocks of 64 tokens."""
     count = number(text)
     return {"memory_fraction": count} if count < 1 else {"cache_tokens": int(count) * TURBOMIND_BLOCK_TOKENS}
+
+
+def _one_of(text: str, words: Sequence[str]) -> str:
+    """The text, one of the words that an engine's parser takes. Raises UsageError for another."""
+    word = text.strip()
+    if word.lower() not in words:
+        raise bad(text, f"one of {', '.join(words)}")
+    return word
 
 
 def _turbomind_cache(text: str) -> str:
@@ -182,7 +194,8 @@ READERS: dict[str, Callable[[str], Any]] = {
     "images": images,
     "kobold_kv": lambda text: KOBOLD_CACHE_TYPES.get(text.strip(), text.strip()),
     "ggml_type": lambda text: GGML_TYPES.get(text.strip(), text.strip().upper().removeprefix("GGML_TYPE_").lower()),
-    "llama_split": lambda text: LLAMA_SPLITS.get(text.strip(), text.strip()),
+    "llama_split": lambda text: LLAMA_SPLITS.get(text.strip()) or _one_of(text, LLAMA_SPLIT_WORDS),
+    "dtype": lambda text: _one_of(text, DTYPE_WORDS),
     "limits": _limits,
     "gpu_limits": _gpu_limits,
     "gpu_limits+": _gpu_limits,

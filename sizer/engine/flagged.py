@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sizer.cache_formats import cache_format
+from sizer.cache_formats import cache_format, cache_formats
+from sizer.engine.engines import find_engine
 from sizer.engine.memory_rules import EngineMemory
 from sizer.engine.options import EngineOptions
-from sizer.errors import UsageError
+from sizer.errors import UnknownPrecision, UsageError, did_you_mean
 from sizer.workload import MOST_LAYERS, Split, Workload
 
 SPLIT_MODES = {"layer": Split.LAYER, "row": Split.ROW, "tensor": Split.ROW, "graph": Split.ROW}
@@ -56,9 +57,16 @@ def split_of(options: EngineOptions) -> Split | None:
     return SPLIT_MODES.get(options.split_mode)
 
 
-def cache_type(text: str) -> str:
+def cache_type(text: str, engine: str = "") -> str:
     """A cache format of the table by an engine's own name; empty for `auto`. Raises UnknownPrecision for another."""
-    return "" if text.strip().lower() in {"", "auto"} else cache_format(text).key
+    if text.strip().lower() in {"", "auto"}:
+        return ""
+    try:
+        return cache_format(text).key
+    except UnknownPrecision:
+        known = (find_engine(engine).caches if engine else ()) or tuple(cache_formats())
+        hint = did_you_mean(text.lower(), known) or f"Known: {', '.join(known)}."
+        raise UnknownPrecision(f"unknown cache type {text[:60]!r}{' of ' + engine if engine else ''}.", hint) from None
 
 
 def with_flags(workload: Workload, options: EngineOptions, *, context_asked: bool = True) -> Workload:
@@ -76,7 +84,8 @@ def with_flags(workload: Workload, options: EngineOptions, *, context_asked: boo
                 "Ask for a shorter --prompt or --output.",
             )
         changed["context_tokens"] = context
-    kind = cache_type(options.k_cache_type)
+    kind = cache_type(options.k_cache_type, options.engine)
+    cache_type(options.v_cache_type, options.engine)
     if kind:
         changed["kv_precision"] = kind
     split = split_of(options)

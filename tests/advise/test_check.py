@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import time
 
@@ -15,7 +16,7 @@ import sizer
 from sizer.api.asked import DeviceAsked
 from sizer.api.check import checked
 from sizer.engine.scripts import read_launch
-from sizer.errors import UnknownEngine, UsageError
+from sizer.errors import UnknownEngine, UnknownPrecision, UsageError
 
 STARTS = [
     ("2xh100", "vllm serve Qwen/Qwen3-32B --tensor-parallel-size 2 --max-model-len 32768"),
@@ -411,3 +412,39 @@ def test_what_no_flag_mends_has_a_way_on(run: Run) -> None:
         assert run(*shlex.split(command)[1:], "--offline").code == 0
     started = run("check", "-d", "rtx-4090", "--", "ollama", "run", "qwen3:8b")
     assert "sizer recommend" not in started.out
+
+
+@pytest.mark.parametrize(
+    ("device", "command", "change"),
+    [
+        ("rtx-4090", "vllm serve Qwen/Qwen3-8B-AWQ --kv-cache-dtype q8_0", ("--kv-cache-dtype fp8",)),
+        ("h100", "python -m sglang.launch_server --model-path Qwen/Qwen3-8B --kv-cache-dtype int8", None),
+        ("rtx-4090", "llama-server -hf Qwen/Qwen3-8B-GGUF:Q4_K_M -ctk fp8 -fa on", None),
+        ("rtx-4090", "OLLAMA_KV_CACHE_TYPE=q5_1 OLLAMA_FLASH_ATTENTION=1 ollama run qwen3:8b", None),
+    ],
+)
+def test_a_cache_that_the_engine_has_not_got_does_not_start(
+    device: str, command: str, change: tuple[str, ...] | None
+) -> None:
+    """Formats of another engine's cache are refused by name, with one of its own that makes it start."""
+    found = answer(command, device)
+    assert not found.check.starts
+    assert re.search(r"has no \w+ cache: it has", found.check.reason)
+    assert found.check.change, "one of its own starts"
+    assert change is None or found.check.change == change
+
+
+@pytest.mark.parametrize(
+    ("command", "named"),
+    [
+        ("vllm serve Qwen/Qwen3-8B --dtype int3", "--dtype: 'int3' is not one of auto, half"),
+        ("llama-server -m Qwen3-8B-Q4_K_M.gguf -sm rows", "-sm: 'rows' is not one of none, layer, row"),
+        ("vllm serve Qwen/Qwen3-8B --kv-cache-dtype fp9", "unknown cache type 'fp9' of vllm."),
+        ("llama-server -m Qwen3-8B-Q4_K_M.gguf -fa on -ctv q9_0", "unknown cache type 'q9_0' of llama.cpp."),
+    ],
+)
+def test_a_word_that_a_flag_does_not_take_is_an_error(command: str, named: str) -> None:
+    """The flag or the engine is named, as its own parser does, and never an option of sizer's."""
+    with pytest.raises((UsageError, UnknownPrecision)) as error:
+        answer(command, "rtx-4090")
+    assert error.value.message.startswith(named)

@@ -271,3 +271,13 @@ def test_every_engine_of_the_ladders_default_has_a_recipe() -> None:
     from sizer.tables import read_rows
 
     assert {row["engine"] for row in read_rows("ladders.csv") if row["default"] == "yes"} <= set(RECIPES)
+
+
+def test_a_recipe_names_the_engine_s_own_cache() -> None:
+    """Eight bits of mlx-lm are its --kv-bits from the first token on; what an engine has not got is no recipe."""
+    question = Question(model("Qwen/Qwen3-8B"), target("m4-max"), "mlx-4bit", Workload(kv_precision="q8_0"), "mlx-lm")
+    assert "--kv-bits 8 --quantized-kv-start 0" in recipe(estimate(question))
+    question = Question(model("Qwen/Qwen3-8B"), target("h100"), "bf16", Workload(kv_precision="q8_0"), "vllm")
+    with pytest.raises(UsageError, match="vllm has no q8_0 cache") as error:
+        recipe(estimate(question))
+    assert "--kv-precision fp32, fp16, bf16, fp8" in error.value.hint

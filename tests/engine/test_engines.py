@@ -8,6 +8,7 @@ import pytest
 
 import sizer
 from sizer.advise.recipes import RECIPES
+from sizer.cache_formats import cache_formats
 from sizer.device.catalogue import find
 from sizer.engine.engines import default_engine, engines, find_engine
 from sizer.engine.precisions import store_for
@@ -183,3 +184,20 @@ def test_the_npu_of_a_chip_runs_only_its_makers_engine() -> None:
     }
     answer = sizer.estimate(LLAMA, device="rk3588 npu", offline=True)
     assert {item.engine for item in answer.estimates} == {"rknn-llm"}
+
+
+def test_a_cache_of_another_engine_is_said_or_taken_as_its_own() -> None:
+    """vLLM has no Q8_0 cache; eight bits of mlx-lm and ExLlamaV3 take as much as Q8_0; an unknown engine has any."""
+    assert {name for engine in engines().values() for name in engine.caches} <= set(cache_formats())
+    assert find_engine("vllm").own_cache("q8_0") == ""
+    assert find_engine("vllm").own_cache("fp8_e5m2") == "fp8"
+    assert find_engine("mlx-lm").own_cache("q8_0") == "mlx-q8"
+    assert find_engine("exllamav3").own_cache("q4_0") == "exl-q4"
+    assert find_engine("candle").own_cache("q8_0") == "q8_0"
+    notes = {
+        engine: " ".join(sizer.estimate(LLAMA, device="h100", engine=engine, precision=precision, kv_precision="q8_0")
+                         .estimates[0].assumptions)
+        for engine, precision in (("vllm", "bf16"), ("llama.cpp", "q4_k_m"), ("exllamav3", "exl3-4.00bpw"))
+    }  # fmt: skip
+    assert "vllm has no q8_0 cache: told as if it had. It has fp32, fp16, bf16, fp8" in notes["vllm"]
+    assert "cache: told" not in notes["llama.cpp"] + notes["exllamav3"]

@@ -28,7 +28,7 @@ FIELDS = {field.name for field in fields(EngineOptions)}
 EXAMPLES = {
     "text": "x", "int": "3", "stoi": "3", "int?": "3", "int>1": "2", "tokens": "8k", "float": "0.5",
     "onoff": "on", "onoff?": "on", "offon": "on", "onoffs": "0,1", "nine_tenths": "0.5", "ggml_type": "8",
-    "llama_split": "2",
+    "llama_split": "2", "dtype": "half",
     "flag01": "1", "firstint": "3", "layers": "99", "ints": "1,2", "ints+": "1 2", "floats": "3,1", "floats+": "3 1",
     "texts": "CUDA0,CUDA1", "texts+": "a=b", "repeat": "a.gguf", "places": "exps=CPU", "mib": "1024", "gib": "4",
     "bytes": "2GiB", "blocks": "100", "images": "image=1", "kobold_kv": "1", "limits": "0=10GiB,cpu=30GiB",

@@ -79,3 +79,12 @@ def test_looped_layers_cache_and_read_once_a_pass() -> None:
 def test_a_wrapper_without_a_text_config_has_its_text_on_top() -> None:
     """Step-3.7: 12 whole layers and 33 windows of 512, as the flat file says."""
     assert round(_cache_gib("stepfun-ai/Step-3.7-Flash", 32768), 3) == 1.564
+
+
+def test_doge_slides_where_its_config_has_a_window() -> None:
+    """transformers gives every layer of Doge the window that the config names; published files name none."""
+    sizes = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "vocab_size": 90}
+    config = {"model_type": "doge", "architectures": ["DogeForCausalLM"], **sizes, "num_attention_heads": 4}
+    for window, cached in ((16, 16), (None, 100)):
+        (mixer,) = build({**config, "num_key_value_heads": 2, "sliding_window": window}, "doge").mixer_counts
+        assert mixer.cached_tokens(100) == cached

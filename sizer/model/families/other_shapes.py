@@ -14,7 +14,7 @@ from sizer.model.shapes.experts import Moe, active_experts
 from sizer.model.shapes.family import Family, with_names
 from sizer.model.shapes.latent import Mla
 from sizer.model.shapes.rules import UNBIASED, Attention, Heads, Mlp, head_size, heads
-from sizer.model.shapes.windows import window_of
+from sizer.model.shapes.windows import one_window, window_of
 from sizer.model.shapes.wrapper import Wrapper
 
 
@@ -275,7 +275,7 @@ def jetmoe(config: Config) -> Parts:
 FAMILIES: dict[str, Family] = {
     "hrm_text": hrm_text,
     "modernbert-decoder": modernbert_decoder,
-    "doge": Decoder(Attention(qk_norm="head", plus=_doge_attention), _doge_mlp),
+    "doge": Decoder(Attention(qk_norm="head", windows=one_window, plus=_doge_attention), _doge_mlp),
     "longcat_flash": longcat_flash,
     "emu3": Wrapper(
         towers=(("vqmodel", "vq_config"),), text_as="llama", text_name="text_model", text_only="Emu3ForCausalLM"
