@@ -29,7 +29,7 @@ from sizer.errors import (
 )
 from sizer.model.architecture import Basis
 from sizer.model.read import catalogue, hub_ask, meta_device
-from sizer.model.read.name_only import named
+from sizer.model.read.name_only import named, nearest
 from sizer.model.read.names import parse_name
 from sizer.model.read.provenance import cache_bytes
 from sizer.model.read.resolve import resolve
@@ -485,3 +485,19 @@ def test_a_path_that_is_not_here_is_read_by_its_name(text: str) -> None:
     assert found.architecture.total_params == 8190735360
     assert found.hints.quantization == "q4_k_m"
     assert any("no file was read" in note for note in found.notes)
+
+
+@pytest.mark.parametrize(
+    ("size", "shape"),
+    [
+        ("0.5B", "Qwen2ForCausalLM"), ("1.5B", "Qwen2ForCausalLM"), ("4B", "Qwen3ForCausalLM"),
+        ("12B", "MistralForCausalLM"), ("8B", "LlamaForCausalLM"),
+    ],
+)  # fmt: skip
+def test_a_bare_size_has_the_shape_that_people_know_by_it(size: str, shape: str) -> None:
+    """Among those that carry the size in their names the shape of most copies, not a rare one."""
+    total = parse_name(size).total_params
+    assert total is not None
+    near = catalogue.find(nearest(total, None)[0])
+    assert near is not None
+    assert near.architecture == shape

@@ -20,7 +20,7 @@ from sizer.model.families import build
 from sizer.model.read import catalogue
 from sizer.model.read.catalogue import CatalogueEntry
 from sizer.model.read.facts import facts
-from sizer.model.read.names import NameHints
+from sizer.model.read.names import NameHints, parse_name
 from sizer.model.read.published import gguf_repositories
 from sizer.regex import pattern
 from sizer.tables import read_rows
@@ -37,6 +37,8 @@ USUAL_EXPERTS, USUAL_ACTIVE_SHARE, USUAL_SHARE = "mistralai/Mixtral-8x7B-v0.1", 
 parameters, and those instead of 56B (its config in the catalogue)."""
 ALIKE = 0.12
 """Models whose sizes differ by less (in the logarithm) are one size."""
+VERY = 0.03
+"""Dense models whose sizes differ by less are as near as one that carries the size in its name."""
 TELLING_DIGITS, EXACT = 3, -1
 """A size of three digits is that of one published model, whose bucket comes before those of about its size."""
 MOST_BUCKETS = 3
@@ -44,8 +46,8 @@ MOST_BUCKETS = 3
 ROUNDED = 2
 """Names round what is active to a digit or leave the embeddings out (3.35B are `A3B`): it counts half as much."""
 USUAL = log(1.5)
-"""Of models of one size those whose cache and layers lie within this of the median come first, then those with most
-copies."""
+"""Of models of one size those whose cache and layers lie within this of the median come first, then those of the shape
+with most copies."""
 
 
 class SizeError(NamedTuple):
@@ -124,31 +126,47 @@ def _note(near: str, hints: NameHints, total: int) -> str:
 def nearest(total: int, active: int | None, without: str = "") -> list[str]:
     """The catalogued models nearest in total (and active) parameters, dense for dense, the most like first.
 
-    Of one size: those of the very parameters, where three digits tell them, those with the usual cache and layers, what
-    most people keep copies of, the newest. `without` leaves out the models of one class and size: to ask for a
-    catalogued model by its size alone.
+    Of one size: those that carry it in their own name, or have the very parameters; of them shapes that have copies,
+    with the usual cache and layers, then those that most copies are of. `without` leaves out the models of one class
+    and size: to ask for a catalogued model by its size alone.
     """
     near: dict[int, list[tuple[str, Size]]] = {}
     for model_id, known in known_sizes().items():
         distance = _distance(known, total, active)
         if distance is not None and known.shape != without:
-            bucket = EXACT if _is_told(known.total, total) else int(distance / ALIKE)
+            told = _is_told(known.total, total) or (active is None and _named(model_id) == total)
+            bucket = EXACT if told or (active is None and distance < VERY) else int(distance / ALIKE)
             near.setdefault(bucket, []).append((model_id, known))
     return [model_id for bucket in sorted(near)[:MOST_BUCKETS] for model_id in _most_usual_first(near[bucket])]
 
 
 def _most_usual_first(alike: list[tuple[str, Size]]) -> list[str]:
+    """By shape, the usual first; of a shape the model with most copies, then the newest."""
+    from collections import Counter
     from statistics import median
 
+    shapes = {known.shape for _, known in alike}
+    built_like = [(name, known) for name, known in known_sizes().items() if known.shape in shapes]
+    copies: Counter[str] = Counter()
+    for _, known in built_like:
+        copies[known.shape] += known.copies
+    models = Counter(known.shape for _, known in built_like)
     cache_bytes = median(known.cache_bytes or 1 for _, known in alike)
     layers = median(known.layers for _, known in alike)
 
-    def rank(item: tuple[str, Size]) -> tuple[int, int, str]:
+    def rank(item: tuple[str, Size]) -> tuple[bool, int, int, int, str, int, str]:
         known = item[1]
         unusual = abs(log((known.cache_bytes or 1) / cache_bytes)) + abs(log(known.layers / layers))
-        return -int(unusual / USUAL), known.copies, known.released
+        liked = copies[known.shape]
+        return liked > 0, -int(unusual / USUAL), liked, models[known.shape], known.shape, known.copies, known.released
 
-    return [model_id for model_id, _ in sorted(alike, key=rank, reverse=True)]
+    return [model_id for model_id, _ in sorted(built_like, key=rank, reverse=True)]
+
+
+@cache
+def _named(model_id: str) -> int | None:
+    """The parameters that a model's own name tells."""
+    return parse_name(model_id).total_params
 
 
 def _is_told(known: int, total: int) -> bool:
