@@ -59,26 +59,23 @@ def capacity(
     options.setdefault("prompt", USUAL_PROMPT_TOKENS)
     options.setdefault("output", USUAL_OUTPUT_TOKENS)
     devices, work, offline = split_options(options)
-    texts = [f"{name}={usd}" for name, usd in price.items()] if isinstance(price, Mapping) else []
-    texts += [] if price is None or isinstance(price, Mapping) else [str(price)]
+    hours = tuple(arrivals) if isinstance(arrivals, Iterable) else (arrivals,)
     asked = ServingAsked(
-        users,
-        rps,
-        _seconds(ttft),
-        _seconds(tpot),
-        percentile,
-        prefix_hit,
-        replicas,
-        machines,
-        prices=stated_prices(texts),
-        arrivals=tuple(arrivals) if isinstance(arrivals, Iterable) else (arrivals,),
-        apart=apart,
-    )
+        users, rps, _seconds(ttft), _seconds(tpot), percentile, prefix_hit, replicas, machines,
+        stated_prices(_price_texts(price)), hours, apart,
+    )  # fmt: skip
     return next(capacities(resolve(model, offline=offline), devices, work, asked))
 
 
 def _seconds(value: float | str | None) -> float | None:
     return parse_seconds(value) if isinstance(value, str) else value
+
+
+def _price_texts(price: float | Mapping[str, float] | None) -> list[str]:
+    """Prices as the command line's text: `2.10` of any device, `h100=2.10` of one."""
+    if isinstance(price, Mapping):
+        return [f"{name}={usd}" for name, usd in price.items()]
+    return [] if price is None else [str(price)]
 
 
 def capacities(resolved: Resolved, devices: DeviceAsked, work: WorkAsked, asked: ServingAsked) -> Iterator[Capacity]:

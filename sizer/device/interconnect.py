@@ -39,10 +39,20 @@ def between_devices(device: Device, name: str = "") -> Link | None:
     two RTX 3090 or A100 PCIe) are not assumed.
     """
     for row in _links():
-        own = row["scope"] == "devices" and bool(re.fullmatch(row["device_keys"] or "$.", device.key))
+        own = row["scope"] == "devices" and _is_of(row, device)
         if row["name"] == name or (own and not name):
             return Link(row["name"], float(row["per_direction_gbs"]) * GB, row["source"])
     return None if device.kind in SHARES_HOST_MEMORY else pcie(device.pcie)
+
+
+def linked_devices(device: Device) -> int:
+    """How many devices their own link joins where it leaves the machine (NVLink in a rack); 0 where it does not."""
+    row = next((row for row in _links() if row["scope"] == "devices" and _is_of(row, device)), None)
+    return int(row["rack_devices"] or 0) if row else 0
+
+
+def _is_of(row: dict[str, str], device: Device) -> bool:
+    return bool(re.fullmatch(row["device_keys"] or "$.", device.key))
 
 
 def to_host(device: Device) -> Link | None:
@@ -50,7 +60,7 @@ def to_host(device: Device) -> Link | None:
     if device.kind in SHARES_HOST_MEMORY:
         return None
     for row in _links():
-        if row["scope"] == "host" and re.fullmatch(row["device_keys"], device.key):
+        if row["scope"] == "host" and _is_of(row, device):
             return Link(row["name"], float(row["per_direction_gbs"]) * GB, row["source"])
     return pcie(device.pcie)
 

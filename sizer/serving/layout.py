@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sizer.device.interconnect import linked_devices
 from sizer.device.records import MOST_DEVICES, Target
 from sizer.errors import UsageError
 from sizer.frozen import dataclass
@@ -12,8 +13,6 @@ NODE_LINK_BYTES_PER_S = 50e9
 """Between nodes, a device: 400 Gb/s InfiniBand NDR beside each GPU (NVIDIA DGX H100 and DGX B200 user guides)."""
 UNKNOWN_LINK_BYTES_PER_S = 3e10
 """A link that no table tells: PCIe 4.0 x16, as the law of speed takes it."""
-RACK_DEVICES = ("gb200", "gb300")
-"""Devices whose NVLink spans a rack of 72."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +70,6 @@ class Layout:
 def link_bytes_per_s(layout: Layout, target: Target) -> float:
     """The slowest link that a layer's exchange crosses, one direction: the devices' own, or the network of nodes."""
     own = target.link_bytes_per_s or UNKNOWN_LINK_BYTES_PER_S
-    if layout.expert_ranks <= NODE_DEVICES or target.device.key.startswith(RACK_DEVICES):
+    if layout.expert_ranks <= max(NODE_DEVICES, linked_devices(target.device)):
         return own
     return min(own, NODE_LINK_BYTES_PER_S)

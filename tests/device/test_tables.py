@@ -13,7 +13,7 @@ from sizer.device import table as rows
 from sizer.device.catalogue import find
 from sizer.device.clouds import instances, named_classes
 from sizer.device.cpu_generations import family_keys, find_family
-from sizer.device.interconnect import between_devices, pcie, to_host
+from sizer.device.interconnect import between_devices, linked_devices, pcie, to_host
 from sizer.device.kinds import instructions
 from sizer.tables import matches, read_rows
 from sizer.units import GB, GIB
@@ -202,3 +202,9 @@ def test_shared_memory_needs_no_link() -> None:
     """Chips that use the host's memory have no host link; unknown slots have none either."""
     assert to_host(rows.device(rows.by_key()["apple-m2-ultra"])) is None
     assert pcie("") is None
+
+
+def test_a_racks_link_joins_more_than_a_machine() -> None:
+    """NVLink of GB200 joins the 72 of a rack; that of a B200 stays in its machine, and a card in a slot has none."""
+    found = {key: linked_devices(rows.device(rows.by_key()[key])) for key in ("gb200", "b200", "rtx-4060")}
+    assert found == {"gb200": 72, "b200": 0, "rtx-4060": 0}
