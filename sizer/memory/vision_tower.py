@@ -10,12 +10,14 @@ from typing import Any
 from sizer.frozen import NamedTuple
 from sizer.memory.graph.vision import VisionTower
 from sizer.model.architecture import Architecture, Module, Role, Tensor, Tower
+from sizer.model.config import Config
 from sizer.tables import read_rows
 
 MOST_PATCHES_A_SIDE = 256
 """Of a square image that a graph is built for: no family's warm-up image has more than 92."""
 USUAL_HEADS, USUAL_HEAD_VALUES = 16, 64
-"""Of a tower whose config does not say it (16 in MoonViT, 64 values in SigLIP): they count without flash attention."""
+"""Of a tower that neither its config nor its class tells of (remote code: 16 in MoonViT): they count without flash
+attention."""
 OF_ONE_PATCH = frozenset({"pooled", "picked", "downsampled"})
 """Projectors whose first matrix reads what one patch holds, or the mean of several."""
 
@@ -52,8 +54,7 @@ def _warm_ups() -> dict[str, WarmUp]:
 
 def vision_tower(architecture: Architecture, *, flash_attention: bool) -> VisionTower | None:
     """The vision tower as its graph goes by it; None where the config or its tensors do not tell it."""
-    told = architecture.config.get("vision_config")
-    vision: Mapping[str, Any] = told if isinstance(told, Mapping) else {}
+    vision = _vision_config(architecture)
     own = [tensor for tensor in architecture.tensors if tensor.tower is Tower.VISION]
     layers = [tensor for tensor in own if tensor.layers]
     hidden = next((tensor.shape[0] for tensor in layers if tensor.role is Role.O), 0)
@@ -104,6 +105,13 @@ def _with_layers(tower: VisionTower, layers: Sequence[Tensor], row: WarmUp, visi
         window_pattern=whole[0] + 1 if isinstance(whole, list) and whole and isinstance(whole[0], int) else 0,
         deep=tuple(deep) if isinstance(deep, list) else (),
     )
+
+
+def _vision_config(architecture: Architecture) -> Mapping[str, Any]:
+    """The tower's own config over its class's defaults: files leave out what their class knows."""
+    if not isinstance(architecture.config.get("vision_config"), Mapping):
+        return {}
+    return Config.of(architecture.config, architecture.model_type).sub("vision_config")
 
 
 def _heads(vision: Mapping[str, Any], hidden: int) -> int:

@@ -16,6 +16,7 @@ from drawn import case, rule
 from sizer.engine.options import EngineOptions
 from sizer.memory.graph.vision import VisionTower, tower_bytes
 from sizer.memory.projector import projector_compute_bytes
+from sizer.memory.vision_tower import vision_tower
 from sizer.model.read.resolve import resolve
 from sizer.units import MIB
 
@@ -47,3 +48,10 @@ def test_more_of_an_image_never_takes_less() -> None:
         tower._replace(flash_attention=False, heads=64),
     ):
         assert tower_bytes(more) > base
+
+
+def test_heads_that_a_config_leaves_out_are_its_class_s() -> None:
+    """GLM-4.5V's config does not write its tower's heads: transformers' class takes 12, of 128 values each."""
+    tower = vision_tower(resolve("zai-org/GLM-4.5V", offline=True).architecture, flash_attention=False)
+    assert tower is not None
+    assert (tower.hidden, tower.heads) == (1536, 12)
