@@ -14,6 +14,7 @@ from pathlib import Path
 from sizer.answer.records import Estimate
 from sizer.benchmark.records import Caution, Measurement
 from sizer.device.naming import name_of
+from sizer.engine.flag_text import flags_text
 from sizer.errors import BenchmarkFailed, InvalidInputFile
 from sizer.frozen import NamedTuple
 from sizer.units import GIB
@@ -67,8 +68,6 @@ def flags_of(warnings: Iterable[Caution]) -> str:
 
 def row(measured: Measurement, predicted: Estimate | None, version: str) -> dict[str, str]:
     """The measurement as a row. Of several sequences the decode figure is the aggregate, as in the table."""
-    from sizer.benchmark.load.rows import flags_text
-
     sequences = measured.batch_size * measured.concurrency
     model = predicted.architecture if predicted else None
     figures: dict[str, object] = {

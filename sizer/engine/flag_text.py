@@ -6,13 +6,17 @@ import shlex
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from sizer.engine.flag_table import Flag, flag_setting, flags_of, passing_flag, reached
+from sizer.engine.flag_table import Flag, find_flag, flag_setting, flags_of, passing_flag, reached
 from sizer.engine.flag_values import NINE_TENTHS, READERS, WITHOUT_VALUE
+from sizer.engine.options import EngineOptions
 from sizer.errors import UsageError
 from sizer.units import GIB, MIB
 
 LONG_NAMES = frozenset({"vllm", "sglang", "tensorrt-llm", "mlx-lm", "transformers", "exllama", "koboldcpp", "tgi"})
 """Dialects that are written with long flags; llama.cpp's short forms are what people type."""
+
+
+OF_THE_MODEL = frozenset({"model", "hub_file"})
 
 
 def written(dialects: Sequence[str], field: str, value: Any, version: str = "") -> list[str]:
@@ -113,3 +117,22 @@ _WRITERS: dict[str, Callable[[Any], str]] = {
     "exl_cache": lambda kind: kind.removeprefix("exl-").upper(),
 }
 """Kinds whose text is not the value itself."""
+
+
+def flags_text(options: EngineOptions) -> str:
+    """The engine's flags as `--engine` takes them, without those that name the model."""
+    words: list[str] = []
+    for name, value in options.given:
+        match = find_flag(options.dialects or (options.engine,), f"--{name}")
+        if match is not None and not set(match.flag.sets) & OF_THE_MODEL:
+            for one in value if isinstance(value, tuple) else (value,):
+                words += _as_given(match.flag, one)
+    return " ".join(words)
+
+
+def _as_given(flag: Flag, value: bool | float | str) -> list[str]:
+    if not isinstance(value, bool):
+        return [f"--{flag.name}", str(value)]
+    if flag.kind not in WITHOUT_VALUE:
+        return [f"--{flag.name}", "on" if value else "off"]
+    return [f"--{flag.name}" if value else f"--no-{flag.name}"]

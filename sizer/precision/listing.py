@@ -6,7 +6,7 @@ from sizer.formats import bits_hundredths, format_of
 from sizer.frozen import dataclass
 from sizer.precision.names import Precision, all_precisions, engines_of, precision_of
 from sizer.precision.quality import quality
-from sizer.precision.reference import bits_per_weight
+from sizer.precision.store import bits_per_weight
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Bits per weight of a usual model at a precision: the figure for lists, and for models known by their name alone."""
+"""The usual model whose bits per weight stand for a precision's: in lists, and for models known by their name alone."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from sizer.model.architecture import (
     Role,
     Tensor,
 )
-from sizer.precision.names import Precision
 
 # The shape of Llama-3-8B (its published config.json): what llama.cpp's own tables of bits per weight are for.
 HIDDEN, INNER, HEADS, KV_HEADS, HEAD_DIM, VOCABULARY, LAYERS = 4096, 14336, 32, 8, 128, 128256, 32
@@ -62,12 +61,3 @@ def reference_architecture() -> Architecture:
         dtype="bfloat16",
         config={"model_type": "llama", "num_attention_heads": HEADS, "num_key_value_heads": KV_HEADS},
     )
-
-
-@lru_cache(maxsize=512)
-def bits_per_weight(row: Precision, *, imatrix: bool = False, rule: str = "auto") -> float:
-    """Bits per weight of Llama-3-8B at a precision: scales, and the tensors that a scheme leaves alone, included."""
-    from sizer.precision.store import stored_as
-
-    model = reference_architecture()
-    return stored_as(model, row, imatrix=imatrix, gguf_rule=rule).weights_bytes * 8 / model.total_params

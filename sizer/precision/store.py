@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 
 from sizer.errors import UnknownPrecision
 from sizer.formats import format_of
@@ -57,6 +58,15 @@ def stored_as(architecture: Architecture, row: Precision, *, imatrix: bool = Fal
         return stored
     note = f"Quantized while it loads, the download is the checkpoint's own: {_own_bytes(architecture):,} bytes."
     return replace(stored, notes=(*stored.notes, note))
+
+
+@lru_cache(maxsize=512)
+def bits_per_weight(row: Precision, *, imatrix: bool = False, rule: str = "auto") -> float:
+    """Bits per weight of Llama-3-8B at a precision: scales, and the tensors that a scheme leaves alone, included."""
+    from sizer.precision.reference import reference_architecture
+
+    model = reference_architecture()
+    return stored_as(model, row, imatrix=imatrix, gguf_rule=rule).weights_bytes * 8 / model.total_params
 
 
 def _own_bytes(architecture: Architecture) -> int:
@@ -138,8 +148,6 @@ def _by_layer(tensor: Tensor, tensor_format: TensorFormat) -> list[StoredTensor]
 
 def _lump(architecture: Architecture, row: Precision, imatrix: bool, rule: str) -> Stored:
     """A model known by its name alone: its parameters at the bits per weight of a usual model of that precision."""
-    from sizer.precision.reference import bits_per_weight
-
     bits = bits_per_weight(row, imatrix=imatrix, rule=rule)
     tensors = tuple(
         StoredTensor(tensor, row.format or row.name, round(tensor.total_elements * bits / 8))

@@ -17,7 +17,6 @@ from sizer.benchmark.load.asked import LoadAsked
 from sizer.benchmark.load.beside import deployed, predicted
 from sizer.benchmark.load.figures import Seen, judge_load, summarize
 from sizer.benchmark.load.requests import Lengths, read_requests
-from sizer.benchmark.load.rows import flags_text
 from sizer.benchmark.run_warnings import Warn
 from sizer.benchmark.save import FLAGS
 from sizer.benchmark.server_backend import Reply
@@ -25,6 +24,7 @@ from sizer.benchmark.sse import ServerGone
 from sizer.calibrate.load_validation import predict_points
 from sizer.engine.asked import engine_asked
 from sizer.engine.commands import read_command
+from sizer.engine.flag_text import flags_text
 from sizer.errors import BenchmarkFailed, InvalidInputFile, UsageError
 from sizer.serving.load import Load
 from sizer.serving.records import Limits

@@ -6,9 +6,7 @@ from sizer.benchmark.load.beside import Deployed
 from sizer.benchmark.load.figures import MeasuredLoad
 from sizer.benchmark.save import ROW_FORMAT, flags_of
 from sizer.device.naming import name_of
-from sizer.engine.flag_table import Flag, find_flag
-from sizer.engine.flag_values import WITHOUT_VALUE
-from sizer.engine.options import EngineOptions
+from sizer.engine.flag_text import flags_text
 from sizer.serving.layout import Layout
 from sizer.version import package_version
 
@@ -43,7 +41,6 @@ COLUMNS = (
     "flags",
 )
 """Those of `data/serving.csv`, then what a measurement of one's own knows beside them (docs/bench.md)."""
-OF_THE_MODEL = frozenset({"model", "hub_file"})
 
 
 def row(measured: MeasuredLoad, one: Deployed, name: str, measured_on: str) -> dict[str, str]:
@@ -86,22 +83,3 @@ def _ranks(layout: Layout) -> dict[str, object]:
         "moe_tp_size": 1 if layout.expert_parallel else layout.expert_ranks,
         "moe_ep_size": layout.expert_ranks if layout.expert_parallel else 1,
     }
-
-
-def flags_text(options: EngineOptions) -> str:
-    """The engine's flags as `--engine` takes them, without those that name the model."""
-    words: list[str] = []
-    for name, value in options.given:
-        match = find_flag(options.dialects or (options.engine,), f"--{name}")
-        if match is not None and not set(match.flag.sets) & OF_THE_MODEL:
-            for one in value if isinstance(value, tuple) else (value,):
-                words += _written(match.flag, one)
-    return " ".join(words)
-
-
-def _written(flag: Flag, value: bool | float | str) -> list[str]:
-    if not isinstance(value, bool):
-        return [f"--{flag.name}", str(value)]
-    if flag.kind not in WITHOUT_VALUE:
-        return [f"--{flag.name}", "on" if value else "off"]
-    return [f"--{flag.name}" if value else f"--no-{flag.name}"]
