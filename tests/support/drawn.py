@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from sizer.device.records import Device, Target
@@ -17,6 +18,8 @@ HIDDEN, VOCAB, LAYERS, EXPERTS, WIDTH = 64, 1000, 4, 8, 32
 ALL = tuple(range(LAYERS))
 # Keys are wider than values, and two heads are fewer than many a group of ranks.
 MIXER = Mixer(MixerKind.FULL, heads=4, kv_heads=2, qk_head_dim=24, v_head_dim=16)
+STATE = Mixer(MixerKind.SSM, state_elements=4001)
+SLIDING = replace(MIXER, kind=MixerKind.SLIDING, window_tokens=30)
 TOKEN_BYTES = 2 * (24 + 16) * 2
 """Of one layer's cache in 16 bits."""
 
@@ -36,6 +39,8 @@ TENSORS = (
     ),
     Tensor("mtp.{layer}", (10, 10), Role.OTHER, Module.LINEAR, layers=(0,), checkpoint_only=True),
 )
+
+vllm = partial(EngineOptions, "vllm")
 
 
 def model(*mixers: Mixer, tensors: tuple[Tensor, ...] = TENSORS, **changes: Any) -> Architecture:
@@ -78,3 +83,9 @@ def case(  # noqa: PLR0917 - each test varies some of these
     drawn = architecture or model()
     asked = workload or Workload(100, 28, 128)
     return Case(drawn, stored(drawn), asked, target, engine or rule(), split, True, True, options)
+
+
+def on(memory_bytes: int, key: str = "card", **changes: object) -> Case:
+    """A case of vLLM on a card of a size."""
+    asked = case(cards_bytes=(memory_bytes,), engine=rule("vllm", **{"profile": "by card", **changes}))
+    return replace(asked, target=replace(asked.target, device=replace(asked.target.device, key=key)))

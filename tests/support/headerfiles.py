@@ -14,7 +14,22 @@ from sizer.model.read.headers import Header, HeaderTensor
 from sizer.model.read.headers_gguf import GGML_TYPES
 
 TYPE_IDS = {name: number for number, name in GGML_TYPES.items()}
-BITS = {"F32": 32, "F16": 16, "BF16": 16, "I32": 32, "I64": 64, "U8": 8, "I8": 8, "F8_E4M3": 8, "U32": 32, "F8_E8M0": 8}
+BITS = {
+    "F32": 32,
+    "F16": 16,
+    "BF16": 16,
+    "I32": 32,
+    "I64": 64,
+    "U8": 8,
+    "I8": 8,
+    "F8_E4M3": 8,
+    "U32": 32,
+    "F8_E8M0": 8,
+    "I16": 16,
+}
+
+Shapes = dict[str, tuple[str, tuple[int, ...]]]
+"""Tensors by name: a type and a shape."""
 
 
 def safetensors_header(tensors: Mapping[str, tuple[str, Sequence[int]]]) -> tuple[dict[str, Any], int]:
