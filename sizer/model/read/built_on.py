@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 
 from sizer.model.read.facts import usual_first
@@ -54,3 +55,21 @@ def _lines(parts: Parts) -> frozenset[str]:
 def _own_words(parts: Parts) -> frozenset[str]:
     """The words of a published name without marks (`instruct`, `meta`)."""
     return frozenset(parts.words) - frozenset(word_roles()["omitted"]) - frozenset(word_roles()["base"])
+
+
+def shares_line(name: str, published: str) -> bool:
+    """Whether a name says a published model's line: its words, and the first number of its version (Llama-3.1-8B of a
+    `Llama-3.3-8B`)."""
+    typed, known = parts_of(name.rpartition("/")[2][:LONGEST_NAME]), parts_of(published.rpartition("/")[2])
+    words = _own_words(known)
+    if not words or not words <= frozenset(typed.words):
+        return False
+    if known.owned:
+        return bool(_majors(known.owned) & _majors(typed.owned))
+    versions = _majors(("", number) for number in known.numbers)
+    return bool(versions & _majors(("", number) for number in typed.numbers)) or not (versions or typed.numbers)
+
+
+def _majors(versions: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
+    """Lines with the first numbers of their versions."""
+    return {(line, number.partition(".")[0]) for line, number in versions}

@@ -18,6 +18,7 @@ from sizer.model.architecture import Architecture, Basis, Module, Role, Tensor, 
 from sizer.model.blocks.core import NO_TOKENS
 from sizer.model.families import build
 from sizer.model.read import catalogue
+from sizer.model.read.built_on import shares_line
 from sizer.model.read.catalogue import CatalogueEntry
 from sizer.model.read.facts import facts
 from sizer.model.read.names import NameHints, parse_name
@@ -67,7 +68,7 @@ def named(text: str, hints: NameHints) -> Architecture:
     if active is None and hints.experts:
         active = round(total * USUAL_ACTIVE_SHARE)
     active = active if active is not None and active < total else None
-    usual = [USUAL_EXPERTS] if hints.experts and hints.active_params is None else nearest(total, active)
+    usual = [USUAL_EXPERTS] if hints.experts and hints.active_params is None else nearest(total, active, name=text)
     for model_id in usual:
         shaped = like(model_id, total, active)
         if shaped is not None:
@@ -123,12 +124,13 @@ def _note(near: str, hints: NameHints, total: int) -> str:
     )
 
 
-def nearest(total: int, active: int | None, without: str = "") -> list[str]:
+def nearest(total: int, active: int | None, without: str = "", name: str = "") -> list[str]:
     """The catalogued models nearest in total (and active) parameters, dense for dense, the most like first.
 
     Of one size: those that carry it in their own name, or have the very parameters; of them shapes that have copies,
-    with the usual cache and layers, then those that most copies are of. `without` leaves out the models of one class
-    and size: to ask for a catalogued model by its size alone.
+    with the usual cache and layers, then those that most copies are of. Models of about the size whose line `name` says
+    come before all others. `without` leaves out the models of one class and size: to ask for a catalogued model by its
+    size alone.
     """
     near: dict[int, list[tuple[str, Size]]] = {}
     for model_id, known in known_sizes().items():
@@ -137,7 +139,11 @@ def nearest(total: int, active: int | None, without: str = "") -> list[str]:
             told = _is_told(known.total, total) or (active is None and _named(model_id) == total)
             bucket = EXACT if told or (active is None and distance < VERY) else int(distance / ALIKE)
             near.setdefault(bucket, []).append((model_id, known))
-    return [model_id for bucket in sorted(near)[:MOST_BUCKETS] for model_id in _most_usual_first(near[bucket])]
+    usual = [model_id for bucket in sorted(near)[:MOST_BUCKETS] for model_id in _most_usual_first(near[bucket])]
+    of_the_line = {
+        model_id for bucket, alike in near.items() if bucket <= 0 for model_id, _ in alike if shares_line(name, model_id)
+    }
+    return sorted(usual, key=lambda model_id: model_id not in of_the_line)
 
 
 def _most_usual_first(alike: list[tuple[str, Size]]) -> list[str]:

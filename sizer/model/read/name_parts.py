@@ -9,6 +9,7 @@ from sizer.frozen import NamedTuple
 from sizer.tables import read_rows
 
 _MONTH = re.compile(r"(?<![\d.])(\d{1,2})-(?=20[2-9]\d(?!\d))")  # `12-2024`: a date, as `08-2024` is
+_VERSION_BEFORE_SIZE = re.compile(r"([a-z]\d+(?:[._]\d+)?)_(?=\d+(?:\.\d+)?[bm](?![a-z0-9]))")  # `llama2_70b`
 _DECIMAL_UNDERSCORE = re.compile(r"(?<=\d)_(?=\d)")
 _PIECE = re.compile(
     r"(?P<size>\d+x\d+(?:\.\d+)?[bm]|\d+b\d(?![a-z0-9])|[ae]?\d+(?:\.\d+)?[bmt])(?![a-z0-9])"
@@ -50,7 +51,8 @@ def parts_of(name: str) -> Parts:
     contexts: set[str] = set()
     owned: list[tuple[str, str]] = []
     underlying, last = word_roles()["underlying"], ""
-    lowered = re.sub(r"(?<=\d) (?=[bm]\b)", "", _DECIMAL_UNDERSCORE.sub(".", name.lower())).replace("c4ai", " ")
+    lowered = _DECIMAL_UNDERSCORE.sub(".", _VERSION_BEFORE_SIZE.sub(r"\1-", name.lower()))
+    lowered = re.sub(r"(?<=\d) (?=[bm]\b)", "", lowered).replace("c4ai", " ")
     lowered = _MONTH.sub(r"0\1-", lowered)
     for piece in _SEPARATOR.split(lowered):
         before = ""
