@@ -6,8 +6,11 @@ import pytest
 
 from sizer.errors import UnknownModel
 from sizer.model.architecture import Basis
-from sizer.model.read.built_on import built_on
+from sizer.model.read.built_on import built_on, shares_line
 from sizer.model.read.misspelt import meant
+from sizer.model.read.name_only import named
+from sizer.model.read.name_parts import parts_of
+from sizer.model.read.names import parse_name
 from sizer.model.read.resolve import resolve
 
 MADE_OF = [
@@ -78,3 +81,34 @@ def test_what_shares_no_word_is_near_to_none(name: str) -> None:
     with pytest.raises(UnknownModel) as refused:
         resolve(name, offline=True)
     assert "Which one?" not in refused.value.hint
+
+
+@pytest.mark.parametrize(
+    ("name", "published", "shared"),
+    [
+        ("Llama-3.3-8B-Instruct-NVFP4", "meta-llama/Meta-Llama-3-8B-Instruct", True),
+        ("Llama-3.3-8B-Instruct-NVFP4", "meta-llama/Llama-2-7b-chat-hf", False),
+        ("org/blossom-v3_1-yi-34b-AWQ", "01-ai/Yi-34B-Chat", True),
+        ("DeepSeek-R1-Distill-Qwen-2B", "Qwen/Qwen1.5-1.8B-Chat", False),
+        ("", "01-ai/Yi-34B-Chat", False),
+    ],
+)
+def test_a_line_is_its_words_and_the_first_number_of_its_version(name: str, published: str, shared: bool) -> None:
+    """The version is that of the line, and not of another word of the name."""
+    assert shares_line(name, published) is shared
+
+
+@pytest.mark.parametrize(
+    ("name", "vocabulary"), [("org/Llama-3.3-8B-Instruct", 128256), ("org/blossom-v9-yi-34b-AWQ", 64000)]
+)
+def test_a_name_that_says_a_line_has_its_vocabulary(name: str, vocabulary: int) -> None:
+    """What is known by its name alone is shaped like the models of that line and size, not like those of others."""
+    assert named(name, parse_name(name)).vocab_size == vocabulary
+
+
+def test_a_version_before_a_size_is_no_part_of_it() -> None:
+    """`llama2_70b` is Llama 2 of 70B, `Refact-1_6B` one of 1.6B, `qwen2_5_7b` Qwen 2.5 of 7B."""
+    assert parts_of("llama2_70b_chat").sizes == {"70b"}
+    assert parts_of("llama2_70b_chat").owned == (("llama", "2"),)
+    assert parts_of("Refact-1_6B").sizes == {"1.6b"}
+    assert (parts_of("qwen2_5_7b").sizes, parts_of("qwen2_5_7b").numbers) == ({"7b"}, ("2.5",))

@@ -141,7 +141,11 @@ def nearest(total: int, active: int | None, without: str = "", name: str = "") -
             near.setdefault(bucket, []).append((model_id, known))
     usual = [model_id for bucket in sorted(near)[:MOST_BUCKETS] for model_id in _most_usual_first(near[bucket])]
     of_the_line = {
-        model_id for bucket, alike in near.items() if bucket <= 0 for model_id, _ in alike if shares_line(name, model_id)
+        model_id
+        for bucket, alike in near.items()
+        if bucket <= 0
+        for model_id, _ in alike
+        if shares_line(name, model_id)
     }
     return sorted(usual, key=lambda model_id: model_id not in of_the_line)
 
