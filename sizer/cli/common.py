@@ -120,8 +120,8 @@ def device_options(function: Command) -> Command:
     return _apply(options, function)
 
 
-def workload_options(function: Command) -> Command:
-    """Tokens, batch, cache and ways to split."""
+def workload_options(function: Command, context: str = "prompt + output") -> Command:
+    """Tokens, batch, cache and ways to split; `context` says what its default is."""
     options = [
         click.option(
             "--prompt", type=TOKENS, metavar="TOKENS", default="512", show_default=True, help="Prompt tokens."
@@ -133,7 +133,7 @@ def workload_options(function: Command) -> Command:
             "--context",
             type=Quantity("tokens", _context),
             metavar="TOKENS|max",
-            help="Cache length in tokens, or max.  [default: prompt + output]",
+            help=f"Cache length in tokens, or max.  [default: {context}]",
         ),
         click.option("--batch", type=WHOLE, metavar="N", default="1", show_default=True, help="Sequences at once."),
         click.option("--kv-precision", default="fp16", show_default=True, help="fp16, fp8, q8_0, q4_0 ..."),
@@ -147,6 +147,11 @@ def workload_options(function: Command) -> Command:
         click.option("--threads", type=WHOLE, metavar="N", help="CPU threads."),
     ]
     return _apply(options, function)
+
+
+def advised_workload_options(function: Command) -> Command:
+    """The same of a command that advises: what one runs has room for a usual context (`advise.advice`)."""
+    return workload_options(function, "8192, more where prompt + output are")
 
 
 def output_options(function: Command, own: Sequence[str] = ()) -> Command:

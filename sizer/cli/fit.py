@@ -9,7 +9,7 @@ import click
 
 from sizer.api.advice import WantedAsked, fitting_for, models_asked
 from sizer.api.estimates import targets
-from sizer.cli.common import NOT_NEGATIVE, device_options, output_options, show, talk, workload_options
+from sizer.cli.common import NOT_NEGATIVE, advised_workload_options, device_options, output_options, show, talk
 from sizer.cli.estimate import devices_asked, work_asked
 from sizer.cli.recommend import PREFER
 
@@ -27,7 +27,7 @@ UNKNOWN_BANDWIDTH = "No speeds: the bandwidth of {} is not known; --bandwidth 36
 
 @click.command()
 @device_options
-@workload_options
+@advised_workload_options
 @click.option("--engine", "-e", metavar="E", help="transformers, llama.cpp, vllm ...  [default: the usual one]")
 @click.option("--min-speed", type=NOT_NEGATIVE, metavar="N", help="Decode tokens/s to reach.")
 @click.option(

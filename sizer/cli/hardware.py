@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from sizer.api.advice import WantedAsked, hardware_for
-from sizer.cli.common import NOT_NEGATIVE, network_options, output_options, show, workload_options
+from sizer.cli.common import NOT_NEGATIVE, advised_workload_options, network_options, output_options, show
 from sizer.cli.completion import complete_models
 from sizer.cli.estimate import work_asked
 from sizer.cli.recommend import PREFER
@@ -21,7 +21,7 @@ PRICES = (
 
 @click.command()
 @click.argument("model", shell_complete=complete_models)
-@workload_options
+@advised_workload_options
 @click.option("--users", type=click.IntRange(min=1), metavar="N", help="Sequences at once; the same as --batch.")
 @click.option("--min-speed", type=NOT_NEGATIVE, metavar="N", help="Decode tokens/s of each sequence.")
 @click.option(

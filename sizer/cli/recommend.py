@@ -10,13 +10,13 @@ from sizer.api.advice import DraftAsked, WantedAsked, advice_for, draft_for, rec
 from sizer.cli.common import (
     NOT_NEGATIVE,
     PROBABILITY,
+    advised_workload_options,
     device_options,
     echo,
     network_options,
     output_options,
     show,
     talk,
-    workload_options,
 )
 from sizer.cli.completion import complete_models
 from sizer.cli.estimate import devices_asked, work_asked
@@ -32,7 +32,7 @@ PREFER = click.Choice(["balanced", "quality", "speed", "memory"])
 @click.command()
 @click.argument("model", shell_complete=complete_models)
 @device_options
-@workload_options
+@advised_workload_options
 @click.option("--engine", "-e", metavar="E", help="transformers, llama.cpp, vllm ...  [default: the usual one]")
 @click.option("--min-speed", type=NOT_NEGATIVE, metavar="N", help="Decode tokens/s to reach.")
 @click.option("--prefer", type=PREFER, default="balanced", show_default=True, help="Which way to lean.")

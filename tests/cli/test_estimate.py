@@ -434,3 +434,11 @@ def test_kinds_of_plot_without_a_plot_are_refused(run: Run) -> None:
     told = run("estimate", "8B", "-d", "a100", "-p", "q4_k_m", "--plot-kind", "memory", "--offline")
     assert (told.code, told.out) == (2, "")
     assert "Add --plot FILE" in told.err
+
+
+@pytest.mark.parametrize("words", [["recommend", "Qwen/Qwen3-8B"], ["hardware", "Qwen/Qwen3-8B"], ["fit"]])
+def test_help_tells_the_context_that_advice_is_given_for(run: Run, words: list[str]) -> None:
+    """What is not asked for is 8,192 tokens, as the help of each command that advises says."""
+    assert "8192, more where prompt" in run(words[0], "--help").out
+    table = run(*words, "--device", "rtx-4090", "--offline").out
+    assert "context 8,192" in table or "-c 8192" in table
