@@ -152,3 +152,16 @@ def test_an_embedder_known_by_its_size_writes_nothing(name: str) -> None:
     assert not architecture.decodes
     assert any("writes no tokens" in note for note in architecture.notes)
     assert resolve("somebody-7B", offline=True).architecture.decodes
+
+
+@pytest.mark.parametrize(
+    ("typed", "near"),
+    [
+        ("Qwen9-8B", "Qwen/Qwen3-8B"), ("gpt-oss-40b", "openai/gpt-oss-120b"),
+        ("gemma-5-12b-it", "google/gemma-4-12B-it"),
+        ("Llama-5-70B", "meta-llama/Llama-3.3-70B-Instruct"), ("phi-6", "microsoft/Phi-4-mini-instruct"),
+    ],
+)  # fmt: skip
+def test_what_comes_nearest_has_no_words_that_nobody_typed(typed: str, near: str) -> None:
+    """A plain model of the family and size stands before its vision, guard and fine-tuned kin."""
+    assert read(typed).nearest[0] == near

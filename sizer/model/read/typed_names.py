@@ -277,13 +277,16 @@ def _near(typed: Parts) -> tuple[str, ...]:
     """The three published names that share most with what was typed."""
     asked = _all(typed)
 
-    def shared(name: PublishedName) -> tuple[int, bool, int, bool, str, str, bool]:
-        """Words first: a number alone may be another's version."""
-        official = any(_is_maker(word, name.organisation) for word in typed.words)
-        told = len(set(typed.words) & set(name.parts.words)), official, sum((asked & _all(name.parts)).values())
-        return *told, *_preference(name)
-
     roles = word_roles()
-    words = {word for word in typed.words if len(word) > 1} - {*roles["generic"], *roles["omitted"], *roles["base"]}
+    usual = {*roles["generic"], *roles["omitted"], *roles["base"]}
+    words = {word for word in typed.words if len(word) > 1} - usual
+
+    def shared(name: PublishedName) -> tuple[int, bool, int, bool, str, str, bool]:
+        """Words first, a number alone may be another's version; words of its own that nobody typed count against it."""
+        official = any(_is_maker(word, name.organisation) for word in typed.words)
+        others = len(set(name.parts.words) - set(typed.words) - usual)
+        alike = sum((asked & _all(name.parts)).values()) - others
+        return len(set(typed.words) & set(name.parts.words)), official, alike, *_preference(name)
+
     close = [name for name in published_names() if not name.quantized and words & set(name.parts.words)]
     return tuple(name.name for name in sorted(close, key=shared, reverse=True)[:3])
