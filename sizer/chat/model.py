@@ -14,7 +14,7 @@ from sizer.benchmark.death import is_memory_talk
 from sizer.benchmark.records import Spec
 from sizer.chat.session import Answer, Message, Predicted
 from sizer.errors import ModelError, SizerError, UsageError
-from sizer.printable import MOST_SHOWN, one_line
+from sizer.printable import MOST_SHOWN, one_line, printable
 from sizer.signals import handled
 
 if TYPE_CHECKING:
@@ -178,7 +178,7 @@ class _Streamer:
             def on_finalized_text(self, text: str, stream_end: bool = False) -> None:
                 """Write a piece of text that no later token changes."""
                 owner.text += text
-                write(text)
+                write(printable(text))  # what a model writes never steers the terminal
 
         self.streamer = Streamer(tokenizer, skip_prompt=True, skip_special_tokens=True)
         self.text = ""

@@ -56,10 +56,16 @@ def unknown_device(text: str, single: str, find: Callable[[str], Target | None])
     names = _of_the_line(text) or list(islice(_nearest(bare, find), MOST_NEAREST))
     listed = f"Nearest: {', '.join(names)}. " if names else "No known name is near. "
     word = next(iter(spell(text).vendors), "TEXT") if names else "TEXT"
-    return UnknownDevice(
-        f"unknown device {text!r}.",
-        f"{listed}'sizer devices {word}' searches; --bandwidth and --memory describe another.",
-    )
+    instead = f"'sizer devices {word}' searches; --bandwidth and --memory describe another."
+    if _of_a_cloud(single):
+        instead = "An instance without an accelerator is its CPU: -d graviton3 --threads 16 --memory 32GiB."
+    return UnknownDevice(f"unknown device {text!r}.", f"{listed}{instead}")
+
+
+def _of_a_cloud(text: str) -> bool:
+    """Whether a text names a cloud and an instance of it, `aws:c7i.8xlarge` or `aws c7i.8xlarge`."""
+    cloud, _, name = text.strip().lower().replace(" ", ":", 1).partition(":")
+    return bool(name) and cloud in {instance.cloud for instance in instances()} and any(map(str.isdigit, name))
 
 
 def _nearest(bare: str, find: Callable[[str], Target | None]) -> Iterator[str]:

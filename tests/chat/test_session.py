@@ -236,3 +236,20 @@ def test_the_precision_of_a_chat_weighs_its_prompt():
         request_s[name] = prefill.ttft_s + estimate.workload.output_tokens / decode.tokens_per_s
     chosen, _ = choose_precision(asked, resolved)
     assert chosen not in request_s or chosen == min(request_s, key=lambda name: request_s[name])
+
+
+def test_what_a_model_writes_never_steers_the_terminal():
+    """Control characters of an answer are shown as text; what is remembered and saved stays as it was written."""
+    from sizer.chat.model import _Streamer
+
+    class Tokenizer:
+        """Gives back what it is told."""
+
+        def decode(self, tokens: object, **options: object) -> str:
+            return "a\x1b[2Jb \n" if tokens else ""
+
+    written: list[str] = []
+    streamer = _Streamer(Tokenizer(), written.append)
+    streamer.streamer.on_finalized_text("a\x1b[2Jb\n")
+    assert written == ["a\\u001b[2Jb\n"]
+    assert streamer.text == "a\x1b[2Jb\n"

@@ -106,3 +106,10 @@ def test_a_count_that_is_no_whole_number_is_told(text: str) -> None:
     with pytest.raises(UnknownDevice, match="devices") as raised:
         find(text)
     assert "Write a whole number, as 2x" in raised.value.hint
+
+
+@pytest.mark.parametrize("text", ["aws:c7i.8xlarge", "aws c7i.8xlarge", "gcp:c3-standard-22"])
+def test_an_instance_without_an_accelerator_is_told_as_its_cpu(text: str) -> None:
+    """The table has instances with accelerators: how one without is described stands in the error."""
+    with pytest.raises(UnknownDevice, match="is its CPU: -d graviton3 --threads"):
+        find(text)
