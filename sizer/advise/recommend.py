@@ -251,6 +251,10 @@ def _why_not(better: Estimate, chosen: Estimate) -> str:
         return f" but is slower ({_slower(better, rate)})" if slower and rate is not None else ""
     if better.placement.whole:
         return " but would leave too little memory free"
+    rate = waited_rate(better)
+    if better.placement.fits:
+        speed = f": {rate_words(better, rate)} with a part on the host" if rate is not None else ""
+        return f" but does not fit whole{speed}"
     return f" but does not fit ({format_gib(better.placement.shortfall_bytes)} short)"
 
 

@@ -312,3 +312,12 @@ def test_a_checkpoint_s_own_bits_run_without_matrix_units_for_them() -> None:
     published = model("deepseek-ai/DeepSeek-V3")
     assert ladders(published, target("a100").device, "vllm")[0][0].precision == "fp8"
     assert "fp8" not in [rung.precision for rung in ladders(LLAMA, target("a100").device, "vllm")[0]]
+
+
+def test_what_runs_with_a_part_on_the_host_is_not_called_short_of_nothing() -> None:
+    """A better precision that needs the host is told its speed there, and never that it is 0.00 GiB short."""
+    mixtral = model("mistralai/Mixtral-8x7B-v0.1")
+    questions = questions_for(mixtral, target("rtx-4090", ram_gib=64), WORK, "llama.cpp")
+    told = recommendation([estimate(question) for question in questions]).reason
+    assert "0.00 GiB short" not in told
+    assert re.search(r"but does not fit whole: [\d.]+ tokens/s with a part on the host", told)
