@@ -118,8 +118,10 @@ class _Cells:
         return None if value is None else int(value)
 
     def at_least_one(self, column: str) -> int:
-        """A whole number from 1 up; 1 where the cell is empty."""
+        """A whole number from 1 up; 1 where the cell is empty. Half a device or sequence is an error."""
         value = self.whole(column)
+        if value is not None and value != self.number(column):
+            self.bad = self.bad or f"{column} is {str(self.row.get(column))[:40]!r}, no whole number"
         if value == 0:
             self.bad = self.bad or f"{column} is 0, which runs nothing"
         return value or 1

@@ -212,18 +212,24 @@ def _canonical(text: str) -> str | None:
 
 
 _WIDTH = re.compile(r"(?:^|[^0-9])(?:[qw]|mlx[ -]q?)?([2-8])(?:[-_ ]?bits?)?(?:$|[^0-9.])", re.IGNORECASE)
+_BARE_WIDTH = re.compile(r"[qw]?[2-8](?:[-_ ]?bits?)?", re.IGNORECASE)
+"""A width and nothing else, which several formats have: the engine says whose."""
 _USUAL_GGUF = {"2": "q2_k", "3": "q3_k_m", "4": "q4_k_m", "5": "q5_k_m", "6": "q6_k", "8": "q8_0"}
 _FLOAT_RUNTIMES = frozenset({"transformers", "vllm", "tensorrt-llm", "gpt-fast"})
 _GGUF_RUNTIMES = frozenset({"llama.cpp", "t-mac", "ktransformers", "rknn-llm"})
 
 
 def row_precision(row: ReadRow) -> str:
-    """The row's precision; where the column is empty, what its source printed, else its engine's usual one."""
+    """The row's precision; where the column is empty, what its source printed, else its engine's usual one.
+
+    A width alone (`4-bit`) is the usual format of the engine's runtime at that width, where it has one.
+    """
     from sizer.precision.names import canonical
 
-    if row.precision:
+    bare = _BARE_WIDTH.fullmatch(row.precision.strip()) and row.engine and not _canonical(row.precision)
+    if row.precision and not bare:
         return canonical(row.precision)
-    printed = row.precision_as_printed
+    printed = row.precision or row.precision_as_printed
     runtime = find_engine(engine_asked(row.engine).engine).runtime if row.engine else ""
     by_runtime: tuple[tuple[bool, Callable[[str], str | None]], ...] = (
         (runtime == "mlx-lm", lambda width: f"mlx-{width}bit"),
@@ -237,6 +243,8 @@ def row_precision(row: ReadRow) -> str:
         for applies, name in by_runtime:
             if applies and (usual := name(width[1])):
                 return usual
+    if row.precision:
+        return canonical(row.precision)
     if not printed and runtime == "llama.cpp":
         return _USUAL_GGUF["4"]
     if not printed and runtime in _FLOAT_RUNTIMES:

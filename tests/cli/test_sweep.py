@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from clirun import Run
@@ -28,3 +29,26 @@ def test_of_columns_that_rows_are_read_by_nothing_is_said(run: Run, tmp_path: Pa
     answer = run("sweep", str(path), "--offline")
     assert answer.code == 0
     assert "not read" not in answer.err
+
+
+def test_half_a_device_or_sequence_is_no_row(run: Run, tmp_path: Path) -> None:
+    """2.5 cards are not told as two; 2.0 are two."""
+    path = tmp_path / "cases.csv"
+    path.write_text(f"{HEAD},device_count,batch\n{CASE},2.5,1\n{CASE},1,1.5\n{CASE},2.0,1\n", encoding="utf-8")
+    rows = json.loads(run("sweep", str(path), "--offline", "--json").out)
+    assert [row["reason"] for row in rows] == [
+        "device_count is '2.5', no whole number.", "batch is '1.5', no whole number.", "",
+    ]  # fmt: skip
+
+
+def test_a_width_alone_is_the_usual_format_of_the_engine(run: Run, tmp_path: Path) -> None:
+    """`4-bit` of MLX is mlx-4bit, of llama.cpp q4_k_m; without an engine, or no width, an error names it."""
+    path = tmp_path / "cases.csv"
+    cases = [("4-bit", "mlx-lm"), ("8bit", "MLX"), ("Q4", "llama.cpp"), ("4-bit", ""), ("q4_k_x", "llama.cpp")]
+    lines = "".join(f"Qwen/Qwen3-8B,{'m4-max' if engine[:1].lower() == 'm' else 'rtx-4090'},{precision},{engine}\n"
+                    for precision, engine in cases)  # fmt: skip
+    path.write_text(f"{HEAD}\n{lines}", encoding="utf-8")
+    rows = json.loads(run("sweep", str(path), "--offline", "--json").out)
+    assert [row["resolved_precision"] for row in rows] == ["mlx-4bit", "mlx-8bit", "q4_k_m", None, None]
+    assert "names no one format" in rows[3]["reason"]
+    assert "q4_k_x" in rows[4]["reason"]
