@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 
 from sizer.device.chip_parts import UNIFIED_KINDS, cpu_part
 from sizer.device.kinds import chip_of, device_family, generation, instructions, memory_class
@@ -72,6 +72,17 @@ class SpeedCase:
         """The same asked of another workload."""
         return self if workload == self.workload else replace(self, workload=workload)
 
+    def of_sequences(self, sequences: int) -> SpeedCase:
+        """The same asked of so many sequences; one record a number, which orders of batches ask for again and again."""
+        if sequences not in self._by_sequences:
+            workload = replace(self.workload, batch_size=sequences)
+            self._by_sequences[sequences] = self.of_workload(workload)
+        return self._by_sequences[sequences]
+
+    @cached_property
+    def _by_sequences(self) -> dict[int, SpeedCase]:
+        return {self.workload.batch_size: self}
+
 
 def speed_case(
     architecture: Architecture,
@@ -111,46 +122,57 @@ def _bf16_kernels() -> frozenset[tuple[str, str]]:
 
 
 def _groups(case: SpeedCase) -> dict[str, str]:
-    device = case.device
-    family, kernel, bits = device_family(device), *precision_class(case.stored.precision)
-    runtime, engine = case.engine.runtime, case.engine.name
-    if kernel == "half" and is_cpu(device):
-        kernel = case.stored.precision  # matrix units of CPUs multiply bf16, few of them fp16
-    shared = kernel  # what all backends of the runtime tell of a precision
-    if kernel == "half" and (runtime, case.backend) in _bf16_kernels():
-        kernel = case.stored.precision
-    built = case.year or LATEST_YEAR
-    found = {
-        "engine": engine,
-        "runtime": runtime,
-        "backend": f"{runtime} {case.backend}",
-        "family": family,
-        "generation": generation(device),
-        "memory": memory_class(device),
-        "backend family": f"{runtime} {case.backend} {family}",
-        "backend generation": f"{runtime} {case.backend} {generation(device)}",
-        "kernel": kernel,
-        "bits": bits,
-        "runtime kernel": f"{runtime} {shared}",
-        "engine kernel": f"{engine} {shared}",
-        "backend kernel": f"{runtime} {case.backend} {kernel}",
-        "backend family kernel": f"{runtime} {case.backend} {family} {kernel}",
-        "device": f"{chip_of(device.key)} {case.backend}",
-        "engine device": f"{engine} {case.backend} {device.key}",
-        "era": f"{runtime} {min(max(built, FIRST_YEAR), LATEST_YEAR)}",
+    runtime = case.engine.runtime
+    own, further = _standing_groups(case.device, case.engine, case.backend, case.stored.precision, case.engine_version)
+    asked = {
+        "era": f"{runtime} {min(max(case.year or LATEST_YEAR, FIRST_YEAR), LATEST_YEAR)}",
         "link": _link(case),
         "split": f"{runtime} {_split(case)}",
         "graphs": f"{runtime} {'graphs' if in_graphs(case) else 'eager'}",
     }
-    if kernel != shared:
-        found["own kernel"] = f"{runtime} {case.backend} {kernel}"
-    release = _release(case.engine_version)
-    if release:
-        found["version"] = f"{engine} {release}"
-    known = instructions(device.key) if is_cpu(device) else ""
-    if known:
-        found["instructions"] = known
-    return {level: f"{level}: {group}" for level, group in found.items()}
+    return {**own, **_named(asked), **further}
+
+
+def _named(groups: Mapping[str, str]) -> dict[str, str]:
+    return {level: f"{level}: {group}" for level, group in groups.items()}
+
+
+@lru_cache(maxsize=4096)
+def _standing_groups(
+    device: Device, engine: Engine, backend: str, precision: str, version: str
+) -> tuple[dict[str, str], dict[str, str]]:
+    """The groups that no workload, split or year moves: those of every case, and those of some."""
+    runtime, family, kernel, bits = engine.runtime, device_family(device), *precision_class(precision)
+    if kernel == "half" and is_cpu(device):
+        kernel = precision  # matrix units of CPUs multiply bf16, few of them fp16
+    shared = kernel  # what all backends of the runtime tell of a precision
+    if kernel == "half" and (runtime, backend) in _bf16_kernels():
+        kernel = precision
+    own = {
+        "engine": engine.name,
+        "runtime": runtime,
+        "backend": f"{runtime} {backend}",
+        "family": family,
+        "generation": generation(device),
+        "memory": memory_class(device),
+        "backend family": f"{runtime} {backend} {family}",
+        "backend generation": f"{runtime} {backend} {generation(device)}",
+        "kernel": kernel,
+        "bits": bits,
+        "runtime kernel": f"{runtime} {shared}",
+        "engine kernel": f"{engine.name} {shared}",
+        "backend kernel": f"{runtime} {backend} {kernel}",
+        "backend family kernel": f"{runtime} {backend} {family} {kernel}",
+        "device": f"{chip_of(device.key)} {backend}",
+        "engine device": f"{engine.name} {backend} {device.key}",
+    }
+    release = _release(version)
+    further = {
+        "own kernel": f"{runtime} {backend} {kernel}" if kernel != shared else "",
+        "version": f"{engine.name} {release}" if release else "",
+        "instructions": instructions(device.key) if is_cpu(device) else "",
+    }
+    return _named(own), _named({level: group for level, group in further.items() if group})
 
 
 def in_graphs(case: SpeedCase) -> bool:

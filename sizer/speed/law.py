@@ -15,11 +15,11 @@ which. p = 2 has the lowest held-out error of 2, 3, 4 and 8: stages overlap, but
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from math import exp
 from typing import Any
 
-from sizer.frozen import NamedTuple
+from sizer.frozen import NamedTuple, dataclass
 from sizer.speed.widths import Width
 from sizer.tables import read_json
 
@@ -53,7 +53,8 @@ class Term(NamedTuple):
     parent: str = ""
 
 
-class Constants(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Constants:
     """All fitted constants: terms by name, how many fitted rows each group has, and held-out spreads.
 
     `widths` are by quantity how far held-out rows lie from their predictions (`widths`); `stretches`, by quantity and
@@ -77,6 +78,25 @@ class Constants(NamedTuple):
             return 0.0
         total = term.base + sum(filter(None, map(term.effects.get, groups)))
         return total + (self.log_factor(term.parent, groups) if term.parent else 0.0)
+
+
+class Factors(dict[str, float]):
+    """The factors of the terms of cases of the same groups and owners, each worked out when it is first asked for."""
+
+    def __init__(self, fitted: Constants, groups: Sequence[str], owners: Sequence[str]) -> None:
+        super().__init__()
+        self._of = fitted, groups, owners
+
+    def __missing__(self, term: str) -> float:
+        fitted, groups, owners = self._of
+        factor = self[term] = fitted.factor(term, groups, owners)
+        return factor
+
+
+@lru_cache(maxsize=4096)
+def factors(fitted: Constants, groups: tuple[str, ...], owners: tuple[str, ...]) -> Factors:
+    """The factors of these constants for cases of these groups and owners."""
+    return Factors(fitted, groups, owners)
 
 
 def constants_name(term: str, owners: Sequence[str], known: Container[str]) -> str:

@@ -136,21 +136,36 @@ class Likeness(NamedTuple):
 
     def between(self, asked: Traits, seen: Traits) -> float:
         """How much a row tells of a case of the same engine and die: 1 for one that is the same in all."""
-        _, kernel, bits, model, family, moe, link, year, size, depth, tokens, chip = seen
-        share = 1.0 if asked.chip == chip else self.die
-        if asked.kernel != kernel:
-            share *= self.bits if asked.bits == bits else self.kernel
-        if asked.model != model:
-            share *= self.family if asked.family == family else self.model
-        if asked.moe != moe:
-            share *= self.moe
-        if asked.link != link and not (asked.by_layers and seen.by_layers):
-            share *= self.link
-        if (asked.tokens == 0) != (tokens == 0):
-            share *= self.one
-        apart = abs(asked.size - size) / self.size + abs(asked.depth - depth) / self.depth
-        apart += abs(asked.year - year) / self.years + abs(asked.tokens - tokens) / self.tokens
-        return share * exp(-apart)
+        return self.of_each(asked, (seen,))[0]
+
+    def of_each(self, asked: Traits, rows: Iterable[Traits]) -> list[float]:
+        """The same of each of many rows: a sweep asks a hundred for each of its own, so no name is looked up twice."""
+        die, same_bits, other_kernel, same_family, other_model, experts, linked, one, sizes, depths, years, several = (
+            self
+        )
+        _, kernel, bits, model, family, moe, link, year, size, depth, tokens, chip = asked
+        by_layers, alone = asked.by_layers, tokens == 0
+        found = []
+        for seen in rows:
+            (
+                _, its_kernel, its_bits, its_model, its_family, its_moe, its_link, its_year, its_size, its_depth,
+                its_tokens, its_chip,
+            ) = seen  # fmt: skip
+            share = 1.0 if chip == its_chip else die
+            if kernel != its_kernel:
+                share *= same_bits if bits == its_bits else other_kernel
+            if model != its_model:
+                share *= same_family if family == its_family else other_model
+            if moe != its_moe:
+                share *= experts
+            if link != its_link and not (by_layers and seen.by_layers):
+                share *= linked
+            if alone != (its_tokens == 0):
+                share *= one
+            apart = abs(size - its_size) / sizes + abs(depth - its_depth) / depths
+            apart += abs(year - its_year) / years + abs(tokens - its_tokens) / several
+            found.append(share * exp(-apart))
+        return found
 
 
 def likeness() -> Likeness:
@@ -166,8 +181,7 @@ def correction(asked: Traits, rows: Sequence[Row]) -> Correction:
     heard = [row for row in rows if row.weight]
     if not heard:
         return NONE
-    like_of = likeness()
-    likes = [like_of.between(asked, row.traits) for row in heard]
+    likes = likeness().of_each(asked, [row.traits for row in heard])
     said = sum(like * row.weight for like, row in zip(likes, heard, strict=True))
     own = [like for like, row in zip(likes, heard, strict=True) if row.traits.chip == asked.chip]
     return Correction(said, sum(like >= NEAR for like in likes), max(own, default=0.0))

@@ -21,6 +21,7 @@ from sizer.speed.law import (
     Constants,
     combine,
     constants,
+    factors,
     parts_of,
 )
 from sizer.speed.limits import bandwidth_limit, products_limit
@@ -44,11 +45,8 @@ EVIDENCE_LEVELS = ("engine device", "backend generation", "backend family", "bac
 
 def timed(amounts: Sequence[Amount], case: SpeedCase, fitted: Constants) -> Timed:
     """The time of a step out of its amounts."""
-    names, own = tuple(case.groups.values()), case.owners
-    terms = tuple(
-        (amount, amount.weighed_s(fitted.factor(amount.term, names, own)) if amount.nominal_s else 0.0)
-        for amount in amounts
-    )
+    factor_of = factors(fitted, tuple(case.groups.values()), case.owners)
+    terms = tuple((amount, amount.weighed_s(factor_of[amount.term]) if amount.nominal_s else 0.0) for amount in amounts)
     return Timed(combine(parts_of(terms)), terms)
 
 
@@ -122,7 +120,7 @@ def decode_of(
     traffic, step, alone = _ordered_step(case, fitted, tokens_per_sequence, outputs)
     said = said_nearby(case, step, "decode", traffic.tokens)
     if traffic.tokens > 1:
-        said = _between(said, step, traffic.tokens, _heard_s(_alone(case), alone, "decode", 1))
+        said = _between(said, step, traffic.tokens, _heard_s(case.of_sequences(1), alone, "decode", 1))
     limit = bandwidth_limit(amount for amount, _ in step.terms)
     rate = min(exp(said.log_factor) / step.total_s, max(limit, 1 / step.total_s))
     low, high = _interval(rate, case, fitted, "decode", said)
@@ -153,7 +151,7 @@ def _ordered_step(
     traffic, step = _step(case, fitted, tokens_per_sequence, outputs)
     if traffic.tokens == 1:
         return traffic, step, step
-    _, alone = _step(_alone(case), fitted)
+    _, alone = _step(case.of_sequences(1), fitted)
     return traffic, _in_order(step, alone.total_s, case, traffic, fitted), alone
 
 
@@ -166,7 +164,7 @@ def _in_order(step: Timed, alone_s: float, case: SpeedCase, traffic: Traffic, fi
 
     @cache
     def part_s(part: int, each: int = 1) -> float:
-        return _step(_of_sequences(case, part), fitted, each)[1].total_s
+        return _step(case.of_sequences(part), fitted, each)[1].total_s
 
     total_s = min(step.total_s, _in_parts_s(sequences, part_s)) if tokens == sequences else step.total_s
     if 0 < rows < tokens:
@@ -208,14 +206,6 @@ def _between(said: Correction, step: Timed, times: int, alone_s: float) -> Corre
     return said._replace(log_factor=log(step.total_s / told_s))
 
 
-def _alone(case: SpeedCase) -> SpeedCase:
-    return _of_sequences(case, 1)
-
-
-def _of_sequences(case: SpeedCase, sequences: int) -> SpeedCase:
-    return case.of_workload(replace(case.workload, batch_size=sequences))
-
-
 def depth_of(case: SpeedCase, decode: Decode, fitted: Constants) -> Depth | None:
     """Decode with an empty and with a full cache; None where the two differ by no more than 3 %.
 
@@ -250,7 +240,7 @@ def prefill_of(
     step = timed(prefill_amounts(case, traffic, chunks), case, fitted)
     said = said_nearby(case, step, "prefill", case.workload.batch_size)
     if case.workload.batch_size > 1:
-        one = _alone(case)
+        one = case.of_sequences(1)
         alone = timed(prefill_amounts(one, *prompt_traffic(one, cached_tokens)), one, fitted)
         said = _between(said, step, case.workload.batch_size, _heard_s(one, alone, "prefill", 1))
     limit = products_limit(case, traffic)

@@ -44,7 +44,8 @@ def prefill_amounts(case: SpeedCase, traffic: Traffic, chunks: Chunks) -> tuple[
     """The amounts of reading the prompts in chunks, each a pass over the weights."""
     count = chunks.passes
     by_pass, speedup = pipeline_speedup(case, count), pipeline_speedup(case, chunks.tokens / chunks.size)
-    bandwidth, peak = bandwidth_bytes_per_s(case) * speedup, prompt_peak_flops_per_s(case) * speedup
+    one_pass, peak = bandwidth_bytes_per_s(case), prompt_peak_flops_per_s(case) * speedup
+    bandwidth = one_pass * speedup
     products = prompt_products_flops_per_s(case) * speedup
     attention = traffic.stage("kv").flops
     layers = prompt_layers(case.architecture, case.engine.layer_operations)
@@ -57,7 +58,7 @@ def prefill_amounts(case: SpeedCase, traffic: Traffic, chunks: Chunks) -> tuple[
         Amount("prefill_compute", COMPUTE, (traffic.flops - attention - experts) / products),
         Amount("prefill_experts", COMPUTE, experts * filling / experts_flops_per_s),
         Amount("prefill_attention", COMPUTE, attention / peak),
-        Amount("prefill_weights", MEMORY, passed / (bandwidth_bytes_per_s(case) * by_pass)),
+        Amount("prefill_weights", MEMORY, passed / (one_pass * by_pass)),
         Amount("prefill_cache", MEMORY, traffic.cache_bytes / bandwidth),
         *_prompt_on_host(case, traffic, chunks),
         Amount("prefill_launch", LAUNCH, layers * count / by_pass * LAYER_S),
