@@ -48,6 +48,8 @@ class _Search:
 def changes(planned: Planned, starts: Callable[[Planned], bool], dealt: tuple[int, ...] = ()) -> list[str]:
     """Changes of flags, each of which makes the command start; those that cost least first."""
     search = _Search(planned, starts, {"weights_dtype": "half"} if lacks_bfloat16(planned) else {}, dealt)
+    if search.needed and search.starts({}):
+        return _that_start(search, iter([search.needed]))
     return _that_start(search, _single(search)) or _that_start(search, _together(search))
 
 

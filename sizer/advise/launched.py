@@ -56,6 +56,11 @@ def launched_precision(launch: Launch, resolved: Resolved) -> str:
             f"{name!r} does not say the bits per weight of its files.", f"Write them into the name: {name}-4.0bpw."
         )
     engine, stored = find_engine(options.engine), dtype_format(architecture)
+    if not engine.usual_precision and "gguf" in options.model.lower():
+        raise UsageError(
+            f"{options.model!r:.200} holds files of several types, and {engine.name} takes one.",
+            f"Name it: {options.model.rstrip('/'):.200}:Q4_K_M.",
+        )
     return engine.usual_precision or (engine.float32_as if stored == "fp32" else "") or stored
 
 

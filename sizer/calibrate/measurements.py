@@ -105,7 +105,7 @@ class _Cells:
         if value == 0 or LEAST <= value <= MOST:
             return value
         small, large = 0 < value < LEAST, value > MOST and isfinite(value)
-        why = "too small" if small else "too large" if large else "no number"
+        why = "too small" if small else "too large" if large else "below 0" if value < 0 else "no number"
         self.bad = self.bad or f"{column} is {str(cell)[:40]!r}, {why}"
         return None
 

@@ -28,6 +28,8 @@ WRAPPERS = frozenset(
     }
 )  # fmt: skip
 """Programs that run a command which stands somewhere behind their own options, as words or as one quoted text."""
+RANK_LAUNCHERS = frozenset({"torchrun", "deepspeed", "accelerate"})
+"""Programs that start a Python module once a rank."""
 CONTAINERS = frozenset({"docker", "podman", "nerdctl"})
 CONTAINER_SWITCHES = frozenset(
     {
@@ -147,6 +149,8 @@ def started(words: Sequence[str]) -> Started:
             rest = _without_options(rest[1:])
         elif _base(word) == "uv" and rest[1:2] == ["run"]:
             rest = _without_options(rest[2:])
+        elif _base(word) in RANK_LAUNCHERS and "-m" in rest:
+            rest = ["python", *rest[rest.index("-m") :]]
         elif _base(word) in CONTAINERS and _program(rest) is None:
             image, at_image, version, variables, rest = _container(rest)
             environment += variables

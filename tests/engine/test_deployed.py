@@ -7,6 +7,7 @@ import re
 import pytest
 from click.testing import CliRunner
 
+import sizer
 from sizer.cli.check import command as check
 from sizer.engine.scripts import read_launch
 from sizer.errors import UsageError
@@ -102,3 +103,31 @@ def test_a_command_may_be_piped_in() -> None:
     assert (read.exit_code, "2 x NVIDIA H100" in read.output) == (0, True), read.output
     with pytest.raises(UsageError, match="nothing is piped in"):
         CliRunner().invoke(check, words, input=" \n", catch_exceptions=False)
+
+
+def test_torchrun_starts_a_module() -> None:
+    """`torchrun OPTIONS -m MODULE` is read as `python -m MODULE`."""
+    options = read_launch(["torchrun --nproc_per_node 2 -m sglang.launch_server --model-path Qwen/Qwen3-14B"]).options
+    assert (options.engine, options.model) == ("sglang", "Qwen/Qwen3-14B")
+
+
+def test_a_repository_of_many_files_must_name_one() -> None:
+    """vLLM loads one GGUF file: a repository alone tells no type, and is no 16-bit checkpoint."""
+    with pytest.raises(UsageError, match=r"names? it: TheBloke/Llama-2-13B-chat-GGUF:Q4_K_M|takes one"):
+        sizer.check("vllm serve TheBloke/Llama-2-13B-chat-GGUF", device="rtx-4090", offline=True)
+    named = sizer.check("vllm serve TheBloke/Llama-2-13B-chat-GGUF:Q4_K_M", device="rtx-4090", offline=True)
+    assert named.estimates[0].precision == "q4_k_m"
+
+
+def test_a_card_before_ampere_needs_half_alone() -> None:
+    """Where another type is all that is missing, nothing else is proposed beside it."""
+    told = sizer.check("vllm serve Qwen/Qwen2.5-3B-Instruct --dtype bfloat16", device="rtx-2080-ti", offline=True)
+    assert told.check.change == ("--dtype half",)
+
+
+@pytest.mark.parametrize("tag", ["gpt-oss:120b-cloud", "glm-4.6:cloud"])
+def test_what_runs_on_ollamas_servers_is_said(tag: str) -> None:
+    """A cloud tag is the model it names, and the answer says that nothing of it is loaded here."""
+    told = sizer.estimate(tag, device="8xh100", precision="q4_k_m", offline=True)
+    assert told.model.basis == "catalogue"
+    assert any("Ollama's servers" in note for note in told.estimates[0].assumptions)

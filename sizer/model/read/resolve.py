@@ -65,6 +65,10 @@ class Resolved:
         return self.architecture.basis
 
 
+_IN_OLLAMAS_CLOUD = pattern(r"(?P<model>[\w.-]+)(?:(?P<size>:[\w.]+)-|:)cloud", re.IGNORECASE)
+"""A tag of the Ollama library that no file is behind (docs.ollama.com/cloud): `gpt-oss:120b-cloud`, `glm-4.6:cloud`."""
+
+
 def resolve(text: str, *, offline: bool = False, revision: str | None = None) -> Resolved:
     """The model that `text` names: a path, a catalogued name, a hub id (`org/name`, `org/name@revision`,
     `org/repo-GGUF:Q4_K_M`) or a bare size (`8B`, `8x7B`, `141B-A35B`).
@@ -77,6 +81,10 @@ def resolve(text: str, *, offline: bool = False, revision: str | None = None) ->
     if not isinstance(text, str):
         raise UnknownModel(f"a model is {shown(text)}.", "Name it by a text: a hub id, a path, or a size as 8B.")
     text = text.strip()
+    if (elsewhere := _IN_OLLAMAS_CLOUD.fullmatch(text)) is not None:
+        served = resolve(elsewhere["model"] + (elsewhere["size"] or ""), offline=offline, revision=revision)
+        note = f"{text!r} runs on Ollama's servers and takes nothing here: this is what it would take"
+        return _resolved(text, served.architecture, served.stored, served.hints, (note, *served.notes))
     hints = parse_name(text)
     path = existing(text)
     if path is not None:
