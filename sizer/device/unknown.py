@@ -53,13 +53,24 @@ def unknown_device(text: str, single: str, find: Callable[[str], Target | None])
             f"{text!r} names a device and the memory beside it.", f"Write -d {beside[1]!r} --ram {beside[2]}GiB."
         )
     bare = _MAKER.sub("", single.lower())
-    names = _of_the_line(text) or list(islice(_nearest(bare, find), MOST_NEAREST))
+    names = _of_the_line(text) or _first((*_own_card(bare, find), *_nearest(bare, find)))
     listed = f"Nearest: {', '.join(names)}. " if names else "No known name is near. "
     word = next(iter(spell(text).vendors), "TEXT") if names else "TEXT"
     instead = f"'sizer devices {word}' searches; --bandwidth and --memory describe another."
     if _of_a_cloud(single):
         instead = "An instance without an accelerator is its CPU: -d graviton3 --threads 16 --memory 32GiB."
     return UnknownDevice(f"unknown device {text!r}.", f"{listed}{instead}")
+
+
+def _own_card(bare: str, find: Callable[[str], Target | None]) -> Iterator[str]:
+    """The card of a text that names a variant which is not made (`h100-sxm-96gb`)."""
+    card = _VARIANT.sub("", re.sub(r"\s+", "-", bare))
+    if card != bare and find(card):
+        yield card
+
+
+def _first(names: Iterable[str]) -> list[str]:
+    return list(islice(dict.fromkeys(names), MOST_NEAREST))
 
 
 def _of_a_cloud(text: str) -> bool:

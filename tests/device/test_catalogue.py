@@ -305,7 +305,7 @@ def test_most_rewrites_find_something() -> None:
     ("text", "near"),
     [("pixel 9", ""), ("pixel 8 pro", ""), ("surface laptop 7", ""), ("h100x", "h100,"),
      ("m9 max", "m5-max"), ("gforce 4090", "rtx-4090"), ("raspbery pi 5", "raspberry-pi-5"),
-     ("epic 9654", "epyc-9654"), ("mi999x", "mi355x")],
+     ("epic 9654", "epyc-9654"), ("mi999x", "mi355x"), ("A800-SXM4-40GB", "a800"), ("v100 sxm2 64gb", "v100,")],
 )  # fmt: skip
 def test_nearest_names_share_a_word(text: str, near: str) -> None:
     """What an unknown name is likened to shares a word or a number with it; where nothing does, that is said."""
