@@ -101,6 +101,15 @@ def parse_seconds(text: str) -> float:
     return _scaled(text, match[1], 1) * _SECOND_SCALES[match[2].lower()]
 
 
+def parse_layers(text: str) -> int | None:
+    """A number of layers, or None for `auto`. Raises InvalidQuantity for other text."""
+    if text.strip().lower() == "auto":
+        return None
+    if not text.strip().isdigit():
+        raise InvalidQuantity(f"{text!r} is no number of layers.", "Write a whole number, or auto.")
+    return int(text)
+
+
 def parse_whole(text: str) -> int:
     """A whole number as typed, its sign kept: whoever takes it says which range is right.
 

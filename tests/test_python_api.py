@@ -16,6 +16,7 @@ from clirun import Run
 from tinymodels import write_config
 
 import sizer
+from sizer.errors import SizerError, UsageError
 from sizer.plain_json import to_json
 
 ROOT = Path(__file__).parent.parent
@@ -145,3 +146,28 @@ def test_lists_and_loads_answer_as_the_command_does(run: Run, tmp_path: Path) ->
     )
     assert [one.measurement.name for one in cells] == ["pp8", "pp16", "tg4"]
     assert set(to_json(cells[0])) == {"schema_version", "measurement", "estimate", "residual"}
+
+
+def test_a_draft_is_asked_for_as_the_command_line_asks(run: Run) -> None:
+    """The same figures as `sizer estimate --draft`, and the same words for what cannot be."""
+    options = {"device": "h100", "precision": "bf16", "engine": "vllm", "offline": True}
+    plain = sizer.estimate("Qwen/Qwen3-32B", **options).estimates[0]
+    drafted = sizer.estimate("Qwen/Qwen3-32B", draft="Qwen/Qwen3-0.6B", acceptance=0.8, **options).estimates[0]
+    assert plain.speculation is None
+    assert drafted.speculation is not None
+    assert drafted.memory.total_bytes > plain.memory.total_bytes
+    told = ["estimate", "Qwen/Qwen3-32B", "-d", "h100", "-p", "bf16", "-e", "vllm", "--offline", "--json"]
+    printed = run(*told, "--draft", "Qwen/Qwen3-0.6B", "--acceptance", "0.8").out
+    assert json.loads(printed)["estimates"][0]["speculation"] == json.loads(json.dumps(to_json(drafted.speculation)))
+    for wrong in ({"draft": "mtp", "draft_tokens": 0}, {"draft": "mtp", "acceptance": 1.5}, {"draft": 5}):
+        with pytest.raises(UsageError, match=r"draft|acceptance"):
+            sizer.estimate("Qwen/Qwen3-32B", **options, **wrong)
+
+
+def test_layers_on_the_device_may_be_left_to_sizer() -> None:
+    """`auto` is what no number is, as on the command line; other text is refused in its words."""
+    options = {"device": "rtx-4090", "precision": "q4_k_m", "offline": True}
+    told, left = (sizer.estimate("Qwen/Qwen3-8B", gpu_layers=layers, **options) for layers in ("auto", None))
+    assert told.estimates[0].memory == left.estimates[0].memory
+    with pytest.raises(SizerError, match="no number of layers"):
+        sizer.estimate("Qwen/Qwen3-8B", gpu_layers="all", **options)

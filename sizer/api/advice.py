@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sizer.api.asked import (
+    MOST_DRAFTED,
     MOST_RATE,
     DeviceAsked,
     Options,
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from sizer.workload import Workload
 
 Say = Callable[[str], None]
-MOST_DRAFTED, MOST_LISTED = 64, 10**6
+MOST_LISTED = 10**6
 
 
 @dataclass(frozen=True, slots=True)

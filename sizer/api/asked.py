@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from sizer.errors import UsageError, did_you_mean
 from sizer.frozen import dataclass
 from sizer.printable import shown
-from sizer.units import MIB, parse_bytes, parse_flops, parse_rate, parse_tokens, parse_watts, parse_whole
+from sizer.units import MIB, parse_bytes, parse_flops, parse_layers, parse_rate, parse_tokens, parse_watts, parse_whole
 from sizer.workload import Split, Workload
 
 if TYPE_CHECKING:
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 MOST_BYTES, MOST_RATE = 2**60, 1e24
 """More than any machine has: what is larger is a slip."""
+USUAL_DRAFTED, MOST_DRAFTED = 4, 64
+"""Tokens that a draft makes a step."""
 
 
 class Options(TypedDict, total=False):
@@ -41,7 +43,7 @@ class Options(TypedDict, total=False):
     batch: int | str
     kv_precision: str
     parallel: str | None
-    gpu_layers: int | None
+    gpu_layers: int | str | None
     threads: int | None
     bandwidth_bytes_per_s: float | str | None
     memory_bytes: int | str | None
@@ -235,7 +237,7 @@ def split_options(options: Mapping[str, Any]) -> tuple[DeviceAsked, WorkAsked, b
         batch_size=_read(options.get("batch", 1), parse_whole),
         kv_precision=options.get("kv_precision", "fp16"),
         parallelism=options.get("parallel") or None,
-        gpu_layers=_read(options.get("gpu_layers"), parse_whole),
+        gpu_layers=_read(options.get("gpu_layers"), parse_layers),
         threads=_read(options.get("threads"), parse_whole),
     )
     return devices, work, bool(options.get("offline", False))

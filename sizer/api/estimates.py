@@ -6,12 +6,22 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from sizer.api.asked import DeviceAsked, Options, WorkAsked, split_options
+from sizer.api.asked import (
+    MOST_DRAFTED,
+    USUAL_DRAFTED,
+    DeviceAsked,
+    Options,
+    WorkAsked,
+    check_number,
+    check_text,
+    split_options,
+)
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from sizer.answer.document import Answer
+    from sizer.answer.estimate import Drafting
     from sizer.answer.records import Estimate
     from sizer.device.records import Device, Target
     from sizer.engine.engines import Engine
@@ -256,7 +266,33 @@ def _left_out_noted(target: Target, precisions: Sequence[str], work: WorkAsked) 
     return replace(target, notes=(*target.notes, note)) if left else target
 
 
-def estimate(model: str, **options: Unpack[Options]) -> Answer:
+def drafting_of(draft: str | None, draft_tokens: int, acceptance: float | None, *, offline: bool) -> Drafting | None:
+    """The drafter and how it is used, where one is asked for: a model, or a method by its name (`mtp`, `eagle` …).
+
+    Raises UsageError for a number out of bounds, and the errors of a model's name.
+    """
+    check_text("draft", draft)
+    check_number("draft-tokens", draft_tokens, 1, MOST_DRAFTED, whole=True)
+    check_number("acceptance", acceptance, 0, 1)
+    if draft is None:
+        return None
+    from sizer.advise.draft import USUAL_ACCEPTANCE
+    from sizer.answer.estimate import Drafting
+    from sizer.model.read.resolve import resolve
+    from sizer.speed.speculative import draft_methods
+
+    drafter = draft_methods().get(draft.strip().lower()) or resolve(draft, offline=offline).architecture
+    return Drafting(drafter, draft_tokens, USUAL_ACCEPTANCE if acceptance is None else acceptance)
+
+
+def estimate(
+    model: str,
+    *,
+    draft: str | None = None,
+    draft_tokens: int = USUAL_DRAFTED,
+    acceptance: float | None = None,
+    **options: Unpack[Options],
+) -> Answer:
     """Memory and speed of a model, as `sizer estimate` answers: one estimate for each device and precision.
 
     >>> answer = estimate("Qwen/Qwen3-8B", device="rtx-4090", precision="q4_k_m", offline=True)
@@ -265,13 +301,16 @@ def estimate(model: str, **options: Unpack[Options]) -> Answer:
     >>> answer.estimates[0].memory.fits
     True
 
-    `options` are those of `sizer.api.asked.Options`. Raises the errors of `sizer.errors`, each with what to do next.
+    `draft` is a draft model or a method (`mtp`, `eagle` …) that drafts `draft_tokens` a step, each accepted with
+    probability `acceptance` (None: the usual one). `options` are those of `sizer.api.asked.Options`. Raises the errors
+    of `sizer.errors`, each with what to do next.
     """
     from sizer.advise.recommend import recommendation
     from sizer.answer.public import answer
     from sizer.model.read.resolve import resolve
 
     devices, work, offline = split_options(options)
+    work = replace(work, drafting=drafting_of(draft, draft_tokens, acceptance, offline=offline))
     resolved = resolve(model, offline=offline)
     found = [item for target in targets(devices) for item in estimates(resolved, target, work)]
     return answer(found, recommendation(found))

@@ -13,7 +13,7 @@ from sizer.cli.completion import complete_devices
 from sizer.errors import UsageError
 from sizer.printable import printable
 from sizer.report.outputs import FORMATS, Document, write
-from sizer.units import MIB, parse_bytes, parse_flops, parse_rate, parse_tokens, parse_watts, parse_whole
+from sizer.units import MIB, parse_bytes, parse_flops, parse_layers, parse_rate, parse_tokens, parse_watts, parse_whole
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -69,14 +69,6 @@ NOT_NEGATIVE = Threshold(min=0)
 
 def _context(text: str) -> int | str:
     return "max" if text.strip().lower() == "max" else parse_tokens(text)
-
-
-def _gpu_layers(text: str) -> int | None:
-    if text.strip().lower() == "auto":
-        return None
-    if not text.strip().isdigit():
-        raise UsageError(f"{text!r} is no number of layers.", "Write a whole number, or auto.")
-    return int(text)
 
 
 def _apply(options: list[Callable[[Any], Any]], function: Command) -> Command:
@@ -140,7 +132,7 @@ def workload_options(function: Command, context: str = "prompt + output") -> Com
         click.option("--parallel", metavar="tensor|pipeline|layer", help="How several devices share the model."),
         click.option(
             "--gpu-layers",
-            type=Quantity("layers", _gpu_layers),
+            type=Quantity("layers", parse_layers),
             metavar="N|auto",
             help="Layers on the device, the rest on the host, or auto.",
         ),

@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sizer.api.asked import DeviceAsked, WorkAsked, with_vram
-from sizer.api.estimates import estimates, targets
+from sizer.api.asked import MOST_DRAFTED, USUAL_DRAFTED, DeviceAsked, WorkAsked, with_vram
+from sizer.api.estimates import drafting_of, estimates, targets
 from sizer.cli.common import PROBABILITY, device_options, network_options, output_options, show, talk, workload_options
 from sizer.cli.completion import complete_models
 from sizer.errors import DoesNotFit, ModelError, UnknownModel, UsageError
 
 if TYPE_CHECKING:
     from sizer.answer.document import Answer
-    from sizer.answer.estimate import Drafting
     from sizer.answer.records import Estimate
     from sizer.model.read.resolve import Resolved
     from sizer.report.layout import Lay
@@ -35,7 +34,13 @@ PLOT_KINDS = ("memory", "speed", "batch", "roofline", "frontier", "draft")
 @workload_options
 @output_options
 @click.option("--draft", metavar="MODEL", help="A draft model, or mtp, eagle, dflash, medusa, ngram.")
-@click.option("--draft-tokens", type=click.IntRange(1, 64), default=4, show_default=True, help="Drafted a step.")
+@click.option(
+    "--draft-tokens",
+    type=click.IntRange(1, MOST_DRAFTED),
+    default=USUAL_DRAFTED,
+    show_default=True,
+    help="Drafted a step.",
+)
 @click.option("--acceptance", type=PROBABILITY, metavar="P", help="Of each drafted token.  [default: 0.7]")
 @click.option("--must-fit", is_flag=True, help="Exit with 4 where none of them fits.")
 @click.option("--explain", is_flag=True, help="Write out the arithmetic, number by number.")
@@ -58,7 +63,8 @@ def command(models: tuple[str, ...], explain: bool, offline: bool, style: str, *
     """
     if options["plot_kinds"] and options["plot"] is None:
         raise UsageError("--plot-kind says what --plot draws.", "Add --plot FILE.")
-    work = replace(work_asked(options), drafting=drafting_asked(options, offline))
+    drafting = drafting_of(options["draft"], options["draft_tokens"], options["acceptance"], offline=offline)
+    work = replace(work_asked(options), drafting=drafting)
     found_targets = targets(devices_asked(options), talk)
     answers = [
         [list(estimates(resolved, target, work)) for target in found_targets] for resolved in _resolved(models, offline)
@@ -122,21 +128,6 @@ def work_asked(options: dict[str, Any]) -> WorkAsked:
         gpu_layers=options["gpu_layers"],
         threads=options["threads"],
     )
-
-
-def drafting_asked(options: dict[str, Any], offline: bool) -> Drafting | None:
-    """The drafter and how it is used, where one is asked for: a model, or a method by its name."""
-    if options["draft"] is None:
-        return None
-    from sizer.advise.draft import USUAL_ACCEPTANCE
-    from sizer.answer.estimate import Drafting
-    from sizer.model.read.resolve import resolve
-    from sizer.speed.speculative import draft_methods
-
-    method = draft_methods().get(options["draft"].strip().lower())
-    drafter = method or resolve(options["draft"], offline=offline).architecture
-    acceptance = USUAL_ACCEPTANCE if options["acceptance"] is None else options["acceptance"]
-    return Drafting(drafter, options["draft_tokens"], acceptance)
 
 
 def devices_asked(options: dict[str, Any]) -> DeviceAsked:
