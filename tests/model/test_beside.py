@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 from headerfiles import safetensors_bytes
-from hubserver import Hub, Repo, point_client_at, serve
+from hubserver import Hub, Repo
 
 import sizer
 from sizer.errors import InvalidConfig, UnknownModel
@@ -35,14 +35,6 @@ def _write(folder: Path, files: Mapping[str, Any]) -> str:
         data = content if isinstance(content, bytes) else json.dumps(content).encode()
         (folder / name).write_bytes(data)
     return str(folder)
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
-    """A hub that the client asks."""
-    with serve() as hub:
-        point_client_at(monkeypatch, hub.url, tmp_path)
-        yield hub
 
 
 @pytest.mark.parametrize(("name", "content", "precision"), BESIDE, ids=[name for name, _, _ in BESIDE])
