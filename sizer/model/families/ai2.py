@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from sizer.model.architecture import Role, Tower
+from sizer.model.blocks.attention import Heads
 from sizer.model.blocks.core import Block, Parts, embedding, norm
 from sizer.model.blocks.linear_attention import gated_delta
 from sizer.model.blocks.mlp import gated_mlp
@@ -15,7 +16,7 @@ from sizer.model.shapes.decoder import POST_NORMS, Decoder, causal_lm
 from sizer.model.shapes.experts import Moe
 from sizer.model.shapes.family import Family, named
 from sizer.model.shapes.hybrid import delta_sizes, each_kind, interval_types
-from sizer.model.shapes.rules import UNBIASED, Attention, FusedAttention, Heads, Mlp
+from sizer.model.shapes.rules import UNBIASED, Attention, FusedAttention, Mlp
 from sizer.model.shapes.windows import EveryNth
 from sizer.model.shapes.wrapper import Pieces, Wrapper
 

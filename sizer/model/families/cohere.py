@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sizer.model.architecture import Module, Role
+from sizer.model.blocks.attention import Heads
 from sizer.model.blocks.core import Block, parameter
 from sizer.model.blocks.tree import Tree
 from sizer.model.config import Config
 from sizer.model.shapes.decoder import PRE_NORMS, Decoder
 from sizer.model.shapes.experts import FirstDense, Moe
 from sizer.model.shapes.family import Family
-from sizer.model.shapes.rules import UNBIASED, Attention, Heads
+from sizer.model.shapes.rules import UNBIASED, Attention
 from sizer.model.shapes.windows import EveryNth, Window, typed_windows, window_of
 from sizer.model.shapes.wrapper import Pieces, Wrapper
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sizer.model.blocks.attention import fused_attention
+from sizer.model.blocks.attention import Heads, fused_attention
 from sizer.model.blocks.core import Parts, norm
 from sizer.model.blocks.mlp import experts, router
 from sizer.model.config import ClassDefaults, Config
@@ -32,7 +32,7 @@ def dbrx(config: Config) -> Parts:
         raise attn.error("kv_n_heads", f"It must divide the number of heads ({number}).")
     active, inner = active_experts(ffn, "moe_top_k", count), ffn.size("ffn_hidden_size")
     block = fused_attention(
-        hidden, number, kv_heads, hidden // number, prefix="norm_attn_norm.attn.", names=("Wqkv", "out_proj")
+        Heads(hidden, number, kv_heads, hidden // number), prefix="norm_attn_norm.attn.", names=("Wqkv", "out_proj")
     )
     block += norm("norm_attn_norm.norm_1", hidden) + norm("norm_attn_norm.norm_2", hidden)
     block += router(hidden, count, name="ffn.router.layer", linear_module=True)

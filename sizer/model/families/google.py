@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from sizer.model.architecture import Role
-from sizer.model.blocks.attention import attention
+from sizer.model.blocks.attention import Heads, attention, head_norms
 from sizer.model.blocks.core import Block, Parts, embedding, linear, norm, parameter, prefixed
 from sizer.model.blocks.mlp import experts, gated_mlp
 from sizer.model.config import MAX_COUNT, Config
 from sizer.model.shapes.decoder import SANDWICH_NORMS, Decoder, causal_lm, joined
 from sizer.model.shapes.family import Family
-from sizer.model.shapes.rules import UNBIASED, Attention, Heads, heads
+from sizer.model.shapes.rules import UNBIASED, Attention, heads
 from sizer.model.shapes.windows import EveryNth, Window, window_of
 
 
@@ -46,16 +46,7 @@ def _shared_attention(
     files are larger by just these projections and norms.
     """
     names = [("q_norm", sizes.head_dim)] + ([] if reuses else [("k_norm", sizes.head_dim)])
-    block = attention(
-        sizes.hidden,
-        sizes.heads,
-        sizes.kv_heads,
-        sizes.head_dim,
-        bias=config.flag("attention_bias"),
-        norms=names,
-        window=window[1],
-        shares_kv=reuses,
-    )
+    block = attention(sizes, bias=config.flag("attention_bias"), window=window[1], shares_kv=reuses) + head_norms(names)
     if reuses and stored:
         own = _shared_attention(config, sizes, window, reuses=False, v_proj=v_proj)
         held = {tensor.name for tensor in block.tensors}

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from sizer.model.architecture import Mixer, MixerKind, Role, Tensor, Tower
-from sizer.model.blocks.attention import attention_mixer
+from sizer.model.blocks.attention import Heads, attention_mixer
 from sizer.model.blocks.core import Block, Parts, embedding, linear, norm, on_layers, parameter
 from sizer.model.blocks.mlp import gated_mlp
 from sizer.model.blocks.tree import Tree
@@ -14,7 +14,7 @@ from sizer.model.config import Config
 from sizer.model.shapes.bart import ENCODER_NOTE, outside
 from sizer.model.shapes.decoder import causal_lm, joined
 from sizer.model.shapes.family import Family
-from sizer.model.shapes.rules import UNBIASED, Attention, Heads, heads
+from sizer.model.shapes.rules import UNBIASED, Attention, heads
 from sizer.model.shapes.windows import EveryNth
 from sizer.model.shapes.wrapper import BOTH_TOWERS, Pieces, Wrapper, tower_of
 

@@ -64,7 +64,7 @@ def idefics(config: Config) -> Parts:
     )
     every, spare = config.size("cross_layer_interval", default=1), config.size("additional_vocab_size", minimum=0)
     rest = gated_mlp(hidden, config.size("intermediate_size")) + norm(PRE_NORMS[0], hidden) + norm(PRE_NORMS[1], hidden)
-    layer = attention(hidden, sizes.heads, sizes.kv_heads, sizes.head_dim) + rest
+    layer = attention(sizes) + rest
     crossed = layer + Block(mixers=(Mixer(MixerKind.CROSS, sizes.heads, sizes.heads, sizes.head_dim, sizes.head_dim),))
     width, gated = vision.size("hidden_size"), count // every
     own = _gated_attention(config, width, sizes.head_dim) + rest

@@ -37,7 +37,7 @@ def bailing(config: Config) -> Parts:
     """Ling, Ring and LLaDA 2: fused attention, experts beside shared ones; version 2 norms queries and keys."""
     sizes, count, bias = heads(config), config.layers(), config.flag("use_bias")
     block = fused_attention(
-        sizes.hidden, sizes.heads, sizes.kv_heads, sizes.head_dim,
+        sizes,
         bias=config.flag("use_qkv_bias"), o_bias=bias,
     )  # fmt: skip
     if config.flag("use_qk_norm"):

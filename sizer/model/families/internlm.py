@@ -20,7 +20,7 @@ from sizer.model.shapes.wrapper import Wrapper
 def internlm2(config: Config) -> Parts:
     """InternLM 2 and 2.5: fused attention, Llama's MLP under the names of Meta's code."""
     sizes, bias = heads(config), config.flag("bias")
-    block = fused_attention(sizes.hidden, sizes.heads, sizes.kv_heads, sizes.head_dim, names=("wqkv", "wo"), bias=bias)
+    block = fused_attention(sizes, names=("wqkv", "wo"), bias=bias)
     block += gated_mlp(sizes.hidden, config.size("intermediate_size"), prefix="feed_forward.", names=("w1", "w3", "w2"))
     block += norm("attention_norm", sizes.hidden) + norm("ffn_norm", sizes.hidden)
     return causal_lm(config, [block] * config.layers(), embed="tok_embeddings", head="output")

@@ -18,7 +18,7 @@ def exaone(config: Config) -> Parts:
     """EXAONE 3, 3.5 and Deep: Llama under GPT-2's names."""
     sizes = heads(config)
     block = attention(
-        sizes.hidden, sizes.heads, sizes.kv_heads, sizes.head_dim,
+        sizes,
         prefix="attn.attention.", names=("q_proj", "k_proj", "v_proj", "out_proj"),
     )  # fmt: skip
     block += gated_mlp(sizes.hidden, config.size("intermediate_size"), names=("c_fc_0", "c_fc_1", "c_proj"))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from sizer.model.architecture import MixerKind, Module, Role, Tensor
-from sizer.model.blocks.attention import attention
+from sizer.model.blocks.attention import Heads, attention, head_norms
 from sizer.model.blocks.core import Block, Parts, linear, norm, parameter
 from sizer.model.blocks.mlp import experts, gated_mlp, router
 from sizer.model.blocks.tree import Tree
@@ -15,7 +15,7 @@ from sizer.model.shapes.decoder import PRE_NORMS, SANDWICH_NORMS, Decoder, causa
 from sizer.model.shapes.experts import FirstDense, Moe
 from sizer.model.shapes.family import Family
 from sizer.model.shapes.hybrid import each_kind
-from sizer.model.shapes.rules import UNBIASED, Attention, Heads, Mlp, heads, output_gate
+from sizer.model.shapes.rules import UNBIASED, Attention, Mlp, heads, output_gate
 from sizer.model.shapes.windows import Window, window_of
 from sizer.model.shapes.wrapper import BOTH_TOWERS, VISION_MODEL, Pieces, Wrapper
 
@@ -84,15 +84,8 @@ def mllama_text(config: Config) -> Parts:
     mlp = gated_mlp(sizes.hidden, config.size("intermediate_size"))
     mlp += norm(PRE_NORMS[0], sizes.hidden) + norm(PRE_NORMS[1], sizes.hidden)
     plain = Attention(bias=False, plain_heads=True)(config, 1)[0]
-    crossed = attention(
-        sizes.hidden,
-        sizes.heads,
-        sizes.kv_heads,
-        sizes.head_dim,
-        prefix="cross_attn.",
-        norms=(("q_norm", sizes.head_dim), ("k_norm", sizes.head_dim)),
-        kind=MixerKind.CROSS,
-    )
+    crossed = attention(sizes, prefix="cross_attn.", kind=MixerKind.CROSS)
+    crossed += head_norms((("q_norm", sizes.head_dim), ("k_norm", sizes.head_dim)), prefix="cross_attn.")
     crossed += parameter("cross_attn_attn_gate", 1) + parameter("cross_attn_mlp_gate", 1)
     blocks = each_kind([index in cross for index in range(count)], lambda kind: (crossed if kind else plain) + mlp)
     parts = causal_lm(config, blocks, vocab=config.size("vocab_size"), tied=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from sizer.model.architecture import Layer, Mixer, MixerKind, MlpKind, Role, Tensor, Tower
-from sizer.model.blocks.attention import attention
+from sizer.model.blocks.attention import Heads, attention
 from sizer.model.blocks.core import Block, Parts, embedding, linear, norm, on_layers
 from sizer.model.blocks.mlp import gated_mlp, plain_mlp
 from sizer.model.config import MAX_COUNT, Config
@@ -22,7 +22,7 @@ def musicgen(config: Config) -> Parts:
     if hidden % number:
         raise own.error("num_attention_heads", f"It must divide hidden_size ({hidden}).")
     size = hidden // number
-    block = attention(hidden, number, number, size, names=OUT_NAMES)
+    block = attention(Heads(hidden, number, number, size), names=OUT_NAMES)
     block += norm("self_attn_layer_norm", hidden, True) + norm("final_layer_norm", hidden, True)
     if not melody:
         for name, role in zip(OUT_NAMES, (Role.Q, Role.K, Role.V, Role.O), strict=True):
@@ -54,7 +54,7 @@ def _blt_layers(config: Config, prefix: str, *, main: bool) -> tuple[tuple[Tenso
     sizes = heads(config, head_dim_field=False)
     inner = config.optional_size("intermediate_size") or int(8 * sizes.hidden / 3)
     window = config.optional_size("sliding_window")
-    block = attention(sizes.hidden, sizes.heads, sizes.kv_heads, sizes.head_dim, window=window)
+    block = attention(sizes, window=window)
     block += gated_mlp(sizes.hidden, inner) + norm(PRE_NORMS[0], sizes.hidden) + norm(PRE_NORMS[1], sizes.hidden)
     tower = Tower.TEXT if main else Tower.ENCODER
     tensors = on_layers(prefix + "layers.{layer}.", block, range(config.layers()), tower)
@@ -64,7 +64,7 @@ def _blt_layers(config: Config, prefix: str, *, main: bool) -> tuple[tuple[Tenso
 def _blt_local(config: Config, prefix: str, into: int) -> tuple[Tensor, ...]:
     """The cross-attention of a local encoder or decoder, and the projection of its patches."""
     sizes = heads(config, head_dim_field=False)
-    block = attention(sizes.hidden, sizes.heads, sizes.kv_heads, sizes.head_dim, prefix="")
+    block = attention(sizes, prefix="")
     block += norm("q_norm", sizes.hidden) + norm("k_norm", sizes.hidden)
     count = config.layers() if config.flag("cross_attn_all_layers") else 1
     width = sizes.hidden * config.size("cross_attn_k")

@@ -31,7 +31,7 @@ def _bitnet_mlp(config: Config, count: int) -> list[Block]:
 def phi3_small(config: Config) -> Parts:
     """Phi-3-small: biased fused attention and MLP between layer norms, tied unless the file says otherwise."""
     sizes, inner = heads(config), config.size("ff_intermediate_size")
-    block = fused_attention(sizes.hidden, sizes.heads, sizes.kv_heads, sizes.head_dim, prefix="self_attn.", bias=True)
+    block = fused_attention(sizes, prefix="self_attn.", bias=True)
     block += Block(mlp=MlpKind.DENSE) + linear("mlp.up_proj", 2 * inner, sizes.hidden, Role.GATE_UP, True)
     block += linear("mlp.down_proj", sizes.hidden, inner, Role.DOWN, True)
     block += norm(PRE_NORMS[0], sizes.hidden, True) + norm(PRE_NORMS[1], sizes.hidden, True)

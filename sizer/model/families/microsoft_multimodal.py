@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from sizer.model.architecture import Mixer, MixerKind, Role, Tower
-from sizer.model.blocks.attention import attention
+from sizer.model.blocks.attention import Heads, attention
 from sizer.model.blocks.core import Block, Parts, embedding, norm, prefixed
 from sizer.model.blocks.mlp import plain_mlp
 from sizer.model.blocks.towers.clip import clip
@@ -28,13 +28,13 @@ def kosmos_text(config: Config, *, inner_norm: bool) -> Parts:
     """Kosmos's decoder: sinusoidal positions, norms within attention (version 2 only) and within the MLP."""
     hidden, heads, inner = config.size("hidden_size"), config.size("num_attention_heads"), config.size("ffn_dim")
     size = head_size(config, hidden, heads)
-    block = attention(hidden, heads, heads, size, names=OUT_NAMES, bias=True)
+    block = attention(Heads(hidden, heads, heads, size), names=OUT_NAMES, bias=True)
     if inner_norm:
         block += norm("self_attn.inner_attn_ln", hidden, True)
     block += norm("self_attn_layer_norm", hidden, True)
     if inner_norm and config.flag("add_cross_attention"):
         crossing = prefixed(
-            "encoder_attn.", attention(hidden, heads, heads, size, prefix="", names=OUT_NAMES, bias=True)
+            "encoder_attn.", attention(Heads(hidden, heads, heads, size), prefix="", names=OUT_NAMES, bias=True)
         )
         block += replace(crossing, mixers=(Mixer(MixerKind.CROSS, heads, heads, size, size),))
         block += norm("encoder_attn.inner_attn_ln", hidden, True) + norm("encoder_attn_layer_norm", hidden, True)
@@ -104,9 +104,7 @@ def git(config: Config) -> Parts:
     vision = config.sub("vision_config")
     sizes = heads(config, head_dim_field=False, kv_field=False)
     names = ("self.query", "self.key", "self.value", "output.dense")
-    layer = attention(
-        hidden, sizes.heads, sizes.heads, sizes.head_dim, prefix="attention.", names=names, bias=True, o_bias=True
-    )
+    layer = attention(sizes, prefix="attention.", names=names, bias=True)
     layer += norm("attention.output.LayerNorm", hidden, True)
     layer += plain_mlp(hidden, inner, prefix="", names=("intermediate.dense", "output.dense"), bias=True)
     layer += norm("output.LayerNorm", hidden, True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from sizer.model.architecture import Role
-from sizer.model.blocks.attention import mla
+from sizer.model.blocks.attention import Heads, mla
 from sizer.model.blocks.core import Block, Parts, linear, norm, parameter
 from sizer.model.blocks.tree import Tree
 from sizer.model.config import Config
@@ -14,7 +14,7 @@ from sizer.model.shapes.decoder import PRE_NORMS, Decoder, causal_lm, joined
 from sizer.model.shapes.experts import TYPED_FINE_GRAINED
 from sizer.model.shapes.family import Family
 from sizer.model.shapes.latent import shared_selections
-from sizer.model.shapes.rules import UNBIASED, Attention, Heads
+from sizer.model.shapes.rules import UNBIASED, Attention
 from sizer.model.shapes.windows import one_window
 from sizer.model.shapes.wrapper import AUDIO, Pieces, Wrapper
 

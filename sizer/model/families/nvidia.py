@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from sizer.model.architecture import MlpKind, Role, Tensor
-from sizer.model.blocks.attention import attention
+from sizer.model.blocks.attention import Heads, attention
 from sizer.model.blocks.core import Block, Parts, linear, norm, on_layers, parameter, prefixed
 from sizer.model.blocks.mlp import SHARED_ROLES, experts, gated_mlp, plain_mlp, router
 from sizer.model.blocks.ssm import mamba2
@@ -163,7 +163,7 @@ def _decilm_attention(config: Config, mixer: Config, hidden: int, count: int) ->
         raise mixer.error("n_heads_in_group", f"It must divide num_attention_heads ({count}).")
     size = config.size("head_dim", default=hidden // count)
     window = mixer.optional_size("window_length")
-    return block + attention(hidden, count, count // group, size, bias=bias, window=window)
+    return block + attention(Heads(hidden, count, count // group, size), bias=bias, window=window)
 
 
 def _decilm_mlp(config: Config, mlp: Config, hidden: int) -> Block:

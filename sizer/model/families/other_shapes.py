@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from sizer.model.architecture import MlpKind, Module, Role, Tensor
-from sizer.model.blocks.attention import attention, attention_mixer, fused_attention
+from sizer.model.blocks.attention import Heads, attention, attention_mixer, fused_attention
 from sizer.model.blocks.core import Block, Parts, linear, norm, parameter, stack
 from sizer.model.blocks.mlp import MOE, expert_stack, experts, gated_mlp, router
 from sizer.model.config import MAX_COUNT, MAX_LAYERS, Config
@@ -13,7 +13,7 @@ from sizer.model.shapes.decoder import LLAMA_MLP, PRE_NORMS, Decoder, causal_lm,
 from sizer.model.shapes.experts import Moe, active_experts
 from sizer.model.shapes.family import Family, with_names
 from sizer.model.shapes.latent import Mla
-from sizer.model.shapes.rules import UNBIASED, Attention, Heads, Mlp, head_size, heads
+from sizer.model.shapes.rules import UNBIASED, Attention, Mlp, head_size, heads
 from sizer.model.shapes.windows import one_window, window_of
 from sizer.model.shapes.wrapper import Wrapper
 
@@ -139,7 +139,7 @@ def telechat(config: Config) -> Parts:
     block = linear(prefix + "query", sizes.hidden, sizes.hidden, Role.Q)
     block += linear(prefix + "key_value", 2 * sizes.kv_heads * sizes.head_dim, sizes.hidden, Role.K)
     block += linear(prefix + "dense", sizes.hidden, sizes.hidden, Role.O, True)
-    whole = attention(sizes.hidden, sizes.heads, sizes.kv_heads, sizes.head_dim)
+    whole = attention(sizes)
     block += Block(mixers=whole.mixers)
     block += gated_mlp(sizes.hidden, config.size("intermediate_size"), down_bias=True)
     block += norm(PRE_NORMS[0], sizes.hidden) + norm(PRE_NORMS[1], sizes.hidden)
@@ -157,7 +157,7 @@ def jais(config: Config) -> Parts:
         raise config.error("n_head", f"It must divide n_embd ({hidden}).")
     inner = config.size("n_inner", default=4 * hidden)
     block = fused_attention(
-        hidden, count, count, hidden // count, prefix="attn.", names=("c_attn", "c_proj"), bias=True
+        Heads(hidden, count, count, hidden // count), prefix="attn.", names=("c_attn", "c_proj"), bias=True
     )
     block += Block(mlp=MlpKind.DENSE) + linear("mlp.c_fc", inner, hidden, Role.UP, True)
     if config.text("activation_function") == "swiglu":
@@ -239,7 +239,7 @@ def _divisible(value: float, divisor: int) -> int:
 
 def _openelm_layer(config: Config, hidden: int, size: int, kind: tuple[int, int, int]) -> Block:
     query, key, inner = kind
-    block = fused_attention(hidden, query, key, size, prefix="attn.", names=("qkv_proj", "out_proj"))
+    block = fused_attention(Heads(hidden, query, key, size), prefix="attn.", names=("qkv_proj", "out_proj"))
     if config.flag("normalize_qk_projections"):
         block += norm("attn.q_norm", size) + norm("attn.k_norm", size)
     gated = config.flag("ffn_with_glu", default=True)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from sizer.model.architecture import Role
-from sizer.model.blocks.attention import attention
+from sizer.model.blocks.attention import Heads, attention
 from sizer.model.blocks.core import Block, Parts, linear, norm, parameter
 from sizer.model.blocks.mlp import gated_mlp
 from sizer.model.blocks.tree import Tree
@@ -15,17 +15,7 @@ from sizer.model.shapes.connectors import one_matrix
 from sizer.model.shapes.decoder import BARE, PRE_NORMS, QWEN2, SANDWICH_NORMS, Decoder, causal_lm
 from sizer.model.shapes.experts import FINE_GRAINED, FirstDense, Moe, each_expert, sparse_step
 from sizer.model.shapes.family import Family, denoising, looping
-from sizer.model.shapes.rules import (
-    PLAIN,
-    QK_HEADS,
-    UNBIASED,
-    Attention,
-    FusedAttention,
-    Heads,
-    Mlp,
-    heads,
-    output_gate,
-)
+from sizer.model.shapes.rules import PLAIN, QK_HEADS, UNBIASED, Attention, FusedAttention, Mlp, heads, output_gate
 from sizer.model.shapes.windows import FULL, EveryNth, Window, one_window, typed_windows, window_of
 from sizer.model.shapes.wrapper import AUDIO, VISION_MODEL, Pieces, Wrapper
 
@@ -152,7 +142,7 @@ def arctic(config: Config) -> Parts:
     """Snowflake Arctic: a dense residual MLP beside the experts of every `moe_layer_frequency`th layer."""
     sizes, count = heads(config), config.layers()
     every = config.size("moe_layer_frequency", default=1)
-    block = attention(sizes.hidden, sizes.heads, sizes.kv_heads, sizes.head_dim)
+    block = attention(sizes)
     block += norm(PRE_NORMS[0], sizes.hidden) + norm(PRE_NORMS[1], sizes.hidden)
     parallel = config.flag("parallel_attn_mlp_res")
     names = ("w1", "w3", "w2")

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from sizer.frozen import dataclass
 from sizer.model.architecture import Role, Tower
-from sizer.model.blocks.attention import fused_attention
+from sizer.model.blocks.attention import Heads, fused_attention
 from sizer.model.blocks.core import Parts, norm
 from sizer.model.blocks.mlp import gated_mlp
 from sizer.model.blocks.towers.talker import talker, token2wav
@@ -70,7 +70,7 @@ def qwen1(config: Config) -> Parts:
     if inner % 2:
         raise config.error("intermediate_size", "It counts both halves of the gated MLP and must be even.")
     block = fused_attention(
-        hidden, count, count, size, prefix="attn.", names=("c_attn", "c_proj"), bias=True, o_bias=False
+        Heads(hidden, count, count, size), prefix="attn.", names=("c_attn", "c_proj"), bias=True, o_bias=False
     )
     # w2 is the gate, w1 the other factor
     block += gated_mlp(hidden, inner // 2, names=("w2", "w1", "c_proj"), bias=not config.flag("no_bias", default=True))

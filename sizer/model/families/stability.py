@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from sizer.model.blocks.attention import Heads
 from sizer.model.blocks.core import Block, norm
 from sizer.model.config import Config
 from sizer.model.shapes.decoder import PRE_NORMS, Decoder
 from sizer.model.shapes.family import Family
-from sizer.model.shapes.rules import UNBIASED, Attention, Heads
+from sizer.model.shapes.rules import UNBIASED, Attention
 
 
 def _norm_each_head(config: Config, sizes: Heads) -> Block:

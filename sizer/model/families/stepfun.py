@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from sizer.model.architecture import MlpKind, Role, Tower
-from sizer.model.blocks.attention import attention
+from sizer.model.blocks.attention import Heads, attention, head_norms
 from sizer.model.blocks.core import Block, Parts, linear, norm
 from sizer.model.blocks.mlp import gated_mlp
 from sizer.model.blocks.towers.images import patches
@@ -83,15 +83,8 @@ def _padded(config: Config, name: str, count: int, beyond: int) -> tuple[str, ..
 def _step_attention(config: Config, *, sliding: bool, head_count: int) -> Block:
     sizes = replace(heads(config), heads=head_count)
     bias = config.flag("attention_bias")
-    block = attention(
-        sizes.hidden,
-        sizes.heads,
-        sizes.kv_heads,
-        sizes.head_dim,
-        bias=bias,
-        norms=(("q_norm", sizes.head_dim), ("k_norm", sizes.head_dim)),
-        window=config.optional_size("sliding_window") if sliding else None,
-    )
+    block = attention(sizes, bias=bias, window=config.optional_size("sliding_window") if sliding else None)
+    block += head_norms((("q_norm", sizes.head_dim), ("k_norm", sizes.head_dim)))
     gates = sizes.heads if config.first("gating")[1] in (True, None, "per-head") else sizes.heads * sizes.head_dim
     return block + linear("self_attn.g_proj", gates, sizes.hidden, Role.GATE)
 
@@ -107,7 +100,7 @@ def step3(config: Config) -> Parts:
     hidden, count, size = config.size("hidden_size"), config.layers(), config.size("head_dim")
     rank, queries = config.size("share_q_dim"), config.size("num_attention_heads")
     groups = config.size("num_attention_groups", default=1)
-    whole = attention(hidden, queries, groups, size)
+    whole = attention(Heads(hidden, queries, groups, size))
     block = linear("self_attn.q_proj", rank, hidden, Role.Q_A) + norm("self_attn.inter_norm", rank)
     block += linear("self_attn.wq", queries * size, rank, Role.Q_B)
     block += Block(tuple(t for t in whole.tensors if t.role is not Role.Q), whole.mixers)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from sizer.model.architecture import Role
-from sizer.model.blocks.attention import attention
+from sizer.model.blocks.attention import attention, head_norms
 from sizer.model.blocks.core import Block, Parts, linear, norm, parameter
 from sizer.model.blocks.mlp import gated_mlp
 from sizer.model.blocks.tree import Tree
@@ -105,10 +105,8 @@ def hunyuan_v1_moe(config: Config) -> Parts:
 def _hunyuan_attention(config: Config, shares: bool) -> Block:
     sizes, bias = heads(config), config.flag("attention_bias")
     names = [("query_layernorm", sizes.head_dim)] + ([] if shares else [("key_layernorm", sizes.head_dim)])
-    return attention(
-        sizes.hidden, sizes.heads, sizes.kv_heads, sizes.head_dim, bias=bias, shares_kv=shares,
-        norms=tuple(names) if config.flag("use_qk_norm") else (),
-    )  # fmt: skip
+    block = attention(sizes, bias=bias, shares_kv=shares)
+    return block + head_norms(names) if config.flag("use_qk_norm") else block
 
 
 def _hunyuan_mlp(config: Config, count: int) -> Sequence[Block]:

@@ -14,7 +14,7 @@ from sizer.model.shapes.rules import Attention, heads
 def grok1(config: Config) -> Parts:
     """Grok-1: experts on every layer, a norm before and after each half of it."""
     sizes, count = heads(config), config.layers()
-    block = attention(sizes.hidden, sizes.heads, sizes.kv_heads, sizes.head_dim, prefix="attn.")
+    block = attention(sizes, prefix="attn.")
     moe = Moe("num_experts", inner="intermediate_size", prefix="moe_block.", names=("linear_v", "linear", "linear_1"))
     layer = block + moe.block(config)
     for name in ("pre_attn_norm", "post_attn_norm", "pre_moe_norm", "post_moe_norm"):

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
-from sizer.model.blocks.attention import attention
+from sizer.model.blocks.attention import attention, sinks
 from sizer.model.blocks.core import Block
 from sizer.model.config import Config
 from sizer.model.shapes.decoder import QWEN2, Decoder
 from sizer.model.shapes.experts import FirstDense, Moe, Mtp
 from sizer.model.shapes.family import Family
+from sizer.model.shapes.hybrid import each_kind
 from sizer.model.shapes.rules import heads
 from sizer.model.shapes.windows import window_of
 
@@ -22,16 +24,16 @@ def _mimo_attention(config: Config, count: int) -> Sequence[Block]:
     )
     declared = config.optional_size("sliding_window_size")
     window = config.optional_size("sliding_window") if declared is None else declared + 1
-    sizes, bias = heads(config), config.flag("attention_bias")
-    blocks = {
-        name: attention(
-            sizes.hidden, sizes.heads, sizes.kv_heads * (2 if name == "sliding_attention" else 1), sizes.head_dim,
-            v_head_dim=config.size("v_head_dim"), bias=bias, o_bias=False, sinks=name == "sliding_attention",
-            window=window_of(config, name, window)[1],
-        )
-        for name in dict.fromkeys(types)
-    }  # fmt: skip
-    return [blocks[name] for name in types]
+    sizes = replace(heads(config), v_head_dim=config.size("v_head_dim"))
+    bias = config.flag("attention_bias")
+
+    def block(name: str) -> Block:
+        sliding = name == "sliding_attention"
+        own = replace(sizes, kv_heads=sizes.kv_heads * (2 if sliding else 1))
+        found = attention(own, bias=bias, o_bias=False, window=window_of(config, name, window)[1])
+        return found + sinks(own.heads) if sliding else found
+
+    return each_kind(types, block)
 
 
 def _mimo_mtp(config: Config, last: Block, count: int) -> tuple[Any, ...]:

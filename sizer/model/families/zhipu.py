@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from sizer.model.architecture import MlpKind, Role, Tensor, Tower
-from sizer.model.blocks.attention import fused_attention
+from sizer.model.blocks.attention import Heads, fused_attention
 from sizer.model.blocks.core import Block, Parts, linear, norm, parameter
 from sizer.model.blocks.linear_attention import kimi_delta
 from sizer.model.blocks.mlp import experts, gated_mlp, router, shared_expert
@@ -118,7 +118,10 @@ def chatglm(config: Config) -> Parts:
     bias = config.flag("add_bias_linear")
     rms = config.flag("rmsnorm", default=True)
     block = fused_attention(
-        hidden, count, groups, size, prefix="self_attention.", o_bias=bias, bias=bias or config.flag("add_qkv_bias")
+        Heads(hidden, count, groups, size),
+        prefix="self_attention.",
+        o_bias=bias,
+        bias=bias or config.flag("add_qkv_bias"),
     )
     inner = config.size("ffn_hidden_size")
     block += Block(mlp=MlpKind.DENSE) + linear("mlp.dense_h_to_4h", 2 * inner, hidden, Role.GATE_UP, bias)
@@ -147,7 +150,7 @@ def _chatglm1(config: Config) -> Parts:
     )
     if hidden % count:
         raise config.error("num_attention_heads", f"It must divide hidden_size ({hidden}).")
-    block = fused_attention(hidden, count, count, hidden // count, bias=True)
+    block = fused_attention(Heads(hidden, count, count, hidden // count), bias=True)
     block += Block(mlp=MlpKind.DENSE) + linear("mlp.dense_h_to_4h", inner, hidden, Role.UP, True)
     block += linear("mlp.dense_4h_to_h", hidden, inner, Role.DOWN, True)
     block += norm(PRE_NORMS[0], hidden, True) + norm(PRE_NORMS[1], hidden, True)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from sizer.model.architecture import MixerKind, MlpKind, Module, Role, Tensor
-from sizer.model.blocks.attention import attention, attention_mixer
+from sizer.model.blocks.attention import Heads, attention, attention_mixer
 from sizer.model.blocks.core import Block, Parts, linear, norm, on_layers, parameter, prefixed
 from sizer.model.blocks.mlp import experts, fused_mlp, gated_mlp
 from sizer.model.blocks.ssm import mamba2, multi_head_mamba, state
@@ -55,7 +55,7 @@ def _zaya_attention(config: Config, window: int | None) -> Block:
         block += parameter(f"{prefix}{name}.weight", width, into, kernel, role=Role.CONV, module=Module.CONV)
         block += parameter(f"{prefix}{name}.bias", width, role=Role.BIAS, module=Module.CONV)
     block += parameter("self_attn.qk_norm.temp", sizes.kv_heads, role=Role.NORM)
-    kept = attention(sizes.hidden, sizes.heads, sizes.kv_heads, sizes.head_dim, window=window)
+    kept = attention(sizes, window=window)
     return block + Block(mixers=kept.mixers) + state(MixerKind.CONV, width * (first + second - 2) + keys // 2)
 
 
@@ -139,7 +139,7 @@ def zamba(config: Config) -> Parts:
 
 def _zamba_attention(hidden: int, width: int, heads: int, kv_heads: int, head_dim: int) -> Block:
     """The shared block's attention: it reads the hidden state beside the embedding (`width`), and writes `hidden`."""
-    block = attention(width, heads, kv_heads, head_dim)
+    block = attention(Heads(width, heads, kv_heads, head_dim))
     output = linear("self_attn.o_proj", hidden, heads * head_dim, Role.O)
     block = Block(block.tensors[:-1]) + output
     return block + norm("input_layernorm", width) + norm("pre_ff_layernorm", hidden)

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from sizer.frozen import dataclass
 from sizer.model.architecture import Mixer, MixerKind, Role, Tensor, Tower
-from sizer.model.blocks.attention import attention
+from sizer.model.blocks.attention import Heads, attention
 from sizer.model.blocks.core import Block, Parts, embedding, linear, norm, on_layers, prefixed
 from sizer.model.blocks.mlp import plain_mlp
 from sizer.model.config import Config
@@ -80,10 +80,7 @@ class Bart:
         """Attention over the tokens so far."""
         hidden, heads, size = sizes
         return attention(
-            hidden,
-            heads,
-            heads,
-            size,
+            Heads(hidden, heads, heads, size),
             names=("q_proj", "k_proj", "v_proj", "out_proj"),
             bias=flag(config, self.bias),
             k_bias=flag(config, self.bias) and flag(config, self.k_bias),

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from sizer.model.architecture import Mixer, MixerKind, Module, Role
+from sizer.model.blocks.attention import Heads
 from sizer.model.blocks.core import Block, embedding, linear, norm
 from sizer.model.config import Config
 from sizer.model.shapes.decoder import Decoder
-from sizer.model.shapes.rules import FusedAttention, Heads, Mlp
+from sizer.model.shapes.rules import FusedAttention, Mlp
 
 LN = ("ln_1", "ln_2")
 

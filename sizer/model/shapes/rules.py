@@ -11,7 +11,7 @@ from typing import Any
 
 from sizer.frozen import dataclass
 from sizer.model.architecture import Module, Role
-from sizer.model.blocks.attention import attention, fused_attention
+from sizer.model.blocks.attention import Heads, attention, fused_attention, head_norms, sinks
 from sizer.model.blocks.core import Block, linear, norm
 from sizer.model.blocks.mlp import fused_mlp, gated_mlp, plain_mlp
 from sizer.model.config import MAX_COUNT, Config
@@ -33,16 +33,6 @@ Flag = bool | str
 def flag(config: Config, value: Flag) -> bool:
     """What a Flag means for this config."""
     return config.flag(value) if isinstance(value, str) else value
-
-
-@dataclass(frozen=True)
-class Heads:
-    """Attention sizes of a config, checked against each other."""
-
-    hidden: int
-    heads: int
-    kv_heads: int
-    head_dim: int
 
 
 def heads(config: Config, *, head_dim_field: bool = True, kv_field: bool = True, floor: bool = False) -> Heads:
@@ -112,20 +102,18 @@ class Attention:
         sizes = heads(config, head_dim_field=not self.plain_heads, kv_field=self.kv_field, floor=self.floor_heads)
         bias, o_bias = _biases(config, self.bias, self.o_bias)
         block = attention(
-            sizes.hidden,
-            sizes.heads,
-            sizes.kv_heads,
-            sizes.head_dim,
+            sizes,
             prefix=self.prefix,
             names=self.names,
             bias=bias,
             o_bias=o_bias,
-            norms=self.norms(sizes) if flag(config, self.norm_if) else (),
-            norm_bias=self.norm_bias,
-            sinks=self.sinks,
             kind=window[0],
             window=window[1],
         )
+        if flag(config, self.norm_if):
+            block += head_norms(self.norms(sizes), prefix=self.prefix, bias=self.norm_bias)
+        if self.sinks:
+            block += sinks(sizes.heads, prefix=self.prefix)
         return block if self.plus is None else block + self.plus(config, sizes)
 
     def norms(self, sizes: Heads) -> tuple[tuple[str, int], ...]:
@@ -164,10 +152,7 @@ class FusedAttention:
             sizes = replace(sizes, kv_heads=self.kv_heads(config, sizes.heads))
         bias, o_bias = _biases(config, self.bias, self.o_bias)
         block = fused_attention(
-            sizes.hidden,
-            sizes.heads,
-            sizes.kv_heads,
-            sizes.head_dim,
+            sizes,
             prefix=self.prefix,
             names=self.names,
             bias=bias,
