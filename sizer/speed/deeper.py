@@ -9,7 +9,7 @@ those, by the law's terms with the cache's share cut down and by what the same r
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import exp, log
+from math import exp, inf, log
 
 from sizer.speed.law import combine, parts_of
 from sizer.speed.nearby import NO_DEPTH, Row, Traits, likeness
@@ -49,12 +49,12 @@ def _by_depth(asked: Traits, rows: Sequence[Row], at: int) -> list[tuple[int, fl
     """
     like_of = likeness()
     fall = exp(-1 / (STEPS * like_of.depth))
+    heeded = [row for row in rows if row.weight]
+    level = like_of._replace(depth=inf).of_each(asked, [row.traits for row in heeded])
     own: dict[int, float] = {}
-    for row in rows:
-        if row.weight:
-            cell = round(STEPS * row.traits.depth)
-            level = asked._replace(depth=row.traits.depth)
-            own[cell] = own.get(cell, 0.0) + row.weight * like_of.between(level, row.traits)
+    for row, like in zip(heeded, level, strict=True):
+        cell = round(STEPS * row.traits.depth)
+        own[cell] = own.get(cell, 0.0) + row.weight * like
     if not own:
         return []
     first, last = min(*own, SHALLOWEST), max(*own, at)
