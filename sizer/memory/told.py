@@ -31,8 +31,9 @@ def told_bytes(case: Case) -> Told:
         tensor = entry.tensor
         if (tensor.checkpoint_only and not case.drafts_by_itself) or not tensor.layers:
             continue
+        named = layer_tensor_name(tensor, case.architecture)
         for layer in tensor.layers:
-            name = layer_tensor_name(tensor, case.architecture, layer)
+            name = named.replace("{layer}", str(layer))
             place = next((place for pattern, place in patterns if pattern.search(name)), None)
             if place == HOST:
                 host[layer] += entry.size_bytes // len(tensor.layers)

@@ -256,11 +256,11 @@ def _name(tensor: Tensor, architecture: Architecture) -> str:
     return name if architecture.experts else name.removesuffix("_shexp")
 
 
-def layer_tensor_name(tensor: Tensor, architecture: Architecture, layer: int) -> str:
-    """The name that a GGUF file gives a tensor of one layer (`blk.3.ffn_up_exps.weight`)."""
+def layer_tensor_name(tensor: Tensor, architecture: Architecture) -> str:
+    """The name that a GGUF file gives a tensor of a layer, as `blk.{layer}.ffn_up_exps.weight`."""
     if tensor.name.startswith("blk."):
-        return tensor.name.replace("{layer}", str(layer))
-    return f"blk.{layer}.{_name(tensor, architecture)}.weight"
+        return tensor.name
+    return f"blk.{{layer}}.{_name(tensor, architecture)}.weight"
 
 
 def _layered(tensor: Tensor, name: str) -> str:
