@@ -277,3 +277,20 @@ def test_a_bare_size_has_the_shape_that_people_know_by_it(size: str, shape: str)
     near = catalogue.find(nearest(total, None)[0])
     assert near is not None
     assert near.architecture == shape
+
+
+@pytest.mark.parametrize(
+    ("name", "precision", "note"),
+    [
+        ("unsloth/Qwen3-8B-GGUF:Q4_K_X", "q4_k_m", "'Q4_K_X' behind the colon is read as q4_k_m"),
+        ("someone/Story-8B-GGUF:Q9_Z", "", "'Q9_Z' behind the colon names no quantization that is known"),
+        ("someone/Story-8B-GGUF:Q4KM", "q4_k_m", ""),
+        ("unsloth/Qwen3-8B-GGUF:UD-Q4_K_XL", "ud-q4_k_xl", ""),
+    ],
+)
+def test_what_stands_behind_the_colon_is_read_or_said_not_to_be(name: str, precision: str, note: str) -> None:
+    """A tag that is no quantization, or not quite one, is named in the notes, also where the name alone is known."""
+    found = resolve(name, offline=True)
+    assert (found.hints.quantization or "") == precision
+    told = [text for text in found.architecture.notes if "behind the colon" in text]
+    assert (note in told[0]) if note else not told

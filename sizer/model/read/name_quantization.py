@@ -24,9 +24,10 @@ def _word(pattern: str) -> re.Pattern[str]:
 
 _GGUF = (
     r"(?:mix[-_])?(ud[-_])?("
-    r"q[2-6][-_]k[-_](?:xxl|xl|xs|l|m|s)|q8[-_]k[-_]xl|q[2-6][-_]k|q[458][-_][01](?:_[48]_[48])?"
+    r"q[2-6][-_]?k[-_]?(?:xxl|xl|xs|l|m|s)|q8[-_]k[-_]xl|q[2-6][-_]k|q[458][-_][01](?:_[48]_[48])?"
     r"|iq[1-4][-_](?:xxs|xs|nl|s|m)|iq[1-6][-_]k(?:ss|[lst])?|tq[12][-_]0|mxfp4[-_]moe)(?:_r[48])?"
 )
+_K_WITHOUT_SIGNS = re.compile(r"^(q[2-6])_?k_?(?=[mlsx])")  # `q4km`
 # llama-quantize takes the short names for these.
 _GGUF_SHORT = {"q3_k": "q3_k_m", "q4_k": "q4_k_m", "q5_k": "q5_k_m"}
 _BNB_FP4 = "fp4"
@@ -105,7 +106,7 @@ def may_tell(whole: str) -> bool:
 
 def _precision(whole: str, name: str) -> Told:
     if match := _word(_GGUF).search(name):
-        kind = match[2].lower().replace("-", "_")
+        kind = _K_WITHOUT_SIGNS.sub(r"\1_k_", match[2].lower().replace("-", "_"))
         return ("ud-" if match[1] else "") + _GGUF_SHORT.get(kind, kind), ()
     bits = _first(_BITS, name)
     for pattern, told in _words():

@@ -145,11 +145,20 @@ def _catalogued(text: str, name: str, entry: CatalogueEntry, hints: NameHints, r
 
 
 def _unread_tag(name: str, hints: NameHints) -> tuple[str, ...]:
-    """A note where what stands behind a repository's colon is no quantization (`org/name:q99`)."""
+    """A note where what stands behind a repository's colon is no quantization (`org/name:q99`), or not quite one."""
     repository, _, tag = name.partition(":")
-    if not tag or "/" not in repository or hints.quantization or tag.lower() == "latest":
+    if not tag or "/" not in repository or tag.lower() == "latest":
         return ()
-    return (f"{shown(tag)} behind the colon names no quantization that is known: it is not used",)
+    if not hints.quantization:
+        return (f"{shown(tag)} behind the colon names no quantization that is known: it is not used",)
+    if _plain(hints.quantization) in _plain(tag):
+        return ()
+    return (f"{shown(tag)} behind the colon is read as {hints.quantization}",)
+
+
+def _plain(text: str) -> str:
+    """Letters and digits alone, in lower case."""
+    return "".join(filter(str.isalnum, text.lower()))
 
 
 def _unknown_notes(fields: tuple[str, ...]) -> tuple[str, ...]:
@@ -221,6 +230,7 @@ def _beyond_the_catalogue(text: str, name: str, revision: str | None, hints: Nam
                 f"{text!r} is not in the catalogue, and its name tells no size. {error.message}", _offer(name, error)
             ) from None
         notes = (f"{error.message} The name alone was used", *_name_notes(hints), *_near_note(name))
+        notes += _unread_tag(name, hints)
         return _resolved(text, named(text, hints), None, hints, notes)
     except AdapterAlone:
         raise
