@@ -124,6 +124,10 @@ def notes_of(options: EngineOptions) -> tuple[str, ...]:
         else:
             hint = f" The nearest is {near}." if near else ""
             notes.append(f"{text!r} is no flag of {options.engine} that sizer knows: it is left out.{hint}")
+    if (options.context_parallel or 1) > 1:
+        notes.append("Context-parallel ranks are not counted: each is told to hold and read a sequence's whole cache.")
+    if options.host_cache_bytes or options.host_swap_bytes:
+        notes.append("The cache that its flags keep in the host's memory is not counted.")
     if options.kv_connector:
         notes.append("What the connector of --kv-transfer-config keeps on the devices is not counted.")
     if options.quantization and _unknown_quantization(options):

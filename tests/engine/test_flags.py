@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -301,3 +302,32 @@ def test_a_connectors_memory_is_said_to_be_left_out() -> None:
     told = read_command([*words, "--kv-transfer-config", '{"kv_connector": "LMCacheConnectorV1"}'])
     assert any("connector" in note for note in notes_of(told))
     assert not notes_of(read_command(words))
+
+
+@pytest.mark.parametrize(
+    ("flags", "word"),
+    [
+        (["--decode-context-parallel-size", "8"], "Context-parallel"),
+        (["--kv-offloading-size", "100"], "host's memory"),
+    ],
+)
+def test_what_flags_move_and_no_rule_counts_is_said(flags: list[str], word: str) -> None:
+    """Ranks that share a sequence's cache, and caches kept on the host; one rank alone is no news."""
+    words = ["vllm", "serve", "Qwen/Qwen3-8B"]
+    assert any(word in note for note in notes_of(read_command([*words, *flags])))
+    assert not notes_of(read_command([*words, "--decode-context-parallel-size", "1"]))
+
+
+HANDED_ON = {
+    "attention_backend", "context_checkpoints", "device_map", "fused_moe", "lora_host_slots", "main_device",
+    "memory_mapped", "repacked",
+}  # fmt: skip
+"""What changes nothing that is counted: it is only written into the commands that are recommended."""
+
+
+def test_each_field_is_read_or_handed_on() -> None:
+    """A flag's field that no rule reads would be accepted and forgotten: it is one of those that change nothing."""
+    package = Path(sizer.__file__).parent
+    code = "\n".join(path.read_text(encoding="utf-8") for path in package.rglob("*.py") if path.stem != "options")
+    read = {name for name in FIELDS if re.search(rf"\.{name}\b", code)}
+    assert FIELDS - read == HANDED_ON
