@@ -10,6 +10,7 @@ from pathlib import Path
 from statistics import fmean, median, variance
 from typing import Any
 
+from sizer.benchmark.records import tokens_of_prefill
 from sizer.errors import InvalidInputFile
 from sizer.frozen import dataclass
 
@@ -320,7 +321,7 @@ def _of_document(document: Mapping[str, Any], path: Path) -> Saved:
     try:
         told = document["measurement"]
         sequences = told["batch_size"] * told.get("concurrency", 1)
-        steps = told["output_tokens"] - (told.get("backend") != "llama.cpp" and "depth_tokens" not in told)
+        steps = told["output_tokens"] - (0 if "depth_tokens" in told else tokens_of_prefill(told.get("backend", "")))
         prompts = told["prompt_tokens"] * told["batch_size"]
         runs = [(float(run["prefill_s"] or 0), float(run["decode_s"] or 0)) for run in told["runs"]]
         speeds = {

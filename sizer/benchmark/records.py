@@ -129,6 +129,12 @@ class Outcome:
         return cls(**{name: made[name] for name in (item.name for item in fields(cls)) if name in made})
 
 
+def tokens_of_prefill(backend: str) -> int:
+    """Tokens that a prefill's time covers beside the prompt: llama.cpp's own timing ends before any is made, elsewhere
+    the first token ends it."""
+    return 0 if backend == "llama.cpp" else 1
+
+
 @dataclass(frozen=True)
 class Measurement:
     """A benchmark's figures: raw runs, and the medians derived from them.
@@ -171,3 +177,8 @@ class Measurement:
     throughput_tokens_per_s: float | None = None
     memory: Mapping[str, Any] = field(default_factory=dict)
     measured_on: str = ""
+
+    @property
+    def decode_steps(self) -> int:
+        """Tokens of one sequence that `decode_s` covers."""
+        return self.output_tokens - tokens_of_prefill(self.backend)

@@ -7,7 +7,7 @@ from statistics import median
 from typing import Any
 
 from sizer.answer.records import Estimate
-from sizer.benchmark.records import Measurement, Outcome, Spec
+from sizer.benchmark.records import Measurement, Outcome, Spec, tokens_of_prefill
 from sizer.benchmark.run_warnings import judge_runs, spread
 from sizer.errors import BenchmarkFailed
 
@@ -20,8 +20,7 @@ def measurement(spec: Spec, outcome: Outcome, machine: Mapping[str, Any], measur
     decode_s = median(run.decode_s for run in outcome.runs)
     tpot_s = decode_s / outcome.decode_steps
     sequences = spec.batch_size * spec.concurrency
-    # llama.cpp's own timing starts after the prompt, with no token made; elsewhere the first token ends the prefill.
-    output_tokens = outcome.decode_steps if spec.backend == "llama.cpp" else outcome.decode_steps + 1
+    output_tokens = outcome.decode_steps + tokens_of_prefill(spec.backend)
     return Measurement(
         engine=outcome.engine,
         precision=outcome.precision,

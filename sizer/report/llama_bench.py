@@ -39,8 +39,7 @@ def of_measurement(measured: Measurement, predicted: Estimate | None) -> list[di
     """The two tests of one generation: its prompt, and the tokens made behind it; none of several sequences."""
     if measured.batch_size * measured.concurrency > 1:
         return []
-    prompt = measured.prompt_tokens
-    steps = measured.output_tokens - (measured.backend != "llama.cpp")
+    prompt, steps = measured.prompt_tokens, measured.decode_steps
     first, later = ([getattr(run, name) for run in measured.runs] for name in ("prefill_s", "decode_s"))
     return [
         _test(measured, predicted, (prompt, 0, 0), prompt, first),
