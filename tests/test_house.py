@@ -133,3 +133,33 @@ def test_every_test_says_what_must_hold() -> None:
         if isinstance(node, ast.FunctionDef) and node.name.startswith("test_") and not ast.get_docstring(node)
     ]
     assert silent == []
+
+
+LONGEST_FILE, LONGEST_FUNCTION = 375, 50
+"""Lines: bounds a little beyond what a reader should need to hold (350 and 40), which new code keeps under."""
+
+
+def test_files_and_functions_are_held_in_a_glance() -> None:
+    """No file of the package and none of its functions is longer than a reader can hold."""
+    long = []
+    for name, path in modules():
+        text = path.read_text(encoding="utf-8")
+        long += [f"{name}: {text.count(chr(10))} lines"] * (text.count("\n") > LONGEST_FILE)
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef) and node.end_lineno is not None:
+                lines = node.end_lineno - node.lineno + 1
+                long += [f"{name}.{node.name}: {lines} lines"] * (lines > LONGEST_FUNCTION)
+    assert long == []
+
+
+def test_what_is_private_stays_in_its_file() -> None:
+    """A name that begins with an underscore is imported by no other module."""
+    taken = [
+        f"{name} takes {alias.name} of {node.module}"
+        for name, path in modules()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("sizer")
+        for alias in node.names
+        if alias.name.startswith("_")
+    ]
+    assert taken == []
