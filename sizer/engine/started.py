@@ -179,7 +179,7 @@ def _unread(words: Sequence[str], rest: Sequence[str], image: str) -> UsageError
         return UsageError(f"{image!r:.200} is no image that sizer knows.", instead)
     if file := next((word for word in rest if word.endswith(".py")), ""):
         return UsageError(
-            f"{file!r:.200} is not here, and its name tells no engine.",
+            f"{file!r:.200} is no script that can be read here, and its name tells no engine.",
             "Paste its text, or give a command as vllm serve MODEL.",
         )
     return UsageError(f"{_shown(rest or words)} is no command that sizer reads.", _hint(rest or list(words)))

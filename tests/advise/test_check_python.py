@@ -21,7 +21,7 @@ def test_a_python_script_is_read_where_it_lies(tmp_path: Path) -> None:
     for words in (["python3", str(file)], ["CUDA_VISIBLE_DEVICES=0", "torchrun", str(file)], ["python", "-c", code]):
         item = sizer.check(words, device="h100", offline=True).estimates[0]
         assert (item.engine, item.precision) == ("vllm", "fp8")
-    with pytest.raises(UsageError, match="no command that sizer reads"):
+    with pytest.raises(UsageError, match="no script that can be read here"):
         read_launch(["python3", str(file)], files_allowed=False)
     for name in ("\0.py", "x" * 5000 + ".py", str(tmp_path / "absent.py"), str(tmp_path) + "/.py"):
         with pytest.raises(UsageError):

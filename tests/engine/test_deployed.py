@@ -87,7 +87,7 @@ helm install v vllm/vllm-stack -f values.yaml --set servingEngineSpec.modelSpec[
         ("helm install x ./chart", "no value of the chart"),
         ("helm install x ./chart --set a", "'a' is no setting"),
         ("helm install x ./chart --set a[5000]=1", "no path"),
-        ("torchrun --nproc_per_node=8 nowhere.py", "'nowhere.py' is not here"),
+        ("torchrun --nproc_per_node=8 nowhere.py", "'nowhere.py' is no script"),
     ],
 )
 def test_what_starts_nothing_known_is_named(command: str, said: str) -> None:
