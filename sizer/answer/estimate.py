@@ -157,17 +157,45 @@ def _speed(question: Question, case: Case, engine: Engine, placement: Placement)
         return None
     if placement.available_bytes is not None and not placement.fits:
         return None
-    speed = predict(_timed_case(question, case, engine, placement))
+    speed = _together(predict(_timed_case(question, case, engine, placement)), case.workload)
     here = as_measured_here(speed, case.target, case.workload, engine.name, canonical(question.precision))
     return as_wide_as_sizes(here, question.architecture)
+
+
+def _together(speed: Speed, workload: Workload) -> Speed:
+    """The speed with the tokens of all sequences: the law tells those of one copy of the model."""
+    tokens_per_s = workload.batch_size * max(1, workload.output_tokens) / speed.request.latency_s
+    return speed._replace(request=speed.request._replace(throughput_tokens_per_s=tokens_per_s))
+
+
+def _copies(case: Case) -> int:
+    """Whole copies of the model that share the sequences out; groups that share experts are one."""
+    if case.parallelism is Split.DATA:
+        return len(case.devices)
+    shared = case.options.expert_parallel or case.options.attention_data_parallel
+    return 1 if shared else case.replicas
+
+
+def _of_one_copy(case: Case) -> tuple[Target, Workload]:
+    """The devices and the sequences of one copy of the model, which is what the law of speed looks at.
+
+    Copies of one device each stay the target's: their split has constants of its own.
+    """
+    copies = _copies(case)
+    if copies == 1:
+        return case.target, case.workload
+    workload = replace(case.workload, batch_size=-(-case.workload.batch_size // copies))
+    each = case.target.count // copies
+    return (case.target if each <= 1 else replace(case.target, count=each)), workload
 
 
 def _timed_case(question: Question, case: Case, engine: Engine, placement: Placement) -> SpeedCase:
     """What the law of speed looks at."""
     version = question.engine_version or case.options.version or None
+    target, workload = _of_one_copy(case)
     return speed_case(
-        question.architecture, case.stored, case.target, case.workload, engine.name, backend=case.backend,
-        engine_version=version, placement=placement, graphs=case.options.graphs_of(case.workload.batch_size),
+        question.architecture, case.stored, target, workload, engine.name, backend=case.backend,
+        engine_version=version, placement=placement, graphs=case.options.graphs_of(workload.batch_size),
         chunk_tokens=case.chunk_tokens, scores=case.writes_scores, streams_from_tokens=case.streams_from_tokens,
     )  # fmt: skip
 

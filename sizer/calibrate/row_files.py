@@ -186,7 +186,8 @@ def _csv_rows(lines: TextIO, path: Path) -> Iterator[dict[str, Any]]:
         missing = {"model", "device"} - set(reader.fieldnames or ())
         if missing:
             raise InvalidInputFile(
-                f"{shown(str(path))} has no column {min(missing)!r}.", "The columns are those of data/measurements.csv."
+                f"{shown(str(path))} has no column {min(missing)!r}.",
+                "The columns are those of data/measurements.csv; 'sizer import' makes rows of another tool's result.",
             )
         for row in reader:
             yield {key: value for key, value in row.items() if key is not None}

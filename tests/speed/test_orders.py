@@ -416,3 +416,29 @@ def test_a_layer_on_the_host_costs_its_own_bytes_alone() -> None:
     host = find("ryzen-7-7700").device
     assert host.bandwidth_bytes_per_s is not None
     assert split.decode.tpot_s - whole.decode.tpot_s < 3 * layer_bytes / host.bandwidth_bytes_per_s
+
+
+@pytest.mark.parametrize(
+    ("several", "engine", "parallel", "one", "alike"),
+    [
+        ("4xh100", "vllm", "data", "h100", "vllm"),
+        ("4xh100", "vllm --data-parallel-size 4", None, "h100", "vllm"),
+        ("4xh100", "vllm -tp 2 -dp 2", None, "2xh100", "vllm -tp 2"),
+    ],
+)
+def test_copies_of_a_model_share_the_sequences_out(
+    several: str, engine: str, parallel: str | None, one: str, alike: str
+) -> None:
+    """A sequence is as fast as in one copy that has its share of them; all together make that many times as much."""
+    import sizer
+
+    copies = 4 if one == "h100" else 2
+    asked = {"precision": "bf16", "context": 4096, "offline": True}
+    split = {"parallel": parallel} if parallel else {}
+    shared = sizer.estimate("Qwen/Qwen3-8B", device=several, engine=engine, batch=16, **split, **asked).estimates[0]
+    alone = sizer.estimate("Qwen/Qwen3-8B", device=one, engine=alike, batch=16 // copies, **asked).estimates[0]
+    assert shared.decode.tokens_per_s == pytest.approx(alone.decode.tokens_per_s, rel=0.02)
+    assert shared.prefill.ttft_s == pytest.approx(alone.prefill.ttft_s, rel=0.05)
+    together = copies * alone.request.throughput_tokens_per_s
+    assert shared.request.throughput_tokens_per_s == pytest.approx(together, rel=0.05)
+    assert shared.memory.kv_capacity_tokens == copies * alone.memory.kv_capacity_tokens
