@@ -32,7 +32,7 @@ CONSTANTS_OF = frozenset({"torch", "llama_cpp"})
 """Modules whose attributes stand for their names (`torch.float16`)."""
 CONFIGS = {
     "BitsAndBytesConfig": "", "TurbomindEngineConfig": "", "PytorchEngineConfig": "",
-    "KvCacheConfig": "kv_cache_config.",
+    "KvCacheConfig": "kv_cache_config.", "dict": "",
 }  # fmt: skip
 """Calls whose arguments are flags too, by their names behind these words."""
 
@@ -57,15 +57,19 @@ class Loader(NamedTuple):
     in_process: bool
 
 
-def read_python(text: str) -> EngineOptions:
-    """The options of the first call that loads a model. Raises UsageError."""
+def read_python(text: str, arguments: Sequence[str] = ()) -> tuple[EngineOptions, str]:
+    """The options of the first call that loads a model, and the precision that it quantizes to (empty: none is named).
+
+    `arguments` are those of the script's command line. Raises UsageError.
+    """
     try:
         tree = ast.parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise UsageError("the Python code cannot be read.", "Paste it whole.") from None
-    named, hidden = _named(tree), ""
+    named, hidden = {**_named(tree), **_typed(arguments)}, ""
     for call, loader in _loads(tree, text):
         words, model, unread = _words(call, named, loader)
+        made = _made(call, named)
         if not model:
             hidden = hidden or unread
             continue
@@ -75,7 +79,7 @@ def read_python(text: str) -> EngineOptions:
         read = read_flags(loader.dialects, [*loader.defaults, *words])
         options = options_of(loader.engine, "", read, loader.dialects)
         options = replace(options, in_process=True) if loader.in_process else options
-        return with_model(options if options.model else replace(options, model=model), read)
+        return with_model(options if options.model else replace(options, model=model), read), made
     if hidden:
         raise UsageError(f"the model is {hidden!r:.80}, which only running the code tells.", "Write its name there.")
     calls = ", ".join(dict.fromkeys(row["call"] for row in read_rows("python_calls.csv")))
@@ -94,6 +98,25 @@ def _named(tree: ast.AST) -> dict[str, ast.expr]:
             if default is not None:
                 found.update({"." + flag.lstrip("-").replace("-", "_"): default for flag in flags if flag[:1] == "-"})
     return found
+
+
+def _typed(arguments: Sequence[str]) -> dict[str, ast.expr]:
+    """What a script's command line gives its arguments, `--tp 4` or `--tp=4`, as `_named` has their defaults."""
+    found: dict[str, ast.expr] = {}
+    for index, word in enumerate(arguments):
+        name, sign, value = word.partition("=")
+        if name[:2] == "--":
+            following = "".join(arguments[index + 1 : index + 2])
+            text = value if sign else "True" if following[:2] == "--" or not following else following
+            found["." + name.lstrip("-").replace("-", "_")] = ast.Constant(_literal(text))
+    return found
+
+
+def _literal(text: str) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        return text
 
 
 def _loaders() -> Iterator[Loader]:
@@ -115,11 +138,14 @@ def _loaders() -> Iterator[Loader]:
 def _loads(tree: ast.AST, text: str) -> Iterator[tuple[ast.Call, Loader]]:
     """The calls that load a model, in their order; tokenizers and processors load none."""
     rows = [row for row in _loaders() if row.module in text]
+    imports = [name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for name in node.names]
+    meant = {name.asname: name.name for name in imports if name.asname}
     for node in ast.walk(tree):
         if not isinstance(node, ast.Call):
             continue
         owner = _name(node.func.value) if isinstance(node.func, ast.Attribute) else ""
-        found = [row for row in rows if row.call == _name(node.func) and row.owner in {"", owner}]
+        owner, called = meant.get(owner, owner), meant.get(_name(node.func), _name(node.func))
+        found = [row for row in rows if row.call == called and row.owner in {"", owner}]
         if found and not owner.endswith(("Tokenizer", "Processor", "Config")):
             yield node, found[0]
 
@@ -141,6 +167,29 @@ def _arguments(call: ast.Call) -> dict[str, ast.expr]:
     return given
 
 
+def _made(call: ast.Call, named: Named) -> str:
+    """The precision that a call's `quantization_config` quantizes to; empty for none, and for bitsandbytes' own."""
+    from sizer.engine.python_quantization import made_by
+
+    node = _followed(_arguments(call).get("quantization_config"), named)
+    if not isinstance(node, ast.Call) or _name(node.func) in {*CONFIGS, "dict"}:
+        return ""
+    told = {keyword.arg: _told(keyword.value, named) for keyword in node.keywords if keyword.arg}
+    if node.args:
+        told[""] = _told(node.args[0], named)
+    return made_by(_name(node.func), told)
+
+
+def _followed(node: ast.expr | None, named: Named) -> ast.expr | None:
+    return named.get(node.id, node) if isinstance(node, ast.Name) else node
+
+
+def _told(node: ast.expr, named: Named) -> Any:
+    """A value, or the name of the class that is called for one (`Int4WeightOnlyConfig(group_size=128)`)."""
+    node = _followed(node, named) or node
+    return _name(node.func) if isinstance(node, ast.Call) else _value(node, named)
+
+
 def _words(call: ast.Call, named: Named, loader: Loader) -> tuple[list[str], str, str]:
     """The flags that a call's arguments stand for, its model, and the model's code where it is no literal."""
     given = {name: node for name, node in _arguments(call).items() if name not in loader.silent}
@@ -156,9 +205,12 @@ def _words(call: ast.Call, named: Named, loader: Loader) -> tuple[list[str], str
         unread = unread or (ast.unparse(call.args[-1]) if call.args else "")
     words: list[str] = []
     for name, argument in given.items():
-        node = named.get(argument.id, argument) if isinstance(argument, ast.Name) else argument
+        node = _followed(argument, named) or argument
         prefix = CONFIGS.get(_name(node.func)) if isinstance(node, ast.Call) else None
-        if isinstance(node, ast.Call) and prefix is not None:
+        if name == "quantization_config" and isinstance(inner := _value(node, named), dict):
+            for key, value in inner.items():
+                words += _flag(str(key), value, loader.dialects)
+        elif isinstance(node, ast.Call) and prefix is not None:
             for keyword in node.keywords:
                 words += _flag(f"{prefix}{keyword.arg}", _value(keyword.value, named), loader.dialects)
         else:

@@ -142,7 +142,7 @@ def _launch(commands: Sequence[list[str]], script: _Script) -> Launch:
         except UsageError as error:
             code = _code(words, script)
             if code:
-                return _loaded(code)
+                return _loaded(code, words)
             refused = refused or error
             continue
         if start.program.words == ("ollama", "serve") and not alone:
@@ -171,11 +171,11 @@ def _requested(words: Sequence[str]) -> list[str]:
     return ["ollama", "run", model, *(f"{name}={value}" for name, value in pairs)]
 
 
-def _loaded(code: str) -> Launch:
+def _loaded(code: str, arguments: Sequence[str] = ()) -> Launch:
     """What Python code loads. Raises UsageError where it loads nothing that is understood."""
     from sizer.engine.python_code import read_python
 
-    return Launch(read_python(code))
+    return Launch(*read_python(code, arguments))
 
 
 def _code(words: Sequence[str], script: _Script) -> str:

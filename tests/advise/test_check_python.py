@@ -107,3 +107,67 @@ def test_python_code_profiles_more_tokens_than_a_server() -> None:
                                        ("l40s", ", max_num_batched_tokens=16384", 16_384, 8_519_680)):  # fmt: skip
         found = sizer.check(code.replace("MORE", more), device=device, offline=True).estimates[0].memory
         assert found.devices[0].compute_bytes == tokens * layer + kept
+
+
+LOADED = (
+    "from transformers import AutoModelForCausalLM, {name}\nm = AutoModelForCausalLM.from_pretrained('Qwen/Qwen3-8B', "
+)
+
+
+@pytest.mark.parametrize(
+    ("config", "precision"),
+    [
+        ("HqqConfig(nbits=4)", "hqq-4bit"),
+        ("QuantoConfig(weights='int4')", "quanto-int4"),
+        ("TorchAoConfig('int8_weight_only')", "torchao-int8"),
+        ("TorchAoConfig(quant_type=Int4WeightOnlyConfig(group_size=128))", "torchao-int4"),
+        ("FineGrainedFP8Config()", "fp8-block"),
+        ("GPTQConfig(bits=4, group_size=32)", "gptq-int4-g32"),
+        ("{'load_in_8bit': True}", "int8"),
+        ("BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type='nf4')", "nf4"),
+    ],
+)
+def test_what_code_quantizes_to_is_told(config: str, precision: str) -> None:
+    """Each configuration of transformers is its precision, never the checkpoint's floats without a word."""
+    code = LOADED.format(name="BitsAndBytesConfig") + f"quantization_config={config})\n"
+    assert sizer.check(code, device="rtx-4090", offline=True).estimates[0].precision == precision
+
+
+def test_a_configuration_that_is_not_known_is_refused() -> None:
+    """A class that sizer does not know is named: what the model takes then is not told."""
+    with pytest.raises(UsageError, match="BitNetConfig"):
+        read_launch([LOADED.format(name="BitNetConfig") + "quantization_config=BitNetConfig())\n"])
+
+
+def test_arguments_of_the_command_line_win_over_their_defaults(tmp_path: Path) -> None:
+    """`python serve.py --tp 4` gives the code 4, whatever default its parser has."""
+    code = (
+        "import argparse\nfrom vllm import LLM\np = argparse.ArgumentParser()\n"
+        "p.add_argument('--tp', type=int, default=2)\na = p.parse_args()\n"
+        "llm = LLM('Qwen/Qwen3-8B', tensor_parallel_size=a.tp)\n"
+    )
+    file = tmp_path / "serve.py"
+    file.write_text(code, encoding="utf-8")
+    assert read_launch(["python", str(file)]).options.tensor_parallel == 2
+    assert read_launch(["python", str(file), "--tp", "4"]).options.tensor_parallel == 4
+    assert read_launch(["python", str(file), "--tp=8"]).options.tensor_parallel == 8
+
+
+@pytest.mark.parametrize(
+    ("code", "engine", "precision"),
+    [
+        ("from awq import AutoAWQForCausalLM as A\nm = A.from_quantized('TheBloke/Mistral-7B-Instruct-v0.2-AWQ')",
+         "autoawq", "awq-int4"),
+        ("import mii\npipe = mii.pipeline('mistralai/Mistral-7B-v0.1')", "deepspeed-mii", "bf16"),
+    ],
+)  # fmt: skip
+def test_other_libraries_load_with_their_own_engine(code: str, engine: str, precision: str) -> None:
+    """A call is its module's, not transformers' of the same name."""
+    item = sizer.check(code, device="rtx-4090", offline=True).estimates[0]
+    assert (item.engine, item.precision) == (engine, precision)
+
+
+def test_what_runs_on_a_server_names_the_model() -> None:
+    """`ollama serve & ollama run MODEL` of a container's shell is what the second loads."""
+    words = ["docker", "run", "ollama/ollama", "sh", "-c", "ollama serve & sleep 5 && ollama run qwen3:14b"]
+    assert read_launch(words).options.model == "qwen3:14b"
