@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from sizer.device.records import is_cpu
 from sizer.engine.memory_rules import engine_memory
+from sizer.model.architecture import Module
+from sizer.model.stored import StoredTensor
 from sizer.speed.case import SpeedCase
 from sizer.speed.chunks import Chunks, whole
 from sizer.speed.device_rates import cpu_flops_per_s
@@ -14,12 +18,13 @@ from sizer.speed.hosted import (
     shares_away,
     streaming_bytes_per_s,
 )
-from sizer.speed.launches import LAYER_S, prompt_layers
+from sizer.speed.launches import LAUNCH_S, LAYER_S, prompt_layers
 from sizer.speed.law import COMPUTE, LAUNCH, MEMORY, OVERHEAD, Amount
-from sizer.speed.rates import bandwidth_bytes_per_s, prompt_peak_flops_per_s, prompt_products_flops_per_s
+from sizer.speed.rates import attention_flops_per_s, bandwidth_bytes_per_s, prompt_products_flops_per_s
 from sizer.speed.splits import pipeline_speedup, prompt_links
-from sizer.speed.terms import STEP_S, expanded_bytes, tile_filling
-from sizer.speed.traffic import Traffic, pass_weight_bytes, prefill_traffic
+from sizer.speed.terms import EXPANDED_BYTES_PER_VALUE, STEP_S, expanded_bytes, tile_filling
+from sizer.speed.traffic import Traffic, distinct_experts, pass_weight_bytes, prefill_traffic
+from sizer.tables import read_rows
 from sizer.tuning import tuned
 
 
@@ -44,20 +49,20 @@ def prefill_amounts(case: SpeedCase, traffic: Traffic, chunks: Chunks) -> tuple[
     """The amounts of reading the prompts in chunks, each a pass over the weights."""
     count = chunks.passes
     by_pass, speedup = pipeline_speedup(case, count), pipeline_speedup(case, chunks.tokens / chunks.size)
-    one_pass, peak = bandwidth_bytes_per_s(case), prompt_peak_flops_per_s(case) * speedup
+    one_pass = bandwidth_bytes_per_s(case)
     bandwidth = one_pass * speedup
     products = prompt_products_flops_per_s(case) * speedup
     attention = traffic.stage("kv").flops
     layers = prompt_layers(case.architecture, case.engine.layer_operations)
     hosted = traffic.weight_bytes * host_share(case)
-    passed = traffic.weight_bytes - hosted + expanded_bytes(case) * count
+    passed = traffic.weight_bytes - hosted + expanded_bytes(case) * count + _unpacked_bytes(case, chunks)
     experts = traffic.stage("experts").flops
     filling, chunks_of_experts = _prompt_filling(case, chunks)
     experts_flops_per_s = prompt_products_flops_per_s(case) * pipeline_speedup(case, chunks_of_experts)
     amounts = [
         Amount("prefill_compute", COMPUTE, (traffic.flops - attention - experts) / products),
         Amount("prefill_experts", COMPUTE, experts * filling / experts_flops_per_s),
-        Amount("prefill_attention", COMPUTE, attention / peak),
+        Amount("prefill_attention", COMPUTE, attention / (attention_flops_per_s(case) * speedup)),
         Amount("prefill_weights", MEMORY, passed / (one_pass * by_pass)),
         Amount("prefill_cache", MEMORY, traffic.cache_bytes / bandwidth),
         *_prompt_on_host(case, traffic, chunks),
@@ -65,9 +70,45 @@ def prefill_amounts(case: SpeedCase, traffic: Traffic, chunks: Chunks) -> tuple[
         Amount("prefill_layers", OVERHEAD, layers * count / by_pass * LAYER_S),
         Amount("prefill_step", OVERHEAD, count * STEP_S),
     ]
+    calls = expert_calls(case, chunks)
+    if calls:
+        amounts.append(Amount("prefill_calls", LAUNCH, calls / by_pass * LAUNCH_S))
     if case.scores and not is_cpu(case.device):
         amounts.append(Amount("prefill_scores", COMPUTE, SCORE_BYTES * _scores(case, attention) / bandwidth))
     return tuple(amounts + prompt_links(case, traffic.tokens, count))
+
+
+def expert_calls(case: SpeedCase, chunks: Chunks) -> float:
+    """Device operations of a prompt where a runtime multiplies by its touched experts one after the other.
+
+    `data/expert_loops.csv` tells which do, and how many operations each expert's part of each matrix takes.
+    """
+    launches, experts = _expert_loops().get((case.engine.runtime, case.backend), 0), case.architecture.experts
+    if not launches or not experts:
+        return 0.0
+    active = case.architecture.active_experts or experts
+    touched = sum(distinct_experts(experts, active, size) * count for size, count in chunks.sizes)
+    return launches * touched * sum(len(part.tensor.layers) for part in _stacks(case))
+
+
+def _unpacked_bytes(case: SpeedCase, chunks: Chunks) -> float:
+    """Bytes that such a loop writes and reads again of experts' packed weights, which it unpacks to 16 bits."""
+    experts = case.architecture.experts
+    if not experts or (case.engine.runtime, case.backend) not in _expert_loops():
+        return 0.0
+    active = case.architecture.active_experts or experts
+    packed = [part for part in _stacks(case) if part.size_bytes < EXPANDED_BYTES_PER_VALUE * part.tensor.total_elements]
+    whole_bytes = 2 * EXPANDED_BYTES_PER_VALUE * sum(part.tensor.total_elements for part in packed)
+    return whole_bytes * sum(distinct_experts(experts, active, size) / experts * n for size, n in chunks.sizes)
+
+
+@cache
+def _expert_loops() -> dict[tuple[str, str], int]:
+    return {(row["runtime"], row["backend"]): int(row["launches_per_call"]) for row in read_rows("expert_loops.csv")}
+
+
+def _stacks(case: SpeedCase) -> list[StoredTensor]:
+    return [part for part in case.stored.tensors if part.tensor.module is Module.EXPERT_STACK]
 
 
 SCORE_BYTES = 20

@@ -9,7 +9,14 @@ from sizer.device.kinds import instructions, memory_class
 from sizer.device.records import is_cpu
 from sizer.errors import SizerError
 from sizer.speed.case import SpeedCase
-from sizer.speed.device_rates import cpu_flops_per_s, nominal_flops_per_s, prompt_flops_per_s, reachable_bytes_per_s
+from sizer.speed.device_rates import (
+    MATRIX_OVER_VECTOR,
+    cpu_flops_per_s,
+    nominal_flops_per_s,
+    prompt_flops_per_s,
+    reachable_bytes_per_s,
+    vector_flops_per_s,
+)
 from sizer.speed.kernels import precision_class, product_type
 from sizer.speed.splits import parallelism, tensor_ranks, within_layers
 from sizer.tables import read_rows
@@ -52,7 +59,7 @@ def prompt_peak_flops_per_s(case: SpeedCase, products: str = "", *, packed: bool
     if is_cpu(case.device):
         return peak_flops_per_s(case) * _matrix_units().get((case.engine.runtime, instructions(case.device.key)), 1.0)
     reached = instructions_share(case) if packed else 1.0
-    alone = peak_alone_flops_per_s(case, reached)
+    alone = peak_alone_flops_per_s(case, products, reached)
     if alone is None:
         alone = prompt_flops_per_s(case.device, case.engine.accumulates, products, reached)
     return alone * tensor_ranks(case)
@@ -71,22 +78,43 @@ def prompt_products_flops_per_s(case: SpeedCase) -> float:
     return prompt_peak_flops_per_s(case, product_type(kernel), packed=bits != "float")
 
 
-def peak_alone_flops_per_s(case: SpeedCase, reached: float) -> float | None:
-    """What prompts of a runtime with kernels of its own are relative to: the peak to a power; None for others.
+def peak_alone_flops_per_s(case: SpeedCase, products: str, reached: float) -> float | None:
+    """What prompts are relative to where the peak alone tells (`data/peak_powers.csv`): it, to a power; None elsewhere.
 
-    The larger a card, the less of it a chunk of 512 tokens fills (`data/peak_powers.csv`). The unit is where a card's
-    peak counts as it is: that of the cards that most runtimes share.
+    The larger a card, the less of it a prompt's chunks fill: least of it with a runtime's own kernels in small chunks,
+    more of it with the maker's libraries. The unit is where a card's peak counts as it is: that of the cards that most
+    runtimes share.
     """
-    power = _peak_powers().get((case.engine.runtime, case.backend))
+    powers = _peak_powers()
+    power = powers.get((case.engine.runtime, case.backend)) or powers.get(("", case.backend))
     if power is None:
         return None
-    unit, peak = tuned("peak_unit_flops_per_s"), nominal_flops_per_s(case.device, case.engine.accumulates)
+    unit = tuned("peak_unit_flops_per_s")
+    peak = case.device.peak_flops_per_s.get(products) or nominal_flops_per_s(case.device, case.engine.accumulates)
     return float(unit * (peak * reached / unit) ** power)
 
 
 @cache
 def _peak_powers() -> dict[tuple[str, str], float]:
+    """By runtime and backend; by no runtime, what holds for all others of the backend."""
     return {(row["runtime"], row["backend"]): float(row["power"]) for row in read_rows("peak_powers.csv")}
+
+
+def attention_flops_per_s(case: SpeedCase) -> float:
+    """What a prompt's attention is relative to: the same, or as much as a card's vector units have of it where the
+    runtime's kernels weigh keys and values on those (`data/vector_attention.csv`).
+
+    A card with four times as many FLOPs on its matrix units as on its vector units counts as it is.
+    """
+    rate = prompt_peak_flops_per_s(case)
+    if (case.engine.runtime, case.backend) not in _vector_attention() or is_cpu(case.device):
+        return rate
+    return rate * MATRIX_OVER_VECTOR * vector_flops_per_s(case.device) / nominal_flops_per_s(case.device)
+
+
+@cache
+def _vector_attention() -> frozenset[tuple[str, str]]:
+    return frozenset((row["runtime"], row["backend"]) for row in read_rows("vector_attention.csv"))
 
 
 def instructions_share(case: SpeedCase) -> float:

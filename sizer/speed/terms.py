@@ -11,7 +11,7 @@ from functools import cache
 from sizer.device.records import is_cpu
 from sizer.speed.attended import copied_cache_bytes
 from sizer.speed.case import SpeedCase, in_graphs, runtime_rule
-from sizer.speed.device_rates import nominal_flops_per_s
+from sizer.speed.device_rates import MATRIX_OVER_VECTOR, nominal_flops_per_s
 from sizer.speed.hosted import host_bandwidth_bytes_per_s, host_share, shares_away, streaming_bytes_per_s
 from sizer.speed.kernels import DOUBLE, precision_class
 from sizer.speed.launches import LAYER_S, expert_amounts, llama_layers, unfused_layers
@@ -35,9 +35,6 @@ unpacks them before each product: it saves memory, and no time."""
 EXPANDED_BYTES_PER_VALUE = 2
 USUAL_VECTOR_FLOPS_PER_S = 4e13
 """The unit of what runs small kernels: the factors take up any other."""
-MATRIX_OVER_VECTOR = 4
-"""The 16-bit peak of NVIDIA's cards over that in fp32: the median of data/devices.csv, for those without one there. (It
-is more on those with HBM: none of these is taken for more than usual.)"""
 
 
 def decode_amounts(case: SpeedCase, traffic: Traffic) -> tuple[Amount, ...]:

@@ -165,6 +165,27 @@ def test_amounts_of_a_prompt() -> None:
     assert "prefill_ranks" not in found
 
 
+def test_experts_one_after_the_other() -> None:
+    """A runtime that loops over experts takes four operations for each one of each layer's stacks and chunk, and writes
+    and reads packed stacks once more in 16 bits; one with grouped products takes neither."""
+    case = replace(asked(engine="llama.cpp", workload=Workload(1000, 1, 1001), precision="q8_0"), backend="sycl")
+    parts = [part for part in case.stored.tensors if part.tensor.module is Module.EXPERT_STACK]
+    halved = tuple(
+        replace(part, size_bytes=part.tensor.total_elements) if part in parts else part for part in case.stored.tensors
+    )
+    case = replace(case, stored=replace(case.stored, tensors=halved))
+    traffic, chunks = prompt_traffic(case)
+    found = amounts_by_name(prefill_amounts(case, traffic, chunks))
+    stacks = sum(len(part.tensor.layers) for part in parts)
+    assert found["prefill_calls"] == pytest.approx(2 * 8 * stacks * 4 * 1e-5)  # all eight experts, two chunks
+    again = 4 * sum(part.tensor.total_elements for part in parts) * 2
+    assert found["prefill_weights"] == pytest.approx((traffic.weight_bytes + again) / 1e12)
+    grouped = replace(case, backend="cuda")
+    others = amounts_by_name(prefill_amounts(grouped, traffic, chunks))
+    assert "prefill_calls" not in others
+    assert others["prefill_weights"] == pytest.approx(traffic.weight_bytes / 1e12)
+
+
 def test_a_prompt_over_ranks_and_beside_a_host() -> None:
     """Each layer's sums for every token; what lies on the host comes over each rank's link, as fast as its memory and
     as a mapped file's pages are copied; or its cores multiply it, read once."""

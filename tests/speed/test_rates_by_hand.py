@@ -6,7 +6,7 @@ from dataclasses import replace
 from math import log
 
 import pytest
-from drawncases import CARD, asked, split
+from drawncases import CARD, LIBRARIES_FLOPS_PER_S, asked, split
 
 from sizer.device.records import Device, Target
 from sizer.speed.device_rates import (  # fmt: skip
@@ -20,6 +20,7 @@ from sizer.speed.hosted import host_bandwidth_bytes_per_s, host_share  # fmt: sk
 from sizer.speed.kernels import product_type, served_products  # fmt: skip
 from sizer.speed.predict import replicas
 from sizer.speed.rates import (  # fmt: skip
+    attention_flops_per_s,
     bandwidth_bytes_per_s,
     nominal_bandwidth_bytes_per_s,
     peak_flops_per_s,
@@ -46,8 +47,20 @@ def test_ranks_add_their_bandwidth_and_layers_take_their_turns() -> None:
     assert (replicas(copies), replicas(tensor), replicas(asked())) == (2, 1, 1)
     assert tensor_ranks(asked(target=Target(CARD, 16), workload=replace(work, parallelism=Split.TENSOR))) == 8
     assert peak_flops_per_s(tensor) == 2 * 1e14
-    assert prompt_peak_flops_per_s(tensor) == 2 * prompt_flops_per_s(CARD)
+    assert prompt_peak_flops_per_s(tensor) == pytest.approx(2 * LIBRARIES_FLOPS_PER_S)
     assert nominal_bandwidth_bytes_per_s(tensor) == bandwidth_bytes_per_s(tensor)
+
+
+def test_attention_on_vector_units() -> None:
+    """Where kernels run on vector units, a quarter of the matrix units' FLOPs counts as the peak and an eighth as half
+    of it, whatever the products of weights take; where no fp32 peak is told, as the peak."""
+    eighth = replace(CARD, peak_flops_per_s={"fp16": 8e13, "fp32": 1e13})
+    quarter = replace(CARD, peak_flops_per_s={"fp16": 8e13, "fp32": 2e13})
+    untold = replace(CARD, peak_flops_per_s={"fp16": 8e13})
+    for backend, shares in (("vulkan", (0.5, 1, 1)), ("cuda", (1, 1, 1))):
+        for card, share in zip((eighth, quarter, untold), shares, strict=True):
+            case = replace(asked(engine="llama.cpp", target=Target(card)), backend=backend)
+            assert attention_flops_per_s(case) == pytest.approx(prompt_peak_flops_per_s(case) * share)
 
 
 def test_peaks_of_a_card() -> None:

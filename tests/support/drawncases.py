@@ -22,11 +22,13 @@ STATE = Mixer(MixerKind.SSM, state_elements=1000)
 CARD = Device("card", "Card", "nvidia", "gpu", 2**30, 1e12, {"bf16": 1e14, "fp16_acc16": 2e14}, "hbm2")
 OWN_KERNELS_FLOPS_PER_S = 1.5e14 * (2e14 / 1.5e14) ** 0.65
 """What llama.cpp's prompts on the card are relative to: its peak, with sums in 16 bits, to the power 0.65."""
+LIBRARIES_FLOPS_PER_S = 1.5e14 * (1e14 / 1.5e14) ** 0.85
+"""The same of engines on the maker's libraries, with sums in 32 bits: to the power 0.85."""
 EVERY_TERM = {
     "weights", "experts", "cache", "host", "compute", "tiles", "launch", "layers", "step", "moe_layers", "expert_calls",
     "cache_copies", "many", "sequences", "ranks", "moved", "rows", "hops", "prefill_compute", "prefill_experts",
     "prefill_attention", "prefill_weights", "prefill_cache", "prefill_host", "prefill_launch", "prefill_layers",
-    "prefill_step", "prefill_ranks", "prefill_moved", "prefill_rows",
+    "prefill_step", "prefill_ranks", "prefill_calls", "prefill_moved", "prefill_rows",
 }  # fmt: skip
 FLAT = Width(log(0.5), {}, -1.0, 1.0)
 PLAIN = Constants(
