@@ -147,7 +147,7 @@ def engine_memory(engine: str, version: str = "", date: str = "") -> EngineMemor
 
     A row with `before_version` holds for older versions, and where the version is not known for runs before that
     version's release (`date`, ISO); without either the newest rule holds. The versions are those of the engine that
-    the row describes: one that allocates like it has its own.
+    the row describes: one that allocates like it has its own. What its own row tells stands before the other's.
     """
     rows = rules("engine_memory.csv", "engine")
     if engine not in rows:
@@ -155,5 +155,6 @@ def engine_memory(engine: str, version: str = "", date: str = "") -> EngineMemor
     like = rows[engine][0]["like"]
     version = "" if like else version
     row = rule_in_force(rows[like or engine], version, date)
+    row = {name: (like and rows[engine][0][name]) or cell for name, cell in row.items()}
     cells = {name: _CELLS[kind](row[name]) for name, kind in EngineMemory.__annotations__.items()}
     return EngineMemory(**{**cells, "engine": engine, "like": like})
