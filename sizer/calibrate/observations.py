@@ -30,6 +30,7 @@ from sizer.speed.nearby import traits
 from sizer.speed.prompt_terms import prefill_amounts, prompt_traffic
 from sizer.speed.terms import STEP_S, decode_amounts
 from sizer.speed.traffic import Traffic, decode_traffic
+from sizer.tables import read_rows
 from sizer.tuning import tuned
 
 NOISY_FLAGS = frozenset({"rounded", "derived", "power_limited", "noisy", "other-process"})
@@ -229,11 +230,23 @@ def _observation(
         amounts=amounts,
         groups=case.groups,
         owners=case.owners,
-        weight=tuned("noisy_weight") if row.flags & NOISY_FLAGS else 1.0,
+        weight=_trust(row, quantity),
         traits=traits(case, amounts, tokens),
         hosted=host_share(case) > 0,
         tokens_per_s=(row.prefill_tokens_per_s if quantity == "prefill" else row.decode_tokens_per_s) or 0.0,
     )
+
+
+def _trust(row: ReadRow, quantity: str) -> float:
+    """How much a row weighs: less of noisy ones, and of prompts that owners read (`data/owners_sources.csv`), whose
+    machines share a name and little else."""
+    told = tuned("noisy_weight") if row.flags & NOISY_FLAGS else 1.0
+    return told * tuned("owners_weight") if quantity == "prefill" and row.source in _owners() else told
+
+
+@cache
+def _owners() -> frozenset[str]:
+    return frozenset(row["source"] for row in read_rows("owners_sources.csv"))
 
 
 def _weighed(observations: list[Observation]) -> list[Observation]:
