@@ -102,9 +102,9 @@ def test_notes_of_what_nobody_measured() -> None:
     """A device like others, an engine like others, a model known by its name alone: each is said where it holds."""
     case = asked()
     assert [note.startswith("No measured row of vllm") for note in predict(case, PLAIN).notes] == [True]
-    (like,) = predict(case, PLAIN._replace(counts={case.groups["engine"]: 5})).notes
+    (like,) = predict(case, replace(PLAIN, counts={case.groups["engine"]: 5})).notes
     assert "devices like it" in like or "engines like it" in like
-    measured = PLAIN._replace(counts={case.groups["engine device"]: 5})
+    measured = replace(PLAIN, counts={case.groups["engine device"]: 5})
     assert predict(case, measured).notes == ()
     named = replace(case, architecture=replace(case.architecture, basis=Basis.NAME, layers=()))
     assert ["known from the name" in note for note in predict(named, measured).notes] == [True]
