@@ -83,7 +83,7 @@ class Simulation:
         self.held_sum = 0.0  # cached tokens of the reading ones, reservations included
         self.all: list[_Request] = []
         self.arrivals: deque[float] = deque()
-        self.preemptions = self.admitted = 0
+        self.preemptions = 0
         self.kv_area = self.kv_peak = self.running_area = self.decoding_area = 0.0
         self.counts = [0.0] * len(COUNTS)
         self.prompt_s = 0.0
@@ -148,7 +148,6 @@ class Simulation:
                     f"{self.cache:,.0f} tokens."
                 )
             self.waiting.popleft()
-            self.admitted += 1
             self.held_sum += needs
             request.held = int(needs)
             self.reading.append(request)

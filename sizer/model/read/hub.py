@@ -162,7 +162,6 @@ class RemoteFile:
         if size_bytes is None:
             raise HubUnreachable(f"The hub does not say how large {self.name!r} is.", "Download the file and pass it.")
         self.size_bytes = size_bytes
-        self.fetched_bytes = 0
         self._ahead = _FIRST_RANGE_BYTES
         self._start, self._piece = 0, b""
 
@@ -179,7 +178,6 @@ class RemoteFile:
             wanted = min(max(length, self._ahead), self.size_bytes - offset)
             self._piece = ask(lambda: self.fetch(offset, wanted), self.repo_id, self.revision, self.filename)
             self._start, begin = offset, 0
-            self.fetched_bytes += len(self._piece)
             self._ahead = min(2 * self._ahead, _LARGEST_RANGE_BYTES)
         return self._piece[begin : begin + length]
 
