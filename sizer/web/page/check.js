@@ -25,7 +25,7 @@ function verdicts(found) {
   return [
     h("section", { class: `card verdict ${kind}`, "aria-labelledby": "verdict" },
       h("h2", { id: "verdict" }, h("span", { class: "stamp" }, t(kind)), " ", t(starts ? "start_yes" : "start_no")),
-      reason ? h("p", { lang: "en" }, reason) : null,
+      reason ? h("p", { class: "sentence", lang: "en" }, reason) : null,
       estimate ? h("p", { class: "about" }, [found.model.id, named(estimate.precision), estimate.engine, estimate.device.name].join(" · ")) : null,
       speed?.value ? h("p", { class: "lead" }, figure(speed.value, rate(speed.value)), ` ${speed.unit}, `, rangeText(speed)) : null,
       estimate ? memoryBar(estimate.memory) : null,

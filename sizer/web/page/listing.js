@@ -53,7 +53,7 @@ export async function listing(name, state, { tell }) {
   const first = rows.filter((row) => row.first_screen ?? true).slice(0, FIRST);
   const show = (shown) => {
     const cut = name === "hardware" && rows.length === Number(state.limit ?? FEWEST);
-    place.replaceChildren(h("p", { class: "hint found" }, t(cut ? "found_more" : "found", { count: rows.length })), table(name, shown, state, tell), ...(rows.length > shown.length ? [more(() => show(rows))] : cut ? [more(() => tell({ limit: String(MOST) }, true))] : []));
+    place.replaceChildren(h("p", { class: "hint found" }, t(name === "fit" ? "found" : cut ? "found_more" : "found_all", { count: rows.length, order: t(`sort_${state.sort || "memory"}`) })), table(name, shown, state, tell), ...(rows.length > shown.length ? [more(() => show(rows))] : cut ? [more(() => tell({ limit: String(MOST) }, true))] : []));
   };
   const more = (onclick) => h("button", { type: "button", class: "ghost", onclick }, t("all"));
   show(first);
