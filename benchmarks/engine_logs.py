@@ -22,7 +22,7 @@ from sizer.engine.flagged import with_options
 from sizer.engine.flags import options_of, read_flags
 from sizer.engine.graph_rules import graph_rule
 from sizer.engine.memory_rules import engine_memory
-from sizer.engine.precisions import store_for
+from sizer.engine.stored import store_for
 from sizer.errors import SizerError
 from sizer.memory.capacity import room_bytes_of
 from sizer.memory.case import Case

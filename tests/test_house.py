@@ -63,25 +63,18 @@ def room_of(module: str) -> str:
 
 
 def imported(path: Path) -> Iterator[str]:
-    """Modules of sizer that a file imports when it is imported itself (not within its functions)."""
-
-    def within(body: list[ast.stmt]) -> Iterator[str]:
-        for node in body:
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("sizer"):
-                for alias in node.names:
-                    whole = f"{node.module}.{alias.name}"
-                    yield whole if whole in NAMES else str(node.module)
-            elif isinstance(node, ast.Import):
-                yield from (alias.name for alias in node.names if alias.name.startswith("sizer."))
-            elif isinstance(node, (ast.If, ast.Try, ast.With)):
-                yield from within(node.body)
-                yield from within(getattr(node, "orelse", []))
-
-    yield from within(ast.parse(path.read_text(encoding="utf-8")).body)
+    """Modules of sizer that a file imports, within its functions too."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("sizer"):
+            for alias in node.names:
+                whole = f"{node.module}.{alias.name}"
+                yield whole if whole in NAMES else str(node.module)
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name.startswith("sizer."))
 
 
 def test_imports_run_downward() -> None:
-    """No module imports one of a higher floor."""
+    """No module imports one of a higher floor, not even within a function."""
     upward = [
         f"{name} -> {other}"
         for name, path in modules()

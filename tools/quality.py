@@ -24,7 +24,7 @@ from pathlib import Path
 from statistics import median
 
 from sizer.answer.loss import told_loss
-from sizer.engine.precisions import store_for
+from sizer.engine.stored import store_for
 from sizer.errors import SizerError
 from sizer.model.architecture import Basis
 from sizer.model.families import build

@@ -21,7 +21,7 @@ from sizer.answer.records import Estimate
 from sizer.device.records import Target
 from sizer.device.usable import free_memory_bytes
 from sizer.engine.engines import default_engine
-from sizer.engine.precisions import store_for
+from sizer.engine.stored import store_for
 from sizer.memory.shares import weights_by_layer
 from sizer.model.architecture import Architecture
 from sizer.model.stored import Stored

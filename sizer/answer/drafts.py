@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sizer.engine.engines import Engine
 from sizer.engine.options import EngineOptions
-from sizer.engine.precisions import store_for
+from sizer.engine.stored import store_for
 from sizer.errors import ModelError
 from sizer.frozen import NamedTuple
 from sizer.memory.case import DraftBeside

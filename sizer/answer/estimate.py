@@ -14,7 +14,7 @@ from sizer.device.usable import limit_note
 from sizer.engine.engines import Engine, default_engine, find_engine
 from sizer.engine.flagged import notes_of, with_options
 from sizer.engine.options import EngineOptions
-from sizer.engine.precisions import store_for
+from sizer.engine.stored import store_for
 from sizer.frozen import dataclass
 from sizer.memory.case import Case
 from sizer.memory.placement import LONGEST_CONTEXT_TOKENS, max_context_tokens, place

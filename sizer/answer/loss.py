@@ -14,7 +14,7 @@ from functools import lru_cache
 
 from sizer.answer.records import Estimate
 from sizer.engine.ladders import own_precision
-from sizer.engine.precisions import store_for
+from sizer.engine.stored import store_for
 from sizer.frozen import dataclass
 from sizer.model.architecture import Architecture, Tower
 from sizer.model.stored import Stored

@@ -139,7 +139,7 @@ def _beside_fewer_bits(found: Capacity, most: Callable[[], int], precision: str)
 
 
 def _stored(resolved: Resolved, precision: str, engine: str, version: str) -> Stored:
-    from sizer.engine.precisions import store_for
+    from sizer.engine.stored import store_for
 
     if resolved.stored is not None and resolved.stored.precision == precision:
         return resolved.stored

@@ -12,7 +12,7 @@ from sizer.device.catalogue import find
 from sizer.device.records import Target
 from sizer.engine.asked import engine_asked
 from sizer.engine.engines import find_engine
-from sizer.engine.precisions import store_for
+from sizer.engine.stored import store_for
 from sizer.errors import InvalidInputFile, SizerError
 from sizer.frozen import dataclass
 from sizer.model.architecture import Architecture

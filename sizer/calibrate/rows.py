@@ -14,7 +14,7 @@ from sizer.engine.engines import default_engine, find_engine
 from sizer.engine.flagged import with_flags
 from sizer.engine.flagged_devices import with_ranks
 from sizer.engine.options import NO_OPTIONS, EngineOptions
-from sizer.engine.precisions import store_for
+from sizer.engine.stored import store_for
 from sizer.errors import InvalidInputFile, SizerError, UnknownModel, UnknownPrecision
 from sizer.frozen import dataclass
 from sizer.model.architecture import Architecture, Basis, Module, Role, Tensor

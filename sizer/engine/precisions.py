@@ -8,13 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cache, lru_cache
+from functools import cache
 
 from sizer.engine.releases import version_numbers
 from sizer.model.architecture import Architecture
-from sizer.model.stored import Stored
 from sizer.precision.names import Precision, precision_of
-from sizer.precision.store import stored_as
 
 Row = dict[str, str]
 
@@ -71,10 +69,10 @@ def _holds(rule: Row, version: str, models: frozenset[str]) -> bool:
 
 def loads_experts(architecture: Architecture, precision: str, engine: str) -> bool:
     """Whether an engine loads a model's experts at a precision; True of a model without experts."""
-    return not architecture.experts or _experts_way(precision, engine) != "none"
+    return not architecture.experts or experts_way(precision, engine) != "none"
 
 
-def _experts_way(precision: str, engine: str) -> str:
+def experts_way(precision: str, engine: str) -> str:
     """What an engine does with experts of a precision: `unpacked` to 16 bits at each step, `none` it cannot load.
 
     Empty: multiplied as they are.
@@ -102,21 +100,3 @@ def dequantized_to(precision: str, engine: str) -> str:
     """What an engine makes of files of a precision while it loads them on a device without kernels; empty: nothing."""
     kind = precision_of(precision).kind
     return next((rule["otherwise"] for rule in rules_of(engine) if rule["kind"] == kind and rule["otherwise"]), "")
-
-
-@lru_cache(maxsize=256)
-def store_for(architecture: Architecture, precision: str, engine: str | None, version: str = "") -> Stored:
-    """A model at a precision as a version of an engine stores it (empty: the newest); as published without an engine.
-
-    Raises UnknownPrecision, UnknownEngine. Kept, because a search over devices asks for the same again and again.
-    """
-    from sizer.engine.engines import find_engine
-
-    if engine is None:
-        return stored_as(architecture, precision_of(precision))
-    row = find_engine(engine).stored_precision(precision, version, architecture.model_types)
-    stored = stored_as(architecture, row)
-    if not loads_experts(architecture, precision, engine):
-        return replace(stored, notes=(*stored.notes, f"{engine} does not load experts in {precision}."))
-    expands = bool(architecture.experts) and _experts_way(precision, engine) == "unpacked"
-    return replace(stored, expands_experts=True) if expands else stored

@@ -32,7 +32,7 @@ def store(
 ) -> Stored:
     """A model at a precision, whatever it was published in.
 
-    Engines that store the same name differently are asked by `sizer.engine.precisions.store_for`. `imatrix` and
+    Engines that store the same name differently are asked by `sizer.engine.stored.store_for`. `imatrix` and
     `gguf_rule` choose among GGUF files of one name: `old` is llama.cpp before pull request 19770, as most published
     files, `new` since then, and `auto` the tensors of a file made today beside the size of the published one. A model
     whose config already stores `precision` is answered as its config says. Sources: `data/precisions.csv`,

@@ -30,7 +30,7 @@ from sizer.answer.estimate import estimate
 from sizer.answer.loss import expected_loss, loss_at, loss_of
 from sizer.answer.records import Estimate
 from sizer.engine.ladders import ladders, own_precision
-from sizer.engine.precisions import store_for
+from sizer.engine.stored import store_for
 from sizer.errors import UnknownEngine
 from sizer.precision.quality import kl_divergence, layer_bits
 from sizer.tables import read_rows

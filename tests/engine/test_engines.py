@@ -11,8 +11,8 @@ from sizer.advise.recipes import RECIPES
 from sizer.cache_formats import cache_formats
 from sizer.device.catalogue import find
 from sizer.engine.engines import default_engine, engines, find_engine
-from sizer.engine.precisions import store_for
 from sizer.engine.releases import rules
+from sizer.engine.stored import store_for
 from sizer.errors import UnknownEngine, UsageError
 from sizer.precision.names import all_precisions, engines_of, precision_of
 from sizer.precision.schemes import SCHEMES

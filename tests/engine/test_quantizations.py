@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 import sizer
-from sizer.engine.precisions import store_for
 from sizer.engine.quantizations import made_online
+from sizer.engine.stored import store_for
 from sizer.model.read.resolve import resolve
 from sizer.precision.names import precision_of
 from sizer.precision.schemes import EXPERT_ROLES

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from precisionmodels import experts_model, gguf_model, published_model, quantized_model, rows
 
-from sizer.engine.precisions import store_for
+from sizer.engine.stored import store_for
 from sizer.model.architecture import Basis, Module, Role, Tensor
 from sizer.model.stored import Stored
 from sizer.precision.bitsandbytes import cpu_repacked_bytes, repacking_notes

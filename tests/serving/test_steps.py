@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from sizer.device.catalogue import find
-from sizer.engine.precisions import store_for
+from sizer.engine.stored import store_for
 from sizer.model.read.resolve import resolve
 from sizer.serving.corrections import Corrections, load_groups
 from sizer.serving.layout import Layout

@@ -6,7 +6,7 @@ import pytest
 
 import sizer
 from sizer.device.catalogue import find
-from sizer.engine.precisions import store_for
+from sizer.engine.stored import store_for
 from sizer.model.read.resolve import resolve
 from sizer.serving.capacity import Replica, replica
 from sizer.serving.corrections import corrections, load_groups

@@ -8,7 +8,7 @@ from math import exp, log
 import pytest
 
 from sizer.device.catalogue import find
-from sizer.engine.precisions import store_for
+from sizer.engine.stored import store_for
 from sizer.model.read.resolve import resolve
 from sizer.speed import predict
 from sizer.speed.case import speed_case

@@ -11,7 +11,7 @@ from sizer.device.catalogue import find
 from sizer.device.chip_parts import cpu_part
 from sizer.device.kinds import memory_class
 from sizer.device.records import Target
-from sizer.engine.precisions import store_for
+from sizer.engine.stored import store_for
 from sizer.model.architecture import Architecture, Basis
 from sizer.model.families import build
 from sizer.model.read import catalogue

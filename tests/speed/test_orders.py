@@ -15,7 +15,7 @@ from sizer.device.kinds import chip_of, generation, memory_class
 from sizer.device.records import Device, Target, is_cpu
 from sizer.device.table import all_devices
 from sizer.engine.engines import find_engine
-from sizer.engine.precisions import store_for
+from sizer.engine.stored import store_for
 from sizer.model.read.resolve import resolve
 from sizer.speed.case import speed_case
 from sizer.speed.law import constants

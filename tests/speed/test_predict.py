@@ -14,7 +14,7 @@ from sizer.calibrate.terms import TERMS
 from sizer.device.catalogue import find
 from sizer.device.records import Target
 from sizer.engine.engines import default_engine, engines, find_engine
-from sizer.engine.precisions import store_for
+from sizer.engine.stored import store_for
 from sizer.errors import SizerError, UnknownEngine, UsageError
 from sizer.model.architecture import Architecture
 from sizer.model.families import build

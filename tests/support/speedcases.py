@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sizer.device.catalogue import find
-from sizer.engine.precisions import store_for
+from sizer.engine.stored import store_for
 from sizer.model.read.resolve import resolve
 from sizer.speed.case import SpeedCase, speed_case
 from sizer.workload import Workload

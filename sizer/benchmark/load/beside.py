@@ -70,7 +70,7 @@ def _of_command(asked: LoadAsked) -> Served:
 
     from sizer.api.asked import DeviceAsked
     from sizer.api.check import launched
-    from sizer.engine.precisions import store_for
+    from sizer.engine.stored import store_for
     from sizer.serving.deployment import Served
 
     devices = DeviceAsked(names=(_device(asked),))
@@ -83,7 +83,7 @@ def _of_names(asked: LoadAsked, engine: str) -> Served:
     from sizer.api.asked import DeviceAsked
     from sizer.api.estimates import targets
     from sizer.engine.asked import engine_asked
-    from sizer.engine.precisions import store_for
+    from sizer.engine.stored import store_for
     from sizer.model.read.resolve import resolve
     from sizer.precision.names import canonical
     from sizer.serving.deployment import Served
