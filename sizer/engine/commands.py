@@ -20,7 +20,7 @@ from sizer.engine.started import Program, Started, programs, split_words, starte
 from sizer.errors import UsageError
 from sizer.model.read.published import library_model
 
-_SOURCE = re.compile(r"^(?:ollama|hf|huggingface|modelscope|ms|docker|oci|file)://(?=.)")
+_SOURCE = re.compile(r"^(?:ollama|hf|huggingface|modelscope|ms|docker|oci|file)://(?=.)", re.IGNORECASE)
 """Where a launcher fetches a model from, before its name: `hf://org/name`, `ollama://tag`."""
 SETTINGS_HINT = "Paste its text before the command: cat > FILE <<EOF, its lines, EOF."
 

@@ -127,6 +127,22 @@ def _gpu_share(text: str) -> dict[str, Any]:
     return {"gpu_layers": -1 if share == 1 else 0} if share in {0, 1} else {"gpu_layers_share": share}
 
 
+MLC_OVERRIDES: dict[str, tuple[str, Callable[[str], Any]]] = {
+    "context_window_size": ("context_tokens", whole), "max_num_sequence": ("max_sequences", whole),
+    "prefill_chunk_size": ("prefill_chunk_tokens", whole), "tensor_parallel_shards": ("tensor_parallel", whole),
+    "gpu_memory_utilization": ("memory_fraction", number),
+}  # fmt: skip
+
+
+def _mlc_overrides(text: str) -> dict[str, Any]:
+    """MLC's --overrides, `context_window_size=8192;tensor_parallel_shards=2`; other names set nothing here."""
+    told = [part.partition("=") for part in text.split(";") if part.strip()]
+    if not all(sign for _, sign, _ in told):
+        raise bad(text, "NAME=VALUE;..., as context_window_size=8192")
+    known = [(*MLC_OVERRIDES[name.strip()], value) for name, _, value in told if name.strip() in MLC_OVERRIDES]
+    return {field: read(value.strip()) for field, read, value in known}
+
+
 def _draft(text: str) -> dict[str, Any]:
     """llama.cpp's --draft: tokens a step, or a method (`mtp`)."""
     plain = text.strip()
@@ -209,6 +225,7 @@ READERS: dict[str, Callable[[str], Any]] = {
     "gpu_share": _gpu_share,
     "turbomind_kv": _turbomind_cache,
     "hf_quant": _hf_quantization,
+    "mlc_overrides": _mlc_overrides,
     "draft": _draft,
     "gpt4all_device": lambda text: 0 if text.strip().lower() == "cpu" else -1,
     "batch": lambda text: {"max_sequences": whole(text), "batch_sequences": (whole(text),)},
@@ -218,7 +235,7 @@ READERS: dict[str, Callable[[str], Any]] = {
 """By the kind of a row. A mapping sets the fields that it names; any other value goes to every field of the row."""
 SEVERAL_FIELDS = frozenset(
     {"compilation", "speculative", "exl_cache", "mlx_bits", "hf_quant", "draft", "share_or_blocks", "gpu_share",
-     "images", "batch", "longer"}
+     "images", "batch", "longer", "mlc_overrides"}
 )  # fmt: skip
 JSON_KINDS = frozenset({"compilation", "speculative", "images", "longer"})
 """Kinds whose value is a JSON object: their parts may be given one by one, as `--speculative-config.method mtp`."""

@@ -45,6 +45,8 @@ from sizer.errors import UsageError
         ("infinity_emb v2 --model-id BAAI/bge-m3", "transformers", "BAAI/bge-m3", {"batch_sequences": (32,)}),
         ("python -m tensorrt_llm.commands.serve Qwen/Qwen3-8B --tp_size 2", "tensorrt-llm", "Qwen/Qwen3-8B",
          {"tensor_parallel": 2}),
+        ("mlc_llm serve HF://mlc-ai/Qwen3-8B-q4f16_1-MLC --overrides context_window_size=8192;tensor_parallel_shards=2",
+         "mlc-llm", "mlc-ai/Qwen3-8B-q4f16_1-MLC", {"context_tokens": 8192, "tensor_parallel": 2}),
         ("python -m dynamo.vllm --model Qwen/Qwen3-0.6B --max-model-len 2048", "vllm", "Qwen/Qwen3-0.6B",
          {"context_tokens": 2048}),
     ],
@@ -53,7 +55,7 @@ def test_what_a_cloud_or_a_kin_starts_is_read(
     command: str, engine: str, model: str, settings: dict[str, object]
 ) -> None:
     """The engine, the model and the flags of the container that it starts."""
-    options = read_launch([command]).options
+    options = read_launch(command.split() if ";" in command else [command]).options
     assert (options.engine, options.model, options.unknown and options.unknown[0][1]) == (
         engine,
         model,

@@ -36,7 +36,10 @@ EXAMPLES = {
     "longer": '{"rope_scaling": {"factor": 4.0, "original_max_position_embeddings": 32768}}',
     "compilation": '{"cudagraph_mode": "NONE"}', "speculative": '{"method": "mtp", "num_speculative_tokens": 1}',
     "settings": "x.yaml", "settings!": "x.yaml", "share_or_blocks": "0.5", "gpu_share": "max", "turbomind_kv": "8",
-    "exl_cache": "Q4", "mlx_bits": "8", "hf_quant": "bnb-4bit", "draft": "3",
+    "exl_cache": "Q4", "mlx_bits": "8", "hf_quant": "bnb-4bit",
+    "mlc_overrides": "context_window_size=8192;max_num_sequence=4;prefill_chunk_size=512;tensor_parallel_shards=2;"
+    "gpu_memory_utilization=0.8",
+    "draft": "3",
     "isq": "4", "device_layers": "0:10;1:20", "gpu_limits": "20,7", "gpu_limits+": "10 3500MiB", "cpu_limit": "30",
     "gpt4all_device": "gpu", "batch": "8", "words": "normal", "pair": "1 2",
 }  # fmt: skip

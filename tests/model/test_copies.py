@@ -45,3 +45,11 @@ def test_what_a_copy_is_stored_in_is_its_download(text: str, precision: str, not
     first = sizer.estimate(text, device="rtx-4090", offline=True).estimates[0]
     assert first.precision == precision
     assert first.memory.download_bytes == pytest.approx(first.memory.weights_bytes, rel=0.15)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("someone/Qwen3-8B-GPTQ", "4 is usual"), ("mlc-ai/Qwen3-8B-q4f16_1-MLC", "mlc-llm")]
+)
+def test_what_a_copys_name_leaves_open_is_said(name: str, said: str) -> None:
+    """A copy's name that does not tell its bits, or whose files one engine loads alone, says so in the answer."""
+    assert any(said in note for note in resolve(name, offline=True).architecture.notes)

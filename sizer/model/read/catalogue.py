@@ -59,7 +59,7 @@ _FORMAT_SUFFIX = (
     r"[-_. ]+(?:gguf|ggml|gptq|gptqmodel|awq|exl[23]|mlx|bnb|bitsandbytes|unsloth|quantized|quants?|imatrix|i1|"
     r"fp8|fp4|nvfp4|mxfp4|mxfp8|nf4|f8|e4m3|bf16|fp16|f16|fp32|f32|bfloat16|float16|float32|half|"
     r"int[2-8]|[2-8]-?bits?|w[248]a(?:4|8|16)(?:-?(?:int|fp)[48])?|[0-9]+(?:\.[0-9]+)?-?bpw|h[468]|gs?-?[0-9]{2,4}|"
-    r"[0-9]{2,4}g|(?:mix-)?(?:ud-)?i?q[1-8](?:[-_](?:k(?:ss|[lst])?|0|1|s|m|l|xs|xl|nl|xxs|xxl|r[48]))*|tq[12]_0|"
+    r"[0-9]{2,4}g|mlc|q[0-9]f(?:16|32)(?:_[01])?|(?:mix-)?(?:ud-)?i?q[1-8](?:[-_](?:k(?:ss|[lst])?|0|1|s|m|l|xs|xl|nl|xxs|xxl|r[48]))*|tq[12]_0|"
     r"dynamic|static|per-?tensor|per-?channel|per-?token|block|kv|ct|marlin|hqq|aqlm|autoround|mixed|gemm|gemv|act-?order|true|"
     r"false|qat|dwq|(?<=gptq[-_])[2-8]b|onnx|ov|openvino|safetensors|sharded|merged|[0-9]{5}-of-[0-9]{5})$"
 )

@@ -161,6 +161,11 @@ def _bitsandbytes(bits: int | None, name: str) -> Told:
     return None, ("bitsandbytes without its bits",)
 
 
+def _mlc(_bits: int | None, _name: str) -> Told:
+    """MLC's `q4f16_1`: four bits in groups, which its own runtime alone loads."""
+    return "w4a16-int4", ("its files are MLC's, which mlc-llm loads: -e mlc-llm",)
+
+
 def _mlx(bits: int | None, _name: str) -> Told | None:
     """MLX weights; without a number of bits the publisher's name says nothing of the precision."""
     return None if bits is None else (f"mlx-{bits}bit", ())
@@ -172,6 +177,7 @@ READERS: dict[str, Callable[[int | None, str], Told | None]] = {
     "read:exllama": _exllama,
     "read:bitsandbytes": _bitsandbytes,
     "read:mlx": _mlx,
+    "read:mlc": _mlc,
 }
 """By the name that a row of `data/methods.csv` gives: words whose precision needs the bits beside them."""
 WHOLE_NAMES = frozenset({"read:mlx"})

@@ -17,6 +17,7 @@ from sizer.frozen import dataclass
 from sizer.model.architecture import Architecture, Basis
 from sizer.model.read.catalogue import CatalogueEntry, find, load
 from sizer.model.read.name_only import named
+from sizer.model.read.name_quantization import quantization_in
 from sizer.model.read.names import Confidence, NameHints, parse_name
 from sizer.model.read.published import gguf_source
 from sizer.model.stored import Stored
@@ -127,7 +128,7 @@ def _catalogued(text: str, name: str, entry: CatalogueEntry, hints: NameHints, r
     """The model of a row, stored as the name of its copy says."""
     hints, bits = _with_bits(hints, name)
     notes = bits + _catalogue_notes(entry.alias, entry.copy, entry.model_id, revision) + _unknown_notes(entry.unknown)
-    notes += _unread_tag(name, hints)
+    notes += _unread_tag(name, hints) + (quantization_in(name)[1] if entry.copy and not bits else ())
     if text.lower().startswith(_PATH_STARTS):
         notes += ("no file was read: its name tells the model and its format",)
     architecture = _described(load(entry), name if entry.copy else entry.alias or entry.model_id)
