@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import fmean, median, variance
 from typing import Any
 
-from sizer.benchmark.records import tokens_of_prefill
+from sizer.benchmark.records import LARGEST_FILE_BYTES, tokens_of_prefill
 from sizer.errors import InvalidInputFile
 from sizer.frozen import dataclass
 
@@ -24,7 +24,6 @@ CELL = ("metric", "batch", "prompt_tokens", "context_tokens", "output_tokens")
 QUANTITIES = {"decode": "decode_tokens_per_s", "prefill": "prefill_tokens_per_s"}
 LLAMA_BENCH = frozenset({"n_prompt", "n_gen", "samples_ns"})
 LARGEST_LOG = 700.0
-LARGEST_FILE_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True, slots=True)

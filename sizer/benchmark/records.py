@@ -10,6 +10,8 @@ from typing import Any
 from sizer.frozen import dataclass
 
 SCHEMA_VERSION = 1
+LARGEST_FILE_BYTES = 64 * 2**20
+"""Of a file of results or requests: no longer one is read."""
 SPEC_FILE = "spec.json"
 """The spec's file in the scratch folder: a command line has room for 32,767 characters on Windows, a config more."""
 

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from sizer.cli.common import Quantity, Threshold, echo, output_options, talk
+from sizer.cli.common import SECONDS, Quantity, Threshold, echo, output_options, talk
 from sizer.errors import UsageError
-from sizer.units import parse_seconds, parse_tokens, parse_whole
+from sizer.serving.load import MOST_TOKENS
+from sizer.units import parse_tokens, parse_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 LONGEST_LIST = 64
-MOST_TOKENS = 2**24
 MOST_RATE = 10_000.0
 
 
@@ -86,7 +86,6 @@ DEPTH_LIST = Quantity("tokens", _list_of(_tokens(0)))
 BATCH_LIST = Quantity("sequences", _list_of(_sequences))
 USER_LIST = Quantity("users", _list_of(_users))
 RATE_LIST = Quantity("rate", _list_of(_rate))
-SECONDS = Quantity("time", parse_seconds)
 
 
 @click.command()
@@ -102,9 +101,7 @@ SECONDS = Quantity("time", parse_seconds)
               help="The same of outputs.")  # fmt: skip
 @click.option("--depth", "depths", type=DEPTH_LIST, metavar="TOKENS", help="Tokens in the cache before, as 0,4096.")
 @click.option("--batch", "batches", type=BATCH_LIST, metavar="N", default="1", show_default=True)
-@click.option(
-    "--budget", "budget_s", type=Quantity("time", parse_seconds), metavar="TIME", help="Stop in time, as 5m: lists."
-)
+@click.option("--budget", "budget_s", type=SECONDS, metavar="TIME", help="Stop in time, as 5m: lists.")
 @click.option("--repeats", type=click.IntRange(1, 1000), default=3, show_default=True, help="Measured runs.")
 @click.option("--warmups", type=click.IntRange(0, 100), default=1, show_default=True, help="Runs before, not counted.")
 @click.option("--threads", type=click.IntRange(1, 4096), help="CPU threads.  [default: one a core]")

@@ -8,11 +8,9 @@ from typing import Any
 import click
 
 from sizer.api.capacity import USUAL_OUTPUT_TOKENS, USUAL_PROMPT_TOKENS, capacities
-from sizer.cli.common import PROBABILITY, TOKENS, Quantity, device_options, output_options, show
+from sizer.cli.common import PROBABILITY, SECONDS, TOKENS, device_options, output_options, show
 from sizer.cli.estimate import devices_asked
-from sizer.units import parse_seconds
 
-SECONDS = Quantity("time", parse_seconds)
 LIMITS_NOT_MET = 4
 
 

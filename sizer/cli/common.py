@@ -13,7 +13,17 @@ from sizer.cli.completion import complete_devices
 from sizer.errors import UsageError
 from sizer.printable import printable
 from sizer.report.outputs import FORMATS, Document, write
-from sizer.units import MIB, parse_bytes, parse_flops, parse_layers, parse_rate, parse_tokens, parse_watts, parse_whole
+from sizer.units import (
+    MIB,
+    parse_bytes,
+    parse_flops,
+    parse_layers,
+    parse_rate,
+    parse_seconds,
+    parse_tokens,
+    parse_watts,
+    parse_whole,
+)
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -63,6 +73,7 @@ SIZE = Quantity("size", _memory)
 RATE = Quantity("rate", parse_rate)
 TOKENS = Quantity("tokens", parse_tokens)
 WHOLE = Quantity("number", parse_whole)
+SECONDS = Quantity("time", parse_seconds)
 PROBABILITY = Threshold(0, 1)
 NOT_NEGATIVE = Threshold(min=0)
 

@@ -13,7 +13,7 @@ from sizer.model.architecture import Tensor, Tower
 class StoredTensor:
     """A tensor (all its copies, or the layers that share a format) as it is stored.
 
-    `format` is the key of `precision.formats`; `size_bytes` counts data and scales of all copies.
+    `format` is the key of `formats`; `size_bytes` counts data and scales of all copies.
     """
 
     tensor: Tensor

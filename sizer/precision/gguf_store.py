@@ -10,14 +10,12 @@ from sizer.frozen import dataclass
 from sizer.model.architecture import Architecture
 from sizer.model.stored import Stored, StoredTensor
 from sizer.precision.gguf_by_hand import BY_HAND_NOTE, is_by_hand
-from sizer.precision.gguf_header import header_bytes
+from sizer.precision.gguf_header import ALIGNMENT, header_bytes
 from sizer.precision.gguf_mixtures import LOW_BIT, RULES, Position, Traits, base_type, category, positions, tensor_type
 from sizer.precision.gguf_tensors import GgufModel, GgufTensor, gguf_model
 from sizer.precision.identity_cache import IdentityCache
 from sizer.precision.names import Precision
 from sizer.precision.schemes import EXPERT_ROLES, half_format
-
-ALIGNMENT = 32
 
 # llama-quantize refuses these without an importance matrix.
 NEEDS_IMATRIX = LOW_BIT | {"IQ3_XXS"}

@@ -14,8 +14,7 @@ from sizer.serving.layout import UNKNOWN_LINK_BYTES_PER_S
 from sizer.serving.load import Load
 from sizer.serving.records import Apart, Limits
 from sizer.serving.told import prompt_alone_s
-
-MOST_SEQUENCES = 65536
+from sizer.workload import MOST_SEQUENCES
 
 
 def apart(one: Replica, load: Load, limits: Limits, devices: int) -> Apart | None:

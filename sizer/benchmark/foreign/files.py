@@ -12,11 +12,11 @@ from typing import Any
 
 from sizer.benchmark.foreign import llama_cpp, served
 from sizer.benchmark.foreign.found import Found, Values
+from sizer.benchmark.records import LARGEST_FILE_BYTES
 from sizer.benchmark.save import COLUMNS
 from sizer.errors import InvalidInputFile, SizerError, UsageError
 from sizer.frozen import dataclass
 
-LARGEST_FILE_BYTES = 64 * 2**20
 MOST_ROWS = 100_000
 
 

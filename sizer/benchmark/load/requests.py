@@ -10,14 +10,14 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from sizer.benchmark.records import LARGEST_FILE_BYTES
 from sizer.errors import InvalidInputFile, UsageError
 from sizer.frozen import dataclass
+from sizer.serving.load import MOST_TOKENS
 from sizer.units import parse_tokens
 
-MOST_TOKENS = 2**24
 LEAST_OUTPUT_TOKENS = 2
 """One token has no time after the first."""
-LARGEST_FILE_BYTES = 64 * 2**20
 MOST_REQUESTS = 100_000
 
 _SPAN = re.compile(r"(?P<a>[^~-]+)(?:(?P<kind>[-~])(?P<b>[^~-]+))?")

@@ -1,8 +1,8 @@
 """Weight files read by their header alone: a hostile header is an `InvalidHeader`, never a traceback or a full memory.
 
-A header comes from a `ByteSource`: a local file, or a remote one that answers range requests (`model.hub`). Nothing of
-the tensors' data is read. Parsers live in `headers_safetensors` and `headers_gguf`; what a header means for a model is
-in `headers_gguf_model` and `headers_torch_model`.
+A header comes from a `ByteSource`: a local file, or a remote one that answers range requests (`model.read.hub`).
+Nothing of the tensors' data is read. Parsers live in `headers_safetensors` and `headers_gguf`; what a header means for
+a model is in `headers_gguf_model` and `headers_torch_model`.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from sizer.model.read.json_object import loads
 # The largest published config.json files (with a list of every quantized module) have some 2 MB.
 MAX_CONFIG_BYTES = 8 * 2**20
 _FIRST_RANGE_BYTES = 128 * 2**10
-_LARGEST_RANGE_BYTES = 8 * 2**20
+LARGEST_RANGE_BYTES = 8 * 2**20
 
 
 __all__ = ["RemoteFile", "RepoInfo", "answered_in_time", "is_offline", "load_json", "read_json", "repo_info"]
@@ -178,7 +178,7 @@ class RemoteFile:
             wanted = min(max(length, self._ahead), self.size_bytes - offset)
             self._piece = ask(lambda: self.fetch(offset, wanted), self.repo_id, self.revision, self.filename)
             self._start, begin = offset, 0
-            self._ahead = min(2 * self._ahead, _LARGEST_RANGE_BYTES)
+            self._ahead = min(2 * self._ahead, LARGEST_RANGE_BYTES)
         return self._piece[begin : begin + length]
 
     def fetch(self, offset: int, length: int) -> bytes:

@@ -11,12 +11,11 @@ from typing import Any
 from urllib.parse import quote
 
 from sizer.errors import GatedModel, HubUnreachable, InvalidConfig
-from sizer.model.read.hub import MAX_CONFIG_BYTES, RepoInfo, too_large
+from sizer.model.read.hub import LARGEST_RANGE_BYTES, MAX_CONFIG_BYTES, RepoInfo, too_large
 from sizer.model.read.hub_errors import FileMissing, no_repo_name
 
 ENDPOINT = "https://huggingface.co"
 _FIRST_RANGE_BYTES = 256 * 2**10
-_LARGEST_RANGE_BYTES = 8 * 2**20
 
 
 def answered_in_time() -> AbstractContextManager[None]:
@@ -84,7 +83,7 @@ class RemoteFile:
             wanted = min(max(length, self._ahead), self.size_bytes - offset)
             self._piece = _get(self.url, self.name, (offset, wanted))
             self._start, begin = offset, 0
-            self._ahead = min(2 * self._ahead, _LARGEST_RANGE_BYTES)
+            self._ahead = min(2 * self._ahead, LARGEST_RANGE_BYTES)
         return self._piece[begin : begin + length]
 
 
