@@ -171,3 +171,25 @@ def test_layers_on_the_device_may_be_left_to_sizer() -> None:
     assert told.estimates[0].memory == left.estimates[0].memory
     with pytest.raises(SizerError, match="no number of layers"):
         sizer.estimate("Qwen/Qwen3-8B", gpu_layers="all", **options)
+
+
+def test_each_estimate_tells_the_context_of_its_figures(run: Run) -> None:
+    """With a context of `max` every precision has its own, and the table tells no one context and cache of them all."""
+    answer = sizer.estimate(
+        "Qwen/Qwen3-8B", device="rtx-3060", precision=["bf16", "q4_k_m"], context="max", offline=True
+    )
+    plain, quantized = answer.estimates
+    assert not plain.memory.fits
+    assert plain.context_tokens < quantized.context_tokens == quantized.memory.max_context_tokens
+    table = run("estimate", "Qwen/Qwen3-8B", "-d", "rtx-3060", "-p", "bf16", "-p", "q4_k_m", "--context", "max").out
+    assert "each row's own longest context" in table
+    one = run("estimate", "Qwen/Qwen3-8B", "-d", "rtx-3060", "-p", "q4_k_m", "--context", "max").out
+    assert f"context {quantized.context_tokens:,}, batch 1, fp16 cache (" in one
+
+
+def test_nothing_to_read_and_to_write_is_sized_too() -> None:
+    """A pool of pages holds sequences of at least one token: no division by nothing."""
+    options = {"device": "h100", "precision": "bf16", "engine": "vllm", "prompt": 0, "output": 0, "offline": True}
+    (found,) = sizer.estimate("google/gemma-3-4b-it", **options).estimates
+    assert found.memory.fits
+    assert found.memory.kv_capacity_tokens > 0

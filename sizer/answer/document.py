@@ -179,12 +179,16 @@ class Quality:
 
 @dataclass(frozen=True, slots=True)
 class ModelEstimate:
-    """One device, engine and precision; `engine_options` are the engine's version and flags in its own words."""
+    """One device, engine and precision; `engine_options` are the engine's version and flags in its own words.
+
+    `context_tokens` is the length that its figures are for: with a context of `max` each estimate has its own.
+    """
 
     device: DeviceUsed
     engine: str
     engine_options: dict[str, FlagValue]
     precision: str
+    context_tokens: int
     memory: Memory
     decode: DecodeSpeed | None
     prefill: PrefillSpeed

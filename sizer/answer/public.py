@@ -83,6 +83,7 @@ def model_estimate(estimate: Estimate) -> ModelEstimate:
         engine=estimate.engine,
         engine_options=estimate.options.as_json,
         precision=estimate.precision,
+        context_tokens=estimate.workload.context_tokens,
         memory=_memory(estimate),
         decode=_decode(estimate),
         prefill=_prefill(estimate),

@@ -97,8 +97,9 @@ def missing_pages(case: Case, pool: Pages, room_bytes: int, sequences: int) -> i
 
 
 def _of_workload(case: Case, pool: Pages) -> tuple[int, int]:
-    """The length of the workload's sequences in tokens, and the pages that one takes."""
-    length = case.options.context_tokens or case.workload.context_tokens
+    """The length of the workload's sequences in tokens (one where nothing is read or written), and the pages that one
+    takes."""
+    length = case.options.context_tokens or case.workload.context_tokens or 1
     return length, pool.of_request(length, profile_run(case).tokens)
 
 

@@ -127,9 +127,17 @@ def _memory_text(target: Target, memory_bytes: int) -> str:
     return f"{format_gib(memory_bytes)}{usable}"
 
 
-def workload_line(estimate: Estimate) -> str:
-    """`Prompt 512, output 128, context 640, batch 1, fp16 cache: 0.08 GiB. Memory in GiB.`."""
+def workload_line(estimate: Estimate, *others: Estimate) -> str:
+    """`Prompt 512, output 128, context 640, batch 1, fp16 cache: 0.08 GiB. Memory in GiB.`.
+
+    Of several whose contexts differ no one cache is told: each row has the longest that it holds.
+    """
     workload = estimate.workload
+    if estimate.architecture.decodes and any(one.workload.context_tokens != workload.context_tokens for one in others):
+        return (
+            f"Prompt {workload.prompt_tokens:,}, output {workload.output_tokens:,}, each row's own longest context, "
+            f"batch {workload.batch_size}, {workload.kv_precision} cache. Memory in GiB (2^30)."
+        )
     cache = estimate.footprint.kv_cache.size_bytes
     cache_text = format_gib(cache) if estimate.footprint.kv_known else "unknown size"
     if not estimate.architecture.decodes:
@@ -148,7 +156,7 @@ def render(estimates: Sequence[Estimate], lay: Lay = text_table) -> str:
     """The estimates of one model on one device for people, their table laid out by `lay`."""
     first = estimates[0]
     table = lay(headers(first), [row(item) for item in estimates])
-    lines = [model_line(first), device_line(first), workload_line(first), "", table, *_together_line(estimates)]
+    lines = [model_line(first), device_line(first), workload_line(*estimates), "", table, *_together_line(estimates)]
     lines += _host_line(estimates)
     gains = [_gain(item) for item in estimates if item.speculation is not None]
     if gains:
