@@ -13,7 +13,6 @@ import machinefile
 import pytest
 
 from sizer.device import edge as edges
-from sizer.device import measured
 from sizer.device.detect import detect, this_target
 from sizer.device.edge import run_command, whole_number
 from sizer.device.known import knowledge
@@ -24,12 +23,6 @@ HOSTILE: tuple[Any, ...] = (
     None, True, -1, 0, 2**70, 1e308, float("nan"), "", "N/A", "-5", "9" * 400, "\u00b2", "\x00", [], {}, [[]], [None],
     {"value": {}},
 )  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def _no_stored_probe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test sees a probe of the real machine."""
-    monkeypatch.setattr(measured, "folder", lambda: tmp_path / "data")
 
 
 def _cut(text: str, chance: random.Random) -> str:

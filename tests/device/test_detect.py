@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from machinefile import FakeNvml
 
-from sizer.device import measured
 from sizer.device.cgroups import memory_limit
 from sizer.device.detect import detect, this_target
 from sizer.device.edge import Edge
@@ -24,12 +23,6 @@ X86_CPU = (
     "processor : {n}\nvendor_id : {vendor}\ncpu family : {family}\nmodel : {model}\nmodel name : {name}\n"
     "physical id : 0\ncore id : {core}\nflags : fpu avx2 avx512f {flags}\n"
 )
-
-
-@pytest.fixture(autouse=True)
-def _no_stored_probe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test sees a probe of the real machine."""
-    monkeypatch.setattr(measured, "folder", lambda: tmp_path / "data")
 
 
 def write(root: Path, files: dict[str, str]) -> None:

@@ -25,12 +25,6 @@ ROOT = Path(__file__).parents[2]
 MEMORY_WITHIN = 0.01
 
 
-@pytest.fixture(autouse=True)
-def _no_stored_probe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test sees a probe of the real machine."""
-    monkeypatch.setattr(measured, "folder", lambda: tmp_path / "data")
-
-
 def _near(told: float | None, right: float | None) -> bool:
     if told is None or right is None:
         return told is right

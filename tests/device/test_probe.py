@@ -39,12 +39,6 @@ COMPILED = "triad (gcc)"
 SWEEPS = 7
 
 
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Measurements of a test stay in its folder."""
-    monkeypatch.setattr(measured, "folder", lambda: tmp_path / "data")
-
-
 def document(rate: float = 50e9) -> dict[str, Any]:
     """A stored probe."""
     return probe.Probe(machine(), rate, (Rate("add", "numpy", 2, rate),), 64 * MIB, time.time()).document()

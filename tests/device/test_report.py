@@ -9,7 +9,6 @@ import machinefile
 import pytest
 from clirun import Run
 
-from sizer.device import measured
 from sizer.device.detect import detect, this_target
 from sizer.device.known import BASES, knowledge
 from sizer.device.recorded import Recorder, personal_names, without_what_is_personal, written
@@ -23,12 +22,6 @@ PERSONAL = """Serial\t\t: 10000000abcdef01
 C:\\Users\\Erika Mustermann\\x /home/erika/models /Users/erika/.cache
 link/ether 52:54:00:12:34:56 ERIKA-PC erika@erika-pc.example.org
 """
-
-
-@pytest.fixture(autouse=True)
-def _no_stored_probe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test sees a probe of the real machine."""
-    monkeypatch.setattr(measured, "folder", lambda: tmp_path / "data")
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -6,15 +6,15 @@ import weakref
 from typing import Any
 
 import pytest
+from publishedmodels import catalogued
 
 from sizer.device.records import Device, Target
 from sizer.engine.memory_rules import LAYER_CODES, EngineMemory, engine_memory
 from sizer.memory.activations import activation_values_per_token
 from sizer.memory.case import Case
 from sizer.memory.footprint import footprint, kv_cache_bytes
-from sizer.model.architecture import Architecture, Basis
+from sizer.model.architecture import Architecture
 from sizer.model.families import build
-from sizer.model.read import catalogue
 from sizer.precision.store import store
 from sizer.units import GIB
 from sizer.workload import Split, Workload
@@ -106,13 +106,6 @@ def forward_bytes(config: dict[str, Any], prompt_tokens: int) -> tuple[int, int]
     left_bytes = sum(live.alive.values())
     del output
     return live.peak_bytes, left_bytes
-
-
-def catalogued(model_id: str) -> Architecture:
-    """A model of the catalogue."""
-    entry = catalogue.find(model_id)
-    assert entry is not None
-    return build(catalogue.load(entry), model_id, Basis.CATALOGUE)
 
 
 @pytest.mark.oracle

@@ -75,14 +75,6 @@ def test_a_size_alone_is_near_to_no_name(size: str) -> None:
     assert not any("nearest in the catalogue" in note for note in resolve(size).notes)
 
 
-@pytest.mark.parametrize("name", ["someone/foo", "someone/x-401", "abc", "someone/moonbeam"])
-def test_what_shares_no_word_is_near_to_none(name: str) -> None:
-    """Models of another name are not offered for it, however alike some letters are."""
-    with pytest.raises(UnknownModel) as refused:
-        resolve(name, offline=True)
-    assert "Which one?" not in refused.value.hint
-
-
 @pytest.mark.parametrize(
     ("name", "published", "shared"),
     [

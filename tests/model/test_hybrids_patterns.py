@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from pathlib import Path
 from random import Random
@@ -11,6 +10,7 @@ import pytest
 from hybridconfigs import CLASSES, DRAWS
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from publishedmodels import published
 
 from sizer.errors import InvalidConfig
 from sizer.model.architecture import Architecture, MixerKind, MlpKind
@@ -30,13 +30,7 @@ def kinds(architecture: Architecture) -> list[tuple[str, ...]]:
     return [tuple(mixer.kind.value for mixer in layer.mixers) for layer in architecture.layers]
 
 
-def published() -> list[dict[str, str]]:
-    """Published hybrids: their configs and counts."""
-    with (DATA / "published.csv").open(encoding="utf-8", newline="") as lines:
-        return list(csv.DictReader(lines))
-
-
-@pytest.mark.parametrize("row", published(), ids=lambda row: row["model"])
+@pytest.mark.parametrize("row", published(DATA), ids=lambda row: row["model"])
 def test_published_counts(row: dict[str, str]) -> None:
     """Published models have the total, active and stored parameters that their authors' files have."""
     config = json.loads((DATA / row["config"]).read_text(encoding="utf-8"))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from publishedmodels import published
 
 from sizer.errors import InvalidConfig, UnsupportedArchitecture
 from sizer.model.architecture import Architecture, Role, Tower
@@ -17,12 +17,6 @@ DATA = Path(__file__).parent.parent / "data" / "multimodal"
 TEXT = {"model_type": "qwen2", "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
 SMALL = TEXT | {"num_key_value_heads": 2, "intermediate_size": 96, "vocab_size": 1000}
 VISION = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 40}
-
-
-def published() -> list[dict[str, str]]:
-    """Published multimodal models: their configs and counts."""
-    with (DATA / "published.csv").open(encoding="utf-8", newline="") as lines:
-        return list(csv.DictReader(lines))
 
 
 def llava(**fields: Any) -> Architecture:
@@ -36,7 +30,7 @@ def params(architecture: Architecture, tower: Tower) -> int:
     return sum(tensor.total_elements for tensor in architecture.tensors if tensor.tower is tower)
 
 
-@pytest.mark.parametrize("row", published(), ids=lambda row: row["model"])
+@pytest.mark.parametrize("row", published(DATA), ids=lambda row: row["model"])
 def test_published_counts(row: dict[str, str]) -> None:
     """Published models have the parameters that their authors' files have, towers and stored extras included."""
     config = json.loads((DATA / row["config"]).read_text(encoding="utf-8"))

@@ -1,6 +1,5 @@
 """Families whose code ships with their weights hit the parameter counts that were published for them."""
 
-import csv
 import json
 from collections.abc import Mapping
 from contextlib import suppress
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from publishedmodels import published
 
 from sizer.errors import InvalidConfig, SizerError
 from sizer.model.architecture import Role, Tower
@@ -15,11 +15,6 @@ from sizer.model.families import build
 from sizer.model.read import catalogue
 
 DATA = Path(__file__).parent.parent / "data" / "remote"
-
-
-def _published() -> list[dict[str, str]]:
-    with (DATA / "published.csv").open(encoding="utf-8", newline="") as lines:
-        return list(csv.DictReader(lines))
 
 
 def _config(model: str) -> Mapping[str, Any]:
@@ -32,7 +27,7 @@ def _config(model: str) -> Mapping[str, Any]:
     return catalogue.load(entry)
 
 
-@pytest.mark.parametrize("row", _published(), ids=lambda row: row["model"])
+@pytest.mark.parametrize("row", published(DATA), ids=lambda row: row["model"])
 def test_published_counts(row: dict[str, str]) -> None:
     """To the parameter, but for buffers that the hub counts, which the row names."""
     model = build(_config(row["model"]), row["model"])
@@ -41,7 +36,7 @@ def test_published_counts(row: dict[str, str]) -> None:
     assert bool(row["counted_what"]) == (int(row["counted_beside"]) > 0)
 
 
-@pytest.mark.parametrize("row", _published(), ids=lambda row: row["model"])
+@pytest.mark.parametrize("row", published(DATA), ids=lambda row: row["model"])
 def test_the_inventory_is_whole(row: dict[str, str]) -> None:
     """Every layer is listed, every text layer with tensors of its own, each name once, and active is at most total."""
     model = build(_config(row["model"]), row["model"])
@@ -103,7 +98,7 @@ WRONG = (-1, 0, None, "x", [], {}, 10**12, 1.5, float("nan"), [1], {"a": 1})
 
 def _one_of_each_family() -> list[str]:
     seen: dict[str, str] = {}
-    for row in _published():
+    for row in published(DATA):
         seen.setdefault(str(_config(row["model"]).get("model_type")), row["model"])
     return sorted(seen.values())
 

@@ -129,9 +129,13 @@ def test_a_bare_number_is_told_how_a_size_is_written(text: str) -> None:
     assert f"{text.split(maxsplit=1)[0]}B" in refused.value.hint
 
 
-@pytest.mark.parametrize("name", ["nosuch/model", "lab/Zzyzx-dev", "me/my-instruct-model", "x/base-hf"])
+@pytest.mark.parametrize(
+    "name",
+    ["nosuch/model", "lab/Zzyzx-dev", "me/my-instruct-model", "x/base-hf",
+     "someone/foo", "someone/x-401", "abc", "someone/moonbeam"],
+)  # fmt: skip
 def test_what_has_no_word_of_a_published_name_is_near_none(name: str) -> None:
-    """No model is offered for the words that any name has: `model`, `dev`, `instruct`."""
+    """No model is offered for the words that any name has (`model`, `dev`, `instruct`), nor for a few like letters."""
     with pytest.raises(UnknownModel) as refused:
         resolve(name, offline=True)
     assert "Which one?" not in refused.value.hint

@@ -6,13 +6,11 @@ import json
 
 import pytest
 from click.testing import CliRunner
+from publishedmodels import catalogued
 
 from sizer.answer.loss import Loss, _quality
 from sizer.cli import cli
 from sizer.errors import UnknownPrecision
-from sizer.model.architecture import Architecture, Basis
-from sizer.model.families import build
-from sizer.model.read import catalogue
 from sizer.precision.listing import listing
 from sizer.precision.names import all_precisions
 from sizer.precision.quality import as_others_of_model, kl_divergence, on_curve, quality, rows
@@ -96,13 +94,6 @@ def test_the_command_lists_filters_and_refuses() -> None:
     refused = runner.invoke(cli, ["precisions", "nothing-like-it"])
     assert isinstance(refused.exception, UnknownPrecision)
     assert refused.exception.exit_code == 2
-
-
-def catalogued(model_id: str) -> Architecture:
-    """A model of the catalogue."""
-    entry = catalogue.find(model_id)
-    assert entry is not None
-    return build(catalogue.load(entry), model_id, Basis.CATALOGUE)
 
 
 def test_the_tables_of_losses_are_made_from_the_facts() -> None:
