@@ -223,10 +223,17 @@ def _with_margin(target: Target) -> Target:
 def smaller_model(
     architecture: Architecture, candidates: Iterable[Architecture], ask: Callable[[Architecture], Estimate | None]
 ) -> Alternative | None:
-    """The first of `candidates`, largest first, that is smaller than the model and that `ask` finds an estimate for."""
+    """The first of `candidates`, largest first, that is smaller than the model, that `ask` finds an estimate for and
+    that answers as fast as one reads; where none does, the first that runs."""
+    slow: Alternative | None = None
     for candidate in candidates:
         chosen = ask(candidate) if candidate.total_params < architecture.total_params else None
-        if chosen is not None:
-            text = f"Run {candidate.model_id} instead: {chosen.precision} fits with {figures(chosen)}."
-            return Alternative("smaller model", chosen, text)
-    return None
+        if chosen is None:
+            continue
+        text = f"Run {candidate.model_id} instead: {chosen.precision} fits with {figures(chosen)}."
+        way = Alternative("smaller model", chosen, text)
+        speed = waited_rate(chosen)
+        if speed is None or readable(speed):
+            return way
+        slow = slow or way
+    return slow

@@ -17,8 +17,8 @@ ANSWERS_ALL = frozenset({"instruct", "reasoning", "base"})
 
 
 def relatives(architecture: Architecture) -> Iterator[Architecture]:
-    """The catalogued models of the same organisation that are smaller and made for the same, largest first; of one size
-    the newest, and what answers a person before a base model."""
+    """The catalogued models of the same organisation that are smaller and made for the same: those of its own time
+    first, the largest of them first; of one size the newest, and what answers a person before a base model."""
     own = facts(architecture.model_id)
     organisation = architecture.model_id.rpartition("/")[0].lower()
     entries = [
@@ -28,9 +28,18 @@ def relatives(architecture: Architecture) -> Iterator[Architecture]:
         and entry.model_id.rpartition("/")[0].lower() == organisation
         and _made_for_the_same(facts(entry.model_id), own)
     ]
-    for entry in sorted(entries, key=_order, reverse=True):
+    for entry in sorted(entries, key=lambda entry: (_of_its_time(entry, own), *_order(entry)), reverse=True):
         with suppress(ModelError):
             yield build(catalogue.load(entry), entry.model_id, Basis.CATALOGUE)
+
+
+def _of_its_time(entry: CatalogueEntry, own: ModelFacts | None) -> bool:
+    """Whether a model came at most a year before one; where nobody told a date it is taken to."""
+    other = facts(entry.model_id)
+    if own is None or other is None or not own.released or not other.released:
+        return True
+    year_before = f"{int(own.released[:4]) - 1}{own.released[4:7]}"
+    return other.released >= year_before
 
 
 def _made_for_the_same(other: ModelFacts | None, own: ModelFacts | None) -> bool:

@@ -21,6 +21,7 @@ from sizer.answer.records import Estimate
 from sizer.device.records import Target
 from sizer.device.usable import free_memory_bytes
 from sizer.engine.engines import default_engine
+from sizer.engine.ladders import own_precision
 from sizer.engine.stored import store_for
 from sizer.memory.shares import weights_by_layer
 from sizer.model.architecture import Architecture
@@ -36,9 +37,14 @@ WORTH_LOOKING: Mapping[str, Callable[[Estimate], float]] = {"balanced": worth_lo
 
 
 def best_of(questions: Iterable[Question], wanted: Wanted) -> Estimate | None:
-    """What `choose` takes of a ladder's estimates, in rising order of loss (equal losses: less memory first)."""
+    """What `choose` takes of a ladder's estimates, in rising order of loss (equal losses: less memory first).
+
+    What quantizes a quantized checkpoint anew and saves under a tenth is not among them (`advice.worthwhile`).
+    """
     seen: list[Estimate] = []
     found: Estimate | None = None
+    questions = list(questions)
+    most_bytes = _worthwhile_bytes(questions)
     limit = WORTH_LOOKING.get(wanted.prefer)
     for question in questions:
         loss = loss_at(question.architecture, question.precision, question.engine or "")
@@ -50,6 +56,8 @@ def best_of(questions: Iterable[Question], wanted: Wanted) -> Estimate | None:
         if room_bytes is not None and _least_bytes(question.architecture, loss) > room_bytes:
             continue
         stored = _stored(question)
+        if most_bytes is not None and not _is_native(question) and stored.weights_bytes >= most_bytes:
+            continue
         # The input's tables may stay on the host.
         if room_bytes is not None and stored.weights_bytes - weights_by_layer(stored)[2] > room_bytes:
             continue
@@ -59,6 +67,18 @@ def best_of(questions: Iterable[Question], wanted: Wanted) -> Estimate | None:
         seen.append(item)
         found = item if eligible([item], wanted) else found
     return choose(seen, wanted)
+
+
+def _is_native(question: Question) -> bool:
+    """Whether a question asks for the quantization that the checkpoint itself was published in."""
+    engine = question.engine or default_engine(question.precision, question.target.device)
+    return question.precision == own_precision(question.architecture, engine)
+
+
+def _worthwhile_bytes(questions: Iterable[Question]) -> float | None:
+    """The weights that another quantization of a quantized checkpoint must stay under; None for plain floats."""
+    native = next((question for question in questions if _is_native(question)), None)
+    return None if native is None else _stored(native).weights_bytes / WORTHWHILE_GAIN
 
 
 def best_split(questions: Iterable[Question], wanted: Wanted) -> Estimate | None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from advice import model, target
 
+import sizer
 from sizer.advise.advice import Advice, advise, ladder_questions
 from sizer.advise.family import relatives
 from sizer.advise.public import command_of
@@ -23,6 +24,7 @@ from sizer.advise.recommend import (
 from sizer.answer.estimate import Question, estimate
 from sizer.answer.loss import loss_of
 from sizer.device.catalogue import find
+from sizer.errors import DoesNotFit
 from sizer.model.read.facts import facts
 from sizer.model.read.resolve import resolve
 from sizer.workload import Workload
@@ -170,13 +172,16 @@ def test_the_second_ladder_helps_where_the_first_cannot() -> None:
 
 
 def test_relatives_are_smaller_and_largest_first() -> None:
-    """What to fall back to is of the same organisation, smaller, in falling size, and of one size the newest."""
+    """What to fall back to is of the same organisation, smaller, in falling size, and of one size the newest; what is
+    more than a year older comes after all of its time."""
     large = model("Qwen/Qwen3-32B")
     found = list(relatives(large))
     sizes = [float(f"{item.total_params:.1e}") for item in found]
-    assert sizes
+    dates = [known.released or "" for item in found if (known := facts(item.model_id)) is not None]
+    old = next(place for place, released in enumerate(dates) if released < "2024-04")
     assert all(item.total_params < large.total_params for item in found)
-    assert sizes == sorted(sizes, reverse=True)
+    assert sizes == sorted(sizes[:old], reverse=True) + sorted(sizes[old:], reverse=True)
+    assert all(released < "2024-04" for released in dates[old:])
     names = [item.model_id for item in found]
     assert names.index("Qwen/Qwen3-14B") < names.index("Qwen/Qwen2.5-14B-Instruct")
 
@@ -251,3 +256,19 @@ def test_a_smaller_model_is_made_for_the_same(name: str, images: bool) -> None:
     assert found
     assert all(known is None or known.kind in {"instruct", "reasoning", "base", "vision"} for known in found)
     assert any(known is not None and known.images for known in found) is images
+
+
+def test_a_smaller_model_answers_as_fast_as_one_reads() -> None:
+    """On a slow machine the model to fall back to is one that is waited for gladly, not the largest that fits."""
+    found = advice("Qwen/Qwen3-235B-A22B", "raspberry-pi-5", None)
+    (smaller,) = [way for way in found.alternatives if way.kind == "smaller model"]
+    assert readable(waited_rate(smaller.estimate) or 0)
+
+
+def test_no_search_quantizes_a_quantized_checkpoint_for_little() -> None:
+    """`fit` takes of gpt-oss-20b what `recommend` does: its own MXFP4 or nothing, never Q5_K of the same size."""
+    asked = {"bandwidth_bytes_per_s": 5e11, "family": "gpt-oss-20b", "everything": True, "offline": True}
+    rows = sizer.fit(memory_bytes=16 << 30, **asked)
+    assert [row.precision for row in rows if row.model == "openai/gpt-oss-20b"] == ["mxfp4"]
+    with pytest.raises(DoesNotFit, match="gpt-oss-20b"):
+        sizer.fit(memory_bytes=12 << 30, **asked)
