@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from sizer.answer.drafts import NamedDraft, beside
 from sizer.answer.known_by_size import as_wide_as_sizes
 from sizer.answer.records import Estimate
+from sizer.device.kinds import memory_class
 from sizer.device.records import Target, shares_memory
 from sizer.device.usable import limit_note
 from sizer.engine.engines import Engine, default_engine, find_engine
@@ -157,7 +158,8 @@ def _speed(question: Question, case: Case, engine: Engine, placement: Placement)
         return None
     if placement.available_bytes is not None and not placement.fits:
         return None
-    speed = _together(predict(_timed_case(question, case, engine, placement)), case.workload)
+    timed = _timed_case(question, case, engine, placement)
+    speed = _together(_as_served(predict(timed), timed), case.workload)
     here = as_measured_here(speed, case.target, case.workload, engine.name, canonical(question.precision))
     return as_wide_as_sizes(here, question.architecture)
 
@@ -187,6 +189,15 @@ def _of_one_copy(case: Case) -> tuple[Target, Workload]:
     workload = replace(case.workload, batch_size=-(-case.workload.batch_size // copies))
     each = case.target.count // copies
     return (case.target if each <= 1 else replace(case.target, count=each)), workload
+
+
+def _as_served(speed: Speed, case: SpeedCase) -> Speed:
+    """The speed as points under load tell it: those known are of cards with HBM, and others need not read them."""
+    if memory_class(case.device) != "hbm":
+        return speed
+    from sizer.serving.told import as_served
+
+    return as_served(speed, case)
 
 
 def _timed_case(question: Question, case: Case, engine: Engine, placement: Placement) -> SpeedCase:

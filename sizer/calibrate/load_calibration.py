@@ -14,6 +14,7 @@ from zlib import crc32
 from sizer.calibrate.intervals import LEAST_BOUND, conformal_bounds
 from sizer.calibrate.load_cases import LoadCase, load_cases
 from sizer.calibrate.load_fit import LoadFit, fit, simulate_all
+from sizer.device.kinds import device_family
 from sizer.errors import InvalidInputFile, UsageError
 from sizer.frozen import dataclass
 from sizer.serving.benchmark import Means
@@ -72,6 +73,8 @@ def calibrate_serving(path: Path) -> LoadCalibration:
         "inputs": digests(),
         "points": len(cases),
         "runtimes": sorted({case.served.case.engine.runtime for case in cases}),
+        "systems": sorted({case.system for case in cases}),
+        "families": sorted({device_family(case.served.case.device) for case in cases}),
         "spreads": {quantity: _spreads(held, quantity) for quantity in ("ttft", "tpot")},
         "effects": {term: sorted([g, v] for g, v in effects.items() if v) for term, effects in found.effects.items()},
     }

@@ -25,8 +25,8 @@ from sizer.serving.deployment import Deployment, Served, deployment
 from sizer.serving.points import Point
 from sizer.serving.simulate import MOST_REQUESTS, Simulation
 from sizer.serving.steps import StepLaw, TermCurves, law_weights, term_curves, weighed, weight_floors
-from sizer.serving.told import as_estimated, estimate_tells
-from sizer.speed.law import Constants, constants
+from sizer.serving.told import as_told, estimate_tells
+from sizer.speed.law import Constants
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,7 @@ def corrected_law(case: LoadCase, known: Corrections) -> StepLaw:
     told = estimate_tells(layout, known, case.names)
     weights = (NO_CORRECTIONS if told else known).weights(case.law_weights, case.floors, case.names)
     law = weighed(case.curves, weights, 1 / layout.stages if layout.in_flight else 1.0)
-    return as_estimated(law, case.served.case, case.served.rules, case.point.load, constants()) if told else law
+    return as_told(law, case.served, case.point.load, known, case.names)
 
 
 def simulated_means(case: LoadCase, known: Corrections) -> Means:

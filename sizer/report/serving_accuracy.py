@@ -47,7 +47,7 @@ def _parts(found: LoadCalibration, lay: Lay) -> Iterator[str]:
     rows = [
         {"left out": TITLES[scheme], **_errors(held), **_covered(found, scheme)} for scheme, held in found.held.items()
     ]
-    alone = {"left out": "nothing fitted: the law of speed alone", **_errors(found.alone)}
+    alone = {"left out": "nothing fitted: as an estimate tells", **_errors(found.alone)}
     yield cells_of([*rows, {**dict.fromkeys(rows[0], ""), **alone}], lay)
     yield (
         "TPOT in and TTFT in: points within the 90 % interval that the spread of the other folds gives, which never "
@@ -56,7 +56,7 @@ def _parts(found: LoadCalibration, lay: Lay) -> Iterator[str]:
     for name, key in BY.items():
         scheme = name if name in found.held else "known"
         beside = f"{TITLES['known']} (known) and " if scheme != "known" else ""
-        yield f"By {name} ({TITLES[scheme]}), beside {beside}the law of speed alone:"
+        yield f"By {name} ({TITLES[scheme]}), beside {beside}what an estimate tells (law):"
         yield cells_of(list(_groups(found, name, key)), lay)
     if found.skipped:
         reasons = ", ".join(f"{reason} ({n})" for reason, n in Counter(found.skipped).most_common())

@@ -16,7 +16,7 @@ from sizer.serving.records import Limits, ServedRow
 from sizer.serving.simulate import MOST_REQUESTS, Simulation
 from sizer.serving.simulated import Percentiles, Simulated, percentiles
 from sizer.serving.steps import StepLaw, step_law
-from sizer.serving.told import as_estimated, estimate_tells
+from sizer.serving.told import as_told, estimate_tells
 from sizer.speed.law import constants
 from sizer.speed.limits import fastest_decode
 from sizer.units import significant
@@ -64,7 +64,7 @@ def _law(served: Deployment, load: Load, known: Corrections, names: Mapping[str,
     told = estimate_tells(served.layout, known, names)
     products = served.rules.products
     law = step_law(served.case, served.layout, constants(), NO_CORRECTIONS if told else known, names, products)
-    return as_estimated(law, served.case, served.rules, load, constants()) if told else law
+    return as_told(law, served, load, known, names)
 
 
 def simulated(one: Replica, load: Load, seed: int = 0) -> Simulated:

@@ -72,13 +72,18 @@ class Scheduler:
         )
 
 
+def serves(engine: str) -> bool:
+    """Whether it is known how an engine serves many users."""
+    return engine in rules(TABLE, "engine")
+
+
 def scheduler(engine: str, device: Device, version: str = "", given: Container[str] = ()) -> Scheduler:
     """The scheduler of an engine on a device; `given` are the engine's own flags that are on: some choose another.
 
     Raises UnknownEngine where nobody wrote its rules down.
     """
     table = rules(TABLE, "engine")
-    if engine not in table:
+    if not serves(engine):
         raise UnknownEngine(f"how {engine!r} serves many users is not known.", f"Known: {', '.join(table)}.")
     rows = table[table[engine][0]["like"] or engine]
     held_gib = (device.memory_bytes or 0) / GIB

@@ -119,7 +119,11 @@ def decode_of(
     """
     traffic, step, alone = _ordered_step(case, fitted, tokens_per_sequence, outputs)
     said = said_nearby(case, step, "decode", traffic.tokens)
-    if traffic.tokens > 1:
+    fewer = _fewer(case.workload.batch_size) if said.log_factor and tokens_per_sequence == 1 else 1
+    if fewer > 1:
+        fewer_s = 1 / decode_of(case.of_sequences(fewer), fitted)[0].tokens_per_s
+        said = _between(said, step, case.workload.batch_size / fewer, fewer_s)
+    elif traffic.tokens > 1:
         said = _between(said, step, traffic.tokens, _heard_s(case.of_sequences(1), alone, "decode", 1))
     limit = bandwidth_limit(amount for amount, _ in step.terms)
     rate = min(exp(said.log_factor) / step.total_s, max(limit, 1 / step.total_s))
@@ -127,6 +131,11 @@ def decode_of(
     high = max(rate, min(high, limit))
     bytes_per_token = round(traffic.bytes_read / max(1, case.workload.batch_size))
     return Decode(rate, low, high, bytes_per_token, step.bound, said), Step(traffic, step)
+
+
+def _fewer(sequences: int) -> int:
+    """The most sequences of 1, 2, 4, 8 … that are fewer; 1 of one."""
+    return 1 << max(0, (sequences - 1).bit_length() - 1)
 
 
 def step_of(case: SpeedCase, tokens_per_sequence: int, fitted: Constants) -> Timed:
@@ -199,10 +208,10 @@ def _heard_s(case: SpeedCase, step: Timed, quantity: str, tokens: int) -> float:
     return step.total_s / exp(said_nearby(case, step, quantity, tokens).log_factor)
 
 
-def _between(said: Correction, step: Timed, times: int, alone_s: float) -> Correction:
-    """What rows say as far as a step takes no less than one of one token (or prompt) and no more than so many: rows of
-    one and of several are heard apart, and how they scatter is no gain of a batch."""
-    told_s = min(max(step.total_s / exp(said.log_factor), alone_s), times * alone_s)
+def _between(said: Correction, step: Timed, times: float, fewer_s: float) -> Correction:
+    """What rows say as far as a step takes no less than one of fewer tokens (or prompts) and no more than as many of
+    these: rows of few and of many are heard apart, and how they scatter is no gain of a batch."""
+    told_s = min(max(step.total_s / exp(said.log_factor), fewer_s), times * fewer_s)
     return said._replace(log_factor=log(step.total_s / told_s))
 
 

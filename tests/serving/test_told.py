@@ -25,9 +25,19 @@ UNMEASURED = (
     ("meta-llama/Llama-3.1-8B", "m2-ultra", "mlx-lm", "mlx-4bit"),
     ("Qwen/Qwen3-8B", "epyc-9654", "llama.cpp", "q4_k_m"),
     ("Qwen/Qwen3-8B", "rtx-3090", "vllm", "bf16"),
+    ("Qwen/Qwen3-32B", "a100-80gb-sxm", "lmdeploy", "awq-int4"),
+    ("Qwen/Qwen3-8B", "mi300x", "vllm", "bf16"),
+)
+"""Engines, or families of cards, of which `data/serving.csv` has no point."""
+MEASURED = (
+    ("Qwen/Qwen3-32B", "h100-80gb-sxm", "sglang", "bf16"),
+    ("Qwen/Qwen3-30B-A3B", "h100-80gb-sxm", "vllm", "bf16"),
+    ("Qwen/Qwen3-30B-A3B", "b200", "tensorrt-llm", "fp8"),
+    ("meta-llama/Llama-3.1-8B", "h200", "vllm", "fp8"),
+    ("Qwen/Qwen3-32B", "h20", "sglang", "fp8"),
     ("Qwen/Qwen3-32B", "a100-80gb-sxm", "sglang", "awq-int4"),
 )
-"""Engines, or generations of cards, of which `data/serving.csv` has no point."""
+"""Engines and families of cards of which it has points."""
 
 
 def served(model: str, device: str, engine: str, precision: str) -> Replica:
@@ -65,10 +75,33 @@ def test_one_user_is_told_alike_by_both_commands(case: tuple[str, str, str, str]
     assert row.tpot_s.p50 * alone.decode.tokens_per_s == pytest.approx(1, rel=0.03)
 
 
+@pytest.mark.parametrize("case", MEASURED)
+def test_an_estimate_hears_points_under_load(case: tuple[str, str, str, str]) -> None:
+    """`estimate --batch N` decodes as a step of `capacity` takes, one sequence too; more sequences make no less
+    together, and none of them is faster than one alone."""
+    model, device, engine, precision = case
+    one, before = served(*case), None
+    for batch in (1, 2, 3, 4, 6, 16, 64):
+        asked = {"device": device, "engine": engine, "precision": precision, "prompt": 1024, "output": 256}
+        found = sizer.estimate(model, offline=True, batch=batch, **asked).estimates[0]  # type: ignore[arg-type]
+        rate = found.decode and found.decode.tokens_per_s
+        if not rate:
+            assert batch > 1, "one sequence has room"
+            break
+        assert rate * one.law.step_s(batch, one.served.case.workload.decode_context_tokens) == pytest.approx(
+            1, rel=0.02
+        )
+        if before is not None:
+            assert rate <= before[1] * (1 + 1e-9)
+            assert batch * rate >= before[0] * before[1] * (1 - 1e-9)
+        before = batch, rate
+
+
 def test_points_under_load_speak_where_they_are_known() -> None:
     """vLLM on an H100 was measured under load, and groups of attention no estimate tells."""
     one = served("meta-llama/Llama-3.1-8B", "h100-80gb-sxm", "vllm", "fp8")
     assert one.law.decodes_as_told(4) == one.law.prompts_as_told == 1
+    assert one.law.decodes_as_told(64) == 1
     elsewhere = served("Qwen/Qwen3-8B", "rtx-3090", "vllm", "bf16").served.case
     for layout, told in ((Layout(), True), (Layout(1, 2), False), (Layout(1, 1, 2, in_flight=True), False)):
         assert estimate_tells(layout, corrections(), load_groups(elsewhere, layout)) is told

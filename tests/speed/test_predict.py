@@ -241,7 +241,7 @@ def test_flags_that_forbid_graphs_slow_what_launches_bind(flags: str) -> None:
         ratios.append(eager.decode.tokens_per_s / captured.decode.tokens_per_s)
     assert ratios[0] < 0.75
     assert ratios[0] < ratios[1] <= 1
-    assert ratios[1] > 0.8
+    assert ratios[1] > 0.75
 
 
 def test_steps_beyond_the_captured_batches_are_eager() -> None:

@@ -1,0 +1,63 @@
+"""Orders of several sequences, over a grid of cases that nothing was tuned on."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from random import Random
+
+import pytest
+
+import sizer
+from sizer.errors import SizerError
+
+BATCHES = (1, 2, 3, 4, 6, 8, 9, 12, 16, 24, 32, 64)
+MODELS = (
+    "Qwen/Qwen3-0.6B", "Qwen/Qwen3-14B", "google/gemma-3-27b-it", "openai/gpt-oss-20b", "meta-llama/Llama-3.2-3B",
+    "mistralai/Mistral-Small-24B-Instruct-2501", "Qwen/Qwen3-Next-80B-A3B-Instruct", "microsoft/phi-4",
+    "deepseek-ai/DeepSeek-V2-Lite-Chat", "meta-llama/Llama-3.3-70B-Instruct", "mistralai/Mixtral-8x7B-Instruct-v0.1",
+)  # fmt: skip
+DEVICES = (
+    "rtx-3060-12gb", "rtx-4070-ti-super", "rtx-5080", "rtx-a6000", "a100-40gb-sxm", "h200", "b300", "mi300x", "m1-max",
+    "ryzen-9-7950x", "gb10", "ryzen-ai-max-plus-395", "2x rtx-3090", "4x l40s", "8x h100-80gb-sxm", "v100-32gb-sxm2",
+)  # fmt: skip
+ENGINES = (
+    ("llama.cpp", "q4_k_m"), ("llama.cpp", "q8_0"), ("vllm", "bf16"), ("vllm", "awq-int4"), ("sglang", "fp8"),
+    ("tensorrt-llm", "fp8"), ("mlx-lm", "mlx-4bit"), ("transformers", "nf4"), ("ollama", "q4_k_m"),
+)  # fmt: skip
+CASES = 45
+SLACK = 0.005
+"""Rows near a case speak a little otherwise of 12 sequences than of 9."""
+
+
+def told(model: str, device: str, engine: str, precision: str, prompt: int) -> list[tuple[int, float, float]]:
+    """Sequences, one's decode tokens/s and the time to the first tokens, as far as the sequences have room."""
+    found = []
+    for batch in BATCHES:
+        try:
+            one = sizer.estimate(
+                model, device=device, engine=engine, precision=precision, batch=batch, prompt=prompt, output=64,
+                offline=True,
+            ).estimates[0]  # fmt: skip
+        except SizerError:
+            break
+        rate = one.decode and one.decode.tokens_per_s
+        if not rate or one.prefill is None or one.prefill.ttft_s is None:
+            break
+        found.append((batch, rate, one.prefill.ttft_s))
+    return found
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_more_sequences_make_no_less_and_none_is_faster(seed: int) -> None:
+    """Over some 500 cases: together more sequences make no less, one of them is no faster than among fewer, and their
+    prompts are not read sooner."""
+    random, seen = Random(seed), 0
+    while seen < CASES // 3:
+        model, device, prompt = random.choice(MODELS), random.choice(DEVICES), random.choice((64, 512, 3000))
+        rows = told(model, device, *random.choice(ENGINES), prompt)
+        seen += len(rows) > 2
+        for (fewer, rate, first_s), (more, slower, later_s) in pairwise(rows):
+            which = f"{model} on {device}, prompts of {prompt}: {fewer} and {more} sequences"
+            assert more * slower >= fewer * rate * (1 - SLACK), which
+            assert slower <= rate * (1 + SLACK), which
+            assert later_s >= first_s * (1 - SLACK), which
