@@ -21,7 +21,7 @@ LAW = (
     "speed/kernels.py", "speed/launches.py", "speed/law.py", "speed/limits.py", "speed/nearby.py",
     "speed/prompt_terms.py", "speed/rates.py", "speed/splits.py", "speed/terms.py", "speed/traffic.py",
     "speed/widths.py", "device/kinds.py",
-    "calibrate/calibration.py", "calibrate/contradicted.py",
+    "calibrate/calibration.py", "calibrate/contradicted.py", "calibrate/design.py",
     "calibrate/drafts.py", "calibrate/fit_constants.py", "calibrate/verification.py",
     "calibrate/heldout.py", "calibrate/intervals.py", "calibrate/likeness.py", "calibrate/observation.py",
     "calibrate/observations.py", "calibrate/plausible.py", "calibrate/terms.py",

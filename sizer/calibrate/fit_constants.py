@@ -14,20 +14,10 @@ from copy import copy
 from dataclasses import replace
 from typing import Any
 
+from sizer.calibrate.design import Design, Slopes, Times
 from sizer.calibrate.observation import Observation
 from sizer.calibrate.terms import TERMS, TermPrior
-from sizer.frozen import NamedTuple
-from sizer.speed.law import (
-    OVERHEAD,
-    OVERLAPPING,
-    ROOFLINE_POWER,
-    Constants,
-    Term,
-    combine,
-    constants,
-    constants_name,
-    parts_of,
-)
+from sizer.speed.law import Constants, Term, combine, constants, parts_of
 from sizer.tuning import tuned
 
 BASE_SPREAD = 0.7
@@ -42,110 +32,6 @@ LEAST_DAMPING = 1e-3
 
 LENDING = "prefill"
 """The quantity whose constants others may share: a step of many tokens runs the prompt's kernels."""
-
-PARTS = (*OVERLAPPING, OVERHEAD)
-
-
-class Parameter(NamedTuple):
-    """One fitted number: the base of a term (`name` empty), or the effect of a group on it."""
-
-    term: str
-    level: str
-    name: str
-
-
-class Design:
-    """Rows as sparse matrices: which parameters move which term of which row.
-
-    A term whose parent belongs to another quantity (tiles' to the prompts) takes the parent's factor as it is known.
-    """
-
-    def __init__(self, rows: Sequence[Observation], priors: Mapping[str, TermPrior]) -> None:
-        import numpy as np
-        from scipy import sparse
-
-        self.priors = priors
-        self.index: dict[Parameter, int] = {}
-        self.known: dict[str, Any] = {}
-        self.borrowing: dict[str, list[tuple[int, tuple[str, ...]]]] = {}
-        entries: dict[str, tuple[list[int], list[int], list[float]]] = {term: ([], [], []) for term in priors}
-        self.amounts = {term: np.zeros(len(rows)) for term in priors}
-        self.least = {term: np.zeros(len(rows)) for term in priors}
-        self.part = dict.fromkeys(priors, OVERHEAD)
-        for number, row in enumerate(rows):
-            for amount in row.amounts:
-                term = constants_name(amount.term, row.owners, priors)
-                if term not in priors or amount.nominal_s <= 0:
-                    continue
-                self.amounts[term][number] += amount.nominal_s
-                self.least[term][number] += amount.least_s
-                self.part[term] = amount.part
-                if self._lender(term):
-                    self.borrowing.setdefault(term, []).append((number, tuple(row.groups.values())))
-                for parameter in self._parameters(term, row):
-                    at = self.index.setdefault(parameter, len(self.index))
-                    numbers, columns, values = entries[term]
-                    numbers.append(number)
-                    columns.append(at)
-                    values.append(1.0)
-        shape = (len(rows), len(self.index))
-        self.matrices = {
-            term: sparse.csr_matrix((values, (numbers, columns)), shape=shape)
-            for term, (numbers, columns, values) in entries.items()
-        }
-
-    def _parameters(self, term: str, row: Observation) -> list[Parameter]:
-        prior = self.priors[term]
-        found = [Parameter(term, "", "")]
-        found += [Parameter(term, level, row.groups[level]) for level in prior.spreads if level in row.groups]
-        return found + (self._parameters(prior.parent, row) if prior.parent in self.priors else [])
-
-    def _lender(self, term: str) -> str:
-        """The term of another quantity that a term or one of its parents shares its effects with; empty where none."""
-        parent = self.priors[term].parent
-        return self._lender(parent) if parent in self.priors else parent
-
-    def knowing(self, terms: Mapping[str, Term]) -> Design:
-        """The same rows where another quantity's constants are known."""
-        import numpy as np
-
-        told, found = Constants(terms, {}, {}, {}), copy(self)
-        found.known = {}
-        for term, rows in self.borrowing.items():
-            lent = np.zeros(len(self.amounts[term]))
-            for number, groups in rows:
-                lent[number] = told.log_factor(self._lender(term), groups)
-            found.known[term] = lent
-        return found
-
-    def times(self, theta: Any) -> tuple[dict[str, Any], Any, Any, Any]:
-        """Seconds by term, the three parts, the roofline of memory and compute, and the whole step, of every row."""
-        import numpy as np
-
-        size = len(next(iter(self.amounts.values())))
-        parts = {name: np.zeros(size) for name in PARTS}
-        by_term = {}
-        for term, matrix in self.matrices.items():
-            factor = np.exp(np.clip(matrix @ theta + self.known.get(term, 0.0), -30, 30))
-            by_term[term] = np.maximum(self.amounts[term] * factor, self.least[term])
-            parts[self.part[term]] += by_term[term]
-        largest = np.maximum(np.max([parts[name] for name in OVERLAPPING], axis=0), 1e-30)
-        powers = sum((parts[name] / largest) ** ROOFLINE_POWER for name in OVERLAPPING)
-        roof = largest * powers ** (1 / ROOFLINE_POWER)
-        return by_term, parts, roof, roof + parts[OVERHEAD]
-
-    def jacobian(self, by_term: Mapping[str, Any], parts: Any, roof: Any, total: Any) -> Any:
-        """Derivative of the logarithm of each row's time by each parameter."""
-        import numpy as np
-        from scipy import sparse
-
-        slopes = {name: (parts[name] / np.maximum(roof, 1e-30)) ** (ROOFLINE_POWER - 1) for name in OVERLAPPING}
-        result = None
-        for term, matrix in self.matrices.items():
-            slope = by_term[term] / total * slopes.get(self.part[term], 1.0)
-            weighed = sparse.diags(slope) @ matrix
-            result = weighed if result is None else result + weighed
-        return result
 
 
 def residual_spread(quantity: str) -> float:
@@ -170,7 +56,7 @@ class Fitter:
         self.prompts = prompts
         beside = [replace(row, amounts=row.against) for row in rows if row.against]
         self.design = Design([*rows, *beside], priors)
-        self.over = _over(rows, len(beside))
+        self.slopes, self.over = Slopes(self.design, rows), _over(rows, len(beside))
         self._know(constants().terms if prompts is None else prompts.fitted())
         self.weights = np.array([row.weight for row in rows])
         self.measured = np.log([row.seconds for row in rows])
@@ -208,7 +94,7 @@ class Fitter:
         theta, damping = self.center.copy(), LEAST_DAMPING
         value, times, residual = self._evaluate(theta, weights)
         for _ in range(STEPS):
-            jacobian = self._jacobian(times)
+            jacobian = self.jacobian(times)
             robust = weights * np.minimum(1, self._bounds(residual) / np.maximum(np.abs(residual), 1e-9))
             slope = jacobian.T @ (robust * residual) + self.penalty * (theta - self.center)
             for _attempt in range(6):
@@ -227,8 +113,8 @@ class Fitter:
                 break
         return theta
 
-    def _evaluate(self, theta: Any, weights: Any) -> tuple[float, Any, Any]:
-        """The objective, the times by term and the residuals."""
+    def _evaluate(self, theta: Any, weights: Any) -> tuple[float, Times, Any]:
+        """The objective, the times and the residuals."""
         import numpy as np
 
         times = self.design.times(theta)
@@ -253,17 +139,15 @@ class Fitter:
         it is told against."""
         return self._seconds(self.design.times(theta))
 
-    def _seconds(self, times: Any) -> Any:
+    def _seconds(self, times: Times) -> Any:
         import numpy as np
 
-        return np.exp(self.over @ np.log(times[3])) + self.before_s
+        return np.exp(self.over @ np.log(times.total)) + self.before_s
 
-    def _jacobian(self, times: Any) -> Any:
+    def jacobian(self, times: Times) -> Any:
         """Derivative of the logarithm of each row's time by each parameter; no parameter moves a prompt."""
-        from scipy import sparse
-
         shares = 1 - self.before_s / self._seconds(times)
-        return (sparse.diags(shares) @ self.over @ self.design.jacobian(*times)).tocsr()
+        return self.slopes.jacobian(self.design.slopes(times), shares)
 
     def terms(self, theta: Any) -> dict[str, Term]:
         """The fitted constants by term."""
@@ -308,11 +192,11 @@ def _newton_step(jacobian: Any, robust: Any, penalty: Any, slope: Any, damping: 
     """Solves (J' W J + penalty + damping) step = slope by conjugate gradients, without forming the matrix."""
     from scipy.sparse.linalg import LinearOperator, cg
 
-    squares = jacobian.multiply(jacobian).T @ robust
+    squares, across = jacobian.multiply(jacobian).T @ robust, jacobian.T.tocsr()
     ridge = penalty + damping * (squares + penalty)
     diagonal = squares + ridge
     shape = (len(penalty), len(penalty))
-    curvature = LinearOperator(shape, matvec=lambda x: jacobian.T @ (robust * (jacobian @ x)) + ridge * x, dtype=float)
+    curvature = LinearOperator(shape, matvec=lambda x: across @ (robust * (jacobian @ x)) + ridge * x, dtype=float)
     inverse = LinearOperator(shape, matvec=lambda x: x / diagonal, dtype=float)
     return cg(curvature, slope, rtol=SOLVER_TOLERANCE, maxiter=300, M=inverse)[0]
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import exp
+from zlib import crc32
 
 from sizer.calibrate.fit_constants import Fitter
 from sizer.calibrate.likeness import Alike
@@ -13,6 +14,9 @@ from sizer.frozen import dataclass
 from sizer.speed.predict import EVIDENCE_LEVELS
 
 FOLDS = 12
+DIVISIONS = 3
+"""How many divisions into folds each row is left out in: of one alone, medians move by half a point with what happens
+to be left out together."""
 SCHEMES: dict[str, Callable[[Observation], str]] = {
     "device": lambda row: row.device,
     "model": lambda row: row.model,
@@ -45,12 +49,14 @@ class Errors:
     bias: float
 
 
-def folds(rows: Sequence[Observation], key: Callable[[Observation], str], count: int = FOLDS) -> list[set[str]]:
+def folds(
+    rows: Sequence[Observation], key: Callable[[Observation], str], count: int = FOLDS, division: int = 0
+) -> list[set[str]]:
     """Groups of keys that are left out together, in `count` folds: those that tell least of each other.
 
     What a fold leaves out beside a row's own key costs the row evidence that it would have: two sources of one card are
-    not left out together. A key goes where its rows lose the least share of their groups' other rows. The same rows
-    give the same folds.
+    not left out together. A key goes where its rows lose the least share of their groups' other rows, those of many
+    rows first, or in another order for each further division. The same rows give the same folds.
     """
     everything = ""
     total: Counter[str] = Counter()
@@ -60,12 +66,17 @@ def folds(rows: Sequence[Observation], key: Callable[[Observation], str], count:
         total.update(shared)
         parts.setdefault(key(row), Counter()).update(shared)
     bins: list[tuple[set[str], Counter[str]]] = [(set(), Counter()) for _ in range(min(count, len(parts)))]
-    for name, part in sorted(parts.items(), key=lambda item: (-item[1][everything], item[0])):
+    for name, part in sorted(parts.items(), key=lambda item: _turn(item[0], item[1][everything], division)):
         lost = [sum(n * held[group] / total[group] for group, n in part.items()) for _, held in bins]
         names, held = bins[lost.index(min(lost))]
         names.add(name)
         held.update(part)
     return [names for names, _ in bins]
+
+
+def _turn(name: str, count: int, division: int) -> tuple[int, str]:
+    """When a key of `count` rows is dealt to a fold: by its rows, or in a division's own order of names."""
+    return (crc32(f"{division} {name}".encode()) if division else -count), name
 
 
 def _names(row: Observation) -> tuple[str, ...]:
@@ -74,13 +85,23 @@ def _names(row: Observation) -> tuple[str, ...]:
 
 
 def held_out(fitter: Fitter, scheme: str, alike: Alike | None = None) -> list[Residual]:
-    """Each row predicted by constants fitted without its group: those that are scored, and those apart."""
+    """Each row predicted by constants fitted without its group: those that are scored, and those apart.
+
+    Of the divisions into folds, that counts in which a row's error is the middle one.
+    """
+    found: dict[int, list[Residual]] = defaultdict(list)
+    for number, one in _all_held_out(fitter, SCHEMES[scheme], alike or Alike(fitter.rows)):
+        found[number].append(one)
+    return [sorted(each, key=lambda one: abs(one.log_ratio))[len(each) // 2] for each in found.values()]
+
+
+def _all_held_out(fitter: Fitter, key: Callable[[Observation], str], alike: Alike) -> Iterator[tuple[int, Residual]]:
+    """Each row by its number, once for each division; no two divisions number a fold alike."""
     import numpy as np
 
-    rows, key = fitter.rows, SCHEMES[scheme]
-    alike = alike or Alike(rows)
-    found: list[Residual] = []
-    for fold, names in enumerate(folds(rows, key)):
+    rows = fitter.rows
+    divided = [names for division in range(DIVISIONS) for names in folds(rows, key, division=division)]
+    for fold, names in enumerate(divided):
         held = np.array([key(row) in names for row in rows])
         known = fitter.without(_within(key, names))
         log_ratios = np.log(known.seconds(known.solve())) - fitter.measured
@@ -88,10 +109,8 @@ def held_out(fitter: Fitter, scheme: str, alike: Alike | None = None) -> list[Re
         for number, said in alike.corrections(log_ratios, held).items():
             row, of_law = rows[number], float(log_ratios[number])
             kernel_rows = seen.get(row.groups["backend kernel"], 0)
-            found.append(
-                Residual(row, of_law - said.log_factor, evidence_of(row, seen), fold, said.nearest, kernel_rows, of_law)
-            )
-    return found
+            left = of_law - said.log_factor
+            yield number, Residual(row, left, evidence_of(row, seen), fold, said.nearest, kernel_rows, of_law)
 
 
 def _within(key: Callable[[Observation], str], names: set[str]) -> Callable[[Observation], bool]:

@@ -46,15 +46,17 @@ class Distances:
         ratios = np.array([one.log_ratio for one in residuals])
         self.ratios = ratios
         self.target = np.log(np.minimum(FAR, np.abs(ratios)) + TOLD_FROM)
-        self.penalty = np.diag([0.0] + [tuned("width_shrink")] * (size - 1))
+        self.squares = self.design.T @ self.design + np.diag([0.0] + [tuned("width_shrink")] * (size - 1))
+        self.slopes = self.design.T @ self.target
 
     def effects(self, without: Any = None) -> Any:
         """Base and effects by least squares, each effect shrunken; without the rows of a mask."""
         import numpy as np
 
-        kept = np.ones(len(self.target), bool) if without is None else ~without
-        design, target = self.design[kept], self.target[kept]
-        return np.linalg.solve(design.T @ design + self.penalty, design.T @ target)
+        if without is None:
+            return np.linalg.solve(self.squares, self.slopes)
+        design, target = self.design[without], self.target[without]
+        return np.linalg.solve(self.squares - design.T @ design, self.slopes - design.T @ target)
 
     def ends(self, effects: Any, without: Any = None) -> tuple[float, float]:
         """The ends that hold `COVERAGE` of the distances in units of the usual one; without the rows of a mask.

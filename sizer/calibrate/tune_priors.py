@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from math import sqrt
 from typing import Any
 
-from sizer.calibrate.fit_constants import Fitter, Parameter, residual_spread
+from sizer.calibrate.design import Parameter
+from sizer.calibrate.fit_constants import Fitter, residual_spread
 from sizer.calibrate.terms import TermPrior
 
 NARROWEST, WIDEST = 0.01, 2.5
@@ -21,8 +22,8 @@ def refined(fitter: Fitter, theta: Any, priors: Mapping[str, TermPrior]) -> dict
     import numpy as np
 
     times = fitter.design.times(theta)
-    jacobian = fitter.over @ fitter.design.jacobian(*times)
-    residual = np.abs(fitter.over @ np.log(times[3]) - fitter.measured)
+    jacobian = fitter.jacobian(times)
+    residual = np.abs(np.log(fitter.seconds(theta)) - fitter.measured)
     weights = fitter.weights * np.minimum(1, fitter.bound / np.maximum(residual, 1e-9))
     curvature = (jacobian.multiply(jacobian).T @ weights) / residual_spread(fitter.rows[0].quantity) ** 2
     squares: dict[tuple[str, str], list[float]] = defaultdict(list)

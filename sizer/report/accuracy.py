@@ -39,7 +39,8 @@ are the share of rows inside the 90 % interval, which held-out rows of other dev
 median width of these intervals (high over low).
 
 Twelve fits leave out every device (model, source) once: those that share least (engine, card, kernel, year, source) go
-together, so that what is left knows nearly as much of a row as if its own device alone were out.
+together, so that what is left knows nearly as much of a row as if its own device alone were out. What goes together
+moves a row's error by chance: of three such divisions, that counts in which its error is the middle one.
 
 The spreads that the fit shrinks by (`data/fit_priors.csv`) and the law's exponent were chosen with all rows in view.
 

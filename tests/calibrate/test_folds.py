@@ -53,3 +53,13 @@ def test_rows_that_share_nothing_fill_the_folds_evenly() -> None:
     """Without anything in common but being rows, a key goes to the fold that holds the fewest rows."""
     apart = [replace(BASE, id=f"{n}", source=f"s{n}", model=f"m{n}", groups={}) for n in range(12)]
     assert [len(names) for names in folds(apart, SCHEMES["source"], 4)] == [3, 3, 3, 3]
+
+
+def test_divisions_leave_each_key_out_with_others() -> None:
+    """Each division parts all keys anew, so that what is left out beside a key differs; the first goes by rows."""
+    apart = [replace(BASE, id=f"{n}", source=f"s{n}", model=f"m{n}", groups={}) for n in range(24)]
+    divided = [folds(apart, SCHEMES["source"], 4, division) for division in range(3)]
+    assert divided[0] == folds(apart, SCHEMES["source"], 4)
+    for together in divided:
+        assert sorted(name for names in together for name in names) == sorted({row.source for row in apart})
+    assert len({tuple(sorted(map(tuple, map(sorted, together)))) for together in divided}) == 3
