@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 from sizer.calibrate.design import Design, Slopes, Times
@@ -79,9 +80,9 @@ class Fitter:
         """Take the constants of prompts: what steps share of them, and what a request's prompt takes of its time."""
         import numpy as np
 
-        told = Constants(terms, {}, {}, {})
         self.design = self.design.knowing(terms)
-        self.before_s = np.array([before_s(row, told) for row in self.rows])
+        factor = cache(Constants(terms, {}, {}, {}).factor)  # a source's requests share their groups
+        self.before_s = np.array([before_s(row, factor) for row in self.rows])
 
     def solve(self) -> Any:
         """All parameters, fitted to the rows that are not held out.
@@ -213,10 +214,10 @@ def _prior_arrays(design: Design, residual_spread: float) -> tuple[Any, Any]:
     return center, penalty
 
 
-def before_s(row: Observation, prompts: Constants) -> float:
-    """Seconds of prompts that constants predict for each token of a row's request; 0 of rows without one."""
+def before_s(row: Observation, factor: Callable[[str, tuple[str, ...], tuple[str, ...]], float]) -> float:
+    """Seconds of prompts for each token of a row's request, by the factor of each term; 0 of rows without one."""
     if not row.before:
         return 0.0
     names = tuple(row.groups.values())
-    terms = [(amount, amount.weighed_s(prompts.factor(amount.term, names, row.owners))) for amount in row.before]
+    terms = [(amount, amount.weighed_s(factor(amount.term, names, row.owners))) for amount in row.before]
     return combine(parts_of(terms)) / row.outputs

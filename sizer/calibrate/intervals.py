@@ -24,8 +24,8 @@ FAR = 1.5
 def groups_of(one: Residual) -> tuple[str, ...]:
     """The groups that a residual's width follows."""
     row = one.row
-    bits, backend = (row.groups[level].partition(": ")[2] for level in ("bits", "backend"))
-    return Asked(one.evidence, one.nearest, one.kernel_rows, row.engine, backend, row.family, bits, row.moe).groups
+    backend, era, bits = (row.groups[level].partition(": ")[2] for level in ("backend", "era", "bits"))
+    return Asked(one.evidence, one.nearest, one.kernel_rows, row.engine, backend, era, row.family, bits, row.moe).groups
 
 
 class Distances:

@@ -60,17 +60,20 @@ class Alike:
         speak. A ratio beyond the bound counts as one there, and one that stands alone far from the others as none."""
         import numpy as np
 
-        bound, noise = tuned("like_bound"), tuned("like_noise")
-        found = {}
-        for pair, numbers in self.members.items():
-            speaks = self.speaks[numbers] if held is None else self.speaks[numbers] & ~held[numbers]
-            weights = np.zeros(len(numbers))
-            speaks = speaks & ~self._alone(pair, ratios[numbers], speaks)
-            among = self.likes[pair][np.ix_(speaks, speaks)]
-            kept = np.clip(ratios[numbers[speaks]], -bound, bound)
-            weights[speaks] = np.linalg.solve(among + noise * np.eye(len(kept)), kept)
-            found[pair] = weights
-        return found
+        held = np.zeros(len(self.rows), dtype=bool) if held is None else held
+        return {pair: self._weights(pair, ratios, held) for pair in self.members}
+
+    def _weights(self, pair: str, ratios: Any, held: Any) -> Any:
+        import numpy as np
+
+        numbers, bound, noise = self.members[pair], tuned("like_bound"), tuned("like_noise")
+        speaks = self.speaks[numbers] & ~held[numbers]
+        speaks = speaks & ~self._alone(pair, ratios[numbers], speaks)
+        among = self.likes[pair][np.ix_(speaks, speaks)]
+        kept = np.clip(ratios[numbers[speaks]], -bound, bound)
+        weights = np.zeros(len(numbers))
+        weights[speaks] = np.linalg.solve(among + noise * np.eye(len(kept)), kept)
+        return weights
 
     def _alone(self, pair: str, ratios: Any, speaks: Any) -> Any:
         """Which of a pair's rows lie far from the middle of those that speak, with fewer than three like
@@ -86,11 +89,13 @@ class Alike:
 
     def corrections(self, ratios: Any, held: Any) -> dict[int, Correction]:
         """What the rows that are not held out say of each that is, by its number."""
-        weights = self.weights(ratios, held)
         found = dict.fromkeys([number for number, out in enumerate(held) if out], NONE)
         for pair, numbers in self.members.items():
-            likes, heard = self.likes[pair], weights[pair] != 0
-            said, near = likes @ weights[pair], (likes[:, heard] >= NEAR).sum(axis=1)
+            if not held[numbers].any() or held[numbers].all():
+                continue  # nothing is asked of these rows, or none is left to say anything
+            weights = self._weights(pair, ratios, held)
+            likes, heard = self.likes[pair], weights != 0
+            said, near = likes @ weights, (likes[:, heard] >= NEAR).sum(axis=1)
             nearest = (likes * self.chips[pair])[:, heard].max(axis=1, initial=0.0)
             for at, number in enumerate(numbers):
                 if held[number]:

@@ -75,6 +75,7 @@ def _asked(case: SpeedCase, fitted: Constants, nearest: float) -> Asked:
         fitted.counts.get(named["backend kernel"], 0),
         case.engine.name,
         named["backend"].partition(": ")[2],
+        named["era"].partition(": ")[2],
         device_family(case.device),
         precision_class(case.stored.precision)[1],
         case.architecture.experts is not None,

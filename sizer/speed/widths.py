@@ -1,7 +1,8 @@
 """How wide an interval is: the distance that rows like the case lie from their held-out predictions.
 
 A case's usual distance is exp(base + the effects of its groups): how much of it was measured (of a dense model or of a
-mixture), how alike the nearest row is, how many rows have its kernel, its engine, backend, family, width of weights.
+mixture, and on its family of devices), how alike the nearest row is, how many rows have its kernel, its engine (there
+and everywhere), its runtime's year, backend, family, width of weights.
 The 5th and the 95th percentile of held-out distances in units of the usual one are the ends, so that a few rows that
 lie far out widen the ends of none. A group that nobody measured has the effect 0: that of the engines like it.
 """
@@ -48,13 +49,14 @@ def widest(quantity: str, *, enough_rows: bool) -> float:
 
 class Asked(NamedTuple):
     """What the width of an interval follows: how much of the case was measured, how alike the nearest row is, how many
-    rows there are of its kernel on its backend (`runtime backend`), and its classes."""
+    rows there are of its kernel on its backend (`runtime backend`), its `runtime year`, and its classes."""
 
     evidence: str
     nearest: float
     kernel_rows: int
     engine: str
     backend: str
+    era: str
     family: str
     bits: str
     moe: bool
@@ -68,10 +70,13 @@ class Asked(NamedTuple):
         return (
             f"evidence: {self.evidence}",
             f"evidence: {self.evidence}, {kind}",
+            f"evidence: {self.evidence}, {self.family}",
             f"nearest: {nearest}",
             f"kernel rows: {kernel}",
             f"engine: {self.engine}",
+            f"engine: {self.engine}, {self.family}",
             f"backend: {self.backend}",
+            f"era: {self.era}",
             f"family: {self.family}",
             f"bits: {self.bits}",
             kind,

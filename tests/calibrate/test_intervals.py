@@ -40,7 +40,7 @@ BASE = Observation(
     False,
     1.0,
     (),
-    {"bits": "bits: 4bit", "backend": "backend: vllm cuda"},
+    {"bits": "bits: 4bit", "backend": "backend: vllm cuda", "era": "era: vllm 2026"},
 )
 SHRINK = tuned("width_shrink")
 
@@ -80,11 +80,12 @@ def test_the_stretch_that_holds_nine_of_ten(count: int) -> None:
 
 
 def test_a_residual_belongs_to_its_groups() -> None:
-    """Evidence, the nearest row, rows of its kernel, engine, backend, family, width of weights, dense or mixture."""
+    """Evidence, the nearest row, rows of its kernel, engine, backend, year, family, width of weights, kind of model."""
     one = replace(residual("a", 0.1), nearest=0.4, kernel_rows=5)
     assert groups_of(one) == (
-        "evidence: engine", "evidence: engine, dense", "nearest: apart", "kernel rows: some", "engine: vllm",
-        "backend: vllm cuda", "family: nvidia-hbm", "bits: 4bit", "dense",
+        "evidence: engine", "evidence: engine, dense", "evidence: engine, nvidia-hbm", "nearest: apart",
+        "kernel rows: some", "engine: vllm", "engine: vllm, nvidia-hbm", "backend: vllm cuda", "era: vllm 2026",
+        "family: nvidia-hbm", "bits: 4bit", "dense",
     )  # fmt: skip
     assert groups_of(replace(one, row=replace(one.row, moe=True)))[-1] == "mixture"
 
@@ -99,24 +100,26 @@ def test_rows_of_one_kind_set_the_base_alone() -> None:
     base = sum(log(min(FAR, abs(ratio)) + TOLD_FROM) for ratio in ratios) / 5
     assert found.base == pytest.approx(base, abs=1e-4)
     assert set(found.effects.values()) == {0.0}
-    assert len(found.effects) == 9
+    assert len(found.effects) == 12
     assert found.low == pytest.approx(-0.2 / exp(base), abs=1e-3)
     assert found.high == pytest.approx(99.0 / exp(base), rel=1e-3)
 
 
 def test_an_effect_is_shrunken() -> None:
-    """Two engines of n rows each: half the difference of their logarithms, n / (n + penalty) of it."""
+    """Two engines of n rows each, everywhere and on their family: half the difference of their logarithms between the
+    two effects, n / (2 n + penalty) of it each."""
     near, far, count = 0.05, 0.8, 150
     rows = [residual(f"n{at}", near) for at in range(count)]
     rows += [residual(f"f{at}", -far, engine="sglang") for at in range(count)]
     found = widths(rows)
     low, high = log(near + TOLD_FROM), log(far + TOLD_FROM)
-    effect = (high - low) / 2 * count / (count + SHRINK)
+    effect = (high - low) / 2 * count / (2 * count + SHRINK)
     assert found.base == pytest.approx((low + high) / 2, abs=1e-4)
     assert found.effects["engine: sglang"] == pytest.approx(effect, abs=1e-4)
     assert found.effects["engine: vllm"] == pytest.approx(-effect, abs=1e-4)
-    assert found.high == pytest.approx(near / exp((low + high) / 2 - effect), abs=1e-3)
-    assert found.low == pytest.approx(-far / exp((low + high) / 2 + effect), abs=1e-3)
+    assert found.effects["engine: sglang, nvidia-hbm"] == pytest.approx(effect, abs=1e-4)
+    assert found.high == pytest.approx(near / exp((low + high) / 2 - 2 * effect), abs=1e-3)
+    assert found.low == pytest.approx(-far / exp((low + high) / 2 + 2 * effect), abs=1e-3)
 
 
 def test_no_error_lies_between_the_ends() -> None:

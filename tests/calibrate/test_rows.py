@@ -32,7 +32,7 @@ ROW = {
     "metric": "decode", "decode_tokens_per_s": "130", "prefill_tokens_per_s": "7000",
 }  # fmt: skip
 
-GROUPS = {"bits": "bits: 4bit", "backend": "backend: vllm cuda"}
+GROUPS = {"bits": "bits: 4bit", "backend": "backend: vllm cuda", "era": "era: vllm 2026"}
 
 
 def _csv(path: Path, *rows: dict[str, str]) -> Path:

@@ -111,10 +111,11 @@ def test_widths_multiply_and_are_bounded() -> None:
 )
 def test_the_nearest_row_is_alike_near_apart_or_far(nearest: float, word: str) -> None:
     """From 0.8, 0.5, 0.2 and 0.01 on."""
-    found = Asked("engine device", nearest, 4, "vllm", "vllm cuda", "ada", "4bit", True).groups
+    found = Asked("engine device", nearest, 4, "vllm", "vllm cuda", "vllm 2026", "ada", "4bit", True).groups
     assert found == (
-        "evidence: engine device", "evidence: engine device, mixture", f"nearest: {word}", "kernel rows: some",
-        "engine: vllm", "backend: vllm cuda", "family: ada", "bits: 4bit", "mixture",
+        "evidence: engine device", "evidence: engine device, mixture", "evidence: engine device, ada",
+        f"nearest: {word}", "kernel rows: some", "engine: vllm", "engine: vllm, ada", "backend: vllm cuda",
+        "era: vllm 2026", "family: ada", "bits: 4bit", "mixture",
     )  # fmt: skip
 
 
@@ -123,6 +124,6 @@ def test_the_nearest_row_is_alike_near_apart_or_far(nearest: float, word: str) -
 )
 def test_rows_of_a_kernel_are_none_few_some_or_many(rows: int, word: str) -> None:
     """Less than 1, 4 and 13."""
-    found = Asked("none", 0.0, rows, "vllm", "vllm cuda", "ada", "4bit", False).groups
+    found = Asked("none", 0.0, rows, "vllm", "vllm cuda", "vllm 2026", "ada", "4bit", False).groups
     assert f"kernel rows: {word}" in found
     assert found[-1] == "dense"
