@@ -67,18 +67,22 @@ def _fed_flops_per_s(device: Device) -> float:
     return (device.bandwidth_bytes_per_s or 5e10) * tuned("fed_flops_per_byte")
 
 
-def reachable_bytes_per_s(device: Device) -> float | None:
+def reachable_bytes_per_s(device: Device, threads: int | None = None) -> float | None:
     """The bandwidth that a step's memory traffic is relative to: the nominal one, less of it on wide CPUs.
 
     The more bandwidth a CPU's specification tells, the less of it its cores and their fabric reach: it counts to a
     power, equal at 60 GB/s (`cpu_bandwidth_power` of data/tuning.csv), and as far as its cores reach it where that is
-    known (`data/cpu_shares.csv`). A measured bandwidth counts whole.
+    known (`data/cpu_shares.csv`). A core has so many lines in flight and reads no faster (`core_bytes_per_s`): few
+    cores, or few `threads`, reach less. A measured bandwidth counts whole.
     """
     nominal = device.bandwidth_bytes_per_s
     if not nominal or not is_cpu(device) or device.bandwidth_basis == "measured":
         return nominal
     power = tuned("cpu_bandwidth_power")
     within_reach = nominal * _cores_share(device.key)
+    working = min(threads or device.cores, device.cores) if device.cores else threads
+    if working:
+        within_reach = (within_reach**-2 + (working * tuned("core_bytes_per_s")) ** -2) ** -0.5
     return float(within_reach**power * tuned("cpu_reference_bytes_per_s") ** (1 - power))
 
 

@@ -26,7 +26,7 @@ from sizer.workload import Split
 
 def bandwidth_bytes_per_s(case: SpeedCase) -> float:
     """Bandwidth that a step sees: of all ranks of a tensor group together, the harmonic mean of layer splits."""
-    rates = [reachable_bytes_per_s(device) for device in case.devices]
+    rates = [reachable_bytes_per_s(device, case.workload.threads) for device in case.devices]
     known = [rate for rate in rates if rate]
     if len(known) < len(rates):
         raise SizerError(
@@ -42,7 +42,7 @@ def bandwidth_bytes_per_s(case: SpeedCase) -> float:
 
 def nominal_bandwidth_bytes_per_s(case: SpeedCase) -> float:
     """The same with every device at its specification: no step moves its bytes faster."""
-    reached = reachable_bytes_per_s(case.device) or 1.0
+    reached = reachable_bytes_per_s(case.device, case.workload.threads) or 1.0
     return bandwidth_bytes_per_s(case) * (case.device.bandwidth_bytes_per_s or reached) / reached
 
 

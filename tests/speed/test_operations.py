@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -218,10 +219,22 @@ def test_wide_cpus_reach_less_of_what_their_specification_says():
 
 def test_an_apple_chip_made_for_its_gpu_gives_its_cores_less():
     """An M1 Max's cores read 243 of its 400 GB/s, a plain chip's nearly all."""
-    plain, wide = (cpu_part(find(name).device) for name in ("apple-m2", "apple-m2-max"))
+    plain, wide = (replace(cpu_part(find(name).device), cores=None) for name in ("apple-m2", "apple-m2-max"))
     nominal = (wide.bandwidth_bytes_per_s or 0) / (plain.bandwidth_bytes_per_s or 1)
     reached = (reachable_bytes_per_s(wide) or 0) / (reachable_bytes_per_s(plain) or 1)
     assert reached == pytest.approx((0.61 * nominal) ** tuned("cpu_bandwidth_power"))
+
+
+def test_few_cores_reach_less_of_a_servers_memory():
+    """A slice of 16 of a socket's 48 cores reads less than the socket, two threads about twice what one does, and no
+    number of them more than the memory gives."""
+    socket, part = (find(f"Intel Xeon Platinum 8488C {cores}-core").device for cores in (48, 16))
+    whole, slice_of_it = (reachable_bytes_per_s(device) or 0 for device in (socket, part))
+    assert 0.7 < slice_of_it / whole < 0.95
+    few = [reachable_bytes_per_s(socket, threads) or 0 for threads in (1, 2, 4, 48, 96)]
+    assert few == sorted(few)
+    assert few[1] / few[0] == pytest.approx(2 ** tuned("cpu_bandwidth_power"), rel=0.02)
+    assert few[3] == few[4] == whole
 
 
 def test_a_laptops_lpddr_is_a_class_of_its_own_for_x86_alone():
