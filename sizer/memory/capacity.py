@@ -60,8 +60,8 @@ def _divided(case: Case) -> DividedPool | None:
 
 def _room_and_copies(case: Case, rooms: Sequence[int]) -> tuple[int, int]:
     """The room of one copy of the cache, and how many copies with sequences of their own there are."""
-    if case.ranks > 1 or case.replicas > 1 or len(rooms) == 1:
-        return min(rooms), case.replicas
+    if case.ranks > 1 or case.replicas > 1 or case.stages > 1 or len(rooms) == 1:
+        return min(rooms), case.replicas  # a token's bytes are those of one rank: of a stage its layers alone
     if case.parallelism.value == "data":
         return min(rooms), len(rooms)
     return sum(rooms), 1

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from drawn import LAYERS, TOKEN_BYTES, WEIGHTS, case, rule  # fmt: skip
 
+import sizer
 from sizer.engine.options import EngineOptions
 from sizer.memory.capacity import reservation
 from sizer.memory.footprint import footprint
@@ -113,3 +114,22 @@ def test_requests_take_pages_of_every_kind() -> None:
 def replace_kinds(pool: Pages, *kinds: Kind) -> Pages:
     """The pool with other layers."""
     return pool._replace(kinds=kinds)
+
+
+@pytest.mark.parametrize(
+    ("engine", "flag"), [("vllm", "-pp 2"), ("sglang", "--pp-size 2"), ("tensorrt-llm", "--pp_size 2")]
+)
+def test_a_pipelines_stages_hold_each_a_part_of_a_token(engine: str, flag: str) -> None:
+    """Two stages hold what two cards' rooms do, by the flag as by the split; twice that are two pipelines."""
+    asked = {"precision": "bf16", "batch": 8, "context": 8192, "offline": True}
+
+    def held(words: str, device: str, **split: str) -> int:
+        memory = sizer.estimate("Qwen/Qwen3-8B", device=device, engine=words, **asked, **split).estimates[0].memory
+        assert memory.kv_capacity_tokens is not None
+        return memory.kv_capacity_tokens
+
+    by_flag = held(f"{engine} {flag}", "2xh100")
+    assert by_flag == pytest.approx(held(engine, "2xh100", parallel="pipeline"), rel=0.02)
+    if engine != "tensorrt-llm":
+        data = {"vllm": "-dp 2", "sglang": "--dp-size 2"}[engine]
+        assert held(f"{engine} {flag} {data}", "4xh100") == pytest.approx(2 * by_flag, rel=0.02)
