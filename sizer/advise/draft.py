@@ -8,6 +8,7 @@ from itertools import takewhile
 
 from sizer.advise.advice import questions_for
 from sizer.advise.recommend import WORTHWHILE_GAIN, with_margin
+from sizer.answer.drafts import shares_vocabulary
 from sizer.answer.estimate import estimate
 from sizer.answer.records import Estimate
 from sizer.frozen import dataclass
@@ -21,8 +22,6 @@ USUAL_ACCEPTANCE = 0.7
 (Leviathan et al. 2023, table 3, dialogue at temperature 0). Real text decides: code is higher, free prose lower."""
 MOST_DRAFT_TOKENS = 16
 """The longest draft that is tried: llama.cpp's default for as long as it had --draft-max (it drafts 3 now)."""
-VOCABULARY_DIFFERENCE = 128
-"""llama.cpp takes a draft whose vocabulary differs by at most this many entries (common/speculative.cpp)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +48,7 @@ class Draft:
 
 def compatible(large: Architecture, small: Architecture) -> bool:
     """Whether a model could draft for another: smaller, and a vocabulary of nearly the same size."""
-    return (
-        0 < small.total_params < large.total_params
-        and small.vocab_size > 0
-        and abs(large.vocab_size - small.vocab_size) <= VOCABULARY_DIFFERENCE
-    )
+    return 0 < small.total_params < large.total_params and shares_vocabulary(large, small)
 
 
 def same_generation(large: Architecture, small: Architecture) -> bool:

@@ -11,6 +11,24 @@ from sizer.memory.case import DraftBeside
 from sizer.model.architecture import Architecture, Basis
 from sizer.precision.configured import configured_precision
 
+VOCABULARY_DIFFERENCE = 128
+"""llama.cpp takes a draft whose vocabulary differs by at most this many entries (common/speculative.cpp)."""
+
+
+def shares_vocabulary(model: Architecture, drafter: Architecture) -> bool:
+    """Whether two vocabularies are nearly of one size."""
+    return drafter.vocab_size > 0 and abs(model.vocab_size - drafter.vocab_size) <= VOCABULARY_DIFFERENCE
+
+
+def vocabulary_notes(model: Architecture, drafter: object) -> tuple[str, ...]:
+    """What a drafter of another vocabulary means; nothing for a way of drafting that is no model."""
+    if not isinstance(drafter, Architecture) or shares_vocabulary(model, drafter) or not model.vocab_size:
+        return ()
+    words = (
+        f"{drafter.model_id} has {drafter.vocab_size:,} words in its vocabulary, {model.model_id} {model.vocab_size:,}"
+    )
+    return (f"{words}: engines refuse such a draft or translate its text; told as if they had one.",)
+
 
 class NamedDraft(NamedTuple):
     """A model that flags draft with, and what its file's name says that it is quantized to (empty: nothing)."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from sizer.answer.drafts import NamedDraft, beside
+from sizer.answer.drafts import NamedDraft, beside, vocabulary_notes
 from sizer.answer.known_by_size import as_wide_as_sizes
 from sizer.answer.records import Estimate
 from sizer.device.kinds import memory_class
@@ -272,7 +272,7 @@ def _assumptions(question: Question, case: Case, needed: Footprint, speed: Speed
     if speed is not None:
         notes += [*speed.notes, *_several_notes(case)]
     if question.drafting is not None:
-        notes.append(question.drafting.note)
+        notes += [question.drafting.note, *vocabulary_notes(model, question.drafting.drafter)]
     return tuple(dict.fromkeys(notes))
 
 

@@ -243,7 +243,7 @@ def _gain(estimate: Estimate) -> str:
     return (
         f"{estimate.precision} with the draft: {gain.speedup:.2f} times, {format_rate(gain.tokens_per_s)} tok/s; "
         f"{gain.tokens_per_step:.2g} tokens a step, verifying costs {gain.verify_cost:.2g} steps, "
-        f"drafting {gain.draft_cost:.2g} each."
+        f"drafting {gain.draft_cost:.2g} each, the round itself {gain.round_cost:.2g}."
     )
 
 
