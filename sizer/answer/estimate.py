@@ -117,13 +117,14 @@ def _case(question: Question, engine: Engine, stored: Stored) -> Case:
     rule = engine.memory(version, question.engine_date)
     backend = engine.backend(question.target.device, options.backend_told)
     memory = with_options(rule.pooled(backend, options.cache_pooled), options)
+    workload = _shared_out(question.workload, question.architecture, options)
     return Case(
         architecture=question.architecture,
         stored=text_of(stored) if memory.text_alone or _blind(question.architecture, options) else stored,
-        workload=question.workload,
+        workload=workload,
         target=question.target,
         engine=memory,
-        parallelism=parallelism_of(engine, question.workload),
+        parallelism=parallelism_of(engine, workload),
         can_offload=bool(engine.offload),
         experts_first="experts" in engine.offload,
         options=options.at_version(version),
@@ -145,6 +146,16 @@ def _draft_asked(question: Question) -> NamedDraft | None:
     """The model that the question's own words draft with (--draft), at the model's own precision."""
     drafter = question.drafting.drafter if question.drafting is not None else None
     return NamedDraft(drafter, canonical(question.precision)) if isinstance(drafter, Architecture) else None
+
+
+def _shared_out(workload: Workload, architecture: Architecture, options: EngineOptions) -> Workload:
+    """The workload; copies whose ranks share a mixture's experts are a split over experts."""
+    shares = workload.parallelism is Split.DATA and _experts_over_data(architecture, options)
+    return replace(workload, parallelism=Split.EXPERT) if shares else workload
+
+
+def _experts_over_data(architecture: Architecture, options: EngineOptions) -> bool:
+    return architecture.experts is not None and (options.experts_over_data or 1) > 1
 
 
 def parallelism_of(engine: Engine, workload: Workload) -> Split:
@@ -175,7 +186,7 @@ def _copies(case: Case) -> int:
     if case.parallelism is Split.DATA:
         return len(case.devices)
     shared = case.options.expert_parallel or case.options.attention_data_parallel
-    return 1 if shared else case.replicas
+    return 1 if shared or _experts_over_data(case.architecture, case.options) else case.replicas
 
 
 def _of_one_copy(case: Case) -> tuple[Target, Workload]:

@@ -34,7 +34,8 @@ class EngineOptions:
         `cache_on_host` is llama.cpp's --no-kv-offload, `host_cache_bytes` its prompt cache, `host_swap_bytes` a swap
         or hierarchical cache a device, `weights_offload_bytes` weights kept on the host (vLLM's --cpu-offload-gb).
     Splits
-        Ranks of each kind; `expert_parallel` shards experts over the tensor and data ranks. `split_mode` is none,
+        Ranks of each kind; `expert_parallel` shards experts over the tensor and data ranks, `experts_over_data` are
+        data ranks that do so unasked (vLLM docs serving/data_parallel_deployment). `split_mode` is none,
         layer, row or tensor, `tensor_split` its proportions; `attention_data_parallel` SGLang's --enable-dp-attention,
         `expert_exchange` what carries tokens between its experts, `served_phase` prefill or decode of a server that
         does that alone.
@@ -93,6 +94,7 @@ class EngineOptions:
     context_parallel: int | None = None
     expert_parallel: bool | None = None
     attention_data_parallel: bool | None = None
+    experts_over_data: int | None = None
     expert_exchange: str = ""
     served_phase: str = ""
     split_mode: str = ""
