@@ -268,7 +268,7 @@ def test_older_matrix_instructions_reach_less_of_newer_datacenter_cards() -> Non
         case = speed_case(MODEL, store_for(MODEL, precision, "llama.cpp"), find(key), Workload(), "llama.cpp")
         whole = peak_alone_flops_per_s(case, "", 1.0)
         assert whole is not None
-        assert prompt_products_flops_per_s(case) == pytest.approx(whole * share**0.65)
+        assert prompt_products_flops_per_s(case) == pytest.approx(whole * share**0.75)
     served = speed_case(MODEL, store_for(MODEL, "fp8", "vllm"), find("h100-80gb-sxm"), Workload(), "vllm")
     assert instructions_share(served) == 1
 
@@ -285,9 +285,9 @@ def test_matrix_units_of_cores_count_where_the_runtime_uses_them() -> None:
 
 
 def test_a_chunk_of_512_tokens_fills_less_of_a_larger_card() -> None:
-    """Four times the peak and nothing else: llama.cpp's products under CUDA take 4^-0.65 of their time, vLLM's, which
+    """Four times the peak and nothing else: llama.cpp's products under CUDA take 4^-0.75 of their time, vLLM's, which
     reads larger chunks by the maker's libraries, 4^-0.85."""
-    for engine, precision, power in (("llama.cpp", "q4_k_m", 0.65), ("vllm", "bf16", 0.85)):
+    for engine, precision, power in (("llama.cpp", "q4_k_m", 0.75), ("vllm", "bf16", 0.85)):
         rates = []
         for factor in (1, 4):
             target = find("rtx-4090")

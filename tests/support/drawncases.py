@@ -20,8 +20,8 @@ LATENT = Mixer(MixerKind.MLA, heads=4, qk_head_dim=24, v_head_dim=16, latent_ele
 STATE = Mixer(MixerKind.SSM, state_elements=1000)
 
 CARD = Device("card", "Card", "nvidia", "gpu", 2**30, 1e12, {"bf16": 1e14, "fp16_acc16": 2e14}, "hbm2")
-OWN_KERNELS_FLOPS_PER_S = 1.5e14 * (2e14 / 1.5e14) ** 0.65
-"""What llama.cpp's prompts on the card are relative to: its peak, with sums in 16 bits, to the power 0.65."""
+OWN_KERNELS_FLOPS_PER_S = 1.5e14 * (2e14 / 1.5e14) ** 0.75
+"""What llama.cpp's prompts on the card are relative to: its peak, with sums in 16 bits, to the power 0.75."""
 LIBRARIES_FLOPS_PER_S = 1.5e14 * (1e14 / 1.5e14) ** 0.85
 """The same of engines on the maker's libraries, with sums in 32 bits: to the power 0.85."""
 EVERY_TERM = {
