@@ -1,8 +1,9 @@
 """What rounds of speculative decoding cost beyond drafting and verifying, from measured gains (`data/speculation.csv`).
 
 A row tells its gain and what was accepted: tokens a round over gain is the round's cost in plain steps; less what the
-law says of verifying and drafting, the rest is the round's own. Its median is taken by runtime, dense models and
-mixtures apart, and rows of a source are judged by the medians of the others.
+law says of verifying and drafting, the rest is the round's own: the host's work, so many milliseconds whatever the
+model (4.2 to 4.6 in vLLM and SGLang for a 4B on a desktop's card as for DeepSeek-V3 on eight). Its median is taken by
+runtime, and rows of a source are judged by the medians of the others.
 """
 
 from __future__ import annotations
@@ -23,20 +24,23 @@ from sizer.frozen import NamedTuple, dataclass
 from sizer.speed.case import SpeedCase
 from sizer.speed.law import Constants, constants
 from sizer.speed.records import DraftMethod
-from sizer.speed.speculative import ANY_ENGINE, draft_cost, draft_methods, verify_cost
+from sizer.speed.speculative import ANY_ENGINE, draft_cost, draft_methods, step_s, verify_cost
 from sizer.speed.terms import vector_rows
 
 FEWEST_ROWS = 4
-HEADER = "runtime,kind,plain_steps,rows,source\n"
+HEADER = "runtime,round_ms,rows,source\n"
 SOURCE = (
-    "median over data/speculation.csv of tokens a round / gain less verifying and drafting: python tools/calibrate.py"
+    "median over data/speculation.csv of tokens a round / gain less verifying and drafting, times a plain step: "
+    "python tools/calibrate.py"
 )
+SOURCE_OF_ANY = "median of the runtimes': python tools/calibrate.py"
 LEAST_ROUND = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """One measured gain with what the law says of its parts, in plain steps."""
+    """One measured gain with what the law says of its parts, in plain steps: of `step_s` seconds by the law, and of
+    `measured_s` by the row (the law's, where it tells none)."""
 
     id: str
     source: str
@@ -47,6 +51,8 @@ class Round:
     speedup: float
     verified: float
     drafted: float
+    step_s: float
+    measured_s: float
 
     @property
     def known(self) -> float:
@@ -59,9 +65,9 @@ class Round:
         return "mixture" if self.moe else "dense"
 
     @property
-    def rest(self) -> float:
-        """Plain steps that verifying and drafting do not explain."""
-        return self.tokens / self.speedup - self.known
+    def rest_s(self) -> float:
+        """Seconds that verifying and drafting do not explain."""
+        return (self.tokens / self.speedup - self.known) * self.measured_s
 
 
 class _Told(NamedTuple):
@@ -139,27 +145,31 @@ def _told(row: Mapping[str, str]) -> _Told | None:
 def _round(told: _Told, case: SpeedCase, fitted: Constants) -> Round:
     drafted = told.drafts * draft_cost(case, told.method, told.drafts, fitted)
     moe = case.architecture.experts is not None
-    verified = verify_cost(case, told.drafts, fitted)
-    source, runtime = told.row["source_url"], case.engine.runtime
-    return Round(told.seen.id, source, told.method.name, runtime, moe, told.tokens, told.speedup, verified, drafted)
+    verified, plain_s = verify_cost(case, told.drafts, fitted), step_s(case, 1, fitted)
+    source, runtime, baseline = told.row["source_url"], case.engine.runtime, told.row.get("baseline_tokens_per_s")
+    measured_s = case.workload.batch_size / float(baseline) if baseline else plain_s
+    gain = told.tokens, told.speedup, verified, drafted, plain_s, measured_s
+    return Round(told.seen.id, source, told.method.name, runtime, moe, *gain)
 
 
-def round_costs(found: Sequence[Round]) -> dict[tuple[str, str], tuple[float, int]]:
-    """Plain steps a round by runtime and kind, and the rows behind them; `any` runtime where one has few."""
-    groups: dict[tuple[str, str], list[float]] = {(ANY_ENGINE, "dense"): [], (ANY_ENGINE, "mixture"): []}
+def round_costs(found: Sequence[Round]) -> dict[str, tuple[float, int]]:
+    """Seconds of a round by runtime, and the rows behind them; of `any` runtime the median of all runtimes'."""
+    groups: dict[str, list[float]] = {}
     for one in found:
-        groups[ANY_ENGINE, one.kind].append(one.rest)
-        groups.setdefault((one.runtime, one.kind), []).append(one.rest)
-    return {
-        name: (round(max(LEAST_ROUND, median(rests)), 3), len(rests))
-        for name, rests in sorted(groups.items())
-        if len(rests) >= FEWEST_ROWS or (name[0] == ANY_ENGINE and rests)
-    }
+        groups.setdefault(one.runtime, []).append(one.rest_s)
+    each = {name: (max(LEAST_ROUND, median(rests)), len(rests)) for name, rests in sorted(groups.items())}
+    if not each:
+        return {}
+    any_s = median(seconds for seconds, _ in each.values())
+    return {ANY_ENGINE: (any_s, len(found)), **{name: one for name, one in each.items() if one[1] >= FEWEST_ROWS}}
 
 
 def rounds_text(found: Sequence[Round]) -> str:
     """The text of `data/draft_rounds.csv`."""
-    lines = [f'{runtime},{kind},{cost},{n},"{SOURCE}"\n' for (runtime, kind), (cost, n) in round_costs(found).items()]
+    lines = [
+        f'{runtime},{1000 * seconds:.3f},{n},"{SOURCE_OF_ANY if runtime == ANY_ENGINE else SOURCE}"\n'
+        for runtime, (seconds, n) in round_costs(found).items()
+    ]
     return HEADER + "".join(lines)
 
 
@@ -174,8 +184,8 @@ def held_out_gains(found: Sequence[Round], residuals: Sequence[Residual] = ()) -
         costs = round_costs([one for one in told if one.source != source])
         for one in told:
             if one.source == source:
-                cost, _ = costs.get((one.runtime, one.kind)) or costs.get((ANY_ENGINE, one.kind), (0.0, 0))
-                yield one, one.tokens / (one.known + cost)
+                cost_s, _ = costs.get(one.runtime) or costs.get(ANY_ENGINE, (0.0, 0))
+                yield one, one.tokens / (one.known + cost_s / one.step_s)
 
 
 def _without_itself(one: Round, missed: Residual | None) -> Round:

@@ -12,7 +12,14 @@ from sizer.answer.estimate import parallelism_of
 from sizer.calibrate.contradicted import contradicted
 from sizer.calibrate.measurements import EXCLUDING_FLAGS, ReadRow
 from sizer.calibrate.observation import Observation
-from sizer.calibrate.plausible import impossible_decode, impossible_prompt, unknown_share, unlike_prompts
+from sizer.calibrate.plausible import (
+    UNREAD,
+    impossible_decode,
+    impossible_prompt,
+    impossible_request,
+    unknown_share,
+    unlike_prompts,
+)
 from sizer.calibrate.rows import ResolvedRow, resolve_measurement
 from sizer.device.kinds import device_family, memory_class
 from sizer.device.records import Device, Target
@@ -129,18 +136,27 @@ def observe(rows: Iterable[ReadRow]) -> list[Observation]:
     """The observations of all rows that resolve. Flagged rows are not scored; those that teach nothing are left out, as
     are prompts that their own table contradicts."""
     found: list[Observation] = []
+    cached: set[tuple[str, str, str]] = set()
     for row in rows:
         excluding = row.flags & EXCLUDING_FLAGS
         if excluding - TEACHING_FLAGS:
             continue
         try:
-            seen = [one for one in observe_row(row) if not one.odd]
+            every = observe_row(row)
         except SizerError:
             continue
+        cached |= {_repeated(one) for one in every if one.odd.endswith(UNREAD)}
+        seen = [one for one in every if not one.odd]
         trust = tuned("noisy_weight") if excluding - EXACT_FLAGS else 1.0
         found += [replace(one, apart=_apart(row, one), weight=one.weight * trust) for one in seen]
     odd = contradicted(found)
-    return _weighed([one for one in found if one.quantity != "prefill" or one.id not in odd])
+    kept = [one for one in found if one.quantity != "prefill" or one.id not in odd]
+    return _weighed([one for one in kept if not (one.before and _repeated(one) in cached)])
+
+
+def _repeated(row: Observation) -> tuple[str, str, str]:
+    """What requests share that repeat one prompt: where one of them cannot have read it, none of them did."""
+    return row.source, row.engine, row.model
 
 
 def _apart(row: ReadRow, seen: Observation) -> str:
@@ -169,7 +185,9 @@ def observe_row(row: ReadRow) -> list[Observation]:
             amounts += (_beside(before, max(1, decoding.workload.output_tokens)),)
         seen = replace(_observation(resolved, decoding, "decode", step_s, amounts, tokens=traffic.tokens), odd=odd)
         if row.metric == "request":
-            seen = replace(seen, before=before, outputs=max(1, decoding.workload.output_tokens))
+            outputs = max(1, decoding.workload.output_tokens)
+            odd = odd or impossible_request(decoding, traffic, read, step_s * outputs)
+            seen = replace(seen, before=before, outputs=outputs, odd=odd)
         found.append(seen)
     if row.over_one:
         found.append(_over_one(resolved, decoding, row.over_one))

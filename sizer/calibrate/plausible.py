@@ -5,7 +5,9 @@ from __future__ import annotations
 from sizer.speed.case import SpeedCase
 from sizer.speed.chunks import Chunks
 from sizer.speed.hosted import computes_on_host, host_share
-from sizer.speed.rates import nominal_bandwidth_bytes_per_s
+from sizer.speed.predict import replicas
+from sizer.speed.rates import format_flops_per_s, nominal_bandwidth_bytes_per_s
+from sizer.speed.splits import tensor_ranks
 from sizer.speed.terms import decode_amounts
 from sizer.speed.traffic import Traffic
 from sizer.tables import read_rows
@@ -52,6 +54,20 @@ def impossible_prompt(case: SpeedCase, traffic: Traffic, chunks: Chunks, prompt_
     if _hosted(case) and not computes_on_host(case) and prompt_s > longest_s:
         return f"{told} are slower than reading the whole model from a disk for each chunk"
     return ""
+
+
+UNREAD = "its prompts were not read, but found in a cache"
+
+
+def impossible_request(case: SpeedCase, step: Traffic, prompts: Traffic, request_s: float) -> str:
+    """Why no device of this specification reads the prompts and decodes the answers of these requests in this time;
+    empty where one may. Its products are at most those of the format that its weights are multiplied in."""
+    outputs = max(1, case.workload.output_tokens)
+    devices = len(case.devices) // (tensor_ranks(case) * replicas(case))
+    peak = format_flops_per_s(case) * devices * PRODUCTS_MARGIN
+    if case.device.kind == "cpu" or request_s * peak >= step.flops * outputs + prompts.flops:
+        return ""
+    return f"requests of {request_s:.3g} s take more products than {case.device.name} can do: {UNREAD}"
 
 
 def unlike_prompts(case: SpeedCase, told_tokens: int | None) -> str:

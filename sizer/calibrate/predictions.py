@@ -11,7 +11,7 @@ from sizer.answer.drafts import beside, draft_named
 from sizer.answer.estimate import parallelism_of
 from sizer.calibrate.measurements import EXCLUDING_FLAGS, ReadRow
 from sizer.calibrate.observations import placed, step_traffic
-from sizer.calibrate.plausible import impossible_decode, impossible_prompt
+from sizer.calibrate.plausible import impossible_decode, impossible_prompt, impossible_request
 from sizer.calibrate.rows import ResolvedRow, resolve_measurement
 from sizer.engine.engines import find_engine
 from sizer.engine.flagged import with_options
@@ -160,6 +160,12 @@ def _odd(resolved: ResolvedRow) -> str:
         traffic = step_traffic(decoding, row)
         step_s = row.batch * row.tokens_a_step / row.decode_tokens_per_s
         if odd := impossible_decode(decoding, traffic, step_s):
+            return odd
+    if row.decode_tokens_per_s and row.metric == "request" and not resolved.measurement.over_one:
+        outputs = max(1, decoding.workload.output_tokens)
+        request_s = row.batch * outputs / row.decode_tokens_per_s
+        read, _ = prompt_traffic(prefilling, resolved.prefill_depth_tokens)
+        if odd := impossible_request(decoding, step_traffic(decoding, row), read, request_s):
             return odd
     if row.prefill_tokens_per_s and row.prompt_tokens:
         read, chunks = prompt_traffic(prefilling, resolved.prefill_depth_tokens)

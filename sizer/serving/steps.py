@@ -21,11 +21,15 @@ from sizer.serving.corrections import Corrections
 from sizer.serving.layout import Layout, link_bytes_per_s
 from sizer.speed.case import SpeedCase
 from sizer.speed.chunks import whole
-from sizer.speed.kernels import precision_class, served_products
 from sizer.speed.launches import LAYER_S, layer_count
 from sizer.speed.law import COMPUTE, LAUNCH, MEMORY, OVERHEAD, ROOFLINE_POWER, Amount, Constants
 from sizer.speed.prompt_terms import prefill_amounts
-from sizer.speed.rates import peak_flops_per_s, prompt_peak_flops_per_s, prompt_products_flops_per_s
+from sizer.speed.rates import (
+    format_flops_per_s,
+    peak_flops_per_s,
+    prompt_peak_flops_per_s,
+    prompt_products_flops_per_s,
+)
 from sizer.speed.splits import HOP_S
 from sizer.speed.stages import LINK_TERMS
 from sizer.speed.terms import decode_amounts
@@ -273,7 +277,7 @@ def law_weights(
     much faster."""
     law_groups, own = tuple(case.groups.values()), case.owners
     one = replace(case, target=replace(case.target, count=1, others=()), placement=None)
-    gain = _format_flops_per_s(one) / peak_flops_per_s(one) if products else 1.0
+    gain = format_flops_per_s(one) / peak_flops_per_s(one) if products else 1.0
     gain *= prompt_peak_flops_per_s(one) / prompt_products_flops_per_s(one)
     weights = {name: term.weight(fitted.factor(name, law_groups, own)) for name, term in curves.items()}
     return {name: weight / gain if name in PROMPT_PRODUCTS else weight for name, weight in weights.items()}
@@ -286,7 +290,7 @@ def weight_floors(case: SpeedCase, curves: Mapping[str, TermCurves]) -> dict[str
     that is multiplied.
     """
     one = replace(case, target=replace(case.target, count=1, others=()), placement=None)
-    peak = _format_flops_per_s(one) * REACHED_PEAK
+    peak = format_flops_per_s(one) * REACHED_PEAK
     prompt, decode = prompt_products_flops_per_s(one) / peak, peak_flops_per_s(one) / peak
     floors = {MEMORY: 1 / REACHED_BANDWIDTH}
     least = {
@@ -294,14 +298,6 @@ def weight_floors(case: SpeedCase, curves: Mapping[str, TermCurves]) -> dict[str
         for name, term in curves.items()
     }
     return {**least, **dict.fromkeys(RATES_OF_OTHERS & set(least), 0.0)}
-
-
-def _format_flops_per_s(case: SpeedCase) -> float:
-    """The nominal dense peak of the narrowest format that the stored weights are multiplied in."""
-    peaks = case.device.peak_flops_per_s
-    half = peak_flops_per_s(case)
-    wanted = served_products(precision_class(case.stored.precision)[0])
-    return max([half, *(peaks[name] for name in wanted if name in peaks)])
 
 
 def weighed(curves: Mapping[str, TermCurves], weights: Mapping[str, float], batch_share: float = 1.0) -> StepLaw:

@@ -17,7 +17,7 @@ from sizer.speed.device_rates import (
     reachable_bytes_per_s,
     vector_flops_per_s,
 )
-from sizer.speed.kernels import precision_class, product_type
+from sizer.speed.kernels import precision_class, product_type, served_products
 from sizer.speed.splits import parallelism, tensor_ranks, within_layers
 from sizer.tables import read_rows
 from sizer.tuning import tuned
@@ -76,6 +76,14 @@ def prompt_products_flops_per_s(case: SpeedCase) -> float:
     """The same at the peak of the format that the stored weights are multiplied in."""
     kernel, bits = precision_class(case.stored.precision)
     return prompt_peak_flops_per_s(case, product_type(kernel), packed=bits != "float")
+
+
+def format_flops_per_s(case: SpeedCase) -> float:
+    """The nominal dense peak of the narrowest format that the stored weights are multiplied in, all ranks together."""
+    peaks = case.device.peak_flops_per_s
+    wanted = served_products(precision_class(case.stored.precision)[0])
+    narrow = [peaks[name] * tensor_ranks(case) for name in wanted if name in peaks]
+    return max([peak_flops_per_s(case), *narrow])
 
 
 def peak_alone_flops_per_s(case: SpeedCase, products: str, reached: float) -> float | None:

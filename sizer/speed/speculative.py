@@ -44,15 +44,15 @@ def draft_methods() -> dict[str, DraftMethod]:
 
 
 @cache
-def _rounds() -> dict[tuple[str, str], float]:
-    return {(row["runtime"], row["kind"]): float(row["plain_steps"]) for row in read_rows("draft_rounds.csv")}
+def _rounds() -> dict[str, float]:
+    return {row["runtime"]: float(row["round_ms"]) / 1000 for row in read_rows("draft_rounds.csv")}
 
 
-def round_cost(runtime: str, moe: bool) -> float:
-    """Plain steps that a round costs beyond drafting and verifying: sampling, bookkeeping, graphs that do not fit."""
-    kind = "mixture" if moe else "dense"
+def round_s(runtime: str) -> float:
+    """Seconds that a round costs beyond drafting and verifying: sampling, bookkeeping, graphs that do not fit. The host
+    takes them, whatever the model and the card."""
     rounds = _rounds()
-    return rounds.get((runtime, kind), rounds[ANY_ENGINE, kind])
+    return rounds.get(runtime, rounds[ANY_ENGINE])
 
 
 def expected_tokens(acceptance: float, draft_tokens: int) -> float:
@@ -93,9 +93,10 @@ def speculation_of(
     """The gain where a round yields `tokens` tokens."""
     verified = verify_cost(case, draft_tokens, fitted)
     drafted = draft_cost(case, drafter, draft_tokens, fitted)
-    each = round_cost(case.engine.runtime, case.architecture.experts is not None)
+    plain_s = step_s(case, 1, fitted)
+    each = round_s(case.engine.runtime) / plain_s
     speedup = tokens / (verified + draft_tokens * drafted + each)
-    return Speculation(tokens, verified, drafted, each, speedup, speedup / step_s(case, 1, fitted), draft_tokens)
+    return Speculation(tokens, verified, drafted, each, speedup, speedup / plain_s, draft_tokens)
 
 
 def speculate(
@@ -115,8 +116,14 @@ def speculate(
 
 
 def at_rate(gain: Speculation, speed: Speed | None) -> Speculation:
-    """The gain over a plain speed as it is told, which measured rows nearby or here may have corrected."""
-    return gain if speed is None else gain._replace(tokens_per_s=speed.decode.tokens_per_s * gain.speedup)
+    """The gain over a plain speed as it is told, which measured rows nearby or here may have corrected: the host's
+    share of a round is as much more of a faster step."""
+    if speed is None:
+        return gain
+    plain_s, told = gain.speedup / gain.tokens_per_s, speed.decode.tokens_per_s
+    found = gain._replace(round_cost=gain.round_cost * plain_s * told)
+    speedup = gain.tokens_per_step / found.round_steps
+    return found._replace(speedup=speedup, tokens_per_s=told * speedup)
 
 
 def speedup_at(gain: Speculation, acceptance: float) -> float:

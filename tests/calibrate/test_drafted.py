@@ -52,18 +52,20 @@ def test_rounds_are_told_of_every_engine(drafts: Path) -> None:
     """A round's own cost is what verifying and drafting leave of it, whatever the engine."""
     found = rounds(drafts, constants())
     assert [one.runtime for one in found] == ["llama.cpp", "vllm"]
-    assert found[0].rest == pytest.approx(2.5 / 1.6 - found[0].verified - found[0].drafted)
+    left = 2.5 / 1.6 - found[0].verified - found[0].drafted
+    assert found[0].rest_s == pytest.approx(left * found[0].measured_s)
 
 
 def test_a_gain_is_told_without_its_own_source() -> None:
     """Where the row taught the law, its verification is what the fit without it says, and at least a plain step."""
-    one = Round("a-1", "one", "mtp", "llama.cpp", False, 2.5, 1.6, 1.4, 0.1)
+    one = Round("a-1", "one", "mtp", "llama.cpp", False, 2.5, 1.6, 1.4, 0.1, 0.02, 0.02)
     others = [replace(one, id=f"b-{n}", source="two", verified=1.2) for n in range(4)]
-    cost, _ = round_costs(others)["llama.cpp", "dense"]
+    cost_s, _ = round_costs(others)["llama.cpp"]
+    assert cost_s == pytest.approx(0.02 * (2.5 / 1.6 - 1.3))
     row = Observation("a-1", "decode", "one", "d", "m", "e", "f", False, 1.5, (), {}, against=observed_against())
     for log_ratio, told in ((0.0, 1.5), (-3.0, 1.0)):
         gains = {seen.id: gain for seen, gain in held_out_gains([one, *others], [Residual(row, log_ratio, "none", 0)])}
-        assert gains["a-1"] == pytest.approx(2.5 / (told + 0.1 + cost))
+        assert gains["a-1"] == pytest.approx(2.5 / (told + 0.1 + cost_s / 0.02))
 
 
 def observed_against() -> tuple:  # type: ignore[type-arg]

@@ -17,7 +17,7 @@ from sizer.speed.measured_here import as_measured_here, ratio_for
 from sizer.speed.predict import decode_of, predict
 from sizer.speed.prompt_terms import prompt_traffic  # fmt: skip
 from sizer.speed.records import DraftMethod
-from sizer.speed.speculative import draft_cost, expected_tokens, round_cost, speculation_of, step_s, verify_cost
+from sizer.speed.speculative import draft_cost, expected_tokens, round_s, speculation_of, step_s, verify_cost
 from sizer.speed.splits import parallelism
 from sizer.speed.traffic import decode_traffic  # fmt: skip
 from sizer.workload import Split, Workload
@@ -41,7 +41,7 @@ def test_a_round_costs_verifying_drafting_and_itself() -> None:
     drafter = (small, stored(small))
     assert draft_cost(case, drafter, 4, PLAIN) == pytest.approx(step_s(asked(small), 1, PLAIN) / plain)
     found = speculation_of(case, method, 4, 3.0, PLAIN)
-    cost = found.verify_cost + 4 * once + round_cost("vllm", True)
+    cost = found.verify_cost + 4 * once + round_s("vllm") / plain
     assert found.speedup == pytest.approx(3.0 / cost)
     assert found.tokens_per_s == pytest.approx(3.0 / cost / plain)
     assert expected_tokens(0.5, 2) == 1.75
