@@ -74,7 +74,7 @@ def hardware(
     options: EngineOptions | None = None,
     precision: str | None = None,
     text: str = "",
-    order: str = "memory",
+    order: str = "price",
     prices: Mapping[str, float] | None = None,
 ) -> list[Fitting]:
     """Devices (the fewest of each that suffice) and instances that run the model as asked, in an order of `ORDERS`.
@@ -146,7 +146,7 @@ ORDERS: Mapping[str, Callable[[Fitting], tuple[float, float, float]]] = {
     "price": lambda item: (_price(item), item.memory_bytes, _slowness(item)),
     "speed": lambda item: (_slowness(item), item.memory_bytes, _price(item)),
 }
-"""Ways to sort: cheapest memory first, by the hour's rent where one is known, or fastest first."""
+"""Ways to sort: least memory first, the cheapest by the hour's rent where one is known, or the fastest."""
 
 
 def _targets(text: str) -> Iterator[tuple[Target, str]]:

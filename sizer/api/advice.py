@@ -251,7 +251,7 @@ def hardware(
     *,
     users: int | None = None,
     text: str = "",
-    order: str = "memory",
+    order: str = "price",
     prices: Sequence[str] = (),
     limit: int | None = None,
     prefer: str = "balanced",
@@ -282,7 +282,7 @@ def hardware_for(
     wanted: Wanted,
     *,
     text: str = "",
-    order: str = "memory",
+    order: str = "price",
     prices: Sequence[str] = (),
     offline: bool = False,
 ) -> tuple[list[Fitting], Workload]:

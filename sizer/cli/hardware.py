@@ -15,7 +15,7 @@ from sizer.cli.recommend import PREFER
 ORDER = click.Choice(["memory", "price", "speed"])
 PRICES = (
     "Buy: launch prices. Rent: on-demand offers of 2026, the median (--json: cloud, date, source).\n"
-    "--price h100=2.10 says yours; --sort price: cheapest hour first. Tokens of all users, machine busy."
+    "--price h100=2.10 says yours. Tokens of all users, machine busy."
 )
 
 
@@ -38,18 +38,18 @@ PRICES = (
 )
 @click.option("--prefer", type=PREFER, default="balanced", show_default=True, help="Which way to lean.")
 @click.option("--device", "text", default="", metavar="TEXT", help="Only devices or instances with these words.")
-@click.option("--sort", "order", type=ORDER, default="memory", show_default=True, help="What comes first.")
+@click.option("--sort", "order", type=ORDER, default="price", show_default=True, help="What comes first.")
 @click.option("--price", "prices", multiple=True, metavar="[D=]USD", help="USD an hour of a device, as h100=2.10.")
 @click.option("--limit", type=click.IntRange(min=1), default=30, show_default=True, help="Show the first N.")
 @output_options
 @network_options
 def command(model: str, style: str, users: int | None, offline: bool, **options: Any) -> None:
-    """Which devices, counts of them and cloud instances run MODEL as asked, cheapest memory first.
+    """Which devices, counts of them and cloud instances run MODEL as asked, cheapest first.
 
     \b
     sizer hardware meta-llama/Llama-3.1-70B --min-speed 20 --context 16k
     sizer hardware Qwen/Qwen3-30B-A3B --users 16 --device aws
-    sizer hardware Qwen/Qwen3-8B --min-speed 30 --sort price
+    sizer hardware Qwen/Qwen3-8B --min-speed 30 --device mac --sort memory
     """
     work = work_asked({**options, "batch": users or options["batch"]})
     wanted = WantedAsked(options["prefer"], options["min_speed"], options["max_loss"]).wanted(offer=True)

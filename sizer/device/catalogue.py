@@ -337,8 +337,18 @@ def _told(bandwidth_bytes_per_s: float | None, memory_bytes: int | None, kind: s
     return f"{'a CPU' if kind == 'cpu' else 'a GPU'}{size}{rate}"
 
 
+MACS = frozenset({"mac", "macs", "imac", "macbook", "macbooks"})
+"""Words for what has an M chip: a computer's name tells no chip, and the table's rows are chips."""
+M_CHIPS = "applem"
+
+
 def search(text: str = "") -> tuple[Device, ...]:
-    """The devices of which every word of `text` occurs in the key, name or aliases; all for no text."""
+    """The devices of which every word of `text` occurs in the key, name or aliases (`mac` is any M chip too); all for
+    no text."""
     words = [squash(word) for word in text.split()]
     blobs = ((number, squash(" ".join(rows.spellings(number)))) for number in range(len(rows.table()[1])))
-    return tuple(rows.device(number) for number, blob in blobs if all(word in blob for word in words))
+    return tuple(
+        rows.device(number)
+        for number, blob in blobs
+        if all(word in blob or (word in MACS and M_CHIPS in blob) for word in words)
+    )

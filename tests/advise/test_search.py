@@ -176,8 +176,8 @@ WORK = Workload(context_tokens=8192)
 
 
 def test_every_device_listed_runs_it_as_asked() -> None:
-    """Each row holds the model, reaches the speed, loses no more than allowed; the least memory comes first."""
-    found = hardware(model(LLAMA_70B), WORK, Wanted("memory", 15, TOLERABLE_LOSS), text="rtx")
+    """Each row holds the model, reaches the speed, loses no more than allowed; least memory first if asked."""
+    found = hardware(model(LLAMA_70B), WORK, Wanted("memory", 15, TOLERABLE_LOSS), text="rtx", order="memory")
     assert found
     for item in found:
         assert item.estimate.placement.whole
@@ -186,6 +186,19 @@ def test_every_device_listed_runs_it_as_asked() -> None:
         assert loss_of(item.estimate) <= TOLERABLE_LOSS
     memories = [item.memory_bytes for item in found]
     assert memories == sorted(memories)
+
+
+def test_the_cheapest_hour_comes_first() -> None:
+    """What is rented is listed by its rent, then what is not, by its launch price; what has no price known is last."""
+    found = hardware(model(LLAMA_70B), WORK, Wanted("memory", None, TOLERABLE_LOSS))
+    rents = [item.usd_per_hour for item in found if item.usd_per_hour is not None]
+    assert rents == sorted(rents)
+    assert [item.usd_per_hour for item in found[: len(rents)]] == rents
+    bought = [item.price_usd_launch for item in found[len(rents) :]]
+    known = [price for price in bought if price is not None]
+    assert known == sorted(known)
+    assert bought[: len(known)] == known
+    assert rents and known  # noqa: PT018
 
 
 def test_the_fewest_cards_that_suffice_are_listed() -> None:
@@ -208,7 +221,13 @@ def test_prices_grow_with_the_count() -> None:
 def test_more_users_need_no_less_memory() -> None:
     """The least memory that serves sixteen is at least what serves one."""
     one, many = (
-        hardware(model("Qwen/Qwen3-32B"), Workload(context_tokens=8192, batch_size=users), WANTED, text="nvidia h100")
+        hardware(
+            model("Qwen/Qwen3-32B"),
+            Workload(context_tokens=8192, batch_size=users),
+            WANTED,
+            text="nvidia h100",
+            order="memory",
+        )
         for users in (1, 16)
     )
     assert many[0].memory_bytes >= one[0].memory_bytes

@@ -210,6 +210,8 @@ def test_search_finds_by_every_word() -> None:
     assert {device.key for device in search("rtx 4090")} == {"rtx-4090", "rtx-4090-d", "rtx-4090-laptop"}
     assert len(search()) == len(rows.table()[1])
     assert search("no such thing") == ()
+    chips = {device.key for device in search() if device.key.startswith("apple-m")}
+    assert chips <= {device.key for device in search("macs")} <= {device.key for device in search("mac")}
 
 
 @given(st.text(max_size=60))

@@ -76,7 +76,7 @@ export function form(state, { names, here, seen, tell, known }) {
     speed: () => text(t("min_speed"), "min-speed", state["min-speed"], set("min-speed"), { type: "number", hint: "20" }),
     family: () => text(t("family"), "family", state.family, set("family"), { hint: "qwen" }),
     license: () => text(t("license"), "license", state.license, set("license"), { hint: "apache" }),
-    sort: () => select(t("sort"), "sort", ["memory", "price", "speed"].map((name) => [name === "memory" ? "" : name, t(`sort_${name}`)]), state.sort, set("sort")),
+    sort: () => select(t("sort"), "sort", ["price", "memory", "speed"].map((name) => [name === "price" ? "" : name, t(`sort_${name}`)]), state.sort, set("sort")),
     command: () => {
       const area = h("textarea", { id: "text-command", name: "command", rows: 3, maxlength: 1000, spellcheck: "false", "aria-describedby": "command-note", placeholder: "vllm serve Qwen/Qwen3-32B --tensor-parallel-size 2 --max-model-len 32768" });
       area.value = state.command ?? "";

@@ -26,7 +26,7 @@ const COLUMNS = {
   ],
   hardware: [
     ["device", deviceKey, "head"], ["vram", (row) => figure(row.memory_bytes, gib(row.memory_bytes)), "number"], ["price", (row) => (row.price_usd_launch ? figure(row.price_usd_launch, dollars(row.price_usd_launch)) : figure(null)), "number"],
-    ["precision", (row) => [named(row.precision), h("small", null, ` ${row.engine}`)], "words"], ["memory", (row) => [figure(row.total_bytes, gib(row.total_bytes)), shareBar(row)], "number mem"],
+    ["rent", (row) => (row.usd_per_hour ? figure(row.usd_per_hour, `$${row.usd_per_hour.toFixed(2)}`) : figure(null)), "number"], ["precision", (row) => [named(row.precision), h("small", null, ` ${row.engine}`)], "words"], ["memory", (row) => [figure(row.total_bytes, gib(row.total_bytes)), shareBar(row)], "number mem"],
     ["speed", speedCell, "number speed"], ["context", (row) => (row.max_context_tokens ? figure(row.max_context_tokens, tokens(row.max_context_tokens)) : figure(null)), "number ctx"],
   ],
 };
@@ -53,7 +53,7 @@ export async function listing(name, state, { tell }) {
   const first = rows.filter((row) => row.first_screen ?? true).slice(0, FIRST);
   const show = (shown) => {
     const cut = name === "hardware" && rows.length === Number(state.limit ?? FEWEST);
-    place.replaceChildren(h("p", { class: "hint found" }, t(name === "fit" ? "found" : cut ? "found_more" : "found_all", { count: rows.length, order: t(`sort_${state.sort || "memory"}`) })), table(name, shown, state, tell), ...(rows.length > shown.length ? [more(() => show(rows))] : cut ? [more(() => tell({ limit: String(MOST) }, true))] : []));
+    place.replaceChildren(h("p", { class: "hint found" }, t(name === "fit" ? "found" : cut ? "found_more" : "found_all", { count: rows.length, order: t(`sort_${state.sort || "price"}`) })), table(name, shown, state, tell), ...(rows.length > shown.length ? [more(() => show(rows))] : cut ? [more(() => tell({ limit: String(MOST) }, true))] : []));
   };
   const more = (onclick) => h("button", { type: "button", class: "ghost", onclick }, t("all"));
   show(first);

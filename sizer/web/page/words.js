@@ -124,6 +124,7 @@ export const WORDS = {
   col_rating: ["LMArena", "LMArena"],
   col_device: ["Hardware", "硬件"],
   col_price: ["Launch price", "首发价"],
+  col_rent: ["Rent an hour", "每小时租金"],
   col_vram: ["Its memory", "显存"],
   fits_yes: ["yes", "是"],
   fits_no: ["no", "否"],
