@@ -1,9 +1,9 @@
 """What rounds of speculative decoding cost beyond drafting and verifying, from measured gains (`data/speculation.csv`).
 
 A row tells its gain and what was accepted: tokens a round over gain is the round's cost in plain steps; less what the
-law says of verifying and drafting, the rest is the round's own: the host's work, so many milliseconds whatever the
-model (4.2 to 4.6 in vLLM and SGLang for a 4B on a desktop's card as for DeepSeek-V3 on eight). Its median is taken by
-runtime, and rows of a source are judged by the medians of the others.
+law says of verifying and drafting, the rest is the round's own, told as the host's work: so many milliseconds whatever
+the model. That is inferred (gains of sources left out are told better so than in plain steps), no trace shows it. Its
+median is taken by runtime, and rows of a source are judged by the medians of the others.
 """
 
 from __future__ import annotations

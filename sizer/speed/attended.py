@@ -29,7 +29,7 @@ def attention_flops(mixer: Mixer, attended: int, expanded: bool = False) -> int:
     """FLOPs of scores and weighted values over `attended` entries, all heads of one layer.
 
     MLA with absorbed projections works on the latent (twice its width a head); expanded, on the heads' own widths.
-    Mixers that keep a state (linear attention, SSM …) score no tokens: `_state_traffic` counts what updates it.
+    Mixers that keep a state (linear attention, SSM …) score no tokens: `sizer.speed.traffic` counts what updates it.
     """
     if not mixer.heads or mixer.is_recurrent:
         return 0

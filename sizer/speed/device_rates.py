@@ -11,8 +11,7 @@ from sizer.tuning import tuned
 
 USUAL_CORES, USUAL_BANDWIDTH_BYTES_PER_S = 8, 8e10
 MATRIX_OVER_VECTOR = 4
-"""The 16-bit peak of NVIDIA's cards over that in fp32: the median of data/devices.csv, for those without one there. (It
-is more on those with HBM: none of these is taken for more than usual.)"""
+"""The 16-bit peak of NVIDIA's cards over that in fp32: the median of data/devices.csv, for those without one there."""
 
 
 def nominal_flops_per_s(device: Device, accumulates: str = "fp32") -> float:
@@ -72,8 +71,8 @@ def reachable_bytes_per_s(device: Device, threads: int | None = None) -> float |
 
     The more bandwidth a CPU's specification tells, the less of it its cores and their fabric reach: it counts to a
     power, equal at 60 GB/s (`cpu_bandwidth_power` of data/tuning.csv), and as far as its cores reach it where that is
-    known (`data/cpu_shares.csv`). A core has so many lines in flight and reads no faster (`core_bytes_per_s`): few
-    cores, or few `threads`, reach less. A measured bandwidth counts whole.
+    known (`data/cpu_shares.csv`). A core has so many lines in flight and reads no faster (`core_bytes_per_s`, fitted):
+    few cores, or few `threads`, reach less. A measured bandwidth counts whole.
     """
     nominal = device.bandwidth_bytes_per_s
     if not nominal or not is_cpu(device) or device.bandwidth_basis == "measured":

@@ -83,12 +83,10 @@ def expert_calls(case: SpeedCase, chunks: Chunks) -> float:
 
     `data/expert_loops.csv` tells which do, and how many operations each expert's part of each matrix takes.
     """
-    launches, experts = _expert_loops().get((case.engine.runtime, case.backend), 0), case.architecture.experts
-    if not launches or not experts:
+    launches = _expert_loops().get((case.engine.runtime, case.backend), 0)
+    if not launches:
         return 0.0
-    active = case.architecture.active_experts or experts
-    touched = sum(distinct_experts(experts, active, size) * count for size, count in chunks.sizes)
-    return launches * touched * sum(len(part.tensor.layers) for part in _stacks(case))
+    return launches * _touched_experts(case, chunks) * sum(len(part.tensor.layers) for part in _stacks(case))
 
 
 def _unpacked_bytes(case: SpeedCase, chunks: Chunks) -> float:
@@ -96,10 +94,18 @@ def _unpacked_bytes(case: SpeedCase, chunks: Chunks) -> float:
     experts = case.architecture.experts
     if not experts or (case.engine.runtime, case.backend) not in _expert_loops():
         return 0.0
-    active = case.architecture.active_experts or experts
     packed = [part for part in _stacks(case) if part.size_bytes < EXPANDED_BYTES_PER_VALUE * part.tensor.total_elements]
     whole_bytes = 2 * EXPANDED_BYTES_PER_VALUE * sum(part.tensor.total_elements for part in packed)
-    return whole_bytes * sum(distinct_experts(experts, active, size) / experts * n for size, n in chunks.sizes)
+    return whole_bytes * _touched_experts(case, chunks) / experts
+
+
+def _touched_experts(case: SpeedCase, chunks: Chunks) -> float:
+    """Experts of one layer that a prompt's chunks touch, one after the other; 0 of a dense model."""
+    experts = case.architecture.experts
+    if not experts:
+        return 0.0
+    active = case.architecture.active_experts or experts  # where none is told, all are
+    return sum(distinct_experts(experts, active, size) * count for size, count in chunks.sizes)
 
 
 @cache
