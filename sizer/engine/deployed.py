@@ -97,7 +97,10 @@ def charted(words: Sequence[str], read: Callable[[str], str | None]) -> list[str
 
     values: dict[str, Any] = {}
     for file in _values(words, {"-f", "--values"}, ""):
-        for document in read_yaml(read(file) or "", plain=True):
+        text = read(file)
+        if text is None:
+            raise UsageError(f"{file!r:.200}, the chart's values, is not there.", "Paste its text before the command.")
+        for document in read_yaml(text, plain=True):
             _merge(values, document)
     for flag in ("--set", "--set-string"):
         for text in _values(words, {flag}, ""):
@@ -124,7 +127,8 @@ def _put(values: Any, path: str, value: Any) -> None:
     """Sets the value at `a.b[0].c`, making what is not there. Raises UsageError for a path too long or too far."""
     steps: list[str | int] = [int(place) if place else name for name, place in _STEP.findall(path.replace("\\.", "\0"))]
     steps = [step.replace("\0", ".") if isinstance(step, str) else step for step in steps]
-    if not 0 < len(steps) <= MOST_STEPS or any(isinstance(step, int) and step > MOST_PLACES for step in steps):
+    places = [step for step in steps if isinstance(step, int)]
+    if not 0 < len(steps) <= MOST_STEPS or max(places, default=0) > MOST_PLACES or isinstance(steps[0], int):
         raise UsageError(f"{path!r:.80} is no path of a chart's values.", "Write it as path.to[0].value.")
     for step, following in pairwise([*steps, None]):
         inner = value if following is None else [] if isinstance(following, int) else {}

@@ -118,7 +118,9 @@ LOADED = (
     ("config", "precision"),
     [
         ("HqqConfig(nbits=4)", "hqq-4bit"),
+        ("HqqConfig(8)", "hqq-8bit"),
         ("QuantoConfig(weights='int4')", "quanto-int4"),
+        ("QuantoConfig('int4')", "quanto-int4"),
         ("TorchAoConfig('int8_weight_only')", "torchao-int8"),
         ("TorchAoConfig(quant_type=Int4WeightOnlyConfig(group_size=128))", "torchao-int4"),
         ("FineGrainedFP8Config()", "fp8-block"),
@@ -137,6 +139,13 @@ def test_a_configuration_that_is_not_known_is_refused() -> None:
     """A class that sizer does not know is named: what the model takes then is not told."""
     with pytest.raises(UsageError, match="BitNetConfig"):
         read_launch([LOADED.format(name="BitNetConfig") + "quantization_config=BitNetConfig())\n"])
+
+
+@pytest.mark.parametrize("config", ["GPTQConfig(bits=n)", "HqqConfig(n)", "GPTQConfig(bits=4, group_size=n)"])
+def test_a_width_that_only_running_tells_is_refused(config: str) -> None:
+    """No class's default stands in for an argument that is no literal."""
+    with pytest.raises(UsageError, match=r"running the code alone|names no precision"):
+        read_launch([LOADED.format(name="HqqConfig") + f"quantization_config={config})\n"])
 
 
 def test_arguments_of_the_command_line_win_over_their_defaults(tmp_path: Path) -> None:

@@ -89,6 +89,8 @@ helm install v vllm/vllm-stack -f values.yaml --set servingEngineSpec.modelSpec[
         ("helm install x ./chart", "no value of the chart"),
         ("helm install x ./chart --set a", "'a' is no setting"),
         ("helm install x ./chart --set a[5000]=1", "no path"),
+        ("helm install x ./chart --set [0]=1", "no path"),
+        ("helm install x ./chart -f nowhere.yaml --set image=vllm/vllm-openai", "'nowhere.yaml', the chart's values"),
         ("torchrun --nproc_per_node=8 nowhere.py", "'nowhere.py' is no script"),
     ],
 )
