@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import field
-from random import Random
+from typing import TYPE_CHECKING
 
 from sizer.errors import UsageError
 from sizer.frozen import dataclass
 from sizer.printable import shown
+
+if TYPE_CHECKING:
+    from random import Random
 
 MOST_USERS = 1_000_000
 MOST_TOKENS = 2**24

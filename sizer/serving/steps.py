@@ -11,13 +11,13 @@ few interpolations:
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import replace
 
 from sizer.frozen import dataclass
 from sizer.model.architecture import Architecture
 from sizer.serving.corrections import Corrections
+from sizer.serving.curves import AS_IT_IS, WHOLE, Curve, Grid
 from sizer.serving.layout import Layout, link_bytes_per_s
 from sizer.speed.case import SpeedCase
 from sizer.speed.chunks import whole
@@ -35,9 +35,6 @@ from sizer.speed.stages import LINK_TERMS
 from sizer.speed.terms import decode_amounts
 from sizer.speed.traffic import decode_traffic, prefill_traffic
 
-BATCHES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 512, 1024, 2048, 4096, 8192, 16384, 65536)
-DEPTHS = (1, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768, 65536, 131072, 262144, 524288, 1048576, 4194304)
-PROMPTS = (1, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768, 65536)
 ATTENTION_TERM, PROMPT_WEIGHTS_TERM = "prefill_attention", "prefill_weights"
 EXPERT_TERMS = frozenset({"experts", "prefill_experts"})
 ACTIVATION_BYTES = 2
@@ -47,26 +44,6 @@ PROMPT_PRODUCTS = frozenset({"prefill_compute", "prefill_experts"})
 
 RATES_OF_OTHERS = frozenset({"many", "cache_copies", "prefill_cache"})
 """Terms of memory that count bytes again that another term has counted: any share of them may be what is added."""
-
-
-class Curve:
-    """A piecewise linear function of one count through known points, continued in a straight line."""
-
-    __slots__ = ("slopes", "xs", "ys")
-
-    def __init__(self, xs: Sequence[float], ys: Sequence[float]) -> None:
-        self.xs, self.ys = tuple(map(float, xs)), tuple(ys)
-        pairs = zip(self.xs, self.xs[1:], self.ys, self.ys[1:], strict=False)
-        self.slopes = tuple((after - before) / (right - left) for left, right, before, after in pairs)
-
-    def __call__(self, x: float) -> float:
-        """The value at x."""
-        index = min(max(bisect_right(self.xs, x) - 1, 0), len(self.slopes) - 1)
-        return self.ys[index] + self.slopes[index] * (x - self.xs[index])
-
-
-AS_IT_IS = Curve((1, 2), (1.0, 1.0))
-"""The scale of what nothing scales."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,16 +64,16 @@ class TermCurves:
         return max(factor, self.least_weight) if factor else 0.0
 
 
-def term_curves(case: SpeedCase, layout: Layout) -> dict[str, TermCurves]:
+def term_curves(case: SpeedCase, layout: Layout, grid: Grid = WHOLE) -> dict[str, TermCurves]:
     """The nominal seconds of every term of this case's steps, divided over the ranks of the layout.
 
     `case` names all devices; raises SizerError where the bandwidth is not known.
     """
     one = replace(case, target=replace(case.target, count=1, others=()), placement=None)
-    decode = [_decode(one, batch, 1) for batch in BATCHES]
-    deeper = [_decode(one, 1, depth) for depth in DEPTHS]
-    prompts = [_prefill(one, tokens, layout) for tokens in PROMPTS]
-    depths = [_prefill(one, tokens, layout) for tokens in DEPTHS]
+    decode = [_decode(one, batch, 1) for batch in grid.batches]
+    deeper = [_decode(one, 1, depth) for depth in grid.depths]
+    prompts = [_prefill(one, tokens, layout) for tokens in grid.prompts]
+    depths = [_prefill(one, tokens, layout) for tokens in grid.depths]
     share = _shares(layout, case.architecture)
     found: dict[str, TermCurves] = {}
     for name, part in sorted({(term, amount.part) for row in (*decode, *prompts) for term, amount in row.items()}):
@@ -110,7 +87,7 @@ def term_curves(case: SpeedCase, layout: Layout) -> dict[str, TermCurves]:
             tuple(row[name].nominal_s / divided for row in depths) if name == ATTENTION_TERM else (),
             _least(decode[-1].get(name) or prompts[-1].get(name)),
         )
-    return {**found, **_communication(case, layout)}
+    return {**found, **_communication(case, layout, grid)}
 
 
 def _decode(case: SpeedCase, batch: int, depth: int) -> dict[str, Amount]:
@@ -161,7 +138,7 @@ def _shares(layout: Layout, architecture: Architecture) -> Callable[[str, str], 
     return share
 
 
-def _communication(case: SpeedCase, layout: Layout) -> dict[str, TermCurves]:
+def _communication(case: SpeedCase, layout: Layout, grid: Grid) -> dict[str, TermCurves]:
     """All-reduces of tensor ranks (or exchanges with experts' ranks) twice a layer, and hops between stages."""
     layers, ranks = layer_count(case.architecture), layout.expert_ranks
     found: dict[str, TermCurves] = {}
@@ -169,15 +146,18 @@ def _communication(case: SpeedCase, layout: Layout) -> dict[str, TermCurves]:
         link = link_bytes_per_s(layout, case.target)
         token_s = 4 * layers * case.architecture.hidden_size * ACTIVATION_BYTES * (ranks - 1) / ranks / link
         shared = layout.attention_groups
-        flat, zeros = tuple(layers * LAYER_S for _ in BATCHES), tuple(0.0 for _ in DEPTHS)
-        moved = tuple(count * token_s / shared for count in BATCHES)
-        found["ranks"] = TermCurves(OVERHEAD, flat, zeros, tuple(0.0 for _ in PROMPTS))
-        found["moved"] = TermCurves(OVERHEAD, moved, zeros, tuple(0.0 for _ in PROMPTS))
-        found["prefill_ranks"] = TermCurves(OVERHEAD, (), (), tuple(layers * LAYER_S for _ in PROMPTS))
-        found["prefill_moved"] = TermCurves(OVERHEAD, (), (), tuple(count * token_s / shared for count in PROMPTS))
+        flat, zeros = tuple(layers * LAYER_S for _ in grid.batches), tuple(0.0 for _ in grid.depths)
+        moved = tuple(count * token_s / shared for count in grid.batches)
+        none = tuple(0.0 for _ in grid.prompts)
+        found["ranks"] = TermCurves(OVERHEAD, flat, zeros, none)
+        found["moved"] = TermCurves(OVERHEAD, moved, zeros, none)
+        found["prefill_ranks"] = TermCurves(OVERHEAD, (), (), tuple(layers * LAYER_S for _ in grid.prompts))
+        found["prefill_moved"] = TermCurves(OVERHEAD, (), (), tuple(count * token_s / shared for count in grid.prompts))
     if layout.stages > 1:
-        hops = tuple((layout.stages - 1) * HOP_S for _ in BATCHES)
-        found["hops"] = TermCurves(OVERHEAD, hops, tuple(0.0 for _ in DEPTHS), tuple(hops[0] for _ in PROMPTS))
+        hops = tuple((layout.stages - 1) * HOP_S for _ in grid.batches)
+        found["hops"] = TermCurves(
+            OVERHEAD, hops, tuple(0.0 for _ in grid.depths), tuple(hops[0] for _ in grid.prompts)
+        )
     return found
 
 
@@ -256,16 +236,22 @@ class StepLaw:
 
 
 def step_law(  # noqa: PLR0917
-    case: SpeedCase, layout: Layout, fitted: Constants, known: Corrections, names: Mapping[str, str], products: str = ""
+    case: SpeedCase,
+    layout: Layout,
+    fitted: Constants,
+    known: Corrections,
+    names: Mapping[str, str],
+    products: str = "",
+    grid: Grid = WHOLE,
 ) -> StepLaw:
     """The step times of a case over a layout: each term weighed by the law's factor and its correction under load.
 
     `products` is the engine's, as `Scheduler` has it.
     """
-    curves = term_curves(case, layout)
+    curves = term_curves(case, layout, grid)
     law = law_weights(case, curves, fitted, products)
     weights = known.weights(law, weight_floors(case, curves), names)
-    return weighed(curves, weights, 1 / layout.stages if layout.in_flight else 1.0)
+    return weighed(curves, weights, 1 / layout.stages if layout.in_flight else 1.0, grid)
 
 
 def law_weights(
@@ -300,8 +286,11 @@ def weight_floors(case: SpeedCase, curves: Mapping[str, TermCurves]) -> dict[str
     return {**least, **dict.fromkeys(RATES_OF_OTHERS & set(least), 0.0)}
 
 
-def weighed(curves: Mapping[str, TermCurves], weights: Mapping[str, float], batch_share: float = 1.0) -> StepLaw:
-    """The law of these curves, each term times its weight."""
+def weighed(
+    curves: Mapping[str, TermCurves], weights: Mapping[str, float], batch_share: float = 1.0, grid: Grid = WHOLE
+) -> StepLaw:
+    """The law of these curves on their grid, each term times its weight."""
+    batches, depths, prompts = grid.batches, grid.depths, grid.prompts
 
     def total(
         column: str, xs: Sequence[int], part: str, only: bool | None = None, named: Container[str] | None = None
@@ -317,26 +306,26 @@ def weighed(curves: Mapping[str, TermCurves], weights: Mapping[str, float], batc
         return Curve(xs, ys)
 
     attention = curves.get(ATTENTION_TERM)
-    by_depth = attention.by_prompt_depth if attention else tuple(0.0 for _ in DEPTHS)
+    by_depth = attention.by_prompt_depth if attention else tuple(0.0 for _ in depths)
     factor = weights.get(ATTENTION_TERM, 0.0)
-    prompt_compute = total("by_prompt", PROMPTS, COMPUTE)
+    prompt_compute = total("by_prompt", prompts, COMPUTE)
     if attention:  # it follows the depth, not the chunk
         ys = [y - factor * own for y, own in zip(prompt_compute.ys, attention.by_prompt, strict=True)]
-        prompt_compute = Curve(PROMPTS, ys)
+        prompt_compute = Curve(prompts, ys)
     return StepLaw(
-        flat_memory=total("by_batch", BATCHES, MEMORY, only=False),
-        deep_memory=total("by_depth", DEPTHS, MEMORY),
-        experts=total("by_batch", BATCHES, MEMORY, only=True),
-        prompt_memory=total("by_prompt", PROMPTS, MEMORY),
-        compute=total("by_batch", BATCHES, COMPUTE),
-        deep_compute=total("by_depth", DEPTHS, COMPUTE),
+        flat_memory=total("by_batch", batches, MEMORY, only=False),
+        deep_memory=total("by_depth", depths, MEMORY),
+        experts=total("by_batch", batches, MEMORY, only=True),
+        prompt_memory=total("by_prompt", prompts, MEMORY),
+        compute=total("by_batch", batches, COMPUTE),
+        deep_compute=total("by_depth", depths, COMPUTE),
         prompt_compute=prompt_compute,
-        attention=Curve(DEPTHS, [factor * value for value in by_depth]),
-        launch=total("by_batch", BATCHES, LAUNCH),
-        prompt_launch=total("by_prompt", PROMPTS, LAUNCH),
-        overhead=total("by_batch", BATCHES, OVERHEAD),
-        prompt_overhead=total("by_prompt", PROMPTS, OVERHEAD),
-        links=total("by_batch", BATCHES, OVERHEAD, named=LINK_TERMS),
-        prompt_links=total("by_prompt", PROMPTS, OVERHEAD, named=LINK_TERMS),
+        attention=Curve(depths, [factor * value for value in by_depth]),
+        launch=total("by_batch", batches, LAUNCH),
+        prompt_launch=total("by_prompt", prompts, LAUNCH),
+        overhead=total("by_batch", batches, OVERHEAD),
+        prompt_overhead=total("by_prompt", prompts, OVERHEAD),
+        links=total("by_batch", batches, OVERHEAD, named=LINK_TERMS),
+        prompt_links=total("by_prompt", prompts, OVERHEAD, named=LINK_TERMS),
         batch_share=batch_share,
     )

@@ -18,12 +18,13 @@ from math import log
 
 from sizer.device.kinds import device_family
 from sizer.serving.corrections import Corrections, corrections, load_groups
+from sizer.serving.curves import BATCHES, Curve, Grid
 from sizer.serving.deployment import Deployment
 from sizer.serving.layout import Layout
 from sizer.serving.load import Load
 from sizer.serving.options import is_measured
 from sizer.serving.rules import Scheduler, scheduler, serves
-from sizer.serving.steps import BATCHES, Curve, StepLaw, step_law
+from sizer.serving.steps import StepLaw, step_law
 from sizer.speed.case import SpeedCase
 from sizer.speed.chunks import Chunks
 from sizer.speed.hosted import host_share
@@ -102,7 +103,9 @@ def as_served(speed: Speed, case: SpeedCase) -> Speed:
     depth, batch = case.workload.decode_context_tokens, case.workload.batch_size
     alone = replace(case, workload=replace(case.workload, batch_size=1), placement=None)
     rules = scheduler(case.engine.name, case.device, case.engine_version)
-    law = one_as_estimated(_served_law(alone, layout, rules.products), alone, depth, max(FEWEST, batch), fitted)
+    most = max(FEWEST, batch)
+    served = _served_law(alone, layout, rules.products, Grid.up_to(most, depth))
+    law = one_as_estimated(served, alone, depth, most, fitted)
     factor = 1 / (law.step_s(batch, depth) * speed.decode.tokens_per_s)
     return scaled(speed, case.workload, factor, 1.0, *_notes(case, factor))
 
@@ -127,8 +130,8 @@ def _layout(case: SpeedCase) -> Layout | None:
 
 
 @lru_cache(maxsize=64)
-def _served_law(case: SpeedCase, layout: Layout, products: str) -> StepLaw:
-    return step_law(case, layout, constants(), corrections(), load_groups(case, layout), products)
+def _served_law(case: SpeedCase, layout: Layout, products: str, grid: Grid) -> StepLaw:
+    return step_law(case, layout, constants(), corrections(), load_groups(case, layout), products, grid)
 
 
 def prompt_alone_s(law: StepLaw, tokens: int, step_tokens: int, behind: float = 0.0) -> float:

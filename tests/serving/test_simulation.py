@@ -9,11 +9,12 @@ import pytest
 from effort import calls_of
 
 from sizer.errors import UsageError
+from sizer.serving.curves import BATCHES, DEPTHS, PROMPTS, Curve
 from sizer.serving.load import Load
 from sizer.serving.rules import Scheduler
 from sizer.serving.simulate import Simulation
 from sizer.serving.simulated import Simulated, percentile
-from sizer.serving.steps import BATCHES, DEPTHS, PROMPTS, Curve, StepLaw
+from sizer.serving.steps import StepLaw
 
 STEP_S, TOKEN_S = 0.010, 1e-5
 """The law of these tests: a decode step takes 10 ms whatever its batch, a prompt token 10 us more."""
