@@ -15,13 +15,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from math import log
+from typing import TYPE_CHECKING
 
 from sizer.device.kinds import device_family
 from sizer.serving.corrections import Corrections, corrections, load_groups
 from sizer.serving.curves import BATCHES, Curve, Grid
-from sizer.serving.deployment import Deployment
 from sizer.serving.layout import Layout
-from sizer.serving.load import Load
 from sizer.serving.options import is_measured
 from sizer.serving.rules import Scheduler, scheduler, serves
 from sizer.serving.steps import StepLaw, step_law
@@ -34,6 +33,10 @@ from sizer.speed.records import Speed
 from sizer.speed.scaled import scaled
 from sizer.speed.splits import parallelism
 from sizer.workload import Split
+
+if TYPE_CHECKING:
+    from sizer.serving.deployment import Deployment
+    from sizer.serving.load import Load
 
 FEWEST = 4
 """Points under load have at least so many users."""

@@ -18,7 +18,6 @@ from sizer.model.architecture import Architecture, Basis, Module, Role, Tensor, 
 from sizer.model.blocks.core import NO_TOKENS
 from sizer.model.families import build
 from sizer.model.read import catalogue
-from sizer.model.read.built_on import shares_line
 from sizer.model.read.catalogue import CatalogueEntry
 from sizer.model.read.facts import facts
 from sizer.model.read.names import NameHints, parse_name
@@ -132,6 +131,8 @@ def nearest(total: int, active: int | None, without: str = "", name: str = "") -
     come before all others. `without` leaves out the models of one class and size: to ask for a catalogued model by its
     size alone.
     """
+    from sizer.model.read.built_on import shares_line
+
     near: dict[int, list[tuple[str, Size]]] = {}
     for model_id, known in known_sizes().items():
         distance = _distance(known, total, active)
