@@ -182,13 +182,6 @@ def fitters(rows: Sequence[Observation]) -> dict[str, Fitter]:
     return found
 
 
-def fit_terms(rows: Sequence[Observation], priors: Mapping[str, TermPrior]) -> dict[str, Term]:
-    """The constants of one quantity's terms; without rows, what is expected of them (`terms`)."""
-    if not rows:
-        return {term: Term(prior.base, {}, prior.parent) for term, prior in priors.items()}
-    return Fitter(rows, priors).fitted()
-
-
 def _newton_step(jacobian: Any, robust: Any, penalty: Any, slope: Any, damping: float) -> Any:
     """Solves (J' W J + penalty + damping) step = slope by conjugate gradients, without forming the matrix."""
     from scipy.sparse.linalg import LinearOperator, cg
