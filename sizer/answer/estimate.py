@@ -149,9 +149,13 @@ def _draft_asked(question: Question) -> NamedDraft | None:
 
 
 def _shared_out(workload: Workload, architecture: Architecture, options: EngineOptions) -> Workload:
-    """The workload; copies whose ranks share a mixture's experts are a split over experts."""
-    shares = workload.parallelism is Split.DATA and _experts_over_data(architecture, options)
-    return replace(workload, parallelism=Split.EXPERT) if shares else workload
+    """The workload; data ranks that share a mixture's experts are a split over experts, those of a dense model, which
+    has none to share whatever its flags say, whole copies."""
+    if workload.parallelism is Split.DATA and _experts_over_data(architecture, options):
+        return replace(workload, parallelism=Split.EXPERT)
+    if workload.parallelism is Split.EXPERT and architecture.experts is None and (options.data_parallel or 1) > 1:
+        return replace(workload, parallelism=Split.DATA)
+    return workload
 
 
 def _experts_over_data(architecture: Architecture, options: EngineOptions) -> bool:
@@ -185,8 +189,9 @@ def _copies(case: Case) -> int:
     """Whole copies of the model that share the sequences out; groups that share experts are one."""
     if case.parallelism is Split.DATA:
         return len(case.devices)
-    shared = case.options.expert_parallel or case.options.attention_data_parallel
-    return 1 if shared or _experts_over_data(case.architecture, case.options) else case.replicas
+    experts = case.options.expert_parallel and case.architecture.experts is not None
+    shared = experts or case.options.attention_data_parallel or _experts_over_data(case.architecture, case.options)
+    return 1 if shared else case.replicas
 
 
 def _of_one_copy(case: Case) -> tuple[Target, Workload]:

@@ -423,7 +423,9 @@ def test_a_layer_on_the_host_costs_its_own_bytes_alone() -> None:
     [
         ("4xh100", "vllm", "data", "h100", "vllm"),
         ("4xh100", "vllm --data-parallel-size 4", None, "h100", "vllm"),
+        ("4xh100", "vllm -dp 4 --enable-expert-parallel", None, "h100", "vllm"),
         ("4xh100", "vllm -tp 2 -dp 2", None, "2xh100", "vllm -tp 2"),
+        ("4xh100", "vllm -tp 2 -dp 2 --enable-expert-parallel", None, "2xh100", "vllm -tp 2"),
     ],
 )
 def test_copies_of_a_model_share_the_sequences_out(
