@@ -10,9 +10,11 @@ from sizer.engine.stored import store_for
 from sizer.model.read.resolve import resolve
 from sizer.serving.capacity import Replica, replica
 from sizer.serving.corrections import corrections, load_groups
+from sizer.serving.curves import Grid
 from sizer.serving.deployment import Served, deployment
 from sizer.serving.layout import Layout
 from sizer.serving.load import Load
+from sizer.serving.steps import step_law
 from sizer.serving.told import estimate_tells, prompt_alone_s
 from sizer.speed.law import constants
 from sizer.speed.predict import decode_of, prefill_of
@@ -115,3 +117,16 @@ def test_several_sequences_say_that_prompts_come_first() -> None:
         for batch in (1, 4)
     ]  # fmt: skip
     assert [any("sizer capacity" in line for line in lines_of) for lines_of in lines] == [False, True]
+
+
+@pytest.mark.parametrize(("batch", "depth"), [(1, 32), (4, 575.5), (5, 8448), (128, 65536.0), (70_000, 1), (3, 5e6)])
+def test_a_law_asked_one_thing_tells_what_the_whole_does(batch: int, depth: float) -> None:
+    """A law made for so many sequences at one depth tells their steps, and those of fewer, to the digit as one made for
+    all does, over several ranks too."""
+    architecture = resolve("Qwen/Qwen3-30B-A3B", offline=True).architecture
+    what = Served(architecture, store_for(architecture, "fp8", "vllm"), find("4xh100"), "vllm")
+    case, layout, known = deployment(what, Layout(4), LOAD).case, Layout(4), corrections()
+    whole = step_law(case, layout, constants(), known, load_groups(case, layout))
+    part = step_law(case, layout, constants(), known, load_groups(case, layout), grid=Grid.up_to(batch, depth))
+    for fewer in {1, min(2, batch), batch}:
+        assert part.step_s(fewer, depth) == whole.step_s(fewer, depth)
