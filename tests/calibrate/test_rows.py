@@ -347,3 +347,9 @@ def test_an_engine_that_does_not_run_there_is_a_reason_where_nothing_was_measure
     swept, measured = predict_rows(rows, with_flagged=True)
     assert "does not run on" in swept.reason
     assert not measured.reason
+
+
+def test_what_was_tried_is_told_once() -> None:
+    """No trial stands twice in the table."""
+    tried = [next(iter(row.values())) for row in read_rows("tried.csv")]
+    assert len(tried) == len(set(tried))
