@@ -10,6 +10,7 @@ from zlib import crc32
 from sizer.calibrate.fit_constants import Fitter
 from sizer.calibrate.likeness import Alike
 from sizer.calibrate.observation import Observation
+from sizer.calibrate.workers import in_order
 from sizer.frozen import dataclass
 from sizer.speed.predict import EVIDENCE_LEVELS
 
@@ -17,6 +18,10 @@ FOLDS = 12
 DIVISIONS = 3
 """How many divisions into folds each row is left out in: of one alone, medians move by half a point with what happens
 to be left out together."""
+FEW = 500
+"""Rows that are told sooner by one processor than several are set to work."""
+_Told = tuple[int, float, str, float, int, float]
+"""A row's number and its residual's figures."""
 SCHEMES: dict[str, Callable[[Observation], str]] = {
     "device": lambda row: row.device,
     "model": lambda row: row.model,
@@ -97,20 +102,29 @@ def held_out(fitter: Fitter, scheme: str, alike: Alike | None = None) -> list[Re
 
 def _all_held_out(fitter: Fitter, key: Callable[[Observation], str], alike: Alike) -> Iterator[tuple[int, Residual]]:
     """Each row by its number, once for each division; no two divisions number a fold alike."""
+    rows = fitter.rows
+    divided = [names for division in range(DIVISIONS) for names in folds(rows, key, division=division)]
+    without = in_order(lambda names: _without(fitter, key, names, alike), divided, None if len(rows) > FEW else 1)
+    for fold, told in enumerate(without):
+        for number, left, evidence, nearest, kernel_rows, of_law in told:
+            yield number, Residual(rows[number], left, evidence, fold, nearest, kernel_rows, of_law)
+
+
+def _without(fitter: Fitter, key: Callable[[Observation], str], names: set[str], alike: Alike) -> list[_Told]:
+    """The rows of these keys, told by the others."""
     import numpy as np
 
     rows = fitter.rows
-    divided = [names for division in range(DIVISIONS) for names in folds(rows, key, division=division)]
-    for fold, names in enumerate(divided):
-        held = np.array([key(row) in names for row in rows])
-        known = fitter.without(_within(key, names))
-        log_ratios = np.log(known.seconds(known.solve())) - fitter.measured
-        seen = counts([row for row, out in zip(rows, held, strict=True) if not out])
-        for number, said in alike.corrections(log_ratios, held).items():
-            row, of_law = rows[number], float(log_ratios[number])
-            kernel_rows = seen.get(row.groups["backend kernel"], 0)
-            left = of_law - said.log_factor
-            yield number, Residual(row, left, evidence_of(row, seen), fold, said.nearest, kernel_rows, of_law)
+    held = np.array([key(row) in names for row in rows])
+    known = fitter.without(_within(key, names))
+    log_ratios = np.log(known.seconds(known.solve())) - fitter.measured
+    seen = counts([row for row, out in zip(rows, held, strict=True) if not out])
+    told = []
+    for number, said in alike.corrections(log_ratios, held).items():
+        row, of_law = rows[number], float(log_ratios[number])
+        kernel_rows = seen.get(row.groups["backend kernel"], 0)
+        told.append((number, of_law - said.log_factor, evidence_of(row, seen), said.nearest, kernel_rows, of_law))
+    return told
 
 
 def _within(key: Callable[[Observation], str], names: set[str]) -> Callable[[Observation], bool]:
