@@ -247,8 +247,10 @@ def _why_not(better: Estimate, chosen: Estimate) -> str:
     """What keeps a better estimate from being chosen: memory, else its speed."""
     if has_margin(better):
         rate, reached = pace(better), pace(chosen)
-        slower = rate is not None and reached is not None and rate < reached
-        return f" but is slower ({_slower(better, rate)})" if slower and rate is not None else ""
+        if rate is None or reached is None:
+            more = better.footprint.total_bytes - chosen.footprint.total_bytes
+            return f" but takes {format_gib(more)} more, and the speed of neither is known" if more > 0 else ""
+        return f" but is slower ({_slower(better, rate, reached)})" if rate < reached else ""
     if better.placement.whole:
         return " but would leave too little memory free"
     rate = waited_rate(better)
@@ -258,13 +260,13 @@ def _why_not(better: Estimate, chosen: Estimate) -> str:
     return f" but does not fit ({format_gib(better.placement.shortfall_bytes)} short)"
 
 
-def _slower(better: Estimate, rate: float) -> str:
-    """`4.1 tokens/s`; where the prompt's time is in it, beside what decoding alone takes, so that both figures that an
-    answer shows are told apart."""
+def _slower(better: Estimate, rate: float, reached: float) -> str:
+    """`4.1 tokens/s`; where the prompt's time is in it, beside what decoding alone takes and against what the chosen
+    one reaches so, which may be the slower one without its prompt."""
     alone = waited_rate(better)
     if alone is None or alone == rate:
         return rate_words(better, rate)
-    return f"{rate_words(better, alone)}, {format_rate(rate)} with the prompt's time"
+    return f"{rate_words(better, alone)}; with the prompt's time {format_rate(rate)} against {format_rate(reached)}"
 
 
 def figures(estimate: Estimate) -> str:

@@ -11,6 +11,7 @@ from advice import model, target
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+import sizer
 from sizer.advise.advice import questions_for
 from sizer.advise.recommend import (
     NEGLIGIBLE_LOSS,
@@ -160,13 +161,22 @@ def test_the_speeds_of_an_answer_agree() -> None:
     slow = target("consumer-cpu", 16)
     tried = [estimate(question) for question in questions_for(LLAMA, slow, WORK)]
     found = re.search(
-        r"(\S+) loses less .* but is slower \(([\d.]+) tokens/s, ([\d.]+) with the prompt's time\)",
+        r"(\S+) loses less .* but is slower \(([\d.]+) tokens/s; with the prompt's time ([\d.]+) against ([\d.]+)\)",
         recommendation(tried).reason,
     )
     assert found
     [better] = [item for item in tried if item.precision == found[1]]
     assert float(found[2]) == pytest.approx(waited_rate(better), rel=0.01)
     assert float(found[3]) < float(found[2])
+    assert float(found[3]) < float(found[4])
+
+
+def test_without_a_speed_a_better_one_is_said_to_take_more() -> None:
+    """Where only a size of memory is known, no speed keeps a better precision from being taken: what it takes does."""
+    found = sizer.recommend("Qwen/Qwen3-8B", memory_bytes="12GiB", offline=True).recommendation
+    assert found is not None
+    assert found.precision == "q6_k"
+    assert re.search(r"q8_0 loses less .* but takes [\d.]+ GiB more", found.reason)
 
 
 def test_recommendation_says_by_how_much_nothing_fits() -> None:
