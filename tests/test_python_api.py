@@ -5,6 +5,7 @@ from __future__ import annotations
 import doctest
 import importlib
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -202,4 +203,4 @@ def test_a_draft_of_another_vocabulary_is_said(run: Run) -> None:
     for fitting in ("Qwen/Qwen3-0.6B", "mtp"):
         answer = " ".join(run(*told, fitting).out.split())
         assert "engines refuse such a draft" not in answer
-        assert ", the round itself 0.0" in answer
+        assert re.search(r", the round itself 0\.\d", answer)

@@ -331,6 +331,11 @@ def _engine_notes(case: Case) -> Iterator[str]:
             f"{engine.name} itself expects {format_gib(own.total_bytes)} and sends {own.gpu_layers} of "
             f"{case.architecture.num_layers + 1} layers to the device by it: its own formula, not what is taken."
         )
+    if case.parallelism is Split.DATA and case.architecture.experts is not None and _shares_experts(engine):
+        yield (
+            f"Told are whole copies, a server on each device: {engine.name}'s own data ranks share a mixture's experts "
+            "and take less memory of each."
+        )
     kind = case.workload.kv_precision
     if case.architecture.decodes and not engine.own_cache(kind):
         yield f"{engine.name} has no {kind} cache: told as if it had. It has {', '.join(engine.caches)}."
@@ -338,6 +343,13 @@ def _engine_notes(case: Case) -> Iterator[str]:
         yield f"{engine.name} is not known to load {case.stored.precision}: told as if it did."
     elif not engine.has_kernels(case.stored.precision, device):
         yield f"{engine.name} has no kernels for {case.stored.precision} on {device.name}: told as if it had."
+
+
+def _shares_experts(engine: Engine) -> bool:
+    """Whether the flag for an engine's data ranks shares a mixture's experts out over them."""
+    from sizer.engine.flag_table import flags_of
+
+    return any("experts_over_data" in flag.sets for name in (engine.name, engine.runtime) for flag in flags_of(name))
 
 
 def _unfitting_note(case: Case) -> str:

@@ -442,3 +442,10 @@ def test_help_tells_the_context_that_advice_is_given_for(run: Run, words: list[s
     assert "8192, more where prompt" in run(words[0], "--help").out
     table = run(*words, "--device", "rtx-4090", "--offline").out
     assert "context 8,192" in table or "-c 8192" in table
+
+
+def test_copies_of_a_mixture_are_not_an_engine_s_data_ranks(run: Run) -> None:
+    """Whole copies are told as such where the engine's own flag shares the experts out; a dense model has none."""
+    told = ("-d", "4xh100", "-e", "vllm", "-p", "fp8", "--parallel", "data", "--offline")
+    assert "share a mixture's experts" in " ".join(run("estimate", "Qwen/Qwen3-30B-A3B", *told).out.split())
+    assert "share a mixture's experts" not in " ".join(run("estimate", "Qwen/Qwen3-8B", *told).out.split())
