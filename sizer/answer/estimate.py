@@ -28,7 +28,7 @@ from sizer.precision.names import canonical
 from sizer.speed.case import SpeedCase, speed_case
 from sizer.speed.measured_here import as_measured_here
 from sizer.speed.predict import predict
-from sizer.speed.records import DraftMethod, Speculation, Speed
+from sizer.speed.records import DraftMethod, Speculation, Speed, request_of
 from sizer.units import format_gib
 from sizer.workload import Split, Workload
 
@@ -181,8 +181,7 @@ def _speed(question: Question, case: Case, engine: Engine, placement: Placement)
 
 def _together(speed: Speed, workload: Workload) -> Speed:
     """The speed with the tokens of all sequences: the law tells those of one copy of the model."""
-    tokens_per_s = workload.batch_size * max(1, workload.output_tokens) / speed.request.latency_s
-    return speed._replace(request=speed.request._replace(throughput_tokens_per_s=tokens_per_s))
+    return speed._replace(request=request_of(workload, speed.decode, speed.prefill))
 
 
 def _copies(case: Case) -> int:

@@ -20,12 +20,12 @@ from sizer.model.stored import Stored
 from sizer.precision.names import canonical
 from sizer.serving.benchmark import BURST_SHARE, Means, means, requests_of
 from sizer.serving.cache import cache_tokens
-from sizer.serving.corrections import NO_CORRECTIONS, REQUEST, REQUEST_S, STREAMED, Corrections, load_groups
+from sizer.serving.corrections import REQUEST, REQUEST_S, STREAMED, Corrections, load_groups
 from sizer.serving.deployment import Deployment, Served, deployment
 from sizer.serving.points import Point
 from sizer.serving.simulate import MOST_REQUESTS, Simulation
 from sizer.serving.steps import StepLaw, TermCurves, law_weights, term_curves, weighed, weight_floors
-from sizer.serving.told import as_told, estimate_tells
+from sizer.serving.told import as_told, heard
 from sizer.speed.law import Constants
 
 
@@ -119,8 +119,7 @@ def load_cases(points: Iterable[Point], fitted: Constants) -> list[LoadCase]:
 def corrected_law(case: LoadCase, known: Corrections) -> StepLaw:
     """The law of the case's steps: corrected, or as an estimate tells them where no correction holds."""
     layout = case.served.layout
-    told = estimate_tells(layout, known, case.names)
-    weights = (NO_CORRECTIONS if told else known).weights(case.law_weights, case.floors, case.names)
+    weights = heard(layout, known, case.names).weights(case.law_weights, case.floors, case.names)
     law = weighed(case.curves, weights, 1 / layout.stages if layout.in_flight else 1.0)
     return as_told(law, case.served, case.point.load, known, case.names)
 

@@ -211,7 +211,7 @@ def _over_one(resolved: ResolvedRow, case: SpeedCase, ratio: float) -> Observati
     A round of drafts also takes what the host does for it.
     """
     row = resolved.measurement
-    alone = case.of_workload(replace(case.workload, batch_size=1))
+    alone = case.of_sequences(1)
     one = decode_amounts(alone, step_traffic(alone, replace(row, tokens_a_step=1)))
     amounts = decode_amounts(case, step_traffic(case, row))
     if "drafted" in row.flags:

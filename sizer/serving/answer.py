@@ -159,7 +159,7 @@ def _unlike_the_law(choice: Choice) -> Iterator[str]:
     served = choice.replica.served
     if served.case.target.local_ratios:
         return
-    alone, _ = decode_of(served.case.of_workload(replace(served.case.workload, batch_size=1)), constants())
+    alone, _ = decode_of(served.case.of_sequences(1), constants())
     shown_s = choice.replica.law.step_s(1, served.case.workload.context_tokens)
     if abs(shown_s * alone.tokens_per_s - 1) > TOLD_APART:
         yield (

@@ -9,14 +9,14 @@ from math import ceil, exp
 from sizer.errors import DoesNotFit, SizerError, UsageError
 from sizer.frozen import dataclass
 from sizer.serving.cache import cache_tokens
-from sizer.serving.corrections import NO_CORRECTIONS, REQUEST, REQUEST_S, Corrections, load_groups
+from sizer.serving.corrections import REQUEST, REQUEST_S, Corrections, load_groups
 from sizer.serving.deployment import Deployment
 from sizer.serving.load import MOST_USERS, Load
 from sizer.serving.records import Limits, ServedRow
 from sizer.serving.simulate import MOST_REQUESTS, Simulation
 from sizer.serving.simulated import Percentiles, Simulated, percentiles
 from sizer.serving.steps import StepLaw, step_law
-from sizer.serving.told import as_told, estimate_tells
+from sizer.serving.told import as_told, heard
 from sizer.speed.law import constants
 from sizer.speed.limits import fastest_decode
 from sizer.units import significant
@@ -61,9 +61,8 @@ def replica(served: Deployment, load: Load, known: Corrections) -> Replica:
 
 def _law(served: Deployment, load: Load, known: Corrections, names: Mapping[str, str]) -> StepLaw:
     """The times of steps: by points under load where they are known, else those of an estimate."""
-    told = estimate_tells(served.layout, known, names)
-    products = served.rules.products
-    law = step_law(served.case, served.layout, constants(), NO_CORRECTIONS if told else known, names, products)
+    said = heard(served.layout, known, names)
+    law = step_law(served.case, served.layout, constants(), said, names, served.rules.products)
     return as_told(law, served, load, known, names)
 
 

@@ -18,7 +18,7 @@ from math import log
 from typing import TYPE_CHECKING
 
 from sizer.device.kinds import device_family
-from sizer.serving.corrections import Corrections, corrections, load_groups
+from sizer.serving.corrections import NO_CORRECTIONS, Corrections, corrections, load_groups
 from sizer.serving.curves import BATCHES, Curve, Grid
 from sizer.serving.layout import Layout
 from sizer.serving.options import is_measured
@@ -52,6 +52,11 @@ def _plain(layout: Layout) -> bool:
 def estimate_tells(layout: Layout, known: Corrections, names: Mapping[str, str]) -> bool:
     """Whether an estimate alone tells the steps of a deployment of these groups: where no point of its runtime does."""
     return _plain(layout) and not known.holds_for(names)
+
+
+def heard(layout: Layout, known: Corrections, names: Mapping[str, str]) -> Corrections:
+    """What points under load say of the terms of a deployment: nothing where an estimate tells its steps."""
+    return NO_CORRECTIONS if estimate_tells(layout, known, names) else known
 
 
 def as_told(law: StepLaw, served: Deployment, load: Load, known: Corrections, names: Mapping[str, str]) -> StepLaw:
@@ -104,7 +109,7 @@ def as_served(speed: Speed, case: SpeedCase) -> Speed:
     if not corrections().holds_for(names) or not serves(case.engine.name):
         return speed
     depth, batch = case.workload.decode_context_tokens, case.workload.batch_size
-    alone = replace(case, workload=replace(case.workload, batch_size=1), placement=None)
+    alone = replace(case.of_sequences(1), placement=None)
     rules = scheduler(case.engine.name, case.device, case.engine_version)
     most = max(FEWEST, batch)
     served = _served_law(alone, layout, rules.products, Grid.up_to(most, depth))
@@ -152,8 +157,7 @@ def _batches(most: int) -> list[int]:
 
 
 def _step_s(case: SpeedCase, batch: int, fitted: Constants) -> float:
-    several = case.of_workload(replace(case.workload, batch_size=batch))
-    return 1 / decode_of(several, fitted)[0].tokens_per_s
+    return 1 / decode_of(case.of_sequences(batch), fitted)[0].tokens_per_s
 
 
 def _held(batches: Sequence[int], scales: Sequence[float]) -> Curve:

@@ -27,7 +27,7 @@ from sizer.speed.law import (
 from sizer.speed.limits import bandwidth_limit, products_limit
 from sizer.speed.nearby import cache_beside, correction, rows_of, traits
 from sizer.speed.prompt_terms import prefill_amounts, prompt_traffic
-from sizer.speed.records import NONE, Correction, Decode, Depth, Prefill, Request, Speed
+from sizer.speed.records import NONE, Correction, Decode, Depth, Prefill, Speed, request_of
 from sizer.speed.splits import parallelism
 from sizer.speed.stages import Step, Timed
 from sizer.speed.terms import decode_amounts, vector_rows
@@ -57,7 +57,7 @@ def predict(case: SpeedCase, fitted: Constants | None = None) -> Speed:
     decode = decode._replace(depth=depth_of(case, decode, fitted))
     prefill, prefill_step = prefill_of(case, fitted, step_s=1 / decode.tokens_per_s)
     stages = decode_step.stages(1 / decode.tokens_per_s), prefill_step.stages(prefill.ttft_s)
-    return Speed(decode, prefill, _request(case, decode, prefill), *stages, _notes(case, fitted))
+    return Speed(decode, prefill, request_of(case.workload, decode, prefill), *stages, _notes(case, fitted))
 
 
 def evidence(case: SpeedCase, fitted: Constants) -> str:
@@ -281,13 +281,6 @@ def _first_step_s(case: SpeedCase, fitted: Constants) -> float:
     empty = _with_cache(case, 1)
     traffic, step = _step(empty, fitted)
     return _heard_s(empty, step, "decode", traffic.tokens)
-
-
-def _request(case: SpeedCase, decode: Decode, prefill: Prefill) -> Request:
-    output = max(1, case.workload.output_tokens)
-    latency_s = prefill.ttft_s + output / decode.tokens_per_s
-    together = case.workload.batch_size
-    return Request(output / latency_s, latency_s, together * output / latency_s)
 
 
 def _notes(case: SpeedCase, fitted: Constants) -> tuple[str, ...]:

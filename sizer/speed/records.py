@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sizer.frozen import NamedTuple
+from sizer.workload import Workload
 
 
 class Correction(NamedTuple):
@@ -60,6 +61,13 @@ class Request(NamedTuple):
     tokens_per_s: float
     latency_s: float
     throughput_tokens_per_s: float
+
+
+def request_of(workload: Workload, decode: Decode, prefill: Prefill) -> Request:
+    """A request of each of the workload's sequences at these speeds: the prompt read, then every token made."""
+    output_tokens = max(1, workload.output_tokens)
+    latency_s = prefill.ttft_s + output_tokens / decode.tokens_per_s
+    return Request(output_tokens / latency_s, latency_s, workload.batch_size * output_tokens / latency_s)
 
 
 class StageTime(NamedTuple):

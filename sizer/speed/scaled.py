@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sizer.speed.records import Depth, Request, Speed
+from sizer.speed.records import Depth, Speed, request_of
 from sizer.workload import Workload
 
 
@@ -20,13 +20,10 @@ def scaled(speed: Speed, workload: Workload, decode: float, prefill: float, *not
         high_tokens_per_s=_times(speed.prefill.high_tokens_per_s, prefill),
         ttft_s=speed.prefill.ttft_s / prefill,
     )
-    output_tokens = max(1, workload.output_tokens)
-    latency_s = read.ttft_s + output_tokens / told.tokens_per_s
-    rate = output_tokens / latency_s
     return Speed(
         decode=told,
         prefill=read,
-        request=Request(rate, latency_s, rate * workload.batch_size),
+        request=request_of(workload, told, read),
         decode_stages=tuple(one._replace(time_s=one.time_s / decode) for one in speed.decode_stages),
         prefill_stages=tuple(one._replace(time_s=one.time_s / prefill) for one in speed.prefill_stages),
         notes=(*speed.notes, *notes),
