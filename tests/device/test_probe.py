@@ -1,15 +1,11 @@
-"""The probe: kernels, teams, the cache of measurements, and its rate beside a compiled STREAM triad."""
+"""The probe: kernels, teams and the cache of measurements."""
 
 from __future__ import annotations
 
 import builtins
-import ctypes
 import itertools
 import json
 import os
-import shutil
-import statistics
-import subprocess
 import sys
 import time
 from dataclasses import replace
@@ -26,17 +22,12 @@ from sizer.cli.probe import command
 from sizer.device import bandwidth_loops as kernels
 from sizer.device import measured, probe
 from sizer.device.bandwidth_loops import Kernel, Memory
-from sizer.device.detect import detect, this_target
+from sizer.device.detect import this_target
 from sizer.device.machine import Gpu
 from sizer.device.pinned_threads import Team
 from sizer.device.probe import Placement, Rate, array_size, headline, placements, sweep, thread_counts
 from sizer.errors import BenchmarkFailed, UsageError
 from sizer.units import GB, GIB, MIB
-
-TRIAD = Path(__file__).parent.parent / "data" / "device" / "triad.c"
-AGREEMENT = 0.15
-COMPILED = "triad (gcc)"
-SWEEPS = 7
 
 
 def document(rate: float = 50e9) -> dict[str, Any]:
@@ -244,48 +235,6 @@ def test_headline_is_the_best_that_stores_as_triad_does() -> None:
     copy, add, slow = Rate("copy", "numpy", 2, 9e9), Rate("add", "numpy", 2, 7e9), Rate("add", "numpy", 1, 4e9)
     assert headline((copy, add, slow)) is add
     assert headline((copy,)) is copy
-
-
-def compiled_triad(folder: Path, items: int) -> Kernel:
-    """STREAM's triad by gcc -O3 -fopenmp over its own three arrays."""
-    path = folder / "triad.so"
-    build = ["gcc", "-O3", "-march=native", "-fopenmp", "-shared", "-fPIC", str(TRIAD), "-o", str(path)]
-    subprocess.run(build, check=True)
-    library = ctypes.CDLL(str(path))
-    library.filled.restype = ctypes.c_void_p
-    library.filled.argtypes = [ctypes.c_long, ctypes.c_double]
-    library.triad.argtypes = [ctypes.c_void_p] * 3 + [ctypes.c_long] * 2
-    arrays = [library.filled(items, value) for value in (1.0, 2.0, 3.0)]
-    return Kernel(COMPILED, 3, lambda start, stop: library.triad(*arrays, start, stop))
-
-
-@pytest.mark.skipif(shutil.which("gcc") is None, reason="no C compiler to build the triad with")
-def test_agrees_with_a_compiled_triad(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Within 15 % of STREAM's triad compiled by gcc, over as large arrays, pass by pass in turn in the same run.
-
-    Both keep their best of the same ten passes; the median of several such sweeps forgives other programs.
-    """
-    pytest.importorskip("numpy")
-    here = detect()
-    array_bytes, _ = array_size(here)
-    triad = compiled_triad(tmp_path, array_bytes // 8)
-    real = probe.make_memory
-
-    def with_triad(size: int, backend: str) -> Memory:
-        memory = real(size, backend)
-        return replace(memory, kernels=(*memory.kernels, triad))
-
-    monkeypatch.setattr(probe, "make_memory", with_triad)
-    ratios = []
-    for _ in range(SWEEPS):
-        rates = sweep(array_bytes, placements(here), seconds=0.0)
-        ours = headline(tuple(rate for rate in rates if rate.kernel != COMPILED)).bytes_per_s
-        theirs = max(rate.bytes_per_s for rate in rates if rate.kernel == COMPILED)
-        ratios.append(ours / theirs)
-    if os.getloadavg()[0] > 2 * (os.cpu_count() or 1):
-        pytest.skip("other programs take the memory's bandwidth from one of the two and not from the other")
-    print(f"last: probe {ours / GB:.1f} GB/s, triad {theirs / GB:.1f} GB/s; ratios {sorted(ratios)}")
-    assert statistics.median(ratios) == pytest.approx(1, abs=AGREEMENT)
 
 
 def test_measurement_is_kept_and_used(monkeypatch: pytest.MonkeyPatch) -> None:
