@@ -25,6 +25,7 @@ from sizer.answer.loss import loss_of
 from sizer.answer.records import Estimate
 from sizer.device.records import Target
 from sizer.engine.ladders import ladders
+from sizer.engine.model_classes import no_code
 from sizer.engine.options import EngineOptions
 from sizer.frozen import dataclass
 from sizer.model.architecture import Architecture
@@ -175,6 +176,8 @@ def _asker(first: Question, wanted: Wanted, engine: str | None) -> Callable[[Arc
     def ask(candidate: Architecture) -> Estimate | None:
         longest = candidate.max_context_tokens
         if longest is not None and longest < first.workload.context_tokens:
+            return None
+        if engine is not None and no_code(candidate, engine):
             return None
         for ladder in ladder_questions(candidate, first.target, first.workload, engine):
             chosen = best_of(ladder, wanted)

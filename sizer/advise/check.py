@@ -17,6 +17,7 @@ from sizer.device.capability import cuda_capability
 from sizer.device.records import shares_memory
 from sizer.engine.flagged import cache_type, ranks
 from sizer.engine.graph_rules import graph_rule
+from sizer.engine.model_classes import no_code
 from sizer.engine.precisions import loads_experts
 from sizer.engine.quantizations import quantization_flag
 from sizer.errors import UsageError
@@ -136,11 +137,17 @@ def _keeps_length(planned: Planned) -> bool:
 
 def refusal(planned: Planned, item: Estimate) -> str:
     """Why the command does not start; empty where it does."""
-    for rule in (_ranks, _heads, _length, _floats, _cache, _values, _kernels, _made):
+    for rule in (_code, _ranks, _heads, _length, _floats, _cache, _values, _kernels, _made):
         reason = rule(planned)
         if reason:
             return reason
     return _memory(planned, item)
+
+
+def _code(planned: Planned) -> str:
+    """A model whose class the engine's version does not have."""
+    options = planned.options
+    return no_code(planned.architecture, planned.engine.name, options.version, dict(options.given))
 
 
 def _ranks(planned: Planned) -> str:

@@ -16,6 +16,7 @@ from sizer.advise.search import best_of, best_split, host_room, room
 from sizer.answer.loss import layer_params, least_bits
 from sizer.answer.records import Estimate
 from sizer.device.records import Target
+from sizer.engine.model_classes import no_code
 from sizer.engine.options import EngineOptions
 from sizer.errors import ModelError, UsageError
 from sizer.frozen import dataclass
@@ -108,7 +109,8 @@ def fitting(
     then by release and size, the best first.
 
     A context that was not asked for is the usual one, or the model's own where that is shorter; a model whose own
-    context is shorter than the one asked for is left out. `flags` name the engine, with its own flags; None: the usual.
+    context is shorter than the one asked for is left out, as is one that the engine asked for has no code for. `flags`
+    name the engine, with its own flags; None: the usual.
     """
     found = []
     room_bytes = room(target)
@@ -117,6 +119,8 @@ def fitting(
     for candidate, architecture in _candidates(room_bytes, wanted, keep):
         longest = architecture.max_context_tokens
         if isinstance(context_asked, int) and longest is not None and longest < workload.context_tokens:
+            continue
+        if flags is not None and no_code(architecture, flags.engine):
             continue
         asked = usual_workload(architecture, workload, context_asked)
         questions = questions_for(architecture, target, asked, flags.engine if flags else None, flags)

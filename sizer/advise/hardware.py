@@ -18,6 +18,7 @@ from sizer.device.records import Target
 from sizer.device.spelling import spell
 from sizer.engine.engines import engines, find_engine
 from sizer.engine.memory_rules import engine_memory
+from sizer.engine.model_classes import no_code
 from sizer.engine.options import EngineOptions
 from sizer.errors import SizerError, UnknownDevice, UnknownEngine
 from sizer.frozen import dataclass
@@ -81,10 +82,10 @@ def hardware(
 
     Devices that the engine does not run on are left out; for many sequences an engine that serves comes first.
     `prices` are USD an hour by device key that override the table's. Raises UnknownEngine for an engine that nobody
-    knows, UnknownDevice where no device or instance has the words of `text`.
+    knows or that has no code for the model, UnknownDevice where no device or instance has the words of `text`.
     """
-    if engine is not None:
-        find_engine(engine)
+    if engine is not None and (lacking := no_code(architecture, find_engine(engine).name)):
+        raise UnknownEngine(lacking, "Leave --engine out for the usual ones.")
     found = []
     sufficient: set[str] = set()
     targets = list(_targets(text))

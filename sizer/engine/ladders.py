@@ -7,6 +7,7 @@ from functools import cache
 from sizer.device.kinds import memory_class
 from sizer.device.records import Device
 from sizer.engine.engines import find_engine
+from sizer.engine.model_classes import no_code
 from sizer.errors import UnknownEngine
 from sizer.frozen import dataclass
 from sizer.model.architecture import Architecture
@@ -70,7 +71,8 @@ def own_precision(architecture: Architecture, engine: str) -> str | None:
 
 def ladders(architecture: Architecture, device: Device, engine: str | None = None) -> list[list[Rung]]:
     """The ladders for a model on a device: with the engine asked for, else with those that people run there, the usual
-    one first. A ladder's rungs are in rising order of loss.
+    one first; where none of these has code for the model, with the first other that has. A ladder's rungs are in
+    rising order of loss.
 
     The checkpoint's own quantization comes first where the engine runs it. Raises UnknownEngine without a ladder.
     """
@@ -79,14 +81,19 @@ def ladders(architecture: Architecture, device: Device, engine: str | None = Non
 
 def _ladders_of(architecture: Architecture, device: Device, engine: str | None) -> list[list[Rung]]:
     name = find_engine(engine).name if engine else None
-    for_device = [row for row in _ladders() if _matches(row, device)]
+    every = [row for row in _ladders() if _matches(row, device)]
+    for_device = [row for row in every if not no_code(architecture, row["engine"])]
     rows = [row for row in for_device if (row["engine"] == name if name else row["default"] == "yes")]
     found = [rungs for rungs in (_rungs(row, architecture, device) for row in rows) if rungs]
+    known = [rungs for rungs in (_rungs(row, architecture, device) for row in for_device) if rungs]
+    if not found and name is None:
+        found = known[:1]
     if not found:
-        known = dict.fromkeys(row["engine"] for row in for_device if _rungs(row, architecture, device))
         asked = f"no precisions are listed for {engine!r} on" if engine else "nothing is listed for"
-        hint = f"There are for {', '.join(known)}." if known else "'sizer estimate' takes it with --engine."
-        raise UnknownEngine(f"{asked} {device.name}.", hint)
+        lacking = no_code(architecture, name) if name and any(row["engine"] == name for row in every) else ""
+        others = dict.fromkeys(rungs[0].engine for rungs in known)
+        hint = f"There are for {', '.join(others)}." if others else "'sizer estimate' takes it with --engine."
+        raise UnknownEngine(lacking or f"{asked} {device.name}.", hint)
     return found
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import lru_cache
 
 from sizer.engine.engines import find_engine
+from sizer.engine.model_classes import no_code
 from sizer.engine.precisions import experts_way, loads_experts
 from sizer.model.architecture import Architecture
 from sizer.model.stored import Stored
@@ -23,6 +24,8 @@ def store_for(architecture: Architecture, precision: str, engine: str | None, ve
         return stored_as(architecture, precision_of(precision))
     row = find_engine(engine).stored_precision(precision, version, architecture.model_types)
     stored = stored_as(architecture, row)
+    if lacking := no_code(architecture, engine, version):
+        stored = replace(stored, notes=(*stored.notes, f"{lacking[:-1]}: told as if it had."))
     if not loads_experts(architecture, precision, engine):
         return replace(stored, notes=(*stored.notes, f"{engine} does not load experts in {precision}."))
     expands = bool(architecture.experts) and experts_way(precision, engine) == "unpacked"

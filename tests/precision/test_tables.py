@@ -18,6 +18,7 @@ KEYS = {
     "formats.csv": ("key",),
     "precisions.csv": ("name",),
     "methods.csv": ("kind",),
+    "engine_models.csv": ("engines", "by", "until"),
     "engine_precisions.csv": ("engine", "kind", "precision", "before_version"),
     "gguf_archs.csv": ("model_type",),
     "gguf_ftypes.csv": ("ftype",),

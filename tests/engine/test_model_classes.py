@@ -1,0 +1,126 @@
+"""An engine is offered for the models that it has code for, and refuses the rest in one line."""
+
+from __future__ import annotations
+
+import pytest
+
+import sizer
+from sizer.device.catalogue import find
+from sizer.engine.engines import engines
+from sizer.engine.ladders import ladders
+from sizer.engine.model_classes import no_code
+from sizer.errors import UnknownEngine
+from sizer.model.read.catalogue import entries
+from sizer.model.read.resolve import resolve
+from sizer.tables import read_rows
+
+ENGINES = ("llama.cpp", "ik_llama.cpp", "exllamav2", "exllamav3", "mlx-lm", "lmdeploy", "mistral.rs", "tensorrt-llm")
+LOADED = {
+    "meta-llama/Meta-Llama-3-8B-Instruct": "yyyyyyyy",
+    "mistralai/Mistral-7B-Instruct-v0.3": "yyyyyyyy",
+    "mistralai/Mixtral-8x7B-Instruct-v0.1": "yyyyyyyy",
+    "Qwen/Qwen2.5-7B-Instruct": "yyyyyyyy",
+    "Qwen/Qwen3-8B": "yyyyyyyy",
+    "Qwen/Qwen3-30B-A3B": "yyyyyyyy",
+    "Qwen/Qwen2.5-VL-7B-Instruct": "yyyyyyyy",
+    "Qwen/Qwen1.5-MoE-A2.7B": "yynnyyny",
+    "google/gemma-2-9b-it": "yyyyyyyn",
+    "google/gemma-3-27b-it": "yyyyyyyy",
+    "google/gemma-3n-E4B-it": "ynnnynyn",
+    "google/gemma-7b-it": "yyynyyyn",
+    "microsoft/Phi-3.5-mini-instruct": "yyyyyyyy",
+    "microsoft/Phi-3.5-MoE-instruct": "ynnnyyyn",
+    "microsoft/phi-2": "yynnynyn",
+    "openai/gpt-oss-20b": "yynyyyyy",
+    "deepseek-ai/DeepSeek-V3": "yynyyyyy",
+    "deepseek-ai/DeepSeek-V2-Lite": "yynnyyyn",
+    "zai-org/GLM-4.5-Air": "yynyyyyy",
+    "ibm-granite/granite-3.3-8b-instruct": "yyynynnn",
+    "ibm-granite/granite-4.0-h-small": "ynnnynyn",
+    "tiiuae/Falcon-H1-7B-Instruct": "ynnnynnn",
+    "tiiuae/falcon-7b": "yynnnnnn",
+    "CohereLabs/c4ai-command-r-v01": "yyyyynnn",
+    "allenai/OLMo-2-1124-7B-Instruct": "ynnnynnn",
+    "facebook/opt-6.7b": "nnnnnnnn",
+    "EleutherAI/gpt-neo-2.7B": "nnnnnnnn",
+    "EleutherAI/gpt-j-6b": "nnnnnnnn",
+    "EleutherAI/pythia-6.9b": "yynnynnn",
+    "bigscience/bloom-7b1": "yynnnnnn",
+    "openai-community/gpt2": "yyynynnn",
+    "bigcode/starcoder2-7b": "yyynyyyy",
+    "state-spaces/mamba-2.8b-hf": "yynnynnn",
+    "LiquidAI/LFM2-1.2B": "ynnnynyn",
+    "HuggingFaceTB/SmolLM3-3B": "yynyynyn",
+    "nvidia/Llama-3_3-Nemotron-Super-49B-v1": "yynyynny",
+    "nvidia/NVIDIA-Nemotron-Nano-9B-v2": "ynnyynny",
+    "internlm/internlm2_5-7b-chat": "yyynyynn",
+    "THUDM/chatglm3-6b": "yynnnnnn",
+    "LGAI-EXAONE/EXAONE-3.5-7.8B-Instruct": "ynnnynnn",
+    "LGAI-EXAONE/EXAONE-4.0-32B": "ynnyynny",
+    "MiniMaxAI/MiniMax-M2": "yynyynny",
+    "moonshotai/Kimi-K2-Instruct": "yynyyyyy",
+    "meta-llama/Llama-3.2-11B-Vision-Instruct": "nnnnnyyy",
+    "meta-llama/Llama-4-Scout-17B-16E-Instruct": "yynnyyyy",
+    "mosaicml/mpt-7b": "yynnnnnn",
+    "arcee-ai/AFM-4.5B": "ynnynnnn",
+    "swiss-ai/Apertus-8B-Instruct-2509": "ynnyynnn",
+    "ByteDance-Seed/Seed-OSS-36B-Instruct": "yynyynny",
+    "BAAI/bge-m3": "yynnnnnn",
+}
+"""By the lists of each engine's source: does it load the model? One letter an engine of ENGINES, y or n."""
+
+
+@pytest.mark.parametrize("model", LOADED)
+def test_engines_load_what_their_source_lists(model: str) -> None:
+    """Fifty models by eight engines: each answer is that of the engine's own list of classes."""
+    architecture = resolve(model, offline=True).architecture
+    told = "".join("n" if no_code(architecture, engine) else "y" for engine in ENGINES)
+    assert told == LOADED[model], model
+
+
+def test_the_table_names_engines_and_no_model_twice() -> None:
+    """A row about an engine that nobody knows, or a class both there and gone, is a slip."""
+    rows = list(read_rows("engine_models.csv"))
+    assert {engine for row in rows for engine in row["engines"].split()} <= set(engines())
+    assert {row["by"] for row in rows} == {"class", "model_type"}
+    assert all(row["source"] for row in rows)
+    for name in engines():
+        own = [row for row in rows if name in row["engines"].split() and row["by"] == "class"]
+        newest = {model for row in own if not row["until"] for model in row["names"].split()}
+        gone = [model for row in own if row["until"] for model in row["names"].split()]
+        assert not newest & set(gone)
+        assert len(gone) == len(set(gone))
+
+
+@pytest.mark.parametrize("device", ["rtx-4090", "h100-80gb-sxm", "m3-max-40c"])
+def test_no_ladder_offers_an_engine_without_code_for_the_model(device: str) -> None:
+    """What `recommend` and `fit` choose from loads the model: one of each catalogued class, on cards and Macs."""
+    chip = find(device).device
+    one_a_class = {(entry.architecture, entry.model_type): entry.model_id for entry in entries()}
+    for model in one_a_class.values():
+        architecture = resolve(model, offline=True).architecture
+        if architecture.layers:
+            for rungs in ladders(architecture, chip):
+                assert not no_code(architecture, rungs[0].engine), f"{model} with {rungs[0].engine}"
+
+
+def test_an_engine_asked_for_that_has_no_code_is_refused_with_those_that_have() -> None:
+    """`recommend -e exllamav2` of a model that it does not read says so, and which engines do."""
+    with pytest.raises(UnknownEngine, match="exllamav2 has no code for OPTForCausalLM") as caught:
+        sizer.recommend("facebook/opt-6.7b", device="rtx-4090", engine="exllamav2")
+    assert "transformers" in caught.value.hint
+
+
+def test_versions_and_flags_say_which_classes_there_are() -> None:
+    """vLLM dropped classes; an older version has them, as has what runs the model through transformers."""
+    gone = sizer.check("vllm serve meta-llama/Llama-3.2-11B-Vision-Instruct", device="h100").check
+    assert not gone.starts
+    assert gone.reason == "vllm had code for MllamaForConditionalGeneration until 0.10.2."
+    architecture = resolve("meta-llama/Llama-3.2-11B-Vision-Instruct", offline=True).architecture
+    assert not no_code(architecture, "vllm", "0.9.1")
+    assert no_code(architecture, "vllm", "0.11.0")
+    assert not no_code(architecture, "vllm", given={"model-impl": "transformers"})
+    usual = sizer.check("trtllm-serve ibm-granite/granite-3.3-8b-instruct", device="h100").check
+    assert usual.reason == "tensorrt-llm has no code for GraniteForCausalLM."
+    auto = sizer.check("trtllm-serve ibm-granite/granite-3.3-8b-instruct --backend _autodeploy", device="h100")
+    assert auto.check.starts
