@@ -16,10 +16,16 @@ from sizer.engine.ladders import own_precision
 from sizer.memory.offload import even_split
 from sizer.memory.projector import PROJECTOR_TOWERS
 from sizer.model.read.published import gguf_repository, ollama_tag
+from sizer.precision.gguf_store import NEEDS_IMATRIX
 from sizer.precision.names import precision_of
 
 GGML_CACHE_TYPES = {"fp16": "f16", "bf16": "bf16", "fp32": "f32"}
 GGUF_TYPE_OF = {"mxfp4": "MXFP4_MOE"}
+MATRIX_TYPES = NEEDS_IMATRIX | {"IQ3_XS", "Q2_K_S"}
+"""Types that cannot be made without an importance matrix (tensor_requires_imatrix in llama.cpp's src/llama-quant.cpp);
+IQ3_XS has IQ3_XXS in its attention."""
+CALIBRATION_TEXT = "calibration.txt"
+CALIBRATION_REMARK = f"# {CALIBRATION_TEXT}: a few hundred kilobytes of text like what the model will read"
 
 
 def _llama_flags(estimate: Estimate) -> list[str]:
@@ -76,8 +82,18 @@ def _conversion(estimate: Estimate) -> tuple[str, ...]:
     download = ["hf", "download", model, "--local-dir", folder]
     convert = ["python", "convert_hf_to_gguf.py", folder, "--outfile", whole, "--outtype", plain or "bf16"]
     name = GGUF_TYPE_OF.get(estimate.precision) or kind.ftype or estimate.precision.upper()
-    steps = [download, convert, *([] if plain else [["llama-quantize", whole, target, name]])]
-    return tuple(shlex.join(step) for step in steps)
+    lines = [shlex.join(download), shlex.join(convert)]
+    matrix: list[str] = []
+    if name in MATRIX_TYPES:
+        measured = f"{folder}-imatrix.gguf"
+        matrix = ["--imatrix", measured]
+        lines += [
+            CALIBRATION_REMARK,
+            shlex.join(["llama-imatrix", "-m", whole, "-f", CALIBRATION_TEXT, "-o", measured]),
+        ]
+    if not plain:
+        lines.append(shlex.join(["llama-quantize", *matrix, whole, target, name]))
+    return tuple(lines)
 
 
 def _without_projector(estimate: Estimate) -> list[str]:

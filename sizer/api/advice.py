@@ -22,6 +22,7 @@ from sizer.api.asked import (
 from sizer.api.estimates import targets
 from sizer.errors import DoesNotFit, UsageError
 from sizer.frozen import dataclass
+from sizer.printable import shown
 from sizer.units import parse_bytes
 
 if TYPE_CHECKING:
@@ -101,19 +102,31 @@ def recommend(
     from sizer.advise.public import recommended
 
     devices, work, offline = split_options(options)
-    target = recommend_target(devices, parse_bytes(vram_bytes) if isinstance(vram_bytes, str) else vram_bytes)
+    size = parse_bytes(vram_bytes) if isinstance(vram_bytes, str) else vram_bytes
+    target = only(recommend_targets(devices, size))
     advice = advice_for(model, target, work, WantedAsked(prefer, min_speed, max_loss).wanted(), offline=offline)
     drafting = DraftAsked(draft, draft_tokens, acceptance) if draft else None
     assert advice.chosen is not None
     return recommended(advice, draft_for(advice.chosen, drafting, offline=offline))
 
 
-def recommend_target(asked: DeviceAsked, vram_bytes: int | None = None, say: Say | None = None) -> Target:
-    """The first target asked for; a size of VRAM or of RAM alone describes a machine. Raises UsageError."""
+def recommend_targets(asked: DeviceAsked, vram_bytes: int | None = None, say: Say | None = None) -> list[Target]:
+    """The targets asked for; a size of VRAM or of RAM alone describes a machine. Raises UsageError."""
     asked = with_vram(asked, vram_bytes)
     if asked.ram_bytes is not None and not asked.names and asked.memory_bytes is None:
         asked = DeviceAsked(names=("consumer-cpu",), ram_bytes=asked.ram_bytes)
-    return targets(asked, say)[0]
+    return targets(asked, say)
+
+
+def only(found: Sequence[Target]) -> Target:
+    """The one target of a question about one machine. Raises UsageError for several: none is left out in silence."""
+    if len(found) == 1:
+        return found[0]
+    asked = [target.asked for target in found]
+    raise UsageError(
+        f"this answers for one device, not for {len(found)}: {', '.join(map(shown, asked))}.",
+        f"Ask for each; in one machine they are {shown(' + '.join(asked))}.",
+    )
 
 
 def advice_for(model: str, target: Target, work: WorkAsked, wanted: Wanted, *, offline: bool = False) -> Advice:
@@ -201,7 +214,7 @@ def fit(
     check_number("limit", limit, 0, MOST_LISTED, whole=True)
     keep = models_asked(family, licenses, moe=moe, whole=whole, everything=everything, since=since, rated_for=rated_for)
     wanted = WantedAsked(prefer, min_speed, max_loss).wanted(offer=True)
-    return fit_rows(fitting_for(targets(devices)[0], work, wanted, keep)[:limit])
+    return fit_rows(fitting_for(only(targets(devices)), work, wanted, keep)[:limit])
 
 
 def models_asked(

@@ -88,7 +88,7 @@ def _apply(options: list[Callable[[Any], Any]], function: Command) -> Command:
     return function
 
 
-def device_options(function: Command) -> Command:
+def device_options(function: Command, devices: str = "Repeatable; default: this machine.") -> Command:
     """--device and what describes or overrides it."""
     options = [
         click.option(
@@ -97,7 +97,7 @@ def device_options(function: Command) -> Command:
             "devices",
             multiple=True,
             metavar="D",
-            help="Repeatable; default: this machine.",
+            help=devices,
             shell_complete=complete_devices,
         ),
         click.option("--bandwidth", type=RATE, metavar="RATE", help="Memory bandwidth of the device, as 936GB/s."),
@@ -121,6 +121,11 @@ def device_options(function: Command) -> Command:
         click.option("--ram-bandwidth", type=RATE, metavar="RATE", help="The host's memory bandwidth."),
     ]
     return _apply(options, function)
+
+
+def one_device_options(function: Command) -> Command:
+    """The same of a command that answers for one device."""
+    return device_options(function, "Default: this machine.")
 
 
 def workload_options(function: Command, context: str = "prompt + output") -> Command:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sizer.api.advice import WantedAsked, fitting_for, models_asked
+from sizer.api.advice import WantedAsked, fitting_for, models_asked, only
 from sizer.api.estimates import targets
-from sizer.cli.common import NOT_NEGATIVE, advised_workload_options, device_options, output_options, show, talk
+from sizer.cli.common import NOT_NEGATIVE, advised_workload_options, one_device_options, output_options, show, talk
 from sizer.cli.estimate import devices_asked, work_asked
 from sizer.cli.recommend import PREFER
 
@@ -26,7 +26,7 @@ UNKNOWN_BANDWIDTH = "No speeds: the bandwidth of {} is not known; --bandwidth 36
 
 
 @click.command()
-@device_options
+@one_device_options
 @advised_workload_options
 @click.option("--engine", "-e", metavar="E", help="transformers, llama.cpp, vllm ...  [default: the usual one]")
 @click.option("--min-speed", type=NOT_NEGATIVE, metavar="N", help="Decode tokens/s to reach.")
@@ -64,7 +64,7 @@ def command(style: str, family: str, licenses: tuple[str, ...], limit: int | Non
     asked = {name: options[name] for name in ("moe", "whole", "everything", "since", "rated_for")}
     keep = models_asked(family, licenses, **asked)
     wanted = WantedAsked(options["prefer"], options["min_speed"], options["max_loss"]).wanted(offer=True)
-    target = targets(devices_asked(options), talk)[0]
+    target = only(targets(devices_asked(options), talk))
     found = fitting_for(target, work_asked(options), wanted, keep)
     listed = first_screen(found) if limit is None and style == "table" else found[:limit]
     notes = [*_about_rows(found, listed, target), *([UNKNOWN_LICENSES] if licenses else []), *target.notes]

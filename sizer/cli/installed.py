@@ -6,14 +6,14 @@ from typing import Any
 
 import click
 
-from sizer.cli.common import device_options, output_options, show, talk, workload_options
+from sizer.cli.common import one_device_options, output_options, show, talk, workload_options
 from sizer.cli.estimate import devices_asked, work_asked
 from sizer.errors import UnknownModel
 
 
 @click.command()
 @click.argument("text", nargs=-1)
-@device_options
+@one_device_options
 @workload_options
 @click.option("--engine", "-e", metavar="E", help="Another engine than that of the program that keeps the model.")
 @output_options
@@ -29,6 +29,7 @@ def command(text: tuple[str, ...], style: str, offline: bool, **options: Any) ->
     sizer installed qwen --context 32k
     sizer installed --json
     """
+    from sizer.api.advice import only
     from sizer.api.estimates import targets
     from sizer.api.installed import installed
     from sizer.model.read.stores import STORES, kept_models
@@ -38,5 +39,5 @@ def command(text: tuple[str, ...], style: str, offline: bool, **options: Any) ->
     if not kept:
         what = f" whose name holds {' '.join(text)!r}" if text else ""
         raise UnknownModel(f"no model{what} is kept here.", f"Looked in: {', '.join(STORES)}.")
-    target = targets(devices_asked(options), talk)[0]
+    target = only(targets(devices_asked(options), talk))
     show(installed_document(installed(kept, target, work_asked(options))), style)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sizer.api.advice import DraftAsked, WantedAsked, advice_for, draft_for, recommend_target
+from sizer.api.advice import DraftAsked, WantedAsked, advice_for, draft_for, only, recommend_targets
 from sizer.cli.common import (
     NOT_NEGATIVE,
     PROBABILITY,
@@ -53,18 +53,22 @@ def command(model: str, style: str, offline: bool, emit: bool, **options: Any) -
     sizer recommend Qwen/Qwen3-32B -d rtx-4090 --draft auto
     sizer recommend mistralai/Mistral-7B-Instruct-v0.3 -d rtx-3060 --emit > run.sh
     """
-    target = recommend_target(devices_asked(options), say=talk)
+    targets = recommend_targets(devices_asked(options), say=talk)
     wanted = WantedAsked(options["prefer"], options["min_speed"], options["max_loss"]).wanted()
-    advice = advice_for(model, target, work_asked(options), wanted, offline=offline)
-    assert advice.chosen is not None
     asked = DraftAsked(options["draft"], options["draft_tokens"], options["acceptance"]) if options["draft"] else None
-    draft = draft_for(advice.chosen, asked, offline=offline)
+    answers = []
+    for target in [only(targets)] if emit else targets:
+        advice = advice_for(model, target, work_asked(options), wanted, offline=offline)
+        assert advice.chosen is not None
+        answers.append((advice, draft_for(advice.chosen, asked, offline=offline)))
     if emit:
-        echo(_command(advice, draft))
+        echo(_command(*answers[0]))
         return
     from sizer.report.advice import advice_document
+    from sizer.report.outputs import together
 
-    show(advice_document(advice, draft, draft_asked=asked is not None), style)
+    found = [advice_document(advice, draft, draft_asked=asked is not None) for advice, draft in answers]
+    show(together(found), style)
 
 
 def _command(advice: Advice, draft: Draft | None) -> str:

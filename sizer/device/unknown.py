@@ -53,7 +53,7 @@ def unknown_device(text: str, single: str, find: Callable[[str], Target | None])
             f"{text!r} names a device and the memory beside it.", f"Write -d {beside[1]!r} --ram {beside[2]}GiB."
         )
     bare = _MAKER.sub("", single.lower())
-    names = _of_the_line(text) or _first((*_own_card(bare, find), *_nearest(bare, find)))
+    names = _of_the_line(text, find) or _first((*_own_card(bare, find), *_nearest(bare, find)))
     listed = f"Nearest: {', '.join(names)}. " if names else "No known name is near. "
     word = next(iter(spell(text).vendors), "TEXT") if names else "TEXT"
     instead = f"'sizer devices {word}' searches; --bandwidth and --memory describe another."
@@ -89,8 +89,9 @@ def _nearest(bare: str, find: Callable[[str], Target | None]) -> Iterator[str]:
             yield found if find(found) else by_card[found]
 
 
-def _of_the_line(text: str) -> list[str]:
-    """The newest devices of what names no more than a vendor or a line (`macbook`, `radeon`), one of each chip."""
+def _of_the_line(text: str, find: Callable[[str], Target | None]) -> list[str]:
+    """The newest devices of what names no more than a vendor or a line (`macbook`, `radeon`), one of each chip; beside
+    a memory (`16gb mac`) those sold with it, as one types them."""
     asked = spell(text)
     if asked.core or not (asked.vendors or asked.lines):
         return []
@@ -102,9 +103,17 @@ def _of_the_line(text: str) -> list[str]:
             same.setdefault(device.name.partition(" (")[0], device)
     words = text.casefold().split()
     named = [device for device in same.values() if all(word in device.name.casefold() for word in words)]
-    known = named if len(named) > 1 else same.values()
+    known = named if len(named) > 1 else [device for device in same.values() if not _is_a_phone(device, text)]
     newest = sorted(known, key=lambda device: (-(device.release_year or 0), len(device.name)))
-    return [device.key for device in newest[:MOST_OFFERED]]
+    keys = [device.key for device in newest]
+    if asked.facts.memory_gib:
+        keys = [sold for key in keys if find(sold := f"{key} {asked.facts.memory_gib:g}GB")] or keys
+    return keys[:MOST_OFFERED]
+
+
+def _is_a_phone(device: Device, text: str) -> bool:
+    """Whether a chip of telephones stands beside what a text calls a Mac."""
+    return "mac" in text.casefold() and "iphone" in device.name.casefold() and "mac" not in device.name.casefold()
 
 
 def _offered() -> Iterable[str]:

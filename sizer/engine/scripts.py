@@ -270,7 +270,8 @@ def _to_gguf(words: Sequence[str], script: _Script) -> None:
 
 def _quantize(words: Sequence[str], script: _Script) -> None:
     """`llama-quantize [FLAGS] IN OUT TYPE [THREADS]`."""
-    plain = [word for word in words[1:] if not word.startswith("-")]
+    matrix = _value(words, "--imatrix")
+    plain = [word for word in words[1:] if not word.startswith("-") and (word != matrix or not matrix)]
     found = next((index for index, word in enumerate(plain) if word.lower().endswith(".gguf")), None)
     if found is not None and len(plain) > found + 2:
         script.made[_plain(plain[found + 1])] = (_source(script, plain[found]), plain[found + 2].lower())

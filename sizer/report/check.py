@@ -8,32 +8,28 @@ from typing import Any
 
 from sizer.advise.check import Checked
 from sizer.report.layout import Lay
-from sizer.report.outputs import Document
+from sizer.report.outputs import Document, together
 from sizer.report.wrap import typed
 
 
 def check_document(found: Sequence[Checked]) -> Document:
-    """The verdicts of one command, one a device: JSON is an object, a list for several devices."""
+    """The verdicts of one command, one a device."""
+    return together([_verdict(item) for item in found])
 
+
+def _verdict(item: Checked) -> Document:
     def record() -> Any:
         from sizer.answer.public import check_answer
 
-        answers = [check_answer(item.estimate, item.starts, item.reason, item.change) for item in found]
-        return answers[0] if len(answers) == 1 else answers
+        return check_answer(item.estimate, item.starts, item.reason, item.change)
 
     def rows() -> list[dict[str, Any]]:
         from sizer.report.table import flat_rows
 
-        flat = flat_rows([item.estimate for item in found])
-        return [
-            {**row, "starts": item.starts, "reason": item.reason, "change": "; ".join(item.change)}
-            for row, item in zip(flat, found, strict=True)
-        ]
+        told = {"starts": item.starts, "reason": item.reason, "change": "; ".join(item.change)}
+        return [{**row, **told} for row in flat_rows([item.estimate])]
 
-    def page(lay: Lay) -> str:
-        return "\n\n".join(_page(item, lay) for item in found)
-
-    return Document(record, rows, page)
+    return Document(record, rows, lambda lay: _page(item, lay))
 
 
 def _page(item: Checked, lay: Lay) -> str:

@@ -38,6 +38,17 @@ class Document:
     own: Mapping[str, Callable[[], str]] = field(default_factory=dict)
 
 
+def together(documents: Sequence[Document]) -> Document:
+    """Several answers as one: JSON is an object, a list for several; rows and pages follow one another."""
+    if len(documents) == 1:
+        return documents[0]
+    return Document(
+        record=lambda: [document.record() for document in documents],
+        rows=lambda: [row for document in documents for row in document.rows()],
+        page=lambda lay: "\n\n".join(document.page(lay) for document in documents),
+    )
+
+
 def listing(rows: Sequence[Row], for_people: Callable[[Row], Mapping[str, Any]]) -> Document:
     """A document of plain rows; `for_people` rounds one row's figures and drops what a reader does not need."""
     return Document(

@@ -11,6 +11,9 @@ import shlex
 import pytest
 from clirun import Run
 
+import sizer
+from sizer.errors import UsageError
+
 QWEN = "Qwen/Qwen3-8B"
 
 
@@ -28,6 +31,28 @@ def test_recommend_json_has_the_choice_and_what_it_gives_up(run: Run) -> None:
     assert document["cheaper"]["memory"]["total_bytes"] < document["estimate"]["memory"]["total_bytes"]
     assert {item["precision"] for item in document["estimates"]} > {chosen}
     assert shlex.split(document["command"])[0] == "llama-server"
+
+
+def test_each_device_asked_for_has_its_answer(run: Run) -> None:
+    """Several --device of recommend are answered side by side, as estimate and check do; where there is room for one
+    answer alone (a command, a list of models, a record of Python) several are refused, not cut to the first."""
+    both = ("-d", "rtx-3060", "-d", "rtx-4090")
+    answers = json.loads(run("recommend", QWEN, *both, "--offline", "--json").out)
+    assert [answer["estimate"]["device"]["key"] for answer in answers] == ["rtx-3060-12gb", "rtx-4090"]
+    page = run("recommend", QWEN, *both, "--offline").out
+    assert page.count("Run ") == 2
+    rows = list(csv.DictReader(io.StringIO(run("recommend", QWEN, *both, "--offline", "--format", "csv").out)))
+    assert {row["device.key"] for row in rows} == {"rtx-3060-12gb", "rtx-4090"}
+    for args in (("recommend", QWEN, *both, "--emit"), ("fit", *both)):
+        refused = run(*args, "--offline")
+        assert refused.code == 2
+        assert "'rtx-3060 + rtx-4090'" in refused.err
+    for ask in (
+        lambda: sizer.recommend(QWEN, device=["rtx-3060", "rtx-4090"]),
+        lambda: sizer.fit(device=["a10", "l4"]),
+    ):
+        with pytest.raises(UsageError, match="one device"):
+            ask()
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from advice import model, target
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import sizer
 from sizer.advise.draft import Draft, draft
 from sizer.advise.recipes import RECIPES, recipe
 from sizer.advise.repositories import hub_id
@@ -200,6 +201,20 @@ def test_transformers_recipes_are_python() -> None:
         assert ("BitsAndBytesConfig" in names) == (precision in {"int8", "nf4", "nf4-dq", "fp4"})
 
 
+@pytest.mark.parametrize(
+    ("precision", "needs"), [("iq2_m", True), ("iq3_xs", True), ("q2_k_s", True), ("iq3_s", False)]
+)
+def test_a_type_that_needs_an_importance_matrix_gets_one(precision: str, needs: bool) -> None:
+    """llama-quantize refuses the lowest types without a matrix: the script measures one first, and its lines are read
+    back as the same file."""
+    text = recipe(run_of("llama.cpp", precision, name="google/gemma-3-27b-it"))
+    made = [words for words in commands(text) if words[0] in {"llama-imatrix", "llama-quantize"}]
+    assert [words[0] for words in made] == [*(["llama-imatrix"] if needs else []), "llama-quantize"]
+    assert ("--imatrix" in made[-1]) == needs
+    assert not needs or made[-1][2] == made[0][made[0].index("-o") + 1]
+    assert sizer.check(text, device="rtx-4090", offline=True).estimates[0].precision == precision
+
+
 def test_no_recipe_is_an_error_that_says_which_there_are() -> None:
     """An engine or precision without a recipe is named, with those that have one."""
     with pytest.raises(UsageError, match="exllamav2"):
@@ -233,8 +248,8 @@ def test_no_name_breaks_out_of_a_command(name: str, which: int) -> None:
     lines = list(shell_lines(hostile))
     assert lines
     for words in lines:
-        assert words[0] in {"llama-server", "llama-cli", "llama-quantize", "vllm", "mlx_lm.convert", "mlx_lm.generate",
-                            "python", "trtllm-serve", "hf"}  # fmt: skip
+        assert words[0] in {"llama-server", "llama-cli", "llama-quantize", "llama-imatrix", "vllm", "mlx_lm.convert",
+                            "mlx_lm.generate", "python", "trtllm-serve", "hf"}  # fmt: skip
         assert {word for word in words if word.startswith("-")} <= KNOWN_FLAGS
 
 

@@ -113,3 +113,20 @@ def test_an_instance_without_an_accelerator_is_told_as_its_cpu(text: str) -> Non
     """The table has instances with accelerators: how one without is described stands in the error."""
     with pytest.raises(UnknownDevice, match="is its CPU: -d graviton3 --threads"):
         find(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "offered", "never"),
+    [
+        ("mac studio 512gb", "apple-m3-ultra 512GB", "apple-m4"),
+        ("16gb mac", "apple-m4 16GB", "apple-a1"),
+        ("macbook 128 GB", "apple-m4-max 128GB", "apple-a1"),
+    ],
+)
+def test_a_line_and_a_memory_offer_what_is_sold_so(text: str, offered: str, never: str) -> None:
+    """A Mac told by its memory alone offers the chips sold with it, as one types them, and no telephone's."""
+    with pytest.raises(UnknownDevice) as caught:
+        find(text)
+    assert offered in caught.value.hint
+    assert never not in caught.value.hint
+    assert find(offered).device.key.startswith("apple-")
