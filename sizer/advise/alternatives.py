@@ -1,5 +1,5 @@
 """What to do when a model does not fit whole at four bits: a smaller cache, a shorter context, a split with the host,
-fewer bits, or a smaller model."""
+a device filled to the brim, fewer bits, or a smaller model."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from sizer.device.records import Device, Target, is_cpu
 from sizer.device.usable import raised_limit_mib, raising
 from sizer.frozen import dataclass
 from sizer.model.architecture import Architecture
-from sizer.units import MIB
+from sizer.units import MIB, format_gib
 
 COMFORTABLE_GAIN = 1.25
 """Above the speed of reading, what loses more must make a split a quarter faster."""
@@ -67,6 +67,7 @@ def alternatives(
         lambda: _split([*tried, *_with_room(questions, tried)], wanted),
         *([shorter] if context_asked else []),
         lambda: smaller_cache(questions, tolerable, 1),
+        lambda: _filled(tried, tolerable),
         lambda: _fewer_bits(tried, wanted),
     ]
     found = [way() for way in ways]
@@ -160,6 +161,17 @@ def split_pace(item: Estimate) -> float:
         return rate or 0.0
     active = item.architecture.active_params / item.architecture.total_params
     return host.bandwidth_bytes_per_s / max(1.0, item.placement.host_bytes * active)
+
+
+def _filled(tried: Sequence[Estimate], wanted: Wanted) -> Alternative | None:
+    """The checkpoint's own precision, else the smallest, where it fits whole but leaves less free than the margin."""
+    whole = [item for item in tried if item.placement.whole and reaches(item, wanted) and within_loss(item, wanted)]
+    chosen = min(whole, key=lambda item: (not is_native(item), item.footprint.total_bytes), default=None)
+    if chosen is None or chosen.placement.available_bytes is None:
+        return None
+    free = format_gib(chosen.placement.available_bytes - chosen.placement.device_bytes)
+    text = f"Fill the device: {chosen.precision} fits with {figures(chosen)}, and leaves {free} to other programs."
+    return Alternative("filled", chosen, text)
 
 
 def _fewer_bits(tried: Sequence[Estimate], wanted: Wanted) -> Alternative | None:

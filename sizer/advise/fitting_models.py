@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from fnmatch import fnmatchcase
 from functools import cache
 
 from sizer.advise.advice import questions_for, usual_workload
+from sizer.advise.family import listing
 from sizer.advise.licenses import ANY_LICENSE, Licenses
 from sizer.advise.ratings import OVERALL, Rating, rating_of
 from sizer.advise.recommend import Wanted, readable, waited_rate
@@ -215,7 +215,7 @@ def _candidates(room_bytes: int | None, wanted: Wanted, keep: Filter) -> Iterato
         if room_bytes is not None and architecture.quantization is None and smallest_bytes > room_bytes:
             continue
         shape = (architecture.architecture, architecture.total_params)
-        copy = _listing(candidate.model_id) == "copy"
+        copy = listing(candidate.model_id) == "copy"
         rank = (copy, candidate.rating is None, architecture.quantization is not None)
         known = by_shape.get(shape)
         if known is None or rank < known[0] or (rank == known[0] and candidate.order > known[1].order):
@@ -229,7 +229,7 @@ def _names(keep: Filter) -> Iterator[Candidate]:
     oldest = keep.since or ("" if keep.everything else _recent())
     for name, entry in catalogue.published():
         text = f"{name} {entry.architecture}".lower()
-        if _listing(name) == "never" or not all(word in text for word in words) or not keep.licenses.allow(name):
+        if listing(name) == "never" or not all(word in text for word in words) or not keep.licenses.allow(name):
             continue
         known = facts(name)
         released, kind = (known.released or "", known.kind) if known else ("", "")
@@ -256,17 +256,6 @@ def _recent() -> str:
     """The oldest release that counts as recent: two years before the catalogue's newest."""
     newest = max(row["released"] for row in read_rows("model_facts.csv"))
     return f"{int(newest[:4]) - RECENT_YEARS}{newest[4:]}"
-
-
-@cache
-def _listings() -> tuple[tuple[str, str], ...]:
-    return tuple((row["pattern"].lower(), row["listing"]) for row in read_rows("fit_listing.csv"))
-
-
-def _listing(model_id: str) -> str:
-    """How `fit` lists a model: `never`, `copy` (only where no original has its shape), or empty."""
-    name = model_id.lower()
-    return next((listing for pattern, listing in _listings() if fnmatchcase(name, pattern)), "")
 
 
 def _built(candidate: Candidate) -> Architecture | None:

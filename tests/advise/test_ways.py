@@ -68,6 +68,9 @@ def test_every_way_out_fits(
         if way.kind == "split":
             assert placement.host is not None
             assert placement.host_bytes > 0
+        elif way.kind == "filled":
+            assert placement.whole
+            assert not has_margin(way.estimate), way.text
         else:
             assert has_margin(way.estimate), way.text
             for share in placement.shares:
@@ -169,6 +172,30 @@ def test_the_second_ladder_helps_where_the_first_cannot() -> None:
     assert found.chosen is not None
     assert found.chosen.engine == "llama.cpp"
     assert found.chosen.placement.host is not None
+
+
+def test_what_fits_without_the_margin_is_told_so() -> None:
+    """A model that an estimate says fits is not told as one that does not run: the device is filled, and what stays
+    free is said; with a host beside it, a split keeps the margin."""
+    found = advice("openai/gpt-oss-20b", "rtx-3060", None, None)
+    assert found.chosen is not None
+    assert found.chosen.precision == "mxfp4"
+    assert found.chosen.placement.whole
+    assert found.alternatives[0].kind == "filled"
+    free_gib = (found.chosen.placement.available_bytes - found.chosen.placement.device_bytes) / 2**30  # type: ignore[operator]
+    assert f"leaves {free_gib:.2f} GiB to other programs" in found.reason
+    assert advice("openai/gpt-oss-20b", "rtx-3060", None, 32).alternatives[0].kind == "split"
+
+
+def test_a_relative_goes_by_the_name_that_people_rated() -> None:
+    """Models whose shape stands in the catalogue under another's name are fallen back to as well, by their own name:
+    GLM-4.5-Air, Llama 3.1 8B Instruct; a name of the shape that nobody rated does not take the original's place."""
+    glm = [item.model_id for item in relatives(model("zai-org/GLM-4.6"))]
+    llama = [item.model_id for item in relatives(model("meta-llama/Llama-3.3-70B-Instruct"))]
+    qwen = [item.model_id for item in relatives(model("Qwen/Qwen3-14B"))]
+    assert "zai-org/GLM-4.5-Air" in glm
+    assert llama.index("meta-llama/Llama-3.1-8B-Instruct") < llama.index("meta-llama/Meta-Llama-3-8B-Instruct")
+    assert qwen[0] == "Qwen/Qwen3-8B"
 
 
 def test_relatives_are_smaller_and_largest_first() -> None:
