@@ -7,15 +7,17 @@ import signal
 
 import pytest
 from clirun import Result, Run
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from sizer.cli import main
 
 # A shell's background job ignores Ctrl-C, and so would the commands that tests start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# A busy machine is no failure: time is watched by the benchmarks.
-settings.register_profile("any-machine", deadline=None)
+# A busy machine is no failure (time is watched by the benchmarks), and neither is a tree that cannot be written to. The
+# examples are the same in every run; `--hypothesis-profile=random` draws others.
+settings.register_profile("random", deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("any-machine", settings.get_profile("random"), derandomize=True)
 settings.load_profile("any-machine")
 
 

@@ -27,7 +27,7 @@ from sizer.device.detect import detect
 from sizer.errors import BenchmarkFailed
 print(detect().memory_bytes)
 try:
-    measure(Spec("llama.cpp", model, "q4_k_m", prompt_tokens=8, output_tokens=4), 60)
+    measure(Spec("llama.cpp", model, "q4_k_m", prompt_tokens=8, output_tokens=4), 300)
 except BenchmarkFailed as error:
     print(error.message)
 """
@@ -61,7 +61,7 @@ def _said(group: Path, folder: Path, **environment: str) -> list[str]:
         env={**os.environ, "TMPDIR": str(folder), **environment},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -15,6 +15,7 @@ from clirun import Run
 from tinymodels import QWEN3, write_config
 
 from sizer.benchmark import save
+from sizer.benchmark.run_warnings import Warn
 from sizer.calibrate.measurements import read_measurements
 from sizer.errors import BenchmarkFailed
 
@@ -62,10 +63,11 @@ def test_json_holds_to_the_contract(tmp_path: Path):
 def test_measured_stands_beside_predicted(tmp_path: Path):
     """The table names both, counts the warm-up and says what is left out; warnings carry their remedy."""
     folder = write_config(tmp_path / "tiny")
-    done = _sizer("bench", str(folder), *BENCH, "--precision", "fp32")
+    done = _sizer("bench", str(folder), *BENCH, "--precision", "fp32", "--repeats", "1")
     assert done.returncode == 0, done.stderr
-    for words in ("measured", "predicted", "decode, tokens/s", "2 runs after 1 uncounted", "warning (short-run)"):
+    for words in ("measured", "predicted", "decode, tokens/s", "after 1 uncounted", "warning (few-runs)"):
         assert words in done.stdout
+    assert Warn.FEW_RUNS.remedy in " ".join(done.stdout.split())
 
 
 def test_what_cannot_fit_is_refused(tmp_path: Path):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import math
+import threading
 import time
 from pathlib import Path
 from random import Random
@@ -13,10 +15,11 @@ import pytest
 from benchserver import fake_server
 from clirun import Run
 
+from sizer.benchmark.load import drive
 from sizer.benchmark.load.asked import LoadAsked
 from sizer.benchmark.load.beside import deployed, predicted
 from sizer.benchmark.load.figures import Seen, judge_load, summarize
-from sizer.benchmark.load.requests import Lengths, read_requests
+from sizer.benchmark.load.requests import Lengths, Request, drawn, read_requests
 from sizer.benchmark.run_warnings import Warn
 from sizer.benchmark.save import FLAGS
 from sizer.benchmark.server_backend import Reply
@@ -38,6 +41,21 @@ def _reply(asked_s: float, ttft_s: float, gap_s: float, tokens: int = 5) -> Repl
 
 def _users(count: int) -> Load:
     return Load(100, 5, users=count)
+
+
+def _after(monkeypatch: pytest.MonkeyPatch, requests: int) -> None:
+    """Let the time of each load be over after so many requests, however fast this machine is."""
+
+    class Counted(drive._Turns):
+        """Turns that are handed out by number, not by the clock."""
+
+        def next(self) -> tuple[int, Request] | None:
+            """The next request, none after so many."""
+            with self.lock:
+                self.end_s = math.inf if self.number < requests else -math.inf
+            return super().next()
+
+    monkeypatch.setattr(drive, "_Turns", Counted)
 
 
 def test_percentiles_are_exact_on_known_steps():
@@ -72,8 +90,8 @@ def test_no_answer_is_a_failure():
 
 
 def test_known_steps_are_measured_under_users(run: Run):
-    """With a server of known first and further steps, users see no less than those times, no more answers than they
-    allow, and four of them more than one alone could have."""
+    """With a server of known first and further steps, users see no less than those times and no more answers than they
+    allow; one user has one answer at a time."""
     with fake_server() as server:
         server.first_s, server.gap_s = 0.1, 0.03
         done = run("bench", "--server", server.url, "--users", "1,4", "--duration", "1.2s", "--output", "6",
@@ -87,7 +105,17 @@ def test_known_steps_are_measured_under_users(run: Run):
         assert load["requests_per_s"] <= load["users"] / 0.25
         assert load["good_fraction"] == 0  # no first token comes in 50 ms
     assert one["mean_in_flight"] <= 1.01
-    assert four["mean_in_flight"] > 1.5
+
+
+def test_users_ask_at_the_same_time(run: Run, monkeypatch: pytest.MonkeyPatch):
+    """Four users have four questions with the server at once: it answers none before it has them all."""
+    _after(monkeypatch, 4)
+    with fake_server() as server:
+        server.together = 4
+        done = run("bench", "--server", server.url, "--users", "4", "--duration", "1s", "--output", "4", "--json")
+    assert done.code == 0, done.err
+    (load,) = json.loads(done.out)["serving"]
+    assert (load["requests"], load["failed"]) == (4, 0)
 
 
 @pytest.mark.parametrize("behaviour", ["vanish", "flood", "line", "redirect"])
@@ -107,21 +135,51 @@ def test_users_need_a_server(run: Run):
 COMMAND = "llama-server -hf unsloth/Qwen3-0.6B-GGUF:Q8_0 -np 4 -c 8192 -fa off"
 
 
-def test_arrivals_come_at_their_rate_whatever_the_server_does(run: Run):
-    """Open arrivals do not wait for answers: of a slow server's several are in flight, and more are asked than one user
-    could ask in the time."""
+class Clock:
+    """A clock that only sleepers advance."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def perf_counter(self) -> float:
+        """The time."""
+        return self.now_s
+
+    def sleep(self, seconds: float) -> None:
+        """Let so much time pass."""
+        self.now_s += seconds
+
+
+def test_arrivals_come_at_their_rate_whatever_the_server_does(monkeypatch: pytest.MonkeyPatch):
+    """Open arrivals do not wait for answers: of a server that answers none, all that are due in the time are asked."""
+    monkeypatch.setattr(drive, "time", Clock())
+    answered, asked = threading.Event(), []
+
+    def send(_turn: tuple[int, Request], asked_s: float) -> None:
+        asked.append(asked_s)
+        answered.wait(300)
+
+    random, due, at_s = Random(0), [], 0.0
+    while (at_s := at_s + random.expovariate(12)) < 1.5:
+        due.append(at_s)
+    threads = drive._arrivals(drive._Turns(drawn(Lengths.parse("9"), Lengths.parse("4")), 1.5, Seen()), send, 12)
+    answered.set()
+    for thread in threads:
+        thread.join(300)
+    assert len(threads) == len(due) > 10
+    assert sorted(asked) == pytest.approx(due)
+
+
+def test_a_rate_is_measured(run: Run):
+    """Answers to arrivals are told beside the rate that was asked for, none of them faster than the server."""
     with fake_server() as server:
         server.first_s, server.gap_s = 0.4, 0.01
         done = run("bench", "--server", server.url, "--rate", "12", "--duration", "1.5s", "--output", "4",
                    "--prompt", "9", "--json")  # fmt: skip
     assert done.code == 0, done.err
     (load,) = json.loads(done.out)["serving"]
-    random, arrivals, at_s = Random(0), 0, 0.0
-    while (at_s := at_s + random.expovariate(12)) < 1.5:
-        arrivals += 1
-    assert 1.5 / 0.43 < arrivals / 2 < load["requests"] <= arrivals
+    assert load["requests"] == len(server.bodies) - 1 > 0
     assert (load["users"], load["rate_per_s"], load["failed"], load["unfinished"]) == (None, 12, 0, 0)
-    assert load["mean_in_flight"] > 2
     assert load["ttft_s"]["p50"] >= 0.4
 
 
@@ -148,22 +206,25 @@ def _prompt_words(body: dict[str, Any]) -> int:
     return len(body["prompt"].split())
 
 
-def test_drawn_lengths_are_what_is_asked_for(run: Run):
+def test_drawn_lengths_are_what_is_asked_for(run: Run, monkeypatch: pytest.MonkeyPatch):
     """The outputs that the server is asked for lie in the range and are not one length, as the prompts."""
+    _after(monkeypatch, 12)
     with fake_server() as server:
         server.first_s = server.gap_s = 0.0
         done = run("bench", "--server", server.url, "--users", "3", "--duration", "0.6s", "--output", "2-9", "--prompt",
                    "10-40", "--json")  # fmt: skip
     assert done.code == 0, done.err
     bodies = server.bodies[1:]
+    assert len(bodies) == 12
     outputs, prompts = ({told(body) for body in bodies} for told in (_max_tokens, _prompt_words))
     assert len(outputs) > 1
     assert outputs <= set(range(2, 10))
     assert len(prompts) > 1
 
 
-def test_requests_of_a_file_are_sent_as_they_are(run: Run, tmp_path: Path):
+def test_requests_of_a_file_are_sent_as_they_are(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Texts and chats go out word for word, made-up prompts at their length, in the file's order, over and over."""
+    _after(monkeypatch, 4)
     path = tmp_path / "requests.jsonl"
     chat = [{"role": "user", "content": "Why?"}]
     lines = [{"prompt": "Once upon", "max_tokens": 3}, {"messages": chat}, {"prompt_tokens": 30, "output_tokens": 5}]
@@ -174,7 +235,7 @@ def test_requests_of_a_file_are_sent_as_they_are(run: Run, tmp_path: Path):
             "bench", "--server", server.url, "--users", "1", "--duration", "2s", "--output", "4", "--requests", path
         )
     assert done.code == 0, done.err
-    first, second, third, again = server.bodies[1:5]
+    first, second, third, again = server.bodies[1:]
     assert (first["prompt"], first["max_tokens"]) == ("Once upon", 3)
     assert (second["messages"], second["max_tokens"]) == (chat, 4)
     assert (len(third["prompt"].split()), third["max_tokens"]) == (pytest.approx(30, abs=4), 5)
@@ -201,7 +262,7 @@ def test_the_time_limit_bounds_a_server_that_says_nothing(run: Run):
         took_s = time.monotonic() - started
     assert (done.code, done.out) == (5, "")
     assert "--timeout" in done.err
-    assert took_s < 60  # five minutes without the limit
+    assert took_s < 240  # five minutes without the limit
 
 
 def test_loads_that_have_no_time_left_are_named(run: Run):
@@ -219,14 +280,14 @@ def test_loads_that_have_no_time_left_are_named(run: Run):
     assert told["left_out"] == [f"{users} user{'s' * (users > 1)}" for users in (1, 2, 3)][measured:]
 
 
-def test_a_refused_request_does_not_end_the_load(run: Run):
+def test_a_refused_request_does_not_end_the_load(run: Run, monkeypatch: pytest.MonkeyPatch):
     """A server without a free slot refuses a third of the requests: they are counted, and the others measured."""
+    _after(monkeypatch, 8)
     with fake_server("busy") as server:
         done = run("bench", "--server", server.url, "--users", "2", "--duration", "1.5s", "--output", "4", "--json")
     assert done.code == 0, done.err
     (load,) = json.loads(done.out)["serving"]
-    assert load["failed"] > 0
-    assert load["requests"] > 0
+    assert (load["failed"], load["requests"]) == (3, 5)
 
 
 def test_a_wrong_count_of_the_server_is_not_believed(run: Run):
@@ -238,8 +299,11 @@ def test_a_wrong_count_of_the_server_is_not_believed(run: Run):
     assert (load["prompt_tokens"], load["output_tokens"]) == (None, 4)
 
 
-def test_the_server_s_command_gives_a_prediction_and_rows_that_validate_scores(run: Run, tmp_path: Path):
+def test_the_server_s_command_gives_a_prediction_and_rows_that_validate_scores(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     """Measured beside predicted in the output; the saved rows are scored by `validate` and read by `calibrate`."""
+    monkeypatch.setattr(drive.MachineWatch, "cautions", lambda _watch: [])  # what this machine does now spoils no row
     saved = tmp_path / "loads.csv"
     with fake_server(owner="llamacpp") as server:
         done = run("bench", "--server", server.url, "--users", "1,2", "--duration", "0.5s", "--output", "4",

@@ -106,4 +106,3 @@ def test_llama_server_under_users(run: Run, tmp_path: Path) -> None:
         (open_loop,) = _loads(run, tmp_path / "rates.csv", "--server", url, "--rate", "5", "--command", command)
     for load in (one, eight, open_loop):
         _check(load)
-    assert eight["ttft_s"]["p90"] > one["ttft_s"]["p50"]  # type: ignore[index]

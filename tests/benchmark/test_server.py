@@ -75,13 +75,13 @@ def test_early_stop_is_said():
     with fake_server("early") as server:
         outcome = _run(server.url)
     assert outcome.decode_steps == 3
-    assert [caution.code for caution in outcome.cautions] == ["early-stop"]
+    assert "early-stop" in [caution.code for caution in outcome.cautions]
 
 
 def test_answers_in_one_piece_are_left_out():
     """An answer whose tokens all arrive at once has no time per token: it is left out and said, the others count."""
     with fake_server("now-and-then-one-piece") as server:
-        server.gap_s = 0.1
+        server.gap_s = 0.25
         outcome = _run(server.url)
     (timed,) = outcome.runs
     assert timed.decode_s > 0

@@ -22,7 +22,10 @@ from sizer.errors import BenchmarkFailed, ModelError, UsageError
 
 pytestmark = pytest.mark.oracle
 
+WAIT_S = 600
+"""Longer than a busy machine takes: only what hangs waits so long."""
 LINEAR = [(64, 64), (32, 64), (32, 64), (64, 64), (128, 64), (128, 64), (64, 128)] * 2
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 UNQUANTIZED_BYTES = 2 * (512 * 64 + 2 * (64 + 64 + 16 + 16) + 64)
 
 
@@ -33,7 +36,7 @@ def _here(**options: Any) -> Outcome:
 
 def _run(config: dict[str, Any] | None = None, **options: Any) -> Outcome:
     fields = {"prompt_tokens": 16, "output_tokens": 6, "repeats": 2, "device": "cpu", **options}
-    return measure(Spec("transformers", fields.pop("model", "tiny"), config=config, **fields), 120)
+    return measure(Spec("transformers", fields.pop("model", "tiny"), config=config, **fields), WAIT_S)
 
 
 def _weights(precision: str) -> int:
@@ -95,9 +98,10 @@ def test_ranks_die_with_their_launcher():
 
     spec = Spec("transformers", "tiny", "bf16", QWEN3, prompt_tokens=16, output_tokens=400, device="cpu")
     with pytest.raises(BenchmarkFailed, match="was killed"):
-        measure(replace(spec, parallelism="tensor", device_count=2), 120, progress)
+        measure(replace(spec, parallelism="tensor", device_count=2), WAIT_S, progress)
     assert len(ranks) >= 2
-    assert not [rank for rank in ranks if rank.is_running() and rank.status() != psutil.STATUS_ZOMBIE]
+    _, alive = psutil.wait_procs(ranks, timeout=WAIT_S)
+    assert not alive
 
 
 def test_gpu_peak_is_allocator_and_context(monkeypatch: pytest.MonkeyPatch):
@@ -169,7 +173,7 @@ def test_memory_limit_is_one_clear_line(tmp_path: Path):
         "import sys, json\nfrom sizer.benchmark.child import measure\nfrom sizer.benchmark.records import Spec\n"
         "from sizer.errors import BenchmarkFailed\n"
         "spec = Spec('transformers', 'big', 'bf16', config=json.loads(sys.argv[1]), device='cpu', output_tokens=4)\n"
-        "try:\n    measure(spec, 120)\nexcept BenchmarkFailed as error:\n    print(error); sys.exit(error.exit_code)"
+        "try:\n    measure(spec, 600)\nexcept BenchmarkFailed as error:\n    print(error); sys.exit(error.exit_code)"
     )
     import json
 
@@ -178,7 +182,8 @@ def test_memory_limit_is_one_clear_line(tmp_path: Path):
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, "TMPDIR": str(tmp_path)},
+        # Each thread takes addresses: their number is not to be that of the machine's processors.
+        env={**os.environ, "TMPDIR": str(tmp_path), **dict.fromkeys(THREADS, "2"), "MALLOC_ARENA_MAX": "2"},
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit_bytes, limit_bytes)),
     )
     assert done.returncode == 5, done.stderr

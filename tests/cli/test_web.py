@@ -29,7 +29,7 @@ def test_serves_and_stops() -> None:
                 assert json.load(answer)["model"]["total_params"] == 8_000_000_000
         finally:
             started.send_signal(signal.SIGINT)
-            started.wait(20)
+            started.wait(150)
 
 
 def test_a_taken_port_is_told(run: Run) -> None:

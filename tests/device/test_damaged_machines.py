@@ -93,8 +93,9 @@ def test_slow_tool_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     assert run_command(["no-such-tool-anywhere"]) == ""
 
 
-def test_answers_in_any_encoding_are_read() -> None:
+def test_answers_in_any_encoding_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     """Bytes that are no UTF-8 are replaced, a byte-order mark is dropped, and a question is asked once in a process."""
+    monkeypatch.setattr(edges, "COMMAND_TIMEOUT_S", 300)
     script = (
         "import sys, time; sys.stdout.buffer.write(b'\\xef\\xbb\\xbf\\xce\\xa2 %d' % time.monotonic_ns() + b'\\xff')"
     )

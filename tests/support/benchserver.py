@@ -18,6 +18,8 @@ ENDLESS = {
     "drip": b"d",
 }
 """Behaviours of a server that never stops, with what it sends each time."""
+UNMISTAKABLE_S = 0.5
+"""A time between tokens that a client in another process sees as one, however busy the machine is."""
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -65,6 +67,7 @@ class Handler(BaseHTTPRequestHandler):
             self._go_on()
             return
         held_back = self._held_back()
+        self.server.meet()
         time.sleep(self.server.first_s)
         count = body["max_tokens"] if self.server.behaviour != "early" else body["max_tokens"] // 2
         for index in range(count):
@@ -129,6 +132,16 @@ class FakeServer(ThreadingHTTPServer):
         self.gap_s = 0.03
         self.bodies: list[dict[str, Any]] = []
         self.stop = threading.Event()
+        self.together = 0
+        self._came = threading.Condition()
+
+    def meet(self) -> None:
+        """Answer nobody before `together` questions after the warm-up's have come."""
+        with self._came:
+            self._came.notify_all()
+            warms_up = len(self.bodies) == 1
+            if not self._came.wait_for(lambda: warms_up or len(self.bodies) > self.together, 150):
+                raise OSError("the others did not come")
 
     @property
     def url(self) -> str:

@@ -19,7 +19,8 @@ FLAGS = (
 )  # fmt: skip
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 PYODIDE = "SIZER_PYODIDE"
-LONGEST_MS = 60_000
+LONGEST_MS = 180_000
+"""How long anything on a page is waited for: more than a busy machine takes."""
 
 
 def chromium_path() -> str | None:
@@ -44,6 +45,7 @@ class Browsed:
         """A page of a fresh profile at an address, its first answer shown. Scripts that fail make the test fail."""
         context = self.browser.new_context(**{"viewport": {"width": 1200, "height": 900}, **options})
         faults: list[str] = []
+        context.set_default_timeout(LONGEST_MS)
         page = context.new_page()
         page.asked, page.sent = [], []
         page.on("request", lambda request: page.asked.append(request.url))

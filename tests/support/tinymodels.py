@@ -41,8 +41,8 @@ def write_config(folder: Path, config: dict[str, Any] = QWEN3) -> Path:
     return folder
 
 
-def save_model(folder: Path, template: str | None = CHAT_TEMPLATE) -> Path:
-    """A random Qwen3 with a byte-level tokenizer trained on a few words, saved as safetensors."""
+def save_model(folder: Path, template: str | None = CHAT_TEMPLATE, **config: Any) -> Path:
+    """A random Qwen3 with a byte-level tokenizer trained on a few words, saved as safetensors; `config` changes it."""
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
@@ -56,7 +56,7 @@ def save_model(folder: Path, template: str | None = CHAT_TEMPLATE) -> Path:
     tokenizer.chat_template = template
     tokenizer.save_pretrained(folder)
     torch.manual_seed(0)
-    model = Qwen3ForCausalLM(Qwen3Config(**QWEN3))
+    model = Qwen3ForCausalLM(Qwen3Config(**{**QWEN3, **config}))
     model.generation_config.eos_token_id = None
     model.to(torch.bfloat16).save_pretrained(folder)
     return folder

@@ -199,7 +199,7 @@ def test_axe_finds_nothing(browser: Browsed, served: str, name: str, scheme: str
     if not script.is_file():
         pytest.skip(f"no axe: {AXE} names axe.min.js of the npm package axe-core")
     with browser.page(served + TABS[name], color_scheme=scheme, bypass_csp=True) as page:
-        page.wait_for_timeout(400)
+        page.evaluate("Promise.allSettled(document.getAnimations().map((one) => one.finished)).then(() => undefined)")
         page.add_script_tag(path=script)
         tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
         found = page.evaluate("(tags) => axe.run({runOnly: tags})", tags)

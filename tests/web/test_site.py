@@ -31,7 +31,13 @@ CONFIG = {
 
 def wait_for_python(page: Any) -> None:
     """Until the page says that it computes by itself."""
-    page.locator("#mode", has_text=READY).wait_for(timeout=120_000)
+    page.locator("#mode", has_text=READY).wait_for()
+
+
+def wait_until_kept(page: Any) -> None:
+    """Until the service worker keeps the site and answers for it."""
+    page.evaluate("navigator.serviceWorker.ready.then(() => undefined)")
+    page.wait_for_function("navigator.serviceWorker.controller !== null")
 
 
 def test_popular_names_are_in_the_tables() -> None:
@@ -132,8 +138,7 @@ def test_reload_offline(browser: Browsed, site_folder: Path) -> None:
         url = f"{address}some/where/?model=Qwen/Qwen3-8B&device=rtx-4090"
         with browser.page(url) as page:
             wait_for_python(page)
-            page.evaluate("navigator.serviceWorker.ready.then(() => undefined)")
-            page.wait_for_timeout(2000)
+            wait_until_kept(page)
             server.shutdown()
             server.server_close()
             page.reload()
@@ -171,8 +176,7 @@ def test_dropped_files_are_read_here(browser: Browsed, site: str, tmp_path: Path
     (tmp_path / "tiny.gguf").write_bytes(gguf_bytes(LLAMA, llama_tensors()))
     with browser.page(site) as page:
         wait_for_python(page)
-        page.evaluate("navigator.serviceWorker.ready.then(() => undefined)")
-        page.wait_for_timeout(1000)
+        wait_until_kept(page)
         asked = len(page.asked)
         for path in (tmp_path / "config.json", tmp_path / "tiny.gguf"):
             drop(page, path)

@@ -100,7 +100,7 @@ def drive(client: Client, load: Load) -> tuple[Seen, float, float]:
 
 
 class _Turns:
-    """Hands out requests, one to each who asks, until the time is over or too many have failed."""
+    """Hands out requests, one to each who asks, until the time is over or too many have failed; one at least."""
 
     def __init__(self, requests: Iterator[Request], end_s: float, seen: Seen) -> None:
         self.requests, self.end_s, self.seen = requests, end_s, seen
@@ -110,7 +110,8 @@ class _Turns:
     def next(self) -> tuple[int, Request] | None:
         """The next request with its number; None where no more are to be sent."""
         with self.lock:
-            if time.perf_counter() >= self.end_s or len(self.seen.errors) >= MOST_FAILURES:
+            over = self.number > 0 and time.perf_counter() >= self.end_s
+            if over or len(self.seen.errors) >= MOST_FAILURES:
                 return None
             self.number += 1
             request = next(self.requests, None)
