@@ -25,7 +25,7 @@ from sizer.model.architecture import Architecture, Tower
 from sizer.model.stored import Stored, text_of
 from sizer.precision.bitsandbytes import repacking_notes
 from sizer.precision.names import canonical
-from sizer.speed.case import SpeedCase, speed_case
+from sizer.speed.case import SpeedCase, prompt_reading, speed_case
 from sizer.speed.measured_here import as_measured_here
 from sizer.speed.predict import predict
 from sizer.speed.records import DraftMethod, Speculation, Speed, request_of
@@ -222,7 +222,7 @@ def _timed_case(question: Question, case: Case, engine: Engine, placement: Place
     return speed_case(
         question.architecture, case.stored, target, workload, engine.name, backend=case.backend,
         engine_version=version, placement=placement, graphs=case.options.graphs_of(workload.batch_size),
-        chunk_tokens=case.chunk_tokens, scores=case.writes_scores, streams_from_tokens=case.streams_from_tokens,
+        reading=prompt_reading(case),
     )  # fmt: skip
 
 

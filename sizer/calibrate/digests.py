@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import sizer
-from sizer.tables import data_path
+from sizer.tables import data_path, read_rows
 
 TABLES = (
     "measurements.csv", "serving.csv", "verify.csv", "speculation.csv", "draft_methods.csv", "fit_priors.csv",
@@ -34,6 +34,8 @@ LAW = (
 def digests() -> dict[str, str]:
     """The digest of each table, and one of the law's code."""
     found = {f"data/{name}": _digest([data_path(name).read_bytes().replace(b"\r\n", b"\n")]) for name in TABLES}
+    kernels = [(row["name"], row["kernel"], row["kernel_class"]) for row in read_rows("precisions.csv")]
+    found["kernels of data/precisions.csv"] = _digest(["\n".join(map(",".join, kernels)).encode()])
     package = Path(sizer.__file__).parent
     found["code of the law"] = _digest(code_alone((package / name).read_text(encoding="utf-8")) for name in LAW)
     return found

@@ -30,7 +30,7 @@ from sizer.errors import SizerError
 from sizer.memory.placement import place
 from sizer.memory.records import Placement
 from sizer.memory.shares import Case
-from sizer.speed.case import SpeedCase, speed_case
+from sizer.speed.case import SpeedCase, prompt_reading, speed_case
 from sizer.speed.hosted import host_share
 from sizer.speed.law import COMPUTE, OVERHEAD, Amount
 from sizer.speed.nearby import traits
@@ -73,7 +73,6 @@ def placed(resolved: ResolvedRow, *, whole: bool = False) -> tuple[SpeedCase, Sp
     """
     row = resolved.measurement
     target = with_default_host(resolved.target)
-    year = row_year(row)
     one = speed_case(
         resolved.architecture,
         resolved.stored,
@@ -82,18 +81,16 @@ def placed(resolved: ResolvedRow, *, whole: bool = False) -> tuple[SpeedCase, Sp
         resolved.engine,
         backend=row.backend or None,
         engine_version=resolved.options.version or row.engine_version,
-        year=year,
         graphs=resolved.options.graphs_of(resolved.decoding.batch_size),
     )
+    one = replace(one, year=row_year(row))
     case = _memory_case(one, row, resolved.options)
     if case is None:
         return one, one.of_workload(resolved.prefilling)
     decoding = replace(
         one,
         placement=None if whole and not case.engine.like else _placement(case),
-        chunk_tokens=case.chunk_tokens,
-        scores=case.writes_scores,
-        streams_from_tokens=case.streams_from_tokens,
+        reading=prompt_reading(case),
     )
     return decoding, decoding.of_workload(resolved.prefilling)
 

@@ -31,13 +31,19 @@ _WORDS = {"small": "s", "medium": "m", "large": "l"}
 
 @dataclass(frozen=True, slots=True)
 class Precision:
-    """A precision by its canonical name: which scheme and storage format it is, which GGUF file type it starts from."""
+    """A precision by its canonical name: which scheme and storage format it is, which GGUF file type it starts from.
+
+    `kernel` is what multiplies it, the same for precisions that one piece of code runs; `kernel_class` what that is
+    like (`float`, `8bit`, `4bit`, `low`; `exl2` and `exl3` unpack every width by one kernel, at a cost of its own).
+    """
 
     name: str
     kind: str
     scheme: str
     format: str
     ftype: str
+    kernel: str
+    kernel_class: str
     description: str
     source: str
     own_engines: tuple[str, ...] = ()
@@ -62,8 +68,8 @@ def _table() -> tuple[dict[str, Precision], dict[str, str], dict[str, str]]:
             reasons.update({_squeeze(alias): row["description"] for alias in (name, *aliases)})
             continue
         rows[name] = Precision(
-            name, row["kind"], row["scheme"], row["format"], row["ftype"], row["description"], row["source"],
-            tuple(row["engines"].split()),
+            name, row["kind"], row["scheme"], row["format"], row["ftype"], row["kernel"], row["kernel_class"],
+            row["description"], row["source"], tuple(row["engines"].split()),
         )  # fmt: skip
         spellings.update({_squeeze(alias): name for alias in (name, *aliases)})
     return rows, spellings, reasons
@@ -149,7 +155,9 @@ def _lookup(text: str, rows: dict[str, Precision], spellings: dict[str, str]) ->
     if repacked:
         base_row = _lookup(repacked.group(1), rows, spellings)
         if base_row is not None and base_row.is_gguf:
-            return replace(base_row, name=base_row.name + text[-3:], kind="gguf-repacked")
+            rows_together = text[-3:]  # `_r4`: kernels of their own multiply so many rows at once
+            kernel = base_row.kernel + rows_together
+            return replace(base_row, name=base_row.name + rows_together, kind="gguf-repacked", kernel=kernel)
     return None
 
 

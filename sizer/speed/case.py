@@ -12,7 +12,8 @@ from sizer.device.kinds import chip_of, device_family, generation, instructions,
 from sizer.device.records import Device, Target, is_cpu
 from sizer.engine.engines import Engine, find_engine
 from sizer.engine.releases import rule_in_force, rules
-from sizer.frozen import dataclass
+from sizer.frozen import NamedTuple, dataclass
+from sizer.memory.case import Case
 from sizer.memory.records import Placement
 from sizer.model.architecture import Architecture
 from sizer.model.stored import Stored
@@ -23,15 +24,33 @@ from sizer.workload import Workload
 FIRST_YEAR, LATEST_YEAR = 2023, 2026
 
 
+class PromptReading(NamedTuple):
+    """How an engine reads a prompt, as its flags and its memory say.
+
+    `chunk_tokens` run at once (None: the engine's default); `scores` is whether attention writes its scores to memory,
+    as it does without flash attention. From `streams_from_tokens` tokens a pass on the device multiplies by what lies
+    on the host; fewer the host multiplies itself.
+    """
+
+    chunk_tokens: int | None = None
+    scores: bool = False
+    streams_from_tokens: float = 1
+
+
+USUAL_READING = PromptReading()
+
+
+def prompt_reading(case: Case) -> PromptReading:
+    """What a case of memory says of it."""
+    return PromptReading(case.chunk_tokens, case.writes_scores, case.streams_from_tokens)
+
+
 @dataclass(frozen=True)
 class SpeedCase:
     """One question to the law of speed.
 
     `backend` is the engine's on the device unless the asker names another that it has there; `year` is when the engine
-    was built (None: now); `graphs` is whether its flags let it capture steps (None: they do not say). `chunk_tokens`
-    is how many tokens of a prompt run at once (None: the engine's default), `scores` whether attention writes its
-    scores to memory, as it does without flash attention. From `streams_from_tokens` tokens a pass on the device
-    multiplies by what lies on the host; fewer the host multiplies itself.
+    was built (None: now); `graphs` is whether its flags let it capture steps (None: they do not say).
     """
 
     architecture: Architecture
@@ -44,9 +63,7 @@ class SpeedCase:
     year: int | None = None
     placement: Placement | None = None
     graphs: bool | None = None
-    chunk_tokens: int | None = None
-    scores: bool = False
-    streams_from_tokens: float = 1
+    reading: PromptReading = USUAL_READING
 
     @property
     def device(self) -> Device:
@@ -93,12 +110,9 @@ def speed_case(
     *,
     backend: str | None = None,
     engine_version: str | None = None,
-    year: int | None = None,
     placement: Placement | None = None,
     graphs: bool | None = None,
-    chunk_tokens: int | None = None,
-    scores: bool = False,
-    streams_from_tokens: float = 1,
+    reading: PromptReading = USUAL_READING,
 ) -> SpeedCase:
     """The case of these records. Raises UnknownEngine, UsageError for a backend that the engine has not got."""
     found = find_engine(engine)
@@ -107,11 +121,9 @@ def speed_case(
         target = replace(target, device=cpu_part(target.device))
     elif asked and "cpu" in asked and not is_cpu(target.device) and asked not in found.backends_on(target.device):
         asked = found.backend(target.device)  # `cpu` and `cpu+cuda` of a card's row name the place of some layers
-    version = engine_version or ""
-    backend = asked or "unknown"
     return SpeedCase(
-        architecture, stored, target, workload, found, backend, version, year, placement, graphs, chunk_tokens, scores,
-        streams_from_tokens,
+        architecture, stored, target, workload, found, asked or "unknown", engine_version or "", placement=placement,
+        graphs=graphs, reading=reading,
     )  # fmt: skip
 
 

@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
-import re
 from functools import cache
 
+from sizer.errors import UnknownPrecision
+from sizer.formats import format_of
+from sizer.precision.names import precision_of
 from sizer.tables import read_rows
 
-DOUBLE = "-dq"
-"""Scales that are quantized too: the kernel is that of plain ones, and unpacks them first."""
+EIGHT_BITS, FOUR_BITS = 7, 4
+"""Bits a weight, scales included, from which on a format is of the class of eight bits and of that of four, as the rows
+are: Q6_K (6.6) is of the class of four, a 3-bit type with its scales (3.4 to 3.5) of none of both."""
 
 
 @cache
 def precision_class(name: str) -> tuple[str, str]:
-    """A precision's kernel (`q4_k` of `ud-q4_k_xl`, `exl3` of `exl3-4.25bpw`) and its wider class (`4bit`, `low` …)."""
-    kernel = re.sub(r"_(xxs|xs|s|m|l|xl|p|moe)$", "", name.removeprefix("ud-"))
-    kernel = re.sub(r"-g\d+$", "", kernel)
-    kernel = {"fp16": "half", "bf16": "half", "q8_k": "q8_0"}.get(kernel, kernel).removesuffix(DOUBLE)
-    if kernel in {"half", "fp32"}:
-        return kernel, "float"
-    trellis = re.match(r"exl\d", kernel)
-    if trellis:
-        return trellis[0], trellis[0]  # one kernel unpacks every width, at a cost of its own
-    bits = re.search(r"\d+(?:\.\d+)?", kernel.replace("w4a16", "4").replace("w8a8", "8").replace("mxfp4", "4"))
-    width = round(float(bits[0])) if bits else 4
-    return kernel, "8bit" if width >= 7 else "4bit" if width >= 4 else "low"
+    """A precision's kernel (`q4_k` of `ud-q4_k_xl`, `exl3` of `exl3-4.25bpw`) and its wider class (`4bit`, `low` …):
+    the columns of `data/precisions.csv`. A file's format that no row names is a kernel of its own."""
+    try:
+        precision = precision_of(name)
+    except UnknownPrecision:
+        bits = format_of(name).bits_per_weight
+        return name, "8bit" if bits >= EIGHT_BITS else "4bit" if bits >= FOUR_BITS else "low"
+    return precision.kernel, precision.kernel_class
+
+
+@cache
+def packs_scales(name: str) -> bool:
+    """Whether a precision's scales are quantized too: the kernel is that of plain ones, and unpacks them first."""
+    try:
+        return format_of(precision_of(name).format).nested_elements > 0
+    except UnknownPrecision:
+        return False
 
 
 @cache

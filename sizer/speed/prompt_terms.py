@@ -33,7 +33,7 @@ def prompt_traffic(case: SpeedCase, cached_tokens: int = 0) -> tuple[Traffic, Ch
     tokens = max(1, case.workload.prompt_tokens) * case.workload.batch_size
     memory = engine_memory(case.engine.name, case.engine_version)
     usual = memory.prefill_chunk_tokens if memory else None
-    chunk = min(tokens, case.chunk_tokens or usual or tokens)
+    chunk = min(tokens, case.reading.chunk_tokens or usual or tokens)
     traffic = prefill_traffic(
         case.architecture,
         case.stored,
@@ -73,7 +73,7 @@ def prefill_amounts(case: SpeedCase, traffic: Traffic, chunks: Chunks) -> tuple[
     calls = expert_calls(case, chunks)
     if calls:
         amounts.append(Amount("prefill_calls", LAUNCH, calls / by_pass * LAUNCH_S))
-    if case.scores and not is_cpu(case.device):
+    if case.reading.scores and not is_cpu(case.device):
         amounts.append(Amount("prefill_scores", COMPUTE, SCORE_BYTES * _scores(case, attention) / bandwidth))
     return tuple(amounts + prompt_links(case, traffic.tokens, count))
 
@@ -149,7 +149,8 @@ def _prompt_on_host(case: SpeedCase, traffic: Traffic, chunks: Chunks) -> list[A
         return []
     if computes_on_host(case):
         return _in_place(case, traffic, share, whole(chunks.tokens))
-    crossing = sum(_pass_bytes(case, size) * count for size, count in chunks.sizes if size >= case.streams_from_tokens)
+    least = case.reading.streams_from_tokens
+    crossing = sum(_pass_bytes(case, size) * count for size, count in chunks.sizes if size >= least)
     rate = streaming_bytes_per_s(case)
     hosted = share * crossing
     streamed = [Amount("prefill_host", MEMORY, hosted / min(rate, tuned("pageable_bytes_per_s")), hosted / rate)]
@@ -158,7 +159,8 @@ def _prompt_on_host(case: SpeedCase, traffic: Traffic, chunks: Chunks) -> list[A
 
 def _in_place(case: SpeedCase, traffic: Traffic, share: float, chunks: Chunks) -> list[Amount]:
     """What the host takes for the chunks that it multiplies itself, by what lies there."""
-    few = [(size, count) for size, count in chunks.sizes if computes_on_host(case) or size < case.streams_from_tokens]
+    least, always = case.reading.streams_from_tokens, computes_on_host(case)
+    few = [(size, count) for size, count in chunks.sizes if always or size < least]
     if not few:
         return []
     read_s = sum(share * _pass_bytes(case, size) * count for size, count in few) / host_bandwidth_bytes_per_s(case)

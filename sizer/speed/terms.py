@@ -13,7 +13,7 @@ from sizer.speed.attended import copied_cache_bytes
 from sizer.speed.case import SpeedCase, in_graphs, runtime_rule
 from sizer.speed.device_rates import MATRIX_OVER_VECTOR, nominal_flops_per_s
 from sizer.speed.hosted import host_bandwidth_bytes_per_s, host_share, shares_away, streaming_bytes_per_s
-from sizer.speed.kernels import DOUBLE, precision_class
+from sizer.speed.kernels import packs_scales, precision_class
 from sizer.speed.launches import LAYER_S, expert_amounts, llama_layers, unfused_layers
 from sizer.speed.law import COMPUTE, LAUNCH, MEMORY, OVERHEAD, Amount
 from sizer.speed.rates import (
@@ -44,7 +44,7 @@ def decode_amounts(case: SpeedCase, traffic: Traffic) -> tuple[Amount, ...]:
     experts_away, rest_away = shares_away(case, away)
     experts, total = traffic.stage("experts").weight_bytes, traffic.weight_bytes
     hosted = experts * experts_away + (total - experts) * rest_away
-    unpacked = UNPACKED_SCALES if case.stored.precision.endswith(DOUBLE) else 1.0
+    unpacked = UNPACKED_SCALES if packs_scales(case.stored.precision) else 1.0
     near = (total - experts) * (1 - rest_away) * unpacked
     near_experts = experts * (1 - experts_away) * unpacked + expanded_bytes(case)
     nominal = nominal_bandwidth_bytes_per_s(case)

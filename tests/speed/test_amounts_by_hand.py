@@ -10,7 +10,7 @@ from drawncases import CARD, OWN_KERNELS_FLOPS_PER_S, asked, split
 
 from sizer.device.records import Device, Target
 from sizer.model.architecture import Basis, Module, Role, Tensor
-from sizer.speed.case import speed_case  # fmt: skip
+from sizer.speed.case import PromptReading, speed_case
 from sizer.speed.chunks import whole as at_once
 from sizer.speed.device_rates import cpu_flops_per_s, nominal_flops_per_s  # fmt: skip
 from sizer.speed.launches import expert_amounts, layer_count, llama_layers, moe_layer_count
@@ -205,7 +205,7 @@ def test_a_prompt_over_ranks_and_beside_a_host() -> None:
     (over,) = (one for one in prefill_amounts(near, traffic, chunks) if one.term == "prefill_host")
     assert over.least_s == pytest.approx(hosted / 5e10)
     on_cores = (traffic.flops - traffic.stage("kv").flops) / 4 / cpu_flops_per_s(host)
-    for there in (replace(case, backend="cpu+cuda"), replace(case, streams_from_tokens=101)):
+    for there in (replace(case, backend="cpu+cuda"), replace(case, reading=PromptReading(streams_from_tokens=101))):
         amounts = amounts_by_name(prefill_amounts(there, traffic, chunks))
         assert amounts["prefill_in_place"] == pytest.approx(hosted / 5e10)
         assert amounts["prefill_on_cores"] == pytest.approx(on_cores)
@@ -218,7 +218,8 @@ def test_the_host_multiplies_the_few_tokens_that_are_left_over() -> None:
     target = Target(CARD, 1, host=host, host_link_bytes_per_s=2e10)
     work = Workload(100, 1, 101)
     case = replace(
-        asked(workload=work, target=target, placement=split(300, 100)), chunk_tokens=48, streams_from_tokens=32
+        asked(workload=work, target=target, placement=split(300, 100)),
+        reading=PromptReading(48, False, 32),
     )
     traffic, chunks = prompt_traffic(case)
     found = amounts_by_name(prefill_amounts(case, traffic, chunks))

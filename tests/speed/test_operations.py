@@ -18,7 +18,6 @@ from sizer.model.families import build
 from sizer.model.read import catalogue
 from sizer.speed.case import speed_case
 from sizer.speed.device_rates import reachable_bytes_per_s
-from sizer.speed.kernels import precision_class
 from sizer.speed.launches import LAUNCH_S, LAYER_S, expert_amounts, layer_count, llama_layers, unfused_layers
 from sizer.speed.law import LAUNCH
 from sizer.speed.terms import decode_amounts
@@ -128,7 +127,9 @@ def case(model: str, engine: str, device: str = "h100", precision: str = "bf16",
     architecture = build(catalogue.load(entry), entry.model_id, Basis.CATALOGUE)
     workload = kwargs.pop("workload", Workload())
     target = Target(find(device).device, kwargs.pop("count", 1))
-    return speed_case(architecture, store_for(architecture, precision, engine), target, workload, engine, **kwargs)
+    year = kwargs.pop("year", None)
+    found = speed_case(architecture, store_for(architecture, precision, engine), target, workload, engine, **kwargs)
+    return replace(found, year=year)
 
 
 @pytest.mark.parametrize(
@@ -188,23 +189,6 @@ def test_ollama_leaves_an_integrated_intel_gpu_alone():
     used = case("meta-llama/Llama-3.2-1B", "llama.cpp", "core-ultra-7-258v", "q4_k_m")
     assert (left.backend, left.device.kind, left.device.key) == ("cpu", "cpu", chip.key)
     assert (used.backend, used.device) == ("sycl", chip)
-
-
-@pytest.mark.parametrize(
-    ("precision", "kernel", "bits"),
-    [
-        ("exl3-4.25bpw", "exl3", "exl3"),
-        ("exl2-6.00bpw", "exl2", "exl2"),
-        ("ud-q8_k_xl", "q8_0", "8bit"),
-        ("iq2_xxs", "iq2", "low"),
-        ("ud-q4_k_xl", "q4_k", "4bit"),
-        ("bf16", "half", "float"),
-        ("w8a8-int8", "w8a8-int8", "8bit"),
-    ],
-)
-def test_precisions_share_kernels(precision, kernel, bits):
-    """A size letter, a group and a prefix make no kernel of their own; widths make three classes."""
-    assert precision_class(precision) == (kernel, bits)
 
 
 def test_wide_cpus_reach_less_of_what_their_specification_says():

@@ -1,0 +1,67 @@
+"""Kernels of precisions: what the columns of data/precisions.csv tell, and what of formats that no row names."""
+
+from __future__ import annotations
+
+import pytest
+
+from sizer.errors import UnknownPrecision
+from sizer.formats import format_of
+from sizer.speed.kernels import EIGHT_BITS, FOUR_BITS, packs_scales, precision_class
+from sizer.tables import read_rows
+
+APART = {"bitnet", "torchao-intx-int4"}
+"""Told as four bits, though one stores two and the other eight: no row measures them."""
+
+
+@pytest.mark.parametrize(
+    ("precision", "kernel", "kernel_class"),
+    [
+        ("exl3-4.25bpw", "exl3", "exl3"),
+        ("exl2-6.00bpw", "exl2", "exl2"),
+        ("ud-q8_k_xl", "q8_0", "8bit"),
+        ("iq2_xxs", "iq2", "low"),
+        ("ud-q4_k_xl", "q4_k", "4bit"),
+        ("bf16", "half", "float"),
+        ("w8a8-int8", "w8a8-int8", "8bit"),
+        ("gptq-int4-g32", "gptq-int4", "4bit"),
+        ("gptq-int4-g-1", "gptq-int4", "4bit"),
+        ("nf4-dq", "nf4", "4bit"),
+        ("iq4_k_r4", "iq4_k_r4", "4bit"),
+    ],
+)
+def test_precisions_share_kernels(precision: str, kernel: str, kernel_class: str) -> None:
+    """A size letter, a group and a prefix make no kernel of their own; rows that are multiplied together do."""
+    assert precision_class(precision) == (kernel, kernel_class)
+
+
+@pytest.mark.parametrize(
+    ("key", "kernel_class"), [("q6_0", "4bit"), ("nvfp4-mlx", "4bit"), ("fp8-plain", "8bit"), ("i8", "8bit")]
+)
+def test_a_format_that_no_row_names_is_its_own_kernel(key: str, kernel_class: str) -> None:
+    """What a file's header tells and no precision is called has the class of its width."""
+    assert precision_class(key) == (key, kernel_class)
+
+
+def test_what_is_neither_precision_nor_format_is_refused() -> None:
+    """No kernel is guessed out of a name."""
+    with pytest.raises(UnknownPrecision):
+        precision_class("iq3_s-rows")
+
+
+def test_every_precision_has_a_kernel_of_its_width() -> None:
+    """Each row of data/precisions.csv tells its kernel, and a class that its format's bits a weight bear out."""
+    for row in read_rows("precisions.csv"):
+        if row["kind"] == "ambiguous":
+            continue
+        assert row["kernel"], row
+        assert row["kernel_class"] in {"float", "8bit", "4bit", "low", row["kernel"]}, row
+        if row["kernel_class"] in {"8bit", "4bit", "low"} and row["format"] and row["name"] not in APART:
+            bits = format_of(row["format"]).bits_per_weight
+            assert row["kernel_class"] == ("8bit" if bits >= EIGHT_BITS else "4bit" if bits >= FOUR_BITS else "low"), (
+                row
+            )
+
+
+def test_scales_that_are_quantized_too() -> None:
+    """bitsandbytes' double quantization packs its scales; plain 4-bit floats and a file's own formats do not."""
+    assert [packs_scales(name) for name in ("nf4-dq", "nf4", "q4_k_m", "nvfp4-mlx", "q6_0")] == [True] + [False] * 4
