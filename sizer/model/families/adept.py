@@ -8,7 +8,7 @@ from sizer.model.architecture import Role
 from sizer.model.blocks.core import Parts, linear
 from sizer.model.config import Config
 from sizer.model.registry import describe
-from sizer.model.shapes.decoder import Decoder
+from sizer.model.shapes.decoder import Decoder, Naming
 from sizer.model.shapes.family import Family
 from sizer.model.shapes.rules import FusedAttention, Mlp, switched_layer_norms
 
@@ -39,7 +39,7 @@ FAMILIES: dict[str, Family] = {
         FusedAttention(plain_heads=True, kv_field=False, plus=switched_layer_norms),
         Mlp("plain", bias=True, names=("dense_h_to_4h", "dense_4h_to_h")),
         norm_bias=True,
-        final_norm="final_layernorm",
+        naming=Naming(final_norm="final_layernorm"),
     ),
     "fuyu": fuyu,
 }

@@ -12,7 +12,7 @@ from sizer.model.blocks.mlp import gated_mlp
 from sizer.model.blocks.tree import Tree
 from sizer.model.config import Config
 from sizer.model.shapes.connectors import CLIP_L_336, with_towers
-from sizer.model.shapes.decoder import POST_NORMS, Decoder, causal_lm
+from sizer.model.shapes.decoder import POST_NORMS, Decoder, Naming, causal_lm
 from sizer.model.shapes.experts import Moe
 from sizer.model.shapes.family import Family, named
 from sizer.model.shapes.hybrid import delta_sizes, each_kind, interval_types
@@ -136,9 +136,19 @@ def molmo(config: Config) -> Parts:
     sizes = config.size("embedding_size", "vocab_size")
     added = embedding("model.transformer.wte.new_embedding", ADDED_TOKENS, hidden)
     parts = causal_lm(
-        config, [block] * config.layers(), prefix="model.transformer.", layers="blocks.{layer}.", embed="wte.embedding",
-        final_norm="ln_f", head="model.transformer.ff_out", extra=added, vocab=sizes, tied=config.flag("weight_tying"),
-    )  # fmt: skip
+        config,
+        [block] * config.layers(),
+        Naming(
+            prefix="model.transformer.",
+            layers="blocks.{layer}.",
+            embed="wte.embedding",
+            final_norm="ln_f",
+            head="model.transformer.ff_out",
+        ),
+        extra=added,
+        vocab=sizes,
+        tied=config.flag("weight_tying"),
+    )
     tower, joint = _molmo_tower(), _molmo_pooling(hidden, inner)
     return with_towers(replace(parts, max_context_tokens=config.optional_size("max_position_embeddings")), tower, joint)
 
@@ -175,7 +185,7 @@ def _molmo_pooling(hidden: int, inner: int) -> Tree:
 
 
 FAMILIES: dict[str, Family] = {
-    "olmo": Decoder(mlp=UNBIASED, norms=(), final_norm=None),
+    "olmo": Decoder(mlp=UNBIASED, norms=(), naming=Naming(final_norm=None)),
     "olmo2": Decoder(Attention(qk_norm="width"), UNBIASED, POST_NORMS),
     "olmo3": Decoder(Attention(qk_norm="width", windows=EveryNth(4)), UNBIASED, POST_NORMS),
     "olmo_hybrid": olmo_hybrid,

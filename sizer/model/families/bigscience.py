@@ -7,7 +7,7 @@ from dataclasses import replace
 from sizer.model.architecture import Module
 from sizer.model.blocks.core import Parts, norm
 from sizer.model.config import Config
-from sizer.model.shapes.decoder import Decoder
+from sizer.model.shapes.decoder import Decoder, Naming
 from sizer.model.shapes.family import Family
 from sizer.model.shapes.gpt2 import gpt2
 from sizer.model.shapes.rules import Attention, FusedAttention, Mlp
@@ -30,11 +30,8 @@ FAMILIES: dict[str, Family] = {
         FusedAttention(prefix="self_attention.", plain_heads=True, kv_field=False),
         Mlp("plain", True, ("dense_h_to_4h", "dense_4h_to_h"), size=None, factor=4),
         norm_bias=True,
-        final_norm="ln_f",
-        prefix="transformer.",
-        layers="h.{layer}.",
-        embed="word_embeddings",
         plus=lambda config: norm("transformer.word_embeddings_layernorm", config.size("hidden_size"), True),
+        naming=Naming(prefix="transformer.", layers="h.{layer}.", embed="word_embeddings", final_norm="ln_f"),
     ),
     "starcoder2": Decoder(
         Attention(bias="use_bias", windows=one_window),

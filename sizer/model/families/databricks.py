@@ -6,7 +6,7 @@ from sizer.model.blocks.attention import Heads, fused_attention
 from sizer.model.blocks.core import Parts, norm
 from sizer.model.blocks.mlp import experts, router
 from sizer.model.config import ClassDefaults, Config
-from sizer.model.shapes.decoder import Decoder, causal_lm
+from sizer.model.shapes.decoder import Decoder, Naming, causal_lm
 from sizer.model.shapes.experts import active_experts
 from sizer.model.shapes.family import Family
 from sizer.model.shapes.rules import FusedAttention, Mlp
@@ -40,10 +40,7 @@ def dbrx(config: Config) -> Parts:
     return causal_lm(
         config,
         [block] * config.layers(),
-        prefix="transformer.",
-        layers="blocks.{layer}.",
-        embed="wte",
-        final_norm="norm_f",
+        Naming(prefix="transformer.", layers="blocks.{layer}.", embed="wte", final_norm="norm_f"),
     )
 
 
@@ -52,10 +49,7 @@ FAMILIES: dict[str, Family] = {
         FusedAttention(("Wqkv", "out_proj"), "attn.", False, plain_heads=True, kv_field=False),
         Mlp("plain", False, prefix="ffn.", size=None, factor=4),
         ("norm_1", "norm_2"),
-        final_norm="norm_f",
-        prefix="transformer.",
-        layers="blocks.{layer}.",
-        embed="wte",
+        naming=Naming(prefix="transformer.", layers="blocks.{layer}.", embed="wte", final_norm="norm_f"),
     ),
     "dbrx": dbrx,
 }

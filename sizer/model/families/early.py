@@ -9,7 +9,7 @@ from sizer.model.architecture import Role
 from sizer.model.blocks.attention import attention_mixer
 from sizer.model.blocks.core import Block, Parts, embedding, linear, norm, parameter
 from sizer.model.config import Config
-from sizer.model.shapes.decoder import causal_lm
+from sizer.model.shapes.decoder import Naming, causal_lm
 from sizer.model.shapes.family import Family
 from sizer.model.shapes.gpt2 import positions
 from sizer.model.shapes.rules import Attention, Mlp
@@ -33,11 +33,7 @@ def xlnet(config: Config) -> Parts:
     return causal_lm(
         config,
         [block] * config.layers(),
-        prefix="transformer.",
-        layers="layer.{layer}.",
-        embed="word_embedding",
-        final_norm=None,
-        head="lm_loss",
+        Naming(prefix="transformer.", layers="layer.{layer}.", embed="word_embedding", final_norm=None, head="lm_loss"),
         head_bias=True,
         extra=parameter("transformer.mask_emb", 1, 1, hidden),
     )
@@ -68,11 +64,7 @@ def xlm(config: Config) -> Parts:
     return causal_lm(
         config,
         [block] * count,
-        prefix="transformer.",
-        layers="",
-        embed="embeddings",
-        final_norm=None,
-        head="pred_layer.proj",
+        Naming(prefix="transformer.", layers="", embed="embeddings", final_norm=None, head="pred_layer.proj"),
         head_bias=True,
         extra=extra,
         vocab=vocab,
@@ -104,10 +96,9 @@ def reformer(config: Config) -> Parts:
     parts = causal_lm(
         config,
         [blocks[kind] for kind in kinds],
-        prefix="reformer.",
-        layers="encoder.layers.{layer}.",
-        embed="embeddings.word_embeddings",
-        final_norm=None,
+        Naming(
+            prefix="reformer.", layers="encoder.layers.{layer}.", embed="embeddings.word_embeddings", final_norm=None
+        ),
         extra=extra,
         tied=True,
     )

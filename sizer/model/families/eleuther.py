@@ -8,9 +8,9 @@ from dataclasses import replace
 from sizer.model.architecture import MixerKind, Role
 from sizer.model.blocks.core import Parts, parameter
 from sizer.model.config import MAX_LAYERS, Config
-from sizer.model.shapes.decoder import Decoder
+from sizer.model.shapes.decoder import Decoder, Naming
 from sizer.model.shapes.family import Family
-from sizer.model.shapes.gpt2 import LN, positions
+from sizer.model.shapes.gpt2 import GPT_NAMING, LN, positions
 from sizer.model.shapes.rules import OUT_NAMES, Attention, FusedAttention, LayerRule, Mlp
 from sizer.model.shapes.windows import FULL, Window
 
@@ -31,12 +31,13 @@ def _gpt_neo_windows(config: Config, count: int) -> Sequence[Window]:
 
 def gpt_neox_japanese(config: Config) -> Parts:
     """GPT-NeoX Japanese: no biases but one, of the last layer's output projection."""
+    times = config.size("intermediate_multiple_size", default=4)
     parts = Decoder(
         FusedAttention(prefix="attention.", bias=False, plain_heads=True, kv_field=False),
-        lambda c, n: Mlp("plain", False, ("dense_h_to_4h", "dense_4h_to_h"), size=None,
-                         factor=c.size("intermediate_multiple_size", default=4))(c, n),
-        norm_bias=True, final_norm="final_layer_norm", prefix="gpt_neox_japanese.", embed="embed_in", head="embed_out",
-    )(config)  # fmt: skip
+        Mlp("plain", False, ("dense_h_to_4h", "dense_4h_to_h"), size=None, factor=times),
+        norm_bias=True,
+        naming=Naming(prefix="gpt_neox_japanese.", embed="embed_in", final_norm="final_layer_norm", head="embed_out"),
+    )(config)
     last = len(parts.layers) - 1
     bias = parameter(f"gpt_neox_japanese.layers.{last}.attention.dense_bias", parts.hidden_size, role=Role.BIAS).tensors
     return replace(parts, tensors=parts.tensors + bias)
@@ -53,10 +54,7 @@ def _gptj(attention: LayerRule) -> Decoder:
         LN[:1],
         norm_bias=True,
         head_bias=True,
-        final_norm="ln_f",
-        prefix="transformer.",
-        layers="h.{layer}.",
-        embed="wte",
+        naming=GPT_NAMING,
     )
 
 
@@ -74,19 +72,14 @@ FAMILIES: dict[str, Family] = {
         Mlp("plain", True, ("c_fc", "c_proj"), factor=4),
         LN,
         norm_bias=True,
-        final_norm="ln_f",
-        prefix="transformer.",
-        layers="h.{layer}.",
-        embed="wte",
         plus=positions("transformer.wpe"),
+        naming=GPT_NAMING,
     ),
     "gpt_neox": Decoder(
         FusedAttention(prefix="attention.", bias="attention_bias", plain_heads=True, kv_field=False),
         NEOX_MLP,
         norm_bias=True,
-        final_norm="final_layer_norm",
-        prefix="gpt_neox.",
-        embed="embed_in",
+        naming=Naming(prefix="gpt_neox.", embed="embed_in", final_norm="final_layer_norm"),
     ),
     "gpt_neox_japanese": gpt_neox_japanese,
     "gptj": _gptj(Attention(False, plain_heads=True, kv_field=False, prefix="attn.", names=OUT_NAMES)),

@@ -11,7 +11,7 @@ from sizer.model.blocks.core import Block, Parts, embedding, linear, norm, on_la
 from sizer.model.blocks.mlp import gated_mlp, plain_mlp
 from sizer.model.config import MAX_COUNT, MAX_LAYERS, Config
 from sizer.model.shapes.bart import BART, ENCODER_NOTE, MARIAN, MBART, PEGASUS, SMALL, TIED, Bart, Whole, outside
-from sizer.model.shapes.decoder import causal_lm
+from sizer.model.shapes.decoder import Naming, causal_lm
 from sizer.model.shapes.family import Family
 from sizer.model.shapes.rules import head_size
 
@@ -44,9 +44,14 @@ class T5:
         with_table = decoder + table
         blocks = [with_table if self.own_tables or index == 0 else decoder for index in range(decoders)]
         parts = causal_lm(
-            config, blocks, prefix="", layers="decoder.block.{layer}.", embed="shared",
-            final_norm="decoder.final_layer_norm", hidden=hidden, vocab=vocab, tied=True, extra_tensors=tensors,
-        )  # fmt: skip
+            config,
+            blocks,
+            Naming(prefix="", layers="decoder.block.{layer}.", embed="shared", final_norm="decoder.final_layer_norm"),
+            hidden=hidden,
+            vocab=vocab,
+            tied=True,
+            extra_tensors=tensors,
+        )
         return parts.with_notes(ENCODER_NOTE)
 
     def layer(self, config: Config, part: str) -> Block:
@@ -116,10 +121,7 @@ def prophetnet(config: Config) -> Parts:
     return causal_lm(
         config,
         [block] * config.layers("num_decoder_layers"),
-        prefix="prophetnet.",
-        layers="decoder.layers.{layer}.",
-        embed="word_embeddings",
-        final_norm=None,
+        Naming(prefix="prophetnet.", layers="decoder.layers.{layer}.", embed="word_embeddings", final_norm=None),
         extra=extra,
     )
 

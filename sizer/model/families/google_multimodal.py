@@ -12,7 +12,7 @@ from sizer.model.blocks.mlp import gated_mlp
 from sizer.model.blocks.tree import Tree
 from sizer.model.config import Config
 from sizer.model.shapes.bart import ENCODER_NOTE, outside
-from sizer.model.shapes.decoder import causal_lm, joined
+from sizer.model.shapes.decoder import Naming, causal_lm, joined
 from sizer.model.shapes.family import Family
 from sizer.model.shapes.rules import UNBIASED, Attention, heads
 from sizer.model.shapes.windows import EveryNth
@@ -64,10 +64,12 @@ def pix2struct(config: Config) -> Parts:
     tree = Tree("encoder.", tower=Tower.ENCODER)
     tower_of("vision_config", vision)(vision, tree)
     parts = causal_lm(
-        text, [first] + [layer] * (text.layers() - 1), prefix="decoder.", layers="layer.{layer}.",
-        final_norm="final_layer_norm", head="decoder.lm_head", tied=config.flag("tie_word_embeddings"),
+        text,
+        [first] + [layer] * (text.layers() - 1),
+        Naming(prefix="decoder.", layers="layer.{layer}.", final_norm="final_layer_norm", head="decoder.lm_head"),
+        tied=config.flag("tie_word_embeddings"),
         extra_tensors=tuple(tree.tensors),
-    )  # fmt: skip
+    )
     return parts.with_notes(ENCODER_NOTE)
 
 
@@ -153,7 +155,9 @@ def _t5gemma_encoder(config: Config, attention: Attention, prefix: str, table: B
 
 
 def _t5gemma_decoder(config: Config, blocks: Sequence[Block], tensors: tuple[Tensor, ...], *, tied: bool) -> Parts:
-    return causal_lm(config, blocks, prefix="model.decoder.", head="lm_head.out_proj", extra_tensors=tensors, tied=tied)
+    return causal_lm(
+        config, blocks, Naming(prefix="model.decoder.", head="lm_head.out_proj"), extra_tensors=tensors, tied=tied
+    )
 
 
 def t5gemma(config: Config) -> Parts:

@@ -10,7 +10,7 @@ from sizer.model.blocks.mlp import SHARED_ROLES, experts, fused_mlp, gated_mlp, 
 from sizer.model.blocks.tree import Tree
 from sizer.model.config import MAX_COUNT, Config
 from sizer.model.shapes.connectors import qformer
-from sizer.model.shapes.decoder import Decoder, causal_lm
+from sizer.model.shapes.decoder import Decoder, Naming, causal_lm
 from sizer.model.shapes.experts import Moe
 from sizer.model.shapes.family import Family
 from sizer.model.shapes.hybrid import each_kind, hybrid_mamba2, mixer_types
@@ -30,7 +30,7 @@ def bamba(config: Config) -> Parts:
         return (Attention()(config, 1)[0] if full else hybrid_mamba2(config)) + around
 
     return causal_lm(
-        config, each_kind([index in listed for index in range(count)], layer), final_norm="final_layernorm"
+        config, each_kind([index in listed for index in range(count)], layer), Naming(final_norm="final_layernorm")
     )
 
 

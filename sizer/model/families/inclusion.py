@@ -7,7 +7,7 @@ from sizer.model.blocks.attention import fused_attention
 from sizer.model.blocks.core import Parts, linear, norm
 from sizer.model.blocks.linear_attention import kimi_delta
 from sizer.model.config import Config
-from sizer.model.shapes.decoder import PRE_NORMS, causal_lm, joined
+from sizer.model.shapes.decoder import PRE_NORMS, Naming, causal_lm, joined
 from sizer.model.shapes.experts import FirstDense, Moe
 from sizer.model.shapes.family import Family, denoising
 from sizer.model.shapes.hybrid import kimi_deltas
@@ -49,7 +49,9 @@ def bailing(config: Config) -> Parts:
         shared=("moe_intermediate_size", "num_shared_experts") if shared else None,
     )
     norms = norm(PRE_NORMS[0], sizes.hidden) + norm(PRE_NORMS[1], sizes.hidden)
-    return causal_lm(config, joined((block,) * count, moe(config, count), (norms,) * count), embed="word_embeddings")
+    return causal_lm(
+        config, joined((block,) * count, moe(config, count), (norms,) * count), Naming(embed="word_embeddings")
+    )
 
 
 FAMILIES: dict[str, Family] = {

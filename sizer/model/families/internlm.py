@@ -11,7 +11,7 @@ from sizer.model.blocks.tree import Tree
 from sizer.model.config import Config
 from sizer.model.registry import describe
 from sizer.model.shapes.connectors import shuffled_pixels, with_towers
-from sizer.model.shapes.decoder import Decoder, causal_lm
+from sizer.model.shapes.decoder import Decoder, Naming, causal_lm
 from sizer.model.shapes.family import Family
 from sizer.model.shapes.rules import UNBIASED, Attention, heads
 from sizer.model.shapes.wrapper import Wrapper
@@ -23,7 +23,7 @@ def internlm2(config: Config) -> Parts:
     block = fused_attention(sizes, names=("wqkv", "wo"), bias=bias)
     block += gated_mlp(sizes.hidden, config.size("intermediate_size"), prefix="feed_forward.", names=("w1", "w3", "w2"))
     block += norm("attention_norm", sizes.hidden) + norm("ffn_norm", sizes.hidden)
-    return causal_lm(config, [block] * config.layers(), embed="tok_embeddings", head="output")
+    return causal_lm(config, [block] * config.layers(), Naming(embed="tok_embeddings", head="output"))
 
 
 def internvl_chat(config: Config) -> Parts:

@@ -9,6 +9,7 @@ from sizer.model.config import Config
 from sizer.model.shapes.decoder import POST_NORMS, Decoder, causal_lm
 from sizer.model.shapes.experts import FirstDense, Moe
 from sizer.model.shapes.family import Family, with_names
+from sizer.model.shapes.gpt2 import GPT_NAMING
 from sizer.model.shapes.rules import UNBIASED, Attention, heads
 from sizer.model.shapes.windows import EveryNth
 from sizer.model.shapes.wrapper import VISUAL, Wrapper
@@ -24,7 +25,9 @@ def exaone(config: Config) -> Parts:
     block += gated_mlp(sizes.hidden, config.size("intermediate_size"), names=("c_fc_0", "c_fc_1", "c_proj"))
     block += norm("ln_1", sizes.hidden) + norm("ln_2", sizes.hidden)
     return causal_lm(
-        config, [block] * config.layers(), prefix="transformer.", layers="h.{layer}.", embed="wte", final_norm="ln_f"
+        config,
+        [block] * config.layers(),
+        GPT_NAMING,
     )
 
 

@@ -10,7 +10,7 @@ from sizer.model.blocks.mlp import experts, gated_mlp, router
 from sizer.model.blocks.ssm import short_conv
 from sizer.model.blocks.tree import Tree
 from sizer.model.config import Config
-from sizer.model.shapes.decoder import causal_lm
+from sizer.model.shapes.decoder import Naming, causal_lm
 from sizer.model.shapes.family import Family
 from sizer.model.shapes.hybrid import each_kind, mixer_types
 from sizer.model.shapes.rules import Attention
@@ -49,7 +49,7 @@ def _lfm(
         return mixer + mlps[kind[1]] + around
 
     kinds = [(kind, id(mlp)) for kind, mlp in layers]
-    return causal_lm(config, each_kind(kinds, layer), final_norm="embedding_norm", tied=tied)
+    return causal_lm(config, each_kind(kinds, layer), Naming(final_norm="embedding_norm"), tied=tied)
 
 
 LFM2_ATTENTION = Attention(

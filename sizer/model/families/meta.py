@@ -8,7 +8,7 @@ from dataclasses import replace
 from sizer.model.architecture import Role
 from sizer.model.blocks.core import Block, Parts, linear, norm
 from sizer.model.config import Config
-from sizer.model.shapes.decoder import BARE, Decoder, causal_lm, joined
+from sizer.model.shapes.decoder import BARE, Decoder, Naming, causal_lm, joined
 from sizer.model.shapes.experts import Moe
 from sizer.model.shapes.family import Family, with_names
 from sizer.model.shapes.gpt2 import positions
@@ -36,8 +36,7 @@ def opt(config: Config) -> Parts:
     parts = causal_lm(
         config,
         joined(attention(config, count), mlp(config, count), (norms,) * count),
-        prefix="model.decoder.",
-        final_norm=None,
+        Naming(prefix="model.decoder.", final_norm=None),
         hidden=width,
         extra=outside,
     )

@@ -9,7 +9,7 @@ from sizer.model.blocks.attention import Heads, attention
 from sizer.model.blocks.core import Block, Parts, embedding, linear, norm, on_layers
 from sizer.model.blocks.mlp import gated_mlp, plain_mlp
 from sizer.model.config import MAX_COUNT, Config
-from sizer.model.shapes.decoder import PRE_NORMS, causal_lm
+from sizer.model.shapes.decoder import PRE_NORMS, Naming, causal_lm
 from sizer.model.shapes.family import Family
 from sizer.model.shapes.rules import OUT_NAMES, heads
 
@@ -38,9 +38,7 @@ def musicgen(config: Config) -> Parts:
     parts = causal_lm(
         own,
         [block] * own.layers(),
-        prefix="model.decoder.",
-        embed="embed_tokens.0",
-        final_norm="layer_norm",
+        Naming(prefix="model.decoder.", embed="embed_tokens.0", final_norm="layer_norm"),
         norm_bias=True,
         extra=extra,
         vocab=vocab + 1,

@@ -6,7 +6,7 @@ from sizer.model.architecture import MlpKind, Role
 from sizer.model.blocks.attention import fused_attention
 from sizer.model.blocks.core import Block, Parts, linear, norm
 from sizer.model.config import Config
-from sizer.model.shapes.decoder import PRE_NORMS, Decoder, causal_lm
+from sizer.model.shapes.decoder import PRE_NORMS, Decoder, Naming, causal_lm
 from sizer.model.shapes.experts import MIXTRAL, Moe
 from sizer.model.shapes.family import Family
 from sizer.model.shapes.gpt2 import positions
@@ -36,9 +36,12 @@ def phi3_small(config: Config) -> Parts:
     block += linear("mlp.down_proj", sizes.hidden, inner, Role.DOWN, True)
     block += norm(PRE_NORMS[0], sizes.hidden, True) + norm(PRE_NORMS[1], sizes.hidden, True)
     return causal_lm(
-        config, [block] * config.layers(), final_norm="final_layernorm", norm_bias=True,
+        config,
+        [block] * config.layers(),
+        Naming(final_norm="final_layernorm"),
+        norm_bias=True,
         tied=config.flag("tie_word_embeddings", default=True),
-    )  # fmt: skip
+    )
 
 
 FAMILIES: dict[str, Family] = {
@@ -47,10 +50,8 @@ FAMILIES: dict[str, Family] = {
         Mlp("plain", True, ("fc1", "fc2"), ""),
         ("self_attn_layer_norm", "final_layer_norm"),
         norm_bias=True,
-        final_norm="layer_norm",
-        prefix="biogpt.",
-        head="output_projection",
         plus=positions("biogpt.embed_positions", 2),
+        naming=Naming(prefix="biogpt.", final_norm="layer_norm", head="output_projection"),
     ),
     "bitnet": Decoder(Attention(plus=lambda _, sizes: norm("self_attn.attn_sub_norm", sizes.hidden)), _bitnet_mlp),
     "phi": Decoder(
@@ -59,7 +60,7 @@ FAMILIES: dict[str, Family] = {
         PRE_NORMS[:1],
         norm_bias=True,
         head_bias=True,
-        final_norm="final_layernorm",
+        naming=Naming(final_norm="final_layernorm"),
     ),
     "phi3": Decoder(FusedAttention(("qkv_proj", "o_proj"), bias=False, windows=one_window), FUSED),
     "phimoe": Decoder(

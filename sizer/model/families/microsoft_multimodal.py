@@ -14,7 +14,7 @@ from sizer.model.config import MAX_COUNT, Config
 from sizer.model.registry import describe
 from sizer.model.shapes.bart import Whole
 from sizer.model.shapes.connectors import CLIP_L_336, with_towers
-from sizer.model.shapes.decoder import causal_lm
+from sizer.model.shapes.decoder import Naming, causal_lm
 from sizer.model.shapes.family import Family
 from sizer.model.shapes.rules import (
     OUT_NAMES,
@@ -41,7 +41,7 @@ def kosmos_text(config: Config, *, inner_norm: bool) -> Parts:
     block += plain_mlp(hidden, inner, prefix="ffn.", names=("fc1", "fc2"), bias=True)
     block += norm("ffn.ffn_layernorm", inner, True) + norm("final_layer_norm", hidden, True)
     extra = Block() if inner_norm else embedding("model.segment_emb", 2, hidden, Role.POSITION)
-    return causal_lm(config, [block] * config.layers(), final_norm="layer_norm", norm_bias=True, extra=extra)
+    return causal_lm(config, [block] * config.layers(), Naming(final_norm="layer_norm"), norm_bias=True, extra=extra)
 
 
 def kosmos2_text(config: Config) -> Parts:
@@ -122,11 +122,13 @@ def git(config: Config) -> Parts:
     return causal_lm(
         config,
         [layer] * config.layers(),
-        prefix="git.",
-        layers="encoder.layer.{layer}.",
-        embed="embeddings.word_embeddings",
-        final_norm=None,
-        head="output",
+        Naming(
+            prefix="git.",
+            layers="encoder.layer.{layer}.",
+            embed="embeddings.word_embeddings",
+            final_norm=None,
+            head="output",
+        ),
         head_bias=True,
         extra=outside,
         extra_tensors=tuple(tree.tensors),

@@ -13,7 +13,7 @@ from sizer.model.blocks.ssm import mamba2
 from sizer.model.blocks.tree import Tree
 from sizer.model.config import MIN_RATIO, Config
 from sizer.model.registry import describe
-from sizer.model.shapes.decoder import PRE_NORMS, Decoder, causal_lm
+from sizer.model.shapes.decoder import PRE_NORMS, Decoder, Naming, causal_lm
 from sizer.model.shapes.family import Family
 from sizer.model.shapes.hybrid import each_kind, mixer_types
 from sizer.model.shapes.rules import PLAIN, Attention, Mlp
@@ -35,8 +35,7 @@ def nemotron_h(config: Config) -> Parts:
     return causal_lm(
         config,
         each_kind(types, layer),
-        embed="embeddings",
-        final_norm="norm_f",
+        Naming(embed="embeddings", final_norm="norm_f"),
         extra_tensors=_nemotron_mtp(config, layer),
         tied=False,  # the class ties nothing, whatever the config says
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sizer.model.architecture import Module
-from sizer.model.shapes.decoder import Decoder
+from sizer.model.shapes.decoder import Decoder, Naming
 from sizer.model.shapes.experts import Moe
 from sizer.model.shapes.family import Family
 from sizer.model.shapes.gpt2 import LN, gpt2, positions
@@ -18,11 +18,8 @@ FAMILIES: dict[str, Family] = {
         Mlp("plain", True, ("c_fc", "c_proj"), size=None, factor=4, module=Module.CONV1D),
         LN,
         norm_bias=True,
-        final_norm=None,
-        prefix="transformer.",
-        layers="h.{layer}.",
-        embed="tokens_embed",
         plus=positions("transformer.positions_embed"),
+        naming=Naming(prefix="transformer.", layers="h.{layer}.", embed="tokens_embed", final_norm=None),
     ),
     "gpt_oss": Decoder(
         Attention(sinks=True, windows=EveryNth(2)),

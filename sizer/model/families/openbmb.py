@@ -12,7 +12,7 @@ from sizer.model.blocks.tree import Tree
 from sizer.model.config import MAX_COUNT, Config
 from sizer.model.registry import describe
 from sizer.model.shapes.connectors import resampler, with_towers
-from sizer.model.shapes.decoder import Decoder, causal_lm
+from sizer.model.shapes.decoder import Decoder, Naming, causal_lm
 from sizer.model.shapes.experts import Moe
 from sizer.model.shapes.family import Family, named
 from sizer.model.shapes.latent import Mla
@@ -41,8 +41,7 @@ def cpmant(config: Config) -> Parts:
     parts = causal_lm(
         config,
         [block] * count,
-        prefix="cpmant.encoder.",
-        final_norm="output_layernorm",
+        Naming(prefix="cpmant.encoder.", final_norm="output_layernorm"),
         extra=extra,
         tied=False,
     )

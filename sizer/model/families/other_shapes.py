@@ -9,9 +9,10 @@ from sizer.model.blocks.attention import Heads, attention, attention_mixer, fuse
 from sizer.model.blocks.core import Block, Parts, linear, norm, parameter, stack
 from sizer.model.blocks.mlp import MOE, expert_stack, experts, gated_mlp, router
 from sizer.model.config import MAX_COUNT, MAX_LAYERS, Config
-from sizer.model.shapes.decoder import LLAMA_MLP, PRE_NORMS, Decoder, causal_lm, joined
+from sizer.model.shapes.decoder import LLAMA_MLP, PRE_NORMS, Decoder, Naming, causal_lm, joined
 from sizer.model.shapes.experts import Moe, active_experts
 from sizer.model.shapes.family import Family, with_names
+from sizer.model.shapes.gpt2 import GPT_NAMING
 from sizer.model.shapes.latent import Mla
 from sizer.model.shapes.rules import UNBIASED, Attention, Mlp, head_size, heads
 from sizer.model.shapes.windows import one_window, window_of
@@ -52,7 +53,7 @@ def hrm_text(config: Config) -> Parts:
     """
     depth = config.layers("num_layers_per_stack", "num_hidden_layers")
     blocks = joined(_gated_attention(config, depth), LLAMA_MLP(config, depth))
-    low = causal_lm(config, blocks, layers="L_module.layers.{layer}.", final_norm=None)
+    low = causal_lm(config, blocks, Naming(layers="L_module.layers.{layer}.", final_norm=None))
     high, _ = stack("model.H_module.layers.{layer}.", (0,) * depth, lambda _: blocks[0])
     extra = parameter("model.z_L_init", low.hidden_size).tensors
     passes = config.size("H_cycles") * (config.size("L_cycles") + 1)
@@ -91,11 +92,9 @@ def modernbert_decoder(config: Config) -> Parts:
     return causal_lm(
         config,
         blocks,
-        embed="embeddings.tok_embeddings",
+        Naming(embed="embeddings.tok_embeddings", final_norm="final_norm", head="decoder"),
         extra=norm("model.embeddings.norm", hidden, bias) + head + norm("lm_head.norm", hidden, bias),
-        final_norm="final_norm",
         norm_bias=bias,
-        head="decoder",
         head_bias=config.flag("decoder_bias"),
     )
 
@@ -145,9 +144,12 @@ def telechat(config: Config) -> Parts:
     block += norm(PRE_NORMS[0], sizes.hidden) + norm(PRE_NORMS[1], sizes.hidden)
     extra = norm("transformer.word_embeddings_layernorm", sizes.hidden) if config.flag("embed_layernorm") else None
     return causal_lm(
-        config, [block] * config.layers(), prefix="transformer.", layers="h.{layer}.", embed="word_embeddings",
-        final_norm="ln_f", extra=extra, tied=config.flag("tie_word_embeddings", default=True),
-    )  # fmt: skip
+        config,
+        [block] * config.layers(),
+        Naming(prefix="transformer.", layers="h.{layer}.", embed="word_embeddings", final_norm="ln_f"),
+        extra=extra,
+        tied=config.flag("tie_word_embeddings", default=True),
+    )
 
 
 def jais(config: Config) -> Parts:
@@ -168,10 +170,14 @@ def jais(config: Config) -> Parts:
     if config.text("position_embedding_type", default="learned") == "learned":
         extra = linear("transformer.wpe", config.size("n_positions"), hidden, Role.POSITION)
     return causal_lm(
-        config, [block] * config.layers("n_layer"), prefix="transformer.", layers="h.{layer}.", embed="wte",
-        final_norm="ln_f", norm_bias=True, hidden=hidden, extra=extra,
+        config,
+        [block] * config.layers("n_layer"),
+        GPT_NAMING,
+        norm_bias=True,
+        hidden=hidden,
+        extra=extra,
         tied=config.flag("tie_word_embeddings", default=True),
-    )  # fmt: skip
+    )
 
 
 def _lf_gate(config: Config, sizes: Heads) -> Block:
@@ -226,9 +232,12 @@ def openelm(config: Config) -> Parts:
             made[kind] = _openelm_layer(config, hidden, size, kind)
         blocks.append(made[kind])
     return causal_lm(
-        config, blocks, prefix="transformer.", embed="token_embeddings", hidden=hidden,
+        config,
+        blocks,
+        Naming(prefix="transformer.", embed="token_embeddings"),
+        hidden=hidden,
         tied=config.flag("share_input_output_layers", default=True),
-    )  # fmt: skip
+    )
 
 
 def _divisible(value: float, divisor: int) -> int:

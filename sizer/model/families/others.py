@@ -12,7 +12,7 @@ from sizer.model.blocks.mlp import gated_mlp
 from sizer.model.blocks.tree import Tree
 from sizer.model.config import Config
 from sizer.model.shapes.connectors import one_matrix
-from sizer.model.shapes.decoder import BARE, PRE_NORMS, QWEN2, SANDWICH_NORMS, Decoder, causal_lm
+from sizer.model.shapes.decoder import BARE, PRE_NORMS, QWEN2, SANDWICH_NORMS, Decoder, Naming, causal_lm
 from sizer.model.shapes.experts import FINE_GRAINED, FirstDense, Moe, each_expert, sparse_step
 from sizer.model.shapes.family import Family, denoising, looping
 from sizer.model.shapes.rules import PLAIN, QK_HEADS, UNBIASED, Attention, FusedAttention, Mlp, heads, output_gate
@@ -162,7 +162,7 @@ FAMILIES: dict[str, Family] = {
     "diffllama": Decoder(Attention(plus=_differential), UNBIASED),
     "hyperclovax": Decoder(norms=_hyperclovax_norms),
     "jais2": Decoder(mlp=PLAIN, norm_bias=True),
-    "nanochat": Decoder(mlp=Mlp("plain", bias=False, names=("fc1", "fc2")), norms=(), final_norm=None),
+    "nanochat": Decoder(mlp=Mlp("plain", bias=False, names=("fc1", "fc2")), norms=(), naming=Naming(final_norm=None)),
     "seed_oss": Decoder(Attention(o_bias="attention_out_bias")),
     "aria_text": Decoder(
         mlp=Moe(

@@ -13,7 +13,7 @@ from sizer.model.blocks.linear_attention import DeltaSizes, gated_delta
 from sizer.model.blocks.mlp import experts, gated_mlp, router, shared_expert
 from sizer.model.blocks.ssm import causal_conv
 from sizer.model.config import Config
-from sizer.model.shapes.decoder import PRE_NORMS, causal_lm
+from sizer.model.shapes.decoder import PRE_NORMS, Naming, causal_lm
 from sizer.model.shapes.family import Family
 from sizer.model.shapes.hybrid import delta_sizes, each_kind, interval_types, mixer_types
 from sizer.model.shapes.rules import Attention
@@ -39,7 +39,7 @@ def qwen4_exp(config: Config) -> Parts:
     for place, number in enumerate(chosen):
         ngrams += on_layers("model.layers.{layer}.ple.", _ngram_layer(config, place), (number - 1,))
     mixer = _hyper_connection(config, "model.hyper_connection_mixer.", combine=False)
-    parts = causal_lm(config, each_kind(types, layer), final_norm=None, extra=mixer, extra_tensors=ngrams)
+    parts = causal_lm(config, each_kind(types, layer), Naming(final_norm=None), extra=mixer, extra_tensors=ngrams)
     if not chosen:
         return parts
     # Each chosen layer also keeps the n-gram embedding's convolution inputs and its last tokens.

@@ -19,6 +19,7 @@ from sizer.model.shapes.connectors import resampler, with_towers
 from sizer.model.shapes.decoder import Decoder, causal_lm
 from sizer.model.shapes.experts import Moe, sparse_step
 from sizer.model.shapes.family import Family
+from sizer.model.shapes.gpt2 import GPT_NAMING
 from sizer.model.shapes.rules import Attention
 from sizer.model.shapes.wrapper import AUDIO, VISUAL, Pieces, Wrapper
 
@@ -76,7 +77,9 @@ def qwen1(config: Config) -> Parts:
     block += gated_mlp(hidden, inner // 2, names=("w2", "w1", "c_proj"), bias=not config.flag("no_bias", default=True))
     block += norm("ln_1", hidden) + norm("ln_2", hidden)
     return causal_lm(
-        config, [block] * config.layers(), prefix="transformer.", layers="h.{layer}.", embed="wte", final_norm="ln_f"
+        config,
+        [block] * config.layers(),
+        GPT_NAMING,
     )
 
 

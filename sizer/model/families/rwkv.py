@@ -7,7 +7,7 @@ from sizer.model.blocks.core import Block, Parts, linear, norm, parameter
 from sizer.model.blocks.mlp import DENSE
 from sizer.model.blocks.ssm import rwkv4_attention
 from sizer.model.config import Config
-from sizer.model.shapes.decoder import causal_lm
+from sizer.model.shapes.decoder import Naming, causal_lm
 from sizer.model.shapes.family import Family
 
 
@@ -26,12 +26,8 @@ def rwkv(config: Config) -> Parts:
     return causal_lm(
         config,
         [first] + [block] * (config.layers() - 1),
-        prefix="rwkv.",
-        layers="blocks.{layer}.",
-        embed="embeddings",
-        final_norm="ln_out",
+        Naming(prefix="rwkv.", layers="blocks.{layer}.", embed="embeddings", final_norm="ln_out", head="head"),
         norm_bias=True,
-        head="head",
     )
 
 
@@ -92,9 +88,11 @@ def _rwkv(config: Config, version: int) -> Parts:
     block += norm("ln1", hidden, True) + norm("ln2", hidden, True)
     first = norm("pre_ln", hidden, True) + block
     return causal_lm(
-        config, [first] + [block] * (config.layers() - 1), prefix="rwkv.", layers="blocks.{layer}.",
-        embed="embeddings", final_norm="ln_out", norm_bias=True, head="head",
-    )  # fmt: skip
+        config,
+        [first] + [block] * (config.layers() - 1),
+        Naming(prefix="rwkv.", layers="blocks.{layer}.", embed="embeddings", final_norm="ln_out", head="head"),
+        norm_bias=True,
+    )
 
 
 def _low_rank(name: str, rank: int, hidden: int, bias: bool) -> Block:
@@ -123,7 +121,7 @@ def rwkv7(config: Config) -> Parts:
     first = norm("pre_norm", hidden, bias) + block if config.flag("norm_first", default=True) else block
     later = block + _low_rank("v_lora", config.size("v_low_rank_dim"), hidden, True)
     layers = [first] + [later] * (config.layers() - 1)
-    return causal_lm(config, layers, embed="embeddings", norm_bias=bias)
+    return causal_lm(config, layers, Naming(embed="embeddings"), norm_bias=bias)
 
 
 FAMILIES: dict[str, Family] = {

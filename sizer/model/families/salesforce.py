@@ -10,7 +10,7 @@ from sizer.model.blocks.tree import Tree
 from sizer.model.config import ClassDefaults, Config
 from sizer.model.shapes.bert import BERT
 from sizer.model.shapes.connectors import qformer
-from sizer.model.shapes.decoder import Decoder
+from sizer.model.shapes.decoder import Decoder, Naming
 from sizer.model.shapes.family import Family
 from sizer.model.shapes.rules import Attention, Mlp
 from sizer.model.shapes.wrapper import VISION_MODEL, Pieces, Wrapper, tower_of
@@ -30,10 +30,7 @@ def ctrl(config: Config) -> Parts:
         ("layernorm1", "layernorm2"),
         norm_bias=True,
         head_bias=True,
-        final_norm="layernorm",
-        prefix="transformer.",
-        layers="h.{layer}.",
-        embed="w",
+        naming=Naming(prefix="transformer.", layers="h.{layer}.", embed="w", final_norm="layernorm"),
     )(config)
 
 

@@ -9,7 +9,7 @@ from sizer.model.blocks.core import Block, Parts, norm
 from sizer.model.blocks.mlp import experts, fused_mlp, gated_mlp, router
 from sizer.model.blocks.ssm import mamba, mamba2, mlstm, rg_lru
 from sizer.model.config import Config
-from sizer.model.shapes.decoder import causal_lm
+from sizer.model.shapes.decoder import Naming, causal_lm
 from sizer.model.shapes.family import Family
 from sizer.model.shapes.hybrid import dt_rank, each_kind, mamba1, mixer_types
 from sizer.model.shapes.rules import Attention
@@ -30,7 +30,9 @@ def mamba_2(config: Config) -> Parts:
         conv_bias=config.flag("use_conv_bias", default=True),
         bias=config.flag("use_bias"),
     )
-    return causal_lm(config, [block] * config.layers(), prefix="backbone.", embed="embeddings", final_norm="norm_f")
+    return causal_lm(
+        config, [block] * config.layers(), Naming(prefix="backbone.", embed="embeddings", final_norm="norm_f")
+    )
 
 
 def jamba(config: Config) -> Parts:
@@ -61,7 +63,7 @@ def jamba(config: Config) -> Parts:
         return block + norm("input_layernorm", hidden) + norm("pre_ff_layernorm", hidden)
 
     kinds = [(attention(index), sparse(index)) for index in range(count)]
-    return causal_lm(config, each_kind(kinds, layer), final_norm="final_layernorm")
+    return causal_lm(config, each_kind(kinds, layer), Naming(final_norm="final_layernorm"))
 
 
 def _period(config: Config, name: str) -> Callable[[int], bool]:
@@ -95,10 +97,7 @@ def xlstm(config: Config) -> Parts:
     return causal_lm(
         config,
         [block] * count,
-        prefix="backbone.",
-        layers="blocks.{layer}.",
-        embed="embeddings",
-        final_norm="out_norm",
+        Naming(prefix="backbone.", layers="blocks.{layer}.", embed="embeddings", final_norm="out_norm"),
         tied=False,
     )
 
@@ -118,7 +117,7 @@ def recurrent_gemma(config: Config) -> Parts:
     around += norm("temporal_pre_norm", hidden) + norm("channel_pre_norm", hidden)
     kinds = (tuple(order) * count)[:count]
     blocks = each_kind(kinds, lambda kind: (recurrent if kind == "recurrent" else attending) + around)
-    return causal_lm(config, blocks, final_norm="final_norm")
+    return causal_lm(config, blocks, Naming(final_norm="final_norm"))
 
 
 FAMILIES: dict[str, Family] = {

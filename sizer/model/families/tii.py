@@ -6,7 +6,7 @@ from sizer.model.architecture import Module
 from sizer.model.blocks.core import Parts, norm
 from sizer.model.blocks.mlp import gated_mlp
 from sizer.model.config import Config
-from sizer.model.shapes.decoder import PRE_NORMS, Decoder, causal_lm
+from sizer.model.shapes.decoder import PRE_NORMS, Decoder, Naming, causal_lm
 from sizer.model.shapes.family import Family
 from sizer.model.shapes.hybrid import hybrid_mamba2, mamba1
 from sizer.model.shapes.rules import Attention, FusedAttention, Mlp
@@ -51,7 +51,7 @@ def falcon_h1(config: Config) -> Parts:
     block = Attention()(config, 1)[0] + states
     block += gated_mlp(hidden, config.size("intermediate_size"), prefix="feed_forward.", bias=config.flag("mlp_bias"))
     block += norm("input_layernorm", hidden) + norm("pre_ff_layernorm", hidden)
-    return causal_lm(config, [block] * config.layers(), final_norm="final_layernorm")
+    return causal_lm(config, [block] * config.layers(), Naming(final_norm="final_layernorm"))
 
 
 FAMILIES: dict[str, Family] = {
@@ -73,10 +73,7 @@ FAMILIES: dict[str, Family] = {
         ),
         _falcon_norms,
         norm_bias=True,
-        final_norm="ln_f",
-        prefix="transformer.",
-        layers="h.{layer}.",
-        embed="word_embeddings",
+        naming=Naming(prefix="transformer.", layers="h.{layer}.", embed="word_embeddings", final_norm="ln_f"),
     ),
     "RefinedWeb": refined_web,
     "RefinedWebModel": refined_web,

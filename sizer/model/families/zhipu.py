@@ -13,7 +13,7 @@ from sizer.model.blocks.mlp import experts, gated_mlp, router, shared_expert
 from sizer.model.blocks.tree import Tree
 from sizer.model.config import Config
 from sizer.model.shapes.connectors import with_towers
-from sizer.model.shapes.decoder import PRE_NORMS, Decoder, causal_lm
+from sizer.model.shapes.decoder import PRE_NORMS, Decoder, Naming, causal_lm
 from sizer.model.shapes.experts import FINE_GRAINED, TYPED_FINE_GRAINED, FirstDense, Mtp
 from sizer.model.shapes.family import Family
 from sizer.model.shapes.hybrid import each_kind, mixer_types, sparse_layers
@@ -130,12 +130,14 @@ def chatglm(config: Config) -> Parts:
     return causal_lm(
         config,
         [block] * config.layers(),
-        prefix="transformer.",
-        layers="encoder.layers.{layer}.",
-        embed="embedding.word_embeddings",
-        final_norm="encoder.final_layernorm" if config.flag("post_layer_norm", default=True) else None,
+        Naming(
+            prefix="transformer.",
+            layers="encoder.layers.{layer}.",
+            embed="embedding.word_embeddings",
+            final_norm="encoder.final_layernorm" if config.flag("post_layer_norm", default=True) else None,
+            head="transformer.output_layer",
+        ),
         norm_bias=not rms,
-        head="transformer.output_layer",
         head_bias=bias,
         vocab=config.size("padded_vocab_size", "vocab_size"),
         tied=False,
@@ -157,9 +159,7 @@ def _chatglm1(config: Config) -> Parts:
     return causal_lm(
         config,
         [block] * config.layers(),
-        prefix="transformer.",
-        embed="word_embeddings",
-        final_norm="final_layernorm",
+        Naming(prefix="transformer.", embed="word_embeddings", final_norm="final_layernorm"),
         norm_bias=True,
         tied=True,
     )

@@ -11,7 +11,7 @@ from sizer.model.blocks.core import Block, Parts, linear, norm, on_layers, param
 from sizer.model.blocks.mlp import experts, fused_mlp, gated_mlp
 from sizer.model.blocks.ssm import mamba2, multi_head_mamba, state
 from sizer.model.config import Config
-from sizer.model.shapes.decoder import causal_lm
+from sizer.model.shapes.decoder import Naming, causal_lm
 from sizer.model.shapes.family import Family
 from sizer.model.shapes.hybrid import dt_rank, each_kind, mixer_types
 from sizer.model.shapes.rules import heads
@@ -94,7 +94,7 @@ def _with_shared(
     stored: tuple[Tensor, ...] = ()
     for index, block in owners.items():
         stored += on_layers(f"model.layers.{{layer}}.{name}.", block, (index,))
-    parts = causal_lm(config, blocks, final_norm="final_layernorm", extra_tensors=stored)
+    parts = causal_lm(config, blocks, Naming(final_norm="final_layernorm"), extra_tensors=stored)
     runs = sum(kind == "hybrid" for kind in types)
     if len(owners) == runs:
         return parts

@@ -14,7 +14,7 @@ from sizer.model.blocks.attention import Heads, attention
 from sizer.model.blocks.core import Block, Parts, embedding, linear, norm, on_layers, prefixed
 from sizer.model.blocks.mlp import plain_mlp
 from sizer.model.config import Config
-from sizer.model.shapes.decoder import causal_lm
+from sizer.model.shapes.decoder import Naming, causal_lm
 from sizer.model.shapes.rules import Flag, flag, head_size
 
 ENCODER_NOTE = "the encoder runs once over the prompt: decoding leaves it out, and so do the speeds of prefill."
@@ -68,10 +68,8 @@ class Bart:
         return causal_lm(
             config,
             [block] * config.layers(layers),
-            prefix=self.prefix,
-            final_norm="layer_norm" if self.final_norm else None,
+            Naming(prefix=self.prefix, final_norm="layer_norm" if self.final_norm else None, head=self.head),
             norm_bias=True,
-            head=self.head,
             extra=extra,
             tied=None if self.tying else False,
         )

@@ -11,7 +11,7 @@ from sizer.model.blocks.attention import attention_mixer
 from sizer.model.blocks.core import Block, Parts, embedding, linear, norm, parameter
 from sizer.model.blocks.mlp import plain_mlp
 from sizer.model.config import Config
-from sizer.model.shapes.decoder import causal_lm
+from sizer.model.shapes.decoder import Naming, causal_lm
 from sizer.model.shapes.rules import Flag, flag, head_size
 
 QKV = (("query", Role.Q), ("key", Role.K), ("value", Role.V))
@@ -67,10 +67,12 @@ class Bert:
         parts = causal_lm(
             config,
             [self.layer(config, hidden)] * count,
-            prefix=f"{self.base}.",
-            layers="encoder.layer.{layer}.",
-            embed="embeddings.word_embeddings",
-            final_norm=None,
+            Naming(
+                prefix=f"{self.base}.",
+                layers="encoder.layer.{layer}.",
+                embed="embeddings.word_embeddings",
+                final_norm=None,
+            ),
             extra=extra,
             hidden=width,
             tied=True,

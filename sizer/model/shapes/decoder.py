@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from sizer.frozen import dataclass
+from sizer.frozen import NamedTuple, dataclass
 from sizer.model.architecture import Role, Tensor
 from sizer.model.blocks.core import Block, Parts, embedding, linear, norm, stack
 from sizer.model.config import Config
@@ -21,19 +21,29 @@ SANDWICH_NORMS = (
 )
 
 
-LLAMA_ATTENTION, LLAMA_MLP = Attention(), Mlp()
+class Naming(NamedTuple):
+    """Where a decoder's tensors stand; as Llama's do where a family says nothing else.
+
+    `layers` has `{layer}` for a layer's number; embedding, final norm and layers stand under `prefix`, the head beside
+    it. No `final_norm`: the model has none.
+    """
+
+    prefix: str = "model."
+    layers: str = "layers.{layer}."
+    embed: str = "embed_tokens"
+    final_norm: str | None = "norm"
+    head: str = "lm_head"
+
+
+LLAMA_ATTENTION, LLAMA_MLP, LLAMA_NAMING = Attention(), Mlp(), Naming()
 
 
 def causal_lm(
     config: Config,
     blocks: Sequence[Block],
+    naming: Naming = LLAMA_NAMING,
     *,
-    prefix: str = "model.",
-    layers: str = "layers.{layer}.",
-    embed: str = "embed_tokens",
-    final_norm: str | None = "norm",
     norm_bias: bool = False,
-    head: str = "lm_head",
     head_bias: bool = False,
     extra: Block | None = None,
     extra_tensors: tuple[Tensor, ...] = (),
@@ -49,15 +59,15 @@ def causal_lm(
     hidden = config.size("hidden_size") if hidden is None else hidden
     vocab = config.size("vocab_size") if vocab is None else vocab
     tied = config.flag("tie_word_embeddings") if tied is None else tied
-    outside = embedding(prefix + embed, vocab, hidden)
+    outside = embedding(naming.prefix + naming.embed, vocab, hidden)
     if extra is not None:
         outside += extra
-    if final_norm is not None:
-        outside += norm(prefix + final_norm, hidden, norm_bias)
-    whole_head = linear(head, vocab, hidden, Role.LM_HEAD, head_bias)
+    if naming.final_norm is not None:
+        outside += norm(naming.prefix + naming.final_norm, hidden, norm_bias)
+    whole_head = linear(naming.head, vocab, hidden, Role.LM_HEAD, head_bias)
     outside += Block(whole_head.tensors[1:]) if tied else whole_head
     by_id = {id(block): block for block in blocks}
-    stacked, listed = stack(prefix + layers, [id(block) for block in blocks], by_id.__getitem__)
+    stacked, listed = stack(naming.prefix + naming.layers, [id(block) for block in blocks], by_id.__getitem__)
     return Parts(outside.tensors + stacked + extra_tensors, listed, hidden, vocab, tied)
 
 
@@ -87,11 +97,7 @@ class Decoder:
     norms: tuple[str, ...] | Callable[[Config], tuple[str, ...]] = PRE_NORMS
     norm_bias: Flag = False
     head_bias: Flag = False
-    final_norm: str | None = "norm"
-    prefix: str = "model."
-    layers: str = "layers.{layer}."
-    embed: str = "embed_tokens"
-    head: str = "lm_head"
+    naming: Naming = LLAMA_NAMING
     plus: Callable[[Config], Block] | None = None
     beyond: Callable[[Config, Block, int], tuple[Tensor, ...]] | None = None
 
@@ -103,12 +109,8 @@ class Decoder:
         return causal_lm(
             config,
             blocks,
-            prefix=self.prefix,
-            layers=self.layers,
-            embed=self.embed,
-            final_norm=self.final_norm,
+            self.naming,
             norm_bias=norm_bias,
-            head=self.head,
             head_bias=flag(config, self.head_bias),
             extra=self.plus(config) if self.plus else None,
             extra_tensors=self.beyond(config, blocks[-1], count) if self.beyond else (),

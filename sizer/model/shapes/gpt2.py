@@ -9,10 +9,12 @@ from sizer.model.architecture import Mixer, MixerKind, Module, Role
 from sizer.model.blocks.attention import Heads
 from sizer.model.blocks.core import Block, embedding, linear, norm
 from sizer.model.config import Config
-from sizer.model.shapes.decoder import Decoder
+from sizer.model.shapes.decoder import Decoder, Naming
 from sizer.model.shapes.rules import FusedAttention, Mlp
 
 LN = ("ln_1", "ln_2")
+GPT_NAMING = Naming(prefix="transformer.", layers="h.{layer}.", embed="wte", final_norm="ln_f")
+"""Where GPT-2's tensors stand, and those of models that its code was the start of."""
 
 
 def positions(name: str, offset: int = 0) -> Callable[[Config], Block]:
@@ -53,11 +55,8 @@ def gpt2(module: Module, **options: object) -> Decoder:
             Mlp("plain", True, ("c_fc", "c_proj"), size="n_inner", factor=4, module=module),
             LN,
             norm_bias=True,
-            final_norm="ln_f",
-            prefix="transformer.",
-            layers="h.{layer}.",
-            embed="wte",
             plus=positions("transformer.wpe"),
+            naming=GPT_NAMING,
         ),
         **options,  # type: ignore[arg-type]
     )

@@ -11,7 +11,7 @@ from sizer.model.blocks.linear_attention import DeltaSizes
 from sizer.model.blocks.mlp import experts, gated_mlp, router, shared_expert
 from sizer.model.blocks.ssm import mamba, mamba2
 from sizer.model.config import Config
-from sizer.model.shapes.decoder import PRE_NORMS, causal_lm
+from sizer.model.shapes.decoder import PRE_NORMS, Naming, causal_lm
 
 Kind = TypeVar("Kind", bound=Hashable)
 
@@ -48,7 +48,9 @@ def mamba1(config: Config) -> Parts:
         conv_bias=config.flag("use_conv_bias", default=True),
         bias=config.flag("use_bias"),
     )
-    return causal_lm(config, [block] * config.layers(), prefix="backbone.", embed="embeddings", final_norm="norm_f")
+    return causal_lm(
+        config, [block] * config.layers(), Naming(prefix="backbone.", embed="embeddings", final_norm="norm_f")
+    )
 
 
 def hybrid_mamba2(
