@@ -25,6 +25,7 @@ from sizer.errors import UnknownPrecision, did_you_mean
 from sizer.frozen import dataclass
 
 WORD_BITS = 32
+"""Zero points are packed into words of so many bits."""
 BIAS_SUFFIX = "+bias"
 ZERO_SUFFIX = "+zero"
 ORDER_SUFFIX = "+order"

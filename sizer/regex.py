@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 MOST_REPEATS = 4
+"""Quantifiers of one pattern from outside: each may multiply the time of a match."""
 
 
 class _Pattern:

@@ -156,3 +156,55 @@ def test_what_is_private_stays_in_its_file() -> None:
         if alias.name.startswith("_")
     ]
     assert taken == []
+
+
+EXPLAIN_THEMSELVES = {"SCHEMA_VERSION", "EXIT_INTERRUPTED"}
+
+
+def test_every_figure_says_where_it_comes_from() -> None:
+    """A number at the top of a module stands beside its source, its fit or its reason; powers of ten and of two, which
+    `units` holds, need none, and a family's are its files'."""
+    silent = [
+        f"{name}: {target}"
+        for name, path in modules()
+        if ".families." not in name and name != "sizer.units"
+        for block in blocks_of(path)
+        if not any(map(tells, block))
+        for statement, _ in block
+        for target in figures_of(statement)
+        if target not in EXPLAIN_THEMSELVES
+    ]
+    assert silent == []
+
+
+def blocks_of(path: Path) -> Iterator[list[tuple[ast.stmt, str]]]:
+    """Top-level statements that stand together with no blank line between, each with its text and the comment above."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    block: list[tuple[ast.stmt, str]] = []
+    end = 0
+    for statement in ast.parse("\n".join(lines)).body:
+        between = lines[end : statement.lineno - 1]
+        if block and not all(line.startswith("#") for line in between):
+            yield block
+            block = []
+        above = [line for line in between if line.startswith("#")]
+        block.append((statement, "\n".join([*above, *lines[statement.lineno - 1 : statement.end_lineno]])))
+        end = statement.end_lineno or statement.lineno
+    yield block
+
+
+def tells(told: tuple[ast.stmt, str]) -> bool:
+    """Whether a statement is a docstring, or has a comment."""
+    statement, text = told
+    return (isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)) or "#" in text
+
+
+def figures_of(statement: ast.stmt) -> Iterator[str]:
+    """The names that a statement gives to plain numbers, alone or in tuples and tables."""
+    if not isinstance(statement, ast.Assign | ast.AnnAssign) or statement.value is None:
+        return
+    parts = list(ast.walk(statement.value))
+    if any(isinstance(part, ast.Call) for part in parts):
+        return
+    if any(isinstance(part, ast.Constant) and type(part.value) in (int, float) for part in parts):
+        yield ast.unparse(statement.targets[0] if isinstance(statement, ast.Assign) else statement.target)

@@ -38,6 +38,7 @@ COMFORTABLE_GAIN = 1.25
 SMALLER_CACHES = {"llama.cpp": ("q8_0", "q4_0"), "ollama": ("q8_0", "q4_0"), "vllm": ("fp8",), "sglang": ("fp8",)}
 """Cache precisions that engines offer below 16 bits, best first (llama.cpp -ctk, vLLM --kv-cache-dtype)."""
 CONTEXT_STEP_TOKENS = 256
+"""A context that is shortened is a multiple of this: llama.cpp pads its cache to 256 cells."""
 SHORTEST_CONTEXT_TOKENS = 4096
 """llama.cpp's own fitting shortens a context no further before it moves layers to the host (--fit-ctx)."""
 

@@ -19,11 +19,17 @@ from sizer.frozen import dataclass
 from sizer.memory.projector import PROJECTOR_TOWERS
 
 LEAST_CONTEXT_TOKENS = 1024
+"""No change shortens a context further: less holds no question and its answer."""
 CONTEXT_STEP = 256
+"""Contexts that are tried are multiples of this, as llama.cpp pads its cache."""
 MOST_CHANGES = 4
+"""Commands that a person is shown: the first are the mildest."""
 MOST_HUNDREDTHS = 97
 """Of the memory: what is left is for graphs that engines capture later, and for others."""
 LEAST_SEQUENCES, MOST_SEQUENCES, LEAST_BATCH_TOKENS = 8, 1024, 2048
+"""The fewest and the most sequences of one step that are tried, and the smallest step in tokens: vLLM's own defaults
+lie
+between (256 or 1,024 sequences, 2,048 to 16,384 tokens by release)."""
 FIRST_BFLOAT16, FALLS_BACK_SINCE = 8.0, (0, 9)
 """vllm/platforms/cuda.py check_if_supports_dtype; `_resolve_auto_dtype` of 0.9.1 (read)."""
 HALVES = frozenset({"bf16", "fp16"})

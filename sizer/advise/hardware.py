@@ -30,6 +30,7 @@ from sizer.workload import Workload
 SERVED_SEQUENCES = 8
 """From so many sequences on, engines that batch continuously are what people run (docs/advice.md)."""
 NEVER_RENTED = 1e9
+"""Dollars an hour that sort what nobody rents out behind all that is rented."""
 COUNTS = (1, 2, 4, 8)
 """How many equal cards a machine usually holds."""
 COUNTED_KINDS = frozenset({"gpu"})

@@ -17,6 +17,7 @@ from sizer.speed.nearby import Row, lines_with
 from sizer.tables import read_bytes
 
 MOST_SHOWN = 3
+"""Measured rows that stand beside an estimate: the nearest."""
 LOOKED_AT = 6
 """Rows of the index that are read whole for each that is shown."""
 SAME = ("model", "precision", "device", "engine")

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 Say = Callable[[str], None]
 MOST_LISTED = 10**6
+"""More models or devices than any table holds: a larger limit is a slip."""
 
 
 @dataclass(frozen=True, slots=True)

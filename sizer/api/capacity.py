@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sizer.serving.records import Capacity
 
 USUAL_PROMPT_TOKENS, USUAL_OUTPUT_TOKENS = 1024, 256
+"""A question with some text beside it, and an answer of a few paragraphs, where nobody says otherwise."""
 SERVER_ENGINE = "vllm"
 """What people serve many users with where it runs."""
 

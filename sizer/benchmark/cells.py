@@ -15,6 +15,7 @@ from sizer.frozen import dataclass
 from sizer.units import format_seconds
 
 MOST_CELLS = 256
+"""Combinations that one run measures at the most: each takes a minute or more."""
 
 
 @dataclass(frozen=True, slots=True)

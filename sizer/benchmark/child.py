@@ -25,7 +25,9 @@ from sizer.errors import BenchmarkFailed, DoesNotFit, ModelError, SizerError, Us
 from sizer.signals import handled
 
 STDERR_LINES_KEPT = 40
+"""Of a child that dies: the last lines hold the reason."""
 GRACE_S = 5.0
+"""Seconds that a child is given to end by itself before it is killed."""
 # Windows does not let Ctrl-C through to a thread that waits: it wakes up to listen for it.
 LONGEST_DEAF_S = 1.0
 # What asks a program to end: a terminal that closes is SIGHUP, on Windows SIGBREAK.

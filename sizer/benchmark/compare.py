@@ -24,6 +24,7 @@ CELL = ("metric", "batch", "prompt_tokens", "context_tokens", "output_tokens")
 QUANTITIES = {"decode": "decode_tokens_per_s", "prefill": "prefill_tokens_per_s"}
 LLAMA_BENCH = frozenset({"n_prompt", "n_gen", "samples_ns"})
 LARGEST_LOG = 700.0
+"""exp(709) is the largest that a float holds."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from sizer.benchmark.run_warnings import MAX_FOREIGN_CPU_SHARE, Warn
 from sizer.frozen import dataclass
 
 PAGE_BYTES = 4096
+"""Swap is told in bytes and counted in pages: those of x86-64, and of most Arm systems."""
 
 
 @dataclass(frozen=True, slots=True)

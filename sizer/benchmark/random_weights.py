@@ -19,6 +19,7 @@ TILE_ELEMENTS = 1_048_573
 SEED = 0
 SCALE = 0.02 * math.sqrt(3)  # uniform on +-SCALE has the standard deviation 0.02 of the usual initializer
 MINIMUM_TRANSFORMERS = 5
+"""The major release whose weight loading the random model goes through."""
 
 
 class MadeTensor:

@@ -8,6 +8,8 @@ from enum import Enum
 from sizer.benchmark.records import Caution, Run
 
 MAX_SPREAD = 0.10
+"""Standard deviation over mean from which on a result is called unsteady, and the shortest run that is called long
+enough."""
 SHORTEST_RUN_S = 1.0
 # A core's worth of foreign work, as a share of all cores, below which timings of other runs do not move visibly.
 MAX_FOREIGN_CPU_SHARE = 0.10

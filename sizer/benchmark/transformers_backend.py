@@ -29,6 +29,7 @@ from sizer.errors import BenchmarkFailed
 from sizer.frozen import dataclass
 
 PROMPT_SEED = 1
+"""The same prompt in every run: timings of two runs compare."""
 
 
 def run(spec: Spec, stage: Callable[[str], None]) -> Outcome:

@@ -18,6 +18,7 @@ from sizer.calibrate.observation import Observation
 from sizer.frozen import NamedTuple
 
 SAME_AMOUNTS = 0.02
+"""Two rows ask the same where the law's seconds of each part lie no further apart than this share."""
 
 
 class Disagreement(NamedTuple):

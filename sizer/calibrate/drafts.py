@@ -28,6 +28,7 @@ from sizer.speed.speculative import ANY_ENGINE, draft_cost, draft_methods, step_
 from sizer.speed.terms import vector_rows
 
 FEWEST_ROWS = 4
+"""Rows that a runtime needs for a round of its own; with fewer it has that of all."""
 HEADER = "runtime,round_ms,rows,source\n"
 SOURCE = (
     "median over data/speculation.csv of tokens a round / gain less verifying and drafting, times a plain step: "

@@ -22,9 +22,12 @@ from sizer.speed.law import Constants, Term, combine, constants, parts_of
 from sizer.tuning import tuned
 
 BASE_SPREAD = 0.7
+"""How far a term's own constant may lie from its nominal one, as a logarithm: a factor of two either way is usual."""
 STEPS = 200
+"""Newton steps at the most, and how far one may move a logarithm: beyond, the slope is another's."""
 LARGEST_STEP = 0.7
 SOLVER_TOLERANCE = 5e-4
+"""Of a step's linear system: what it leaves of a step, the next one takes up."""
 ENOUGH_GAIN = 1e-6
 """A step that lowers the objective by less than this share of it is the last: with 1e-4 the fit stopped on a plateau
 halfway, and constants hung on where it began."""

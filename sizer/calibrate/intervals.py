@@ -15,10 +15,13 @@ ENOUGH_TO_STRETCH = 90
 """Held-out residuals (30 rows, each left out in three ways) that an engine needs for a stretch of its own."""
 
 COVERAGE = 0.9
+"""The share of rows that an interval is to hold."""
 LEAST_BOUND = 0.01
+"""No interval ends nearer than one per cent, either way."""
 TOLD_FROM = 0.03
 """Distances are told from here up: a row that happens to lie on its prediction tells no narrower an interval."""
 FAR = 1.5
+"""Distances count up to this (a factor of 4.5): what lies beyond is wrong in another way, and would widen all."""
 
 
 def groups_of(one: Residual) -> tuple[str, ...]:

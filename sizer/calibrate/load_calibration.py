@@ -26,7 +26,9 @@ from sizer.tables import data_path
 COMMAND = "sizer calibrate data/serving.csv --output data/serving_constants.json"
 INPUTS = ("serving.csv", "constants.json")
 FOLDS = 5
+"""A fifth of the cases is left out at a time."""
 ENOUGH_POINTS = 60
+"""Points that a fit, and an engine's own spread, need at the least."""
 SCHEMES: Mapping[str, Callable[[LoadCase], str]] = {
     "known": lambda case: str(crc32(repr(case.same_case).encode()) % FOLDS),
     "model": lambda case: case.shape,

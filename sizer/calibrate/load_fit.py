@@ -21,6 +21,7 @@ from sizer.serving.steps import ATTENTION_TERM, EXPERT_TERMS, TermCurves
 from sizer.speed.law import COMPUTE, LAUNCH, MEMORY
 
 TURNS, STEPS = 2, 9
+"""Simulations with a fit each, the second with what the first found, and Gauss-Newton steps of a fit."""
 SCALES = {"tpot": 0.12, "ttft": 0.35}
 """Residuals that count as one deviation: what the points' own repeats differ by, about."""
 SPREADS = {"all": 1.0, "engine": 0.03, "generation": 0.03, "split": 0.1, "model": 0.1, "engine model": 0.2}

@@ -24,7 +24,9 @@ from sizer.units import GIB
 from sizer.workload import Split, Workload
 
 DEFAULT_OUTPUT_TOKENS = 128
+"""Tokens of an answer whose row tells none: llama-bench's `-n`."""
 LUMP_EXPERTS = 1000
+"""A mixture known by its counts alone is cut so finely that its active share is met to a thousandth."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from sizer.calibrate.fit_constants import Fitter, residual_spread
 from sizer.calibrate.terms import TermPrior
 
 NARROWEST, WIDEST = 0.01, 2.5
+"""Spreads of effects: narrower is none at all, wider is free."""
 
 
 def refined(fitter: Fitter, theta: Any, priors: Mapping[str, TermPrior]) -> dict[str, TermPrior]:

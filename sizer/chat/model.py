@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sizer.answer.records import Estimate
 
 DEFAULT_NEW_TOKENS = 1024
+"""Of one answer, unless asked otherwise."""
 TEMPLATE_LIMIT_S = 10.0
 """How long a chat template may take for a prompt: those that end take milliseconds."""
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 LONGEST_LIST = 64
+"""Values of one option, and requests a second: more is a slip."""
 MOST_RATE = 10_000.0
 
 

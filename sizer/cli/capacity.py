@@ -12,6 +12,7 @@ from sizer.cli.common import PROBABILITY, SECONDS, TOKENS, device_options, outpu
 from sizer.cli.estimate import devices_asked
 
 LIMITS_NOT_MET = 4
+"""The exit code where no number of users meets the limits."""
 
 
 @click.command()

@@ -11,6 +11,7 @@ from sizer.cli.common import TOKENS, device_options, output_options, show, talk
 from sizer.cli.estimate import devices_asked
 
 DOES_NOT_START = 4
+"""The exit code where the command does not start."""
 
 
 def _piped() -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 MOST = 50
+"""Names that a shell is offered."""
 
 
 def complete_models(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:

@@ -12,6 +12,7 @@ from sizer.report.outputs import listing
 from sizer.units import significant
 
 MOST_ROWS = 40
+"""Rows of one screen."""
 
 
 @click.command()

@@ -20,6 +20,7 @@ from sizer.report.wrap import wrapped
 from sizer.units import format_bandwidth, format_flops, format_gib
 
 WIDTH = 100
+"""Columns that the facts are wrapped to."""
 
 
 @click.command()

@@ -12,6 +12,7 @@ MEMORY_AGREEMENT = 0.12
 
 
 LARGEST_MEMORY_BYTES = 2**50
+"""A pebibyte: more is a damaged figure."""
 
 
 class Evidence(NamedTuple):

@@ -18,6 +18,7 @@ from sizer.errors import UnknownDevice, nearest
 # Devices that an error lists of a line that has more.
 MOST_OFFERED = 6
 MOST_NEAREST = 3
+"""Names that an error offers of those that are nearly what was typed."""
 
 _A_SIZE = re.compile(r"\d+(?:\.\d+)?\s*[mgt]i?b?(?:\s+(?:of\s+)?(?:v?ram|memory|gpu|card))?", re.IGNORECASE)
 _WITH_RAM = re.compile(

@@ -27,7 +27,9 @@ LONGEST_SHORT_FLAG = 3
 """Letters of llama.cpp's short flags where text-generation-webui is given none of the dashes (its
 modules/llama_cpp_server.py)."""
 MLX_BITS = (2, 3, 4, 5, 6, 8)
+"""Widths that mlx_lm.convert --q-bits takes."""
 TURBOMIND_BLOCK_TOKENS = 64
+"""lmdeploy's --cache-block-seq-len (lmdeploy/messages.py TurbomindEngineConfig: cache_block_seq_len)."""
 TURBOMIND_CACHE_TYPES = {
     "0": "", "none": "", "4": "tm-int4", "int4": "tm-int4", "8": "tm-int8", "int8": "tm-int8", "16": "fp8", "17": "fp8",
     "fp8_e5m2": "fp8",
@@ -36,6 +38,7 @@ TURBOMIND_CACHE_TYPES = {
 NINE_TENTHS = 0.9
 """TGI leaves a tenth of its share free: TGI_WIGGLE_ROOM."""
 BNB = {"bnb-4bit": (4, "nf4", True), "bnb-8bit": (8, "", False)}
+"""SGLang's and vLLM's words for bitsandbytes: bits, the 4-bit type, whether scales are quantized too."""
 
 
 def places(text: str) -> tuple[tuple[str, str], ...]:

@@ -31,6 +31,7 @@ _NUMBER = re.compile(r"-\d+(\.\d+)?")
 _UNTOLD = re.compile(r"\$(?:\w+|\{\w+\}|\(.*\))")
 _ASSIGNED = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.DOTALL)
 MOST_WORDS = 2000
+"""Words of one command, at most."""
 
 
 @dataclass

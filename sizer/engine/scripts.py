@@ -23,6 +23,7 @@ from sizer.errors import UsageError
 from sizer.frozen import dataclass
 
 MOST_CHARACTERS = 100_000
+"""Of one script, and files that it writes: more is no launch script."""
 MOST_WRITTEN_FILES = 100
 MODELFILE = "Modelfile"
 NO_CHART = "no value of the chart names a model and the engine that serves it."

@@ -24,6 +24,7 @@ from sizer.units import MIB
 LEAST_BYTES = {"nvidia": 457 * MIB, "amd": 457 * MIB, "apple": 512 * MIB}
 """What a device of a maker keeps for itself: discover/gpu.go, gpu_darwin.go (MinimumMemory)."""
 USUAL_BATCH = 512
+"""Ollama's num_batch: api/types.go DefaultOptions."""
 QUANTIZED_WIDTH = {"q8_0": 1.0, "q4_0": 0.5}
 """Bytes a cached value is counted as; 2 of every other format (kvCacheBytesPerElement)."""
 

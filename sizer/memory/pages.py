@@ -16,6 +16,8 @@ from sizer.memory.records import Reservation
 from sizer.memory.shard import rank_architecture
 
 BLOCK_STEP = 16
+"""Attention kernels take blocks of a multiple of 16 tokens: vllm/model_executor/models/config.py
+(kernel_block_alignment_size)."""
 ALIKE = 1.25
 """Kinds of layers whose counts differ by less than this share one group size, the larger count (padded)."""
 

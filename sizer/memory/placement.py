@@ -35,6 +35,7 @@ from sizer.memory.shares import (
 from sizer.workload import Split
 
 LONGEST_CONTEXT_TOKENS = 2**30
+"""Where the model tells no longest context, what memory leaves room for is searched up to this."""
 
 
 def place(case: Case) -> tuple[Footprint, Placement]:

@@ -12,6 +12,7 @@ from sizer.model.architecture import Architecture, Module, Role, Tensor, Tower
 PROJECTOR_TOWERS = frozenset({Tower.VISION, Tower.AUDIO, Tower.PROJECTOR})
 BLOCK_VALUES = 32
 Q8_0_BYTES_PER_VALUE = 34 / BLOCK_VALUES
+"""Q8_0: 32 bytes and a 16-bit scale for 32 values."""
 FP32_BYTES, HALF_BYTES = 4, 2
 
 

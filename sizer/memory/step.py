@@ -11,7 +11,9 @@ from sizer.tables import read_rows
 from sizer.units import GIB, MIB
 
 DEFAULT_BATCH, CONSTRAINED_BATCH = 512, 256
+"""Tokens of Ollama's micro-batch, and those on a small card."""
 SHORT_CONTEXT_TOKENS, SMALL_CARD_BYTES = 4096, 8 * GIB
+"""A small card has 8 GiB or less; up to this context it takes the usual batch."""
 FILLED = 0.8
 """Share of the free memory that Ollama's prediction and a larger batch may take together: server/sched.go."""
 LATENT_WIDTH = 512

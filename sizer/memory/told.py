@@ -11,6 +11,7 @@ from sizer.memory.case import Case
 from sizer.precision.gguf_tensors import layer_tensor_name
 
 HOST = -1
+"""The number that stands for the host among those of devices."""
 EXPERT_STACKS = r"\.ffn_(up|down|gate|gate_up)_(ch|)exps"
 """The names of experts in a GGUF file: llama.cpp common/common.h LLM_FFN_EXPS_REGEX."""
 

@@ -19,6 +19,7 @@ MAX_LAYERS = 4096
 MAX_COUNT = 16384
 
 MIN_RATIO = 0.001
+"""The least ratio of two widths that a config may state: a smaller one leaves nothing of a layer."""
 
 # Layer kinds renamed by transformers 5; old files hold the left names.
 LEGACY_LAYER_TYPES = {

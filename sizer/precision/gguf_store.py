@@ -21,6 +21,7 @@ from sizer.precision.schemes import EXPERT_ROLES, half_format
 NEEDS_IMATRIX = LOW_BIT | {"IQ3_XXS"}
 
 WORTH_A_NOTE = 0.001
+"""Two sizes of a file that differ by more than a thousandth are both told."""
 PUBLISHED_NOTE = (
     "The download is a file of 2024 or 2025, {size:,} bytes; llama-quantize makes one of {ours:,} bytes today "
     "(pull request 19770 and importance matrices change the types of some tensors)."

@@ -17,6 +17,7 @@ from sizer.methods import methods
 from sizer.regex import pattern
 
 MAX_GROUP_ELEMENTS = 4096
+"""Values of a group, bits a weight and characters of a name that a precision may have: beyond them it is none."""
 BITS_PER_WEIGHT_RANGE = (1, 16)
 LONGEST_NAME = 64
 

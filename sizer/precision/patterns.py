@@ -17,6 +17,7 @@ from sizer.regex import outside_pattern
 MAX_PATTERN_CHARS = 512
 MAX_PATTERNS = 200_000
 MOST_WILDCARDS = 6
+"""Bounds of patterns from a config: what is longer, more or wilder would take minutes to match."""
 
 # Wrappers that checkpoints and model classes write differently around the same text layers.
 _WRAPPERS = re.compile(r"^(?:(?:model|language_model|text_model|decoder|transformer)\.)+")

@@ -18,6 +18,7 @@ from sizer.report.misfits import misfits_markdown
 from sizer.tables import read_rows
 
 FEWEST_ROWS = 10
+"""Rows that a line of a table needs, and the worst that are listed."""
 WORST = 20
 Member = tuple[Residual, tuple[bool, float] | None]
 """A residual, whether its interval holds it, and how wide that is: high over low; None without an interval."""

@@ -10,6 +10,7 @@ from sizer.calibrate.heldout import Residual, quantile
 from sizer.report.layout import cells_of, markdown_table
 
 FEWEST_PAIRS = 5
+"""Pairs that an engine needs for a line of its own."""
 
 _TEXT = """## What two sources disagree by
 

@@ -17,6 +17,7 @@ Lay = Callable[[Sequence[str], Sequence[Sequence[str]]], str]
 GAP = "  "
 WIDEST_TABLE = 100
 NARROWEST = 12
+"""Characters of the widest table, and of the narrowest column that is still wrapped."""
 _WORDS = re.compile(r"[A-Za-z]{4}")
 _FIGURE = re.compile(r"[\d.,]+( |$)")
 _FORMULA = re.compile(r"[=+\-@]")

@@ -14,10 +14,12 @@ from sizer.speed.speculative import speedup_at
 from sizer.units import GIB
 
 SHORTEST_CONTEXT_TOKENS = 512
+"""Where plots over the context begin, and the shares of accepted tokens of plots over them."""
 ACCEPTANCES = tuple(step / 20 for step in range(21))
 MOST_LINES = 8
 """Lines that a reader tells apart in one panel."""
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+"""Sequences at once that a plot is drawn at."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ BY: dict[str, Callable[[Held], str]] = {
     "split": lambda one: one.case.names["split"].partition(": ")[2],
 }
 LEAST_POINTS = 10
+"""Points that a line of the report needs."""
 
 
 def serving_text(found: LoadCalibration, lay: Lay = text_table) -> str:

@@ -16,9 +16,12 @@ from sizer.report.layout import Lay, text_table
 from sizer.units import format_bandwidth, format_count, format_gib, format_rate, format_seconds, format_tokens
 
 LEAST_DEPTH = 2048
+"""A context that is shorter slows nothing worth telling."""
 TOLD_BELOW = 0.995
+"""Speeds with a full cache are told where they are below this share of those with an empty one."""
 MEASURED = "\u2713"
 MOST_NOTES = 5
+"""Notes below a table; `--explain` has all."""
 HEADERS = ("precision", "engine", "weights", "total", "fits", "max ctx", "decode tok/s", "TTFT")
 
 

@@ -11,6 +11,7 @@ from sizer.serving.load import MOST_RATE, Load
 from sizer.serving.records import Limits
 
 MOST_MACHINES = 100_000
+"""More machines than any cluster has: a slip."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,12 +22,16 @@ from sizer.speed.limits import fastest_decode
 from sizer.units import significant
 
 LEAST_REQUESTS, FEWEST_REQUESTS = 300, 8
+"""Requests that a load is simulated with, and of how many with time running out: a 90th percentile needs some
+hundreds."""
 OPEN_LOOP_TURNS = 4
 """How many times over an open load's requests in the system are simulated, so that a queue that grows shows."""
 MOST_EVENTS = 150_000
+"""Steps' worth of requests in one simulation, each counted with the chunks of its prompt: some seconds of work."""
 FULL_SHARE = 0.9
 """Of the arrivals, what a server must answer in the time they come in to be called stable."""
 SEARCH_UP_TO_USERS = 16384
+"""More users are told as this many; the search goes by the rungs of the ladder, then between two."""
 LADDER = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384)
 
 

@@ -10,6 +10,7 @@ from sizer.frozen import dataclass
 BATCHES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 512, 1024, 2048, 4096, 8192, 16384, 65536)
 DEPTHS = (1, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768, 65536, 131072, 262144, 524288, 1048576, 4194304)
 PROMPTS = (1, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768, 65536)
+"""The counts that a step's terms are tabulated at: close where they bend, doubling where they are nearly straight."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from sizer.serving.prices import Price
 from sizer.serving.records import Day, Hour
 
 MOST_HOURS = 24 * 366
+"""A leap year."""
 COLUMNS = ("rps", "requests")
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 MOST_USERS = 1_000_000
 MOST_TOKENS = 2**24
 MOST_RATE = 1e6
+"""More users, tokens and requests a second than anything serves: a slip."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from sizer.frozen import dataclass
 from sizer.tables import read_rows
 
 MOST_USD = 1e6
+"""Dollars an hour beyond which a price is a slip."""
 
 
 @dataclass(frozen=True, slots=True)

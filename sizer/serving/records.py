@@ -8,6 +8,7 @@ from sizer.printable import shown
 from sizer.serving.simulated import Percentiles
 
 LONGEST_LIMIT_S = 1e6
+"""Eleven days: a longer wait is a slip."""
 PERCENTILES = ("p50", "p90", "p99")
 
 

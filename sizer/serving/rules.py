@@ -17,6 +17,7 @@ RESERVES = ("grow", "whole", "slots")
 PRODUCTS = ("", "narrow")
 BUDGETS = ("", "rank")
 MOST_STEP_TOKENS, MOST_SEQUENCES = 2**20, 65536
+"""More tokens and sequences of one step than any engine takes: a slip."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from sizer.tables import read_rows
 from sizer.workload import Workload
 
 FIRST_YEAR, LATEST_YEAR = 2023, 2026
+"""Years that constants are told apart by: rows are of these."""
 
 
 class PromptReading(NamedTuple):

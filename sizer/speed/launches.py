@@ -13,6 +13,7 @@ from sizer.speed.traffic import distinct_experts
 from sizer.tuning import tuned
 
 LAYER_S, LAUNCH_S = 1e-4, 1e-5
+"""Seconds that terms of layers and of launches are told in."""
 LLAMA_LAYER = {"base": 1, "linear": 7, "rms_norm": 2}
 """The layer that others are measured in: seven matrices and two norms."""
 _OF_A_STATE = frozenset({Role.SSM, Role.CONV, Role.SSM_IN, Role.SSM_OUT})

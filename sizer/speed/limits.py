@@ -12,6 +12,9 @@ from sizer.speed.terms import decode_amounts
 from sizer.speed.traffic import Traffic, decode_traffic
 
 MOST_CORE_PRODUCTS = 8
+"""What cores multiply at the most over their fp32 vectors: four times with matrix units
+(data/core_matrix_units.csv), twice
+that in bytes."""
 
 
 def bandwidth_limit(amounts: Iterable[Amount]) -> float:

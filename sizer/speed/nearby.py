@@ -27,6 +27,7 @@ MAIN_TERMS = frozenset({"weights", "experts", "prefill_compute", "prefill_expert
 SIDE_TERMS = frozenset({"cache", "prefill_attention"})
 """What grows with the depth of the cache, of a step and of a prompt; the others are what it stands beside."""
 NO_DEPTH = 0.01
+"""The depth of an empty cache: one per cent of the weights, so that its logarithm is finite."""
 NEAR = 0.25
 """The likeness from which on a row lies near a case."""
 

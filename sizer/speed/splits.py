@@ -14,7 +14,9 @@ from sizer.tuning import tuned
 from sizer.workload import Split
 
 HOP_S = 1e-4
+"""Seconds that the term is told in."""
 LARGEST_TENSOR_GROUP = 8
+"""Devices that share each matrix at the most: those of one node."""
 _MATRICES = frozenset({Module.LINEAR, Module.LINEAR_SUBCLASS, Module.CONV1D, Module.EXPERT_STACK})
 GATHERED_BYTES_PER_VALUE = 4
 """llama.cpp multiplies fp32 activations, and gathers fp32 results."""

@@ -28,7 +28,10 @@ from sizer.tables import read_rows
 from sizer.tuning import tuned
 
 STEP_S, SEQUENCE_S = 1e-3, 1e-4
+"""Seconds that the terms of a step and of a further sequence are told in."""
 NARROWEST_TILE = 8
+"""Rows of the narrowest tile that quantized products have: llama.cpp's grow in steps of eight (ggml-cuda/mmq.cuh,
+mmq_x)."""
 UNPACKED_SCALES = 4.5 / 4.127
 """Double quantization stores 0.127 bits of scales a weight instead of 0.5 (blocks of 64, scales in blocks of 256) and
 unpacks them before each product: it saves memory, and no time."""

@@ -29,6 +29,7 @@ from sizer.workload import Workload
 STAGES = ("attention", "kv", "dense_mlp", "experts", "router", "lm_head", "state", "embedding", "other")
 
 STATE_BYTES_PER_VALUE = 2
+"""A recurrent state is read and written as 16-bit values; what an engine keeps wider is in its fitted constants."""
 
 _STAGE_BY_ROLE = {
     **dict.fromkeys((Role.Q, Role.K, Role.V, Role.QKV, Role.O), "attention"),

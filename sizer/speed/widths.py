@@ -17,7 +17,9 @@ from sizer.frozen import NamedTuple
 WIDEST = {"decode": 6.0, "prefill": 12.0}
 """High over low at the most, by quantity: a wider one tells nobody anything. Of decode, for engines of enough rows."""
 NEAREST_BINS = ((0.01, "none"), (0.2, "far"), (0.5, "apart"), (0.8, "near"))
+"""How alike the nearest row must be for each word, up to the bound; beyond the last, `alike`."""
 KERNEL_BINS = ((1, "none"), (4, "few"), (13, "some"))
+"""How many rows of the kernel each word stands for, up to the bound; beyond the last, `many`."""
 
 
 class Width(NamedTuple):

@@ -30,6 +30,7 @@ from sizer.web.openapi import EXTRA, document
 from sizer.web.parameters import COMMANDS
 
 THREADS = 2
+"""Answers made at once, questions that wait for one, and the longest that one may take."""
 MOST_WAITING = 32
 LONGEST_ANSWER_S = 60.0
 CACHE = "private, max-age=300"

@@ -30,6 +30,7 @@ Query = Sequence[tuple[str, str]]
 
 TRUE, FALSE = frozenset({"", "1", "true", "yes", "on"}), frozenset({"0", "false", "no", "off"})
 STATUS_BY_EXIT = {0: 200, 2: 400, 3: 404, 4: 422}
+"""The HTTP status of an answer by the exit code that the command line would give."""
 SCHEMA_VERSION = 1
 
 

@@ -18,6 +18,7 @@ NOT_ASKED = frozenset({"json", "style", "emit", "explain", "help", "show_default
 MOST_VALUES = 4
 """How many models or devices one request may compare."""
 MOST_PRECISIONS = 32
+"""Precisions of one question, and characters of one value."""
 LONGEST_VALUE = 1000
 
 

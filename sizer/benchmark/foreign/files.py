@@ -18,6 +18,7 @@ from sizer.errors import InvalidInputFile, SizerError, UsageError
 from sizer.frozen import dataclass
 
 MOST_ROWS = 100_000
+"""Rows of one file, at most: a result file has some hundreds."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from sizer.errors import InvalidInputFile
 from sizer.frozen import dataclass
 
 LARGEST_TOKENS = 10**9
+"""Beyond any context, any figure and any name of a result file: what is larger is damaged."""
 LARGEST_FIGURE = 1e18
 LONGEST_TEXT = 400
 

@@ -22,6 +22,7 @@ ENGINES = {
     "tensorrt-llm": "tensorrt-llm",
 }
 MOST_BENCHMARKS = 10_000
+"""Benchmarks of one report, at most."""
 
 
 def vllm_object(values: Values) -> Iterator[Found]:

@@ -15,8 +15,10 @@ from sizer.serving.records import Limits
 MOST_USERS = 1024
 """Requests in flight at once, each a thread of this client's."""
 LONGEST_LOAD_S = 86_400.0
+"""A day."""
 MOST_STAGES = 64
 USUAL_PROMPT, USUAL_OUTPUT = Lengths(512, 512, 512), Lengths(128, 128, 128)
+"""Tokens as `sizer estimate` takes them where nobody says otherwise."""
 NO_LIMITS = Limits()
 
 

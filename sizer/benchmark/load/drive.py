@@ -29,6 +29,7 @@ from sizer.serving.load import Load
 from sizer.units import format_seconds
 
 MOST_REQUESTS = 1_000_000
+"""Requests of one load test: their records are kept in memory."""
 MOST_FAILURES = 16
 """Requests that may fail before a load ends: a server that only refuses is not asked on."""
 THIS_HOST = frozenset({"localhost", "127.0.0.1", "::1"})

@@ -12,6 +12,7 @@ from sizer.memory.graph.reorder import reordered
 from sizer.units import GIB
 
 ENDLESS = 2**120
+"""More bytes than any graph asks for: a chunk without an end."""
 CHUNK_STRIDE = 2**128
 """An offset tells its chunk too: offsets of one chunk are smaller than this, whatever flags and configs ask for."""
 VULKAN_CHUNK_BYTES = GIB

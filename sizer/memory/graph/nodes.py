@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from enum import Enum
 
 ALIGNMENT_BYTES = 128
+"""CUDA's buffers round each tensor up to it: ggml-cuda.cu ggml_backend_cuda_buffer_type_get_alignment."""
 
 
 class Place(str, Enum):

@@ -14,6 +14,7 @@ from sizer.memory.graph.allocator import peak_bytes
 from sizer.memory.graph.nodes import Graph, Node, Place, elementwise, operation, stored, view
 
 HALF_BYTES = 2
+"""Bytes of a 16-bit value."""
 
 
 class VisionTower(NamedTuple):

@@ -43,6 +43,7 @@ _INTERLEAVED_TYPES = frozenset({
 })  # fmt: skip
 GGML_TYPES.update({number: GGML_TYPES[number - INTERLEAVED] for number in _INTERLEAVED_TYPES})
 
+# gguf.h's `enum gguf_type`: numbers by their letter in `struct`, and the three kinds that are no numbers.
 _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 _BOOL, _STRING, _ARRAY = 7, 8, 9
 

@@ -12,6 +12,7 @@ from sizer.errors import GatedModel, HubUnreachable, InvalidHeader, ModelError, 
 
 _TRANSPORT = {"TransportError", "ConnectionError"}
 _RETRIED_STATUS = frozenset({408, 429, 500, 502, 503, 504})
+"""What a server says that may answer the next time: busy, too many requests, a gateway's trouble."""
 
 
 class FileMissing(UnknownModel):

@@ -18,6 +18,7 @@ from sizer.units import format_count
 MAX_DIFFERENCE = 0.02
 """How far a config's parameters may lie from those of its weight files before it is not believed."""
 SHOWN_FIELDS = 4
+"""Fields of a changed config that a line names."""
 
 
 @dataclass(frozen=True, slots=True)
