@@ -156,9 +156,8 @@ def _lookup(text: str, rows: dict[str, Precision], spellings: dict[str, str]) ->
     if repacked:
         base_row = _lookup(repacked.group(1), rows, spellings)
         if base_row is not None and base_row.is_gguf:
-            rows_together = text[-3:]  # `_r4`: kernels of their own multiply so many rows at once
-            kernel = base_row.kernel + rows_together
-            return replace(base_row, name=base_row.name + rows_together, kind="gguf-repacked", kernel=kernel)
+            name = base_row.name + text[-3:]  # rows that are multiplied together, by a kernel of their own
+            return replace(base_row, name=name, kind="gguf-repacked", kernel=name)
     return None
 
 
