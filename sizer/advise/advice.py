@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from sizer.advise.alternatives import Alternative, alternatives, smaller_cache, smaller_model, split_pace
@@ -27,6 +28,7 @@ from sizer.device.records import Target
 from sizer.engine.ladders import ladders
 from sizer.engine.model_classes import no_code
 from sizer.engine.options import EngineOptions
+from sizer.errors import UnknownEngine
 from sizer.frozen import dataclass
 from sizer.model.architecture import Architecture
 from sizer.workload import Workload
@@ -179,10 +181,11 @@ def _asker(first: Question, wanted: Wanted, engine: str | None) -> Callable[[Arc
             return None
         if engine is not None and no_code(candidate, engine):
             return None
-        for ladder in ladder_questions(candidate, first.target, first.workload, engine):
-            chosen = best_of(ladder, wanted)
-            if chosen is not None:
-                return chosen
+        with suppress(UnknownEngine):  # no engine of the device has code for it
+            for ladder in ladder_questions(candidate, first.target, first.workload, engine):
+                chosen = best_of(ladder, wanted)
+                if chosen is not None:
+                    return chosen
         return None
 
     return ask

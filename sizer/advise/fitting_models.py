@@ -18,7 +18,7 @@ from sizer.answer.records import Estimate
 from sizer.device.records import Target
 from sizer.engine.model_classes import no_code
 from sizer.engine.options import EngineOptions
-from sizer.errors import ModelError, UsageError
+from sizer.errors import ModelError, UnknownEngine, UsageError
 from sizer.frozen import dataclass
 from sizer.model.architecture import Architecture, Basis
 from sizer.model.families import build
@@ -113,6 +113,8 @@ def fitting(
     name the engine, with its own flags; None: the usual.
     """
     found = []
+    lacking: UnknownEngine | None = None
+    runs = False
     room_bytes = room(target)
     if room_bytes is not None and keep.splits:
         room_bytes += host_room(target)
@@ -123,12 +125,19 @@ def fitting(
         if flags is not None and no_code(architecture, flags.engine):
             continue
         asked = usual_workload(architecture, workload, context_asked)
-        questions = questions_for(architecture, target, asked, flags.engine if flags else None, flags)
+        try:
+            questions = questions_for(architecture, target, asked, flags.engine if flags else None, flags)
+        except UnknownEngine as error:
+            lacking = error
+            continue
+        runs = True
         chosen = best_of(questions, wanted)
         if chosen is None and keep.splits:
             chosen = best_split(questions, wanted)
         if chosen is not None:
             found.append(Found(chosen, candidate.released, candidate.kind, candidate.rating))
+    if lacking is not None and not runs:
+        raise lacking
     shown = found if keep.everything else _not_superseded(found)
     return sorted(shown, key=_rank, reverse=True)
 

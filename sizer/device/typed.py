@@ -30,6 +30,10 @@ _MAC_SIZE = re.compile(
     r"\b20[12]\d\b|\b(?:1[3-6]|2[147])(?:[.,]\d)?(?:[\s-]?inch(?:es)?\b|[\"\u201d]|(?=\s|$)(?!\s*g))", re.IGNORECASE
 )
 _LAST_NUMBER = re.compile(r"(.*\w.*?)[\s-]+(\d{1,3})\s*g?", re.IGNORECASE)
+_BOX = re.compile(
+    r"[\s(,-]*\b(?:(?:as|in|over|via|by|on|an?|with)\s+)*(e-?gpu|thunderbolt(?:\s*[345])?|oculink|usb\s?4)\b[\s)]*",
+    re.IGNORECASE,
+)
 _UUID = re.compile(r"\s*\(uuid:[^)]*\)", re.IGNORECASE)
 _REMARKS = re.compile(r"\b(?:lite hash rate|oem|graphics controller)\b", re.IGNORECASE)
 _TIMES_LAST = re.compile(r"(.+?)\s*[x\u00d7*]\s*(\d{1,4})")
@@ -63,7 +67,17 @@ def readings(text: str) -> Iterator[tuple[str, str]]:
     yield from _of_a_tool(text)
     yield from _rented(text)
     yield from _counted(text)
+    yield from _in_a_box(text)
     yield from _without_unit(text)
+
+
+def _in_a_box(text: str) -> Iterator[tuple[str, str]]:
+    """`rtx 4090 egpu`, `3090 over thunderbolt 4`: the card, in a box of its own."""
+    boxed = _BOX.search(text)
+    rest = " ".join(_BOX.sub(" ", text).split())
+    if boxed and rest:
+        alone = "a model whole on one card decodes as in a slot"
+        yield rest, f"the link of {boxed[1]!r} is not counted: {alone}, one split with others or the host is slower"
 
 
 def _without_unit(text: str) -> Iterator[tuple[str, str]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from advice import model, target
 from clirun import Run
@@ -345,3 +347,14 @@ def test_the_commands_of_a_list_run_as_they_stand(run: Run) -> None:
     typed = [line.strip() for line in lines if line.startswith("  llama-server")]
     assert typed
     assert all(" -hf " in line for line in typed)
+
+
+def test_a_model_that_no_engine_of_a_device_runs_is_left_out(run: Run) -> None:
+    """On a card told by its memory alone only some engines are listed: models that none of them has code for are left
+    out, the others are answered; an engine that nobody runs there is still an error."""
+    result = run("fit", "--vram", "16GiB", "--json")
+    assert result.code == 0
+    assert len(json.loads(result.out)) > 50
+    refused = run("fit", "--vram", "16GiB", "-e", "mlx-lm")
+    assert refused.code == 2
+    assert "mlx-lm" in refused.err
