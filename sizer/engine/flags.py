@@ -24,6 +24,8 @@ from sizer.engine.flag_values import (
     passed_words,
     read_value,
 )
+from sizer.engine.flag_words import require_word, words_of
+from sizer.engine.json_values import document
 from sizer.engine.options import EngineOptions, FlagValue
 from sizer.errors import UsageError
 
@@ -83,10 +85,10 @@ def read_flags(
         _take(match, name, rest, read, attached if sign else level or None)
         if match.flag.lacks(version):
             read.removed.append(match.flag.lacks(version))
-    for name, document in read.documents.items():
+    for name, parts in read.documents.items():
         found = find_flag(dialects, name)
         if found is not None:
-            _set(read, found.flag, name, json.dumps(document))
+            _set(read, found.flag, name, json.dumps(parts))
     return read
 
 
@@ -210,6 +212,7 @@ def _constant(text: str) -> Any:
 def _set(read: Read, flag: Flag, spelled: str, text: str) -> None:
     """A flag with its value. What it sets is its row's business; a value of what sets nothing is not read."""
     read.given[flag.name] = text.replace("\0", " ")
+    _require_words(flag, spelled, text)
     if not flag.sets:
         return
     if flag.kind in WITHOUT_VALUE:
@@ -219,6 +222,7 @@ def _set(read: Read, flag: Flag, spelled: str, text: str) -> None:
         read.unknown.append((f"{spelled} {text} is what only a shell tells: it is left out", ""))
         return
     value = read_value(flag.kind, text, spelled)
+    _require_words_within(flag, text)
     if flag.kind == "stoi" and (cut := re.match(r"\s*[+-]?\d+(?=\s*[^\d\s])", text)):
         own = f"the engine itself reads {cut[0].strip()} (std::stoi stops at what is no digit)"
         read.unknown.append((f"{spelled} {text} is taken as {value:,}; {own}: write {value}", ""))
@@ -237,6 +241,21 @@ def _set(read: Read, flag: Flag, spelled: str, text: str) -> None:
             read.fields[name] = (*read.fields.get(name, ()), *(value if isinstance(value, tuple) else (value,)))
         else:
             read.fields[name] = value
+
+
+def _require_words(flag: Flag, spelled: str, text: str) -> None:
+    """Raises UsageError for a value that is none of the flag's words."""
+    if flag.words and not _UNTOLD.fullmatch(text):
+        require_word(flag.words, text, spelled)
+
+
+def _require_words_within(flag: Flag, text: str) -> None:
+    """Raises UsageError for a value in a flag's JSON that is none of its key's words."""
+    if flag.kind in JSON_KINDS and text.lstrip().startswith("{"):
+        known = words_of(flag.dialect)
+        for key, value in document(text).items():
+            if (words := known.get(f"{flag.written}.{key}")) and isinstance(value, str):
+                require_word(words, value, f"{flag.written} {key}")
 
 
 def options_of(engine: str, version: str, read: Read, dialects: Sequence[str] = ()) -> EngineOptions:

@@ -441,10 +441,29 @@ def test_a_cache_that_the_engine_has_not_got_does_not_start(
         ("llama-server -m Qwen3-8B-Q4_K_M.gguf -sm rows", "-sm: 'rows' is not one of none, layer, row"),
         ("vllm serve Qwen/Qwen3-8B --kv-cache-dtype fp9", "unknown cache type 'fp9' of vllm."),
         ("llama-server -m Qwen3-8B-Q4_K_M.gguf -fa on -ctv q9_0", "unknown cache type 'q9_0' of llama.cpp."),
+        ("vllm serve Qwen/Qwen3-8B --load-format foo", "--load-format: 'foo' is not one of auto, hf, dummy"),
+        ("vllm serve Qwen/Qwen3-8B --tensor-parallel-size 0", "--tensor-parallel-size: '0' is less than 1."),
+        ("vllm serve Qwen/Qwen3-8B --max-num-seqs=-1", "--max-num-seqs: '-1' is less than 1."),
+        ("vllm serve Qwen/Qwen3-8B -O3 --attention-backend FLASHH", "--attention-backend: 'FLASHH' is not one of"),
+        (
+            'vllm serve Qwen/Qwen3-8B --speculative-config \'{"method": "foo", "num_speculative_tokens": 3}\'',
+            "--speculative-config method: 'foo' is not one of ngram",
+        ),
+        (
+            "vllm serve Qwen/Qwen3-8B --speculative-config.method foo",
+            "--speculative-config method: 'foo' is not one of",
+        ),
+        ("sglang serve Qwen/Qwen3-8B --quantization foo", "--quantization: 'foo' is not one of awq, fp8"),
+        ("sglang serve Qwen/Qwen3-8B --moe-a2a-backend foo", "--moe-a2a-backend: 'foo' is not one of none, deepep"),
+        ("trtllm-serve Qwen/Qwen3-8B --backend foo", "--backend: 'foo' is not one of pytorch, tensorrt"),
+        ("lmdeploy serve api_server Qwen/Qwen3-8B --model-format q4", "--model-format: 'q4' is not one of hf, awq"),
+        ("text-generation-launcher --model-id Qwen/Qwen3-8B --quantize q4", "--quantize: 'q4' is not one of awq"),
+        ("llama-server -m Qwen3-8B-Q4_K_M.gguf --numa foo", "--numa: 'foo' is not one of distribute"),
+        ("mistralrs serve -m Qwen/Qwen3-8B --isq q9", "--isq: 'q9' is not one of 2, 3, 4"),
     ],
 )
 def test_a_word_that_a_flag_does_not_take_is_an_error(command: str, named: str) -> None:
-    """The flag or the engine is named, as its own parser does, and never an option of sizer's."""
+    """The flag or the engine is named, as its own parser does, with the words it takes, never an option of sizer's."""
     with pytest.raises((UsageError, UnknownPrecision)) as error:
         answer(command, "rtx-4090")
     assert error.value.message.startswith(named)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import fields
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from sizer.engine.commands import read_command
 from sizer.engine.engines import engines
 from sizer.engine.flag_table import PASSED, find_flag, flag_setting, flags_of
 from sizer.engine.flag_values import READERS, SEVERAL_FIELDS, WITHOUT_VALUE
+from sizer.engine.flag_words import require_word
 from sizer.engine.flagged import notes_of
 from sizer.engine.flags import options_of, read_flags
 from sizer.engine.options import EngineOptions
@@ -68,7 +69,8 @@ def test_every_row_is_whole(dialect: str) -> None:
         assert flag.kind in {*READERS, *WITHOUT_VALUE, "words", "pair"}, flag
         targets = {target.partition("=")[0] for target in flag.sets}
         assert targets <= FIELDS, flag
-        words = [flag.written] if flag.kind in WITHOUT_VALUE else [flag.written, *EXAMPLES[flag.kind].split("|")]
+        example = next((word for word in flag.words if not word.startswith(">=")), EXAMPLES.get(flag.kind, ""))
+        words = [flag.written] if flag.kind in WITHOUT_VALUE else [flag.written, *example.split("|")]
         if flag.kind in {"ints+", "floats+", "gpu_limits+", "pair"}:
             words = [flag.written, *EXAMPLES[flag.kind].split()]
         elif not flag.written.startswith("-"):
@@ -334,3 +336,33 @@ def test_each_field_is_read_or_handed_on() -> None:
     code = "\n".join(path.read_text(encoding="utf-8") for path in package.rglob("*.py") if path.stem != "options")
     read = {name for name in FIELDS if re.search(rf"\.{name}\b", code)}
     assert FIELDS - read == HANDED_ON
+
+
+def test_words_of_flags_belong_to_flags() -> None:
+    """Each row of words is of a flag that its dialect has, once, and the engine's default is among them."""
+    seen = set()
+    for row in read_rows("flag_words.csv"):
+        match = find_flag((row["dialect"],), row["flag"].split(".")[0])
+        assert match is not None, row
+        assert row["source"]
+        assert (row["dialect"], row["flag"]) not in seen, row
+        seen.add((row["dialect"], row["flag"]))
+        default = match.flag.default_at().split(" ")[0]
+        if default and "." not in row["flag"]:
+            require_word(row["words"].split(), default, row["flag"])
+
+
+@pytest.mark.parametrize(
+    ("words", "value", "taken"),
+    [
+        (("ray", "*.*"), "my.module.Executor", True),
+        (("ray", "*.*"), "foo", False),
+        ((">=1",), "1", True),
+        ((">=1",), "0", False),
+        (("FLASH_ATTN",), "flash_attn", True),
+    ],
+)
+def test_words_may_be_patterns_and_numbers(words: tuple[str, ...], value: str, *, taken: bool) -> None:
+    """A star stands for anything, >= for numbers, and the case of letters is left to the engine."""
+    with nullcontext() if taken else pytest.raises(UsageError):
+        require_word(words, value, "--flag")

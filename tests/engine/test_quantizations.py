@@ -9,6 +9,7 @@ import pytest
 import sizer
 from sizer.engine.quantizations import made_online
 from sizer.engine.stored import store_for
+from sizer.errors import UsageError
 from sizer.model.read.resolve import resolve
 from sizer.precision.names import precision_of
 from sizer.precision.schemes import EXPERT_ROLES
@@ -96,8 +97,10 @@ def test_flags_of_an_engine_choose_the_precision(engine: str, precision: str) ->
 
 
 def test_an_unknown_quantization_is_named() -> None:
-    """A word that no row has is not taken silently for plain floats."""
-    assert any("'rot13'" in note for note in estimated("vllm -q rot13", "Qwen/Qwen3-8B").assumptions)
+    """A word that no version of vLLM takes is refused with those that it does; where an engine's words are not known,
+    it is not taken silently for plain floats."""
+    with pytest.raises(UsageError, match="-q: 'rot13' is not one of awq, auto_awq, fp8"):
+        estimated("vllm -q rot13", "Qwen/Qwen3-8B")
     assert not any("'awq'" in note for note in estimated("vllm -q awq", "Qwen/Qwen3-8B").assumptions)
 
 

@@ -19,6 +19,7 @@ KEYS = {
     "precisions.csv": ("name",),
     "methods.csv": ("kind",),
     "engine_models.csv": ("engines", "by", "until"),
+    "flag_words.csv": ("dialect", "flag"),
     "engine_precisions.csv": ("engine", "kind", "precision", "before_version"),
     "gguf_archs.csv": ("model_type",),
     "gguf_ftypes.csv": ("ftype",),
