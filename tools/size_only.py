@@ -1,6 +1,7 @@
 """Writes data/size_only.csv: how the catalogue's models compare with what their size alone tells.
 
     python tools/size_only.py
+    python tools/size_only.py --try ALIKE 0.06 0.24     # errors with other values of a constant of `name_only`
 
 Every chat model of the catalogue is asked for by its total (and active) parameters in two digits, as names tell them,
 the models of its own shape left out, and by itself, at 8,192 tokens on one card with room for all. The table has the
@@ -11,7 +12,9 @@ percentiles.
 from __future__ import annotations
 
 import csv
+import sys
 from dataclasses import replace
+from math import exp, log
 from pathlib import Path
 
 from sizer.answer.estimate import Question, estimate
@@ -20,7 +23,7 @@ from sizer.device.catalogue import find, override
 from sizer.errors import SizerError
 from sizer.model.architecture import Architecture, Basis
 from sizer.model.families import build
-from sizer.model.read import catalogue
+from sizer.model.read import catalogue, name_only
 from sizer.model.read.name_only import known_sizes, like, nearest, shape_of
 from sizer.workload import Workload
 
@@ -81,8 +84,27 @@ def percentile(values: list[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, max(0, round(share * (len(ordered) - 1))))]
 
 
+def trial(name: str, values: list[float]) -> None:
+    """Print the errors with each value of a constant of `sizer/model/read/name_only.py`; nothing is written."""
+    own = getattr(name_only, name, None)
+    if not isinstance(own, int | float):
+        raise SystemExit(f"{name} is no figure of sizer/model/read/name_only.py")
+    for value in values:
+        setattr(name_only, name, type(own)(value))
+        for quantity, found in ratios().items():
+            errors = [exp(abs(log(ratio))) - 1 for ratio in found]
+            median, p90 = percentile(errors, 0.5), percentile(errors, 0.9)
+            print(f"{name} {value:g}: {quantity}, {len(errors)} models: median {median:.1%}, p90 {p90:.1%}", flush=True)
+
+
 def main() -> None:
-    """Write the table."""
+    """Write the table, or try other values."""
+    words = sys.argv[1:]
+    if words[:1] == ["--try"] and len(words) > 2:
+        trial(words[1], [float(word) for word in words[2:]])
+        return
+    if words:
+        raise SystemExit(__doc__)
     with TARGET.open("w", encoding="utf-8", newline="") as out:
         writer = csv.writer(out, lineterminator="\n")
         writer.writerow(("quantity", "n", "low", "median", "high", "held"))
