@@ -1,23 +1,26 @@
-"""Frozen records: the standard library's dataclass, without six functions compiled for each class at import.
+"""Frozen records: the standard library's dataclass and named tuple, with nothing compiled at import.
 
 `dataclasses.dataclass(frozen=True, slots=True)` writes and compiles `__init__`, `__repr__`, `__eq__`, `__hash__`,
-`__setattr__` and `__delattr__` of every class as its module is imported: a third of the start of an offline estimate,
-which defines half a hundred. Here all but `__init__` are shared by every record, and `__init__` is compiled when the
-first record of a class is made. Fields, defaults, `__post_init__`, `replace`, `asdict`, matching, copying and pickling
-are the standard library's. `NamedTuple` is typing's without an expression compiled for the type of each field.
-benchmarks/startup.py shows what both are worth.
+`__setattr__` and `__delattr__` of every class as its module is imported, `typing.NamedTuple` a `__new__`: together a
+third of the start of an offline estimate, which defines more than a hundred and makes a few records of most. Here all
+but the constructor are shared by every record, and a class has a constructor compiled when it has made so many records
+that compiling costs no more than they did. Fields, defaults, `__post_init__`, `replace`, `asdict`, matching, copying
+and pickling are the standard library's. benchmarks/startup.py shows what this is worth.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections import namedtuple
-from collections.abc import Callable, Iterable
+from collections import _tuplegetter, namedtuple  # type: ignore[attr-defined]
+from collections.abc import Callable, Iterable, Mapping
 from operator import attrgetter
 from types import MemberDescriptorType
 from typing import TYPE_CHECKING, Any
 
 __all__ = ["NamedTuple", "dataclass"]
+
+FEW = 50
+"""Records of a class that are made without a compiled constructor: they take as long as compiling one."""
 
 if TYPE_CHECKING:
     from dataclasses import dataclass
@@ -32,7 +35,7 @@ else:
         def record(cls: type) -> type:
             shared = _SHARED | _BY_VALUE if eq else _SHARED
             missing = {name: function for name, function in shared.items() if name not in cls.__dict__}
-            cls = dataclasses.dataclass(init=False, repr=False, eq=False, slots=slots)(cls)
+            cls = _with_fields(cls, slots)
             for name, function in missing.items():
                 setattr(cls, name, function)
             fields = dataclasses.fields(cls)
@@ -48,16 +51,78 @@ else:
         def __new__(cls, name: str, bases: tuple[type, ...], given: dict[str, Any]) -> type:
             if not bases:
                 return super().__new__(cls, name, bases, given)
-            fields = given["__annotations__"]
-            defaults = [given[field] for field in fields if field in given]
-            made = namedtuple(name, fields, defaults=defaults, module=given["__module__"])
-            for key, value in given.items():
-                if key not in fields:
-                    setattr(made, key, value)
-            return made
+            fields = tuple(given["__annotations__"])
+            return type(
+                name,
+                (tuple,),
+                {
+                    **_OF_TUPLES,
+                    **given,
+                    **{field: _tuplegetter(index, f"Field {index}") for index, field in enumerate(fields)},
+                    "__slots__": (),
+                    "__match_args__": fields,
+                    "_fields": fields,
+                    "_field_defaults": {field: given[field] for field in fields if field in given},
+                    "_left": FEW,
+                },
+            )
 
     class NamedTuple(metaclass=_NamedTupleMeta):
         """What `typing.NamedTuple` is; its modules must import `annotations` from `__future__`."""
+
+
+def _with_fields(cls: type, slots: bool) -> type:
+    """The class with its fields. The standard library looks into each annotation that is a text: it is shown none."""
+    told = vars(cls).get("__annotations__", {})
+    cls.__annotations__ = dict.fromkeys(told, object)
+    made: type = dataclasses.dataclass(init=False, repr=False, eq=False, slots=slots)(cls)
+    made.__annotations__ = told
+    for field in dataclasses.fields(made):
+        field.type = told.get(field.name, field.type)
+    return made
+
+
+class _Few:
+    """Makes the first records of a class, field by field."""
+
+    __slots__ = ("fields", "is_checked", "left")
+
+    def __init__(self, cls: type) -> None:
+        self.left = FEW
+        self.is_checked = hasattr(cls, "__post_init__")
+        self.fields = [(field, _setter(cls, field.name)) for field in dataclasses.fields(cls)]
+
+    def fill(self, record: Any, values: tuple[Any, ...], named: Mapping[str, Any]) -> bool:
+        """Set the fields of a new record; False where the values are not those of its fields."""
+        taken = 0
+        for index, (field, put) in enumerate(self.fields):
+            if index < len(values):
+                value = values[index]
+            elif field.name in named:
+                value, taken = named[field.name], taken + 1
+            elif field.default is not dataclasses.MISSING:
+                value = field.default
+            elif field.default_factory is not dataclasses.MISSING:
+                value = field.default_factory()
+            else:
+                return False
+            put(record, value)
+        if taken < len(named) or len(values) > len(self.fields):
+            return False
+        if self.is_checked:
+            record.__post_init__()
+        return True
+
+
+_FEW: dict[type, _Few] = {}
+
+
+def _setter(cls: type, name: str) -> Callable[[Any, Any], None]:
+    """What sets a field of a record, which refuses to be set."""
+    slot = getattr(cls, name, None)
+    if isinstance(slot, MemberDescriptorType):
+        return slot.__set__
+    return lambda record, value: object.__setattr__(record, name, value)
 
 
 def _values_of(names: Iterable[str]) -> Callable[[Any], Any]:
@@ -67,10 +132,13 @@ def _values_of(names: Iterable[str]) -> Callable[[Any], Any]:
 
 
 def _init(self: Any, *values: Any, **named: Any) -> None:
-    """Compile `__init__` of the record's class, and call it: the first record of a class only."""
+    """A class's first records. Then, or to say what is wrong with the values, `__init__` is compiled for it."""
     cls = type(self)
-    cls.__init__ = _compiled_init(cls)
-    cls.__init__(self, *values, **named)
+    few = _FEW.get(cls) or _FEW.setdefault(cls, _Few(cls))
+    few.left -= 1
+    if few.left < 0 or not few.fill(self, values, named):
+        cls.__init__ = _compiled_init(cls)
+        cls.__init__(self, *values, **named)
 
 
 def _compiled_init(cls: type) -> Any:
@@ -142,3 +210,49 @@ _SHARED = {
     "__setstate__": _restore,
 }
 _BY_VALUE = {"__eq__": _eq, "__hash__": _hash}
+
+
+def _new(cls: Any, *values: Any, **named: Any) -> Any:
+    """A class's first tuples. Then, or to say what is wrong with the values, `__new__` is compiled for it."""
+    cls._left -= 1
+    fields = cls._fields
+    rest = fields[len(values) :]
+    if cls._left >= 0 and len(values) <= len(fields) and named.keys() <= set(rest):
+        given = {**cls._field_defaults, **named}
+        if given.keys() >= set(rest):
+            return tuple.__new__(cls, (*values, *(given[field] for field in rest)))
+    of_fields = namedtuple(cls.__name__, fields, defaults=tuple(cls._field_defaults.values()))  # type: ignore[misc]
+    cls.__new__ = of_fields.__new__
+    return cls.__new__(cls, *values, **named)
+
+
+def _make(cls: Any, values: Iterable[Any]) -> Any:
+    made = tuple.__new__(cls, values)
+    if len(made) != len(cls._fields):
+        raise TypeError(f"Expected {len(cls._fields)} arguments, got {len(made)}")
+    return made
+
+
+def _replace(self: Any, /, **named: Any) -> Any:
+    made = self._make(map(named.pop, self._fields, self))
+    if named:
+        raise ValueError(f"Got unexpected field names: {list(named)!r}")
+    return made
+
+
+def _values(self: Any) -> tuple[Any, ...]:
+    return tuple(self)
+
+
+def _tuple_repr(self: Any) -> str:
+    return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self._asdict().items())})"
+
+
+_OF_TUPLES = {
+    "__new__": _new,
+    "__repr__": _tuple_repr,
+    "__getnewargs__": _values,
+    "_make": classmethod(_make),
+    "_replace": _replace,
+    "_asdict": lambda self: dict(zip(self._fields, self, strict=True)),
+}

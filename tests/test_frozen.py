@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from sizer.frozen import NamedTuple, dataclass
+from sizer.frozen import FEW, NamedTuple, dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,3 +131,49 @@ def test_a_named_tuple_is_that_of_typing() -> None:
     assert pickle.loads(pickle.dumps(Pair(3, "z"))) == copy.deepcopy(Pair(3, "z")) == Pair(3, "z")
     with pytest.raises(TypeError, match="count"):
         Pair()  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize("many", [1, FEW - 1, FEW, FEW + 1, 3 * FEW])
+def test_the_first_record_is_made_as_the_hundredth(many: int) -> None:
+    """Before and after a class's constructor is compiled, records and tuples are equal and the same words are wrong."""
+
+    @dataclass(frozen=True, slots=True)
+    class Memory:
+        """A record of its own for each number."""
+
+        name: str
+        sizes: list[int] = field(default_factory=list)
+        count: int = 1
+
+        def __post_init__(self) -> None:
+            """Refuse no devices."""
+            if self.count < 1:
+                raise ValueError("no devices")
+
+    class Size(NamedTuple):
+        """A tuple of its own for each number."""
+
+        count: int
+        unit: str = "GiB"
+
+    made = [Memory("a", count=number) for number in range(1, many + 1)]
+    assert [(one.name, one.sizes, one.count) for one in made] == [("a", [], n) for n in range(1, many + 1)]
+    assert len({id(one.sizes) for one in made}) == many
+    assert [Size(number, unit="GB") for number in range(many)] == [(number, "GB") for number in range(many)]
+    assert (Size(unit="B", count=3), Size(4)) == ((3, "B"), (4, "GiB"))
+    with pytest.raises(ValueError, match="no devices"):
+        Memory("a", count=0)
+    for wrong, said in (
+        (Memory, "missing 1 required positional argument: 'name'"),
+        (lambda: Memory("a", name="b"), "multiple values for argument 'name'"),
+        (lambda: Memory("a", [], 1, 2), "takes from 2 to 4 positional arguments but 5 were given"),
+        (lambda: Size(1, size=2), "unexpected keyword argument 'size'"),
+        (lambda: Size(1, count=2), "multiple values for argument 'count'"),
+        (lambda: Size(1, "B", 3), "takes from 2 to 3 positional arguments but 4 were given"),
+    ):
+        with pytest.raises(TypeError, match=said):
+            wrong()
+    assert Memory("a", count=2) == replace(made[0], count=2)
+    assert Size(1)._asdict() == {"count": 1, "unit": "GiB"}
+    with pytest.raises(ValueError, match="size"):
+        Size(1)._replace(size=2)
