@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -44,7 +43,7 @@ PLOT_KINDS = ("memory", "speed", "batch", "roofline", "frontier", "draft")
 @click.option("--acceptance", type=PROBABILITY, metavar="P", help="Of each drafted token.  [default: 0.7]")
 @click.option("--must-fit", is_flag=True, help="Exit with 4 where none of them fits.")
 @click.option("--explain", is_flag=True, help="Write out the arithmetic, number by number.")
-@click.option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="Draw them: .png, .svg or .pdf.")
+@click.option("--plot", type=click.Path(), metavar="FILE", help="Draw them: .png, .svg or .pdf.")
 @click.option(
     "--plot-kind", "plot_kinds", multiple=True, type=click.Choice(PLOT_KINDS), help="Repeatable; default: all."
 )
@@ -73,9 +72,12 @@ def command(models: tuple[str, ...], explain: bool, offline: bool, style: str, *
     if options["must_fit"] and not any(item.placement.fits for model in answers for items in model for item in items):
         raise DoesNotFit("none of them fits.", "'sizer recommend' finds what does; --ram lets layers go to the host.")
     if options["plot"] is not None:
+        from pathlib import Path  # it takes a fiftieth of an offline estimate to load
+
         from sizer.report.plots import save
 
-        save([item for model in answers for items in model for item in items], options["plot"], options["plot_kinds"])
+        drawn = [item for model in answers for items in model for item in items]
+        save(drawn, Path(options["plot"]), options["plot_kinds"])
 
 
 def _resolved(models: tuple[str, ...], offline: bool) -> list[Resolved]:

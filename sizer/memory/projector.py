@@ -5,8 +5,6 @@ from __future__ import annotations
 from functools import lru_cache
 
 from sizer.memory.case import Case
-from sizer.memory.graph.vision import tower_bytes
-from sizer.memory.vision_tower import vision_tower
 from sizer.model.architecture import Architecture, Module, Role, Tensor, Tower
 
 PROJECTOR_TOWERS = frozenset({Tower.VISION, Tower.AUDIO, Tower.PROJECTOR})
@@ -44,6 +42,9 @@ def projector_compute_bytes(case: Case) -> int:
 
 @lru_cache(maxsize=64)
 def _graph_bytes(architecture: Architecture, *, flash_attention: bool) -> int:
+    from sizer.memory.graph.vision import tower_bytes
+    from sizer.memory.vision_tower import vision_tower
+
     tower = vision_tower(architecture, flash_attention=flash_attention)
     return 0 if tower is None else tower_bytes(tower)
 

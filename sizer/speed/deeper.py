@@ -8,11 +8,11 @@ those, by the law's terms with the cache's share cut down and by what the same r
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from math import exp, inf, log
+from functools import lru_cache
+from math import exp, log
 
 from sizer.speed.law import combine, parts_of
-from sizer.speed.nearby import NO_DEPTH, Row, Traits, likeness
+from sizer.speed.nearby import NO_DEPTH, Alike, Rows, Traits
 from sizer.speed.stages import Timed
 
 GROWING = frozenset({"cache", "cache_copies", "attention", "further_attention"})
@@ -20,15 +20,18 @@ GROWING = frozenset({"cache", "cache_copies", "attention", "further_attention"})
 STEPS = 10
 """Steps of the depth in one of its logarithm: traits tell it to a tenth."""
 SHALLOWEST = round(STEPS * log(NO_DEPTH))
+DEEPEST = STEPS * 3
+"""A cache that takes twenty times what the weights take: few are deeper, and what rows say is told up to there once."""
 
 
-def no_faster_than_shallower(said: float, asked: Traits, rows: Sequence[Row], step: Timed, beside: float) -> float:
+def no_faster_than_shallower(said: float, asked: Traits, rows: Rows, step: Timed, beside: float) -> float:
     """What rows say of a step (`said`, a logarithm), and no more than leaves it as slow as with less in the cache.
 
     `beside` is what the cache takes over what the weights take, at nominal rates: the depth that traits round.
     """
     at = round(STEPS * asked.depth)
-    shallower = [(cell, other) for cell, other in _by_depth(asked, rows, at) if other < said]
+    every = _by_depth(rows.alike(asked), max(at, DEEPEST))
+    shallower = [(cell, other) for cell, other in every[: max(0, at - SHALLOWEST)] if other < said]
     if not shallower:
         return said
     growing = parts_of((amount, time_s) for amount, time_s in step.terms if amount.term in GROWING)
@@ -41,29 +44,27 @@ def no_faster_than_shallower(said: float, asked: Traits, rows: Sequence[Row], st
     return said
 
 
-def _by_depth(asked: Traits, rows: Sequence[Row], at: int) -> list[tuple[int, float]]:
-    """What rows say of the same case at every shallower step of the depth, the shallowest first.
+@lru_cache(maxsize=256)
+def _by_depth(alike: Alike, last: int) -> list[tuple[int, float]]:
+    """What rows say of the same case at every step of the depth before the last, the shallowest first.
 
     A row's say falls by the same factor with each step between: one pass down from the deep rows and one up from the
     shallow ones add all of them.
     """
-    like_of = likeness()
-    fall = exp(-1 / (STEPS * like_of.depth))
-    heeded = [row for row in rows if row.weight]
-    level = like_of._replace(depth=inf).of_each(asked, [row.traits for row in heeded])
+    fall = exp(-1 / (STEPS * alike.depths))
     own: dict[int, float] = {}
-    for row, like in zip(heeded, level, strict=True):
-        cell = round(STEPS * row.traits.depth)
-        own[cell] = own.get(cell, 0.0) + row.weight * like
+    for depth, said in alike.said_by_depth():
+        cell = round(STEPS * depth)
+        own[cell] = own.get(cell, 0.0) + said
     if not own:
         return []
-    first, last = min(*own, SHALLOWEST), max(*own, at)
+    first, last = min(*own, SHALLOWEST), max(*own, last)
     from_deep, heard = {}, 0.0
     for cell in range(last, first - 1, -1):
         heard = heard * fall + own.get(cell, 0.0)
         from_deep[cell] = heard
     found, heard = [], 0.0
-    for cell in range(first, at):
+    for cell in range(first, last):
         heard *= fall
         if cell >= SHALLOWEST:
             found.append((cell, heard + from_deep[cell]))

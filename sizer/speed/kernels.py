@@ -47,5 +47,6 @@ def served_products(kernel: str) -> tuple[str, ...]:
     return tuple(_products_row(kernel).get("served", "").split())
 
 
+@cache
 def _products_row(kernel: str) -> dict[str, str]:
     return next((row for row in read_rows("product_types.csv") if kernel in row["kernels"].split()), {})

@@ -9,12 +9,12 @@ lie in `data/nearby.tsv`; a pair without rows is left to the law.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from functools import cache
+from collections.abc import Iterable, Iterator
+from functools import cache, cached_property
 from math import exp, log
 
 from sizer.device.kinds import chip_of
-from sizer.frozen import NamedTuple
+from sizer.frozen import NamedTuple, dataclass
 from sizer.speed.case import SpeedCase
 from sizer.speed.law import Amount
 from sizer.speed.records import NONE, Correction
@@ -137,17 +137,18 @@ class Likeness(NamedTuple):
 
     def between(self, asked: Traits, seen: Traits) -> float:
         """How much a row tells of a case of the same engine and die: 1 for one that is the same in all."""
-        return self.of_each(asked, (seen,))[0]
+        return self.alike(asked, (Row(seen, 1.0),)).likes(asked.depth)[0]
 
-    def of_each(self, asked: Traits, rows: Iterable[Traits]) -> list[float]:
-        """The same of each of many rows: a sweep asks a hundred for each of its own, so no name is looked up twice."""
+    def alike(self, asked: Traits, rows: Iterable[Row]) -> Alike:
+        """What each of many rows tells of cases like this one, whatever their depth. A sweep asks a hundred for each of
+        its own, so no name is looked up twice."""
         die, same_bits, other_kernel, same_family, other_model, experts, linked, one, sizes, depths, years, several = (
             self
         )
-        _, kernel, bits, model, family, moe, link, year, size, depth, tokens, chip = asked
+        _, kernel, bits, model, family, moe, link, year, size, _, tokens, chip = asked
         by_layers, alone = asked.by_layers, tokens == 0
         found = []
-        for seen in rows:
+        for seen, weight, *_ in rows:
             (
                 _, its_kernel, its_bits, its_model, its_family, its_moe, its_link, its_year, its_size, its_depth,
                 its_tokens, its_chip,
@@ -163,10 +164,60 @@ class Likeness(NamedTuple):
                 share *= linked
             if alone != (its_tokens == 0):
                 share *= one
-            apart = abs(size - its_size) / sizes + abs(depth - its_depth) / depths
-            apart += abs(year - its_year) / years + abs(tokens - its_tokens) / several
-            found.append(share * exp(-apart))
-        return found
+            later = abs(year - its_year) / years + abs(tokens - its_tokens) / several
+            found.append((share, abs(size - its_size) / sizes, later, its_depth, weight))
+        return Alike(tuple(found), depths)
+
+
+@dataclass(frozen=True, eq=False)
+class Alike:
+    """How alike rows are to cases that differ in depth alone: of each row the share that its unlike traits leave, how
+    far it lies in size, and in year and tokens, its depth and its weight; `depths` is the distance in depth that leaves
+    1 / e."""
+
+    of_each: tuple[tuple[float, float, float, float, float], ...]
+    depths: float
+
+    def likes(self, depth: float) -> list[float]:
+        """The likeness of each row to the case of this depth."""
+        depths = self.depths
+        return [share * exp(-(near + abs(depth - its) / depths + later)) for share, near, later, its, _ in self.of_each]
+
+    def said_by_depth(self) -> Iterator[tuple[float, float]]:
+        """The depth of each row, and what it says of a case of that depth."""
+        for share, near, later, depth, weight in self.of_each:
+            yield depth, weight * (share * exp(-(near + later)))
+
+
+class Rows(tuple[Row, ...]):
+    """Measured rows of an engine on the devices of a die, and how alike they are to what was asked last.
+
+    A row without weight was not believed: it is not `heard`.
+    """
+
+    @cached_property
+    def heard(self) -> tuple[Row, ...]:
+        """Those that were believed."""
+        return tuple(row for row in self if row.weight)
+
+    @cached_property
+    def _asked(self) -> dict[tuple[object, ...], Alike]:
+        return {}
+
+    def alike(self, asked: Traits) -> Alike:
+        """How alike those heard are to cases of these traits, whatever their depth."""
+        like, kept = likeness(), self._asked
+        case = (like, asked[:DEPTH_AT], asked[DEPTH_AT + 1 :])
+        if case not in kept:
+            if len(kept) >= MOST_KEPT:
+                kept.clear()
+            kept[case] = like.alike(asked, self.heard)
+        return kept[case]
+
+
+DEPTH_AT = Traits._fields.index("depth")
+MOST_KEPT = 256
+"""Cases whose likeness is kept: a hundred rows of four numbers each."""
 
 
 def likeness() -> Likeness:
@@ -174,17 +225,13 @@ def likeness() -> Likeness:
     return Likeness(*(tuned(f"like_{name}") for name in Likeness._fields))
 
 
-def correction(asked: Traits, rows: Sequence[Row]) -> Correction:
-    """What rows of the same engine and die say of a case: the sum of their weights by likeness.
-
-    A row without weight was not believed, and is none.
-    """
-    heard = [row for row in rows if row.weight]
-    if not heard:
+def correction(asked: Traits, rows: Rows) -> Correction:
+    """What rows of the same engine and die say of a case: the sum of their weights by likeness."""
+    if not rows.heard:
         return NONE
-    likes = likeness().of_each(asked, [row.traits for row in heard])
-    said = sum(like * row.weight for like, row in zip(likes, heard, strict=True))
-    own = [like for like, row in zip(likes, heard, strict=True) if row.traits.chip == asked.chip]
+    likes = rows.alike(asked).likes(asked.depth)
+    said = sum(like * row.weight for like, row in zip(likes, rows.heard, strict=True))
+    own = [like for like, row in zip(likes, rows.heard, strict=True) if row.traits.chip == asked.chip]
     return Correction(said, sum(like >= NEAR for like in likes), max(own, default=0.0))
 
 
@@ -208,7 +255,7 @@ def _text() -> str:
 
 
 @cache
-def rows_of(pair: str, quantity: str) -> tuple[Row, ...]:
+def rows_of(pair: str, quantity: str) -> Rows:
     """The file's rows of an engine on the devices of a die."""
     text, start = _text(), f"\n{pair}\t{quantity}\t"
     found = []
@@ -217,7 +264,7 @@ def rows_of(pair: str, quantity: str) -> tuple[Row, ...]:
         end = text.find("\n", at + 1)
         found.append(_row(text[at + 1 : end]))
         at = end if text.startswith(start, end) else -1
-    return tuple(found)
+    return Rows(found)
 
 
 def _row(line: str) -> Row:

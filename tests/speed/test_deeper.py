@@ -14,15 +14,15 @@ from sizer.speed import predict
 from sizer.speed.case import speed_case
 from sizer.speed.deeper import no_faster_than_shallower
 from sizer.speed.law import MEMORY, OVERHEAD, Amount
-from sizer.speed.nearby import NO_DEPTH, Row, Traits, correction
+from sizer.speed.nearby import NO_DEPTH, Row, Rows, Traits, correction
 from sizer.speed.stages import Timed
 from sizer.workload import Workload
 
 TRAITS = Traits("e b d", "q4_k", "4bit", "m", "F", False, "none 1", 2025, 20.0, -4.6, chip="d")
-DEEP = [Row(TRAITS._replace(depth=depth), weight) for depth, weight in ((-4.6, -0.1), (-2.0, 0.2), (0.1, 0.4))]
+DEEP = Rows(Row(TRAITS._replace(depth=depth), weight) for depth, weight in ((-4.6, -0.1), (-2.0, 0.2), (0.1, 0.4)))
 
 
-def told_s(depth: float, rows: list[Row]) -> tuple[float, float]:
+def told_s(depth: float, rows: Rows) -> tuple[float, float]:
     """Seconds of a step that reads its weights in 8 ms and waits 2, with a cache of this depth: told in order, and as
     the rows say."""
     beside = exp(depth) - NO_DEPTH
@@ -46,7 +46,7 @@ def test_a_deeper_step_takes_no_less() -> None:
 @pytest.mark.parametrize("depth", [-4.6, -3.0, 0.0])
 def test_rows_that_slow_deep_steps_are_heard_whole(depth: float) -> None:
     """What rows say is left as it is where the step takes longer with them than with less in the cache."""
-    slower = [Row(row.traits, -row.weight) for row in DEEP]
+    slower = Rows(Row(row.traits, -row.weight) for row in DEEP)
     ordered, alone = told_s(depth, slower)
     assert ordered == pytest.approx(alone)
 

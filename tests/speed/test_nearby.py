@@ -15,7 +15,7 @@ from sizer.engine.engines import find_engine
 from sizer.memory.records import Placement, Share
 from sizer.speed.chunks import whole
 from sizer.speed.law import constants
-from sizer.speed.nearby import Traits, correction
+from sizer.speed.nearby import Rows, Traits, correction
 from sizer.speed.records import Correction
 from sizer.speed.speculative import draft_methods, expected_tokens, speculation_of
 from sizer.speed.traffic import decode_traffic, prefill_traffic
@@ -37,7 +37,7 @@ def said_by(rows: list[tuple[Observation, float]], asked: Traits = CASE) -> Corr
     import numpy as np
 
     solved = Alike([row for row, _ in rows]).spoken(np.array([ratio for _, ratio in rows]))
-    return correction(asked, solved)
+    return correction(asked, Rows(solved))
 
 
 def test_like_rows_say_their_mean_and_unlike_ones_little() -> None:
@@ -48,7 +48,7 @@ def test_like_rows_say_their_mean_and_unlike_ones_little() -> None:
     assert 0 < said_by(alike[:1]).log_factor < 0.2
     unlike = CASE._replace(kernel="half", bits="float", model="b", family="Other", moe=True, size=26.0, year=2020)
     assert abs(said_by([measured(unlike, 0.2)]).log_factor) < 0.02
-    assert correction(CASE, []) == (0.0, 0, 0.0)
+    assert correction(CASE, Rows()) == (0.0, 0, 0.0)
 
 
 def test_rows_that_repeat_each_other_share_one_say() -> None:

@@ -9,7 +9,7 @@ from drawncases import asked
 
 from sizer.speed import nearby
 from sizer.speed.law import Amount
-from sizer.speed.nearby import Likeness, Row, Traits, correction, lines_with, rows_of, traits, written
+from sizer.speed.nearby import Likeness, Row, Rows, Traits, correction, lines_with, rows_of, traits, written
 from sizer.tuning import tuned
 
 SEEN = Traits("e b d", "q4_k", "4bit", "m", "F", False, "none 1", 2025, 20.0, -2.0, chip="d")
@@ -41,7 +41,7 @@ def test_rows_say_the_sum_of_their_weights_by_likeness() -> None:
     """Two rows alike in all and one of a bigger model; near are those of a likeness of a quarter or more."""
     size = tuned("like_size")
     bigger, far = (SEEN._replace(size=SEEN.size + apart) for apart in (size, 9 * size))
-    found = correction(SEEN, [Row(SEEN, 0.1), Row(SEEN, -0.3), Row(bigger, 0.5), Row(far, 2.0)])
+    found = correction(SEEN, Rows([Row(SEEN, 0.1), Row(SEEN, -0.3), Row(bigger, 0.5), Row(far, 2.0)]))
     assert found.log_factor == pytest.approx(0.1 - 0.3 + 0.5 * exp(-1) + 2.0 * exp(-9))
     assert (found.rows, found.nearest) == (3, 1.0)
 

@@ -3,7 +3,6 @@ repository run."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,10 +11,11 @@ from typing import Any
 from sizer.errors import InvalidConfig, UnsupportedArchitecture
 from sizer.model.architecture import Architecture, Basis, Module, Role, Tensor
 from sizer.model.config import MAX_LAYERS
+from sizer.regex import pattern
 
 # DeepSeek-V3's 256 experts in 58 layers would be some 60,000 modules, were they not stacked.
 MAX_MODULES = 300_000
-_LAYERS = re.compile(r"layers?$|depth|blocks?$")
+_LAYERS = pattern(r"layers?$|depth|blocks?$")
 _MODULES = {"Linear": Module.LINEAR, "Embedding": Module.EMBEDDING, "Conv1D": Module.CONV1D}
 _ROUTED = ("num_experts_per_tok", "num_experts_per_token", "moe_topk", "moe_k", "top_k_experts", "experts_per_token")
 

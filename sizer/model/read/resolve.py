@@ -16,7 +16,6 @@ from sizer.errors import HubUnreachable, UnknownModel
 from sizer.frozen import dataclass
 from sizer.model.architecture import Architecture, Basis
 from sizer.model.read.catalogue import CatalogueEntry, find, load
-from sizer.model.read.name_only import named
 from sizer.model.read.name_quantization import quantization_in
 from sizer.model.read.names import Confidence, NameHints, parse_name
 from sizer.model.read.published import gguf_source
@@ -217,6 +216,8 @@ def _beyond_the_catalogue(text: str, name: str, revision: str | None, hints: Nam
     sized = hints.total_params is not None
     if "/" not in name:
         refuse_closed(name, sized=sized)
+    from sizer.model.read.name_only import named
+
     if "/" not in name and sized:
         return _resolved(text, named(text, hints), None, hints, _name_notes(hints) + _near_note(name))
     from sizer.model.read.beside import AdapterAlone
