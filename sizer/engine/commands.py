@@ -16,7 +16,8 @@ from sizer.engine.flag_table import find_flag, flag_setting
 from sizer.engine.flags import Read, options_of, read_flags
 from sizer.engine.graph_rules import graph_rule
 from sizer.engine.options import EngineOptions
-from sizer.engine.started import Program, Started, programs, split_words, started
+from sizer.engine.programs import Program, programs
+from sizer.engine.started import Started, split_words, started
 from sizer.errors import UsageError
 from sizer.model.read.published import library_model
 

@@ -193,29 +193,39 @@ def _told(node: ast.expr, named: Named) -> Any:
 def _words(call: ast.Call, named: Named, loader: Loader) -> tuple[list[str], str, str]:
     """The flags that a call's arguments stand for, its model, and the model's code where it is no literal."""
     given = {name: node for name, node in _arguments(call).items() if name not in loader.silent}
+    model, unread = _take_model(call, given, named)
+    given.pop("model_id", None)  # what clients call it, beside a source
+    words: list[str] = []
+    for name, argument in given.items():
+        words += _flags_of(name, _followed(argument, named) or argument, named, loader)
+    return words, model, unread
+
+
+def _take_model(call: ast.Call, given: dict[str, ast.expr], named: Named) -> tuple[str, str]:
+    """The model that a call loads, by a keyword that is taken out of `given` or as its last text, and its code where it
+    is no literal."""
     model = unread = ""
     for name in (name for name in MODEL_NAMES if name in given and not model):
         node = given.pop(name)
         model = str(_value(node, named) or "")
         unread = unread or ("" if model else ast.unparse(node))
-    given.pop("model_id", None)  # what clients call it, beside a source
     if not model:
         texts = [value for argument in call.args if isinstance(value := _value(argument, named), str)]
         model = texts[-1] if texts else ""
         unread = unread or (ast.unparse(call.args[-1]) if call.args else "")
-    words: list[str] = []
-    for name, argument in given.items():
-        node = _followed(argument, named) or argument
-        prefix = CONFIGS.get(_name(node.func)) if isinstance(node, ast.Call) else None
-        if name == "quantization_config" and isinstance(inner := _value(node, named), dict):
-            for key, value in inner.items():
-                words += _flag(str(key), value, loader.dialects)
-        elif isinstance(node, ast.Call) and prefix is not None:
-            for keyword in node.keywords:
-                words += _flag(f"{prefix}{keyword.arg}", _value(keyword.value, named), loader.dialects)
-        else:
-            words += _flag(name, _value(node, named), loader.dialects)
-    return words, model, unread
+    return model, unread
+
+
+def _flags_of(name: str, node: ast.expr, named: Named, loader: Loader) -> list[str]:
+    """The flags of one argument: those of its parts where it is a record of settings."""
+    prefix = CONFIGS.get(_name(node.func)) if isinstance(node, ast.Call) else None
+    if name == "quantization_config" and isinstance(inner := _value(node, named), dict):
+        parts = {str(key): value for key, value in inner.items()}
+    elif isinstance(node, ast.Call) and prefix is not None:
+        parts = {f"{prefix}{keyword.arg}": _value(keyword.value, named) for keyword in node.keywords}
+    else:
+        parts = {name: _value(node, named)}
+    return [word for part, value in parts.items() for word in _flag(part, value, loader.dialects)]
 
 
 def _flag(name: str, value: Any, dialects: Sequence[str]) -> list[str]:

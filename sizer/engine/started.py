@@ -8,14 +8,11 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Sequence
-from fnmatch import fnmatchcase
-from functools import cache
-from itertools import pairwise
 
-from sizer.engine.engines import engines
+from sizer.engine.containers import CONTAINERS, Container, container_of
+from sizer.engine.programs import Program, programs
 from sizer.errors import UsageError, did_you_mean
 from sizer.frozen import dataclass
-from sizer.tables import read_rows
 
 LAUNCHERS = frozenset({"sudo", "env", "nohup", "exec", "time", "command", "uvx", "caffeinate", "trtllm-llmapi-launch"})
 WRAPPERS = frozenset(
@@ -30,14 +27,6 @@ WRAPPERS = frozenset(
 """Programs that run a command which stands somewhere behind their own options, as words or as one quoted text."""
 RANK_LAUNCHERS = frozenset({"torchrun", "deepspeed", "accelerate"})
 """Programs that start a Python module once a rank."""
-CONTAINERS = frozenset({"docker", "podman", "nerdctl"})
-CONTAINER_SWITCHES = frozenset(
-    {
-        "-i", "-t", "-d", "-it", "-ti", "-dit", "-itd", "-P", "--rm", "--init", "--detach", "--interactive", "--tty",
-        "--privileged", "--publish-all", "--read-only", "--no-healthcheck", "--oom-kill-disable", "--quiet", "-q",
-    }
-)  # fmt: skip
-"""Options of `docker run` without a value; every other takes one."""
 MOST_OPTIONS = 30
 """Words between a program's name and its command."""
 FIRST_WORDS = 4
@@ -55,73 +44,9 @@ REFUSED = {
 }
 """Kinds of programs that tell nothing of what a model takes: why, and what to paste in their place."""
 _OPERATORS = ";&|"
-_NGC_TAG = re.compile(r"\d\d\.\d\d-py\d")
-"""Tags of NVIDIA's containers: a year and a month, whatever they hold."""
 SHELLS = frozenset({"bash", "sh", "zsh", "dash"})
 _ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=.*", re.DOTALL)
 _PYTHON = re.compile(r"python(\d+(\.\d+)*)?w?")
-_TAG_VERSION = re.compile(r"v?(\d+\.\d+(?:\.\d+)?)|(b\d{3,6})(?!\d)")
-
-
-@dataclass(frozen=True, slots=True)
-class Program:
-    """A row of `data/engine_commands.csv`: what starts an engine, and how many words after it are no flags.
-
-    `serves` is slots where it starts several by itself, `sees` is hub where it loads the projector that lies beside
-    a hub's file (always: beside any), `defaults` are flags of its own that are not the engine's. `when` are patterns,
-    one of which must hold where a launcher starts several engines: `--runtime=vllm` of a flag's value, `word=*gguf*`
-    of any word behind the program's. `library` is whose names of models it takes (`data/library_names.csv`), `note`
-    what an answer must say of it.
-    """
-
-    kind: str
-    words: tuple[str, ...]
-    engine: str
-    dialects: tuple[str, ...]
-    positionals: int
-    serves: str = ""
-    sees: str = ""
-    defaults: tuple[str, ...] = ()
-    when: tuple[str, ...] = ()
-    library: str = ""
-    note: str = ""
-
-    def meant(self, words: Sequence[str]) -> bool:
-        """Whether a command that goes on with `words` starts this engine."""
-        return not self.when or any(_holds(rule.lower(), words) for rule in self.when)
-
-
-def _holds(rule: str, words: Sequence[str]) -> bool:
-    """Whether the value of a flag, or any word (`word`), is of a pattern; the case of neither counts."""
-    name, _, pattern = rule.partition("=")
-    told = [word.lower() for word in words]
-    if name == "word":
-        return any(fnmatchcase(word, pattern) for word in told)
-    joined = [word.partition("=")[2] for word in told if word.partition("=")[0] == name and "=" in word]
-    apart = [value for flag, value in pairwise(told) if flag == name]
-    return any(fnmatchcase(value, pattern) for value in [*joined, *apart])
-
-
-@cache
-def programs() -> tuple[Program, ...]:
-    """The rows, those of most words first, and those that hold always last."""
-    rows = [
-        Program(
-            row["kind"],
-            tuple(row["words"].split()),
-            row["engine"],
-            tuple(row["dialects"].split()) or engines()[row["engine"]].flags,
-            int(row["positionals"] or 0),
-            row["serves"],
-            row["sees"],
-            tuple(row["defaults"].split()),
-            tuple(row["when"].split()),
-            row["library"],
-            row["note"],
-        )
-        for row in read_rows("engine_commands.csv")
-    ]
-    return tuple(sorted(rows, key=lambda row: (-len(row.words), not row.when)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +64,7 @@ def started(words: Sequence[str]) -> Started:
     """Which program a command starts. Raises UsageError for one that no row knows."""
     rest = list(words)
     environment: list[str] = []
-    version = at_image = ""
-    image: Program | None = None
+    container: Container | None = None
     while rest:
         word = rest[0]
         if _ASSIGNMENT.fullmatch(word) and not word.startswith("-"):
@@ -152,12 +76,14 @@ def started(words: Sequence[str]) -> Started:
         elif _base(word) in RANK_LAUNCHERS and "-m" in rest:
             rest = ["python", *rest[rest.index("-m") :]]
         elif _base(word) in CONTAINERS and _program(rest) is None:
-            image, at_image, version, variables, rest = _container(rest)
-            environment += variables
+            container = container_of(rest)
+            environment += container.environment
+            rest = list(container.arguments)
         elif _base(word) in SHELLS and rest[1:2] and re.fullmatch(r"-\w*c", rest[1]):
             rest = _starting(split_commands(" ".join(rest[2:3])))
         else:
             break
+    image = container.program if container is not None else None
     found = _program(rest)
     if found is None and image is not None and image.dialects:
         # The image's own entry point: what follows are its arguments.
@@ -165,9 +91,9 @@ def started(words: Sequence[str]) -> Started:
     if found is None and image is None and (wrapped := _wrapped(words)):
         return started([*environment, *wrapped])
     if found is None:
-        raise _unread(words, rest, "" if image is not None else at_image)
+        raise _unread(words, rest, container.image if container is not None and image is None else "")
     program, path, arguments = found
-    return Started(program, tuple(arguments), path, tuple(environment), version)
+    return Started(program, tuple(arguments), path, tuple(environment), container.version if container else "")
 
 
 def _unread(words: Sequence[str], rest: Sequence[str], image: str) -> UsageError:
@@ -232,41 +158,6 @@ def _without_options(rest: list[str]) -> list[str]:
     while rest and rest[0].startswith("-"):
         rest = rest[1:]
     return rest
-
-
-def _container(words: Sequence[str]) -> tuple[Program | None, str, str, list[str], list[str]]:
-    """`docker run OPTIONS IMAGE ARGS`: the image's program, its name and version, the variables set, the arguments."""
-    rest = list(words[1:])
-    if rest[:1] == ["container"]:
-        rest = rest[1:]
-    if rest[:1] not in (["run"], ["exec"], ["create"]):
-        raise UsageError(f"{' '.join(words[:3])!r} starts no engine.", "Give the whole 'docker run ... IMAGE ARGS'.")
-    rest, variables = rest[1:], []
-    entry: list[str] = []
-    while rest and rest[0].startswith("-"):
-        option, sign, value = rest.pop(0).partition("=")
-        if option in CONTAINER_SWITCHES or (sign and option not in {"-e", "--env", "--entrypoint"}):
-            continue
-        if not sign:
-            if not rest:
-                break
-            value = rest.pop(0)
-        if option in {"-e", "--env"} and "=" in value:
-            variables.append(value)
-        elif option == "--entrypoint" and value:
-            entry = [value]
-    if not rest:
-        raise UsageError("the docker command names no image.", "Give the whole 'docker run ... IMAGE ARGS'.")
-    image = rest.pop(0)
-    tag = image.rpartition("/")[2].partition(":")[2]
-    known = next((row for row in programs() if row.kind == "image" and row.words[0] in image.lower()), None)
-    # A tag may tell several versions (rocm6.3.1_vllm_0.6.6): the engine's own stands behind its name.
-    named = re.search(rf"{re.escape(known.engine)}[_-]?v?(\d+\.\d+(?:\.\d+)?)", tag) if known is not None else None
-    found = named or (None if _NGC_TAG.match(tag) else _TAG_VERSION.search(tag))
-    version = next((part for part in found.groups() if part), "") if found else ""
-    if rest and rest[0] in {"--server", "-s"} and known is not None and "llama.cpp" in known.words[0]:
-        entry, rest = ["llama-server"], rest[1:]
-    return known, image, version, variables, [*entry, *rest]
 
 
 def _program(words: Sequence[str]) -> tuple[Program, str, list[str]] | None:

@@ -21,7 +21,8 @@ from sizer.engine.flag_words import require_word
 from sizer.engine.flagged import notes_of
 from sizer.engine.flags import options_of, read_flags
 from sizer.engine.options import EngineOptions
-from sizer.engine.started import programs, split_words
+from sizer.engine.programs import programs
+from sizer.engine.started import split_words
 from sizer.errors import SizerError, UnknownEngine, UsageError
 from sizer.tables import data_path, read_rows
 

@@ -8,8 +8,9 @@ import sizer
 from sizer.engine.commands import read_command
 from sizer.engine.flag_table import find_flag, passing_flag
 from sizer.engine.flag_text import written_all
+from sizer.engine.programs import programs
 from sizer.engine.scripts import read_launch
-from sizer.engine.started import programs, split_words, started
+from sizer.engine.started import split_words, started
 from sizer.errors import UsageError
 from sizer.model.read.published import library_model
 from sizer.model.read.resolve import resolve

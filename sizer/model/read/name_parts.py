@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 from sizer.frozen import NamedTuple
@@ -43,43 +44,65 @@ def word_roles() -> dict[str, tuple[str, ...]]:
 @lru_cache(maxsize=4096)
 def parts_of(name: str) -> Parts:
     """A name's parts, in lower case; what separates them identifies nothing."""
-    words: list[str] = []
-    numbers: list[str] = []
-    revisions: list[str] = []
-    dates: set[str] = set()
-    sizes: set[str] = set()
-    contexts: set[str] = set()
-    owned: list[tuple[str, str]] = []
-    underlying, last = word_roles()["underlying"], ""
-    lowered = _DECIMAL_UNDERSCORE.sub(".", _VERSION_BEFORE_SIZE.sub(r"\1-", name.lower()))
-    lowered = re.sub(r"(?<=\d) (?=[bm]\b)", "", lowered).replace("c4ai", " ")
-    lowered = _MONTH.sub(r"0\1-", lowered)
-    for piece in _SEPARATOR.split(lowered):
+    found = _Found()
+    tidied = _tidied(name)
+    for piece in _SEPARATOR.split(tidied):
         before = ""
         for match in _PIECE.finditer(piece):
-            kind, part = match.lastgroup, match[0]
-            if kind == "size":
-                sizes.add(part)
-            elif kind in ("context", "experts"):
-                (contexts if kind == "context" else sizes).add(part)
-            elif kind == "word":
-                words.append(part)
-                last = part
-            elif "." not in part and (len(part) in (4, 6, 8) or part.startswith("0")):
-                dates.add(part)
-            else:
-                part = re.sub(r"(?:\.0)+$", "", part)
-                (revisions if before == "v" else numbers).append(part)
-                owned += [(last, part)] if last in underlying and before != "v" else []
-            before = part if kind == "word" else ""
-    if revisions:  # `v3` is a version of the name: the letter identifies nothing
-        words = [word for word in words if word != "v" or f"v{revisions[0]}" not in lowered]
+            kind = match.lastgroup or ""
+            found.take(kind, match[0], before)
+            before = match[0] if kind == "word" else ""
+    words = found.words
+    if found.revisions:  # `v3` is a version of the name: the letter identifies nothing
+        words = [word for word in words if word != "v" or f"v{found.revisions[0]}" not in tidied]
     return Parts(
         tuple(words),
-        tuple(numbers),
-        tuple(revisions),
-        frozenset(dates),
-        frozenset(sizes),
-        frozenset(contexts),
-        tuple(owned),
+        tuple(found.numbers),
+        tuple(found.revisions),
+        frozenset(found.dates),
+        frozenset(found.sizes),
+        frozenset(found.contexts),
+        tuple(found.owned),
     )
+
+
+def _tidied(name: str) -> str:
+    """The name with its figures written one way: `7 b` as `7b`, `2_5` as `2.5`, a month with two digits."""
+    tidied = _DECIMAL_UNDERSCORE.sub(".", _VERSION_BEFORE_SIZE.sub(r"\1-", name.lower()))
+    tidied = re.sub(r"(?<=\d) (?=[bm]\b)", "", tidied).replace("c4ai", " ")
+    return _MONTH.sub(r"0\1-", tidied)
+
+
+@dataclass
+class _Found:
+    """The parts of a name as they come."""
+
+    words: list[str] = field(default_factory=list)
+    numbers: list[str] = field(default_factory=list)
+    revisions: list[str] = field(default_factory=list)
+    dates: set[str] = field(default_factory=set)
+    sizes: set[str] = field(default_factory=set)
+    contexts: set[str] = field(default_factory=set)
+    owned: list[tuple[str, str]] = field(default_factory=list)
+
+    def take(self, kind: str, part: str, before: str) -> None:
+        """One part of a kind of `_PIECE`; `before` is the word that it is glued to."""
+        if kind in ("size", "experts"):
+            self.sizes.add(part)
+        elif kind == "context":
+            self.contexts.add(part)
+        elif kind == "word":
+            self.words.append(part)
+        elif "." not in part and (len(part) in (4, 6, 8) or part.startswith("0")):
+            self.dates.add(part)
+        else:
+            self._version(re.sub(r"(?:\.0)+$", "", part), before)
+
+    def _version(self, number: str, before: str) -> None:
+        if before == "v":
+            self.revisions.append(number)
+            return
+        self.numbers.append(number)
+        last = self.words[-1] if self.words else ""
+        if last in word_roles()["underlying"]:
+            self.owned.append((last, number))
