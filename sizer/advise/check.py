@@ -289,6 +289,8 @@ def _room(planned: Planned, item: Estimate) -> str:
         longest = min(context, placement.kv_capacity_tokens)
         room = f"it has room for {placement.kv_capacity_tokens:,} tokens of cache; one sequence may take {longest:,}"
         away = placement.host.weights_bytes if placement.host is not None else 0
+        if away and placement.host_experts:
+            return f"{room}; the host computes {format_gib(away)} of experts."
         return f"{room}; each step reads {format_gib(away)} of weights from the host." if away else f"{room}."
     if placement.host is not None and placement.gpu_layers < planned.architecture.num_layers:
         kind, layers = "", planned.architecture.num_layers

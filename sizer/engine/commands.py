@@ -19,7 +19,7 @@ from sizer.engine.options import EngineOptions
 from sizer.engine.programs import Program, programs
 from sizer.engine.started import Started, split_words, started
 from sizer.errors import UsageError
-from sizer.model.read.published import library_model
+from sizer.model.read.published import LibraryModel, library_choice, library_model
 
 _SOURCE = re.compile(r"^(?:ollama|hf|huggingface|modelscope|ms|docker|oci|file)://(?=.)", re.IGNORECASE)
 """Where a launcher fetches a model from, before its name: `hf://org/name`, `ollama://tag`."""
@@ -35,13 +35,12 @@ def read_command(words: Sequence[str], read_file: Reader = lambda _: None) -> En
     engine = _engine(start)
     dialects = start.program.dialects if engine == start.program.engine else engines()[engine].flags
     told, missing = with_settings(dialects, start.words, read_file)
-    read = read_flags(
-        dialects,
-        [*start.program.defaults, *_known_variables(dialects, start.environment), *told],
-        version=start.version,
-        abbreviates=True,
-        positionals=start.program.positionals,
-    )
+    words = [*start.program.defaults, *_known_variables(dialects, start.environment), *told]
+    read = _read(dialects, words, start)
+    chosen = _chosen(read, start.program.library)
+    if chosen is not None:
+        read = _read(tuple(dict.fromkeys((*dialects, *engines()[engine].flags))), [*chosen.flags, *words], start)
+        read.positionals, read.fields["model"] = [], chosen.named(_told(read, "quantization"))
     read.unknown += [(f"{flag} is left out: there is no such file here", "") for flag in missing]
     read.unknown += [(start.program.note, "")] if start.program.note else []
     options = with_model(options_of(engine, start.version, read, dialects), read, start.program.library)
@@ -49,6 +48,25 @@ def read_command(words: Sequence[str], read_file: Reader = lambda _: None) -> En
         raise UsageError(f"no model is named, and there is no file for {missing[0]}.", SETTINGS_HINT)
     options = _with_projector(options, start.program)
     return _with_slots(options) if start.program.serves == "slots" else options
+
+
+def _read(dialects: Sequence[str], words: Sequence[str], start: Started) -> Read:
+    """The flags of a program's words."""
+    taken = start.program.positionals
+    return read_flags(dialects, words, version=start.version, abbreviates=True, positionals=taken)
+
+
+def _told(read: Read, name: str) -> str:
+    return str(read.given.get(name, ""))
+
+
+def _chosen(read: Read, library: str) -> LibraryModel | None:
+    """The model of a launcher's library that a name, a size and a format choose; None where a path names its files."""
+    name = next(iter(read.positionals), _told(read, "model-name"))
+    if not library or not name or "model-path" in read.given:
+        return None
+    size, kind = _told(read, "size-in-billions"), _told(read, "model-format")
+    return library_choice(library, name, size, kind, _told(read, "quantization"))
 
 
 def _with_projector(options: EngineOptions, program: Program) -> EngineOptions:

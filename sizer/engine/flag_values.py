@@ -35,6 +35,21 @@ TURBOMIND_CACHE_TYPES = {
     "fp8_e5m2": "fp8",
 }  # fmt: skip
 """lmdeploy's --quant-policy (lmdeploy/messages.py QuantPolicy)."""
+HOST_EXPERT_BITS = {"AMXINT4": 4, "MOE_INT4": 4, "AMXINT8": 8, "MOE_INT8": 8}
+"""Bits of the experts that KTransformers' --kt-method quantizes for the CPU (kt-kernel/python/experts.py); its other
+methods compute what the checkpoint stores."""
+LIGHTLLM_CACHE_TYPES = {
+    "none": "", "int8kv": "int8-g8", "int4kv": "int4-g8", "fp8kv_sph": "fp8", "fp8kv_spt": "fp8",
+    "fp8kv_dsa": "fp8_ds_mla",
+}  # fmt: skip
+"""LightLLM's --llm_kv_type (lightllm/server/api_cli.py)."""
+LITGPT_QUANTIZATIONS = {
+    "bnb.nf4": (4, "nf4", False), "bnb.nf4-dq": (4, "nf4", True), "bnb.fp4": (4, "fp4", False),
+    "bnb.fp4-dq": (4, "fp4", True), "bnb.int8": (8, "", False),
+}  # fmt: skip
+"""litgpt's --quantize (litgpt/deploy/serve.py)."""
+LITGPT_PRECISIONS = {"bf16": "bfloat16", "16": "float16", "32": "float32"}
+GGUF_TYPE = re.compile(r"(?<![a-z0-9])((?:UD-)?I?Q\d(?:_[A-Z0-9]+){0,2}|BF16|F16|MXFP4)(?![a-z0-9])", re.IGNORECASE)
 NINE_TENTHS = 0.9
 """TGI leaves a tenth of its share free: TGI_WIGGLE_ROOM."""
 BNB = {"bnb-4bit": (4, "nf4", True), "bnb-8bit": (8, "", False)}
@@ -146,6 +161,34 @@ def _mlc_overrides(text: str) -> dict[str, Any]:
     return {field: read(value.strip()) for field, read, value in known}
 
 
+def _device_experts(text: str) -> dict[str, Any]:
+    """SGLang's --kt-num-gpu-experts: the CPU computes the experts that are not on the devices."""
+    count = whole(text)
+    if count < 0:
+        raise bad(text, "a number of experts from 0 up")
+    return {"device_experts": count, "backend": "cpu+cuda"}
+
+
+def _lightllm_cache(text: str) -> str:
+    """LightLLM's --llm_kv_type."""
+    found = LIGHTLLM_CACHE_TYPES.get(text.strip().lower())
+    if found is None:
+        raise bad(text, f"one of {', '.join(LIGHTLLM_CACHE_TYPES)}")
+    return found
+
+
+def _litgpt_quantization(text: str) -> dict[str, Any]:
+    """litgpt's --quantize, a word of bitsandbytes'."""
+    bits, kind, nested = LITGPT_QUANTIZATIONS.get(text.strip().lower(), (0, "", False))
+    return {"load_bits": bits, "four_bit_type": kind, "double_quantization": nested} if bits else {}
+
+
+def _gguf_type(text: str) -> str:
+    """The type that the name of a GGUF file or of its folder tells; empty where it tells none."""
+    found = GGUF_TYPE.search(text)
+    return found[1].lower() if found else ""
+
+
 def _draft(text: str) -> dict[str, Any]:
     """llama.cpp's --draft: tokens a step, or a method (`mtp`)."""
     plain = text.strip()
@@ -230,6 +273,13 @@ READERS: dict[str, Callable[[str], Any]] = {
     "hf_quant": _hf_quantization,
     "mlc_overrides": _mlc_overrides,
     "draft": _draft,
+    "device_experts": _device_experts,
+    "lightllm_kv": _lightllm_cache,
+    "litgpt_quant": _litgpt_quantization,
+    "litgpt_precision": lambda text: LITGPT_PRECISIONS.get(text.strip().split("-")[0], ""),
+    "gguf_type": _gguf_type,
+    "ranks_told": lambda text: whole(text) if text.strip().isdigit() else None,
+    "kt_method": lambda text: HOST_EXPERT_BITS.get(text.strip().upper()),
     "gpt4all_device": lambda text: 0 if text.strip().lower() == "cpu" else -1,
     "batch": lambda text: {"max_sequences": whole(text), "batch_sequences": (whole(text),)},
     "isq": lambda text: re.sub(r"(-\d+)?\.uqff$", "", text.split(";")[0].strip().lower()),
@@ -238,7 +288,7 @@ READERS: dict[str, Callable[[str], Any]] = {
 """By the kind of a row. A mapping sets the fields that it names; any other value goes to every field of the row."""
 SEVERAL_FIELDS = frozenset(
     {"compilation", "speculative", "exl_cache", "mlx_bits", "hf_quant", "draft", "share_or_blocks", "gpu_share",
-     "images", "batch", "longer", "mlc_overrides"}
+     "images", "batch", "longer", "mlc_overrides", "device_experts", "litgpt_quant"}
 )  # fmt: skip
 JSON_KINDS = frozenset({"compilation", "speculative", "images", "longer"})
 """Kinds whose value is a JSON object: their parts may be given one by one, as `--speculative-config.method mtp`."""

@@ -45,7 +45,8 @@ class EngineOptions:
         `gpu_layers` counts the output layer as llama.cpp does (-1: all; None: not said, `fit` may choose),
         `gpu_layers_share` is LM Studio's share of the layers.
         `tensor_overrides` are (pattern, place) in their order; `cpu_moe_layers` the first N layers' experts, -1:
-        all.
+        all. `device_experts` are those of each layer that stay on the devices while the host computes the others, in
+        `host_expert_bits` a weight (SGLang's --kt-num-gpu-experts and --kt-method).
     """
 
     engine: str
@@ -107,6 +108,8 @@ class EngineOptions:
     gpu_layers: int | None = None
     gpu_layers_share: float | None = None
     cpu_moe_layers: int | None = None
+    device_experts: int | None = None
+    host_expert_bits: int | None = None
     tensor_overrides: tuple[tuple[str, str], ...] = ()
     operations_offload: bool | None = None
     fit: bool | None = None
@@ -182,7 +185,7 @@ class EngineOptions:
     def uses_host(self) -> bool:
         """Whether a flag puts experts, tensors, a part of the weights or the cache on the host."""
         told = (self.cpu_moe_layers, self.tensor_overrides, self.weights_offload_bytes, self.cache_on_host)
-        return any(told)
+        return any(told) or self.device_experts is not None
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -127,6 +127,7 @@ def _whole(case: Case, shares: Sequence[Share]) -> Placement:
         reserved_bytes=held.reserved_bytes,
         kv_capacity_tokens=held.kv_capacity_tokens,
         max_sequences=held.max_sequences,
+        host_experts=host is not None and case.options.device_experts is not None,
         host_tables_bytes=table_bytes(case) + draft_taken(case).host_bytes,
         host_compute_bytes=host_compute_bytes(case),
     )

@@ -43,7 +43,8 @@ EXAMPLES = {
     "gpu_memory_utilization=0.8",
     "draft": "3",
     "isq": "4", "device_layers": "0:10;1:20", "gpu_limits": "20,7", "gpu_limits+": "10 3500MiB", "cpu_limit": "30",
-    "gpt4all_device": "gpu", "batch": "8", "words": "normal", "pair": "1 2",
+    "device_experts": "8", "lightllm_kv": "int8kv", "litgpt_quant": "bnb.nf4", "ranks_told": "2",
+    "gguf_type": "DeepSeek-V3-GGUF/Q4_K_M", "gpt4all_device": "gpu", "batch": "8", "words": "normal", "pair": "1 2",
 }  # fmt: skip
 PUBLIC_FLAGS = {
     "vllm": "--gpu-memory-utilization --max-num-batched-tokens --max-num-seqs --max-model-len --enforce-eager "

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 import sizer
+from sizer.device.catalogue import find
+from sizer.device.usable import usable_memory_bytes
 from sizer.engine.commands import read_command
 from sizer.engine.flag_table import find_flag, passing_flag
 from sizer.engine.flag_text import written_all
@@ -163,3 +167,99 @@ def test_mistral_rs_takes_a_pool_on_cuda_alone() -> None:
         assert sizer.check(text, device=device, offline=True).estimates[0].memory.kv_capacity_tokens is None
     told = sizer.check(f"{command} --pa-context-len 16384", device="rtx-4090", offline=True)
     assert told.estimates[0].memory.kv_capacity_tokens == 16384
+
+
+@pytest.mark.parametrize(
+    ("command", "engine", "model", "told"),
+    [
+        (
+            "xinference launch --model-engine vLLM -n qwen3 -s 8 -f gptq -q Int4 --max_model_len 8192",
+            "vllm",
+            "JunHowie/Qwen3-8B-GPTQ-Int4",
+            {"context_tokens": 8192, "memory_fraction": 0.9, "max_sequences": 256},
+        ),
+        (
+            "xinference launch -en llama.cpp -n qwen2.5-instruct -s 7 -f ggufv2 -q q4_k_m --n_ctx 8192",
+            "llama.cpp",
+            "Qwen/Qwen2.5-7B-Instruct-GGUF:q4_k_m",
+            {"context_tokens": 8192},
+        ),
+        (
+            "xinference launch -en transformers -n qwen2.5-instruct -s 0_5 -f pytorch",
+            "transformers",
+            "Qwen/Qwen2.5-0.5B-Instruct",
+            {},
+        ),
+        (
+            "xinference launch -en sglang -n x --model-path /models/Qwen3-8B --n-gpu 2",
+            "sglang",
+            "/models/Qwen3-8B",
+            {"tensor_parallel": 2},
+        ),
+        (
+            "openllm serve deepseek:r1-671b",
+            "vllm",
+            "deepseek-ai/deepseek-r1",
+            {"context_tokens": 4096, "tensor_parallel": 8},
+        ),
+        ("openllm serve llama3.2:1b", "vllm", "meta-llama/llama-3.2-1b-instruct", {"tensor_parallel": 1}),
+        (
+            "python -m lightllm.server.api_server --model_dir Qwen/Qwen3-8B --tp 2 --max_total_token_num 120000"
+            " --llm_kv_type int8kv",
+            "lightllm",
+            "Qwen/Qwen3-8B",
+            {"tensor_parallel": 2, "cache_tokens": 120_000, "k_cache_type": "int8-g8"},
+        ),
+        (
+            "litgpt chat microsoft/phi-2 --quantize bnb.nf4-dq --precision bf16-true",
+            "litgpt",
+            "microsoft/phi-2",
+            {"load_bits": 4, "four_bit_type": "nf4", "double_quantization": True, "weights_dtype": "bfloat16"},
+        ),
+        (
+            "python ktransformers/server/main.py --model_path deepseek-ai/DeepSeek-V3 --gguf_path /x/Q4_K_M"
+            " --cache_lens 32768 --cpu_infer 64",
+            "ktransformers",
+            "deepseek-ai/DeepSeek-V3",
+            {"quantization": "q4_k_m", "context_tokens": 32768, "threads": 64},
+        ),
+    ],
+)
+def test_launchers_of_libraries_and_rare_engines(command: str, engine: str, model: str, told: dict[str, Any]) -> None:
+    """A name, a size and a format of a launcher's library are one model, started with the library's own flags."""
+    options = read_command(split_words(command))
+    assert (options.engine, options.model) == (engine, model)
+    assert {name: getattr(options, name) for name in told} == told
+    assert not [text for text, _ in options.unknown if text.startswith("-")]
+
+
+def test_a_pool_of_lightllm_is_what_its_source_says() -> None:
+    """mem_manager.py profile_size: what is free once the weights are loaded, less a fifth of the card, over a token."""
+    found = sizer.check("python -m lightllm.server.api_server --model_dir Qwen/Qwen3-8B", device="a100-80gb-sxm")
+    memory = found.estimates[0].memory
+    assert found.check.starts
+    held = memory.devices[0]
+    pool = (
+        int(0.8 * (usable_memory_bytes(find("a100-80gb-sxm").device) or 0)) - held.weights_bytes - held.overhead_bytes
+    )
+    token_bytes = 2 * 36 * 8 * 128 * 2
+    assert memory.kv_capacity_tokens == pytest.approx(pool / token_bytes, rel=0.01)
+    eight = sizer.check(
+        "python -m lightllm.server.api_server --model_dir Qwen/Qwen3-8B --llm_kv_type int8kv", device="a100-80gb-sxm"
+    )
+    ratio = (eight.estimates[0].memory.kv_capacity_tokens or 0) / (memory.kv_capacity_tokens or 1)
+    assert ratio == pytest.approx(16 / 10, rel=0.01)
+
+
+def test_experts_that_the_host_computes_leave_the_card() -> None:
+    """SGLang with KTransformers' kernels: of 128 experts a layer 8 stay, the rest is the host's, in its own bits."""
+    command = "python -m sglang.launch_server --model Qwen/Qwen3-30B-A3B --kt-num-gpu-experts 8 --kt-method {}"
+    plain, four = (
+        sizer.check(command.format(method), device="rtx-4090", ram_bytes=256 * GIB, offline=True).estimates[0].memory
+        for method in ("BF16", "AMXINT4")
+    )
+    experts = 48 * 128 * 3 * 2048 * 768 * 2
+    assert plain.host.weights_bytes == pytest.approx(experts * 120 / 128, rel=1e-6)
+    assert four.host.weights_bytes == pytest.approx(experts * 120 / 128 / 4, rel=1e-6)
+    assert plain.devices[0].weights_bytes == four.devices[0].weights_bytes
+    assert plain.devices[0].weights_bytes < 8e9

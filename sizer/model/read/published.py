@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from functools import cache
 
+from sizer.frozen import NamedTuple
 from sizer.tables import read_rows
 
 TAG_LIBRARY = "ollama.com/library/"
@@ -123,6 +124,53 @@ def library_model(library: str, name: str) -> str:
     if library == FOLDERS and underscore and organisation.lower() in _organisations():
         return f"{organisation}/{rest.removesuffix(MAIN_BRANCH)}"
     return _library(library).get(plain.lower().removesuffix(":latest"), plain)
+
+
+class LibraryModel(NamedTuple):
+    """A row of `data/library_models.csv`: what a launcher's library means by a name, a size and a format.
+
+    `quantizations` are those that the model has in this format (`{quantization}` in its name is replaced by one of
+    them), `flags` those of the engine that the library starts it with.
+    """
+
+    size: str
+    format: str
+    quantizations: tuple[str, ...]
+    model: str
+    flags: tuple[str, ...]
+
+    def named(self, quantization: str) -> str:
+        """The model's name with the quantization that was asked for, else its first."""
+        own = next((name for name in self.quantizations if name.lower() == quantization.lower()), "")
+        return self.model.replace("{quantization}", own or next(iter(self.quantizations), ""))
+
+
+def library_choice(library: str, name: str, size: str, kind: str, quantization: str) -> LibraryModel | None:
+    """The first row of a launcher's library that has all that was said of a model; None where it has none.
+
+    >>> library_choice("xinference", "qwen2.5-instruct", "7", "awq", "").model
+    'Qwen/Qwen2.5-7B-Instruct-AWQ'
+    """
+    rows = _library_models(library).get(name.lower(), ())
+    rows = rows or next((own for key, own in _library_models(library).items() if key.startswith(name.lower())), ())
+    for row in rows:
+        said = ((size.replace("_", "."), row.size), (kind, row.format))
+        if any(asked and asked.lower() != own.lower() for asked, own in said):
+            continue
+        if not quantization or quantization.lower() in map(str.lower, row.quantizations):
+            return row
+    return None
+
+
+@cache
+def _library_models(library: str) -> dict[str, tuple[LibraryModel, ...]]:
+    found: dict[str, tuple[LibraryModel, ...]] = {}
+    for row in read_rows("library_models.csv"):
+        if row["library"] == library:
+            words = (tuple(row["quantizations"].split()), row["model"], tuple(row["flags"].split()))
+            name = row["name"].lower()
+            found[name] = (*found.get(name, ()), LibraryModel(row["size"], row["format"], *words))
+    return found
 
 
 @cache
