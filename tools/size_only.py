@@ -17,7 +17,8 @@ from dataclasses import replace
 from math import exp, log
 from pathlib import Path
 
-from sizer.answer.estimate import Question, estimate
+from sizer.answer.estimate import estimate
+from sizer.answer.question import Question
 from sizer.answer.records import Estimate
 from sizer.device.catalogue import find, override
 from sizer.errors import SizerError

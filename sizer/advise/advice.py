@@ -21,8 +21,9 @@ from sizer.advise.recommend import (
     waited_rate,
 )
 from sizer.advise.search import best_of
-from sizer.answer.estimate import Question, estimate
+from sizer.answer.estimate import estimate
 from sizer.answer.loss import loss_of
+from sizer.answer.question import Question
 from sizer.answer.records import Estimate
 from sizer.device.records import Target
 from sizer.engine.ladders import ladders

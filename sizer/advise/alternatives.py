@@ -24,8 +24,9 @@ from sizer.advise.recommend import (
     with_margin,
     within_loss,
 )
-from sizer.answer.estimate import Question, estimate
+from sizer.answer.estimate import estimate
 from sizer.answer.loss import loss_of
+from sizer.answer.question import Question
 from sizer.answer.records import Estimate
 from sizer.device.records import Device, Target, is_cpu
 from sizer.device.usable import raised_limit_mib, raising

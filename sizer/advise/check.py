@@ -10,7 +10,8 @@ from dataclasses import replace
 from sizer.advise.check_changes import CONTEXT_STEP, FIRST_BFLOAT16, changes, lacks_bfloat16, last
 from sizer.advise.launched import checkpoint_methods
 from sizer.advise.planned import Planned, all_on_devices, reserved_work
-from sizer.answer.estimate import Question, estimate
+from sizer.answer.estimate import estimate
+from sizer.answer.question import Question
 from sizer.answer.records import Estimate
 from sizer.cache_formats import cache_format
 from sizer.device.capability import cuda_capability

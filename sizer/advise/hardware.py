@@ -10,7 +10,7 @@ from functools import cache
 from sizer.advise.advice import questions_for
 from sizer.advise.recommend import Wanted
 from sizer.advise.search import best_of
-from sizer.answer.estimate import Question
+from sizer.answer.question import Question
 from sizer.answer.records import Estimate
 from sizer.device import catalogue
 from sizer.device.clouds import instances

@@ -15,8 +15,9 @@ from sizer.advise.recommend import (
     reaches,
     worth_losing,
 )
-from sizer.answer.estimate import Question, estimate
+from sizer.answer.estimate import estimate
 from sizer.answer.loss import layer_params, least_bits, loss_at
+from sizer.answer.question import Question
 from sizer.answer.records import Estimate
 from sizer.device.records import Target
 from sizer.device.usable import free_memory_bytes

@@ -15,7 +15,7 @@ from sizer.units import MIB, parse_bytes, parse_flops, parse_layers, parse_rate,
 from sizer.workload import Split, Workload
 
 if TYPE_CHECKING:
-    from sizer.answer.estimate import Drafting
+    from sizer.answer.question import Drafting
     from sizer.engine.options import EngineOptions
 
 MOST_BYTES, MOST_RATE = 2**60, 1e24

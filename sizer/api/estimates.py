@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from sizer.answer.document import Answer
-    from sizer.answer.estimate import Drafting
+    from sizer.answer.question import Drafting
     from sizer.answer.records import Estimate
     from sizer.device.records import Device, Target
     from sizer.engine.engines import Engine
@@ -223,8 +223,8 @@ def _usual_of(engine: Engine, architecture: Architecture, device: Device) -> tup
 def estimates(resolved: Resolved, target: Target, work: WorkAsked) -> Iterator[Estimate]:
     """One estimate a precision of one model on one target."""
     from sizer.answer.drafts import draft_named
-    from sizer.answer.estimate import Question
     from sizer.answer.estimate import estimate as estimate_one
+    from sizer.answer.question import Question
     from sizer.device.records import is_cpu
 
     workload = work.workload()
@@ -277,7 +277,7 @@ def drafting_of(draft: str | None, draft_tokens: int, acceptance: float | None, 
     if draft is None:
         return None
     from sizer.advise.draft import USUAL_ACCEPTANCE
-    from sizer.answer.estimate import Drafting
+    from sizer.answer.question import Drafting
     from sizer.model.read.resolve import resolve
     from sizer.speed.speculative import draft_methods
 

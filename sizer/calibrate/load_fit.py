@@ -88,21 +88,25 @@ class LoadFit:
             sorted({case.names[level] for case in cases if case.names[level].partition(": ")[2]}) for level in LEVELS
         ]
         self.columns: list[tuple[str, str, float]] = []
+        """Term, group and prior spread of each correction."""
         self.design: list[tuple[Any, Any]] = []
-        names = [set(case.names.values()) for case in cases]
+        """For each term the columns that are its own, and which cases (rows) each of them counts for."""
         for term in self.terms:
-            present = [self._has(case, term) for case in cases]
-            rows, first = [], len(self.columns)
-            for level, groups in zip(LEVELS, self.groups, strict=True):
-                if not self._prior(term, level):
-                    continue
-                for group in groups:
-                    column = [1.0 if has and group in own else 0.0 for has, own in zip(present, names, strict=True)]
-                    if any(column):
-                        rows.append(column)
-                        self.columns.append((term, group, self._prior(term, level)))
-            matrix = np.array(rows).T if rows else np.zeros((len(cases), 0))
-            self.design.append((slice(first, len(self.columns)), matrix))
+            self._add_columns(term)
+
+    def _add_columns(self, term: str) -> None:
+        """A correction for each group of a term's levels that has a case with the term."""
+        np, first, rows = self.np, len(self.columns), []
+        present = [set(case.names.values()) if self._has(case, term) else set() for case in self.cases]
+        for level, groups in zip(LEVELS, self.groups, strict=True):
+            spread = self._prior(term, level)
+            for group in groups if spread else ():
+                column = [1.0 if group in names else 0.0 for names in present]
+                if any(column):
+                    rows.append(column)
+                    self.columns.append((term, group, spread))
+        matrix = np.array(rows).T if rows else np.zeros((len(self.cases), 0))
+        self.design.append((slice(first, len(self.columns)), matrix))
 
     @staticmethod
     def _has(case: LoadCase, term: str) -> bool:

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from sizer.advise.recommend import waited_rate
-from sizer.answer.estimate import Question, estimate
+from sizer.answer.estimate import estimate
 from sizer.answer.loss import loss_of
+from sizer.answer.question import Question
 from sizer.answer.records import Estimate
 from sizer.frozen import dataclass
 from sizer.speed.speculative import speedup_at

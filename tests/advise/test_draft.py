@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from sizer.advise.draft import Draft, best_draft, compatible, draft, same_generation
 from sizer.advise.family import relatives
-from sizer.answer.estimate import Question, estimate
+from sizer.answer.estimate import estimate
+from sizer.answer.question import Question
 from sizer.answer.records import Estimate
 from sizer.workload import Workload
 

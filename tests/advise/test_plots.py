@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from advice import GIB, model, target
 
-from sizer.answer.estimate import Drafting, Question, estimate
+from sizer.answer.estimate import estimate
+from sizer.answer.question import Drafting, Question
 from sizer.answer.records import Estimate
 from sizer.errors import UsageError
 from sizer.report import series

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from sizer.advise.check import Checked
 from sizer.advise.check import check as check_plan
 from sizer.advise.recipes import RECIPES, recipe
-from sizer.answer.estimate import Question, estimate
+from sizer.answer.estimate import estimate
+from sizer.answer.question import Question
 from sizer.answer.records import Estimate
 from sizer.api.advice import WantedAsked, advice_for
 from sizer.api.asked import DeviceAsked, WorkAsked

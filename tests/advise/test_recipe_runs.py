@@ -13,7 +13,8 @@ from advice import model, target
 from tinymodels import save_model
 
 from sizer.advise.recipes import recipe
-from sizer.answer.estimate import Question, estimate
+from sizer.answer.estimate import estimate
+from sizer.answer.question import Question
 from sizer.workload import Workload
 
 pytestmark = pytest.mark.oracle

@@ -20,7 +20,8 @@ import sizer
 from sizer.advise.draft import Draft, draft
 from sizer.advise.recipes import RECIPES, recipe
 from sizer.advise.repositories import hub_id
-from sizer.answer.estimate import Question, estimate
+from sizer.answer.estimate import estimate
+from sizer.answer.question import Question
 from sizer.answer.records import Estimate
 from sizer.errors import UsageError
 from sizer.workload import Workload

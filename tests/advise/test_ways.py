@@ -21,8 +21,9 @@ from sizer.advise.recommend import (
     waited_rate,
     with_margin,
 )
-from sizer.answer.estimate import Question, estimate
+from sizer.answer.estimate import estimate
 from sizer.answer.loss import loss_of
+from sizer.answer.question import Question
 from sizer.device.catalogue import find
 from sizer.errors import DoesNotFit
 from sizer.model.read.facts import facts

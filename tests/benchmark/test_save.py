@@ -244,7 +244,8 @@ def test_row_that_cannot_be_appended_is_kept(tmp_path: Path, monkeypatch: pytest
 
 def test_what_others_measured_stands_below_a_benchmark() -> None:
     """The nearest measured row of the same model, precision and device is named below the table, where there is one."""
-    from sizer.answer.estimate import Question, estimate
+    from sizer.answer.estimate import estimate
+    from sizer.answer.question import Question
     from sizer.device.catalogue import find
     from sizer.model.read.resolve import resolve
     from sizer.report.bench import render

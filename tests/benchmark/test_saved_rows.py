@@ -12,7 +12,8 @@ import pytest
 from clirun import Run as Command
 from tinymodels import write_config
 
-from sizer.answer.estimate import Question, estimate
+from sizer.answer.estimate import estimate
+from sizer.answer.question import Question
 from sizer.answer.records import Estimate
 from sizer.api.asked import DeviceAsked, WorkAsked
 from sizer.api.estimates import estimates, targets

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from sizer.answer.estimate import Question, estimate
+from sizer.answer.estimate import estimate
+from sizer.answer.question import Question
 from sizer.api.asked import DeviceAsked
 from sizer.api.estimates import targets
 from sizer.engine.estimate_rules import EstimateRule, estimate_rule, formula

@@ -8,8 +8,9 @@ from headerfiles import torch_header
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sizer.answer.estimate import Question, estimate
+from sizer.answer.estimate import estimate
 from sizer.answer.public import model_estimate
+from sizer.answer.question import Question
 from sizer.device.records import Device, Target
 from sizer.errors import SizerError
 from sizer.model.read.headers_torch_model import torch_model

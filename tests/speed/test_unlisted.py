@@ -7,7 +7,8 @@ from math import exp, hypot, log
 
 import pytest
 
-from sizer.answer.estimate import Question, estimate
+from sizer.answer.estimate import estimate
+from sizer.answer.question import Question
 from sizer.api.asked import WorkAsked
 from sizer.device.catalogue import find
 from sizer.device.table import all_devices

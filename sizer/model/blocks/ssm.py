@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from sizer.frozen import NamedTuple
 from sizer.model.architecture import Mixer, MixerKind, Module, Role
 from sizer.model.blocks.core import Block, linear, norm, parameter
 
@@ -23,22 +24,49 @@ def causal_conv(name: str, width: int, kernel: int, bias: bool = False) -> Block
     return block + parameter(f"{name}.bias", width, role=Role.BIAS, module=Module.CONV) if bias else block
 
 
+class MambaSizes(NamedTuple):
+    """Sizes of a Mamba: channels, states of each, inputs that its convolution sees, the rank of its step."""
+
+    inner: int
+    states: int
+    kernel: int
+    rank: int
+
+
+class Mamba2Sizes(NamedTuple):
+    """Sizes of a Mamba 2: heads, the channels of each, groups of B and C vectors, states, the convolution's inputs."""
+
+    heads: int
+    head_dim: int
+    groups: int
+    states: int
+    kernel: int
+
+    @property
+    def inner(self) -> int:
+        """Channels of all heads."""
+        return self.heads * self.head_dim
+
+    @property
+    def width(self) -> int:
+        """Channels that the convolution runs over: the heads' and the B and C vectors."""
+        return self.inner + 2 * self.groups * self.states
+
+
 def mamba(
     hidden: int,
-    inner: int,
+    sizes: MambaSizes,
     *,
-    states: int,
-    kernel: int,
-    rank: int,
     prefix: str = "mixer.",
     conv_bias: bool = True,
     bias: bool = False,
     norms: bool = False,
 ) -> Block:
-    """Mamba's selective state space (arXiv:2312.00752): `inner` channels of `states` states, steps of rank `rank`.
+    """Mamba's selective state space (arXiv:2312.00752).
 
     `norms` are Jamba's norms of the step, input and output vectors. The cache holds `kernel` inputs and the state.
     """
+    inner, states, kernel, rank = sizes
     block = (
         linear(prefix + "in_proj", 2 * inner, hidden, Role.SSM_IN, bias)
         + causal_conv(prefix + "conv1d", inner, kernel, conv_bias)
@@ -56,48 +84,31 @@ def mamba(
 
 def mamba2(
     hidden: int,
-    heads: int,
-    head_dim: int,
+    sizes: Mamba2Sizes,
     *,
-    groups: int,
-    states: int,
-    kernel: int,
     prefix: str = "mixer.",
     conv_bias: bool = True,
     bias: bool = False,
     out_bias: bool | None = None,
     gated_norm: bool = True,
 ) -> Block:
-    """Mamba 2's state-space duality (arXiv:2405.21060): `heads` of `head_dim` channels, `groups` of B and C vectors.
-
-    The convolution runs over the channels and the B and C vectors; the cache holds `kernel` of its inputs and
-    `heads * head_dim * states` states.
-    """
-    inner = heads * head_dim
-    width = inner + 2 * groups * states
-    block = linear(prefix + "in_proj", inner + width + heads, hidden, Role.SSM_IN, bias)
-    block += causal_conv(prefix + "conv1d", width, kernel, conv_bias)
+    """Mamba 2's state-space duality (arXiv:2405.21060); the cache holds the convolution's inputs and the states."""
+    inner, width = sizes.inner, sizes.width
+    block = linear(prefix + "in_proj", inner + width + sizes.heads, hidden, Role.SSM_IN, bias)
+    block += causal_conv(prefix + "conv1d", width, sizes.kernel, conv_bias)
     for name in ("dt_bias", "A_log", "D"):
-        block += parameter(prefix + name, heads, role=Role.SSM)
+        block += parameter(prefix + name, sizes.heads, role=Role.SSM)
     if gated_norm:
         block += norm(prefix + "norm", inner)
     block += linear(prefix + "out_proj", hidden, inner, Role.SSM_OUT, bias if out_bias is None else out_bias)
-    return block + state(MixerKind.SSM, inner * states + width * kernel, heads)
+    return block + state(MixerKind.SSM, inner * sizes.states + width * sizes.kernel, sizes.heads)
 
 
 def multi_head_mamba(
-    hidden: int,
-    inner: int,
-    heads: int,
-    *,
-    states: int,
-    kernel: int,
-    rank: int,
-    prefix: str = "mamba.",
-    conv_bias: bool = True,
-    bias: bool = False,
+    hidden: int, sizes: MambaSizes, heads: int, *, prefix: str = "mamba.", conv_bias: bool = True, bias: bool = False
 ) -> Block:
     """Zamba's Mamba: the inner channels split over `heads`, each with projections of its own, kept as parameters."""
+    inner, states, kernel, rank = sizes
     head_dim = inner // heads
     block = linear(prefix + "in_proj", 2 * inner, hidden, Role.SSM_IN, bias)
     block += causal_conv(prefix + "conv1d", inner, kernel, conv_bias)

@@ -9,7 +9,7 @@ from sizer.model.architecture import MlpKind, Role, Tensor
 from sizer.model.blocks.attention import Heads, attention
 from sizer.model.blocks.core import Block, Parts, linear, norm, on_layers, parameter, prefixed
 from sizer.model.blocks.mlp import SHARED_ROLES, experts, gated_mlp, plain_mlp, router
-from sizer.model.blocks.ssm import mamba2
+from sizer.model.blocks.ssm import Mamba2Sizes, mamba2
 from sizer.model.blocks.tree import Tree
 from sizer.model.config import MIN_RATIO, Config
 from sizer.model.registry import describe
@@ -60,11 +60,13 @@ def _nemotron_mixer(config: Config, kind: str) -> Block:
     if kind == "linear_attention":
         return mamba2(
             hidden,
-            config.size("mamba_num_heads"),
-            config.size("mamba_head_dim"),
-            groups=config.size("mamba_n_groups", "n_groups"),
-            states=config.size("ssm_state_size"),
-            kernel=config.size("mamba_d_conv", "conv_kernel"),
+            Mamba2Sizes(
+                config.size("mamba_num_heads"),
+                config.size("mamba_head_dim"),
+                config.size("mamba_n_groups", "n_groups"),
+                config.size("ssm_state_size"),
+                config.size("mamba_d_conv", "conv_kernel"),
+            ),
             conv_bias=config.flag("mamba_conv_bias", "use_conv_bias", default=True),
             bias=config.flag("use_bias"),
         )

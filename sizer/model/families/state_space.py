@@ -7,11 +7,11 @@ from collections.abc import Callable
 from sizer.model.architecture import MixerKind
 from sizer.model.blocks.core import Block, Parts, norm
 from sizer.model.blocks.mlp import experts, fused_mlp, gated_mlp, router
-from sizer.model.blocks.ssm import mamba, mamba2, mlstm, rg_lru
+from sizer.model.blocks.ssm import Mamba2Sizes, mamba, mamba2, mlstm, rg_lru
 from sizer.model.config import Config
 from sizer.model.shapes.decoder import Naming, causal_lm
 from sizer.model.shapes.family import Family
-from sizer.model.shapes.hybrid import dt_rank, each_kind, mamba1, mixer_types
+from sizer.model.shapes.hybrid import each_kind, mamba1, mamba_sizes, mixer_types
 from sizer.model.shapes.rules import Attention
 
 
@@ -22,11 +22,7 @@ def mamba_2(config: Config) -> Parts:
         raise config.error("num_heads", f"num_heads * head_dim must be expand * hidden_size ({hidden}).")
     block = norm("norm", hidden) + mamba2(
         hidden,
-        heads,
-        head_dim,
-        groups=config.size("n_groups"),
-        states=config.size("state_size"),
-        kernel=config.size("conv_kernel"),
+        Mamba2Sizes(heads, head_dim, config.size("n_groups"), config.size("state_size"), config.size("conv_kernel")),
         conv_bias=config.flag("use_conv_bias", default=True),
         bias=config.flag("use_bias"),
     )
@@ -43,10 +39,7 @@ def jamba(config: Config) -> Parts:
     sparse = _period(config, "expert_layer")
     states = mamba(
         hidden,
-        config.size("mamba_expand") * hidden,
-        states=config.size("mamba_d_state"),
-        kernel=config.size("mamba_d_conv"),
-        rank=dt_rank(config, "mamba_dt_rank", hidden),
+        mamba_sizes(config),
         prefix="mamba.",
         conv_bias=config.flag("mamba_conv_bias", default=True),
         bias=config.flag("mamba_proj_bias"),

@@ -9,11 +9,11 @@ from sizer.model.architecture import MixerKind, MlpKind, Module, Role, Tensor
 from sizer.model.blocks.attention import Heads, attention, attention_mixer
 from sizer.model.blocks.core import Block, Parts, linear, norm, on_layers, parameter, prefixed
 from sizer.model.blocks.mlp import experts, fused_mlp, gated_mlp
-from sizer.model.blocks.ssm import mamba2, multi_head_mamba, state
+from sizer.model.blocks.ssm import Mamba2Sizes, mamba2, multi_head_mamba, state
 from sizer.model.config import Config
 from sizer.model.shapes.decoder import Naming, causal_lm
 from sizer.model.shapes.family import Family
-from sizer.model.shapes.hybrid import dt_rank, each_kind, mixer_types
+from sizer.model.shapes.hybrid import each_kind, mamba_sizes, mixer_types
 from sizer.model.shapes.rules import heads
 
 
@@ -121,11 +121,8 @@ def zamba(config: Config) -> Parts:
     mixer_types(config, "layers_block_type", types, ZAMBA_TYPES)
     mamba = multi_head_mamba(
         hidden,
-        config.size("mamba_expand") * hidden,
+        mamba_sizes(config),
         config.size("n_mamba_heads"),
-        states=config.size("mamba_d_state"),
-        kernel=config.size("mamba_d_conv"),
-        rank=dt_rank(config, "mamba_dt_rank", hidden),
         conv_bias=config.flag("mamba_conv_bias", default=True),
         bias=config.flag("mamba_proj_bias"),
     )
@@ -157,11 +154,13 @@ def zamba2(config: Config) -> Parts:
     bias = config.flag("add_bias_linear")
     mamba = mamba2(
         hidden,
-        mamba_heads,
-        inner // mamba_heads,
-        groups=config.size("mamba_ngroups"),
-        states=config.size("mamba_d_state"),
-        kernel=config.size("mamba_d_conv"),
+        Mamba2Sizes(
+            mamba_heads,
+            inner // mamba_heads,
+            config.size("mamba_ngroups"),
+            config.size("mamba_d_state"),
+            config.size("mamba_d_conv"),
+        ),
         prefix="mamba.",
         bias=bias,
     )

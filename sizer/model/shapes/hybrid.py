@@ -9,7 +9,7 @@ from typing import TypeVar
 from sizer.model.blocks.core import Block, Parts, norm
 from sizer.model.blocks.linear_attention import DeltaSizes
 from sizer.model.blocks.mlp import experts, gated_mlp, router, shared_expert
-from sizer.model.blocks.ssm import mamba, mamba2
+from sizer.model.blocks.ssm import Mamba2Sizes, MambaSizes, mamba, mamba2
 from sizer.model.config import Config
 from sizer.model.shapes.decoder import PRE_NORMS, Naming, causal_lm
 
@@ -35,16 +35,29 @@ def dt_rank(config: Config, field: str, hidden: int) -> int:
     return ceil(hidden / 16) if config.get(field) == "auto" else config.size(field)
 
 
+def mamba_sizes(config: Config) -> MambaSizes:
+    """The sizes of Jamba's and Zamba's Mamba, from their `mamba_*` fields."""
+    hidden = config.size("hidden_size")
+    return MambaSizes(
+        config.size("mamba_expand") * hidden,
+        config.size("mamba_d_state"),
+        config.size("mamba_d_conv"),
+        rank=dt_rank(config, "mamba_dt_rank", hidden),
+    )
+
+
 def mamba1(config: Config) -> Parts:
     """Mamba and Falcon Mamba (whose extra norms have no weights)."""
     hidden = config.size("hidden_size")
     inner = config.size("intermediate_size", default=config.scaled(hidden, "expand", default=2))
     block = norm("norm", hidden) + mamba(
         hidden,
-        inner,
-        states=config.size("state_size"),
-        kernel=config.size("conv_kernel"),
-        rank=dt_rank(config, "time_step_rank", hidden),
+        MambaSizes(
+            inner,
+            config.size("state_size"),
+            config.size("conv_kernel"),
+            rank=dt_rank(config, "time_step_rank", hidden),
+        ),
         conv_bias=config.flag("use_conv_bias", default=True),
         bias=config.flag("use_bias"),
     )
@@ -64,11 +77,13 @@ def hybrid_mamba2(
         raise config.error("mamba_n_heads", f"Its heads must divide the {inner} inner channels exactly.")
     return mamba2(
         hidden,
-        heads,
-        head_dim,
-        groups=config.size("mamba_n_groups"),
-        states=config.size("mamba_d_state"),
-        kernel=config.size("mamba_d_conv"),
+        Mamba2Sizes(
+            heads,
+            head_dim,
+            config.size("mamba_n_groups"),
+            config.size("mamba_d_state"),
+            config.size("mamba_d_conv"),
+        ),
         prefix="mamba.",
         conv_bias=config.flag("mamba_conv_bias", default=True),
         bias=config.flag("mamba_proj_bias"),
