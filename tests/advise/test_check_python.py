@@ -123,7 +123,14 @@ LOADED = (
         ("QuantoConfig('int4')", "quanto-int4"),
         ("TorchAoConfig('int8_weight_only')", "torchao-int8"),
         ("TorchAoConfig(quant_type=Int4WeightOnlyConfig(group_size=128))", "torchao-int4"),
+        ("TorchAoConfig('float8_weight_only')", "torchao-fp8"),
         ("FineGrainedFP8Config()", "fp8-block"),
+        ("FineGrainedFP8Config(dequantize=True)", "bf16"),
+        ("AwqConfig(bits=4, group_size=64)", "awq-int4-g64"),
+        ("AwqConfig()", "awq-int4"),
+        ("HqqConfig(nbits=4, group_size=128)", "hqq-4bit-g128"),
+        ("EetqConfig()", "int8"),
+        ("Mxfp4Config(dequantize=True)", "bf16"),
         ("GPTQConfig(bits=4, group_size=32)", "gptq-int4-g32"),
         ("{'load_in_8bit': True}", "int8"),
         ("BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type='nf4')", "nf4"),
@@ -137,6 +144,8 @@ def test_what_code_quantizes_to_is_told(config: str, precision: str) -> None:
 
 def test_a_configuration_that_is_not_known_is_refused() -> None:
     """A class that sizer does not know is named: what the model takes then is not told."""
+    with pytest.raises(UsageError, match=r"AwqConfig\(bits=8, group_size=128\) names no precision"):
+        read_launch([LOADED.format(name="AwqConfig") + "quantization_config=AwqConfig(bits=8))\n"])
     with pytest.raises(UsageError, match="BitNetConfig"):
         read_launch([LOADED.format(name="BitNetConfig") + "quantization_config=BitNetConfig())\n"])
 

@@ -20,6 +20,7 @@ KEYS = {
     "methods.csv": ("kind",),
     "engine_models.csv": ("engines", "by", "until"),
     "flag_words.csv": ("dialect", "flag"),
+    "python_quantization.csv": ("call",),
     "engine_precisions.csv": ("engine", "kind", "precision", "before_version"),
     "gguf_archs.csv": ("model_type",),
     "gguf_ftypes.csv": ("ftype",),
