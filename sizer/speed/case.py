@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache, cached_property, lru_cache
+from typing import Any
 
 from sizer.device.chip_parts import UNIFIED_KINDS, cpu_part
 from sizer.device.kinds import chip_of, device_family, generation, instructions, memory_class
@@ -92,14 +93,21 @@ class SpeedCase:
 
     def of_sequences(self, sequences: int) -> SpeedCase:
         """The same asked of so many sequences; one record a number, which orders of batches ask for again and again."""
-        if sequences not in self._by_sequences:
-            workload = replace(self.workload, batch_size=sequences)
-            self._by_sequences[sequences] = self.of_workload(workload)
-        return self._by_sequences[sequences]
+        known = self._by_sequences
+        if sequences not in known:
+            made = known[sequences] = self.of_workload(replace(self.workload, batch_size=sequences))
+            # What no number of sequences moves is worked out once for all of them.
+            vars(made).update(_by_sequences=known, groups=self.groups, owners=self.owners, devices=self.devices)
+        return known[sequences]
 
     @cached_property
     def _by_sequences(self) -> dict[int, SpeedCase]:
         return {self.workload.batch_size: self}
+
+    @cached_property
+    def kept(self) -> dict[tuple[object, ...], Any]:
+        """What was worked out of this very record, by what it is."""
+        return {}
 
 
 def speed_case(

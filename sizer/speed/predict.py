@@ -118,20 +118,35 @@ def decode_of(
     With more than one of its tokens a step (a verification), the speed is that of steps. `outputs` is as in
     `decode_traffic`.
     """
-    traffic, step, alone = _ordered_step(case, fitted, tokens_per_sequence, outputs)
-    said = said_nearby(case, step, "decode", traffic.tokens)
-    fewer = _fewer(case.workload.batch_size) if said.log_factor and tokens_per_sequence == 1 else 1
-    if fewer > 1:
-        fewer_s = 1 / decode_of(case.of_sequences(fewer), fitted)[0].tokens_per_s
-        said = _between(said, step, case.workload.batch_size / fewer, fewer_s)
-    elif traffic.tokens > 1:
-        said = _between(said, step, traffic.tokens, _heard_s(case.of_sequences(1), alone, "decode", 1))
+    traffic, step, said = _heard_step(case, fitted, tokens_per_sequence, outputs)
     limit = bandwidth_limit(amount for amount, _ in step.terms)
-    rate = min(exp(said.log_factor) / step.total_s, max(limit, 1 / step.total_s))
+    rate = _rate(step, said, limit)
     low, high = _interval(rate, case, fitted, "decode", said)
     high = max(rate, min(high, limit))
     bytes_per_token = round(traffic.bytes_read / max(1, case.workload.batch_size))
     return Decode(rate, low, high, bytes_per_token, step.bound, said), Step(traffic, step)
+
+
+def _heard_step(
+    case: SpeedCase, fitted: Constants, tokens_per_sequence: int = 1, outputs: int | None = None
+) -> tuple[Traffic, Timed, Correction]:
+    """A decode step in order with fewer tokens, and what rows near it say of it."""
+    traffic, step, alone = _ordered_step(case, fitted, tokens_per_sequence, outputs)
+    said = said_nearby(case, step, "decode", traffic.tokens)
+    fewer = _fewer(case.workload.batch_size) if said.log_factor and tokens_per_sequence == 1 else 1
+    if fewer > 1:
+        _, step_of_fewer, said_of_fewer = _heard_step(case.of_sequences(fewer), fitted)
+        limit = bandwidth_limit(amount for amount, _ in step_of_fewer.terms)
+        fewer_s = 1 / _rate(step_of_fewer, said_of_fewer, limit)
+        said = _between(said, step, case.workload.batch_size / fewer, fewer_s)
+    elif traffic.tokens > 1:
+        said = _between(said, step, traffic.tokens, _heard_s(case.of_sequences(1), alone, "decode", 1))
+    return traffic, step, said
+
+
+def _rate(step: Timed, said: Correction, limit: float) -> float:
+    """Steps a second: no more than the memory lets by, as far as the law keeps to that."""
+    return min(exp(said.log_factor) / step.total_s, max(limit, 1 / step.total_s))
 
 
 def _fewer(sequences: int) -> int:
@@ -148,10 +163,14 @@ def _step(
     case: SpeedCase, fitted: Constants, tokens_per_sequence: int = 1, outputs: int | None = None
 ) -> tuple[Traffic, Timed]:
     """The traffic of a decode step, and its time by its terms alone."""
-    traffic = decode_traffic(
-        case.architecture, case.stored, case.workload, tokens_per_sequence=tokens_per_sequence, outputs=outputs
-    )
-    return traffic, timed(decode_amounts(case, traffic), case, fitted)
+    asked = (fitted, tokens_per_sequence, outputs)
+    if asked not in case.kept:
+        traffic = decode_traffic(
+            case.architecture, case.stored, case.workload, tokens_per_sequence=tokens_per_sequence, outputs=outputs
+        )
+        case.kept[asked] = traffic, timed(decode_amounts(case, traffic), case, fitted)
+    found: tuple[Traffic, Timed] = case.kept[asked]
+    return found
 
 
 def _ordered_step(

@@ -97,7 +97,10 @@ class Traffic(NamedTuple):
 
     def stage(self, name: str) -> StageTraffic:
         """The traffic of one stage, empty where the model has none of it."""
-        return next((stage for stage in self.stages if stage.stage == name), StageTraffic(name))
+        for stage in self.stages:
+            if stage.stage == name:
+                return stage
+        return StageTraffic(name)
 
 
 def distinct_experts(experts: int, active_experts: int, tokens: int, correlation: float = 1.0) -> float:
