@@ -31,13 +31,15 @@ def no_faster_than_shallower(said: float, asked: Traits, rows: Rows, step: Timed
     """
     at = round(STEPS * asked.depth)
     every = _by_depth(rows.alike(asked), max(at, DEEPEST))
-    shallower = [(cell, other) for cell, other in every[: max(0, at - SHALLOWEST)] if other < said]
+    shallower = [(other, cell) for cell, other in every[: max(0, at - SHALLOWEST)] if other < said]
     if not shallower:
         return said
     growing = parts_of((amount, time_s) for amount, time_s in step.terms if amount.term in GROWING)
     still = parts_of((amount, time_s) for amount, time_s in step.terms if amount.term not in GROWING)
     whole_s = combine(parts_of(step.terms))
-    for cell, other in shallower:
+    for other, cell in sorted(shallower):
+        if other >= said:
+            break  # with less in the cache no step takes longer: those left say no less
         share = min(1.0, (exp((cell + 0.5) / STEPS) - NO_DEPTH) / beside)
         told_s = combine({part: time_s + share * growing[part] for part, time_s in still.items()})
         said = min(said, other + log(whole_s / told_s))
