@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import cache, cached_property, lru_cache
-from typing import Any
+from functools import cache, cached_property, lru_cache, wraps
+from math import inf
+from typing import Any, TypeVar
 
 from sizer.device.chip_parts import UNIFIED_KINDS, cpu_part
 from sizer.device.kinds import chip_of, device_family, generation, instructions, memory_class
@@ -89,7 +90,13 @@ class SpeedCase:
 
     def of_workload(self, workload: Workload) -> SpeedCase:
         """The same asked of another workload."""
-        return self if workload == self.workload else replace(self, workload=workload)
+        if workload == self.workload:
+            return self
+        made, own = replace(self, workload=workload), self.workload
+        vars(made).update(devices=self.devices, owners=self.owners)
+        if (workload.parallelism, workload.threads) == (own.parallelism, own.threads):
+            vars(made)["standing"] = self.standing
+        return made
 
     def of_sequences(self, sequences: int) -> SpeedCase:
         """The same asked of so many sequences; one record a number, which orders of batches ask for again and again."""
@@ -97,7 +104,7 @@ class SpeedCase:
         if sequences not in known:
             made = known[sequences] = self.of_workload(replace(self.workload, batch_size=sequences))
             # What no number of sequences moves is worked out once for all of them.
-            vars(made).update(_by_sequences=known, groups=self.groups, owners=self.owners, devices=self.devices)
+            vars(made).update(_by_sequences=known, groups=self.groups)
         return known[sequences]
 
     @cached_property
@@ -105,9 +112,31 @@ class SpeedCase:
         return {self.workload.batch_size: self}
 
     @cached_property
+    def standing(self) -> dict[Callable[..., object], Any]:
+        """What was worked out of the case, and holds whatever its tokens and sequences are: see `standing`."""
+        return {}
+
+    @cached_property
     def kept(self) -> dict[tuple[object, ...], Any]:
         """What was worked out of this very record, by what it is."""
         return {}
+
+
+Found = TypeVar("Found")
+
+
+def standing(work: Callable[[SpeedCase], Found]) -> Callable[[SpeedCase], Found]:
+    """Marks a function of a case that neither its tokens nor its sequences move: worked out once for all of them."""
+
+    @wraps(work)
+    def once(case: SpeedCase) -> Found:
+        known = case.standing
+        if work not in known:
+            known[work] = work(case)
+        found: Found = known[work]
+        return found
+
+    return once
 
 
 def speed_case(
@@ -143,15 +172,22 @@ def _bf16_kernels() -> frozenset[tuple[str, str]]:
 
 
 def _groups(case: SpeedCase) -> dict[str, str]:
+    before, further = _groups_of_any_work(case)
+    graphs = f"{case.engine.runtime} {'graphs' if in_graphs(case) else 'eager'}"
+    return {**before, **_named({"graphs": graphs}), **further}
+
+
+@standing
+def _groups_of_any_work(case: SpeedCase) -> tuple[dict[str, str], dict[str, str]]:
+    """The groups that no depth moves: those before and after that of captured graphs."""
     runtime = case.engine.runtime
     own, further = _standing_groups(case.device, case.engine, case.backend, case.stored.precision, case.engine_version)
     asked = {
         "era": f"{runtime} {min(max(case.year or LATEST_YEAR, FIRST_YEAR), LATEST_YEAR)}",
         "link": _link(case),
         "split": f"{runtime} {_split(case)}",
-        "graphs": f"{runtime} {'graphs' if in_graphs(case) else 'eager'}",
     }
-    return {**own, **_named(asked), **further}
+    return {**own, **_named(asked)}, further
 
 
 def _named(groups: Mapping[str, str]) -> dict[str, str]:
@@ -204,9 +240,15 @@ def in_graphs(case: SpeedCase) -> bool:
     """
     if case.graphs is False:
         return False
+    return case.workload.context_tokens <= _longest_captured(case)
+
+
+@standing
+def _longest_captured(case: SpeedCase) -> float:
+    """The deepest cache whose steps are captured, in tokens."""
     rule = runtime_rule(case, "graph_capture.csv")
     longest = rule["longest_context"] if rule else ""
-    return not longest or case.workload.context_tokens <= int(longest)
+    return int(longest) if longest else inf
 
 
 def runtime_rule(case: SpeedCase, table: str) -> dict[str, str] | None:

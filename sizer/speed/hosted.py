@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from sizer.speed.case import SpeedCase
+from sizer.speed.case import SpeedCase, standing
 from sizer.speed.splits import tensor_ranks
 from sizer.tuning import tuned
 
 
+@standing
 def host_share(case: SpeedCase) -> float:
     """Share of the model's weights that the host's memory serves, without an input table: of that a row a token."""
     placement = case.placement
@@ -30,6 +31,7 @@ def computes_on_host(case: SpeedCase) -> bool:
     return case.backend.startswith("cpu+")
 
 
+@standing
 def streaming_bytes_per_s(case: SpeedCase) -> float:
     """The rate at which a device reads what lies on the host: over its link (each rank over its own), or in place.
 

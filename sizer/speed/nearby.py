@@ -15,7 +15,7 @@ from math import exp, log
 
 from sizer.device.kinds import chip_of
 from sizer.frozen import NamedTuple, dataclass
-from sizer.speed.case import SpeedCase
+from sizer.speed.case import SpeedCase, standing
 from sizer.speed.law import Amount
 from sizer.speed.records import NONE, Correction
 from sizer.speed.splits import parallelism
@@ -95,6 +95,12 @@ def cache_beside(amounts: Iterable[Amount]) -> float:
 
 def traits(case: SpeedCase, amounts: Iterable[Amount], tokens: int = 1) -> Traits:
     """The traits of a case whose step has these amounts, and so many tokens."""
+    cached = round(log(cache_beside(amounts) + NO_DEPTH), 1)
+    return _traits_of_any_work(case)._replace(depth=cached, tokens=log(tokens))
+
+
+@standing
+def _traits_of_any_work(case: SpeedCase) -> Traits:
     found = case.groups
     architecture = case.architecture
     split = parallelism(case)
@@ -109,8 +115,7 @@ def traits(case: SpeedCase, amounts: Iterable[Amount], tokens: int = 1) -> Trait
         link=f"{'none' if by_layers else found['link'].partition(': ')[2]} {len(case.devices)}",
         year=int(found["era"].rpartition(" ")[2]),
         size=round(log(max(1, architecture.active_params)), 1),
-        depth=round(log(cache_beside(amounts) + NO_DEPTH), 1),
-        tokens=log(tokens),
+        depth=0.0,
         chip=chip_of(case.device.key),
     )
 

@@ -8,7 +8,7 @@ from sizer.device.records import is_cpu
 from sizer.engine.memory_rules import engine_memory
 from sizer.model.architecture import Module
 from sizer.model.stored import StoredTensor
-from sizer.speed.case import SpeedCase
+from sizer.speed.case import SpeedCase, standing
 from sizer.speed.chunks import Chunks, whole
 from sizer.speed.device_rates import cpu_flops_per_s
 from sizer.speed.hosted import (
@@ -113,6 +113,7 @@ def _expert_loops() -> dict[tuple[str, str], int]:
     return {(row["runtime"], row["backend"]): int(row["launches_per_call"]) for row in read_rows("expert_loops.csv")}
 
 
+@standing
 def _stacks(case: SpeedCase) -> list[StoredTensor]:
     return [part for part in case.stored.tensors if part.tensor.module is Module.EXPERT_STACK]
 

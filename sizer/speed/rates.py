@@ -8,7 +8,7 @@ from sizer.device.capability import cuda_capability
 from sizer.device.kinds import instructions, memory_class
 from sizer.device.records import is_cpu
 from sizer.errors import SizerError
-from sizer.speed.case import SpeedCase
+from sizer.speed.case import SpeedCase, standing
 from sizer.speed.device_rates import (
     MATRIX_OVER_VECTOR,
     cpu_flops_per_s,
@@ -24,6 +24,7 @@ from sizer.tuning import tuned
 from sizer.workload import Split
 
 
+@standing
 def bandwidth_bytes_per_s(case: SpeedCase) -> float:
     """Bandwidth that a step sees: of all ranks of a tensor group together, the harmonic mean of layer splits."""
     rates = [reachable_bytes_per_s(device, case.workload.threads) for device in case.devices]
@@ -40,12 +41,14 @@ def bandwidth_bytes_per_s(case: SpeedCase) -> float:
     return sum(sizes) / sum(size / rate for size, rate in zip(sizes, known, strict=True))
 
 
+@standing
 def nominal_bandwidth_bytes_per_s(case: SpeedCase) -> float:
     """The same with every device at its specification: no step moves its bytes faster."""
     reached = reachable_bytes_per_s(case.device, case.workload.threads) or 1.0
     return bandwidth_bytes_per_s(case) * (case.device.bandwidth_bytes_per_s or reached) / reached
 
 
+@standing
 def peak_flops_per_s(case: SpeedCase) -> float:
     """Nominal dense peak that a step sees; a CPU's is that of the cores that work on it."""
     if is_cpu(case.device):
@@ -72,6 +75,7 @@ def _matrix_units() -> dict[tuple[str, str], float]:
     return {(row["runtime"], row["instructions"]): float(row["factor"]) for row in rows}
 
 
+@standing
 def prompt_products_flops_per_s(case: SpeedCase) -> float:
     """The same at the peak of the format that the stored weights are multiplied in."""
     kernel, bits = precision_class(case.stored.precision)
@@ -108,6 +112,7 @@ def _peak_powers() -> dict[tuple[str, str], float]:
     return {(row["runtime"], row["backend"]): float(row["power"]) for row in read_rows("peak_powers.csv")}
 
 
+@standing
 def attention_flops_per_s(case: SpeedCase) -> float:
     """What a prompt's attention is relative to: the same, or as much as a card's vector units have of it where the
     runtime's kernels weigh keys and values on those (`data/vector_attention.csv`).

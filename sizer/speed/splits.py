@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 
 from sizer.model.architecture import Architecture, Module
-from sizer.speed.case import SpeedCase
+from sizer.speed.case import SpeedCase, standing
 from sizer.speed.launches import LAYER_S, layer_count, llama_layers
 from sizer.speed.law import OVERHEAD, Amount
 from sizer.speed.traffic import runs_in_text
@@ -22,6 +22,7 @@ GATHERED_BYTES_PER_VALUE = 4
 """llama.cpp multiplies fp32 activations, and gathers fp32 results."""
 
 
+@standing
 def parallelism(case: SpeedCase) -> Split | None:
     """How several devices share the work: as asked, else the engine's first way. None on a single device."""
     if len(case.devices) == 1:
@@ -41,6 +42,7 @@ def whole_layers(case: SpeedCase) -> bool:
     return split is not None and split.whole_layers
 
 
+@standing
 def tensor_ranks(case: SpeedCase) -> int:
     """Devices that work on one layer at once: a node's worth at most."""
     if not within_layers(case):

@@ -10,7 +10,7 @@ from functools import cache
 
 from sizer.device.records import is_cpu
 from sizer.speed.attended import copied_cache_bytes
-from sizer.speed.case import SpeedCase, in_graphs, runtime_rule
+from sizer.speed.case import SpeedCase, in_graphs, runtime_rule, standing
 from sizer.speed.device_rates import MATRIX_OVER_VECTOR, nominal_flops_per_s
 from sizer.speed.hosted import host_bandwidth_bytes_per_s, host_share, shares_away, streaming_bytes_per_s
 from sizer.speed.kernels import packs_scales, precision_class
@@ -73,6 +73,7 @@ def decode_amounts(case: SpeedCase, traffic: Traffic) -> tuple[Amount, ...]:
     return tuple(amounts + decode_links(case, case.workload.batch_size))
 
 
+@standing
 def layer_pace(case: SpeedCase) -> float:
     """How many times as fast as on a card of 40 TFLOP/s in fp32 what a layer takes beside its bytes goes by.
 
@@ -87,6 +88,7 @@ def layer_pace(case: SpeedCase) -> float:
     return float((peak / USUAL_VECTOR_FLOPS_PER_S) ** tuned("layer_power"))
 
 
+@standing
 def expanded_bytes(case: SpeedCase) -> int:
     """Bytes of a step that expands all experts to 16 bits before it multiplies some: read packed, written whole."""
     if not case.stored.expands_experts:
