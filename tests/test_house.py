@@ -145,6 +145,22 @@ def test_files_and_functions_are_held_in_a_glance() -> None:
     assert long == []
 
 
+LONGEST_SILENT = 20
+"""Lines of a function from which on its name alone does not tell a reader what it gives."""
+
+
+def test_long_functions_say_what_they_give() -> None:
+    """A function of so many lines has a docstring, the private ones too; special methods have their class's."""
+    silent = [
+        f"{name}.{node.name}"
+        for name, path in modules()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef) and not node.name.startswith("__") and not ast.get_docstring(node)
+        if (node.end_lineno or 0) - node.lineno + 1 >= LONGEST_SILENT
+    ]
+    assert silent == []
+
+
 def test_what_is_private_stays_in_its_file() -> None:
     """A name that begins with an underscore is imported by no other module."""
     taken = [

@@ -66,6 +66,7 @@ def estimate(question: Question) -> Estimate:
 
 
 def _case(question: Question, engine: Engine, stored: Stored) -> Case:
+    """The question as memory looks at it: the engine's rules at its release, with what its flags say."""
     options = question.options or EngineOptions(engine.name, question.engine_version)
     version = question.engine_version or options.version
     rule = engine.memory(version, question.engine_date)

@@ -116,6 +116,8 @@ def _quality(estimate: Estimate) -> Quality:
 
 
 def _memory(estimate: Estimate) -> Memory:
+    """What the answer tells of memory; `fits` is of all places where a part on the host was asked for, else of the
+    devices."""
     footprint, placement = estimate.footprint, estimate.placement
     between = memory_range(footprint.total_bytes, estimate.architecture)
     asked_split = estimate.workload.gpu_layers is not None or estimate.options.uses_host

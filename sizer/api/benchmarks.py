@@ -62,6 +62,7 @@ def _several(value: object) -> bool:
 def _cells(
     model: str, timeout_s: float, force: bool, say: Say, options: Mapping[str, Any]
 ) -> tuple[CellBenchmark, ...]:
+    """Lists of lengths, depths and batches, measured in one load."""
     from sizer.benchmark.cell_runner import bench_cells, record
     from sizer.benchmark.cells import cells_of
     from sizer.benchmark.plan import Asked

@@ -86,6 +86,8 @@ def capacities(resolved: Resolved, devices: DeviceAsked, work: WorkAsked, asked:
 
 
 def _one(resolved: Resolved, target: Target, work: WorkAsked, asked: ServingAsked) -> Capacity:
+    """The capacity of one target by the first way of `_ways` that fits. Raises UsageError for what serves nobody,
+    DoesNotFit."""
     from sizer.serving.answer import answer, most_users
     from sizer.serving.deployment import Served
 

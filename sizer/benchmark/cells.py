@@ -194,6 +194,7 @@ def left_out(spec: Spec, measured: Sequence[Cell]) -> list[Cell]:
 def _figures(  # noqa: PLR0917
     cell: Cell, runs: tuple[Run, ...], spec: Spec, outcome: Outcome, machine: Mapping[str, Any], measured_on: str
 ) -> CellMeasurement:
+    """One cell's figures: medians over its runs, of the prompt or of the tokens written. Raises BenchmarkFailed."""
     seconds = [cell.seconds(run) for run in runs]
     if min(seconds) <= 0:
         raise BenchmarkFailed(f"{cell.name} took no time.", "Ask for more tokens.")

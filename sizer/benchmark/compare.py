@@ -316,6 +316,8 @@ def _of_load(row: Mapping[str, str]) -> Saved:
 
 
 def _of_document(document: Mapping[str, Any], path: Path) -> Saved:
+    """A result of `bench --json` or of llama-bench as columns and speeds by run. Raises InvalidInputFile for anything
+    else."""
     if "measurement" not in document:
         return _of_test(document, path)
     try:

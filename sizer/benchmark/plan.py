@@ -100,6 +100,7 @@ def refuse_what_cannot_fit(predicted: Estimate | None, asked: Asked) -> None:
 
 
 def _check(asked: Asked) -> None:
+    """Raises UsageError for what cannot be measured, whatever the model turns out to be."""
     if asked.output_tokens < 2:
         raise UsageError(f"--output {asked.output_tokens} is too short to time decoding.", "Ask for two or more.")
     if asked.engine and asked.engine not in ENGINES and not asked.server_url:
@@ -128,6 +129,7 @@ def _server_spec(asked: Asked) -> Spec:
 
 
 def _spec(asked: Asked, backend: str, model: str, precision: str, config: Mapping[str, Any] | None) -> Spec:
+    """What the child is to do. Raises UsageError for options that the backend has not got."""
     if asked.engine and backend != "server" and ENGINES[asked.engine] != backend:
         raise UsageError(
             f"{asked.engine} does not run {model!r}.", "transformers runs safetensors, llama.cpp runs .gguf files."

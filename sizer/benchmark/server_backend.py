@@ -100,6 +100,7 @@ def ask(server: Server, model: str, content: Content, output_tokens: int, asked_
 
 
 def _ask_concurrently(server: Server, model: str, spec: Spec, words: int, salt: str) -> list[Reply]:
+    """The answers of all users, each asking again when it is answered; the first error of any ends all."""
     replies: list[Reply] = []
     errors: list[BaseException] = []
     stop = threading.Event()
@@ -126,6 +127,7 @@ def _ask_concurrently(server: Server, model: str, spec: Spec, words: int, salt: 
 
 
 def _outcome(spec: Spec, engine: str, answers: list[Reply], warmups: int, wall_s: float) -> Outcome:
+    """What the answers show, as a run of one's own would."""
     replies = _timed(answers)
     tokens = round(median(reply.output_tokens for reply in replies))
     steps = tokens - 1

@@ -205,6 +205,7 @@ class _TokenClock:
 
 
 def _generation_config(spec: Spec) -> Any:
+    """Exactly as many tokens as asked for, the likeliest ones: no end of text, no sampling."""
     from transformers import GenerationConfig
 
     config = GenerationConfig(

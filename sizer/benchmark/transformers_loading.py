@@ -86,6 +86,7 @@ def repository_config(spec: Spec) -> Mapping[str, Any]:
 
 
 def _load_repository(spec: Spec, how: Recipe, options: dict[str, Any], config: Mapping[str, Any]) -> Any:
+    """The model, quantized on the way where the precision asks for it. Raises UsageError where it cannot be made so."""
     from transformers import AutoModelForCausalLM
 
     if how.stored and not config.get("quantization_config") and how.stored.get("quant_method") in ("gptq", "awq"):

@@ -121,6 +121,7 @@ def _with_case(row: Mapping[str, str]) -> tuple[_Told, SpeedCase] | None:
 
 
 def _told(row: Mapping[str, str]) -> _Told | None:
+    """A row with a method that is known and what it tells a round to yield; None where it tells too little."""
     method = draft_methods().get(row["method"])
     drafts = int(row["draft_tokens"]) if row["draft_tokens"] else 0
     if method is None or drafts < 1 or not row["acceptance"] or not row["speedup"]:

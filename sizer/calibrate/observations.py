@@ -231,6 +231,7 @@ def step_traffic(case: SpeedCase, row: ReadRow) -> Traffic:
 def _observation(
     resolved: ResolvedRow, case: SpeedCase, quantity: str, seconds: float, amounts: tuple[Amount, ...], *, tokens: int
 ) -> Observation:
+    """A row as the fit takes it: its seconds, amounts, groups and weight."""
     row = resolved.measurement
     return Observation(
         id=row.id,

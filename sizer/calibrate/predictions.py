@@ -174,6 +174,7 @@ def _odd(resolved: ResolvedRow) -> str:
 
 
 def _predictions(resolved: ResolvedRow, memory: _Memory) -> tuple[Prediction, ...]:
+    """Decode and prompt of a row beside what was measured, all sequences and copies together."""
     row = resolved.measurement
     decoding, prefilling = placed(resolved, whole=bool(memory.fits))
     fitted = constants()
@@ -231,6 +232,7 @@ class _Memory(NamedTuple):
 
 
 def _memory(resolved: ResolvedRow) -> _Memory:
+    """The memory of a row as its engine's users measure it, and whether it fits; None for an engine without rules."""
     row = resolved.measurement
     version = resolved.options.version or row.engine_version
     date = str(row.row.get("source_date") or "")

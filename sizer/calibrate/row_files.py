@@ -60,6 +60,7 @@ def _header(path: Path) -> tuple[str, ...]:
 
 
 def _rows(path: Path) -> Iterator[dict[str, Any]]:
+    """The rows of a CSV, a JSON array or JSON Lines, told apart by the first sign. Raises InvalidInputFile."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as lines:
             start = _first_sign(lines)

@@ -169,6 +169,7 @@ def _bench(
     compared: tuple[Path, Path] | None,
     options: dict[str, Any],
 ) -> None:
+    """What the options ask for: a comparison, a load test, lists, or one measurement."""
     if compared:
         _compare(*compared, style)
         return

@@ -85,6 +85,7 @@ def _numpy(items: int) -> Memory:
 
 
 def _torch(items: int) -> Memory:
+    """The loops by torch, where numpy is not installed."""
     import torch
 
     # One thread each: the team's threads are the parallelism.

@@ -107,6 +107,8 @@ def _unlisted(text: str) -> Target | None:
 
 
 def _single(text: str) -> Target | None:
+    """One device by an alias, its name, an instance of a cloud, a class, or a slice of a card; None for anything
+    else."""
     alias = find_alias(text)
     if alias:
         meaning, reason = alias
@@ -147,6 +149,8 @@ def _target(found: Found, count: int = 1) -> Target:
 
 
 def _counted(text: str) -> Target | None:
+    """Several equal devices (`2x rtx-3090`, `dual epyc 9654`); None where no count is stated. Raises UsageError for
+    too many."""
     first, last, dual = _COUNT_FIRST.fullmatch(text), _COUNT_LAST.fullmatch(text), _DUAL.fullmatch(text)
     sockets = _TWO_SOCKETS.fullmatch(text)
     if sockets:
@@ -181,6 +185,7 @@ def _together(text: str) -> Target | None:
 
 
 def _joined(targets: list[Target]) -> Target:
+    """Devices of several names as one machine: cards first, a CPU beside cards as their host, the slowest link."""
     cards = [target for target in targets if target.device.kind != "cpu"] or targets
     hosts = [target for target in targets if target not in cards]
     first, *rest = cards

@@ -115,6 +115,7 @@ def _cpuinfo(text: str) -> dict[str, str]:
 
 
 def _cpu(edge: Edge, facts: dict[str, str], maker: str) -> Machine:
+    """The machine's processor, by what /proc/cpuinfo or its device tree says."""
     flags = (facts.get("flags") or facts.get("Features") or "").split()
     chip = re.search(r"\((RK\d+)\)", maker)
     name = facts.get("model name") or _arm_name(facts, maker) or facts.get("Hardware") or facts.get("uarch", "")

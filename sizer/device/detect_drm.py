@@ -59,6 +59,7 @@ def _amd_cards(edge: Edge, bases: list[str]) -> tuple[list[Card], list[str]]:
 
 
 def _amd(edge: Edge, base: str, told: str, gfx: str) -> Gpu | None:
+    """A card by what amdgpu's files say; None where they tell no memory."""
     total = edge.number(f"{base}/mem_info_vram_total")
     if total is None:
         return None

@@ -45,6 +45,7 @@ def _by_nvml(nvml: Any) -> Iterator[Card]:
 
 
 def _card(nvml: Any, handle: Any) -> Gpu:
+    """A card by what NVML says; what a driver does not answer is not known."""
     memory = _ask(nvml, "nvmlDeviceGetMemoryInfo", handle)
     width = _ask(nvml, "nvmlDeviceGetMemoryBusWidth", handle)
     clock = _ask(nvml, "nvmlDeviceGetMaxClockInfo", handle, getattr(nvml, "NVML_CLOCK_MEM", 2))

@@ -157,6 +157,7 @@ def _entry(name: str, device_id: str, keys: list[Mapping[str, object]]) -> Mappi
 def _adapter(
     name: str, device_id: str, told: Mapping[str, object], entry: Mapping[str, object], machine: Machine
 ) -> tuple[Gpu | None, str]:
+    """An adapter with its memory, and a doubt about it; None for what no known maker sells."""
     vendor_id, device, revision = ids_of(device_id)
     vendor = VENDORS.get(vendor_id) or ("qualcomm" if "adreno" in name.casefold() else "")
     if not vendor:

@@ -35,6 +35,7 @@ def run_command(command: list[str]) -> str:
 
 @lru_cache(maxsize=64)
 def _run_once(command: tuple[str, ...]) -> str:
+    """What a command prints; nothing where it is not there, fails or takes too long."""
     import os
     import shutil
     import subprocess

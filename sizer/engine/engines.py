@@ -230,6 +230,7 @@ def engines() -> dict[str, Engine]:
 
 
 def _engine(row: dict[str, str]) -> Engine:
+    """A row of `data/engines.csv` as the record."""
     pairs = tuple(pair.partition(":") for pair in row["backends"].split())
     return Engine(
         name=row["name"],

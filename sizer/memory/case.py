@@ -239,35 +239,41 @@ def _format(name: str, usual: CacheFormat) -> CacheFormat:
 
 
 def _cache_plan(case: Case) -> CachePlan:
-    work = case.workload
+    """How the cache is laid out: as slots share it where the engine reserves a graph, else one for all sequences."""
+    rule = case.graph
+    return _whole_plan(case) if rule is None else _slotted_plan(case, rule)
+
+
+def _whole_plan(case: Case) -> CachePlan:
+    """One cache for all sequences, in the engine's blocks."""
     k_format, v_format = formats(case)
     conv_bytes, state_bytes = state_widths(case)
-    drops = case.engine.conv_columns == "kernel-1"
-    rule = case.graph
-    if rule is None:
-        sequences = case.options.max_sequences if case.engine.cache_grows else None
-        count = sequences or work.batch_size
-        tokens = blocks(work.context_tokens, case.options.cache_block_tokens or case.engine.kv_block_tokens)
-        window = window_cache(case)
-        return CachePlan(
-            count, count, tokens, case.step_tokens, k_format, v_format, window, state_bytes, conv_bytes, drops,
-            case.engine.cache_copies, scales_indexer=case.engine.indexer == "fp8",
-        )  # fmt: skip
-    sequences = case.options.max_sequences or work.batch_size
-    unified = rule.unified if case.options.unified_cache is None else case.options.unified_cache
+    count = (case.options.max_sequences if case.engine.cache_grows else None) or case.workload.batch_size
+    tokens = blocks(case.workload.context_tokens, case.options.cache_block_tokens or case.engine.kv_block_tokens)
+    return CachePlan(
+        count, count, tokens, case.step_tokens, k_format, v_format, window_cache(case), state_bytes, conv_bytes,
+        case.engine.conv_columns == "kernel-1", case.engine.cache_copies, scales_indexer=case.engine.indexer == "fp8",
+    )  # fmt: skip
+
+
+def _slotted_plan(case: Case, rule: GraphRule) -> CachePlan:
+    """Slots with a cache each (streams), or one that they share, in cells."""
+    work, options = case.workload, case.options
+    k_format, v_format = formats(case)
+    conv_bytes, state_bytes = state_widths(case)
+    sequences = options.max_sequences or work.batch_size
+    unified = rule.unified if options.unified_cache is None else options.unified_cache
     total = work.context_tokens * work.batch_size
-    if case.options.context_tokens and rule.slot_context == "each":
+    if options.context_tokens and rule.slot_context == "each":
         total = work.context_tokens * sequences
-    elif case.options.context_tokens == work.context_tokens:
+    elif options.context_tokens == work.context_tokens:
         total = work.context_tokens  # the flag is the whole cache, which the slots share
     streams = 1 if unified or sequences == 1 else sequences
     tokens = blocks(math.ceil(total / streams), CELL_PADDING)
-    whole = case.options.whole_window_cache or not keeps_windows(case.architecture)
-    window = "whole" if whole else rule.window_cache
-    step = min(case.step_tokens, tokens * streams)
+    whole = options.whole_window_cache or not keeps_windows(case.architecture)
     return CachePlan(
-        sequences, streams, tokens, step, k_format, v_format, window, state_bytes, conv_bytes, True,
-        expands_latent=expands_latent(case),
+        sequences, streams, tokens, min(case.step_tokens, tokens * streams), k_format, v_format,
+        "whole" if whole else rule.window_cache, state_bytes, conv_bytes, True, expands_latent=expands_latent(case),
     )  # fmt: skip
 
 

@@ -262,6 +262,7 @@ def _value(_kind: str, place: Position, case: TensorCase) -> str:
 
 
 def _value_by_ftype(place: Position, case: TensorCase) -> str:
+    """The type of an `attn_v`, before experts and large models raise it (llama_tensor_get_type)."""
     ftype = case.ftype
     grouped = {
         "Q2_K": "q4_k", "Q2_K_S": "q4_k", "IQ3_XXS": "q4_k", "IQ3_XS": "q4_k", "IQ3_S": "q4_k", "IQ4_NL": "q5_k",

@@ -123,6 +123,7 @@ def _worst(found: Calibration) -> list[str]:
 
 
 def _tables(found: Calibration, lay: Lay, heading: str = "") -> list[str]:
+    """For each quantity the errors by what was left out, then by engine, device and kind of model."""
     parts = []
     mark = f"{heading}# " if heading else ""
     for quantity, schemes in found.residuals.items():

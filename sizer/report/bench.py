@@ -70,6 +70,7 @@ def _how(measured: Measurement) -> str:
 
 
 def _rows(measured: Measurement, predicted: Estimate | None) -> list[list[str]]:
+    """Measured beside predicted, a row a figure."""
     off = residual(measured, predicted)
     speed = predicted.speed if predicted else None
     footprint = predicted.footprint if predicted else None

@@ -80,6 +80,7 @@ def _apart(x: Sequence[float], y: Sequence[float], wanted: Sequence[bool]) -> li
 def _first_token(
     axes: Any, one: Capacity, rows: Sequence[ServedRow], color: str, *, first_of_all: bool, tails: bool
 ) -> None:
+    """The first token over the users, with its interval and, where asked for, its tails."""
     users = [row.users for row in rows]
     axes.fill_between(
         users,

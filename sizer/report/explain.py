@@ -113,6 +113,7 @@ def _held(estimate: Estimate) -> str:
 
 
 def _speed(estimate: Estimate) -> list[str]:
+    """How the speed comes about: the rate, what the memory alone would take, the stages, rows near the case."""
     speed = estimate.speed
     if speed is None:
         return ["Speed: not known (see the assumptions)"]

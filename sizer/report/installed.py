@@ -19,6 +19,7 @@ def installed_document(found: Sequence[Installed]) -> Document:
 
 
 def _figures(item: Installed) -> dict[str, Any]:
+    """One model that lies here, with its estimate or the reason why there is none."""
     kept = item.kept
     where = {"program": kept.program, "model": kept.name, "path": str(kept.path), "file_bytes": kept.size_bytes}
     if item.estimate is None:

@@ -54,6 +54,7 @@ def _test(
     tokens: int,
     seconds: Sequence[float],
 ) -> dict[str, Any]:
+    """One test in llama-bench's own JSON, field for field."""
     rates = [tokens / one for one in seconds]
     on_cpu = measured.device == "cpu"
     build = measured.versions.get("llama.cpp", "")

@@ -178,6 +178,7 @@ def _beyond(values: Iterable[float]) -> float | None:
 
 
 def _memory(axes: Any, panel: _Panel) -> None:
+    """Memory over the context, under what each device has; one that holds far more is named, not drawn."""
     lines = series.memory_by_context(panel.items)
     _lines(axes, panel, lines)
     axes.set(title="Memory by context", xlabel="context (tokens)", ylabel="GiB")
@@ -226,6 +227,7 @@ def _batch(axes: Any, panel: _Panel) -> None:
 
 
 def _roofline(axes: Any, panel: _Panel) -> None:
+    """Decode and prefill under the roofs of their devices."""
     points = series.roofline_points(panel.items)
     for line, color in zip(points, panel.colors, strict=True):
         axes.plot(line.x, line.y, linestyle=":", linewidth=1, color=color)

@@ -39,6 +39,7 @@ def serving_markdown(found: LoadCalibration) -> str:
 
 
 def _parts(found: LoadCalibration, lay: Lay) -> Iterator[str]:
+    """The report, part by part: errors by what was left out, then by model, system and engine."""
     count = len(found.alone)
     yield (
         f"{count:,} points; errors are |predicted/measured - 1| of points that the fit never saw. The spreads of its "

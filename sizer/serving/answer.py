@@ -178,6 +178,8 @@ def _basis(choice: Choice, known: Corrections) -> str:
 
 
 def _notes(served: Served, load: Load, limits: Limits, choice: Choice, reasons: Sequence[str]) -> Iterator[str]:
+    """What a reader must know of a capacity: the engine's rules, what limits mean, how far points under load carry
+    it."""
     rules, known = choice.replica.served.rules, corrections()
     yield (
         f"{served.engine} reads up to {rules.step_tokens:,} tokens a step, prompts {rules.prompts} the decodes, "

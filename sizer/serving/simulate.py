@@ -288,6 +288,7 @@ class Simulation:
         return self._result()
 
     def _result(self) -> Simulated:
+        """What was seen. Raises UsageError where nothing was answered."""
         done = [request for request in self.all if request.done_s >= 0]
         if not done:
             raise UsageError(

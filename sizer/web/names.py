@@ -41,6 +41,7 @@ def _models() -> list[dict[str, Any]]:
 
 
 def _devices() -> list[dict[str, Any]]:
+    """Devices, named classes and cloud instances that the page's list offers."""
     rows = [
         {
             "key": device.key,

@@ -156,6 +156,7 @@ def _checked(told: Told) -> Told:
 
 
 def _row(found: Found, told: Told, path: Path, tool: str, number: str) -> dict[str, str]:
+    """A found result as a row of `data/measurements.csv`; what the asker told goes before what the file says."""
     model = told.model or found.model
     device, count = _device(found, told)
     figures: dict[str, object] = {

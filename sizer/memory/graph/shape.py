@@ -123,6 +123,7 @@ def _plain(mixer: Mixer | None) -> Mixer | None:
 
 
 def _layer(layer: Layer, tensors: dict[Role, Tensor], norms: set[str]) -> LayerShape:
+    """What a graph's nodes go by of one layer: widths, norms and how its matrices are fused."""
     mixer = layer.mixers[0] if layer.mixers else None
     down, shared = tensors.get(Role.DOWN), tensors.get(Role.SHARED_DOWN)
     gate = "parallel" if Role.GATE in tensors else "fused" if Role.GATE_UP in tensors else ""

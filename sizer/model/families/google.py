@@ -148,6 +148,7 @@ def _gemma4_sizes(config: Config, index: int, kind: str) -> Heads:
 def _gemma4_attention(
     config: Config, count: int, types: Sequence[str], reuses: Sequence[bool], *, stored: bool
 ) -> list[Block]:
+    """Gemma 4's attention of each layer: its own size by kind, keys shared with values, caches of other layers read."""
     window = config.optional_size("sliding_window")
     if window is not None and config.first("use_bidirectional_attention")[1] == "all":
         window = window // 2 + 1

@@ -56,6 +56,7 @@ def _nemotron_types(config: Config, field: str, pattern_field: str) -> tuple[str
 
 
 def _nemotron_mixer(config: Config, kind: str) -> Block:
+    """The one mixer of a Nemotron-H layer: Mamba 2, attention, an MLP or experts."""
     hidden, bias = config.size("hidden_size"), config.flag("mlp_bias")
     if kind == "linear_attention":
         return mamba2(

@@ -140,6 +140,7 @@ def _build(config: Mapping[str, Any]) -> Any:
 
 
 def _inventory(model: Any, config: Mapping[str, Any], model_id: str) -> Architecture:
+    """The architecture of a model that transformers built without weights."""
     from sizer.model.families import DTYPES
     from sizer.model.read.headers import HeaderTensor
     from sizer.model.read.headers_torch_model import inventory

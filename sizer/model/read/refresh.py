@@ -66,6 +66,7 @@ def _asked(model_id: str) -> Outcome:
 
 
 def _updated(model_id: str) -> Outcome:
+    """One model asked of the hub again: kept where its config changed, and believed by its parameters."""
     from sizer.model.read import hub
 
     with hub.answered_in_time():

@@ -48,6 +48,8 @@ def from_hub(name: str, revision: str | None = None, *, offline: bool = False) -
 
 
 def _from_hub(name: str, revision: str | None, *, offline: bool) -> Found:
+    """A repository by its config, its GGUF file or its weights' headers; a gated one by what the hub's summary
+    tells."""
     repo_id, wanted = split_name(name)
     if wanted == "config.json":
         wanted = ""

@@ -180,6 +180,8 @@ def _cost(typed: Parts, name: PublishedName) -> int | None:
 
 
 def _words_cost(typed: Parts, name: PublishedName) -> int | None:
+    """What it costs to leave the words unsaid that a published name has besides; None where the typed ones are not
+    it."""
     roles = word_roles()
     asked, there = set(typed.words), set(name.parts.words)
     extra = {word for word in asked - there if not _is_maker(word, name.organisation)}
