@@ -94,9 +94,9 @@ class _Few:
 
     def fill(self, record: Any, values: tuple[Any, ...], named: Mapping[str, Any]) -> bool:
         """Set the fields of a new record; False where the values are not those of its fields."""
-        taken = 0
+        taken, count = 0, len(values)
         for index, (field, put) in enumerate(self.fields):
-            if index < len(values):
+            if index < count:
                 value = values[index]
             elif field.name in named:
                 value, taken = named[field.name], taken + 1
@@ -107,7 +107,7 @@ class _Few:
             else:
                 return False
             put(record, value)
-        if taken < len(named) or len(values) > len(self.fields):
+        if taken < len(named) or count > len(self.fields):
             return False
         if self.is_checked:
             record.__post_init__()

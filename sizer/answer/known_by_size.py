@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from sizer.frozen import NamedTuple
 from sizer.model.architecture import Architecture, Basis
-from sizer.model.read.name_only import SizeError, size_errors
 from sizer.speed.records import Decode, Prefill, Speed
+
+if TYPE_CHECKING:
+    from sizer.model.read.name_only import SizeError
 
 
 class SizeRange(NamedTuple):
@@ -26,6 +28,8 @@ def as_wide_as_sizes(speed: Speed, architecture: Architecture) -> Speed:
     """The speed, its intervals as wide as models of one size differ besides; any other model's stays."""
     if not is_by_size(architecture):
         return speed
+    from sizer.model.read.name_only import size_errors
+
     errors = size_errors()
     return speed._replace(
         decode=_wider(speed.decode, errors["decode"]), prefill=_wider(speed.prefill, errors["prefill"])
@@ -47,5 +51,7 @@ def memory_range(total_bytes: int, architecture: Architecture) -> SizeRange | No
     """Where the total lies for nine of ten models of that size; None where the model itself is known."""
     if not is_by_size(architecture):
         return None
+    from sizer.model.read.name_only import size_errors
+
     error = size_errors()["memory"]
     return SizeRange(int(total_bytes * min(1.0, error.low)), int(total_bytes * max(1.0, error.high)))

@@ -9,10 +9,8 @@ from itertools import takewhile
 
 from sizer.device import table as rows
 from sizer.device.clouds import card_of_rental, find_alias, find_class, find_instance
-from sizer.device.cpu_generations import find_family
 from sizer.device.interconnect import between_devices, to_host
 from sizer.device.lookup import Found, find_row
-from sizer.device.naming import find_described
 from sizer.device.records import MOST_DEVICES, Device, Instance, Target
 from sizer.device.slices import take_slice, virtual_card
 from sizer.device.spelling import squash
@@ -102,6 +100,9 @@ def _part(text: str) -> Target | None:
 
 
 def _unlisted(text: str) -> Target | None:
+    from sizer.device.cpu_generations import find_family
+    from sizer.device.naming import find_described
+
     found = find_described(text) or find_family(text)
     return _target(found) if found else None
 

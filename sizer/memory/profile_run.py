@@ -6,7 +6,6 @@ from functools import cache
 
 from sizer.frozen import NamedTuple
 from sizer.memory.case import Case
-from sizer.memory.prefill_default import default_prefill_tokens
 from sizer.model.architecture import Tower
 from sizer.tables import matches, read_rows
 from sizer.units import GIB
@@ -82,5 +81,7 @@ def _default_run(case: Case) -> ProfileRun:
         whole = tokens if length > LONGEST_WHOLE_PROMPT else max(tokens, length)
         return ProfileRun(whole, 1 if sees else USUAL_SEQUENCES)
     if case.engine.profile == "fixed":
+        from sizer.memory.prefill_default import default_prefill_tokens
+
         tokens = default_prefill_tokens(case) or tokens
     return ProfileRun(tokens, USUAL_SEQUENCES)

@@ -49,9 +49,9 @@ def _rows() -> tuple[dict[str, Row], dict[str, Row]]:
 @lru_cache(maxsize=1)
 def supported() -> tuple[Row, ...]:
     """Every family of the registry."""
-    from sizer.tables import read_rows
+    from sizer.tables import read_tuples
 
-    return tuple(Row(*(cells[field] for field in Row._fields)) for cells in read_rows("families.csv"))
+    return tuple(map(Row._make, read_tuples("families.csv", Row._fields)))
 
 
 PART_OF_DIFFUSERS = "It is a part of a pipeline of diffusers: sizer sizes models that read and write text."

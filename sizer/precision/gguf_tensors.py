@@ -85,7 +85,7 @@ class GgufModel(NamedTuple):
 
 
 @lru_cache(maxsize=1)
-def _archs() -> dict[str, tuple[str, frozenset[str]]]:
+def gguf_archs() -> dict[str, tuple[str, frozenset[str]]]:
     """llama.cpp's architecture and the converter's options by model_type."""
     from sizer.tables import read_rows
 
@@ -107,7 +107,7 @@ def gguf_model(architecture: Architecture, rule: str) -> GgufModel:
     """
     model_type = architecture.model_type
     text_type = str(_text_config(architecture).get("model_type", ""))
-    found = _archs().get(model_type) or _archs().get(text_type)
+    found = gguf_archs().get(model_type) or gguf_archs().get(text_type)
     arch, options = found or (model_type, frozenset())
     if rule == "new" and arch == "qwen3next":
         options |= {"split-qkvz"}
@@ -137,7 +137,7 @@ def gguf_model(architecture: Architecture, rule: str) -> GgufModel:
         architecture.experts or 0,
         _kv_groups(architecture, options),
         _is_70b(architecture, arch),
-        known=found is not None or model_type in {value[0] for value in _archs().values()},
+        known=found is not None or model_type in {value[0] for value in gguf_archs().values()},
         native_experts=native,
         notes=tuple(notes),
     )

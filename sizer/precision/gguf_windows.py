@@ -5,13 +5,14 @@ from __future__ import annotations
 from functools import lru_cache
 
 from sizer.model.architecture import Architecture, Basis
+from sizer.precision.gguf_tensors import gguf_archs
 from sizer.tables import read_rows
 
 
 @lru_cache(maxsize=1)
 def _tables() -> tuple[dict[str, str], frozenset[str]]:
     """GGUF architectures by model_type, and those that `data/gguf_windows.csv` has."""
-    archs = {row["model_type"]: row["arch"] for row in read_rows("gguf_archs.csv")}
+    archs = {model_type: arch for model_type, (arch, _) in gguf_archs().items()}
     return archs, frozenset(row["architecture"] for row in read_rows("gguf_windows.csv"))
 
 

@@ -9,7 +9,6 @@ from sizer.frozen import NamedTuple
 from sizer.memory.graph import blocks
 from sizer.memory.graph.allocator import peak_bytes
 from sizer.memory.graph.blocks import Build, Inputs, Weights
-from sizer.memory.graph.latent import latent_attention
 from sizer.memory.graph.nodes import Graph, Node, Place, elementwise, entry, host_weight, operation
 from sizer.memory.graph.shape import LayerShape, ModelShape, Step
 from sizer.model.architecture import MixerKind
@@ -202,5 +201,7 @@ def _mixer(build: Build, layer: LayerShape, normed: Node) -> Node:
     if mixer.is_recurrent:
         return blocks.state_space(build, mixer, layer.q_width, layer.conv_width or layer.q_width, normed)
     if mixer.latent_elements:
+        from sizer.memory.graph.latent import latent_attention
+
         return latent_attention(build, layer, mixer, normed)
     return blocks.attention(build, layer, mixer, normed)
