@@ -49,11 +49,11 @@ def measured_rows(estimate: Estimate, quantity: str, most: int = MOST_SHOWN) -> 
     workload, target = estimate.workload, estimate.target
     if workload.batch_size > 1 or estimate.placement.host is not None or target.count > 1 or target.others:
         return ()
+    if not target.device.key:
+        return ()
     case = AskedPair(estimate.architecture.model_id, target.device.key, estimate.engine, estimate.precision)
     depth = workload.decode_context_tokens if quantity == "decode" else workload.prompt_tokens
-    near = sorted((row for row in _rows(case.model, quantity) if case.on_device(row)), key=case.apart)[
-        : LOOKED_AT * most
-    ]
+    near = sorted(_rows(case.model, quantity, chip_of(case.device)), key=case.apart)[: LOOKED_AT * most]
     found = [one for row in near if (one := case.beside(row)) is not None]
     return tuple(sorted(found, key=lambda one: _distance(one, depth))[:most])
 
@@ -69,7 +69,7 @@ def measured_of(model: str, device: str | None, precision: str, engine: str) -> 
     case = AskedPair(model, device or "", engine, precision)
     found = []
     for quantity in ("decode", "prefill"):
-        rows = [row for row in _rows(model, quantity) if not device or case.on_device(row)]
+        rows = _rows(model, quantity, chip_of(device) if device else "")
         seen = [one for row in rows if (one := case.beside(row)) is not None]
         found += [(quantity, one) for one in sorted(seen, key=lambda one: (-len(one.same), one.device, one.id))]
     return tuple(found)
@@ -82,12 +82,13 @@ def _distance(one: MeasuredRow, depth: int) -> tuple[int, float]:
 
 
 @cache
-def _rows(model: str, quantity: str) -> tuple[Row, ...]:
-    """The indexed rows of a model on one device each; those of its catalogued name where only its shape is the same."""
+def _rows(model: str, quantity: str, chip: str = "") -> tuple[Row, ...]:
+    """The indexed rows of a model on one device each, of one chip where it is named; those of its catalogued name where
+    only its shape is the same."""
     from sizer.model.read import catalogue
 
     entry = catalogue.find(model)
-    named = lines_with((entry.model_id if entry else model).rpartition("/")[2])
+    named = lines_with((entry.model_id if entry else model).rpartition("/")[2], chip)
     return tuple(
         row for seen, row in named if seen == quantity and row.traits.link == "none 1" and row.traits.tokens == 0
     )

@@ -282,14 +282,16 @@ def _row(line: str) -> Row:
     return Row(seen, float(weight), name, float(rate))
 
 
-def lines_with(model: str) -> tuple[tuple[str, Row], ...]:
-    """Quantity and row of every line of a model, whatever ran it."""
+def lines_with(model: str, chip: str = "") -> tuple[tuple[str, Row], ...]:
+    """Quantity and row of every line of a model, whatever ran it; of one chip alone where it is named."""
     text, wanted = _text(), f"\t{model.lower()}\t"
     found = []
     at = text.find(wanted)
     while at >= 0:
         start, end = text.rfind("\n", 0, at) + 1, text.find("\n", at)
         line = text[start:end]
-        found.append((line.split("\t", 2)[1], _row(line)))
+        _, quantity, its_chip, _ = line.split("\t", 3)
+        if chip in {"", its_chip}:
+            found.append((quantity, _row(line)))
         at = text.find(wanted, end)
     return tuple(found)
