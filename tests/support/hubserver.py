@@ -75,6 +75,9 @@ class Handler(BaseHTTPRequestHandler):
     def _answer(self) -> None:
         hub = self.hub
         path = unquote(urlsplit(self.path).path)
+        if path.startswith("/api/") and not path.startswith("/api/models/"):
+            self._send(404, b"no such page")  # what the client asks once a day for itself is no question of sizer's
+            return
         hub.requests.append((self.command, path, {key.title(): value for key, value in self.headers.items()}))
         if hub.hang is not None:
             hub.hang.wait(10)
