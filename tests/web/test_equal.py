@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from importlib.resources import files
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
 from browsing import Browsed, visit
 from clirun import Run
+
+from sizer.advise.advice import USUAL_CONTEXT_TOKENS
 
 MODELS = (
     "Qwen/Qwen3-8B", "Qwen/Qwen3-30B-A3B", "meta-llama/Llama-3.1-8B-Instruct", "google/gemma-3-12b-it", "8B",
@@ -61,6 +64,18 @@ def page(request: pytest.FixtureRequest, browser: Browsed) -> Iterator[Any]:
         yield opened
 
 
+def on_devices(memory: dict[str, Any]) -> int:
+    """What lies on the devices: tables that the engine keeps in the host's memory are told beside it."""
+    kept = 0 if memory["placement"] == "offload" else memory["host_bytes"] or 0
+    return int(memory["total_bytes"] - kept)
+
+
+def test_what_is_refused_is_shown_at_the_context_of_the_refusal() -> None:
+    """The page asks for the context that `recommend` leaves room for, not for the shortest."""
+    text = (files("sizer.web") / "page" / "answer.js").read_text(encoding="utf-8")
+    assert f"const USUAL_CONTEXT = {USUAL_CONTEXT_TOKENS};" in text
+
+
 def known(*figures: float | None) -> list[float]:
     """The figures that are neither null nor zero: the page shows a dash for the others."""
     return [figure for figure in figures if figure]
@@ -73,17 +88,18 @@ def test_shown_figures_are_the_commands(page: Any, run: Run, asked: dict[str, st
     told = printed(run, asked)
     if told is None:
         assert page.locator("#answer .refused").count() == 1
-        told = printed(run, {key: value for key, value in asked.items() if key != "prefer"}, "estimate")
+        rest = {key: value for key, value in asked.items() if key != "prefer"}
+        told = printed(run, {"context": str(USUAL_CONTEXT_TOKENS), **rest}, "estimate")
     if told is None:
         return
     expected = [
-        known(item["memory"]["total_bytes"], item["decode"]["tokens_per_s"], item["memory"]["max_context_tokens"])
+        known(on_devices(item["memory"]), item["decode"]["tokens_per_s"], item["memory"]["max_context_tokens"])
         for item in told["estimates"]
     ]
     assert same(page.evaluate(ROWS), expected, page.mode)
     if best := told.get("estimate"):
         memory = best["memory"]
-        figures = (memory["total_bytes"], best["prefill"]["ttft_s"], memory["max_context_tokens"])
+        figures = (on_devices(memory), best["prefill"]["ttft_s"], memory["max_context_tokens"])
         assert same(page.evaluate(TILES), known(best["decode"]["tokens_per_s"], *figures), page.mode)
 
 

@@ -1,6 +1,6 @@
 // "Will it fit?": the verdict, the memory bar, the command, every precision, the charts, and why.
 import { ask } from "./api.js";
-import { interval, memoryBar } from "./bars.js";
+import { interval, memoryBar, onDevices } from "./bars.js";
 import { chart } from "./charts.js";
 import { comparison } from "./compare.js";
 import { copyText, figure, h } from "./dom.js";
@@ -17,6 +17,9 @@ export const qualityOf = (estimate) => (estimate.quality?.kl_divergence === null
 
 const lossLines = ({ kl_divergence: kl, low_kl_divergence: low, high_kl_divergence: high, benchmark_recovery_pct: pct }) => [
   kl > 0 && t("kld", { kl: short(kl), low: short(low), high: short(high) }), pct !== null && t("recovery", { pct: short(pct, 3) })];
+// The tokens that `recommend` leaves room for unless asked otherwise: what it refuses is shown at the same context.
+const USUAL_CONTEXT = 8192;
+
 const short = (value, digits = 2) => Number(value.toPrecision(digits));
 
 export const verdictOf = (estimate) => (estimate.memory.fits ? "yes" : speedOf(estimate).value !== null ? "partly" : "no");
@@ -38,15 +41,18 @@ const modelLine = (model) => [model.id, t("parameters", { count: count(model.tot
 export const deviceText = (device) => [`${device.count > 1 ? `${device.count} × ` : ""}${device.name}`,
   device.memory_bytes && gib(device.memory_bytes).replace(".00", ""), device.bandwidth_bytes_per_s && bandwidth(device.bandwidth_bytes_per_s)].filter(Boolean).join(" · ");
 
+// What stands beside the room of the devices is what lies on them, as in the bar.
+const memoryFigure = (memory) => ((size) => figure(size, gib(size)))(onDevices(memory).total_bytes);
+
 const tile = (name, value, ...under) => h("div", { class: "tile" }, h("dt", null, name), h("dd", null, h("strong", null, value), ...under.filter(Boolean).map((text) => h("span", null, text))));
 
 function tiles(estimate, workload, model) {
   const { prefill, memory, request } = estimate;
   const speed = speedOf(estimate), known = speed.value !== null;
   return h("dl", { class: "tiles" },
-    tile(t("speed"), known ? [figure(speed.value, rate(speed.value)), h("small", null, ` ${speed.unit}`)] : t("unknown_speed"),
+    tile(t("speed"), known ? [figure(speed.value, rate(speed.value)), h("small", null, ` ${speed.unit}`)] : memory.fits === false ? "–" : t("unknown_speed"),
       known && rangeText(speed), workload.batch_size > 1 && request.throughput_tokens_per_s !== null && t("together", { rate: rate(request.throughput_tokens_per_s) })),
-    tile(t("memory"), figure(memory.total_bytes, gib(memory.total_bytes)), memory.available_bytes !== null && t("of", { all: gib(memory.available_bytes) })),
+    tile(t("memory"), memoryFigure(memory), memory.available_bytes !== null && t("of", { all: gib(memory.available_bytes) })),
     tile(t("first_token"), prefill.ttft_s === null ? "–" : figure(prefill.ttft_s, seconds(prefill.ttft_s)), t("after_prompt", { tokens: tokens(workload.prompt_tokens) })),
     tile(t("longest"), contextCell(memory), model.max_context_tokens && t("for_model", { tokens: tokens(model.max_context_tokens) })),
     tile(t("quality"), h("span", { class: "words" }, qualityOf(estimate)), ...lossLines(estimate.quality)));
@@ -121,7 +127,7 @@ function precisions(estimates, selected, recommended, tell) {
     h("th", { scope: "row" }, h("button", { type: "button", class: "pick", "aria-pressed": String(item === selected), onclick: () => tell({ precision: item.precision === recommended ? "" : item.precision }, true) }, named(item.precision)),
       item.precision === recommended ? h("span", { class: "badge" }, t("recommended")) : null, measuredOf(item).some(isSame) ? h("span", { class: "tick-mark", role: "img", "aria-label": t("measured"), title: t("measured") }, "✓") : null),
     h("td", { class: "words", "data-name": t("col_quality") }, qualityOf(item)),
-    h("td", { class: "number mem", "data-name": t("col_memory") }, figure(item.memory.total_bytes, gib(item.memory.total_bytes)), memoryBar(item.memory, { legend: false, scale })),
+    h("td", { class: "number mem", "data-name": t("col_memory") }, memoryFigure(item.memory), memoryBar(item.memory, { legend: false, scale })),
     h("td", { class: "fits", "data-name": t("col_fits") }, fitsText(item)),
     h("td", { class: "number speed", "data-name": unit }, ...speedCell(speedOf(item), most)),
     h("td", { class: "number ctx", "data-name": t("col_context") }, contextCell(item.memory)),
@@ -187,7 +193,7 @@ export async function answer(state, { names, tell }) {
   const found = await ask("recommend", question("recommend", state));
   const nothing = found.error;
   if (nothing && nothing.exit_code !== 4) return { nodes: [refusal(nothing)], title: "" };
-  const shown = nothing ? await ask("estimate", question("estimate", state)) : found;
+  const shown = nothing ? await ask("estimate", question("estimate", state, { context: state.context || USUAL_CONTEXT })) : found;
   if (shown.error) return { nodes: [refusal(shown.error)], title: "" };
   const recommended = nothing ? null : found.recommendation.precision;
   const smallest = shown.estimates.reduce((best, item) => (item.memory.total_bytes < best.memory.total_bytes ? item : best));

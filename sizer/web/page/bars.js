@@ -16,7 +16,7 @@ export const parts = (memory) => PARTS.map(([name, of]) => [name, of(memory)]).f
 
 // What lies on the devices. Tables that an engine keeps in the host's memory are weights, and take no room there; where
 // layers lie there too ("offload"), the bar shows them all.
-const onDevices = (memory) => {
+export const onDevices = (memory) => {
   const kept = memory.placement === "offload" ? 0 : memory.host_bytes ?? 0;
   return { ...memory, weights_bytes: memory.weights_bytes - kept, total_bytes: memory.total_bytes - kept };
 };
