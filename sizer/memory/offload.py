@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from sizer.memory.beside import added_compute, added_weights, all_caches, draft_taken
+from sizer.memory.bisection import last_that_holds
 from sizer.memory.case import Case
 from sizer.memory.graph.decoder import Buffers
 from sizer.memory.layer_split import even_counts, parts_by_layer
@@ -37,13 +38,31 @@ def best_split(case: Case, needed: Footprint) -> Placement | None:
         split = _split_experts(case, needed, margin_bytes)
         if split is not None and split.fits:
             return split
-    low, high = 0, counted_layers(case)
-    while low < high:
-        middle = (low + high + 1) // 2
-        fits = split_at(case, needed, middle, margin_bytes).fits
-        low, high = (middle, high) if fits else (low, middle - 1)
-    split = split_at(case, needed, low, margin_bytes)
-    return split if split.fits else None
+    splits: dict[int, Placement] = {}
+
+    def holds(layers: int) -> bool:
+        """Whether the devices do: what the host lacks is less with every layer that they take."""
+        split = splits[layers] = split_at(case, needed, layers, margin_bytes)
+        host_bytes = split.host.missing_bytes if split.host is not None else 0
+        return split.available_bytes is not None and split.shortfall_bytes == host_bytes
+
+    most = last_that_holds(holds, counted_layers(case), _guessed_layers(case, needed, margin_bytes))
+    if most not in splits:
+        holds(most)
+    return splits[most] if splits[most].fits else None
+
+
+def _guessed_layers(case: Case, needed: Footprint, margin_bytes: int) -> int:
+    """About how many layers the devices hold: those whose bytes fit where the buffers are as with half of them."""
+    half = counted_layers(case) // 2
+    buffers = split_buffers(case, case.architecture.num_layers - half, host_experts=False)
+    room_bytes = sum(_rooms(case, needed, margin_bytes, buffers.device_bytes if buffers else None) or [0])
+
+    def holds(layers: int) -> bool:
+        held, _ = _held_at(case, layers)
+        return held.weights_bytes + held.kv_cache_bytes + held.state_bytes <= room_bytes
+
+    return last_that_holds(holds, counted_layers(case), half)
 
 
 def counted_layers(case: Case) -> int:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from sizer.engine.memory_rules import EngineMemory
 from sizer.memory.beside import all_caches, draft_taken
+from sizer.memory.bisection import last_that_holds
 from sizer.memory.cache import whole_cache
 from sizer.memory.capacity import pool_shortage_bytes, reservation
 from sizer.memory.case import Case
@@ -57,18 +58,18 @@ def _as_held(case: Case, needed: Footprint, placement: Placement) -> Footprint:
     return replace(needed, activations=working, overhead=held_as(needed.overhead, rest_bytes, "repeated by ranks"))
 
 
-def _placed(case: Case) -> tuple[Footprint, Placement]:
+def _placed(case: Case, *, told: bool = True) -> tuple[Footprint, Placement]:
     """What a case needs, each tensor and each cached value once, and where it lies.
 
     One device, or several by `parallelism` (tensor or layer); where they cannot hold it, split with the host if the
-    engine can and a host is known; else nothing fits, and the shortfall says by how much.
+    engine can and a host is known; else nothing fits, and the shortfall says by how much: roughly unless it is `told`.
     """
     can_split = case.can_offload and not case.on_cpu and case.target.host is not None
     needed = footprint(case)
     if case.can_offload and not case.on_cpu:
-        told = split_as_told(case, needed)
-        if told is not None:
-            return needed, told
+        flagged = split_as_told(case, needed)
+        if flagged is not None:
+            return needed, flagged
     asked = layers_asked(case)
     if can_split:
         asked = _layers_expected(case) if asked is None else asked
@@ -79,7 +80,7 @@ def _placed(case: Case) -> tuple[Footprint, Placement]:
         return needed, placed
     split = best_split(case, needed)
     if split is None:
-        return needed, replace(placed, shortfall_bytes=_short_together(case, needed, placed))
+        return needed, replace(placed, shortfall_bytes=_short_together(case, needed, placed)) if told else placed
     return needed, split
 
 
@@ -239,11 +240,11 @@ def max_context_tokens(case: Case, placement: Placement) -> int | None:
     def holds(context_tokens: int) -> bool:
         longer = replace(free, workload=replace(case.workload, context_tokens=context_tokens))
         if placement.host:
-            return place(longer)[1].fits
+            return _placed(longer, told=False)[1].fits
         shares = _device_shares(longer, footprint(longer))
         return not any(share.missing_bytes for share in shares) and pool_shortage_bytes(longer, shares) == 0
 
-    return _last(holds, ceiling, guess)
+    return last_that_holds(holds, ceiling, guess)
 
 
 def _guess(case: Case, placement: Placement, ceiling: int) -> int:
@@ -267,17 +268,4 @@ def _longest(case: Case, room_bytes: int, ceiling_tokens: int) -> int:
         return kv_cache_bytes(replace(case, workload=workload))
 
     guess = room_bytes * ceiling_tokens // max(1, taken_bytes(ceiling_tokens))
-    return _last(lambda tokens: taken_bytes(tokens) <= room_bytes, ceiling_tokens, min(guess, ceiling_tokens))
-
-
-def _last(holds: Callable[[int], bool], most: int, guess: int) -> int:
-    """The last number up to `most` that holds, where all before it do and 0 is taken to: the guess and the number after
-    it are tried first, the rest is bisection."""
-    low, high = 0, most
-    for known in (guess, guess + 1):
-        if low <= known <= high:
-            low, high = (known, high) if holds(known) else (low, known - 1)
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if holds(middle) else (low, middle - 1)
-    return low
+    return last_that_holds(lambda tokens: taken_bytes(tokens) <= room_bytes, ceiling_tokens, min(guess, ceiling_tokens))

@@ -20,6 +20,8 @@ from sizer.engine.options import EngineOptions
 from sizer.errors import UnknownPrecision
 from sizer.memory.activations import activation_values_per_token
 from sizer.memory.cache import sequence_cache
+from sizer.memory.footprint import footprint
+from sizer.memory.offload import best_split, split_at
 from sizer.memory.placement import max_context_tokens, place
 from sizer.memory.shares import Case
 from sizer.model.architecture import Architecture
@@ -176,6 +178,21 @@ def test_the_longest_context_fits_and_the_next_does_not(memory_gib: float, engin
         block = asked.engine.kv_block_tokens
         beyond = replace(asked, workload=replace(asked.workload, context_tokens=longest + block))
         assert not place(beyond)[1].fits
+
+
+@pytest.mark.parametrize("engine", ["llama.cpp", "transformers"])
+@pytest.mark.parametrize(("memory_gib", "host_gib"), [(10, 8), (10, 5.5), (13, 4), (6, 64), (12, 3.5), (4, 8)])
+def test_the_split_is_the_one_that_keeps_most_on_the_devices(engine: str, memory_gib: float, host_gib: float) -> None:
+    """Of all counts of layers that devices and host hold, the split takes the largest; where the host is small, few
+    layers on the devices do not fit either, and such a machine is not told as one that is too small."""
+    asked = case(LLAMA_8B, memory_gib, engine=engine, host_gib=host_gib, workload=Workload(context_tokens=4096))
+    needed = footprint(asked)
+    margin_bytes = asked.engine.split_margin_bytes
+    fitting = [count for count in range(34) if split_at(asked, needed, count, margin_bytes).fits]
+    found = best_split(asked, needed)
+    assert (found is None) == (not fitting)
+    if found is not None:
+        assert found == split_at(asked, needed, fitting[-1], margin_bytes)
 
 
 def test_experts_go_to_the_host_first() -> None:
