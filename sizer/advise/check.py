@@ -15,7 +15,7 @@ from sizer.answer.question import Question
 from sizer.answer.records import Estimate
 from sizer.cache_formats import cache_format
 from sizer.device.capability import cuda_capability
-from sizer.device.records import shares_memory
+from sizer.device.records import is_cpu, shares_memory
 from sizer.engine.flagged import cache_type, ranks
 from sizer.engine.graph_rules import graph_rule
 from sizer.engine.model_classes import no_code
@@ -285,7 +285,8 @@ def _room(planned: Planned, item: Estimate) -> str:
     """What a command that starts has room for, in one sentence."""
     placement, context = item.placement, item.workload.context_tokens
     if placement.available_bytes is None:
-        return f"the memory of {planned.target.device.name} is not known: --memory says it."
+        device, says = planned.target.device, "--ram" if is_cpu(planned.target.device) else "--memory"
+        return f"it takes {format_gib(placement.device_bytes)}, if {device.name} has them: {says} says what it has."
     if placement.kv_capacity_tokens is not None:
         longest = min(context, placement.kv_capacity_tokens)
         room = f"it has room for {placement.kv_capacity_tokens:,} tokens of cache; one sequence may take {longest:,}"

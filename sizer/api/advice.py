@@ -137,6 +137,7 @@ def advice_for(model: str, target: Target, work: WorkAsked, wanted: Wanted, *, o
     from sizer.model.read.resolve import resolve
 
     architecture = resolve(model, offline=offline).architecture
+    _known_memory(target)
     if work.flags is not None:
         from sizer.engine.flagged_devices import with_ranks
 
@@ -148,6 +149,16 @@ def advice_for(model: str, target: Target, work: WorkAsked, wanted: Wanted, *, o
     if advice.chosen is None:
         raise DoesNotFit(f"{model!r} does not run here: {advice.reason}", _way_on(advice, wanted))
     return advice
+
+
+def _known_memory(target: Target) -> None:
+    """Raises UsageError where nobody knows how much memory a machine has: what fits cannot be told."""
+    from sizer.advise.search import room
+    from sizer.device.records import is_cpu
+
+    if room(target) is None:
+        beside, says = ("beside", "--ram") if is_cpu(target.device) else ("of", "--memory")
+        raise UsageError(f"the memory {beside} {target.device.name} is not known.", f"{says} says it, as {says} 64GiB.")
 
 
 def _way_on(advice: Advice, wanted: Wanted) -> str:
@@ -249,6 +260,7 @@ def fitting_for(target: Target, work: WorkAsked, wanted: Wanted, keep: Filter) -
             f"no catalogued model matches --family {keep.family!r}.",
             f"Nearest: {near}." if near else "'sizer models' lists them.",
         )
+    _known_memory(target)
     found = fitting(target, work.workload(), wanted, flags=work.flags, keep=keep, context_asked=work.context_tokens)
     if not found:
         words = f" of {keep.family!r}" if keep.family else ""

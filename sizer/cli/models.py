@@ -38,7 +38,10 @@ def command(ctx: click.Context, text: tuple[str, ...], offline: bool, style: str
     found = catalogue.search(wanted)
     if not found:
         near = ", ".join(catalogue.nearest(wanted))
-        raise UnknownModel(f"no catalogued model matches {wanted!r}.", f"Nearest: {near}." if near else "")
+        raise UnknownModel(
+            f"no catalogued model matches {wanted!r}.",
+            f"Nearest: {near}." if near else "'sizer models' lists all; 'sizer models update NAME' asks the hub.",
+        )
     rows = [
         {
             "model": entry.model_id,

@@ -210,6 +210,8 @@ def _notes(served: Served, load: Load, limits: Limits, choice: Choice, reasons: 
             f"No measured point under load is of {served.engine} on such a device: steps and prompts alone take what "
             "'sizer estimate' says of as many sequences; here prompts are read beside them."
         )
+    if served.target.device.memory_bytes is None and served.target.host_memory_bytes is None:
+        yield f"The memory beside {served.target.device.name} is not known, and taken to suffice: --ram says it."
     longest = served.architecture.max_context_tokens
     if longest is not None and load.whole_tokens > longest:
         yield f"Prompt and output are longer than the {longest:,} tokens that the model was made for."

@@ -355,3 +355,23 @@ def test_rows_of_another_cache_are_told(run: Run) -> None:
     assert "q4_0 cache (" in told or "q8_0 cache (" in told
     assert "the other rows with what was asked for: a fp16 cache, a context of 8,192." in told
     assert "the other rows" not in run("recommend", QWEN, "-d", "rtx-4090", "--offline").out
+
+
+@pytest.mark.parametrize("command", [("recommend", QWEN), ("fit",)])
+@pytest.mark.parametrize(("device", "says"), [(("-d", "epyc-9654"), "--ram"), (("--bandwidth", "400GB/s"), "--memory")])
+def test_an_unknown_memory_is_asked_for(run: Run, command: tuple[str, ...], device: tuple[str, ...], says: str) -> None:
+    """Where nobody told how much memory there is, nothing is said to run or not to run: the option is named."""
+    result = run(*command, *device, "--offline")
+    assert (result.code, result.out) == (2, "")
+    assert "is not known" in result.err
+    assert f"{says} 64GiB" in result.err
+
+
+def test_a_verdict_on_an_unknown_memory_is_conditional(run: Run) -> None:
+    """`check` says what a command takes of a memory that nobody told, `capacity` that it is taken to suffice."""
+    result = run(
+        "check", "-d", "epyc-9654", "--offline", "--", "llama-server", "-hf", f"{QWEN}-GGUF:Q4_K_M", "-c", "4096"
+    )
+    assert result.code == 0
+    assert "GiB, if AMD EPYC 9654 has them: --ram says what it has." in result.out
+    assert "taken to suffice" in run("capacity", QWEN, "-d", "epyc-9654", "--offline").out
