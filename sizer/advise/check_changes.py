@@ -128,7 +128,10 @@ def _single(search: _Search) -> Iterator[dict[str, Any]]:
 def _together(search: _Search) -> Iterator[dict[str, Any]]:
     """Changes of several flags, where none alone is enough: one more at a time, until the context stays as it is."""
     planned = search.planned
-    steps: list[dict[str, Any]] = [{"batch_tokens": 2048}, {"max_sequences": 16}, {"memory_fraction": 0.95}]
+    # The mildest first: each step frees more, and takes more of what a server is for.
+    steps: list[dict[str, Any]] = [
+        {"batch_tokens": LEAST_BATCH_TOKENS}, {"max_sequences": 2 * LEAST_SEQUENCES}, {"memory_fraction": 0.95},
+    ]  # fmt: skip
     steps += [{"graphs": False}, _denser(planned), next(_quantized(planned), {})]
     beside: dict[str, Any] = {}
     for step in (step for step in steps if step and _words(planned, step) is not None):

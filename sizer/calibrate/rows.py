@@ -197,6 +197,7 @@ def scaled_to_file(stored: Stored, file_gib: float | None) -> Stored:
     if not file_gib:
         return stored
     ratio = file_gib * GIB / max(1, stored.weights_bytes)
+    # Beyond a factor of three it is another model's file; within a hundredth it is the same.
     if not 0.3 < ratio < 3 or abs(ratio - 1) < 0.01:
         return stored
     tensors = tuple(replace(part, size_bytes=round(part.size_bytes * ratio)) for part in stored.tensors)

@@ -224,6 +224,7 @@ def _rented(instance: Instance) -> Target:
     device = rows.device(rows.by_key()[instance.device_key])
     notes = [f"{instance.cloud}:{instance.name}: {instance.count} x {device.name}"]
     shown, whole = instance.device_memory_bytes, device.memory_bytes
+    # A label and what a driver shows of it lie nearer: less than four fifths is a part of the card.
     if shown and whole and shown < 0.8 * whole:
         share = shown / whole
         rate = device.bandwidth_bytes_per_s

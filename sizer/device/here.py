@@ -117,8 +117,9 @@ def row_of_gpu(gpu: Gpu, machine: Machine) -> Found | None:
     if shared:
         return shared
     die = take_slice(f"{gpu.name} (1 GCD)", find_row) if gpu.vendor == "amd" else None
+    # The driver shows each die of such a board as a device.
     if die and gpu.memory_bytes and die.device.memory_bytes and gpu.memory_bytes < 1.1 * die.device.memory_bytes:
-        return die  # the driver shows each die of such a board as a device
+        return die
     for text in _names(gpu, machine):
         found = _look_up(text, gpu) or (find_family(text) if gpu.integrated else None)
         if found and found.device.kind != "cpu" and (not gpu.integrated or found.device.kind in UNIFIED_KINDS):
@@ -142,6 +143,7 @@ def _names(gpu: Gpu, machine: Machine) -> tuple[str, ...]:
 def _told_apart(product: str, machine: Machine) -> str:
     """A board's name with the nearest memory that its modules are sold with: `Jetson AGX Orin` is 32 or 64 GB."""
     total = (machine.physical_memory_bytes or 0) / GIB
+    # Firmware and carve-outs keep up to a fifth of what is sold.
     sizes = [size for size in (4, 8, 16, 32, 64, 128) if 0.8 * size < total <= size]
     return f"{product} {sizes[0]}GB" if "jetson" in product.casefold() and sizes else product
 

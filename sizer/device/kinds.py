@@ -60,6 +60,7 @@ def generation(device: Device) -> str:
     `data/same_dies.csv` knows it.
     """
     year = _die_years().get(chip_of(device.key)) or device.release_year or 2021
+    # Turing, Ampere, Ada and Hopper, Blackwell; the others' architectures come every two or three years.
     bounds = (2018, 2020, 2022, 2025) if device.vendor == "nvidia" else (2021, 2023, 2025)
     return f"{device_family(device)}-{sum(year >= bound for bound in bounds)}"
 

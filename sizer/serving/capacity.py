@@ -297,6 +297,7 @@ def _serves(choice: Choice) -> float:
 def _first_rate(one: Replica, load: Load, limits: Limits, users: int) -> float:
     """Requests a second that a replica answers with its most users: where the search for a rate begins."""
     several = replace(load, users=max(1, users))
+    # Arrivals by chance leave less room than users who wait for their answer.
     return 0.7 * requests_rate(look(one, several, limits).result, several)
 
 

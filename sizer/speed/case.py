@@ -270,6 +270,7 @@ def _release(version: str) -> str:
 def _link(case: SpeedCase) -> str:
     if len(case.devices) == 1:
         return "none"
+    # A slot of PCIe 5.0 moves 64 GB/s; the slowest NVLink of the table 300 (V100).
     return "nvlink" if (case.device.interconnect_bytes_per_s or 0) > 1e11 else "pcie"
 
 

@@ -64,6 +64,7 @@ def _exponents(device: Device) -> tuple[float, float, float]:
 
 
 def _fed_flops_per_s(device: Device) -> float:
+    # Of an accelerator whose memory is not known either: two channels of DDR4.
     return (device.bandwidth_bytes_per_s or 5e10) * tuned("fed_flops_per_byte")
 
 

@@ -260,6 +260,7 @@ def scaled(model: Architecture, total: int, active: int | None) -> Architecture 
     dense = sum(tensor.total_elements for tensor in inner) - expert_all
     by_experts = 0.0 if active is None else (total - active) / max(1, expert_all - expert_active)
     by_dense = ((total if active is None else active) - outside - expert_active * by_experts) / max(1, dense)
+    # Layers of a twentieth of their width are none: embeddings take nearly all of what is asked for.
     if by_dense <= 0.05 or (active is not None and by_experts <= 0):
         return None
     tensors = tuple(
