@@ -65,31 +65,37 @@ def read_flags(
             if (behind := find_flag(dialects, word)) is not None:
                 _pass_on(behind.flag, rest, read, version)
                 break
-            continue
-        if not _is_flag(word):
+        elif not _is_flag(word):
             _plain_word(dialects, word, read, positionals)
-            continue
-        name, sign, attached = word.partition("=")
-        match = find_flag(dialects, name, abbreviates) or _attached_level(dialects, word)
-        if match is None and "." in name and (part := _document_part(dialects, name, abbreviates)):
-            value = attached if sign else _next(rest, name)
-            _put_part(read, part[0], part[1], value)
-            continue
-        if match is None:
-            _unknown(dialects, name, rest, read, bool(sign))
-            continue
-        if match.flag.kind == PASSED:
-            _pass_on(match.flag, passed_words(attached if sign else _next(rest, name)), read, version)
-            continue
-        level = word[2:] if match.flag.kind == "compilation" and not sign and re.fullmatch(r"-O\d", word) else ""
-        _take(match, name, rest, read, attached if sign else level or None)
-        if match.flag.lacks(version):
-            read.removed.append(match.flag.lacks(version))
+        else:
+            _read_flag(dialects, word, rest, read, version, abbreviates=abbreviates)
     for name, parts in read.documents.items():
         found = find_flag(dialects, name)
         if found is not None:
             _set(read, found.flag, name, json.dumps(parts))
     return read
+
+
+def _read_flag(
+    dialects: Sequence[str], word: str, rest: list[str], read: Read, version: str, *, abbreviates: bool
+) -> None:
+    """One flag, with the words of `rest` that are its value: of a dialect, a part of a document, or unknown."""
+    name, sign, attached = word.partition("=")
+    match = find_flag(dialects, name, abbreviates) or _attached_level(dialects, word)
+    if match is None:
+        part = _document_part(dialects, name, abbreviates) if "." in name else None
+        if part:
+            _put_part(read, part[0], part[1], attached if sign else _next(rest, name))
+        else:
+            _unknown(dialects, name, rest, read, bool(sign))
+        return
+    if match.flag.kind == PASSED:
+        _pass_on(match.flag, passed_words(attached if sign else _next(rest, name)), read, version)
+        return
+    level = word[2:] if match.flag.kind == "compilation" and not sign and re.fullmatch(r"-O\d", word) else ""
+    _take(match, name, rest, read, attached if sign else level or None)
+    if match.flag.lacks(version):
+        read.removed.append(match.flag.lacks(version))
 
 
 def _pass_on(flag: Flag, words: Sequence[str], read: Read, version: str) -> None:
