@@ -90,6 +90,38 @@ def _whisper_front(config: Config) -> Block:
     return block
 
 
+def _marian_tables(config: Config, parts: Parts, shared: str) -> Parts:
+    """Marian's tables: the decoder's has `decoder_vocab_size` rows, and both sides have one of their own unless shared.
+
+    Untied, the head has as many rows as the shared table (the decoder's where none is shared); `shared` is its name.
+    """
+    vocab, rows = config.size("vocab_size"), config.optional_size("decoder_vocab_size") or config.size("vocab_size")
+    shares = config.flag("share_encoder_decoder_embeddings", default=True)
+    tensors = []
+    for tensor in parts.tensors:
+        width = tensor.shape[-1]
+        if tensor.name == shared and shared != DECODER_TABLE and not shares:
+            own = replace(tensor, name="model.encoder.embed_tokens.weight", shape=(vocab, width), tower=Tower.ENCODER)
+            tensors += [own, replace(tensor, name=DECODER_TABLE, shape=(rows, width))]
+        elif tensor.name == DECODER_TABLE and (shares or shared == DECODER_TABLE):
+            tensors.append(replace(tensor, shape=(rows, width)))
+        elif tensor.role is Role.LM_HEAD and not shares and shared != DECODER_TABLE:
+            tensors.append(replace(tensor, shape=(rows, width)))
+        elif shares or shared == DECODER_TABLE or "embed_tokens" not in tensor.name:
+            tensors.append(tensor)
+    return replace(parts, tensors=tuple(tensors))
+
+
+def marian(config: Config) -> Parts:
+    """Marian with its encoder."""
+    return _marian_tables(config, Whole(MARIAN)(config), "model.shared.weight")
+
+
+def marian_decoder(config: Config) -> Parts:
+    """Marian's decoder alone."""
+    return _marian_tables(config, MARIAN(config), DECODER_TABLE)
+
+
 def prophetnet(config: Config) -> Parts:
     """ProphetNet's decoder: n-gram streams with relative positions; it holds the embedding table twice if untied."""
     hidden, heads = config.size("hidden_size"), config.size("num_decoder_attention_heads")
@@ -128,6 +160,8 @@ def prophetnet(config: Config) -> Parts:
 
 WHISPER = Bart(0, "max_target_positions", embed_norm=False, final_norm=True, k_bias=False, head="proj_out")
 
+DECODER_TABLE = "model.decoder.embed_tokens.weight"
+
 FAMILIES: dict[str, Family] = {
     "t5": T5(),
     "mt5": T5(),
@@ -139,7 +173,7 @@ FAMILIES: dict[str, Family] = {
     "pegasus": Whole(PEGASUS),
     "blenderbot": Whole(PEGASUS),
     "blenderbot-small": Whole(SMALL),
-    "marian": Whole(MARIAN),
+    "marian": marian,
     "m2m_100": Whole(replace(MBART, embed_norm=False, learned=False), positions=None),
     "whisper": Whole(
         WHISPER,
@@ -151,7 +185,7 @@ FAMILIES: dict[str, Family] = {
     "bigbird_pegasus": Bart(0, bias="use_bias", tying=False),
     "BlenderbotForCausalLM": PEGASUS,
     "BlenderbotSmallForCausalLM": SMALL,
-    "MarianForCausalLM": MARIAN,
+    "MarianForCausalLM": marian_decoder,
     "MBartForCausalLM": MBART,
     "MvpForCausalLM": BART,
     "PegasusForCausalLM": PEGASUS,

@@ -42,13 +42,13 @@ def paligemma(pieces: Pieces, tree: Tree) -> None:
 
 
 def pix2struct_layer(config: Config) -> Block:
-    """Self- and cross-attention and a gated MLP, each behind a norm, without biases."""
+    """Self- and cross-attention and a gated MLP, each behind a norm, without biases; projections are square."""
     hidden, heads, size = config.size("hidden_size"), config.size("num_heads"), config.size("d_kv")
-    width, block = heads * size, Block()
+    block = Block()
     for name in ("self_attention", "encoder_decoder_attention"):
         for part, role in (("query", Role.Q), ("key", Role.K), ("value", Role.V)):
-            block += linear(f"{name}.attention.{part}", width, hidden, role)
-        block += linear(f"{name}.attention.output", hidden, width, Role.O) + norm(f"{name}.layer_norm", hidden)
+            block += linear(f"{name}.attention.{part}", hidden, hidden, role)
+        block += linear(f"{name}.attention.output", hidden, hidden, Role.O) + norm(f"{name}.layer_norm", hidden)
     block += Block(mixers=(attention_mixer(heads, heads, size), Mixer(MixerKind.CROSS, heads, heads, size, size)))
     names = ("wi_0", "wi_1", "wo")
     block += gated_mlp(hidden, config.size("d_ff"), prefix="mlp.DenseReluDense.", names=names)

@@ -156,7 +156,7 @@ FAMILIES: dict[str, Family] = {
         latent_queries, KOSMOS2, "either", text_as=kosmos2_text, text_name="text_model", prefix="", inner_head=True
     ),
     "kosmos-2.5": Wrapper(
-        latent_queries, KOSMOS2_5, "either", text_as=kosmos2_5_text, text_name="text_model", prefix="", inner_head=True
+        latent_queries, KOSMOS2_5, "text", text_as=kosmos2_5_text, text_name="text_model", prefix="", inner_head=True
     ),
     "florence2": Wrapper(florence2, text_as=Whole()),
     "phi4_multimodal": Wrapper(phi4_projectors, PHI4_TOWERS, text="", text_as="phi3", text_name=""),

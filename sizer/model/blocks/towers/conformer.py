@@ -49,7 +49,7 @@ def phi4(config: Config, tree: Tree) -> None:
         tree.conv(f"embed.conv.{place}", width, 1, 3, 3, bias=True)
         if index:
             tree.conv(f"embed.conv.{place + 1}", width, width, 1, 1, bias=True)
-    tree.linear("embed.out", size, width * bins, bias=True)
+    tree.linear("embed.out", size, width * (config.optional_size("nemo_final_size") or bins), bias=True)
     buckets = config.size("bias_max_distance") * (1 if config.flag("bias_symmetric") else 2)
     heads = config.size("num_attention_heads")
     tree.positions("relative_attention_bias_layer.bias_values", buckets, heads)
