@@ -24,8 +24,9 @@ from sizer.device.catalogue import find, override
 from sizer.errors import SizerError
 from sizer.model.architecture import Architecture, Basis
 from sizer.model.families import build
-from sizer.model.read import catalogue, name_only
-from sizer.model.read.name_only import known_sizes, like, nearest, shape_of
+from sizer.model.read import catalogue, name_only, sizes_known
+from sizer.model.read.name_only import like, nearest
+from sizer.model.read.sizes_known import known_sizes, shape_of
 from sizer.workload import Workload
 
 TARGET = Path(__file__).resolve().parent.parent / "data" / "size_only.csv"
@@ -87,11 +88,13 @@ def percentile(values: list[float], share: float) -> float:
 
 def trial(name: str, values: list[float]) -> None:
     """Print the errors with each value of a constant of `sizer/model/read/name_only.py`; nothing is written."""
-    own = getattr(name_only, name, None)
-    if not isinstance(own, int | float):
-        raise SystemExit(f"{name} is no figure of sizer/model/read/name_only.py")
+    rooms = [room for room in (name_only, sizes_known) if isinstance(getattr(room, name, None), int | float)]
+    if not rooms:
+        raise SystemExit(f"{name} is no figure of sizer/model/read/name_only.py and sizes_known.py")
+    own = getattr(rooms[0], name)
     for value in values:
-        setattr(name_only, name, type(own)(value))
+        for room in rooms:
+            setattr(room, name, type(own)(value))
         for quantity, found in ratios().items():
             errors = [exp(abs(log(ratio))) - 1 for ratio in found]
             median, p90 = percentile(errors, 0.5), percentile(errors, 0.9)

@@ -104,3 +104,25 @@ def test_a_version_before_a_size_is_no_part_of_it() -> None:
     assert parts_of("llama2_70b_chat").owned == (("llama", "2"),)
     assert parts_of("Refact-1_6B").sizes == {"1.6b"}
     assert (parts_of("qwen2_5_7b").sizes, parts_of("qwen2_5_7b").numbers) == ({"7b"}, ("2.5",))
+
+
+@pytest.mark.parametrize(
+    ("name", "context"),
+    [
+        ("Llama-3.3-8B", 131_072),  # the context of Llama 3.1, whose version is nearest
+        ("Llama-3-9B", 8192),
+        ("Qwen3-9B", 40_960),
+        ("gemma-2-10b", 8192),
+        ("some-9B-32k", 32_768),
+    ],
+)
+def test_a_name_s_line_tells_its_context(name: str, context: int) -> None:
+    """The nearest version of the line that a name says, whatever the catalogue calls it; a name's own number first."""
+    assert named(name, parse_name(name)).max_context_tokens == context
+
+
+def test_a_bare_size_has_the_usual_context_of_its_size() -> None:
+    """No shorter than half of the recent models of that size have, and the answer says so."""
+    nine = named("9B", parse_name("9B"))
+    assert (nine.max_context_tokens or 0) >= 32_768
+    assert any("usual longest of recent models" in note for note in nine.notes)

@@ -118,3 +118,23 @@ def test_the_class_named_decides_between_the_decoder_and_the_whole() -> None:
     whole, decoder = build(bart(), "x"), build(bart() | {"architectures": ["BartForCausalLM"]}, "x")
     bare = build({name: value for name, value in bart().items() if name != "architectures"}, "x")
     assert whole.total_params > decoder.total_params == bare.total_params
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("architecture", ["MarianMTModel", "MarianForCausalLM"])
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("rows", [(100, 100), (100, 140)])
+def test_marian_s_tables_are_those_that_it_builds(
+    architecture: str, rows: tuple[int, int], *, tied: bool, shared: bool
+) -> None:
+    """One table for both sides or one each, tied or not, of as many rows as each side's vocabulary."""
+    fields = {
+        "vocab_size": rows[0], "decoder_vocab_size": rows[1], "share_encoder_decoder_embeddings": shared,
+        "tie_word_embeddings": tied, "d_model": 32, "encoder_layers": 1, "decoder_layers": 1, "pad_token_id": 0,
+        "encoder_attention_heads": 2, "decoder_attention_heads": 2, "encoder_ffn_dim": 64, "decoder_ffn_dim": 64,
+    }  # fmt: skip
+    config = config_of("marian", fields)
+    saved = as_json(config, architecture) | {"model_type": "marian"}
+    expected = sorted(oracle(config, architecture).values())
+    assert sorted(inventory(build(saved, "marian").tensors).values()) == expected

@@ -85,3 +85,24 @@ def test_class_lists_every_parameter(model_type: str, architecture: str) -> None
         # Some text families list the checkpoint's names, which the class renames when it loads them.
         beside = inventory(tensor for tensor in listed if tensor.tower is not Tower.TEXT)
         assert beside.items() <= expected.items()
+
+
+@pytest.mark.parametrize(
+    ("model_type", "architecture", "part", "fields"),
+    [
+        ("pix2struct", "Pix2StructForConditionalGeneration", "text_config", {"num_heads": 24}),
+        ("pix2struct", "Pix2StructForConditionalGeneration", "text_config", {"hidden_size": 384}),
+        ("pix2struct", "Pix2StructForConditionalGeneration", "text_config", {"d_kv": 16}),
+        ("kosmos-2.5", "Kosmos2_5ForConditionalGeneration", "text_config", {"tie_word_embeddings": False}),
+        ("phi4_multimodal", "Phi4MultimodalForCausalLM", "audio_config", {"time_reduction": 16}),
+        ("phi4_multimodal", "Phi4MultimodalForCausalLM", "audio_config", {"input_size": 40}),
+        ("phi4_multimodal", "Phi4MultimodalForCausalLM", "audio_config", {"nemo_final_size": 2}),
+    ],
+)
+def test_rare_fields_count_as_they_build(model_type: str, architecture: str, part: str, fields: dict[str, Any]) -> None:
+    """Fields of one part that few files change: the sizes of all parameters are still transformers'."""
+    default = as_json(config_of(model_type), architecture)
+    config = config_of(model_type, default | {part: default[part] | fields})
+    saved = as_json(config, architecture) | {"model_type": model_type}
+    counts = inventory(build(saved, model_type).tensors)
+    assert sorted(counts.values()) == sorted(oracle(config, architecture).values())

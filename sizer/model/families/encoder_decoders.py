@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from sizer.frozen import dataclass
@@ -15,6 +16,8 @@ from sizer.model.shapes.decoder import Naming, causal_lm
 from sizer.model.shapes.family import Family
 from sizer.model.shapes.rules import head_size
 
+OWN_TABLES = ("model.encoder.embed_tokens.weight", "model.decoder.embed_tokens.weight")
+DECODER_TABLE = OWN_TABLES[1]
 QKV = (("q", Role.Q), ("k", Role.K), ("v", Role.V))
 
 
@@ -90,36 +93,32 @@ def _whisper_front(config: Config) -> Block:
     return block
 
 
-def _marian_tables(config: Config, parts: Parts, shared: str) -> Parts:
-    """Marian's tables: the decoder's has `decoder_vocab_size` rows, and both sides have one of their own unless shared.
-
-    Untied, the head has as many rows as the shared table (the decoder's where none is shared); `shared` is its name.
-    """
-    vocab, rows = config.size("vocab_size"), config.optional_size("decoder_vocab_size") or config.size("vocab_size")
-    shares = config.flag("share_encoder_decoder_embeddings", default=True)
-    tensors = []
-    for tensor in parts.tensors:
-        width = tensor.shape[-1]
-        if tensor.name == shared and shared != DECODER_TABLE and not shares:
-            own = replace(tensor, name="model.encoder.embed_tokens.weight", shape=(vocab, width), tower=Tower.ENCODER)
-            tensors += [own, replace(tensor, name=DECODER_TABLE, shape=(rows, width))]
-        elif tensor.name == DECODER_TABLE and (shares or shared == DECODER_TABLE):
-            tensors.append(replace(tensor, shape=(rows, width)))
-        elif tensor.role is Role.LM_HEAD and not shares and shared != DECODER_TABLE:
-            tensors.append(replace(tensor, shape=(rows, width)))
-        elif shares or shared == DECODER_TABLE or "embed_tokens" not in tensor.name:
-            tensors.append(tensor)
-    return replace(parts, tensors=tuple(tensors))
-
-
 def marian(config: Config) -> Parts:
-    """Marian with its encoder."""
-    return _marian_tables(config, Whole(MARIAN)(config), "model.shared.weight")
+    """Marian with its encoder: one table for both sides, or one each; the decoder's has `decoder_vocab_size` rows."""
+    parts, rows = Whole(MARIAN)(config), _decoder_rows(config)
+    if config.flag("share_encoder_decoder_embeddings", default=True):
+        return _with_rows(parts, {DECODER_TABLE: rows})
+    encoder, *rest = (tensor for tensor in parts.tensors if tensor.name not in OWN_TABLES)
+    own = (
+        replace(encoder, name=OWN_TABLES[0], tower=Tower.ENCODER),
+        replace(encoder, name=DECODER_TABLE),
+    )
+    return _with_rows(replace(parts, tensors=(*own, *rest)), {DECODER_TABLE: rows, "lm_head.weight": rows})
 
 
 def marian_decoder(config: Config) -> Parts:
     """Marian's decoder alone."""
-    return _marian_tables(config, MARIAN(config), DECODER_TABLE)
+    return _with_rows(MARIAN(config), {DECODER_TABLE: _decoder_rows(config)})
+
+
+def _decoder_rows(config: Config) -> int:
+    return config.optional_size("decoder_vocab_size") or config.size("vocab_size")
+
+
+def _with_rows(parts: Parts, rows: Mapping[str, int]) -> Parts:
+    """The tensors with the rows of some, by their names."""
+    changed = (replace(t, shape=(rows[t.name], t.shape[-1])) if t.name in rows else t for t in parts.tensors)
+    return replace(parts, tensors=tuple(changed))
 
 
 def prophetnet(config: Config) -> Parts:
@@ -159,8 +158,6 @@ def prophetnet(config: Config) -> Parts:
 
 
 WHISPER = Bart(0, "max_target_positions", embed_norm=False, final_norm=True, k_bias=False, head="proj_out")
-
-DECODER_TABLE = "model.decoder.embed_tokens.weight"
 
 FAMILIES: dict[str, Family] = {
     "t5": T5(),

@@ -70,6 +70,18 @@ def shares_line(name: str, published: str) -> bool:
     return bool(versions & _majors(("", number) for number in typed.numbers)) or not (versions or typed.numbers)
 
 
+def versions_apart(name: str, published: str) -> float:
+    """How far apart the versions of a line are in a name and in a published one's: 0.2 of 3.3 and 3.1; 0 without."""
+    typed, known = (_versions(text.rpartition("/")[2][:LONGEST_NAME]) for text in (name, published))
+    return min((abs(one - other) for one in typed for other in known), default=0.0)
+
+
+def _versions(name: str) -> list[float]:
+    parts = parts_of(name)
+    told = [number for _, number in parts.owned] or list(parts.numbers)
+    return [float(number) for number in told if number.replace(".", "", 1).isdigit()]
+
+
 def _majors(versions: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
     """Lines with the first numbers of their versions."""
     return {(line, number.partition(".")[0]) for line, number in versions}

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache
-from math import gcd, log
+from math import gcd, inf, log
 
 from sizer.errors import ModelError, UnknownModel
 from sizer.frozen import NamedTuple
@@ -18,33 +18,30 @@ from sizer.model.architecture import Architecture, Basis, Module, Role, Tensor, 
 from sizer.model.blocks.core import NO_TOKENS
 from sizer.model.families import build
 from sizer.model.read import catalogue
-from sizer.model.read.catalogue import CatalogueEntry
-from sizer.model.read.facts import facts
 from sizer.model.read.names import NameHints, parse_name
-from sizer.model.read.published import gguf_repositories
+from sizer.model.read.sizes_known import (
+    ALIKE,
+    Size,
+    context_of_the_line,
+    distance,
+    known_sizes,
+    of_the_line,
+    usual_context_tokens,
+)
 from sizer.regex import pattern
 from sizer.tables import read_rows
 from sizer.units import format_count
 
 _WORD = pattern(r"[a-z0-9]+")
-FARTHEST = log(8)
-"""Beyond an eighth and eight times the parameters a catalogued model says nothing of a size."""
-SINCE = "2023-06"
-"""Models older than this have layers of another kind: no grouped heads, short contexts."""
 SCALED_MODULES = frozenset({Module.LINEAR, Module.EXPERT_STACK})
 USUAL_EXPERTS, USUAL_ACTIVE_SHARE, USUAL_SHARE = "mistralai/Mixtral-8x7B-v0.1", 0.2758, 0.834
 """An `8x7B` is a Mixtral until told otherwise: two of eight experts a token, and attention shared: 12.88B of 46.70B
 parameters, and those instead of 56B (its config in the catalogue)."""
-ALIKE = 0.12
-"""Models whose sizes differ by less (in the logarithm) are one size. Half or twice as much errs as much: decode 8.4,
-9.1, 8.9 % in the median, 48, 49, 50 % at the 90th percentile (`tools/size_only.py --try`)."""
 TELLING_DIGITS, EXACT = 3, -1
 """A size of three digits is that of one published model, whose bucket comes before those of about its size."""
 MOST_BUCKETS = 3
 """How many of those steps away another model is still tried, where the nearest cannot be scaled to a size: with fewer
 some sizes are like none."""
-ROUNDED = 2
-"""Names round what is active to a digit or leave the embeddings out (3.35B are `A3B`): it counts half as much."""
 USUAL = log(1.5)
 """Of models of one size those whose cache and layers lie within this of the median come first, then those of the shape
 with most copies. With log 2 memory's 90th percentile is 51 %, with this or log 1.2 it is 43."""
@@ -72,8 +69,11 @@ def named(text: str, hints: NameHints) -> Architecture:
         shaped = like(model_id, total, active)
         if shaped is not None:
             shaped = _as_named(shaped, text)
-            notes = (_note(model_id, hints, total), *shaped.notes)
-            context = hints.context_tokens or shaped.max_context_tokens
+            line = of_the_line(text, total, active)
+            usual_context = context_of_the_line(line) if line else usual_context_tokens(total, active)
+            longer = usual_context if line or (usual_context or 0) > (shaped.max_context_tokens or 0) else None
+            notes = (_note(model_id, hints, total, None if line else longer), *shaped.notes)
+            context = hints.context_tokens or longer or shaped.max_context_tokens
             return replace(shaped, model_id=text, max_context_tokens=context, notes=notes)
     return lump(text, total, active, hints)
 
@@ -110,10 +110,12 @@ def _as_named(model: Architecture, name: str) -> Architecture:
     return replace(model, decodes=False, notes=(NO_TOKENS,))
 
 
-def _note(near: str, hints: NameHints, total: int) -> str:
+def _note(near: str, hints: NameHints, total: int, usual_context: int | None) -> str:
     likely = ""
+    if usual_context is not None and hints.context_tokens is None:
+        likely = f" A context of {usual_context:,} tokens is the usual longest of recent models of this size."
     if hints.experts and hints.active_params is None:
-        likely = (
+        likely += (
             f" Two of {hints.experts} experts are read a token, as Mixtral's are; attention is shared there: likely "
             f"{format_count(total * USUAL_SHARE)} parameters in all, and not the product {format_count(total)}."
         )
@@ -128,27 +130,20 @@ def nearest(total: int, active: int | None, without: str = "", name: str = "") -
 
     Of one size: those that carry it in their own name, or have the very parameters; of them shapes that have copies,
     with the usual cache and layers, then those that most copies are of. Models of about the size whose line `name` says
-    come before all others. `without` leaves out the models of one class and size: to ask for a catalogued model by its
-    size alone.
+    come before all others, of them the nearest version. `without` leaves out the models of one class and size: to ask
+    for a catalogued model by its size alone.
     """
-    from sizer.model.read.built_on import shares_line
-
     near: dict[int, list[tuple[str, Size]]] = {}
     for model_id, known in known_sizes().items():
-        distance = _distance(known, total, active)
-        if distance is not None and known.shape != without:
+        apart = distance(known, total, active)
+        if apart is not None and known.shape != without:
             told = _is_told(known.total, total) or (active is None and _named(model_id) == total)
-            bucket = EXACT if told else int(distance / ALIKE)
+            bucket = EXACT if told else int(apart / ALIKE)
             near.setdefault(bucket, []).append((model_id, known))
     usual = [model_id for bucket in sorted(near)[:MOST_BUCKETS] for model_id in _most_usual_first(near[bucket])]
-    of_the_line = {
-        model_id
-        for bucket, alike in near.items()
-        if bucket <= 0
-        for model_id, _ in alike
-        if shares_line(name, model_id)
-    }
-    return sorted(usual, key=lambda model_id: model_id not in of_the_line)
+    versions = of_the_line(name, total, active, without)
+    every = [*usual, *(model_id for model_id in versions if model_id not in usual)]
+    return sorted(every, key=lambda model_id: versions.get(model_id, inf))
 
 
 def _most_usual_first(alike: list[tuple[str, Size]]) -> list[str]:
@@ -187,16 +182,6 @@ def _is_told(known: int, total: int) -> bool:
     return len(told) >= TELLING_DIGITS and abs(known - total) <= 10 ** (len(digits) - len(told)) / 2
 
 
-def _distance(known: Size, total: int, active: int | None) -> float | None:
-    """How far sizes are apart, in the logarithm; None for another kind and for what is too far to say anything."""
-    if (active is None) != (known.active is None):
-        return None
-    distances = [abs(log(known.total / total))]
-    if active is not None and known.active is not None:
-        distances.append(abs(log(known.active / active)) / ROUNDED)
-    return max(distances) if max(distances) <= FARTHEST else None
-
-
 def _built(model_id: str) -> Architecture | None:
     entry = catalogue.find(model_id)
     if entry is None:
@@ -205,47 +190,6 @@ def _built(model_id: str) -> Architecture | None:
         return build(catalogue.load(entry), entry.model_id, Basis.NAME)
     except ModelError:
         return None
-
-
-class Size(NamedTuple):
-    """What a catalogued model is chosen by; `active` is None for a dense one, `copies` counts published GGUF files."""
-
-    total: int
-    active: int | None
-    cache_bytes: int
-    layers: int
-    shape: str
-    copies: int
-    released: str
-
-
-@cache
-def known_sizes() -> dict[str, Size]:
-    """The catalogue's text models that answer a person."""
-    found = {}
-    for entry in catalogue.entries():
-        known = facts(entry.model_id)
-        usable = known is not None and known.kind in {"instruct", "reasoning"} and not known.images
-        if not usable or known is None or (known.released or "") < SINCE or not entry.reference_params:
-            continue
-        if entry.built_cache_bytes is None or not entry.built_layers:
-            continue
-        copies = len(gguf_repositories(entry.model_id))
-        found[entry.model_id] = Size(
-            entry.reference_params,
-            entry.built_active_params,
-            entry.built_cache_bytes,
-            entry.built_layers,
-            shape_of(entry),
-            copies,
-            known.released or "",
-        )
-    return found
-
-
-def shape_of(entry: CatalogueEntry) -> str:
-    """What models of one shape share."""
-    return f"{entry.architecture} {entry.reference_params}"
 
 
 def scaled(model: Architecture, total: int, active: int | None) -> Architecture | None:
