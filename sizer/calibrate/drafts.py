@@ -98,7 +98,7 @@ def read_drafted(path: Path) -> list[ReadRow]:
     """
     found = []
     for told, case in _resolved(path):
-        if vector_rows(case.engine.runtime) and told.seen.batch == 1:
+        if vector_rows(case) and told.seen.batch == 1:
             over_one = told.steps - told.drafts * draft_cost(case, told.method, told.drafts, constants())
             row = {**told.seen.row, "tokens_a_step": told.drafts + 1, "over_one": over_one, "flags": "drafted"}
             found.append(measurement(row))

@@ -21,8 +21,6 @@ from sizer.calibrate.terms import TERMS, TermPrior
 from sizer.speed.law import Constants, Term, combine, constants, parts_of
 from sizer.tuning import tuned
 
-BASE_SPREAD = 0.7
-"""How far a term's own constant may lie from its nominal one, as a logarithm: a factor of two either way is usual."""
 STEPS = 200
 """Newton steps at the most, and how far one may move a logarithm: beyond, the slope is another's."""
 LARGEST_STEP = 0.7
@@ -206,7 +204,8 @@ def _prior_arrays(design: Design, residual_spread: float) -> tuple[Any, Any]:
         prior = design.priors[parameter.term]
         if not parameter.name:
             center[at] = prior.base
-        penalty[at] = (residual_spread / (prior.spreads[parameter.level] if parameter.name else BASE_SPREAD)) ** 2
+        spread = prior.spreads[parameter.level] if parameter.name else prior.base_spread
+        penalty[at] = (residual_spread / spread) ** 2
     return center, penalty
 
 

@@ -12,14 +12,26 @@ from dataclasses import field
 from sizer.frozen import dataclass
 from sizer.tables import read_rows
 
+BASE, BASE_SPREAD = "base", 0.7
+"""A term's own constant as a level, and how far it may lie from its nominal one, as a logarithm, where no row tells
+less: a factor of two either way is usual."""
+
 
 @dataclass(frozen=True, slots=True)
 class TermPrior:
-    """A term's usual log-factor, the spread of each level of groups, and the term whose effects it shares."""
+    """A term's usual log-factor, the spread of each level of groups, and the term whose effects it shares.
+
+    A level `base` is how far the usual factor itself may lie off.
+    """
 
     base: float
     spreads: dict[str, float] = field(default_factory=dict)
     parent: str = ""
+
+    @property
+    def base_spread(self) -> float:
+        """How far the usual factor may lie off: any factor of two, where no row tells less."""
+        return self.spreads.get(BASE, BASE_SPREAD)
 
 
 def read_priors() -> dict[str, dict[str, TermPrior]]:

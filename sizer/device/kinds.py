@@ -69,5 +69,17 @@ def generation(device: Device) -> str:
 def instructions(key: str) -> str:
     """What the cores of a CPU multiply with, by its maker (`amd avx512`); empty where `data/cpu_instructions.csv` does
     not know it."""
-    rows = ((row["devices"].split(), row["instructions"]) for row in read_rows("cpu_instructions.csv"))
-    return next((found for keys, found in rows if any(matches(one, key) for one in keys)), "")
+    row = _instructions_row(key)
+    return row["instructions"] if row else ""
+
+
+def core_share(key: str) -> float:
+    """What part of the usual FLOPs a cycle a CPU's core has, by its instructions: half where it runs them in halves."""
+    row = _instructions_row(key)
+    return float(row["core_share"] or 1) if row else 1.0
+
+
+@cache
+def _instructions_row(key: str) -> dict[str, str] | None:
+    rows = read_rows("cpu_instructions.csv")
+    return next((row for row in rows if any(matches(one, key) for one in row["devices"].split())), None)

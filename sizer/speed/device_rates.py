@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 from math import log
 
+from sizer.device.kinds import core_share
 from sizer.device.records import Device, is_cpu
 from sizer.tables import matches, read_rows
 from sizer.tuning import tuned
@@ -103,5 +104,5 @@ def cpu_flops_per_s(device: Device, threads: int | None = None) -> float:
     bandwidth = device.bandwidth_bytes_per_s or USUAL_BANDWIDTH_BYTES_PER_S
     usual = max(1.0, USUAL_CORES * (bandwidth / USUAL_BANDWIDTH_BYTES_PER_S) ** 0.5)
     cores = device.cores or max(usual, threads or 0)
-    whole = device.peak_flops_per_s.get("fp32") or cores * tuned("core_flops_per_s")
+    whole = device.peak_flops_per_s.get("fp32") or cores * tuned("core_flops_per_s") * core_share(device.key)
     return whole * min(threads or cores, cores) / cores

@@ -189,7 +189,7 @@ def _in_order(step: Timed, alone_s: float, case: SpeedCase, traffic: Traffic, fi
     steps of one token: where kernels change, one of the two is told too slow or too fast. More sequences are no slower
     than fewer of them one after the other: together they make no less. Cores of an engine of one kernel take no longer
     than to read as many tokens of prompts."""
-    tokens, sequences, rows = traffic.tokens, case.workload.batch_size, vector_rows(case.engine.runtime)
+    tokens, sequences, rows = traffic.tokens, case.workload.batch_size, vector_rows(case)
 
     @cache
     def part_s(part: int, each: int = 1) -> float:
@@ -311,6 +311,8 @@ def _notes(case: SpeedCase, fitted: Constants) -> tuple[str, ...]:
         notes.append(
             f"{case.device.name} was not measured with {case.engine.name}: its speed is that of devices like it."
         )
+    if case.workload.batch_size > 1 and is_cpu(case.device):
+        notes.append("Few CPUs were measured with several sequences: they are told by how fast prompts are read.")
     if case.architecture.basis is Basis.NAME and not case.architecture.layers:
         notes.append("Layers and cache are not known from the name: per-layer costs are those of models of its size.")
     return tuple(notes)

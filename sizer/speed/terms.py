@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from functools import cache
 
+from sizer.device.capability import cuda_capability
 from sizer.device.records import is_cpu
+from sizer.engine.releases import rule_in_force, rules
 from sizer.speed.attended import copied_cache_bytes
 from sizer.speed.case import SpeedCase, in_graphs, runtime_rule, standing
 from sizer.speed.device_rates import MATRIX_OVER_VECTOR, nominal_flops_per_s
@@ -103,39 +105,72 @@ def _copied_bytes(case: SpeedCase) -> int:
     return copied_cache_bytes(case.architecture, case.workload, repeats=rule is None or rule["repeats"] == "yes")
 
 
-@cache
-def _vector_rows() -> dict[str, int]:
-    return {row["runtime"]: int(row["rows"]) for row in read_rows("vector_rows.csv")}
+def vector_rows(case: SpeedCase) -> int:
+    """Up to how many tokens a step a case multiplies by vectors, one after the other; 0 where one kernel does all.
 
-
-def vector_rows(runtime: str) -> int:
-    """Up to how many tokens a step a runtime multiplies by vectors, one after the other; 0 where one kernel does all.
-
-    `data/vector_rows.csv` tells; with more tokens it turns to tiles, near a prompt's rate.
+    `data/vector_rows.csv` tells, the first row that holds for backend, kernel and card; with more tokens it turns to
+    tiles, near a prompt's rate.
     """
-    return _vector_rows().get(runtime, 0)
+    kernel, bits = precision_class(case.stored.precision)
+    return _vector_rows(case.engine.runtime, case.backend, kernel, bits, cuda_capability(case.device))
+
+
+@cache
+def _vector_rows(runtime: str, backend: str, kernel: str, bits: str, capability: float) -> int:
+    for row in read_rows("vector_rows.csv"):
+        kernels = row["kernels"].split()
+        if (
+            row["runtime"] == runtime
+            and row["backend"] in {"", backend}
+            and (not kernels or kernel in kernels or bits in kernels)
+            and capability >= float(row["capability"] or 0)
+        ):
+            return int(row["rows"])
+    return 0
+
+
+def shares_cells(case: SpeedCase) -> bool:
+    """Whether each sequence's token is weighed against the cells of all sequences, others' masked: one cache for all
+    (`data/shared_caches.csv`)."""
+    rows = rules("shared_caches.csv", "engine")
+    found = rows.get(case.engine.name) or rows.get(case.engine.runtime)
+    if not found:
+        return False
+    version = case.engine_version if case.engine.name == case.engine.runtime else ""
+    return rule_in_force(found, version, f"{case.year}-12-31" if case.year else "")["shared"] == "yes"
 
 
 def _products(case: SpeedCase, traffic: Traffic, peak: float) -> list[Amount]:
     """The products of a step. An engine of two kernels multiplies by vectors up to its rows: the first token's product
     unpacks the weights, further ones find them unpacked; beyond them one vector's and the tiles'. Experts' own tokens
     are sorted into tiles from the second on. A sequence's further tokens attend in tiles of queries."""
-    rows, tokens, attention = vector_rows(case.engine.runtime), traffic.tokens, traffic.stage("kv").flops
+    rows, tokens, attention = vector_rows(case), traffic.tokens, traffic.stage("kv").flops
     products, experts = traffic.flops - attention, traffic.stage("experts").flops
     if not rows or tokens == 1:
         return [Amount("compute", COMPUTE, products / peak), Amount("attention", COMPUTE, attention / peak)]
     packed = precision_class(case.stored.precision)[1] != "float"
     beyond, tiled = (tokens - 1) / tokens, prompt_peak_flops_per_s(case, packed=packed)
-    sequences = case.workload.batch_size
+    first, others = _attending(case, attention, tokens)
     found = [
         Amount("compute", COMPUTE, products / tokens / peak),
-        Amount("attention", COMPUTE, attention * sequences / tokens / peak),
-        Amount("further_attention", COMPUTE, attention * (1 - sequences / tokens) / peak),
+        Amount("attention", COMPUTE, first / peak),
+        Amount("further_attention", COMPUTE, others / peak),
         Amount("tile_experts", COMPUTE, experts * beyond * tile_filling(case, tokens, _narrow_tile(tokens)) / tiled),
     ]
     if tokens <= rows:
         return [*found, Amount("further", COMPUTE, (products - experts) * beyond / peak)]
-    return [*found, Amount("tiles", COMPUTE, (products - experts) / tiled)]
+    return [*found, Amount("tiles", COMPUTE, (products - experts) * (beyond if rows == 1 else 1.0) / tiled)]
+
+
+def _attending(case: SpeedCase, attention: int, tokens: int) -> tuple[float, float]:
+    """FLOPs of attention: of one token over each cell of the caches, and of further tokens over the same cells.
+
+    These are a sequence's own further tokens, or those of all sequences where their caches share their cells.
+    """
+    sequences = case.workload.batch_size
+    first = attention * sequences / tokens
+    seeing = tokens if is_cpu(case.device) and shares_cells(case) else tokens / sequences
+    return first, first * (seeing - 1)
 
 
 def tile_filling(case: SpeedCase, tokens: int, rows: float) -> float:

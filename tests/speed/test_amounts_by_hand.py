@@ -16,7 +16,8 @@ from sizer.speed.device_rates import cpu_flops_per_s, nominal_flops_per_s  # fmt
 from sizer.speed.launches import expert_amounts, layer_count, llama_layers, moe_layer_count
 from sizer.speed.law import Amount
 from sizer.speed.prompt_terms import prefill_amounts, prompt_traffic  # fmt: skip
-from sizer.speed.terms import decode_amounts  # fmt: skip
+from sizer.speed.rates import prompt_peak_flops_per_s
+from sizer.speed.terms import decode_amounts, vector_rows  # fmt: skip
 from sizer.speed.traffic import decode_traffic, distinct_experts, pass_weight_bytes  # fmt: skip
 from sizer.tuning import tuned
 from sizer.workload import Split, Workload
@@ -104,6 +105,40 @@ def test_a_few_tokens_are_vectors_and_more_are_tiles() -> None:
         else:
             assert "further" not in found
             assert found["tiles"] == pytest.approx((products - experts) / tiled)
+
+
+def test_cores_multiply_several_tokens_as_they_do_prompts() -> None:
+    """On llama.cpp's cores the second token is a prompt's already: one vector's products, and those of all but one
+    beside a prompt's peak. MLX multiplies packed weights by up to 10 vectors, floats by tiles from the second on."""
+    cores = Device("cores", "Cores", "nobody", "cpu", None, 1e11, {"fp32": 1e12}, cores=8)
+    work = Workload(100, 28, 128, batch_size=3)
+    case = replace(asked(engine="llama.cpp", workload=work, target=Target(cores)), engine_version="9000")
+    step = decode_traffic(case.architecture, case.stored, work)
+    found = amounts_by_name(decode_amounts(case, step))
+    products, experts = step.flops - step.stage("kv").flops, step.stage("experts").flops
+    assert found["compute"] == pytest.approx(products / 3 / 1e12)
+    assert found["tiles"] == pytest.approx((products - experts) * 2 / 3 / prompt_peak_flops_per_s(case))
+    assert found["tile_experts"] == pytest.approx(experts * 2 / 3 / prompt_peak_flops_per_s(case))
+    assert "further" not in found
+    chip = replace(CARD, vendor="apple")
+    kept = [asked(engine="mlx-lm", target=Target(chip), precision=precision) for precision in ("bf16", "mlx-4bit")]
+    assert [vector_rows(case) for case in kept] == [1, 10]
+
+
+@pytest.mark.parametrize(
+    ("engine", "version", "times"), [("llama.cpp", "9000", 1), ("llama.cpp", "5000", 3), ("ik_llama.cpp", "", 3)]
+)
+def test_a_cache_of_all_sequences_is_weighed_whole(engine: str, version: str, times: int) -> None:
+    """Where sequences share their cells (llama.cpp before streams, ik_llama.cpp) a CPU weighs each of three tokens
+    against all three's cells: one token's share as in a plain step, the rest as further tokens."""
+    cores = Device("cores", "Cores", "nobody", "cpu", None, 1e11, {"fp32": 1e12}, cores=8)
+    work = Workload(100, 28, 128, batch_size=3)
+    case = replace(asked(engine=engine, workload=work, target=Target(cores)), engine_version=version)
+    step = decode_traffic(case.architecture, case.stored, work)
+    found = amounts_by_name(decode_amounts(case, step))
+    attention = step.stage("kv").flops
+    assert found["attention"] == pytest.approx(attention / 1e12)
+    assert found["further_attention"] == pytest.approx((times - 1) * attention / 1e12)
 
 
 def test_further_tokens_of_a_sequence_attend_in_tiles() -> None:

@@ -61,3 +61,17 @@ def test_more_sequences_make_no_less_and_none_is_faster(seed: int) -> None:
             assert more * slower >= fewer * rate * (1 - SLACK), which
             assert slower <= rate * (1 + SLACK), which
             assert later_s >= first_s * (1 - SLACK), which
+
+
+@pytest.mark.parametrize("device", ["Xeon Gold 6430", "EPYC 9654", "EPYC 7742", "Ryzen 9 7950X"])
+@pytest.mark.parametrize(("engine", "precision"), [("llama.cpp", "q4_k_m"), ("llama.cpp", "q8_0"), ("vllm", "bf16")])
+def test_cores_make_more_together_up_to_what_they_read_prompts_at(device: str, engine: str, precision: str) -> None:
+    """Weights are read once for all sequences: on servers' and desktops' cores eight sequences of an 8B make at least
+    twice what one makes, 64 more than eight, and none more than their prompts are read at."""
+    found = {
+        batch: (rate, first_s)
+        for batch, rate, first_s in told("meta-llama/Llama-3.1-8B", device, engine, precision, 512)
+    }
+    together = [batch * found[batch][0] for batch in (1, 8, 64)]
+    assert together[1] > 2 * together[0]
+    assert together[1] < together[2] < 1.05 * 64 * 512 / found[64][1]
