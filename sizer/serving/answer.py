@@ -7,6 +7,7 @@ from dataclasses import replace
 from math import ceil
 
 from sizer.engine.engines import find_engine
+from sizer.model.architecture import Basis
 from sizer.serving.apart import apart
 from sizer.serving.asked import ServingAsked
 from sizer.serving.capacity import (
@@ -215,5 +216,8 @@ def _notes(served: Served, load: Load, limits: Limits, choice: Choice, reasons: 
     longest = served.architecture.max_context_tokens
     if longest is not None and load.whole_tokens > longest:
         yield f"Prompt and output are longer than the {longest:,} tokens that the model was made for."
+    yield from served.architecture.notes
+    if served.architecture.basis is Basis.NAME:
+        yield "The intervals here do not count what the name leaves open; those of 'sizer estimate' do."
     yield from served.stored.notes
     yield from served.target.notes

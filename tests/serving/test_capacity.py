@@ -355,3 +355,13 @@ def test_what_is_no_number_is_refused(wrong: dict[str, object]) -> None:
     """From Python too: values of other types are one clear line, no TypeError."""
     with pytest.raises(UsageError):
         sizer.capacity("8B", device="h100", offline=True, **wrong)  # type: ignore[arg-type]
+
+
+def test_a_model_known_by_its_name_alone_is_told_as_such(run: Run) -> None:
+    """What the estimate says of a model is said of its capacity too: that a size alone was known, whose shape was
+    taken, and that the intervals do not count it; of a catalogued model nothing of the kind is said."""
+    named = run("capacity", "70B", "-d", "4xl40s", "--users", "1", "--offline").out
+    known = run("capacity", "Qwen/Qwen3-8B", "-d", "l40s", "--users", "1", "--offline").out
+    for words in ("known by its name alone", "The intervals here do not count what the name leaves open"):
+        assert words in " ".join(named.split())
+        assert words not in " ".join(known.split())
