@@ -15,6 +15,8 @@ SCHEMAS: dict[str, dict[str, Any]] = {
 }
 ROWS = frozenset({"fit", "hardware", "models", "devices", "precisions"})
 """Commands whose JSON is a list of rows."""
+SEVERAL = frozenset({"estimate", "recommend", "check", "capacity"})
+"""Commands whose JSON is an object, a list of them where several devices (or models) are asked for."""
 EXTRA = {
     "explain": ("estimate", "The arithmetic of one estimate, in words."),
     "curves": ("estimate", "Speed by context and throughput by users of one precision."),
@@ -45,7 +47,7 @@ def document() -> dict[str, Any]:
 def _path(name: str, command: str, about: str) -> dict[str, Any]:
     refused = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
     kind: dict[str, Any] = {"type": "array", "items": {"type": "object"}} if name in ROWS else {"type": "object"}
-    if name == "estimate":
+    if name in SEVERAL:
         kind = {"type": ["object", "array"]}
     return {
         "get": {

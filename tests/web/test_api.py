@@ -172,3 +172,22 @@ def test_an_encoder_has_curves(client: TestClient) -> None:
     found = answer.json()
     assert all(item["tokens_per_s"] > 0 for item in found["by_context"])
     assert found["by_users"][-1]["throughput_tokens_per_s"] >= found["by_users"][0]["throughput_tokens_per_s"] > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "more"),
+    [
+        ("estimate", [("model", "Qwen/Qwen3-8B"), ("precision", "q4_k_m")]),
+        ("recommend", [("model", "Qwen/Qwen3-8B")]),
+        ("capacity", [("model", "Qwen/Qwen3-8B"), ("users", "1")]),
+        ("check", [("command", "vllm serve Qwen/Qwen3-8B")]),
+    ],
+)
+def test_several_devices_have_the_form_that_the_document_tells(name: str, more: list[tuple[str, str]]) -> None:
+    """An answer for two devices is an object or a list, and the document says which of them it may be."""
+    from sizer.web.openapi import document
+
+    found = json.loads(reply(name, [*more, ("device", "l4"), ("device", "a100")], Rules(offline=True)).body)
+    told = document()["paths"][f"/api/{name}"]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
+    assert {dict: "object", list: "array"}[type(found)] in told["type"]
+    assert isinstance(found, list) == (name != "estimate")
