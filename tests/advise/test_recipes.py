@@ -208,7 +208,7 @@ def test_transformers_recipes_are_python() -> None:
 def test_a_type_that_needs_an_importance_matrix_gets_one(precision: str, needs: bool) -> None:
     """llama-quantize refuses the lowest types without a matrix: the script measures one first, and its lines are read
     back as the same file."""
-    text = recipe(run_of("llama.cpp", precision, name="google/gemma-3-27b-it"))
+    text = recipe(run_of("llama.cpp", precision, name="Qwen/Qwen3-1.7B"))
     made = [words for words in commands(text) if words[0] in {"llama-imatrix", "llama-quantize"}]
     assert [words[0] for words in made] == [*(["llama-imatrix"] if needs else []), "llama-quantize"]
     assert ("--imatrix" in made[-1]) == needs
