@@ -10,9 +10,9 @@ from dataclasses import replace
 
 from sizer.engine.options import EngineOptions
 from sizer.frozen import NamedTuple
+from sizer.memory.added_by_flags import draft_bytes, lora_bytes, prediction_bytes
 from sizer.memory.cache import LayerCache, whole_cache
 from sizer.memory.case import Case, predicting_architecture
-from sizer.memory.extras import draft_bytes, lora_bytes, prediction_bytes
 from sizer.memory.projector import projector_bytes, projector_compute_bytes
 from sizer.memory.shares import host_tables_bytes, table_bytes
 from sizer.memory.working import graph_buffers, split_part, whole_part

@@ -16,7 +16,7 @@ from sizer.engine.memory_rules import EngineMemory
 from sizer.engine.options import NO_OPTIONS, EngineOptions
 from sizer.frozen import NamedTuple, dataclass
 from sizer.memory.cache import CELL_PADDING, CachePlan
-from sizer.memory.step import automatic_batch, batch_without_flash_attention, has_flash_kernels, heads_of
+from sizer.memory.ggml_choices import automatic_batch, batch_without_flash_attention, has_flash_kernels, heads_of
 from sizer.model.architecture import Architecture, Layer
 from sizer.model.stored import Stored
 from sizer.precision.gguf_windows import keeps_windows

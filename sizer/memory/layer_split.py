@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 
 from sizer.memory.case import Case
 from sizer.memory.shares import Held, kv_by_layer, usable_bytes, weights_by_layer
-from sizer.memory.told import Told
+from sizer.memory.tensor_places import Told
 
 
 def capacities_of(case: Case) -> list[int]:

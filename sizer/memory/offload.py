@@ -20,7 +20,7 @@ from sizer.memory.shares import (
     usable_bytes,
     weights_by_layer,
 )
-from sizer.memory.told import told_bytes
+from sizer.memory.tensor_places import told_bytes
 from sizer.memory.working import graph_buffers, part_of, split_part
 from sizer.model.architecture import MlpKind
 from sizer.workload import Split

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import lru_cache
 
+from sizer.memory.added_by_flags import draft_bytes, lora_bytes, prediction_bytes
 from sizer.memory.cache import CachePlan, whole_cache
 from sizer.memory.case import Case
-from sizer.memory.extras import draft_bytes, lora_bytes, prediction_bytes
 from sizer.memory.shares import Held, host_tables_bytes
 from sizer.memory.working import padded_bytes
 from sizer.model.architecture import Architecture, Layer, Mixer, Module, Role

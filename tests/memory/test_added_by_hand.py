@@ -9,8 +9,8 @@ from drawn import ALL, EXPERTS, HIDDEN, LAYERS, MIXER, MTP, TENSORS, VOCAB, WIDT
 
 from sizer.engine.options import EngineOptions
 from sizer.memory.activations import activation_values_per_token
+from sizer.memory.added_by_flags import lora_bytes, prediction_bytes
 from sizer.memory.case import Case
-from sizer.memory.extras import lora_bytes, prediction_bytes
 from sizer.memory.footprint import footprint
 from sizer.memory.projector import projector_bytes, projector_compute_bytes
 from sizer.memory.working import _captured_sizes, graphs_bytes, padded_bytes, rotary_bytes

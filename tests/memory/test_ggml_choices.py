@@ -6,7 +6,7 @@ import pytest
 
 from sizer import estimate
 from sizer.answer.document import Memory
-from sizer.memory.step import (
+from sizer.memory.ggml_choices import (
     Heads,
     automatic_batch,
     batch_without_flash_attention,
