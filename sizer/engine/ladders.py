@@ -7,7 +7,7 @@ from functools import cache
 from sizer.device.kinds import memory_class
 from sizer.device.records import Device
 from sizer.engine.engines import find_engine
-from sizer.engine.model_classes import no_code
+from sizer.engine.model_classes import names, no_code
 from sizer.errors import UnknownEngine
 from sizer.frozen import dataclass
 from sizer.model.architecture import Architecture
@@ -71,8 +71,8 @@ def own_precision(architecture: Architecture, engine: str) -> str | None:
 
 def ladders(architecture: Architecture, device: Device, engine: str | None = None) -> list[list[Rung]]:
     """The ladders for a model on a device: with the engine asked for, else with those that people run there, the usual
-    one first; where none of these has code for the model, with the first other that has. A ladder's rungs are in
-    rising order of loss.
+    one first; where none of these has code for the model, with the first other whose list names it, or that has none.
+    A ladder's rungs are in rising order of loss.
 
     The checkpoint's own quantization comes first where the engine runs it. Raises UnknownEngine without a ladder.
     """
@@ -87,7 +87,7 @@ def _ladders_of(architecture: Architecture, device: Device, engine: str | None) 
     found = [rungs for rungs in (_rungs(row, architecture, device) for row in rows) if rungs]
     known = [rungs for rungs in (_rungs(row, architecture, device) for row in for_device) if rungs]
     if not found and name is None:
-        found = known[:1]
+        found = [rungs for rungs in known if names(architecture, rungs[0].engine)][:1] or known[:1]
     if not found:
         asked = f"no precisions are listed for {engine!r} on" if engine else "nothing is listed for"
         lacking = no_code(architecture, name) if name and any(row["engine"] == name for row in every) else ""
@@ -100,8 +100,8 @@ def _ladders_of(architecture: Architecture, device: Device, engine: str | None) 
 def _rungs(row: dict[str, str], architecture: Architecture, device: Device) -> list[Rung]:
     """The row's precisions that the device runs; of `bf16|fp16` the first that it has matrix units for."""
     precisions = []
-    for names in row["precisions"].split():
-        running = [name for name in names.split("|") if runs_fast(name, row["engine"], device)]
+    for wanted in row["precisions"].split():
+        running = [name for name in wanted.split("|") if runs_fast(name, row["engine"], device)]
         precisions += running[:1]
     own = own_precision(architecture, row["engine"])
     if own and find_engine(row["engine"]).has_kernels(own, device):

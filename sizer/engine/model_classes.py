@@ -95,6 +95,12 @@ def no_code(architecture: Architecture, engine: str, version: str = "", given: M
     return f"{engine} had code for {told} until {newest.until}."
 
 
+def names(architecture: Architecture, engine: str) -> bool:
+    """Whether an engine's newest version names a model, or has no list: its code is then certain."""
+    rows = _rows().get(engine, ())
+    return not rows or any(row.has(architecture) for row in rows if not row.until)
+
+
 def _set_aside(row: ModelClasses, given: Mapping[str, Any]) -> bool:
     """Whether a flag makes the engine leave a row aside: `backend=tensorrt`."""
     return any(str(given.get(flag.partition("=")[0], "")) == flag.partition("=")[2] for flag in row.unless)

@@ -124,3 +124,9 @@ def test_versions_and_flags_say_which_classes_there_are() -> None:
     assert usual.reason == "tensorrt-llm has no code for GraniteForCausalLM."
     auto = sizer.check("trtllm-serve ibm-granite/granite-3.3-8b-instruct --backend _autodeploy", device="h100")
     assert auto.check.starts
+
+
+def test_what_no_list_names_runs_where_there_is_none() -> None:
+    """A model that llama.cpp lacks and vLLM does not name is offered with transformers, not with vLLM's fallback."""
+    mpnet = resolve("sentence-transformers/all-mpnet-base-v2", offline=True).architecture
+    assert {rungs[0].engine for rungs in ladders(mpnet, find("rtx-4090").device)} == {"transformers"}
