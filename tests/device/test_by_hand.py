@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from sizer.device.catalogue import find
-from sizer.device.kinds import memory_class
+from sizer.device.kinds import device_family, generation, memory_class
 from sizer.device.modules import MEMORY_TYPES
 from sizer.device.records import Device
 from sizer.device.slices import MIG_RESERVE_BYTES
@@ -83,3 +83,13 @@ def test_a_measured_card_keeps_its_class_and_a_measured_cpu_does_not() -> None:
         "dimm",
         "measured",
     ]
+
+
+def test_the_years_of_an_architecture_make_its_generation() -> None:
+    """NVIDIA's by Turing, Ampere, Ada and Hopper, Blackwell; a device of no known year counts as one of 2021."""
+    assert generation(find("rtx-4090").device) == "nvidia-gddr-3"
+    assert generation(find("h100").device) == "nvidia-hbm-3"
+    assert generation(find("rtx-5090").device) == "nvidia-gddr-4"
+    board = find("orange-pi-5").device
+    assert board.release_year is None
+    assert generation(board) == f"{device_family(board)}-1"
