@@ -47,7 +47,7 @@ def listed(name: str) -> Listed:
 
 def _format_bits(row: Precision) -> float:
     """Bits a weight of a large matrix takes in the format, scales by block and group included."""
-    if row.kind in ("exl2", "exl3"):
+    if row.states_bits:
         return bits_hundredths(row.format.rpartition("-")[2]) / 100
     return format_of(row.format).bits_per_weight
 

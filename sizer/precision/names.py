@@ -50,6 +50,11 @@ class Precision:
     own_engines: tuple[str, ...] = ()
 
     @property
+    def states_bits(self) -> bool:
+        """Whether its name states the bits a weight (`exl2-4.25bpw`), so that the bare word is no precision."""
+        return self.scheme == "exl2"
+
+    @property
     def is_gguf(self) -> bool:
         """Whether it is a type of GGUF file."""
         return self.scheme == "gguf"
@@ -84,7 +89,7 @@ def _squeeze(text: str) -> str:
 def all_precisions() -> tuple[str, ...]:
     """Every canonical name of the table, in its order; EXL2 and EXL3 at 4 bits stand for their other widths."""
     return tuple(
-        f"{name}-4.00bpw" if name in ("exl2", "exl3") else name
+        f"{name}-4.00bpw" if row.states_bits else name
         for name, row in _table()[0].items()
         if row.kind != "gguf-dynamic"
     )
@@ -144,7 +149,7 @@ def _lookup(text: str, rows: dict[str, Precision], spellings: dict[str, str]) ->
         return _with_bits(rows[width.group(1)], float(width.group(2)))
     name = spellings.get(_squeeze(text))
     if name is not None:
-        return None if name in ("exl2", "exl3") else rows[name]
+        return None if rows[name].states_bits else rows[name]
     grouped = _GROUP.search(text)
     if grouped:
         base = spellings.get(_squeeze(text[: grouped.start()] + text[grouped.end() :]))
