@@ -35,7 +35,7 @@ def command(ctx: click.Context, text: tuple[str, ...], offline: bool, style: str
         _update(ctx, text[1:], offline, style)
         return
     wanted = " ".join(text)
-    found = catalogue.search(wanted)
+    found = catalogue.search_names(wanted)
     if not found:
         near = ", ".join(catalogue.nearest(wanted))
         raise UnknownModel(
@@ -44,13 +44,14 @@ def command(ctx: click.Context, text: tuple[str, ...], offline: bool, style: str
         )
     rows = [
         {
-            "model": entry.model_id,
+            "model": name,
             "architecture": entry.architecture,
             "total_params": entry.reference_params,
             "active_params": entry.built_active_params or entry.active_params,
             "source": entry.config_source,
+            "shape_of": None if name == entry.model_id else entry.model_id,
         }
-        for entry in found
+        for name, entry in found
     ]
     show(listing(rows, _for_people), style)
 

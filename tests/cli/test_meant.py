@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
@@ -41,3 +42,16 @@ def test_what_is_offered_exists() -> None:
     assert not set(words) & set(COMMANDS)
     named = {match for hint in meant.COMMANDS.values() for match in re.findall(r"'sizer ([a-z]+)", hint)}
     assert named <= set(COMMANDS)
+
+
+def test_a_search_lists_the_names_that_it_found(run: Run) -> None:
+    """A model whose shape stands in the catalogue under another's name is listed by its own, with what it is like; each
+    listed name or architecture has the words that were searched."""
+    rows = json.loads(run("models", "glm-4.5-air", "--json").out)
+    shapes = {row["model"]: row["shape_of"] for row in rows}
+    assert shapes["zai-org/GLM-4.5-Air"] == "PrimeIntellect/INTELLECT-3-Base"
+    for words in ("kimi", "glm-4.5-air", "llama 3.3"):
+        for row in json.loads(run("models", *words.split(), "--json").out):
+            assert all(word in f"{row['model']} {row['architecture']}".lower() for word in words.split())
+    everything = json.loads(run("models", "--json").out)
+    assert all(row["shape_of"] is None for row in everything)

@@ -156,6 +156,25 @@ def search(text: str) -> tuple[CatalogueEntry, ...]:
     return tuple(entry for entry in entries() if all(word in texts[entry.model_id].lower() for word in words))
 
 
+def search_names(text: str) -> tuple[tuple[str, CatalogueEntry], ...]:
+    """Each published name that holds every word of `text`, by itself or with its architecture, and the model of its
+    shape: the catalogue's own name where that is found, else the other names that are."""
+    words = text.lower().split()
+    own: list[tuple[str, CatalogueEntry]] = []
+    others: list[CatalogueEntry] = []
+    for entry in search(text):
+        if all(word in f"{entry.model_id} {entry.architecture}".lower() for word in words):
+            own.append((entry.model_id, entry))
+        else:
+            others.append(entry)
+    shapes = {entry.model_id: entry for entry in others}
+    for alias, model_id in _aliases():
+        shape = shapes.get(model_id)
+        if shape is not None and all(word in f"{alias} {shape.architecture}".lower() for word in words):
+            own.append((alias, shape))
+    return tuple(sorted(own, key=lambda item: item[0].lower()))
+
+
 def nearest(text: str, count: int = 3) -> tuple[str, ...]:
     """The published names nearest to `text`, best first: what an error offers."""
     name = _clean(text)
