@@ -13,6 +13,8 @@ from sizer.regex import pattern
 
 KIB, MIB, GIB, TIB = 2**10, 2**20, 2**30, 2**40
 KB, MB, GB, TB = 10**3, 10**6, 10**9, 10**12
+HALF_BYTES, FLOAT_BYTES = 2, 4
+"""A value in 16 and in 32 bits."""
 
 _SCALES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "p": 10**15}
 _BINARY_SCALES = {"k": KIB, "m": MIB, "g": GIB, "t": TIB, "p": 2**50}

@@ -6,10 +6,10 @@ from functools import lru_cache
 
 from sizer.memory.case import Case
 from sizer.model.architecture import Architecture, Module, Tower
+from sizer.units import HALF_BYTES
 
 DEFAULT_LORA_RANK, DEFAULT_LORA_SLOTS = 16, 1
 """vllm/config/lora.py: max_lora_rank 16, max_loras 1."""
-BYTES_PER_LORA_VALUE = 2
 
 
 def lora_bytes(case: Case) -> int:
@@ -23,7 +23,7 @@ def lora_bytes(case: Case) -> int:
         return 0
     slots = options.lora_slots or (len(options.lora_files) or DEFAULT_LORA_SLOTS)
     rank = options.lora_rank or DEFAULT_LORA_RANK
-    return slots * rank * _sides(case.architecture) * BYTES_PER_LORA_VALUE // case.ranks
+    return slots * rank * _sides(case.architecture) * HALF_BYTES // case.ranks
 
 
 @lru_cache(maxsize=64)

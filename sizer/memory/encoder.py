@@ -14,12 +14,13 @@ from sizer.frozen import NamedTuple
 from sizer.memory.case import Case
 from sizer.model.architecture import Architecture, Role, Tower
 from sizer.tables import read_rows
+from sizer.units import HALF_BYTES
 
 LARGEST_IMAGE_TOKENS = 16_384
 """Tokens of the largest image that processors of any resolution take (Qwen-VL: max_pixels of 16,384 merged patches)."""
 HIDDEN_COPIES, ATTENTION_COPIES = 4, 5
 """Hidden vectors beside the widest step, and queries, keys, values with the rotated copies of two."""
-BYTES_PER_VALUE, COLOURS = 2, 3
+COLOURS = 3
 VIDEO_TOKENS = ("video_token_id", "video_token_index")
 """Keys of the config of a model that takes videos too."""
 
@@ -63,8 +64,8 @@ def encoder_run(case: Case, batched_tokens: int) -> EncoderRun:
     outputs = case.architecture.hidden_size * (1 + (len(levels) if isinstance(levels, list) else 0))
     pixels = count * images.patches * _patch_values(config)
     return EncoderRun(
-        (count * images.patches * values + pixels) * BYTES_PER_VALUE,
-        (count * images.tokens * outputs + pixels) * BYTES_PER_VALUE,
+        (count * images.patches * values + pixels) * HALF_BYTES,
+        (count * images.tokens * outputs + pixels) * HALF_BYTES,
     )
 
 

@@ -13,12 +13,12 @@ from sizer.device.usable import usable_memory_bytes
 from sizer.engine.releases import rule_in_force, rules
 from sizer.memory.case import Case
 from sizer.model.architecture import Tower
+from sizer.units import HALF_BYTES
 
 LEAST_TOKENS = 100
 """Fewer are taken for an error."""
 WIGGLE_ROOM = 0.95
 USUAL_TOKENS = 4096
-BYTES = 2
 
 
 def default_prefill_tokens(case: Case) -> int | None:
@@ -61,8 +61,8 @@ def _tokens_left(case: Case, config: Mapping[str, object]) -> int | None:
     hidden, wide, heads, kv_heads, head, layers = _sizes(config)
     experts, vocab = _size(config, "num_local_experts", 1), case.architecture.vocab_size
     layer = 3 * wide * experts * hidden + (heads + 2 * kv_heads) * head + heads * head * hidden
-    model = (layer * layers + 2 * vocab * hidden) * BYTES
-    token = kv_heads * 2 * head * 2 * layers + (wide + wide // 2) * experts * BYTES * 3
+    model = (layer * layers + 2 * vocab * hidden) * HALF_BYTES
+    token = kv_heads * 2 * head * 2 * layers + (wide + wide // 2) * experts * HALF_BYTES * 3
     share = case.options.memory_fraction / 0.9 if case.options.memory_fraction else 1.0
     left = int(shown * case.ranks * share * WIGGLE_ROOM) - model
     return left // token if left > 0 and token else None

@@ -6,12 +6,12 @@ from functools import lru_cache
 
 from sizer.memory.case import Case
 from sizer.model.architecture import Architecture, Module, Role, Tensor, Tower
+from sizer.units import FLOAT_BYTES, HALF_BYTES
 
 PROJECTOR_TOWERS = frozenset({Tower.VISION, Tower.AUDIO, Tower.PROJECTOR})
 BLOCK_VALUES = 32
 Q8_0_BYTES_PER_VALUE = 34 / BLOCK_VALUES
 """Q8_0: 32 bytes and a 16-bit scale for 32 values."""
-FP32_BYTES, HALF_BYTES = 4, 2
 
 
 def projector_bytes(case: Case) -> int:
@@ -21,13 +21,13 @@ def projector_bytes(case: Case) -> int:
     name = case.options.vision_file.lower()
     width = Q8_0_BYTES_PER_VALUE if "q8_0" in name else HALF_BYTES
     towers = (tensor for tensor in case.architecture.tensors if tensor.tower in PROJECTOR_TOWERS)
-    return round(sum(_stored_bytes(tensor, width, FP32_BYTES if "bf16" in name else HALF_BYTES) for tensor in towers))
+    return round(sum(_stored_bytes(tensor, width, FLOAT_BYTES if "bf16" in name else HALF_BYTES) for tensor in towers))
 
 
 def _stored_bytes(tensor: Tensor, width: float, patch_width: int) -> float:
     """Vectors and positions stay in 32 bits, patches in files of BF16 too; rows of no whole blocks in 16 bits."""
     if len(tensor.shape) == 1 or tensor.role is Role.POSITION:
-        return tensor.total_elements * FP32_BYTES
+        return tensor.total_elements * FLOAT_BYTES
     if tensor.module is Module.CONV:
         return tensor.total_elements * patch_width
     return tensor.total_elements * (width if tensor.shape[-1] % BLOCK_VALUES == 0 else HALF_BYTES)

@@ -7,11 +7,10 @@ from sizer.memory.graph.blocks import Build, norm
 from sizer.memory.graph.nodes import Node, Place, elementwise, operation, stored, view
 from sizer.memory.graph.shape import LayerShape
 from sizer.model.architecture import Mixer
-from sizer.units import MIB
+from sizer.units import FLOAT_BYTES, HALF_BYTES, MIB
 
 LEAST_EXPANDED_TOKENS = 128
 """Tokens of a step from which on ik_llama.cpp expands the latent (src/graphs/build_deepseek2.cpp, pp_opt)."""
-HALF_BYTES, FULL_BYTES = 2, 4
 
 
 class Projected(NamedTuple):
@@ -81,7 +80,7 @@ def heads_at_once(heads: int, cells: int, head_width: int, most_mib: int) -> int
 
     In whole MiB and by divisors of the heads, as the source counts (-amb; 0: no bound).
     """
-    whole = heads * head_width * cells * FULL_BYTES // MIB
+    whole = heads * head_width * cells * FLOAT_BYTES // MIB
     if most_mib <= 0 or whole <= most_mib:
         return heads
     parts = (count for count in range(2, heads) if heads % count == 0 and whole // count <= most_mib)

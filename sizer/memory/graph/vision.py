@@ -12,9 +12,7 @@ from functools import reduce
 from sizer.frozen import NamedTuple
 from sizer.memory.graph.allocator import peak_bytes
 from sizer.memory.graph.nodes import Graph, Node, Place, elementwise, operation, stored, view
-
-HALF_BYTES = 2
-"""Bytes of a 16-bit value."""
+from sizer.units import HALF_BYTES
 
 
 class VisionTower(NamedTuple):

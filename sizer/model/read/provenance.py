@@ -13,11 +13,11 @@ from sizer.model.config import DECISIVE, defaults_taken
 from sizer.model.families import CONTEXT_FIELDS, build
 from sizer.model.read.catalogue import CatalogueEntry, load
 from sizer.tables import read_json, read_rows
+from sizer.units import HALF_BYTES
 
 DTYPE_FIELDS = ("torch_dtype", "dtype")
 # The context at which two readings of a config are set side by side.
 COMPARED_TOKENS = 32768
-BYTES_PER_VALUE = 2
 # What a class does where a field stands nowhere, not even among its defaults.
 WITHOUT = {"num_key_value_heads": "one for each attention head"}
 
@@ -200,4 +200,4 @@ def cache_bytes(architecture: Architecture) -> int:
         count * mixer.kv_elements_per_token * mixer.cached_tokens(COMPARED_TOKENS)
         for mixer, count in architecture.mixer_counts.items()
     )
-    return BYTES_PER_VALUE * values
+    return HALF_BYTES * values
