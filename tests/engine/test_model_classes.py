@@ -11,6 +11,7 @@ from sizer.engine.ladders import ladders
 from sizer.engine.model_classes import no_code
 from sizer.errors import UnknownEngine
 from sizer.model.read.catalogue import entries
+from sizer.model.read.catalogue import find as catalogue_entry
 from sizer.model.read.resolve import resolve
 from sizer.tables import read_rows
 
@@ -130,3 +131,17 @@ def test_what_no_list_names_runs_where_there_is_none() -> None:
     """A model that llama.cpp lacks and vLLM does not name is offered with transformers, not with vLLM's fallback."""
     mpnet = resolve("sentence-transformers/all-mpnet-base-v2", offline=True).architecture
     assert {rungs[0].engine for rungs in ladders(mpnet, find("rtx-4090").device)} == {"transformers"}
+
+
+def test_no_model_with_a_published_file_is_refused() -> None:
+    """What publishers converted, llama.cpp loads; a tag of the Ollama library Ollama; what mlx-community converted, one
+    of MLX's two programs."""
+    published = [(row["model"], ("llama.cpp",)) for row in read_rows("gguf_repositories.csv")]
+    published += [(row["model"], ("ollama",)) for row in read_rows("ollama_tags.csv")]
+    copies = [row["model"] for row in read_rows("quantized_copies.csv") if row["precision"].startswith("mlx")]
+    published += [(model, ("mlx-lm", "mlx-vlm")) for model in copies]
+    catalogued = {pair for pair in published if catalogue_entry(pair[0]) is not None}
+    assert len(catalogued) > 900
+    for model, engines_of_it in catalogued:
+        architecture = resolve(model, offline=True).architecture
+        assert any(not no_code(architecture, engine) for engine in engines_of_it), model

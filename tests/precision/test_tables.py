@@ -18,7 +18,7 @@ KEYS = {
     "formats.csv": ("key",),
     "precisions.csv": ("name",),
     "methods.csv": ("kind",),
-    "engine_models.csv": ("engines", "by", "until"),
+    "engine_models.csv": ("engines", "by", "until", "source"),
     "flag_words.csv": ("dialect", "flag"),
     "python_quantization.csv": ("call",),
     "engine_precisions.csv": ("engine", "kind", "precision", "before_version"),
