@@ -40,16 +40,17 @@ WHOLE = Grid()
 class Curve:
     """A piecewise linear function of one count through known points, continued in a straight line."""
 
-    __slots__ = ("slopes", "xs", "ys")
+    __slots__ = ("inner", "slopes", "xs", "ys")
 
     def __init__(self, xs: Sequence[float], ys: Sequence[float]) -> None:
         self.xs, self.ys = tuple(map(float, xs)), tuple(ys)
         pairs = zip(self.xs, self.xs[1:], self.ys, self.ys[1:], strict=False)
         self.slopes = tuple((after - before) / (right - left) for left, right, before, after in pairs)
+        self.inner = self.xs[1:-1]  # the first and the last line go on beyond their points
 
     def __call__(self, x: float) -> float:
         """The value at x."""
-        index = min(max(bisect_right(self.xs, x) - 1, 0), len(self.slopes) - 1)
+        index = bisect_right(self.inner, x)
         return self.ys[index] + self.slopes[index] * (x - self.xs[index])
 
 

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
+from operator import sub
 from random import Random
 
 from sizer.errors import UsageError
@@ -330,4 +331,4 @@ def _steady_rate(arrived: Sequence[_Request], done: Sequence[_Request]) -> float
 
 
 def _between(before: tuple[float, ...], after: tuple[float, ...]) -> tuple[float, ...]:
-    return tuple(late - early for early, late in zip(before, after, strict=True))
+    return tuple(map(sub, after, before))

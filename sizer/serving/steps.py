@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 from sizer.frozen import dataclass
 from sizer.model.architecture import Architecture
@@ -165,7 +166,7 @@ def _communication(case: SpeedCase, layout: Layout, grid: Grid) -> dict[str, Ter
     return found
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class StepLaw:
     """The seconds of any step of one deployment: weighed terms, added by part.
 
@@ -218,10 +219,9 @@ class StepLaw:
         batch, prompt = self.at_once(decodes), prompt_tokens * self.batch_share
         memory = compute = launch = overhead = 0.0
         if decodes:
-            told = self.decodes_as_told(batch)
-            memory = told * (self.flat_memory(batch) + batch * self.deep_memory(depth) + self.experts(batch + prompt))
-            compute = told * (self.compute(batch) + batch * self.deep_compute(depth))
-            launch, overhead = told * self.launch(batch), told * self.overhead(batch)
+            told, flat_memory, flat_compute, launch, overhead = self._of_batch(batch)
+            memory = told * (flat_memory + batch * self.deep_memory(depth) + self.experts(batch + prompt))
+            compute = told * (flat_compute + batch * self.deep_compute(depth))
         if prompt_tokens:
             told = self.prompts_as_told
             memory = memory or told * self.prompt_memory(prompt)
@@ -232,6 +232,18 @@ class StepLaw:
         return (
             float((memory**ROOFLINE_POWER + compute**ROOFLINE_POWER + launch**ROOFLINE_POWER) ** (1 / ROOFLINE_POWER))
             + overhead
+        )
+
+    @lru_cache(maxsize=4096)  # noqa: B019 - laws are few, and a simulation asks for the same batches at every step
+    def _of_batch(self, batch: float) -> tuple[float, float, float, float, float]:
+        """What no depth moves: the scale, memory and compute before it, launches and overhead after it."""
+        told = self.decodes_as_told(batch)
+        return (
+            told,
+            self.flat_memory(batch),
+            self.compute(batch),
+            told * self.launch(batch),
+            told * self.overhead(batch),
         )
 
     def attention_s(self, read: float, tokens: float) -> float:
