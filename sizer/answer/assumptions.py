@@ -23,6 +23,8 @@ from sizer.workload import Split
 if TYPE_CHECKING:
     from sizer.memory.own_estimate import OwnEstimate
 
+X86 = frozenset({"intel", "amd"})
+"""Makers of CPUs that may have AVX512."""
 TOGETHER = (
     "All prompts are read at once, then the sequences decode side by side; on a server prompts are read beside them: "
     "'sizer capacity --users N' tells its times."
@@ -50,7 +52,7 @@ def _memory_notes(case: Case, needed: Footprint) -> Iterator[str]:
         leave = "; --no-mmproj leaves it out" if case.options.vision else ""
         image = format_gib(needed.activations.part("projector"))
         yield f"Its projector is loaded: {format_gib(projector_bytes)}, and {image} for an image{leave}."
-    if case.on_cpu:
+    if case.on_cpu and case.target.device.vendor in X86:
         yield from repacking_notes(case.stored)
     if not needed.kv_known:
         yield "Cache and context are not known: the name alone tells no layers."

@@ -281,7 +281,10 @@ def running_engines(precision: str, device: Device) -> list[Engine]:
 
 
 def nothing_runs_on(device: Device) -> UnknownEngine:
-    """The error for a device on which no engine runs any of the usual precisions."""
+    """The error for a device on which no engine runs any of the usual precisions, or on which none runs at all."""
+    if not any(engine.backend(device) for engine in engines().values()) and not device.beside_gpu:
+        said = f"no known engine runs on {device.name}: its memory and bandwidth are all that is known."
+        return UnknownEngine(said, "Name another device: 'sizer devices' lists them.")
     hint = "Name a precision and an engine (-p, -e), or another device: 'sizer devices' lists them."
     if device.beside_gpu:
         hint = f"The chip's GPU: -d {device.key}."
@@ -295,6 +298,8 @@ def default_engine(precision: str, device: Device) -> str:
     """
     running = running_engines(precision, device)
     running = [engine for engine in running if engine.has_kernels(precision, device)] or running
+    if not running and not any(engine.backend(device) for engine in engines().values()):
+        raise nothing_runs_on(device)
     if not running:
         from sizer.precision.names import engines_of
 

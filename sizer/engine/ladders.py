@@ -6,7 +6,7 @@ from functools import cache
 
 from sizer.device.kinds import memory_class
 from sizer.device.records import Device
-from sizer.engine.engines import find_engine
+from sizer.engine.engines import engines, find_engine, nothing_runs_on
 from sizer.engine.model_classes import names, no_code
 from sizer.errors import UnknownEngine
 from sizer.frozen import dataclass
@@ -91,6 +91,8 @@ def _ladders_of(architecture: Architecture, device: Device, engine: str | None) 
     if not found:
         asked = f"no precisions are listed for {engine!r} on" if engine else "nothing is listed for"
         lacking = no_code(architecture, name) if name and any(row["engine"] == name for row in every) else ""
+        if name is None and not any(engine.backend(device) for engine in engines().values()):
+            raise nothing_runs_on(device)
         others = dict.fromkeys(rungs[0].engine for rungs in known)
         hint = f"There are for {', '.join(others)}." if others else "'sizer estimate' takes it with --engine."
         raise UnknownEngine(lacking or f"{asked} {device.name}.", hint)

@@ -201,3 +201,21 @@ def test_a_cache_of_another_engine_is_said_or_taken_as_its_own() -> None:
     }  # fmt: skip
     assert "vllm has no q8_0 cache: told as if it had. It has fp32, fp16, bf16, fp8" in notes["vllm"]
     assert "cache: told" not in notes["llama.cpp"] + notes["exllamav3"]
+
+
+@pytest.mark.parametrize("device", ["gaudi3", "qualcomm-ai100", "tpu-v5e", "trainium2"])
+def test_what_is_no_gpu_is_not_told_as_one(device: str) -> None:
+    """A maker's GPUs and CPUs say nothing of its accelerators of another kind: engines on ggml run on none of these."""
+    ggml = [engine for engine in engines().values() if engine.runtime == "llama.cpp"]
+    assert ggml
+    assert not [engine.name for engine in ggml if engine.backend(find(device).device)]
+    assert [engine for engine in ggml if engine.backend(find("arc-b580").device)]
+
+
+@pytest.mark.parametrize("device", ["trainium2", "mlu370-x8"])
+def test_an_error_promises_no_engine_where_there_is_none(device: str) -> None:
+    """Where no engine of the table runs on a device, the error does not say to name one."""
+    with pytest.raises(UnknownEngine, match="no known engine") as caught:
+        sizer.recommend(LLAMA, device=device, offline=True)
+    assert "-e" not in str(caught.value).split()
+    assert "another device" in caught.value.hint
