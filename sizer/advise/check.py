@@ -19,7 +19,7 @@ from sizer.device.records import is_cpu, shares_memory
 from sizer.engine.flagged import cache_type, ranks
 from sizer.engine.graph_rules import graph_rule
 from sizer.engine.model_classes import no_code
-from sizer.engine.precisions import loads_experts
+from sizer.engine.precisions import loads_experts, moved_out
 from sizer.engine.quantizations import quantization_flag
 from sizer.errors import UsageError
 from sizer.frozen import dataclass
@@ -201,6 +201,9 @@ def _kernels(planned: Planned) -> str:
     device = planned.target.device
     if not planned.engine.runs(planned.precision):
         return f"{planned.engine.name} does not load {planned.precision} weights."
+    since, plugin = moved_out(planned.precision, planned.engine.name, planned.options.version)
+    if since and not plugin:
+        return f"{planned.engine.name} loads no {planned.precision} weights since {since}."
     if not loads_experts(planned.architecture, planned.precision, planned.engine.name):
         return f"{planned.engine.name} does not load experts in {planned.precision}."
     if not planned.engine.has_kernels(planned.precision, device):

@@ -13,6 +13,7 @@ from functools import cache
 from sizer.engine.releases import version_numbers
 from sizer.model.architecture import Architecture
 from sizer.precision.names import Precision, precision_of
+from sizer.tables import read_rows
 
 Row = dict[str, str]
 
@@ -20,8 +21,6 @@ Row = dict[str, str]
 @cache
 def _rows() -> dict[str, tuple[Row, ...]]:
     """The rows by engine, those for every engine under the empty name."""
-    from sizer.tables import read_rows
-
     found: dict[str, tuple[Row, ...]] = {}
     for row in read_rows("engine_precisions.csv"):
         found[row["engine"]] = (*found.get(row["engine"], ()), row)
@@ -100,3 +99,15 @@ def dequantized_to(precision: str, engine: str) -> str:
     """What an engine makes of files of a precision while it loads them on a device without kernels; empty: nothing."""
     kind = precision_of(precision).kind
     return next((rule["otherwise"] for rule in rules_of(engine) if rule["kind"] == kind and rule["otherwise"]), "")
+
+
+def moved_out(precision: str, engine: str, version: str = "") -> tuple[str, str]:
+    """Since which version (empty: as ever) an engine loads a precision's kind by a plugin, and which; none: not at all.
+
+    `version` is the engine's, the newest where it is empty: rows of `data/engine_plugins.csv`.
+    """
+    kind, asked = precision_of(precision).kind, version_numbers(version)
+    rows = (row for row in read_rows("engine_plugins.csv") if row["engine"] == engine and row["kind"] == kind)
+    return next(
+        ((row["since"], row["plugin"]) for row in rows if not asked or asked >= version_numbers(row["since"])), ("", "")
+    )

@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from sizer.engine.engines import find_engine
 from sizer.engine.model_classes import no_code
-from sizer.engine.precisions import experts_way, loads_experts
+from sizer.engine.precisions import experts_way, loads_experts, moved_out
 from sizer.model.architecture import Architecture
 from sizer.model.stored import Stored
 from sizer.precision.names import precision_of
@@ -26,6 +26,10 @@ def store_for(architecture: Architecture, precision: str, engine: str | None, ve
     stored = stored_as(architecture, row)
     if lacking := no_code(architecture, engine, version):
         stored = replace(stored, notes=(*stored.notes, f"{lacking[:-1]}: told as if it had."))
+    since, plugin = moved_out(precision, engine, version)
+    if since:
+        how = f"by a plugin: pip install {plugin}" if plugin else "no more"
+        stored = replace(stored, notes=(*stored.notes, f"{engine} {since} loads {precision} weights {how}."))
     if not loads_experts(architecture, precision, engine):
         return replace(stored, notes=(*stored.notes, f"{engine} does not load experts in {precision}."))
     expands = bool(architecture.experts) and experts_way(precision, engine) == "unpacked"

@@ -145,3 +145,18 @@ def test_no_model_with_a_published_file_is_refused() -> None:
     for model, engines_of_it in catalogued:
         architecture = resolve(model, offline=True).architecture
         assert any(not no_code(architecture, engine) for engine in engines_of_it), model
+
+
+def test_methods_that_an_engine_gave_up_are_told_by_version() -> None:
+    """vLLM has neither HQQ nor AQLM any more; GGUF and bitsandbytes came out of its tree: their plugins are named."""
+    for engine, told in (("vllm", True), ("vllm@0.10.2", False), ("transformers", False)):
+        found = sizer.estimate("Qwen/Qwen3-8B", device="h100", precision="hqq-4bit", engine=engine)
+        gone = "vllm 0.22 loads hqq-4bit weights no more." in found.estimates[0].assumptions
+        assert gone is told, engine
+    for model, plugin in (("unsloth/Qwen3-8B-GGUF:Q4_K_M", "gguf"), ("unsloth/Qwen3-8B-bnb-4bit", "bnb")):
+        found = sizer.check(f"vllm serve {model}", device="h100", offline=True)
+        assert found.check.starts
+        assert any(f"pip install vllm-{plugin}-plugin" in note for note in found.estimates[0].assumptions)
+        image = f"docker run vllm/vllm-openai:v0.22.0 --model {model}"
+        older = sizer.check(image, device="h100", offline=True)
+        assert not any("plugin" in note for note in older.estimates[0].assumptions)

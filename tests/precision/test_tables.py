@@ -19,6 +19,7 @@ KEYS = {
     "precisions.csv": ("name",),
     "methods.csv": ("kind",),
     "engine_models.csv": ("engines", "by", "until", "source"),
+    "engine_plugins.csv": ("engine", "kind"),
     "flag_words.csv": ("dialect", "flag"),
     "python_quantization.csv": ("call",),
     "engine_precisions.csv": ("engine", "kind", "precision", "before_version"),
