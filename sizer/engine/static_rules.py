@@ -47,14 +47,26 @@ class Card(NamedTuple):
     phase: str = ""
 
 
-@cache
-def static_fraction(engine: str, version: str, date: str, card: Card) -> float | None:
-    """The fraction of a card that weights and pool may take by default; None for an engine without such a rule."""
+def static_chunk_tokens(engine: str, version: str, date: str, card: Card) -> int | None:
+    """The tokens of a prompt that run at once by default; None for an engine without such a rule, or a row without."""
+    row = _row(engine, version, date, card)
+    return int(row["chunk_tokens"]) if row and row["chunk_tokens"] else None
+
+
+def _row(engine: str, version: str, date: str, card: Card) -> dict[str, str] | None:
     rows = rules("static_reserves.csv", "engine").get(engine)
     if rows is None:
         return None
     era = rule_in_force(rows, version, date)["before_version"]
-    row = next(row for row in rows if row["before_version"] == era and _is_for(row, card))
+    return next(row for row in rows if row["before_version"] == era and _is_for(row, card))
+
+
+@cache
+def static_fraction(engine: str, version: str, date: str, card: Card) -> float | None:
+    """The fraction of a card that weights and pool may take by default; None for an engine without such a rule."""
+    row = _row(engine, version, date, card)
+    if row is None:
+        return None
     if row["fraction"]:
         return float(row["fraction"]) * _vision_factor(row["vision_factor"], card.vision)
     phases = bool(row["phases"])

@@ -159,11 +159,6 @@ class Case:
         experts, active = self.architecture.experts or 1, self.architecture.active_experts or 1
         return LEAST_OFFLOADED_TOKENS * (experts / active if self.graph.offloads == "by expert" else 1)
 
-    @property
-    def chunk_tokens(self) -> int | None:
-        """Tokens of a prompt that run at once; None where the engine reads a prompt whole."""
-        return self.step_tokens if self.graph is not None else self.engine.prefill_chunk_tokens
-
     @cached_property
     def step_tokens(self) -> int:
         """Tokens of one step while prompts are read (llama.cpp's micro-batch)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sizer.device.usable import usable_memory_bytes
-from sizer.engine.static_rules import Card, static_fraction
+from sizer.engine.static_rules import Card, static_chunk_tokens, static_fraction
 from sizer.memory.case import Case
 from sizer.model.architecture import Tower
 from sizer.units import MIB
@@ -16,13 +16,24 @@ WHOLE_PROMPT_TOKENS = 16_384
 
 def fraction_by_card(case: Case) -> float | None:
     """The default of an engine that leaves a reserve free, for the smallest card of the target."""
+    card = _smallest_card(case)
+    return static_fraction(case.engine.engine, case.options.version, case.engine_date, card) if card else None
+
+
+def default_chunk_tokens(case: Case) -> int | None:
+    """Tokens of a prompt that such an engine reads at once by default; None for one without such a rule."""
+    card = _smallest_card(case)
+    return static_chunk_tokens(case.engine.engine, case.options.version, case.engine_date, card) if card else None
+
+
+def _smallest_card(case: Case) -> Card | None:
     shown = [usable_memory_bytes(device) for device in case.devices]
     known = [size for size in shown if size]
     if len(known) < len(shown):
         return None
     options = case.options
     chunk = options.prefill_chunk_tokens
-    card = Card(
+    return Card(
         memory_mib=min(known) / MIB,
         ranks=case.ranks * case.stages,
         chunk_tokens=chunk if chunk is None or chunk > 0 else options.batch_tokens or WHOLE_PROMPT_TOKENS,
@@ -37,7 +48,6 @@ def fraction_by_card(case: Case) -> float | None:
         architecture=case.architecture.architecture,
         phase=options.served_phase,
     )
-    return static_fraction(case.engine.engine, options.version, case.engine_date, card)
 
 
 def _vision(case: Case) -> int:

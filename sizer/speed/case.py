@@ -16,6 +16,7 @@ from sizer.engine.engines import Engine, find_engine
 from sizer.engine.releases import rule_in_force, rules
 from sizer.frozen import NamedTuple, dataclass
 from sizer.memory.case import Case
+from sizer.memory.prompt_chunk import prompt_chunk_tokens
 from sizer.memory.records import Placement
 from sizer.model.architecture import Architecture
 from sizer.model.stored import Stored
@@ -45,7 +46,7 @@ USUAL_READING = PromptReading()
 
 def prompt_reading(case: Case) -> PromptReading:
     """What a case of memory says of it."""
-    return PromptReading(case.chunk_tokens, case.writes_scores, case.streams_from_tokens)
+    return PromptReading(prompt_chunk_tokens(case), case.writes_scores, case.streams_from_tokens)
 
 
 @dataclass(frozen=True)
@@ -252,11 +253,13 @@ def _longest_captured(case: SpeedCase) -> float:
 
 
 def runtime_rule(case: SpeedCase, table: str) -> dict[str, str] | None:
-    """The row of a table that holds for the case's runtime and release; None where no row tells of the runtime.
+    """The row of a table that holds for the case's runtime and release, of those for its backend where the table names
+    some; None where no row tells of it.
 
     Another engine's version says nothing of its runtime's: there the year decides.
     """
-    rows = rules(table, "runtime").get(case.engine.runtime)
+    told = rules(table, "runtime").get(case.engine.runtime, ())
+    rows = [row for row in told if row.get("backend", case.backend) == case.backend]
     version = case.engine_version if case.engine.name == case.engine.runtime else ""
     return rule_in_force(rows, version, f"{case.year}-12-31" if case.year else "") if rows else None
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 
 from sizer.device.records import Device, is_cpu
 from sizer.speed.case import SpeedCase
 from sizer.speed.device_rates import cpu_flops_per_s
+from sizer.speed.kernels import precision_class, served_products
 from sizer.speed.law import MEMORY, Amount
 from sizer.speed.terms import decode_amounts
 from sizer.speed.traffic import Traffic, decode_traffic
+from sizer.tables import read_rows
 
+WIDE_PRODUCTS = frozenset({"bf16", "fp16", "fp32"})
 MOST_CORE_PRODUCTS = 8
 """What cores multiply at the most over their fp32 vectors: four times with matrix units
 (data/core_matrix_units.csv), twice
@@ -23,21 +27,40 @@ def bandwidth_limit(amounts: Iterable[Amount]) -> float:
     return 1 / least_s if least_s > 0 else float("inf")
 
 
-def _products_per_s(device: Device, threads: int | None) -> float:
-    """The most FLOPs that a device's specification allows in a second; infinite where it tells none.
+def _products_per_s(case: SpeedCase, device: Device) -> float:
+    """The most FLOPs in a second that a device's specification allows in the formats that the stored weights may be
+    multiplied in; infinite where it tells none.
 
-    Cores without a peak of their own for fewer bits (AMX has one) multiply bytes at eight times their fp32 rate at
-    most: dot products of four bytes a lane (VNNI, SDOT), matrices of eight (SMMLA).
+    Those are 16 bits, the formats of `data/product_types.csv`, and bytes where a runtime quantizes activations beside
+    packed weights (`data/int8_products.csv`). Cores without a peak of their own for fewer bits (AMX has one) multiply
+    bytes at eight times their fp32 rate at most: dot products of four bytes a lane (VNNI, SDOT), matrices of eight
+    (SMMLA).
     """
     peaks = device.peak_flops_per_s
     if is_cpu(device) and "fp32" in peaks:
-        peaks = {**peaks, "fp32": MOST_CORE_PRODUCTS * cpu_flops_per_s(device, threads)}
-    return max(peaks.values(), default=float("inf"))
+        peaks = {**peaks, "fp32": MOST_CORE_PRODUCTS * cpu_flops_per_s(device, case.workload.threads)}
+    if is_cpu(device) or not peaks.keys() & WIDE_PRODUCTS:
+        return max(peaks.values(), default=float("inf"))
+    formats = _formats(case)
+    return max(peak for name, peak in peaks.items() if name in formats)
+
+
+def _formats(case: SpeedCase) -> frozenset[str]:
+    """The formats that the stored weights may be multiplied in."""
+    kernel, bits = precision_class(case.stored.precision)
+    sums = {"fp16_acc16"} if case.engine.accumulates == "fp16" else set()
+    bytes_ = {"int8"} if bits != "float" and case.engine.runtime in _int8_runtimes() else set()
+    return WIDE_PRODUCTS | sums | bytes_ | set(served_products(kernel))
+
+
+@cache
+def _int8_runtimes() -> frozenset[str]:
+    return frozenset(row["runtime"] for row in read_rows("int8_products.csv"))
 
 
 def products_limit(case: SpeedCase, traffic: Traffic) -> float:
-    """Prompt tokens/s at which the products alone would take every device's highest peak: nothing is faster."""
-    peak = sum(_products_per_s(device, case.workload.threads) for device in case.devices)
+    """Prompt tokens/s at which the products alone would take every device's peak: nothing is faster."""
+    peak = sum(_products_per_s(case, device) for device in case.devices)
     return traffic.tokens * peak / traffic.flops if traffic.flops else float("inf")
 
 

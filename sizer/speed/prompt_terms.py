@@ -20,12 +20,20 @@ from sizer.speed.hosted import (
 )
 from sizer.speed.launches import LAUNCH_S, LAYER_S, prompt_layers
 from sizer.speed.law import COMPUTE, LAUNCH, MEMORY, OVERHEAD, Amount
-from sizer.speed.rates import attention_flops_per_s, bandwidth_bytes_per_s, prompt_products_flops_per_s
+from sizer.speed.rates import (
+    attention_flops_per_s,
+    bandwidth_bytes_per_s,
+    experts_flops_per_s,
+    prompt_products_flops_per_s,
+)
 from sizer.speed.splits import pipeline_speedup, prompt_links
 from sizer.speed.terms import EXPANDED_BYTES_PER_VALUE, STEP_S, expanded_bytes, tile_filling
 from sizer.speed.traffic import Traffic, distinct_experts, pass_weight_bytes, prefill_traffic
 from sizer.tables import read_rows
 from sizer.tuning import tuned
+
+STREAMED_TOKENS = 32_768
+"""The depth at which attention that streams its keys counts as it is: the factor takes up any other."""
 
 
 def prompt_traffic(case: SpeedCase, cached_tokens: int = 0) -> tuple[Traffic, Chunks]:
@@ -58,10 +66,10 @@ def prefill_amounts(case: SpeedCase, traffic: Traffic, chunks: Chunks) -> tuple[
     passed = traffic.weight_bytes - hosted + expanded_bytes(case) * count + _unpacked_bytes(case, chunks)
     experts = traffic.stage("experts").flops
     filling, chunks_of_experts = _prompt_filling(case, chunks)
-    experts_flops_per_s = prompt_products_flops_per_s(case) * pipeline_speedup(case, chunks_of_experts)
+    experts_rate = experts_flops_per_s(case) * pipeline_speedup(case, chunks_of_experts)
     amounts = [
         Amount("prefill_compute", COMPUTE, (traffic.flops - attention - experts) / products),
-        Amount("prefill_experts", COMPUTE, experts * filling / experts_flops_per_s),
+        Amount("prefill_experts", COMPUTE, experts * filling / experts_rate),
         Amount("prefill_attention", COMPUTE, attention / (attention_flops_per_s(case) * speedup)),
         Amount("prefill_weights", MEMORY, passed / (one_pass * by_pass)),
         Amount("prefill_cache", MEMORY, traffic.cache_bytes / bandwidth),
@@ -73,9 +81,30 @@ def prefill_amounts(case: SpeedCase, traffic: Traffic, chunks: Chunks) -> tuple[
     calls = expert_calls(case, chunks)
     if calls:
         amounts.append(Amount("prefill_calls", LAUNCH, calls / by_pass * LAUNCH_S))
+    streamed_s = _streamed_s(case, traffic)
+    if streamed_s:
+        amounts.append(Amount("prefill_streamed", COMPUTE, streamed_s / speedup))
     if case.reading.scores and not is_cpu(case.device):
         amounts.append(Amount("prefill_scores", COMPUTE, SCORE_BYTES * _scores(case, attention) / bandwidth))
     return tuple(amounts + prompt_links(case, traffic.tokens, count))
+
+
+def _streamed_s(case: SpeedCase, traffic: Traffic) -> float:
+    """Nominal seconds of attention whose keys no cache serves: it slows down with the depth that it reaches.
+
+    `data/streamed_keys.csv` tells from how many KV heads on a runtime's tiles read each from memory.
+    """
+    least = _streamed_heads().get((case.engine.runtime, case.backend))
+    if least is None:
+        return 0.0
+    deep = (one for one in traffic.attended if one.mixer.kv_heads >= least)
+    deepened = sum(one.flops * one.depth_tokens / STREAMED_TOKENS for one in deep)
+    return deepened / attention_flops_per_s(case)
+
+
+@cache
+def _streamed_heads() -> dict[tuple[str, str], int]:
+    return {(row["runtime"], row["backend"]): int(row["kv_heads"]) for row in read_rows("streamed_keys.csv")}
 
 
 def expert_calls(case: SpeedCase, chunks: Chunks) -> float:

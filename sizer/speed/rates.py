@@ -8,7 +8,7 @@ from sizer.device.capability import cuda_capability
 from sizer.device.kinds import instructions, memory_class
 from sizer.device.records import is_cpu
 from sizer.errors import SizerError
-from sizer.speed.case import SpeedCase, standing
+from sizer.speed.case import SpeedCase, runtime_rule, standing
 from sizer.speed.device_rates import (
     MATRIX_OVER_VECTOR,
     cpu_flops_per_s,
@@ -80,6 +80,17 @@ def prompt_products_flops_per_s(case: SpeedCase) -> float:
     """The same at the peak of the format that the stored weights are multiplied in."""
     kernel, bits = precision_class(case.stored.precision)
     return prompt_peak_flops_per_s(case, product_type(kernel), packed=bits != "float")
+
+
+@standing
+def experts_flops_per_s(case: SpeedCase) -> float:
+    """What a prompt's experts are relative to: the same, or the vector units' peak where a runtime's kernel for them
+    grows with those (`data/vector_experts.csv`)."""
+    bits = precision_class(case.stored.precision)[1]
+    rule = runtime_rule(case, "vector_experts.csv")
+    if rule and bits in rule["on_vectors"].split():
+        return vector_flops_per_s(case.device) * tensor_ranks(case)
+    return prompt_products_flops_per_s(case)
 
 
 def format_flops_per_s(case: SpeedCase) -> float:

@@ -69,11 +69,21 @@ class StageTraffic(NamedTuple):
         )
 
 
+class Attended(NamedTuple):
+    """What a prompt's tokens attend to in all layers of one mixer: entries of the cache by token on average, FLOPs."""
+
+    mixer: Mixer
+    depth_tokens: float
+    flops: int
+
+
 class Traffic(NamedTuple):
-    """The traffic of one step (or of a whole prefill), by stage. `tokens` is how many tokens the step processes."""
+    """The traffic of one step (or of a whole prefill), by stage. `tokens` is how many tokens the step processes;
+    `attended` is a prompt's attention by mixer."""
 
     stages: tuple[StageTraffic, ...]
     tokens: int
+    attended: tuple[Attended, ...] = ()
 
     @property
     def weight_bytes(self) -> int:
@@ -194,15 +204,17 @@ def prefill_traffic(
     kv_format = cache_format(workload.kv_precision)
     last = cached_tokens + (prompt + each) // 2  # entries that a sequence's chunk finds in the cache, on average
     passes = sequences * -(-prompt // each)
+    found = []
     for mixer, layers in architecture.mixer_counts.items():
         attended = causal_attended_tokens(mixer, prompt, cached_tokens)
         flops = layers * sequences * attention_flops(mixer, attended, expanded=not latent_absorbed)
+        found.append(Attended(mixer, attended / prompt, flops))
         read = read_cache_bytes(
             mixer, last, attended_tokens(mixer, last), kv_format.block_bytes, kv_format.block_values
         )
         _add(totals, StageTraffic("kv", cache_bytes=layers * read * passes, flops=flops))
         _add(totals, _state_traffic(mixer, layers, sequences, prompt))
-    return Traffic(_ordered(totals), prompt * sequences)
+    return Traffic(_ordered(totals), prompt * sequences, tuple(found))
 
 
 def _read_together(prompt_tokens: int, chunk_tokens: int) -> tuple[int, int]:

@@ -20,11 +20,13 @@ from drawn import (
 )
 
 from sizer.cache_formats import cache_format
+from sizer.engine.flagged import with_options
 from sizer.engine.options import EngineOptions
 from sizer.memory.case import Case, formats, state_widths, window_cache
 from sizer.memory.graph.shape import model_shape
 from sizer.memory.pages import Kind, pages
 from sizer.memory.profile_run import profile_run
+from sizer.memory.prompt_chunk import prompt_chunk_tokens
 from sizer.memory.working import (
     graph_step,
     largest_expert_bytes,
@@ -208,6 +210,25 @@ def test_the_profile_run_of_a_card(asked: Case, run: tuple[int, int]) -> None:
     flags = vllm(batch_tokens=100, max_sequences=200)
     assert profile_run(replace(asked, options=flags)) == (100, 100)
     assert profile_run(replace(asked, options=vllm(max_sequences=9))) == (run[0], 9)
+
+
+@pytest.mark.parametrize(
+    ("engine", "memory_bytes", "options", "tokens"),
+    [
+        ("vllm", 24 * GIB, {}, 2048),
+        ("vllm", 80 * GIB, {}, 8192),
+        ("vllm", 80 * GIB, {"batch_tokens": 4096}, 4096),
+        ("sglang", 24 * GIB, {}, 4096),
+        ("sglang", 80 * GIB, {}, 8192),
+        ("sglang", 80 * GIB, {"prefill_chunk_tokens": 1024}, 1024),
+        ("lmdeploy", 24 * GIB, {}, 8192),
+    ],
+)
+def test_the_chunks_of_a_prompt(engine: str, memory_bytes: int, options: dict[str, int], tokens: int) -> None:
+    """As an engine schedules prompts by card, and as flags say."""
+    told = EngineOptions(engine, **options)
+    memory = with_options(rule(engine), told)
+    assert prompt_chunk_tokens(case(cards_bytes=(memory_bytes,), engine=memory, options=told)) == tokens
 
 
 @pytest.mark.parametrize(("context", "tokens"), [(1000, 2048), (5000, 5000), (32_768, 32_768), (32_769, 2048)])

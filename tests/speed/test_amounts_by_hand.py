@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from drawn import EXPERTS, HEAD, HIDDEN, LAYERS, STACK, model, stored
+from drawn import EXPERTS, HEAD, HIDDEN, LAYERS, MIXER, STACK, model, stored
 from drawncases import CARD, OWN_KERNELS_FLOPS_PER_S, asked, split
 
 from sizer.device.records import Device, Target
-from sizer.model.architecture import Basis, Module, Role, Tensor
+from sizer.model.architecture import Basis, Mixer, MixerKind, Module, Role, Tensor
 from sizer.speed.case import PromptReading, speed_case
 from sizer.speed.chunks import whole as at_once
 from sizer.speed.device_rates import cpu_flops_per_s, nominal_flops_per_s  # fmt: skip
@@ -169,6 +169,20 @@ def test_steps_of_a_prompt_have_no_output_head() -> None:
     assert every.flops - none.flops == head.flops
     assert every.flops - one.flops == head.flops * 3 // 4
     assert one.weight_bytes == every.weight_bytes
+
+
+def test_keys_that_no_cache_serves() -> None:
+    """Under Vulkan attention over four KV heads and more slows down with its depth, here with 100 tokens behind 1,000;
+    over fewer heads, or elsewhere, it does not."""
+    four = Mixer(MixerKind.FULL, heads=8, kv_heads=4, qk_head_dim=24, v_head_dim=16)
+    work = Workload(100, 1, 1101)
+    for mixer, backend, deep in ((four, "vulkan", True), (MIXER, "vulkan", False), (four, "cuda", False)):
+        case = replace(asked(model(mixer), engine="llama.cpp", workload=work), backend=backend)
+        found = amounts_by_name(prefill_amounts(case, *prompt_traffic(case, 1000)))
+        assert ("prefill_streamed" in found) == deep
+        if deep:
+            depth = (sum(range(1, 101)) + 100 * 1000) / 100
+            assert found["prefill_streamed"] == pytest.approx(found["prefill_attention"] * depth / 32_768)
 
 
 def test_amounts_of_a_prompt() -> None:

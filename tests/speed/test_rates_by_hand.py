@@ -18,13 +18,17 @@ from sizer.speed.device_rates import (  # fmt: skip
 )
 from sizer.speed.hosted import host_bandwidth_bytes_per_s, host_share  # fmt: skip
 from sizer.speed.kernels import product_type, served_products  # fmt: skip
+from sizer.speed.limits import products_limit
 from sizer.speed.predict import replicas
+from sizer.speed.prompt_terms import prompt_traffic
 from sizer.speed.rates import (  # fmt: skip
     attention_flops_per_s,
     bandwidth_bytes_per_s,
+    experts_flops_per_s,
     nominal_bandwidth_bytes_per_s,
     peak_flops_per_s,
     prompt_peak_flops_per_s,
+    prompt_products_flops_per_s,
 )
 from sizer.speed.splits import pipeline_speedup, tensor_ranks
 from sizer.tuning import tuned
@@ -61,6 +65,17 @@ def test_attention_on_vector_units() -> None:
         for card, share in zip((eighth, quarter, untold), shares, strict=True):
             case = replace(asked(engine="llama.cpp", target=Target(card)), backend=backend)
             assert attention_flops_per_s(case) == pytest.approx(prompt_peak_flops_per_s(case) * share)
+
+
+def test_experts_on_vector_units() -> None:
+    """mistral.rs before 0.9 multiplies experts of 16 bits as fast as vector units allow, packed ones and later releases
+    as other products."""
+    card = replace(CARD, peak_flops_per_s={"fp16": 8e13, "fp32": 1e13})
+    case = replace(asked(engine="mistral.rs", target=Target(card)), backend="cuda")
+    wide, packed = (replace(case, stored=replace(case.stored, precision=name)) for name in ("bf16", "q4_k_m"))
+    assert experts_flops_per_s(replace(wide, engine_version="0.8.2")) == 1e13
+    assert experts_flops_per_s(replace(wide, engine_version="0.9.0")) == prompt_products_flops_per_s(wide)
+    assert experts_flops_per_s(replace(packed, engine_version="0.8.2")) == prompt_products_flops_per_s(packed)
 
 
 def test_peaks_of_a_card() -> None:
@@ -135,3 +150,19 @@ def test_the_host_serves_its_share_at_its_rate() -> None:
     unknown = Target(CARD, host=replace(host, bandwidth_bytes_per_s=None))
     for target in (Target(CARD), unknown):
         assert host_bandwidth_bytes_per_s(asked(target=target)) == tuned("host_bytes_per_s")
+
+
+def test_no_product_beyond_the_peak_of_its_format() -> None:
+    """Sixteen bits, unless a format, a runtime that quantizes activations or narrow sums allow more; the highest of all
+    where a card tells no wide one."""
+    card = replace(CARD, peak_flops_per_s={"bf16": 1e14, "fp16_acc16": 2e14, "fp8": 4e14, "int8": 3e14, "fp4": 8e14})
+    told = {
+        ("vllm", "bf16"): 1e14, ("vllm", "awq-int4"): 1e14, ("vllm", "fp8"): 4e14, ("vllm", "nvfp4"): 8e14,
+        ("llama.cpp", "f16"): 2e14, ("llama.cpp", "q4_k_m"): 3e14,
+    }  # fmt: skip
+    for (engine, precision), peak in told.items():
+        case = asked(engine=engine, target=Target(card), precision=precision)
+        traffic, _ = prompt_traffic(case)
+        assert products_limit(case, traffic) == pytest.approx(traffic.tokens * peak / traffic.flops)
+        narrow = asked(engine=engine, target=Target(replace(card, peak_flops_per_s={"fp4": 8e14})), precision=precision)
+        assert products_limit(narrow, traffic) == pytest.approx(traffic.tokens * 8e14 / traffic.flops)
