@@ -16,7 +16,7 @@ TABLES = (
     "pipelined_prompts.csv", "product_types.csv", "same_chips.csv", "same_dies.csv", "bf16_kernels.csv",
     "cpu_shares.csv", "layer_operations.csv", "expert_calls.csv", "state_graphs.csv",
     "matrix_instructions.csv", "peak_powers.csv", "padded_batches.csv", "core_matrix_units.csv",
-    "vector_attention.csv", "expert_loops.csv", "owners_sources.csv", "shared_caches.csv", "vector_experts.csv", "streamed_keys.csv", "profile_runs.csv", "static_reserves.csv",
+    "vector_attention.csv", "expert_loops.csv", "owners_sources.csv", "shared_caches.csv", "vector_experts.csv", "streamed_keys.csv", "profile_runs.csv", "static_reserves.csv", "source_links.csv",
 )  # fmt: skip
 LAW = (
     "speed/attended.py", "speed/case.py", "speed/chunks.py", "speed/device_rates.py", "speed/hosted.py",
@@ -24,9 +24,9 @@ LAW = (
     "speed/prompt_terms.py", "speed/rates.py", "speed/splits.py", "speed/terms.py", "speed/traffic.py",
     "speed/widths.py", "device/kinds.py",
     "calibrate/calibration.py", "calibrate/contradicted.py", "calibrate/design.py",
-    "calibrate/drafts.py", "calibrate/fit_constants.py", "calibrate/verification.py",
+    "calibrate/differences.py", "calibrate/drafts.py", "calibrate/fit_constants.py", "calibrate/verification.py",
     "calibrate/heldout.py", "calibrate/intervals.py", "calibrate/likeness.py", "calibrate/observation.py",
-    "calibrate/observations.py", "calibrate/plausible.py", "calibrate/terms.py",
+    "calibrate/observations.py", "calibrate/plausible.py", "calibrate/rows.py", "calibrate/terms.py",
 )  # fmt: skip
 """The files that turn rows into constants and constants into seconds."""
 

@@ -10,6 +10,7 @@ from functools import cache
 
 from sizer.answer.estimate import parallelism_of
 from sizer.calibrate.contradicted import contradicted
+from sizer.calibrate.differences import prompts_by_difference
 from sizer.calibrate.measurements import EXCLUDING_FLAGS, ReadRow
 from sizer.calibrate.observation import Observation
 from sizer.calibrate.plausible import (
@@ -148,7 +149,8 @@ def observe(rows: Iterable[ReadRow]) -> list[Observation]:
         found += [replace(one, apart=_apart(row, one), weight=one.weight * trust) for one in seen]
     odd = contradicted(found)
     kept = [one for one in found if one.quantity != "prefill" or one.id not in odd]
-    return _weighed([one for one in kept if not (one.before and _repeated(one) in cached)])
+    kept = [one for one in kept if not (one.before and _repeated(one) in cached)]
+    return _weighed([*kept, *prompts_by_difference(kept)])
 
 
 def _repeated(row: Observation) -> tuple[str, str, str]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from functools import lru_cache
+from functools import cache, lru_cache
 
 from sizer.calibrate.measurements import ReadRow
+from sizer.device.interconnect import between_devices
 from sizer.device.records import Target
 from sizer.engine.asked import engine_asked
 from sizer.engine.engines import default_engine, find_engine
@@ -19,6 +20,7 @@ from sizer.errors import InvalidInputFile, SizerError, UnknownModel, UnknownPrec
 from sizer.frozen import dataclass
 from sizer.model.architecture import Architecture, Basis, Module, Role, Tensor
 from sizer.model.stored import Stored
+from sizer.tables import read_rows
 from sizer.tuning import tuned
 from sizer.units import GIB
 from sizer.workload import Split, Workload
@@ -63,7 +65,7 @@ def resolve_measurement(row: ReadRow) -> ResolvedRow:
         target = power_limited(target, row.power_limit_w)
     precision = row_precision(row)
     options = row_options(row)
-    target = with_ranks(target, options)
+    target = with_ranks(_linked(target, row.source), options)
     engine = options.engine or default_engine(precision, target.device)
     if not row.backend and options.backend_told:
         row = replace(row, backend=find_engine(engine).backend(target.device, options.backend_told) or "")
@@ -122,6 +124,18 @@ def workloads(row: ReadRow) -> tuple[Workload, Workload]:
 
 
 @lru_cache(maxsize=1024)
+def _linked(target: Target, source: str) -> Target:
+    """The target with the link of a source's machine, where that is known and several devices may use it."""
+    name = _source_links().get(source)
+    link = between_devices(target.device, name) if name and target.count > 1 else None
+    return replace(target, link=link.name, link_bytes_per_s=link.bytes_per_s) if link else target
+
+
+@cache
+def _source_links() -> dict[str, str]:
+    return {row["source"]: row["link"] for row in read_rows("source_links.csv")}
+
+
 def _target(text: str) -> Target:
     from sizer.device.catalogue import find
 

@@ -29,6 +29,26 @@ def vector_flops_per_s(device: Device) -> float:
     return device.peak_flops_per_s.get("fp32") or nominal_flops_per_s(device) / MATRIX_OVER_VECTOR
 
 
+def sustained_share(device: Device) -> float:
+    """The share of its peak that a board's power sustains, beside the most generous board of its die.
+
+    Power grows faster than the clock that it buys: a board with a share of that board's watts for each FLOP of its
+    specification runs at a power of it (`sustained_power` of data/tuning.csv). An L4 (72 W) is the die of an RTX 4070
+    Ti (285 W), and its peak is told at a clock that it does not hold. `watts_per_tflop` of `data/same_dies.csv` is that
+    of boards with GDDR; others count as they are.
+    """
+    most, flops_per_s = _most_watts_per_tflop().get(device.key), device.peak_flops_per_s.get("fp32")
+    if not most or not flops_per_s or not device.tdp_w:
+        return 1.0
+    return float(min(1.0, device.tdp_w / (flops_per_s / 1e12) / most) ** tuned("sustained_power"))
+
+
+@cache
+def _most_watts_per_tflop() -> dict[str, float]:
+    rows = (row for row in read_rows("same_dies.csv") if row["watts_per_tflop"])
+    return {chip: float(row["watts_per_tflop"]) for row in rows for chip in row["chips"].split()}
+
+
 UNTOLD_PEAK = (0.340, 3.07)
 """Peak over what memory feeds: nine of ten GPUs of `data/devices.csv` lie between (the median is 1.17)."""
 

@@ -15,6 +15,7 @@ from sizer.speed.device_rates import (
     nominal_flops_per_s,
     prompt_flops_per_s,
     reachable_bytes_per_s,
+    sustained_share,
     vector_flops_per_s,
 )
 from sizer.speed.kernels import precision_class, product_type, served_products
@@ -114,7 +115,7 @@ def peak_alone_flops_per_s(case: SpeedCase, products: str, reached: float) -> fl
         return None
     unit = tuned("peak_unit_flops_per_s")
     peak = case.device.peak_flops_per_s.get(products) or nominal_flops_per_s(case.device, case.engine.accumulates)
-    return float(unit * (peak * reached / unit) ** power)
+    return float(unit * (peak * reached * sustained_share(case.device) / unit) ** power)
 
 
 @cache

@@ -90,6 +90,18 @@ def test_unknown_names_are_skipped_with_the_users_text(tmp_path: Path) -> None:
     assert all("Foo 9" in one["reason"] for one in document["skipped"])  # type: ignore[attr-defined]
 
 
+def test_cards_of_a_source_share_the_link_that_it_tells() -> None:
+    """Several cards of such a source; of another, the card's own slot; one card shares nothing."""
+    cards = {**ROW, "engine": "vllm", "precision": "bf16", "device": "RTX 3090", "device_count": "4"}
+    told = resolve_measurement(measurement({**cards, "id": "lotto3090-1"})).target
+    other = resolve_measurement(measurement({**cards, "id": "other-1"})).target
+    assert (told.link, other.link) == ("PCIe 3.0 x16", "PCIe 4.0 x16")
+    assert told.link_bytes_per_s == pytest.approx(15.8e9)
+    assert other.link_bytes_per_s == pytest.approx(31e9)
+    one = resolve_measurement(measurement({**cards, "id": "lotto3090-1", "device_count": "1"})).target
+    assert one.link == ""
+
+
 def test_engine_flags_are_read_as_the_command_line_reads_them() -> None:
     """The columns engine, engine_version and engine_flags are one `--engine`; a bad flag is the row's reason."""
     given = {**ROW, "engine": "llama.cpp", "engine_version": "b8000", "engine_flags": "-ctk q8_0 -ctv q8_0 -ub 1024"}

@@ -8,13 +8,16 @@ from math import log
 import pytest
 from drawncases import CARD, LIBRARIES_FLOPS_PER_S, asked, split
 
+from sizer.device.kinds import memory_class
 from sizer.device.records import Device, Target
+from sizer.device.table import all_devices
 from sizer.speed.device_rates import (  # fmt: skip
     cpu_flops_per_s,
     nominal_flops_per_s,
     peak_doubt,
     prompt_flops_per_s,
     reachable_bytes_per_s,
+    sustained_share,
 )
 from sizer.speed.hosted import host_bandwidth_bytes_per_s, host_share  # fmt: skip
 from sizer.speed.kernels import product_type, served_products  # fmt: skip
@@ -31,6 +34,7 @@ from sizer.speed.rates import (  # fmt: skip
     prompt_products_flops_per_s,
 )
 from sizer.speed.splits import pipeline_speedup, tensor_ranks
+from sizer.tables import read_rows
 from sizer.tuning import tuned
 from sizer.workload import Split, Workload
 
@@ -166,3 +170,28 @@ def test_no_product_beyond_the_peak_of_its_format() -> None:
         assert products_limit(case, traffic) == pytest.approx(traffic.tokens * peak / traffic.flops)
         narrow = asked(engine=engine, target=Target(replace(card, peak_flops_per_s={"fp4": 8e14})), precision=precision)
         assert products_limit(narrow, traffic) == pytest.approx(traffic.tokens * 8e14 / traffic.flops)
+
+
+def test_a_boards_power_sustains_a_share_of_its_peak() -> None:
+    """Relative to the board of its die with the most watts a FLOP, to the power; the whole of it where that is not
+    known, and no more than it. The table's figures are those of its boards with GDDR."""
+    boards = {device.key: device for device in all_devices()}
+    for row in read_rows("same_dies.csv"):
+        known = [boards[key] for key in row["chips"].split() if key in boards]
+        watts = [
+            board.tdp_w / board.peak_flops_per_s["fp32"] * 1e12
+            for board in known
+            if board.tdp_w and board.peak_flops_per_s.get("fp32") and memory_class(board) == "gddr"
+        ]
+        assert row["watts_per_tflop"] == (f"{max(watts):.2f}" if len(watts) > 1 else ""), row["die"]
+    l4 = boards["l4"]
+    share = sustained_share(l4)
+    assert share == pytest.approx((72 / 30.3 / 7.11) ** tuned("sustained_power"), rel=0.01)
+    assert sustained_share(replace(l4, tdp_w=36)) == pytest.approx(share * 0.5 ** tuned("sustained_power"))
+    assert sustained_share(replace(l4, tdp_w=720)) == 1
+    assert sustained_share(replace(l4, tdp_w=None)) == sustained_share(replace(l4, key="none")) == 1
+    assert sustained_share(boards["h100-80gb-pcie"]) == 1
+    bound = replace(asked(target=Target(l4), engine="vllm"), backend="cuda")
+    assert prompt_peak_flops_per_s(bound) == pytest.approx(
+        1.5e14 * (l4.peak_flops_per_s["bf16"] * share / 1.5e14) ** 0.85
+    )
