@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from sizer.cache_formats import cache_format
 from sizer.model.architecture import Architecture, Mixer, MixerKind
 from sizer.workload import Workload
@@ -23,6 +25,18 @@ def causal_attended_tokens(mixer: Mixer, prompt_tokens: int, cached_tokens: int 
     rising = max(0, limit - cached_tokens)
     attended = rising * cached_tokens + rising * (rising + 1) // 2 + (prompt_tokens - rising) * limit
     return attended // mixer.compression_tokens
+
+
+@lru_cache(maxsize=256)
+def last_token_layers(architecture: Architecture) -> frozenset[int]:
+    """The layers at the end whose mixers all read other layers' keys and values: but for the last token's, no one reads
+    what they make."""
+    found = set()
+    for layer in reversed(architecture.layers):
+        if not layer.mixers or not all(mixer.shares_kv for mixer in layer.mixers):
+            break
+        found.add(layer.index)
+    return frozenset(found)
 
 
 def attention_flops(mixer: Mixer, attended: int, expanded: bool = False) -> int:

@@ -49,8 +49,14 @@ def prompt_traffic(case: SpeedCase, cached_tokens: int = 0) -> tuple[Traffic, Ch
         chunk_tokens=chunk,
         cached_tokens=cached_tokens,
         latent_absorbed=case.engine.latent_prefill == "absorbed",
+        shared_apart=runs_shared_apart(case),
     )
     return traffic, Chunks(tokens, chunk)
+
+
+def runs_shared_apart(case: SpeedCase) -> bool:
+    """Whether a runtime runs layers that read others' keys for a prompt's last token only."""
+    return any(row["runtime"] == case.engine.runtime for row in read_rows("last_token_layers.csv"))
 
 
 def prefill_amounts(case: SpeedCase, traffic: Traffic, chunks: Chunks) -> tuple[Amount, ...]:

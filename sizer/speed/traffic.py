@@ -20,6 +20,7 @@ from sizer.speed.attended import (
     attention_flops,
     causal_attended_tokens,
     expansion_flops,
+    last_token_layers,
     read_cache_bytes,
 )
 from sizer.speed.chunks import Chunks
@@ -182,20 +183,23 @@ def prefill_traffic(
     chunk_tokens: int | None = None,
     cached_tokens: int = 0,
     latent_absorbed: bool = False,
+    shared_apart: bool = False,
 ) -> Traffic:
     """Bytes and FLOPs of reading the prompts of all sequences, behind `cached_tokens` tokens already in the cache.
 
     The prompt runs in chunks of `chunk_tokens` tokens (None: at once); each chunk reads the weights once, and the
     experts of its own tokens. Attention is causal: token i attends to i tokens, a sliding window at most; each chunk
     reads the cache of its sequences once. The output head runs for the last token only. Latent attention rebuilds keys
-    and values unless it is `latent_absorbed`.
+    and values unless it is `latent_absorbed`. Where layers that read others' keys and values are told `shared_apart`,
+    the last ones of these run for the last token only: nothing reads what they make of the others.
     """
     prompt, sequences = max(1, workload.prompt_tokens), workload.batch_size
+    apart = last_token_layers(architecture) if shared_apart else frozenset()
     chunks = Chunks(prompt * sequences, min(prompt * sequences, chunk_tokens or prompt * sequences))
     totals: dict[str, StageTraffic] = {}
     for tokens, count in chunks.sizes:
         reading, each = _read_together(prompt, tokens)
-        for stage in _weight_traffic(architecture, stored, reading, each, 0).values():
+        for stage in _weights_by_stage(architecture, stored, _routed(reading, each), 0, apart).values():
             _add(totals, _times(stage, count, tokens * count, reading * each))
     each = min(chunks.size, prompt)
     head = _weight_traffic(architecture, stored, 1, 1, sequences).get("lm_head")
@@ -207,6 +211,8 @@ def prefill_traffic(
     found = []
     for mixer, layers in architecture.mixer_counts.items():
         attended = causal_attended_tokens(mixer, prompt, cached_tokens)
+        if apart and mixer.shares_kv:
+            attended = attended_tokens(mixer, cached_tokens + prompt)
         flops = layers * sequences * attention_flops(mixer, attended, expanded=not latent_absorbed)
         found.append(Attended(mixer, attended / prompt, flops))
         read = read_cache_bytes(
@@ -252,13 +258,27 @@ def _weight_traffic(
     architecture: Architecture, stored: Stored, sequences: int, per_sequence: int, head_tokens: int
 ) -> dict[str, StageTraffic]:
     """Weights read and multiplied once by a step's tokens, by stage."""
-    routed = _RoutedTokens(sequences, per_sequence, tuned("routing_correlation"))
-    return {stage.stage: stage for stage in _weight_stages(architecture, stored, routed, head_tokens)}
+    return _weights_by_stage(architecture, stored, _routed(sequences, per_sequence), head_tokens)
+
+
+def _routed(sequences: int, per_sequence: int) -> _RoutedTokens:
+    return _RoutedTokens(sequences, per_sequence, tuned("routing_correlation"))
+
+
+def _weights_by_stage(
+    architecture: Architecture,
+    stored: Stored,
+    routed: _RoutedTokens,
+    head_tokens: int,
+    apart: frozenset[int] = frozenset(),
+) -> dict[str, StageTraffic]:
+    """The same; layers `apart` multiply by each sequence's last token only."""
+    return {stage.stage: stage for stage in _weight_stages(architecture, stored, routed, head_tokens, apart)}
 
 
 @lru_cache(maxsize=4096)
 def _weight_stages(
-    architecture: Architecture, stored: Stored, routed: _RoutedTokens, head_tokens: int
+    architecture: Architecture, stored: Stored, routed: _RoutedTokens, head_tokens: int, apart: frozenset[int]
 ) -> tuple[StageTraffic, ...]:
     """`_weight_traffic`, kept: it is the same at every depth of the cache and on every device."""
     totals: dict[str, StageTraffic] = {}
@@ -271,11 +291,12 @@ def _weight_stages(
         if tied or part.tensor.role is Role.LM_HEAD:
             _add(totals, _head(part, head_tokens))
         elif part.tensor.role not in (Role.EMBEDDING, Role.POSITION):
-            _add(totals, _matrix(part, routed, architecture.passes if part.tensor.layers else 1))
+            tokens = routed.sequences if apart and apart.issuperset(part.tensor.layers or (-1,)) else routed.tokens
+            _add(totals, _matrix(part, routed, architecture.passes if part.tensor.layers else 1, tokens))
     return tuple(totals.values())
 
 
-def _matrix(part: StoredTensor, routed: _RoutedTokens, passes: int) -> StageTraffic:
+def _matrix(part: StoredTensor, routed: _RoutedTokens, passes: int, tokens: int) -> StageTraffic:
     tensor = part.tensor
     share = routed.touched_share(tensor)
     multiplied = 0 if tensor.role in _NOT_MULTIPLIED or tensor.module is Module.NORM else tensor.active_elements
@@ -283,7 +304,7 @@ def _matrix(part: StoredTensor, routed: _RoutedTokens, passes: int) -> StageTraf
     return StageTraffic(
         stage,
         weight_bytes=round(part.size_bytes * share) * passes,
-        flops=2 * multiplied * routed.tokens * passes,
+        flops=2 * multiplied * tokens * passes,
     )
 
 

@@ -7,6 +7,7 @@ from itertools import product
 
 import pytest
 from drawn import (
+    ALL,
     EXPERTS,
     HEAD,
     HIDDEN,
@@ -26,9 +27,14 @@ from drawn import (
 from drawncases import LATENT, PLAIN, STATE, asked
 
 from sizer.model.architecture import MixerKind
-from sizer.speed.attended import attention_flops, copied_cache_bytes, expansion_flops  # fmt: skip
+from sizer.speed.attended import attention_flops, copied_cache_bytes, expansion_flops, last_token_layers  # fmt: skip
 from sizer.speed.predict import decode_of
-from sizer.speed.traffic import decode_traffic, distinct_experts, is_tied_head, prefill_traffic  # fmt: skip
+from sizer.speed.traffic import (  # fmt: skip
+    decode_traffic,
+    distinct_experts,
+    is_tied_head,
+    prefill_traffic,
+)
 from sizer.tuning import tuned
 from sizer.workload import Workload
 
@@ -194,3 +200,29 @@ def test_each_sequence_of_a_prompt_reads_its_own_cache(chunk: int, passes: int, 
     )
     assert one.stage("kv").cache_bytes == LAYERS * passes * found * TOKEN_BYTES
     assert three.stage("kv").cache_bytes == 3 * one.stage("kv").cache_bytes
+
+
+def test_layers_that_share_keys_run_for_a_prompts_last_token() -> None:
+    """Of the last two layers, which read the second's keys, a prompt of 100 tokens multiplies one token where a runtime
+    tells them apart; a layer that shares before one that does not runs for all."""
+    shares = replace(MIXER, shares_kv=True)
+    own, shared = model(MIXER), model(MIXER)
+    layers = tuple(replace(layer, mixers=(shares,)) if layer.index > 1 else layer for layer in shared.layers)
+    tensors = tuple(
+        replace(tensor, name=f"{tensor.name}.{half[0]}", layers=half)
+        for tensor in shared.tensors
+        for half in ((0, 1), (2, 3))
+        if tensor.layers == ALL
+    )
+    shared = replace(shared, layers=layers, tensors=tensors)
+    assert last_token_layers(own) == frozenset()
+    assert last_token_layers(shared) == {2, 3}
+    assert last_token_layers(replace(shared, layers=(*layers[:3], own.layers[3]))) == frozenset()
+    work = Workload(100, 1, 101)
+    whole = prefill_traffic(shared, stored(shared), work)
+    apart = prefill_traffic(shared, stored(shared), work, shared_apart=True)
+    for stage in ("attention", "experts", "router"):
+        every, few = whole.stage(stage).flops, apart.stage(stage).flops
+        assert few == every / 2 + every / 2 / 100
+    assert apart.stage("kv").flops == whole.stage("kv").flops * (50.5 + 1) / 101
+    assert prefill_traffic(own, stored(own), work, shared_apart=True) == prefill_traffic(own, stored(own), work)
