@@ -20,7 +20,7 @@ from sizer.speed.device_rates import (
 )
 from sizer.speed.kernels import precision_class, product_type, served_products
 from sizer.speed.splits import parallelism, tensor_ranks, within_layers
-from sizer.tables import read_rows
+from sizer.tables import matches, read_rows
 from sizer.tuning import tuned
 from sizer.workload import Split
 
@@ -78,20 +78,31 @@ def _matrix_units() -> dict[tuple[str, str], float]:
 
 @standing
 def prompt_products_flops_per_s(case: SpeedCase) -> float:
-    """The same at the peak of the format that the stored weights are multiplied in."""
+    """The same at the peak of the format that the stored weights are multiplied in, or of the vector units."""
+    if _on_vectors(case) == "all":
+        return vector_flops_per_s(case.device) * tensor_ranks(case)
     kernel, bits = precision_class(case.stored.precision)
     return prompt_peak_flops_per_s(case, product_type(kernel), packed=bits != "float")
 
 
 @standing
 def experts_flops_per_s(case: SpeedCase) -> float:
-    """What a prompt's experts are relative to: the same, or the vector units' peak where a runtime's kernel for them
-    grows with those (`data/vector_experts.csv`)."""
-    bits = precision_class(case.stored.precision)[1]
-    rule = runtime_rule(case, "vector_experts.csv")
-    if rule and bits in rule["on_vectors"].split():
+    """What a prompt's experts are relative to: the same, or the vector units' peak where theirs alone run there."""
+    if _on_vectors(case) == "experts":
         return vector_flops_per_s(case.device) * tensor_ranks(case)
     return prompt_products_flops_per_s(case)
+
+
+@standing
+def _on_vectors(case: SpeedCase) -> str:
+    """Which of a prompt's products grow with the vector units, not with the matrix units, for how a runtime's kernels
+    of a precision are made (`data/vector_products.csv`): all, those of experts, or none (empty)."""
+    rule = runtime_rule(case, "vector_products.csv")
+    if rule is None or is_cpu(case.device) or case.stored.precision not in rule["precisions"].split():
+        return ""
+    excepted = any(matches(pattern, case.device.key) for pattern in rule["except_devices"].split())
+    vendors = rule["vendors"].split()
+    return "" if excepted or (vendors and case.device.vendor not in vendors) else rule["parts"]
 
 
 def format_flops_per_s(case: SpeedCase) -> float:

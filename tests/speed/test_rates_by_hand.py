@@ -71,15 +71,26 @@ def test_attention_on_vector_units() -> None:
             assert attention_flops_per_s(case) == pytest.approx(prompt_peak_flops_per_s(case) * share)
 
 
-def test_experts_on_vector_units() -> None:
+def test_products_on_vector_units() -> None:
     """mistral.rs before 0.9 multiplies experts of 16 bits as fast as vector units allow, packed ones and later releases
-    as other products."""
-    card = replace(CARD, peak_flops_per_s={"fp16": 8e13, "fp32": 1e13})
+    as other products; llama.cpp bf16 under Vulkan where no matrix unit takes it, and under SYCL anywhere."""
+    peaks = {"fp16": 8e13, "fp32": 1e13}
+    card = replace(CARD, peak_flops_per_s=peaks)
     case = replace(asked(engine="mistral.rs", target=Target(card)), backend="cuda")
     wide, packed = (replace(case, stored=replace(case.stored, precision=name)) for name in ("bf16", "q4_k_m"))
-    assert experts_flops_per_s(replace(wide, engine_version="0.8.2")) == 1e13
+    old = replace(wide, engine_version="0.8.2")
+    assert experts_flops_per_s(old) == 1e13
+    assert prompt_products_flops_per_s(old) == prompt_products_flops_per_s(wide) > 1e13
     assert experts_flops_per_s(replace(wide, engine_version="0.9.0")) == prompt_products_flops_per_s(wide)
     assert experts_flops_per_s(replace(packed, engine_version="0.8.2")) == prompt_products_flops_per_s(packed)
+    for key, vendor, backend, slow in (
+        ("ryzen-ai-max-plus-395", "amd", "vulkan", True), ("r9700", "amd", "vulkan", False),
+        ("rtx-3090", "nvidia", "vulkan", False), ("r9700", "amd", "rocm", False),
+        ("arc-pro-b70", "intel", "sycl", True),
+    ):  # fmt: skip
+        device = replace(card, key=key, vendor=vendor)
+        one = replace(asked(engine="llama.cpp", target=Target(device)), backend=backend)
+        assert (prompt_products_flops_per_s(one) == experts_flops_per_s(one) == 1e13) == slow
 
 
 def test_peaks_of_a_card() -> None:
