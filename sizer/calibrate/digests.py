@@ -16,7 +16,8 @@ TABLES = (
     "pipelined_prompts.csv", "product_types.csv", "same_chips.csv", "same_dies.csv", "bf16_kernels.csv",
     "cpu_shares.csv", "layer_operations.csv", "expert_calls.csv", "state_graphs.csv",
     "matrix_instructions.csv", "peak_powers.csv", "padded_batches.csv", "core_matrix_units.csv",
-    "vector_attention.csv", "expert_loops.csv", "owners_sources.csv", "shared_caches.csv", "vector_experts.csv", "streamed_keys.csv", "profile_runs.csv", "static_reserves.csv", "source_links.csv", "last_token_layers.csv", "vector_products.csv",
+    "vector_attention.csv", "expert_loops.csv", "owners_sources.csv", "shared_caches.csv", "vector_products.csv",
+    "streamed_keys.csv", "profile_runs.csv", "static_reserves.csv", "source_links.csv", "last_token_layers.csv",
 )  # fmt: skip
 LAW = (
     "speed/attended.py", "speed/case.py", "speed/chunks.py", "speed/device_rates.py", "speed/hosted.py",
