@@ -7,13 +7,17 @@ from math import log
 
 from sizer.device.kinds import core_share
 from sizer.device.records import Device, is_cpu
+from sizer.errors import SizerError
 from sizer.tables import matches, read_rows
 from sizer.tuning import tuned
 
 USUAL_CORES, USUAL_BANDWIDTH_BYTES_PER_S = 8, 8e10
 """A desktop: 8 cores on two channels of DDR5-5000 (80 GB/s)."""
+VECTOR_FLOPS_PER_S, MATRIX_FLOPS_PER_S, VECTOR_POWER = 3.0e13, 1.5e14, 0.65
+"""What vector units have beside a 16-bit peak, and the power that it grows with: fitted to the 326 accelerators of
+data/devices.csv that tell both (two in three lie within a factor of 1.8): matrix units have outgrown the others."""
 MATRIX_OVER_VECTOR = 4
-"""The 16-bit peak of NVIDIA's cards over that in fp32: the median of data/devices.csv, for those without one there."""
+"""The 16-bit peak over that in fp32: the median of data/devices.csv, at which both count alike."""
 
 
 def nominal_flops_per_s(device: Device, accumulates: str = "fp32") -> float:
@@ -25,8 +29,9 @@ def nominal_flops_per_s(device: Device, accumulates: str = "fp32") -> float:
 
 
 def vector_flops_per_s(device: Device) -> float:
-    """An accelerator's fp32 peak, that of its vector units; a usual share of the 16-bit one where it is not told."""
-    return device.peak_flops_per_s.get("fp32") or nominal_flops_per_s(device) / MATRIX_OVER_VECTOR
+    """An accelerator's fp32 peak, that of its vector units; where it is not told, what its 16-bit one lets expect."""
+    told = device.peak_flops_per_s.get("fp32")
+    return told or VECTOR_FLOPS_PER_S * (nominal_flops_per_s(device) / MATRIX_FLOPS_PER_S) ** VECTOR_POWER
 
 
 def sustained_share(device: Device) -> float:
@@ -85,11 +90,19 @@ def _exponents(device: Device) -> tuple[float, float, float]:
 
 
 def _fed_flops_per_s(device: Device) -> float:
-    # Of an accelerator whose memory is not known either: two channels of DDR4.
-    return (device.bandwidth_bytes_per_s or 5e10) * tuned("fed_flops_per_byte")
+    return nominal_bytes_per_s(device) * tuned("fed_flops_per_byte")
 
 
-def reachable_bytes_per_s(device: Device, threads: int | None = None) -> float | None:
+def nominal_bytes_per_s(device: Device) -> float:
+    """The bandwidth that a device is said to have. Raises SizerError where nothing tells it."""
+    if not device.bandwidth_bytes_per_s:
+        raise SizerError(
+            f"the memory bandwidth of {device.name!r} is not known.", "Give --bandwidth, or run 'sizer probe'."
+        )
+    return device.bandwidth_bytes_per_s
+
+
+def reachable_bytes_per_s(device: Device, threads: int | None = None) -> float:
     """The bandwidth that a step's memory traffic is relative to: the nominal one, less of it on wide CPUs.
 
     The more bandwidth a CPU's specification tells, the less of it its cores and their fabric reach: it counts to a
@@ -97,8 +110,8 @@ def reachable_bytes_per_s(device: Device, threads: int | None = None) -> float |
     known (`data/cpu_shares.csv`). A core has so many lines in flight and reads no faster (`core_bytes_per_s`, fitted):
     few cores, or few `threads`, reach less. A measured bandwidth counts whole.
     """
-    nominal = device.bandwidth_bytes_per_s
-    if not nominal or not is_cpu(device) or device.bandwidth_basis == "measured":
+    nominal = nominal_bytes_per_s(device)
+    if not is_cpu(device) or device.bandwidth_basis == "measured":
         return nominal
     power = tuned("cpu_bandwidth_power")
     within_reach = nominal * _cores_share(device.key)
@@ -116,13 +129,36 @@ def _cores_share(key: str) -> float:
 
 
 def cpu_flops_per_s(device: Device, threads: int | None = None) -> float:
-    """Nominal fp32 peak of those cores of a CPU that compute: one a thread at most.
+    """Nominal fp32 peak of those cores of a CPU that compute: one a thread at most, the fastest first.
 
-    The whole peak is the table's or the user's, else 100 GFLOP/s a core. Where the table tells no cores, they are what
-    the bandwidth lets expect: 8 at 80 GB/s, growing with its root (4 at 20 GB/s, 16 at 320 GB/s).
+    The whole peak is the table's or the user's, or that of the chip's cores (`data/chip_cores.csv`), else 100 GFLOP/s a
+    core. Where the table tells no cores, they are what the bandwidth lets expect: 8 at 80 GB/s, growing with its root
+    (4 at 20 GB/s, 16 at 320 GB/s).
     """
+    whole, kinds = device.peak_flops_per_s.get("fp32"), core_kinds(device.key)
+    if kinds and not whole:
+        return sum_of_fastest(kinds, threads)
     bandwidth = device.bandwidth_bytes_per_s or USUAL_BANDWIDTH_BYTES_PER_S
     usual = max(1.0, USUAL_CORES * (bandwidth / USUAL_BANDWIDTH_BYTES_PER_S) ** 0.5)
     cores = device.cores or max(usual, threads or 0)
-    whole = device.peak_flops_per_s.get("fp32") or cores * tuned("core_flops_per_s") * core_share(device.key)
-    return whole * min(threads or cores, cores) / cores
+    untold = cores * tuned("core_flops_per_s") * core_share(device.key)
+    return (whole or untold) * min(threads or cores, cores) / cores
+
+
+@cache
+def core_kinds(key: str) -> tuple[tuple[int, float], ...]:
+    """The cores of a chip whose table row tells another unit's peak or none, the fastest first: how many, and the fp32
+    peak of one (`data/chip_cores.csv`: `4x2.4x16` are four of 16 FLOPs a cycle at 2.4 GHz); none where no row tells."""
+    rows = read_rows("chip_cores.csv")
+    told = next((row["cores"] for row in rows if any(matches(one, key) for one in row["devices"].split())), "")
+    kinds = [[float(figure) for figure in kind.split("x")] for kind in told.split()]
+    return tuple(sorted(((int(n), ghz * 1e9 * flops) for n, ghz, flops in kinds), key=lambda kind: -kind[1]))
+
+
+def sum_of_fastest(kinds: tuple[tuple[int, float], ...], threads: int | None) -> float:
+    """The peaks of as many cores as threads compute on, of all without a number of threads."""
+    left, total = threads or sum(n for n, _ in kinds), 0.0
+    for n, flops_per_s in kinds:
+        total += min(n, left) * flops_per_s
+        left -= min(n, left)
+    return total

@@ -7,11 +7,11 @@ from functools import cache
 from sizer.device.capability import cuda_capability
 from sizer.device.kinds import instructions, memory_class
 from sizer.device.records import is_cpu
-from sizer.errors import SizerError
 from sizer.speed.case import SpeedCase, runtime_rule, standing
 from sizer.speed.device_rates import (
     MATRIX_OVER_VECTOR,
     cpu_flops_per_s,
+    nominal_bytes_per_s,
     nominal_flops_per_s,
     prompt_flops_per_s,
     reachable_bytes_per_s,
@@ -27,26 +27,22 @@ from sizer.workload import Split
 
 @standing
 def bandwidth_bytes_per_s(case: SpeedCase) -> float:
-    """Bandwidth that a step sees: of all ranks of a tensor group together, the harmonic mean of layer splits."""
+    """Bandwidth that a step sees: of all ranks of a tensor group together, the harmonic mean of layer splits. Raises
+    SizerError where a device's is not known."""
     rates = [reachable_bytes_per_s(device, case.workload.threads) for device in case.devices]
-    known = [rate for rate in rates if rate]
-    if len(known) < len(rates):
-        raise SizerError(
-            f"the memory bandwidth of {case.device.name!r} is not known.", "Give --bandwidth, or run 'sizer probe'."
-        )
     if within_layers(case):
-        return min(known) * tensor_ranks(case)
+        return min(rates) * tensor_ranks(case)
     if parallelism(case) is Split.DATA:
-        return known[0]
+        return rates[0]
     sizes = [device.memory_bytes or 1 for device in case.devices]
-    return sum(sizes) / sum(size / rate for size, rate in zip(sizes, known, strict=True))
+    return sum(sizes) / sum(size / rate for size, rate in zip(sizes, rates, strict=True))
 
 
 @standing
 def nominal_bandwidth_bytes_per_s(case: SpeedCase) -> float:
     """The same with every device at its specification: no step moves its bytes faster."""
-    reached = reachable_bytes_per_s(case.device, case.workload.threads) or 1.0
-    return bandwidth_bytes_per_s(case) * (case.device.bandwidth_bytes_per_s or reached) / reached
+    reached = reachable_bytes_per_s(case.device, case.workload.threads)
+    return bandwidth_bytes_per_s(case) * nominal_bytes_per_s(case.device) / reached
 
 
 @standing
@@ -59,9 +55,11 @@ def peak_flops_per_s(case: SpeedCase) -> float:
 
 def prompt_peak_flops_per_s(case: SpeedCase, products: str = "", *, packed: bool = True) -> float:
     """The same for a prompt, at the peak of a type of products where the device has one; products that are not `packed`
-    are those of the maker's libraries, whose kernels reach the whole peak."""
+    are those of the maker's libraries, whose kernels reach the whole peak. Of a CPU's peak more cores reach less."""
     if is_cpu(case.device):
-        return peak_flops_per_s(case) * _matrix_units().get((case.engine.runtime, instructions(case.device.key)), 1.0)
+        power, unit = tuned("cpu_peak_power"), tuned("cpu_peak_unit_flops_per_s")
+        reached: float = unit * (peak_flops_per_s(case) / unit) ** power
+        return reached * _matrix_units().get((case.engine.runtime, instructions(case.device.key)), 1.0)
     reached = instructions_share(case) if packed else 1.0
     alone = peak_alone_flops_per_s(case, products, reached)
     if alone is None:

@@ -13,7 +13,7 @@ from sizer.device.records import is_cpu
 from sizer.engine.releases import rule_in_force, rules
 from sizer.speed.attended import copied_cache_bytes
 from sizer.speed.case import SpeedCase, in_graphs, runtime_rule, standing
-from sizer.speed.device_rates import MATRIX_OVER_VECTOR, nominal_flops_per_s
+from sizer.speed.device_rates import vector_flops_per_s
 from sizer.speed.hosted import host_bandwidth_bytes_per_s, host_share, shares_away, streaming_bytes_per_s
 from sizer.speed.kernels import packs_scales, precision_class
 from sizer.speed.launches import LAYER_S, expert_amounts, llama_layers, unfused_layers
@@ -85,9 +85,7 @@ def layer_pace(case: SpeedCase) -> float:
     """
     if case.backend != "cuda" or case.engine.layer_operations == "eager":
         return 1.0
-    untold = min(USUAL_VECTOR_FLOPS_PER_S, nominal_flops_per_s(case.device) / MATRIX_OVER_VECTOR)
-    peak = case.device.peak_flops_per_s.get("fp32") or untold
-    return float((peak / USUAL_VECTOR_FLOPS_PER_S) ** tuned("layer_power"))
+    return float((vector_flops_per_s(case.device) / USUAL_VECTOR_FLOPS_PER_S) ** tuned("layer_power"))
 
 
 @standing

@@ -8,16 +8,21 @@ from math import log
 import pytest
 from drawncases import CARD, LIBRARIES_FLOPS_PER_S, asked, split
 
+from sizer.device.catalogue import find
+from sizer.device.chip_parts import cpu_part
 from sizer.device.kinds import memory_class
-from sizer.device.records import Device, Target
+from sizer.device.records import Device, Target, is_cpu
 from sizer.device.table import all_devices
+from sizer.errors import SizerError
 from sizer.speed.device_rates import (  # fmt: skip
+    core_kinds,
     cpu_flops_per_s,
     nominal_flops_per_s,
     peak_doubt,
     prompt_flops_per_s,
     reachable_bytes_per_s,
     sustained_share,
+    vector_flops_per_s,
 )
 from sizer.speed.hosted import host_bandwidth_bytes_per_s, host_share  # fmt: skip
 from sizer.speed.kernels import product_type, served_products  # fmt: skip
@@ -61,11 +66,12 @@ def test_ranks_add_their_bandwidth_and_layers_take_their_turns() -> None:
 
 def test_attention_on_vector_units() -> None:
     """Where kernels run on vector units, a quarter of the matrix units' FLOPs counts as the peak and an eighth as half
-    of it, whatever the products of weights take; where no fp32 peak is told, as the peak."""
+    of it, whatever the products of weights take; where no fp32 peak is told, as the usual one."""
     eighth = replace(CARD, peak_flops_per_s={"fp16": 8e13, "fp32": 1e13})
     quarter = replace(CARD, peak_flops_per_s={"fp16": 8e13, "fp32": 2e13})
     untold = replace(CARD, peak_flops_per_s={"fp16": 8e13})
-    for backend, shares in (("vulkan", (0.5, 1, 1)), ("cuda", (1, 1, 1))):
+    usual = 4 * vector_flops_per_s(untold) / 8e13
+    for backend, shares in (("vulkan", (0.5, 1, usual)), ("cuda", (1, 1, 1))):
         for card, share in zip((eighth, quarter, untold), shares, strict=True):
             case = replace(asked(engine="llama.cpp", target=Target(card)), backend=backend)
             assert attention_flops_per_s(case) == pytest.approx(prompt_peak_flops_per_s(case) * share)
@@ -206,3 +212,43 @@ def test_a_boards_power_sustains_a_share_of_its_peak() -> None:
     assert prompt_peak_flops_per_s(bound) == pytest.approx(
         1.5e14 * (l4.peak_flops_per_s["bf16"] * share / 1.5e14) ** 0.85
     )
+
+
+def test_a_chips_cores_compute_at_their_own_rates() -> None:
+    """Four cores of 32 FLOPs a cycle at 3.2 GHz and four of 16 at 2.06 in an M1: eight threads have them all, five the
+    fast ones and a slow one; a peak that is told stands over them. Every chip of the table has as many cores there."""
+    fast, slow = 32 * 3.2e9, 16 * 2.06e9
+    chip = cpu_part(find("apple-m1").device)
+    assert cpu_flops_per_s(chip) == pytest.approx(4 * fast + 4 * slow)
+    assert cpu_flops_per_s(chip, 5) == pytest.approx(4 * fast + slow)
+    assert cpu_flops_per_s(chip, 2) == pytest.approx(2 * fast)
+    assert cpu_flops_per_s(replace(chip, peak_flops_per_s={"fp32": 8e11}), 4) == 4e11
+    case = asked(engine="llama.cpp", target=Target(chip), workload=Workload(100, 28, threads=4))
+    assert peak_flops_per_s(case) == pytest.approx(4 * fast)
+    assert prompt_peak_flops_per_s(case) == pytest.approx(1e12 * (4 * fast / 1e12) ** tuned("cpu_peak_power"))
+    told = [device for device in all_devices() if device.cores and core_kinds(device.key)]
+    assert len(told) > 60
+    assert [one.key for one in told if sum(n for n, _ in core_kinds(one.key)) != one.cores] == []
+
+
+def test_vector_units_are_told_or_follow_the_matrix_units() -> None:
+    """An fp32 peak as it is; else 30 TFLOP/s beside 150 of 16 bits, and 2^0.65 times as many beside twice as many. The
+    rule tells the cards of the table that tell both within a factor of 1.8, two of three."""
+    assert vector_flops_per_s(replace(CARD, peak_flops_per_s={"fp32": 4e13, "bf16": 1e14})) == 4e13
+    assert vector_flops_per_s(replace(CARD, peak_flops_per_s={"bf16": 1.5e14})) == pytest.approx(3e13)
+    assert vector_flops_per_s(replace(CARD, peak_flops_per_s={"bf16": 3e14})) == pytest.approx(3e13 * 2**0.65)
+    both = [card for card in all_devices() if not is_cpu(card) and {"fp32", "bf16"} <= set(card.peak_flops_per_s)]
+    off = []
+    for card in both:
+        untold = {name: peak for name, peak in card.peak_flops_per_s.items() if name != "fp32"}
+        ratio = vector_flops_per_s(replace(card, peak_flops_per_s=untold)) / card.peak_flops_per_s["fp32"]
+        off.append(max(ratio, 1 / ratio))
+    assert sorted(off)[len(off) * 2 // 3] < 1.9
+
+
+def test_an_unknown_bandwidth_is_said_to_be_unknown() -> None:
+    """Nothing is assumed for a device whose bandwidth nobody tells."""
+    with pytest.raises(SizerError, match=r"bandwidth of .* is not known"):
+        reachable_bytes_per_s(replace(CARD, bandwidth_bytes_per_s=None))
+    with pytest.raises(SizerError, match=r"bandwidth of .* is not known"):
+        nominal_flops_per_s(replace(CARD, peak_flops_per_s={}, bandwidth_bytes_per_s=None))
