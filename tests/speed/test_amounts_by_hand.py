@@ -56,7 +56,9 @@ def test_amounts_of_a_decode_step(experts_away: bool) -> None:
     assert found["sequences"] == pytest.approx(2 * 1e-4)
     assert found["step"] == 1e-3
     assert found["launch"] == found["moe_layers"] == pytest.approx(LAYERS * 1e-4)
-    assert found["layers"] == pytest.approx(LAYERS * 1e-4 / (1e14 / 4 / 4e13) ** tuned("layer_power"))
+    assert found["layers"] == pytest.approx(
+        LAYERS * 1e-4 / (3e13 * (1e14 / 1.5e14) ** 0.65 / 4e13) ** tuned("layer_power")
+    )
     assert not {"ranks", "moved", "hops", "rows", "tiles", "cache_copies"} & found.keys()
     one = amounts_by_name(
         decode_amounts(asked(), decode_traffic(case.architecture, case.stored, Workload(100, 28, 128)))
