@@ -27,6 +27,7 @@ def default_chunk_tokens(case: Case) -> int | None:
 
 
 def _smallest_card(case: Case) -> Card | None:
+    """The smallest card of the target with what flags and model say of the run; None where a memory is not known."""
     shown = [usable_memory_bytes(device) for device in case.devices]
     known = [size for size in shown if size]
     if len(known) < len(shown):
