@@ -5,11 +5,11 @@ tabulate draws the Markdown; importing it costs as much as importing click, whic
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sizer.printable import one_line
+from sizer.regex import pattern
 
 Lay = Callable[[Sequence[str], Sequence[Sequence[str]]], str]
 """Lays out a table: headers, and rows of as many cells."""
@@ -18,9 +18,9 @@ GAP = "  "
 WIDEST_TABLE = 100
 NARROWEST = 12
 """Characters of the widest table, and of the narrowest column that is still wrapped."""
-_WORDS = re.compile(r"[A-Za-z]{4}")
-_FIGURE = re.compile(r"[\d.,]+( |$)")
-_FORMULA = re.compile(r"[=+\-@]")
+_WORDS = pattern(r"[A-Za-z]{4}")
+_FIGURE = pattern(r"[\d.,]+( |$)")
+_FORMULA = pattern(r"[=+\-@]")
 
 
 def text_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Iterator
 
+from sizer.regex import pattern
+
 WIDEST, NARROWEST = 100, 80
 """Columns of a page: the terminal's, within these; the widest where a file or a pipe reads it."""
-_INDENT = re.compile(r"\s*(?:[-#*] )?\s*")
-_WORDS = re.compile(r"""(?:[^\s'"\\]|\\.|'[^']*'|"(?:\\.|[^"\\])*")+|\S""")
+_INDENT = pattern(r"\s*(?:[-#*] )?\s*")
+_WORDS = pattern(r"""(?:[^\s'"\\]|\\.|'[^']*'|"(?:\\.|[^"\\])*")+|\S""")
 
 
 def page_width() -> int:
