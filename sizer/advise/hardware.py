@@ -90,6 +90,11 @@ def hardware(
     found = []
     sufficient: set[str] = set()
     targets = list(_targets(text))
+    if not targets and (beside := catalogue.search(text)):
+        raise UnknownDevice(
+            f"{text!r} names devices whose memory or bandwidth the table does not tell, as {beside[0].key}.",
+            f"'sizer estimate MODEL -d {beside[0].key} --ram 64GiB' takes one with the memory beside it.",
+        )
     if not targets:
         maker = next((f" --device {name} has that maker's." for name in spell(text).vendors), "")
         hint = f"'sizer devices TEXT' searches; leave --device out for all.{maker}"

@@ -271,6 +271,9 @@ def test_words_that_match_nothing_are_named() -> None:
     """No device called foo is an error that says so, not an empty list."""
     with pytest.raises(UnknownDevice, match="nothing matched 'foo'"):
         hardware(model("Qwen/Qwen3-8B"), Workload(), WANTED, text="foo")
+    with pytest.raises(UnknownDevice, match="whose memory or bandwidth the table does not tell") as caught:
+        hardware(model("Qwen/Qwen3-8B"), Workload(), WANTED, text="epyc")
+    assert "--ram" in caught.value.hint
 
 
 def test_a_speed_that_nothing_reaches_is_refused_by_arithmetic(on_24_gib: list[Estimate]) -> None:
