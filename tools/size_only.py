@@ -20,7 +20,8 @@ from pathlib import Path
 from sizer.answer.estimate import estimate
 from sizer.answer.question import Question
 from sizer.answer.records import Estimate
-from sizer.device.catalogue import find, override
+from sizer.device.catalogue import find
+from sizer.device.stated import override
 from sizer.errors import SizerError
 from sizer.model.architecture import Architecture, Basis
 from sizer.model.families import build

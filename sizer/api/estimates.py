@@ -39,7 +39,8 @@ def targets(asked: DeviceAsked, say: Callable[[str], None] | None = None) -> lis
     This machine's CPU, where nobody has measured it, is measured once (two seconds, stored); `say` is told so.
     Raises UnknownDevice with the nearest names, UsageError where figures contradict.
     """
-    from sizer.device.catalogue import described, find, override, power_limited, reserved
+    from sizer.device.catalogue import find
+    from sizer.device.stated import described, override, power_limited, reserved
 
     figures = (asked.bandwidth_bytes_per_s, asked.memory_bytes, asked.flops_per_s)
     if not any(figure is not None for figure in figures):
@@ -83,9 +84,10 @@ def _measure_here(names: Sequence[str], say: Callable[[str], None] | None) -> No
 
 def _with_host(target: Target, asked: DeviceAsked) -> Target:
     """The target with the host that --host, --ram and --ram-bandwidth describe."""
-    from sizer.device.catalogue import described, find
+    from sizer.device.catalogue import find
     from sizer.device.lookup import with_system_memory
     from sizer.device.records import shares_memory
+    from sizer.device.stated import described
     from sizer.device.usable import as_sold
 
     if asked.host is not None:

@@ -52,7 +52,7 @@ class ResolvedRow:
 
 def resolve_measurement(row: ReadRow) -> ResolvedRow:
     """The records of a row. Raises SizerError naming what is not known."""
-    from sizer.device.catalogue import power_limited
+    from sizer.device.stated import power_limited
 
     if row.bad:
         raise InvalidInputFile(f"{row.bad}.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import replace
 from itertools import takewhile
@@ -14,17 +13,12 @@ from sizer.device.lookup import Found, find_row
 from sizer.device.records import MOST_DEVICES, Device, Instance, Target
 from sizer.device.slices import take_slice, virtual_card
 from sizer.device.spelling import squash
-from sizer.device.usable import as_sold
 from sizer.errors import UnknownDevice, UsageError
 from sizer.regex import pattern
-from sizer.units import GB, GIB, format_bandwidth, format_gib
+from sizer.units import GB
 
 LONGEST_NAME = 300
 """More characters are no name of a device."""
-LEAST_MEASURED_POWER_SHARE = 0.6
-"""Of the rows with a power limit the lowest is 220 of 350 W (RTX 3090, data/measurements.csv)."""
-LEAST_POWER_SHARE = 0.2
-"""Below a fifth of its power no driver holds a card: the least is 100 of 400 W (A100 SXM4), 150 of 450 W (RTX 4090)."""
 # A provider's size within this of the card's is its label, of which the driver shows less.
 LABEL_TOLERANCE = 0.001
 # Unlike devices that one machine is taken to hold.
@@ -66,6 +60,7 @@ def find(text: str) -> Target:
 
 def _as_typed(text: str) -> Target | None:
     """A device that no name tells: a tool's line, a renter's word, counts in words, memory by its channels."""
+    from sizer.device.stated import described
     from sizer.device.typed import readings, system_memory
 
     memory = system_memory(text)
@@ -257,93 +252,6 @@ def repeated(target: Target, count: int) -> Target:
         host_count=target.host_count,
         host_memory_bytes=target.host_memory_bytes,
     )
-
-
-def override(
-    target: Target,
-    bandwidth_bytes_per_s: float | None = None,
-    memory_bytes: int | None = None,
-    flops_per_s: float | None = None,
-) -> Target:
-    """The target with figures of the user's own for each device. `flops_per_s` is the dense fp16 and bf16 peak."""
-    device, notes = target.device, list(target.notes)
-    if bandwidth_bytes_per_s is not None:
-        device = replace(device, bandwidth_bytes_per_s=bandwidth_bytes_per_s, bandwidth_basis="stated")
-        notes.append("memory bandwidth as given")
-    if memory_bytes is not None:
-        sold_bytes = as_sold(memory_bytes)
-        device = replace(device, memory_bytes=sold_bytes, memory_basis="stated", memory_options_bytes=())
-        notes = [note for note in notes if "the largest is assumed" not in note] + ["memory as given"]
-        if sold_bytes != memory_bytes:
-            notes[-1] += f": {memory_bytes // GB} GB of memory are {sold_bytes // GIB} GiB"
-    if flops_per_s is not None:
-        peaks = {**device.peak_flops_per_s, "fp16": flops_per_s, "bf16": flops_per_s}
-        device = replace(device, peak_flops_per_s=peaks)
-        notes.append("fp16 and bf16 peak as given")
-    return replace(target, device=device, notes=tuple(notes))
-
-
-def reserved(target: Target, size_bytes: int) -> Target:
-    """The target with that much of each device's memory put aside for what else uses it."""
-    note = f"{format_gib(size_bytes)} of each device are put aside for what else uses it"
-    return replace(target, reserve_bytes=target.reserve_bytes + size_bytes, notes=(*target.notes, note))
-
-
-def power_limited(target: Target, limit_w: float) -> Target:
-    """The target with each device's compute cut in proportion to a power limit; its memory bandwidth stays.
-
-    On an RTX 3090 (350 W) held to 220 to 300 W, one sequence decodes within 2.5 % of its speed, and 32 sequences a card
-    lose 14 to 20 % at 220 W; peaks in proportion predict 14 % (data/measurements.csv, lotto3090). Raises UsageError
-    where the device's own power is not known, and for less than a fifth of it.
-    """
-    device = target.device
-    if device.tdp_w is None:
-        raise UsageError(
-            f"--power-limit {limit_w:g}W: the power of {device.name!r} is not known.",
-            "Give its compute at that limit with --flops.",
-        )
-    if limit_w >= device.tdp_w:
-        note = f"the power limit of {limit_w:g} W is no lower than the card's own {device.tdp_w:g} W: nothing changes"
-        return replace(target, notes=(*target.notes, note))
-    share = limit_w / device.tdp_w
-    if share < LEAST_POWER_SHARE:
-        least_w = math.ceil(LEAST_POWER_SHARE * device.tdp_w)
-        raise UsageError(
-            f"--power-limit {limit_w:g}W: {device.name} takes {device.tdp_w:g} W, and no driver holds it so low.",
-            f"Give at least {least_w} W; 'nvidia-smi -q -d POWER' tells the card's own least.",
-        )
-    peaks = {name: peak * share for name, peak in device.peak_flops_per_s.items()}
-    note = f"compute cut to {share:.0%} by the power limit of {limit_w:g} W, bandwidth as it is"
-    if share < LEAST_MEASURED_POWER_SHARE:
-        note += f"; below {LEAST_MEASURED_POWER_SHARE:.0%} of a card's power nobody has measured"
-    limited = replace(device, peak_flops_per_s=peaks, tdp_w=limit_w)
-    return replace(target, device=limited, notes=(*target.notes, note))
-
-
-def described(
-    bandwidth_bytes_per_s: float | None = None,
-    memory_bytes: int | None = None,
-    flops_per_s: float | None = None,
-    kind: str = "gpu",
-) -> Target:
-    """A device that only its figures describe; what is not given is not known."""
-    blank = Device(
-        key="custom",
-        name=_told(bandwidth_bytes_per_s, memory_bytes, kind),
-        vendor="",
-        kind=kind,
-        memory_bytes=None,
-        bandwidth_bytes_per_s=None,
-        source="the user",
-    )
-    return override(Target(blank, asked="custom"), bandwidth_bytes_per_s, memory_bytes, flops_per_s)
-
-
-def _told(bandwidth_bytes_per_s: float | None, memory_bytes: int | None, kind: str) -> str:
-    """`a GPU of 24 GiB at 936 GB/s`: what a device is called of which no more is told."""
-    size = f" of {as_sold(memory_bytes) / GIB:.3g} GiB" if memory_bytes else ""
-    rate = f" at {format_bandwidth(bandwidth_bytes_per_s)}" if bandwidth_bytes_per_s else ""
-    return f"{'a CPU' if kind == 'cpu' else 'a GPU'}{size}{rate}"
 
 
 MACS = frozenset({"mac", "macs", "imac", "macbook", "macbooks"})

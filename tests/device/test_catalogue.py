@@ -14,9 +14,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sizer.device import table as rows
-from sizer.device.catalogue import THIS_MACHINE, THIS_PART, described, find, override, power_limited, search
+from sizer.device.catalogue import THIS_MACHINE, THIS_PART, find, search
 from sizer.device.lookup import find_row
 from sizer.device.spelling import REWRITES, spell, squash
+from sizer.device.stated import described, override, power_limited
 from sizer.errors import SizerError, UnknownDevice, UsageError
 from sizer.units import GB, GIB
 

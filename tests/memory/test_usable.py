@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from sizer.api.asked import DeviceAsked
 from sizer.api.estimates import targets
-from sizer.device.catalogue import find, override
+from sizer.device.catalogue import find
 from sizer.device.records import Device, Target
+from sizer.device.stated import override
 from sizer.device.usable import as_sold, free_memory_bytes, limit_note, usable_memory_bytes
 from sizer.units import GB, GIB, MIB
 

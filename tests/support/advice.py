@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sizer.device.catalogue import find, override
+from sizer.device.catalogue import find
 from sizer.device.records import Target
+from sizer.device.stated import override
 from sizer.model.architecture import Architecture, Basis
 from sizer.model.families import build
 from sizer.model.read import catalogue
