@@ -275,24 +275,27 @@ def test_older_matrix_instructions_reach_less_of_newer_datacenter_cards() -> Non
 
 def test_matrix_units_of_cores_count_where_the_runtime_uses_them() -> None:
     """A Xeon with AMX reads transformers' prompts against four times its fp32 peak, llama.cpp's and an EPYC's against
-    one; a decode step's products are relative to one everywhere."""
+    one, all to a power; a decode step's products are relative to one everywhere."""
+    power, unit = tuned("cpu_peak_power"), tuned("cpu_peak_unit_flops_per_s")
     for key, engine, precision, factor in (
         ("xeon-8480", "transformers", "bf16", 4), ("xeon-8480", "llama.cpp", "q8_0", 1),
         ("epyc-9654", "transformers", "bf16", 1),
     ):  # fmt: skip
         case = speed_case(MODEL, store_for(MODEL, precision, engine), find(key), Workload(), engine)
-        assert prompt_products_flops_per_s(case) == pytest.approx(factor * peak_flops_per_s(case))
+        whole = factor * unit * (peak_flops_per_s(case) / unit) ** power
+        assert prompt_products_flops_per_s(case) == pytest.approx(whole)
 
 
 def test_a_chunk_of_512_tokens_fills_less_of_a_larger_card() -> None:
-    """Four times the peak and nothing else: llama.cpp's products under CUDA take 4^-0.75 of their time, vLLM's, which
-    reads larger chunks by the maker's libraries, 4^-0.85."""
+    """Four times the peak, and the watts for it: llama.cpp's products under CUDA take 4^-0.75 of their time, those of
+    vLLM, which reads larger chunks by the maker's libraries, 4^-0.85."""
     for engine, precision, power in (("llama.cpp", "q4_k_m", 0.75), ("vllm", "bf16", 0.85)):
         rates = []
         for factor in (1, 4):
             target = find("rtx-4090")
             peaks = {name: peak * factor for name, peak in target.device.peak_flops_per_s.items()}
-            one = replace(target, device=replace(target.device, peak_flops_per_s=peaks))
+            watts = (target.device.tdp_w or 0) * factor
+            one = replace(target, device=replace(target.device, peak_flops_per_s=peaks, tdp_w=watts))
             case = speed_case(MODEL, store_for(MODEL, precision, engine), one, Workload(), engine)
             rates.append(prompt_products_flops_per_s(case))
         assert rates[1] / rates[0] == pytest.approx(4**power)
