@@ -15,7 +15,7 @@ from sizer.frozen import dataclass
 from sizer.units import format_seconds
 
 MOST_CELLS = 256
-"""Combinations that one run measures at the most: each takes a minute or more."""
+"""Combinations that one run measures at the most: each is warmed up and repeated."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,7 +53,7 @@ GGUF_TYPE = re.compile(r"(?<![a-z0-9])((?:UD-)?I?Q\d(?:_[A-Z0-9]+){0,2}|BF16|F16
 NINE_TENTHS = 0.9
 """TGI leaves a tenth of its share free: TGI_WIGGLE_ROOM."""
 BNB = {"bnb-4bit": (4, "nf4", True), "bnb-8bit": (8, "", False)}
-"""SGLang's and vLLM's words for bitsandbytes: bits, the 4-bit type, whether scales are quantized too."""
+"""What `transformers serve --quantization` takes: bits, the 4-bit type, whether scales are quantized too."""
 
 
 def places(text: str) -> tuple[tuple[str, str], ...]:

@@ -18,7 +18,7 @@ from sizer.units import format_bandwidth, format_count, format_gib, format_rate,
 LEAST_DEPTH = 2048
 """A context that is shorter slows nothing worth telling."""
 TOLD_BELOW = 0.995
-"""Speeds with a full cache are told where they are below this share of those with an empty one."""
+"""Usable memory is told beside a device's label where it is less than this share of it."""
 MEASURED = "\u2713"
 MOST_NOTES = 5
 """Notes below a table; `--explain` has all."""

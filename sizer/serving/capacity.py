@@ -22,8 +22,8 @@ from sizer.speed.limits import fastest_decode
 from sizer.units import significant
 
 LEAST_REQUESTS, FEWEST_REQUESTS = 300, 8
-"""Requests that a load is simulated with, and of how many with time running out: a 90th percentile needs some
-hundreds."""
+"""Requests that a load is simulated with where time allows (a 90th percentile needs some hundreds), and the fewest
+that answer at all."""
 OPEN_LOOP_TURNS = 4
 """How many times over an open load's requests in the system are simulated, so that a queue that grows shows."""
 MOST_EVENTS = 150_000
@@ -31,7 +31,7 @@ MOST_EVENTS = 150_000
 FULL_SHARE = 0.9
 """Of the arrivals, what a server must answer in the time they come in to be called stable."""
 SEARCH_UP_TO_USERS = 16384
-"""More users are told as this many; the search goes by the rungs of the ladder, then between two."""
+"""More users are told as this many. The rows of an answer are the rungs below the most, and the next two above."""
 LADDER = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384)
 
 

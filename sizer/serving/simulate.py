@@ -24,7 +24,7 @@ MOST_STEPS = 400_000
 """Simulated engine steps or runs of them, at most: what is not reached by then is not answered."""
 MOST_REQUESTS = 20_000
 LEAST_STEADY = 20
-"""Requests that must end in the steady part for its percentiles to be told."""
+"""Requests that must end in the steady part for the rate to be that part's alone; with fewer it is the whole run's."""
 FREE_SHARE = 0.01
 """Of the cache, kept free at admission (vLLM's block manager keeps the same watermark)."""
 

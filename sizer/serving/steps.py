@@ -41,9 +41,7 @@ EXPERT_TERMS = frozenset({"experts", "prefill_experts"})
 ACTIVATION_BYTES = 2
 """Ranks exchange 16-bit values."""
 REACHED_BANDWIDTH, REACHED_PEAK = 0.95, 0.9
-"""What no correction goes beyond, of the nominal bandwidth and of the peak (docs/serving.md): the best probes of a
-card
-reach no more."""
+"""What no correction goes beyond, of the nominal bandwidth and of the peak (docs/serving.md)."""
 
 PROMPT_PRODUCTS = frozenset({"prefill_compute", "prefill_experts"})
 

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from sizer.web.dispatch import refusal
 
 LONGEST_QUERY = 16_384
-"""Characters of an address; browsers send no longer ones."""
+"""Characters of a query; a question of the page has some hundreds."""
 HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "

@@ -15,7 +15,7 @@ from sizer.model.read.headers import invalid
 Shapes = Mapping[str, tuple[int, ...]]
 
 _MAX_SIZE = 2**32
-"""GGUF's sizes are 32-bit numbers."""
+"""No size of a model has more than 32 bits: a larger one is damaged."""
 _ATTENTION = frozenset({"attn_q", "attn_k", "attn_v", "attn_qkv", "attn_q_a", "attn_q_b", "attn_kv_a_mqa"})
 _DELTA_NET = frozenset({"ssm_ba", "ssm_beta", "ssm_alpha"})
 

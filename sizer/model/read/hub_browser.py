@@ -16,7 +16,7 @@ from sizer.model.read.hub_errors import FileMissing, no_repo_name
 
 ENDPOINT = "https://huggingface.co"
 _FIRST_RANGE_BYTES = 256 * 2**10
-"""Asked for at first: most headers of safetensors files end within it."""
+"""Asked for at first; what a header has beyond it is asked for when it is read."""
 
 
 def answered_in_time() -> AbstractContextManager[None]:
