@@ -20,11 +20,12 @@ from sizer.cli.common import (
 )
 from sizer.cli.completion import complete_models
 from sizer.cli.estimate import devices_asked, work_asked
-from sizer.errors import UsageError
+from sizer.errors import DoesNotFit, UsageError
 
 if TYPE_CHECKING:
     from sizer.advise.advice import Advice
     from sizer.advise.draft import Draft
+    from sizer.device.records import Target
 
 PREFER = click.Choice(["balanced", "quality", "speed", "memory"])
 
@@ -56,11 +57,18 @@ def command(model: str, style: str, offline: bool, emit: bool, **options: Any) -
     targets = recommend_targets(devices_asked(options), say=talk)
     wanted = WantedAsked(options["prefer"], options["min_speed"], options["max_loss"]).wanted()
     asked = DraftAsked(options["draft"], options["draft_tokens"], options["acceptance"]) if options["draft"] else None
-    answers = []
+    answers: list[tuple[Advice, Draft | None]] = []
+    missing: list[tuple[Target, DoesNotFit]] = []
     for target in [only(targets)] if emit else targets:
-        advice = advice_for(model, target, work_asked(options), wanted, offline=offline)
+        try:
+            advice = advice_for(model, target, work_asked(options), wanted, offline=offline)
+        except DoesNotFit as error:
+            missing.append((target, error))
+            continue
         assert advice.chosen is not None
         answers.append((advice, draft_for(advice.chosen, asked, offline=offline)))
+    if not answers:
+        raise missing[0][1]
     if emit:
         echo(_command(*answers[0]))
         return
@@ -69,6 +77,10 @@ def command(model: str, style: str, offline: bool, emit: bool, **options: Any) -
 
     found = [advice_document(advice, draft, draft_asked=asked is not None) for advice, draft in answers]
     show(together(found), style)
+    for target, refused in missing:
+        talk(f"{target.asked}: {refused.message} {refused.hint}")
+    if missing:
+        click.get_current_context().exit(DoesNotFit.exit_code)
 
 
 def _command(advice: Advice, draft: Draft | None) -> str:

@@ -43,6 +43,9 @@ def test_each_device_asked_for_has_its_answer(run: Run) -> None:
     assert page.count("Run ") == 2
     rows = list(csv.DictReader(io.StringIO(run("recommend", QWEN, *both, "--offline", "--format", "csv").out)))
     assert {row["device.key"] for row in rows} == {"rtx-3060-12gb", "rtx-4090"}
+    one = run("recommend", "Qwen/Qwen3-32B", "-d", "gtx-1060-6gb", "-d", "a100", "--offline", "--json")
+    assert (one.code, json.loads(one.out)["estimate"]["device"]["key"]) == (4, "a100-80gb-sxm")
+    assert "gtx-1060-6gb: " in one.err
     for args in (("recommend", QWEN, *both, "--emit"), ("fit", *both)):
         refused = run(*args, "--offline")
         assert refused.code == 2
