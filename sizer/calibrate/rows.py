@@ -123,7 +123,6 @@ def workloads(row: ReadRow) -> tuple[Workload, Workload]:
     return decoding, replace(decoding, prompt_tokens=prompt, context_tokens=prompt + output, threads=None)
 
 
-@lru_cache(maxsize=1024)
 def _linked(target: Target, source: str) -> Target:
     """The target with the link of a source's machine, where that is known and several devices may use it."""
     name = _source_links().get(source)
@@ -136,6 +135,7 @@ def _source_links() -> dict[str, str]:
     return {row["source"]: row["link"] for row in read_rows("source_links.csv")}
 
 
+@lru_cache(maxsize=1024)
 def _target(text: str) -> Target:
     from sizer.device.catalogue import find
 
