@@ -56,7 +56,12 @@ def prompt_traffic(case: SpeedCase, cached_tokens: int = 0) -> tuple[Traffic, Ch
 
 def runs_shared_apart(case: SpeedCase) -> bool:
     """Whether a runtime runs layers that read others' keys for a prompt's last token only."""
-    return any(row["runtime"] == case.engine.runtime for row in read_rows("last_token_layers.csv"))
+    return case.engine.runtime in _shared_apart()
+
+
+@cache
+def _shared_apart() -> frozenset[str]:
+    return frozenset(row["runtime"] for row in read_rows("last_token_layers.csv"))
 
 
 def prefill_amounts(case: SpeedCase, traffic: Traffic, chunks: Chunks) -> tuple[Amount, ...]:
