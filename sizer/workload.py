@@ -78,8 +78,9 @@ class Workload:
 
     `context_tokens` is the cache's length that memory is reserved for (prompt + output unless asked otherwise);
     `decode_context_tokens` is how many tokens are in the cache when a decoded token is timed. `parallelism` None is the
-    engine's own first way. Raises UsageError for a number out of bounds, UnknownPrecision for a cache format that
-    nobody has.
+    engine's own first way. `routed_alike` is what each further sequence counts as where experts are chosen: 1 of texts
+    of their own, less of a benchmark's random tokens. Raises UsageError for a number out of bounds, UnknownPrecision
+    for a cache format that nobody has.
     """
 
     prompt_tokens: int = 512
@@ -90,6 +91,7 @@ class Workload:
     parallelism: Split | None = None
     gpu_layers: int | None = None
     threads: int | None = None
+    routed_alike: float = 1.0
 
     def __post_init__(self) -> None:
         whole_number("prompt", self.prompt_tokens, 0, MOST_TOKENS)

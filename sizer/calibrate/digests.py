@@ -18,7 +18,7 @@ TABLES = (
     "matrix_instructions.csv", "peak_powers.csv", "padded_batches.csv", "core_matrix_units.csv",
     "vector_attention.csv", "expert_loops.csv", "owners_sources.csv", "shared_caches.csv", "vector_products.csv",
     "streamed_keys.csv", "profile_runs.csv", "static_reserves.csv", "source_links.csv", "last_token_layers.csv",
-    "chip_cores.csv",
+    "chip_cores.csv", "alike_sequences.csv",
 )  # fmt: skip
 LAW = (
     "speed/attended.py", "speed/case.py", "speed/chunks.py", "speed/device_rates.py", "speed/hosted.py",

@@ -12,7 +12,7 @@ from sizer.answer.estimate import parallelism_of
 from sizer.calibrate.measurements import EXCLUDING_FLAGS, ReadRow
 from sizer.calibrate.observations import placed, step_traffic
 from sizer.calibrate.plausible import impossible_decode, impossible_prompt, impossible_request
-from sizer.calibrate.rows import ResolvedRow, resolve_measurement
+from sizer.calibrate.rows import ResolvedRow, resolve_measurement, routed_alike
 from sizer.engine.engines import find_engine
 from sizer.engine.flagged import with_options
 from sizer.engine.memory_rules import engine_memory
@@ -131,6 +131,7 @@ def _case(row: ReadRow) -> Hashable:
         row.is_measured,
         str(row.row.get("engine_flags") or ""),
         str(row.row.get("source_date") or ""),
+        routed_alike(row.source),
     )
 
 

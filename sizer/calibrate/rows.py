@@ -118,9 +118,24 @@ def workloads(row: ReadRow) -> tuple[Workload, Workload]:
     split = Split.parse(row.parallelism) if named else None
     copies = row.device_count if split is Split.DATA else 1  # each serves its share of the sequences
     batch = max(1, -(-row.batch // copies))
-    decoding = Workload(start, output, start + output, batch, parallelism=split, threads=row.threads)
+    decoding = Workload(
+        start,
+        output,
+        start + output,
+        batch,
+        parallelism=split,
+        threads=row.threads,
+        routed_alike=routed_alike(row.source),
+    )
     prompt = max(1, prompt)
-    return decoding, replace(decoding, prompt_tokens=prompt, context_tokens=prompt + output, threads=None)
+    reading = replace(decoding, prompt_tokens=prompt, context_tokens=prompt + output, threads=None, routed_alike=1.0)
+    return decoding, reading
+
+
+def routed_alike(source: str) -> float:
+    """What each further sequence of a source's rows counts as where experts are chosen: less where a benchmark feeds
+    random tokens (`data/alike_sequences.csv`)."""
+    return next((float(row["share"]) for row in read_rows("alike_sequences.csv") if row["source"] == source), 1.0)
 
 
 def _linked(target: Target, source: str) -> Target:

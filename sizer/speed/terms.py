@@ -180,7 +180,7 @@ def tile_filling(case: SpeedCase, tokens: int, rows: float) -> float:
     experts, active = case.architecture.experts, case.architecture.active_experts
     if not experts or not active or is_cpu(case.device):
         return 1.0
-    each = tokens * active / distinct_experts(experts, active, tokens)
+    each = tokens * active / distinct_experts(experts, active, tokens, case.workload.routed_alike)
     return max(rows / each, 1 + rows / (2 * each))
 
 

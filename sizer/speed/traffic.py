@@ -160,7 +160,7 @@ def decode_traffic(
     sequences = workload.batch_size
     context = workload.decode_context_tokens
     told = sequences * tokens_per_sequence if outputs is None else outputs
-    totals = _weight_traffic(architecture, stored, sequences, tokens_per_sequence, told)
+    totals = _weight_traffic(architecture, stored, sequences, tokens_per_sequence, told, alike=workload.routed_alike)
     kv_format = cache_format(workload.kv_precision)
     for mixer, layers in architecture.mixer_counts.items():
         kept = attended_tokens(mixer, context)
@@ -235,11 +235,13 @@ def pass_weight_bytes(architecture: Architecture, stored: Stored, workload: Work
 
 
 class _RoutedTokens(NamedTuple):
-    """How many sequences route tokens in a step, how many tokens each, and how alike those are routed."""
+    """How many sequences route tokens in a step, how many tokens each, and how alike those are routed; `alike` is what
+    each further sequence counts as."""
 
     sequences: int
     per_sequence: int
     correlation: float
+    alike: float
 
     @property
     def tokens(self) -> int:
@@ -250,19 +252,25 @@ class _RoutedTokens(NamedTuple):
         if tensor.experts is None or tensor.active_experts is None:
             return 1.0
         of_one = distinct_experts(tensor.experts, tensor.active_experts, self.per_sequence, self.correlation)
-        share_missed = (1 - of_one / tensor.experts) ** self.sequences
+        share_missed: float = (1 - of_one / tensor.experts) ** (1 + self.alike * (self.sequences - 1))
         return 1 - share_missed
 
 
 def _weight_traffic(
-    architecture: Architecture, stored: Stored, sequences: int, per_sequence: int, head_tokens: int
+    architecture: Architecture,
+    stored: Stored,
+    sequences: int,
+    per_sequence: int,
+    head_tokens: int,
+    *,
+    alike: float = 1.0,
 ) -> dict[str, StageTraffic]:
     """Weights read and multiplied once by a step's tokens, by stage."""
-    return _weights_by_stage(architecture, stored, _routed(sequences, per_sequence), head_tokens)
+    return _weights_by_stage(architecture, stored, _routed(sequences, per_sequence, alike), head_tokens)
 
 
-def _routed(sequences: int, per_sequence: int) -> _RoutedTokens:
-    return _RoutedTokens(sequences, per_sequence, tuned("routing_correlation"))
+def _routed(sequences: int, per_sequence: int, alike: float = 1.0) -> _RoutedTokens:
+    return _RoutedTokens(sequences, per_sequence, tuned("routing_correlation"), alike)
 
 
 def _weights_by_stage(

@@ -15,6 +15,7 @@ from sizer.calibrate.intervals import conformal_bounds, held_in_bounds, judged, 
 from sizer.calibrate.measurements import ReadRow, measurement, read_measurements
 from sizer.calibrate.observation import Observation
 from sizer.calibrate.observations import observe, observe_row, placed
+from sizer.calibrate.predictions import predict_rows
 from sizer.calibrate.rows import resolve_measurement, workloads
 from sizer.calibrate.verification import read_verification
 from sizer.cli.calibrate import command as calibrate_command
@@ -149,6 +150,17 @@ def test_request_rows_read_their_prompt_first() -> None:
     request, _ = workloads(measurement({**ROW, "metric": "request", "prompt_tokens": "1000"}))
     assert decode.prompt_tokens == 4096
     assert request.prompt_tokens == 1000
+
+
+def test_rows_of_random_tokens_are_routed_alike() -> None:
+    """A table of a benchmark that feeds random tokens says so by its source; its prompts are whole texts to a cache,
+    and two tables that differ in nothing else are told apart."""
+    row = {"model": "Qwen/Qwen3-30B-A3B", "precision": "q8_0", "engine": "llama.cpp", "device": "gb10", "batch": "32"}
+    random, texts = (measurement({**row, "id": name, "decode_tokens_per_s": "300"}) for name in ("lcpp-dgx-1", "own-1"))
+    assert [workloads(one)[0].routed_alike for one in (random, texts)] == [0.35, 1.0]
+    assert workloads(random)[1].routed_alike == 1.0
+    first, second = (found.predictions[0].predicted for found in predict_rows([random, texts], with_flagged=True))
+    assert first > 1.1 * second
 
 
 def test_nearly_every_measured_row_resolves() -> None:

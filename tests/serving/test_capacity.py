@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -365,3 +366,31 @@ def test_a_model_known_by_its_name_alone_is_told_as_such(run: Run) -> None:
     for words in ("known by its name alone", "The intervals here do not count what the name leaves open"):
         assert words in " ".join(named.split())
         assert words not in " ".join(known.split())
+
+
+@pytest.mark.parametrize(
+    ("model", "device", "engine", "precision"),
+    [
+        ("meta-llama/Llama-3.1-8B", "2x a100-80gb-sxm", "llama.cpp", "q4_k_m"),
+        ("Qwen/Qwen3-14B", "4x l40s", "vllm", "bf16"),
+        ("Qwen/Qwen3-30B-A3B", "rtx-4090", "ollama", "q4_k_m"),
+    ],
+)
+def test_no_user_is_served_faster_beside_more_or_with_a_longer_prompt(
+    model: str, device: str, engine: str, precision: str
+) -> None:
+    """On one machine, shared in one way, more users make each wait no less, for the first token and for the others, and
+    longer prompts neither: to 2 %, which percentiles of a few hundred requests move by."""
+    asked = {
+        "device": device, "engine": engine, "precision": precision, "machines": 1, "replicas": 1, "output": 64,
+        "offline": True,
+    }  # fmt: skip
+
+    def medians(users: int, prompt: int) -> tuple[float, float]:
+        row = sizer.capacity(model, users=users, prompt=prompt, **asked).serving[0]
+        return row.ttft_s.p50, row.tpot_s.p50
+
+    for seen in ([medians(users, 512) for users in (1, 4, 8, 12, 16, 24)], [medians(8, 2**n) for n in (8, 10, 12, 13)]):
+        for fewer, more in pairwise(seen):
+            assert more[0] > 0.98 * fewer[0]
+            assert more[1] > 0.98 * fewer[1]

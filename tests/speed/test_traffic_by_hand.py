@@ -85,6 +85,19 @@ def test_experts_that_tokens_touch() -> None:
     assert distinct_experts(2, 8, 3) == 2
 
 
+def test_a_benchmarks_sequences_are_routed_alike() -> None:
+    """Of eight experts with two a token, three sequences touch what one touches where they are routed alike, and in
+    between each further one counts in part."""
+
+    def experts_bytes(share: float) -> int:
+        work = Workload(100, 28, 128, batch_size=3, routed_alike=share)
+        return decode_traffic(model(), stored(model()), work).stage("experts").weight_bytes
+
+    whole = LAYERS * STACK
+    found = [experts_bytes(share) for share in (0.0, 0.5, 1.0)]
+    assert found == pytest.approx([whole * touched / 8 for touched in (2, 8 * (1 - 0.75**2), 4.625)], rel=1e-6)
+
+
 def test_what_does_not_run_is_not_read_and_hides_nothing_behind_it() -> None:
     """Layers that only checkpoints carry, first in the list, leave the step as it is without them."""
     work = Workload(100, 28, 128)
