@@ -27,7 +27,7 @@ from sizer.answer.question import Question
 from sizer.answer.records import Estimate
 from sizer.device.records import Target
 from sizer.engine.ladders import ladders
-from sizer.engine.model_classes import no_code
+from sizer.engine.model_classes import code_unknown, no_code
 from sizer.engine.options import EngineOptions
 from sizer.errors import UnknownEngine
 from sizer.frozen import dataclass
@@ -180,7 +180,7 @@ def _asker(first: Question, wanted: Wanted, engine: str | None) -> Callable[[Arc
         longest = candidate.max_context_tokens
         if longest is not None and longest < first.workload.context_tokens:
             return None
-        if engine is not None and no_code(candidate, engine):
+        if engine is not None and (no_code(candidate, engine) or code_unknown(candidate, engine)):
             return None
         with suppress(UnknownEngine):  # no engine of the device has code for it
             for ladder in ladder_questions(candidate, first.target, first.workload, engine):

@@ -11,7 +11,7 @@ from sizer.advise.recommend import WORTHWHILE_GAIN, with_margin
 from sizer.answer.drafts import shares_vocabulary
 from sizer.answer.estimate import estimate
 from sizer.answer.records import Estimate
-from sizer.engine.model_classes import no_code
+from sizer.engine.model_classes import code_unknown, no_code
 from sizer.frozen import dataclass
 from sizer.model.architecture import Architecture
 from sizer.speed.case import speed_case
@@ -124,7 +124,7 @@ def best_draft(
 
 def _beside(large: Estimate, small: Architecture) -> Estimate | None:
     """The draft's own estimate on one device: at the large model's precision if its ladder has it, else at the last."""
-    if no_code(small, large.engine):
+    if no_code(small, large.engine) or code_unknown(small, large.engine):
         return None
     alone = replace(large.target, count=1, others=())
     questions = questions_for(small, alone, large.workload, large.engine)

@@ -84,9 +84,18 @@ def _about_rows(found: Sequence[Found], listed: Sequence[Found], target: Target)
     slow = sum(map(slower_than_reading, found)) - sum(map(slower_than_reading, listed))
     if slow and listed is not found and len(listed) < len(found):
         yield SLOW.format(slow)
+    yield from dict.fromkeys(filter(None, map(_about_code, listed)))
     split = sum(1 for item in found if not item.estimate.placement.whole)
     if split:
         yield f"{split} of them need the host's memory for other layers or experts; --whole leaves them out."
+
+
+def _about_code(found: Found) -> str:
+    """That the engine asked for may lack the model; empty where it has it."""
+    from sizer.engine.model_classes import code_unknown
+
+    unknown = code_unknown(found.estimate.architecture, found.estimate.engine)
+    return f"{found.estimate.architecture.model_id}: {unknown}" if unknown else ""
 
 
 def _about_choice(rated_for: str, max_loss: float | None, *, everything: bool) -> Iterator[str]:

@@ -7,7 +7,7 @@ from functools import cache
 from sizer.device.kinds import memory_class
 from sizer.device.records import Device
 from sizer.engine.engines import engines, find_engine, nothing_runs_on
-from sizer.engine.model_classes import names, no_code
+from sizer.engine.model_classes import code_unknown, names, no_code
 from sizer.errors import UnknownEngine
 from sizer.frozen import dataclass
 from sizer.model.architecture import Architecture
@@ -71,7 +71,8 @@ def own_precision(architecture: Architecture, engine: str) -> str | None:
 
 def ladders(architecture: Architecture, device: Device, engine: str | None = None) -> list[list[Rung]]:
     """The ladders for a model on a device: with the engine asked for, else with those that people run there, the usual
-    one first; where none of these has code for the model, with the first other whose list names it, or that has none.
+    one first; where none of these is known to have code for the model, with the first other whose list names it, or
+    that has none.
     A ladder's rungs are in rising order of loss.
 
     The checkpoint's own quantization comes first where the engine runs it. Raises UnknownEngine without a ladder.
@@ -83,11 +84,14 @@ def _ladders_of(architecture: Architecture, device: Device, engine: str | None) 
     name = find_engine(engine).name if engine else None
     every = [row for row in _ladders() if _matches(row, device)]
     for_device = [row for row in every if not no_code(architecture, row["engine"])]
-    rows = [row for row in for_device if (row["engine"] == name if name else row["default"] == "yes")]
-    found = [rungs for rungs in (_rungs(row, architecture, device) for row in rows) if rungs]
-    known = [rungs for rungs in (_rungs(row, architecture, device) for row in for_device) if rungs]
+    certain = [row for row in for_device if not code_unknown(architecture, row["engine"])]
+    rows = [row for row in for_device if row["engine"] == name] if name else certain
+    usual = [row for row in rows if name or row["default"] == "yes"]
+    found = _all_rungs(usual, architecture, device)
+    known = _all_rungs(certain, architecture, device)
     if not found and name is None:
-        found = [rungs for rungs in known if names(architecture, rungs[0].engine)][:1] or known[:1]
+        named = [rungs for rungs in known if names(architecture, rungs[0].engine)]
+        found = (named or known or _all_rungs(for_device, architecture, device))[:1]
     if not found:
         asked = f"no precisions are listed for {engine!r} on" if engine else "nothing is listed for"
         lacking = no_code(architecture, name) if name and any(row["engine"] == name for row in every) else ""
@@ -97,6 +101,11 @@ def _ladders_of(architecture: Architecture, device: Device, engine: str | None) 
         hint = f"There are for {', '.join(others)}." if others else "'sizer estimate' takes it with --engine."
         raise UnknownEngine(lacking or f"{asked} {device.name}.", hint)
     return found
+
+
+def _all_rungs(rows: list[dict[str, str]], architecture: Architecture, device: Device) -> list[list[Rung]]:
+    """The ladders of rows that have rungs on the device."""
+    return [rungs for rungs in (_rungs(row, architecture, device) for row in rows) if rungs]
 
 
 def _rungs(row: dict[str, str], architecture: Architecture, device: Device) -> list[Rung]:

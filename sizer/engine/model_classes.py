@@ -1,7 +1,8 @@
 """Which models an engine has code for: rows of `data/engine_models.csv`, by the class or the type of the config.
 
 Engines look a model up by the name of its class (`architectures`) or by its `model_type`. An engine without a row is
-not known to refuse any; a row with `otherwise` hands what it does not name to another engine's classes.
+not known to refuse any; a row with `otherwise` hands what it does not name to another engine's classes. A list was read
+at a date: of a model that came after it, or whose date nobody told, it cannot say that the engine lacks it.
 """
 
 from __future__ import annotations
@@ -13,17 +14,22 @@ from typing import Any
 from sizer.engine.releases import version_numbers
 from sizer.frozen import NamedTuple
 from sizer.model.architecture import Architecture, Basis
+from sizer.model.read.catalogue import entries
+from sizer.model.read.facts import facts
 from sizer.tables import read_rows
 
 TEXT_PARTS = ("text_config", "llm_config", "language_config", "thinker_config")
 """Where the config of a model that sees or hears keeps its text part."""
+LATER = "9999-12-31"
+"""After every date."""
 
 
 class ModelClasses(NamedTuple):
     """One row: names that an engine looks up `by` class or type, of the text part too where `reads_text`.
 
     `until` is the last version with them (empty: the newest has them). A flag of `unless` (`backend=tensorrt`)
-    leaves the list aside. `open_ended` lists do not refuse what they do not name.
+    leaves the list aside. `open_ended` lists do not refuse what they do not name. `as_of` is the date (ISO) of a whole
+    list, which refuses; empty for one of single classes.
     """
 
     by: str
@@ -32,6 +38,7 @@ class ModelClasses(NamedTuple):
     until: str
     unless: frozenset[str]
     open_ended: bool
+    as_of: str
 
     def has(self, architecture: Architecture) -> bool:
         """Whether it names a model; engines spell the same class in more than one way (`MPTForCausalLM`)."""
@@ -50,6 +57,7 @@ def _rows() -> Mapping[str, tuple[ModelClasses, ...]]:
             row["until"],
             frozenset(row["unless"].split()),
             bool(row["otherwise"]),
+            row["as_of"],
         )
         for engine in row["engines"].split():
             found[engine] = (*found.get(engine, ()), listed)
@@ -76,18 +84,18 @@ def _texts(names: Any) -> list[str]:
 
 
 def no_code(architecture: Architecture, engine: str, version: str = "", given: Mapping[str, Any] | None = None) -> str:
-    """Why a version of an engine (empty: the newest) cannot load a model, in one sentence; empty where it can.
+    """Why a version of an engine (empty: the newest) cannot load a model, in one sentence; empty where it can, or where
+    that is not known (`code_unknown`).
 
     Nothing is refused that its name alone tells, or that is a file of a format which engines read by its header.
     `given` are the engine's own flags by their names.
     """
-    rows = [row for row in _rows().get(engine, ()) if not _set_aside(row, given or {})]
-    if not rows or not architecture.architecture or architecture.basis in {Basis.NAME, Basis.HEADER}:
-        return ""
-    naming = [row for row in rows if row.has(architecture)]
+    rows = _lists(architecture, engine, given)
     told = architecture.architecture
+    naming = [row for row in rows if row.has(architecture)]
     if not naming:
-        return "" if any(row.open_ended for row in rows) else f"{engine} has no code for {told}."
+        as_of = _as_of(rows)
+        return f"{engine} has no code for {told} as of {as_of}." if as_of and _was_out(architecture, as_of) else ""
     newest = max(naming, key=lambda row: (not row.until, version_numbers(row.until)))
     asked = version_numbers(version)
     if not newest.until or () < asked <= version_numbers(newest.until):
@@ -95,10 +103,52 @@ def no_code(architecture: Architecture, engine: str, version: str = "", given: M
     return f"{engine} had code for {told} until {newest.until}."
 
 
+def code_unknown(architecture: Architecture, engine: str, given: Mapping[str, Any] | None = None) -> str:
+    """Why nobody can tell whether an engine has code for a model, in one sentence: its list lacks the model and may be
+    older. Empty where it is known."""
+    rows = _lists(architecture, engine, given)
+    as_of = _as_of(rows)
+    if not as_of or any(row.has(architecture) for row in rows) or _was_out(architecture, as_of):
+        return ""
+    told = architecture.architecture
+    return f"Whether {engine} has code for {told} is not known: its list of {as_of} lacks it and may be older."
+
+
 def names(architecture: Architecture, engine: str) -> bool:
     """Whether an engine's newest version names a model, or has no list: its code is then certain."""
     rows = _rows().get(engine, ())
     return not rows or any(row.has(architecture) for row in rows if not row.until)
+
+
+def _lists(architecture: Architecture, engine: str, given: Mapping[str, Any] | None) -> list[ModelClasses]:
+    """The rows that an engine looks a model up in; none where it does not look."""
+    if not architecture.architecture or architecture.basis in {Basis.NAME, Basis.HEADER}:
+        return []
+    return [row for row in _rows().get(engine, ()) if not _set_aside(row, given or {})]
+
+
+def _as_of(rows: list[ModelClasses]) -> str:
+    """The date as of which rows together name all that an engine has; empty where another takes what they do not."""
+    return "" if any(row.open_ended for row in rows) else max((row.as_of for row in rows), default="")
+
+
+def _was_out(architecture: Architecture, date: str) -> bool:
+    """Whether a catalogued model of the same class or type is known to have been released by then."""
+    dates = _first_released()
+    return any(dates.get(name, LATER) <= date for name in (architecture.architecture, architecture.model_type))
+
+
+@cache
+def _first_released() -> dict[str, str]:
+    """When the first catalogued model of each class and type was released; a month counts as its last day."""
+    first: dict[str, str] = {}
+    for entry in entries():
+        known = facts(entry.model_id)
+        if known is not None and known.released:
+            day = known.released if len(known.released) == len(LATER) else f"{known.released}-31"
+            for name in (entry.architecture, entry.model_type):
+                first[name] = min(first.get(name, LATER), day)
+    return first
 
 
 def _set_aside(row: ModelClasses, given: Mapping[str, Any]) -> bool:

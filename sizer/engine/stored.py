@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import lru_cache
 
 from sizer.engine.engines import find_engine
-from sizer.engine.model_classes import no_code
+from sizer.engine.model_classes import code_unknown, no_code
 from sizer.engine.precisions import experts_way, loads_experts, moved_out
 from sizer.model.architecture import Architecture
 from sizer.model.stored import Stored
@@ -26,6 +26,8 @@ def store_for(architecture: Architecture, precision: str, engine: str | None, ve
     stored = stored_as(architecture, row)
     if lacking := no_code(architecture, engine, version):
         stored = replace(stored, notes=(*stored.notes, f"{lacking[:-1]}: told as if it had."))
+    if unknown := code_unknown(architecture, engine):
+        stored = replace(stored, notes=(*stored.notes, unknown))
     since, plugin = moved_out(precision, engine, version)
     if since:
         how = f"by a plugin: pip install {plugin}" if plugin else "no more"

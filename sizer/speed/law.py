@@ -24,9 +24,8 @@ from sizer.speed.widths import Width
 from sizer.tables import read_json
 
 ROOFLINE_POWER = 2.0
-"""How parts that run beside each other add up: a step is longer than its longest part where another is nearly as
-long. With
-the maximum (an endless power) it is too fast there, with the sum (1) too slow."""
+"""How parts that run beside each other add up: a step is longer than its longest part where another is nearly as long.
+With the maximum (an endless power) it is too fast there, with the sum (1) too slow."""
 MEMORY, COMPUTE, LAUNCH, OVERHEAD = "memory", "compute", "launch", "overhead"
 OVERLAPPING = (MEMORY, COMPUTE, LAUNCH)
 CONSTANTS_FILE = "constants.json"

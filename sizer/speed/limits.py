@@ -17,8 +17,7 @@ from sizer.tables import read_rows
 WIDE_PRODUCTS = frozenset({"bf16", "fp16", "fp32"})
 MOST_CORE_PRODUCTS = 8
 """What cores multiply at the most over their fp32 vectors: four times with matrix units
-(data/core_matrix_units.csv), twice
-that in bytes."""
+(data/core_matrix_units.csv), twice that in bytes."""
 
 
 def bandwidth_limit(amounts: Iterable[Amount]) -> float:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
+
 import pytest
 
 import sizer
 from sizer.device.catalogue import find
 from sizer.engine.engines import engines
 from sizer.engine.ladders import ladders
-from sizer.engine.model_classes import no_code
+from sizer.engine.model_classes import code_unknown, no_code
 from sizer.errors import UnknownEngine
 from sizer.model.read.catalogue import entries
 from sizer.model.read.catalogue import find as catalogue_entry
@@ -85,6 +88,10 @@ def test_the_table_names_engines_and_no_model_twice() -> None:
     assert {engine for row in rows for engine in row["engines"].split()} <= set(engines())
     assert {row["by"] for row in rows} == {"class", "model_type"}
     assert all(row["source"] for row in rows)
+    closed = {name for row in rows if row["as_of"] for name in row["engines"].split()}
+    handing_on = {name for row in rows if row["otherwise"] for name in row["engines"].split()}
+    assert closed.isdisjoint(handing_on)
+    assert closed | handing_on == {name for row in rows for name in row["engines"].split()}
     for name in engines():
         own = [row for row in rows if name in row["engines"].split() and row["by"] == "class"]
         newest = {model for row in own if not row["until"] for model in row["names"].split()}
@@ -112,6 +119,30 @@ def test_an_engine_asked_for_that_has_no_code_is_refused_with_those_that_have() 
     assert "transformers" in caught.value.hint
 
 
+def test_a_list_older_than_the_model_does_not_refuse_it() -> None:
+    """K2-Horizon came after the lists were read: asked for, an engine is told with a note; not asked for, one that is
+    known to load it is taken. OPT is older than the lists, and refused with their date."""
+    newer = resolve("IFM/K2-Horizon-7B", offline=True).architecture
+    older = resolve("facebook/opt-6.7b", offline=True).architecture
+    for engine in ("llama.cpp", "exllamav2", "tensorrt-llm", "mlx-lm"):
+        assert not no_code(newer, engine)
+        assert "is not known" in code_unknown(newer, engine)
+        assert re.search(r" as of \d{4}-\d\d-\d\d\.$", no_code(older, engine))
+        assert not code_unknown(older, engine)
+    told = sizer.recommend("IFM/K2-Horizon-7B", device="rtx-4090", engine="llama.cpp").estimate
+    assert code_unknown(newer, "llama.cpp") in told.assumptions
+    assert not any(code_unknown(newer, rungs[0].engine) for rungs in ladders(newer, find("rtx-4090").device))
+
+
+def test_a_class_that_no_dated_model_has_is_not_refused() -> None:
+    """Nobody told when it came out: it may be newer than any list; an engine that hands on what it lacks takes it."""
+    one = resolve("facebook/opt-6.7b", offline=True).architecture
+    unheard = replace(one, architecture="UnheardForCausalLM", model_type="unheard")
+    assert not no_code(unheard, "exllamav2")
+    assert "UnheardForCausalLM is not known" in code_unknown(unheard, "exllamav2")
+    assert not code_unknown(unheard, "vllm")
+
+
 def test_versions_and_flags_say_which_classes_there_are() -> None:
     """vLLM dropped classes; an older version has them, as has what runs the model through transformers."""
     gone = sizer.check("vllm serve meta-llama/Llama-3.2-11B-Vision-Instruct", device="h100").check
@@ -122,7 +153,7 @@ def test_versions_and_flags_say_which_classes_there_are() -> None:
     assert no_code(architecture, "vllm", "0.11.0")
     assert not no_code(architecture, "vllm", given={"model-impl": "transformers"})
     usual = sizer.check("trtllm-serve ibm-granite/granite-3.3-8b-instruct", device="h100").check
-    assert usual.reason == "tensorrt-llm has no code for GraniteForCausalLM."
+    assert usual.reason == "tensorrt-llm has no code for GraniteForCausalLM as of 2026-07-31."
     auto = sizer.check("trtllm-serve ibm-granite/granite-3.3-8b-instruct --backend _autodeploy", device="h100")
     assert auto.check.starts
 
