@@ -81,26 +81,29 @@ def ladders(architecture: Architecture, device: Device, engine: str | None = Non
 
 
 def _ladders_of(architecture: Architecture, device: Device, engine: str | None) -> list[list[Rung]]:
+    """See `ladders`."""
     name = find_engine(engine).name if engine else None
     every = [row for row in _ladders() if _matches(row, device)]
-    for_device = [row for row in every if not no_code(architecture, row["engine"])]
-    certain = [row for row in for_device if not code_unknown(architecture, row["engine"])]
-    rows = [row for row in for_device if row["engine"] == name] if name else certain
-    usual = [row for row in rows if name or row["default"] == "yes"]
-    found = _all_rungs(usual, architecture, device)
+    loading = [row for row in every if not no_code(architecture, row["engine"])]
+    if name is not None:
+        found = _all_rungs([row for row in loading if row["engine"] == name], architecture, device)
+        if found:
+            return found
+    certain = [row for row in loading if not code_unknown(architecture, row["engine"])]
     known = _all_rungs(certain, architecture, device)
-    if not found and name is None:
+    if name is None:
+        usual = _all_rungs([row for row in certain if row["default"] == "yes"], architecture, device)
         named = [rungs for rungs in known if names(architecture, rungs[0].engine)]
-        found = (named or known or _all_rungs(for_device, architecture, device))[:1]
-    if not found:
-        asked = f"no precisions are listed for {engine!r} on" if engine else "nothing is listed for"
-        lacking = no_code(architecture, name) if name and any(row["engine"] == name for row in every) else ""
-        if name is None and not any(engine.backend(device) for engine in engines().values()):
+        found = usual or (named or known or _all_rungs(loading, architecture, device))[:1]
+        if found:
+            return found
+        if not any(one.backend(device) for one in engines().values()):
             raise nothing_runs_on(device)
-        others = dict.fromkeys(rungs[0].engine for rungs in known)
-        hint = f"There are for {', '.join(others)}." if others else "'sizer estimate' takes it with --engine."
-        raise UnknownEngine(lacking or f"{asked} {device.name}.", hint)
-    return found
+    asked = f"no precisions are listed for {engine!r} on" if engine else "nothing is listed for"
+    lacking = no_code(architecture, name) if name and any(row["engine"] == name for row in every) else ""
+    others = dict.fromkeys(rungs[0].engine for rungs in known)
+    hint = f"There are for {', '.join(others)}." if others else "'sizer estimate' takes it with --engine."
+    raise UnknownEngine(lacking or f"{asked} {device.name}.", hint)
 
 
 def _all_rungs(rows: list[dict[str, str]], architecture: Architecture, device: Device) -> list[list[Rung]]:
