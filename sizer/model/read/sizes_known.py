@@ -82,15 +82,28 @@ def of_the_line(name: str, total: int, active: int | None, without: str = "") ->
     from sizer.model.read.built_on import shares_line, versions_apart
 
     found: dict[str, float] = {}
-    for published, entry in catalogue.published() if name else ():
-        if not entry.reference_params or not entry.built_layers or shape_of(entry) == without:
+    for published, model_id, size in _published_sizes() if name else ():
+        if size.shape == without:
             continue
-        size = Size(entry.reference_params, entry.built_active_params, None, entry.built_layers, "", 0, "")
         apart_by = distance(size, total, active)
         if apart_by is not None and apart_by < ALIKE and shares_line(name, published):
             apart = versions_apart(name, published)
-            found[entry.model_id] = min(apart, found.get(entry.model_id, apart))
+            found[model_id] = min(apart, found.get(model_id, apart))
     return found
+
+
+@cache
+def _published_sizes() -> tuple[tuple[str, str, Size], ...]:
+    """Every published name whose model's size is known, with that model and what tells of its size."""
+    return tuple(
+        (
+            published,
+            entry.model_id,
+            Size(entry.reference_params, entry.built_active_params, None, entry.built_layers, shape_of(entry), 0, ""),
+        )
+        for published, entry in catalogue.published()
+        if entry.reference_params and entry.built_layers
+    )
 
 
 def usual_context_tokens(total: int, active: int | None) -> int | None:
