@@ -28,8 +28,7 @@ MOST_HUNDREDTHS = 97
 """Of the memory: what is left is for graphs that engines capture later, and for others."""
 LEAST_SEQUENCES, MOST_SEQUENCES, LEAST_BATCH_TOKENS = 8, 1024, 2048
 """The fewest and the most sequences of one step that are tried, and the smallest step in tokens: vLLM's own defaults
-lie
-between (256 or 1,024 sequences, 2,048 to 16,384 tokens by release)."""
+lie between (256 or 1,024 sequences, 2,048 to 16,384 tokens by release)."""
 FIRST_BFLOAT16, FALLS_BACK_SINCE = 8.0, (0, 9)
 """vllm/platforms/cuda.py check_if_supports_dtype; `_resolve_auto_dtype` of 0.9.1 (read)."""
 HALVES = frozenset({"bf16", "fp16"})

@@ -51,9 +51,8 @@ class Filter:
     `family` are words of the name or type; a model whose licence is not known has none of `licenses`. `splits` adds
     what runs only with a part on the host. Unless `everything` is asked for, models that answer a person, recent, not
     superseded, and rated or published as GGUF by somebody who makes such files: what people run; embedders only with
-    everything. `since` (YYYY,
-    YYYY-MM or YYYY-MM-DD) sets how old they may be. `category` is the arena's.
-    Raises UsageError for a `since` that is no date.
+    everything. `since` (YYYY, YYYY-MM or YYYY-MM-DD) sets how old they may be. `category` is the arena's. Raises
+    UsageError for a `since` that is no date.
     """
 
     family: str = ""

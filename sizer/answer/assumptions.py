@@ -11,6 +11,7 @@ from sizer.device.records import shares_memory
 from sizer.device.usable import limit_note
 from sizer.engine.engines import Engine, find_engine
 from sizer.engine.flagged import notes_of
+from sizer.engine.model_classes import code_unknown, no_code
 from sizer.memory.case import Case
 from sizer.memory.records import Footprint
 from sizer.memory.shard import undivided_heads
@@ -34,7 +35,13 @@ TOGETHER = (
 def assumptions(question: Question, case: Case, needed: Footprint, speed: Speed | None) -> tuple[str, ...]:
     """What a reader must know to trust the figures, most general first."""
     model = question.architecture
-    notes = [*notes_of(case.options), *model.notes, *case.target.notes, *case.stored.notes]
+    notes = [
+        *notes_of(case.options),
+        *model.notes,
+        *case.target.notes,
+        *case.stored.notes,
+        *_code_notes(question, case),
+    ]
     longest = model.max_context_tokens
     if longest is not None and (_longest_sequence(case) if model.decodes else case.workload.prompt_tokens) > longest:
         notes.append(f"The context asked for is longer than the {longest:,} tokens that the model was made for.")
@@ -44,6 +51,15 @@ def assumptions(question: Question, case: Case, needed: Footprint, speed: Speed 
     if question.drafting is not None:
         notes += [question.drafting.note, *vocabulary_notes(model, question.drafting.drafter)]
     return tuple(dict.fromkeys(notes))
+
+
+def _code_notes(question: Question, case: Case) -> Iterator[str]:
+    """Whether the engine, at its version and with its flags, has code for the model."""
+    version, given = question.engine_version or case.options.version, dict(case.options.given)
+    if lacking := no_code(case.architecture, case.engine.engine, version, given):
+        yield f"{lacking[:-1]}: told as if it had."
+    if unknown := code_unknown(case.architecture, case.engine.engine, given):
+        yield unknown
 
 
 def _memory_notes(case: Case, needed: Footprint) -> Iterator[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from sizer.answer.assumptions import assumptions
 from sizer.answer.drafts import NamedDraft, beside
@@ -27,9 +26,6 @@ from sizer.speed.measured_here import as_measured_here
 from sizer.speed.predict import predict
 from sizer.speed.records import Speculation, Speed, request_of
 from sizer.workload import Split, Workload
-
-if TYPE_CHECKING:
-    pass
 
 
 def estimate(question: Question) -> Estimate:

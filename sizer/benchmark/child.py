@@ -174,8 +174,7 @@ class _Listener:
 
 def _start(spec: Spec) -> subprocess.Popen[bytes]:
     """The child that loads and measures: this interpreter, with an environment that keeps libraries quiet and their
-    files in
-    the scratch folder."""
+    files in the scratch folder."""
     written = Path(spec.scratch) / SPEC_FILE
     try:
         written.write_text(spec.to_json(), encoding="utf-8")

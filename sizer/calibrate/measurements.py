@@ -37,9 +37,9 @@ class ReadRow:
     """One row, as read: texts as they stand, numbers where they are numbers (`bad` names those that are not).
 
     `model` is the checkpoint that ran where a column `checkpoint` names it. `tokens_a_step` above 1 is a verification:
-    each step runs so many tokens of a sequence, and `decode_tokens_per_s` counts them all;
-    the output head runs for `outputs_a_step` of them (None: for each). `over_one` is the
-    time of such a step over that of one token, where no speed is told.
+    each step runs so many tokens of a sequence, and `decode_tokens_per_s` counts them all; the output head runs for
+    `outputs_a_step` of them (None: for each). `over_one` is the time of such a step over that of one token, where no
+    speed is told.
     """
 
     id: str

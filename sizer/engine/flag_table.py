@@ -26,11 +26,10 @@ SHORTEST_ABBREVIATION = 5
 class Flag:
     """One flag of a dialect (an engine's way of taking flags).
 
-    `default` is the newest version's, then `;<VERSION:DEFAULT` for older ones (`default_with`
-    tells how it may go by memory). `since` and `until` are the first
-    version that has it and the first that has not, as closely as the sources read tell (vLLM's 0.7.3, 0.10.2, 0.22
-    and 0.33); empty where it is not known or does not matter. `denser` is
-    the value of a cache of eight bits. `words` are those that its value is one of in any version read
+    `default` is the newest version's, then `;<VERSION:DEFAULT` for older ones (`default_with` tells how it may go by
+    memory). `since` and `until` are the first version that has it and the first that has not, as closely as the sources
+    read tell (vLLM's 0.7.3, 0.10.2, 0.22 and 0.33); empty where it is not known or does not matter. `denser` is the
+    value of a cache of eight bits. `words` are those that its value is one of in any version read
     (`sizer.engine.flag_words`); none where it may be anything.
     """
 

@@ -16,6 +16,7 @@ from sizer.errors import UsageError, did_you_mean
 AT_LEAST = ">="
 MOST_SHOWN = 24
 """Words of a list that an error shows."""
+NEWER = "A version newer than those read may take it: leave the flag out here."
 
 
 @cache
@@ -25,13 +26,13 @@ def words_of(dialect: str) -> Mapping[str, tuple[str, ...]]:
 
 
 def require_word(words: Sequence[str], text: str, spelled: str) -> None:
-    """Raises UsageError for a value that no version of the engine takes; the case of letters is left to the engine."""
+    """Raises UsageError for a value that no version read takes; the case of letters is left to the engine."""
     value = text.strip().lower()
     if not any(_is(word.lower(), value) for word in words):
         if words[0].startswith(AT_LEAST):
             raise UsageError(f"{spelled}: {text!r:.80} is less than {words[0].removeprefix(AT_LEAST)}.")
         shown = ", ".join(words[:MOST_SHOWN]) + (" ..." if len(words) > MOST_SHOWN else "")
-        raise UsageError(f"{spelled}: {text!r:.80} is not one of {shown}.", did_you_mean(value, words))
+        raise UsageError(f"{spelled}: {text!r:.80} is not one of {shown}.", did_you_mean(value, words) or NEWER)
 
 
 def _is(word: str, value: str) -> bool:

@@ -21,11 +21,10 @@ class GraphRule(NamedTuple):
     `data/flash_kernels.csv`; equal: that, and keys as wide as values; listed: for the model types of
     `data/flash_attention.csv`) and `unified` (one cache for all sequences) are the defaults. `batch` is fixed, or by
     context (and memory: Ollama's micro-batch). `window_cache` is cells (the window, the micro-batch and padding) or
-    whole, `latent_cache` says that MLA's latent is cached instead of the heads, `long_latent` whether long
-    steps compute on it (absorbed) or expand it. `server_slots` are those of the server
-    where nothing is said; `slot_context` says whether a context is each slot's (Ollama's -c is NumCtx times -np) or
-    shared by all. `projector` says whether one is loaded always or where it is asked for, `basis` whether the rule was
-    read or fitted.
+    whole, `latent_cache` says that MLA's latent is cached instead of the heads, `long_latent` whether long steps
+    compute on it (absorbed) or expand it. `server_slots` are those of the server where nothing is said; `slot_context`
+    says whether a context is each slot's (Ollama's -c is NumCtx times -np) or shared by all. `projector` says whether
+    one is loaded always or where it is asked for, `basis` whether the rule was read or fitted.
     """
 
     engine: str

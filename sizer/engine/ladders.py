@@ -72,8 +72,7 @@ def own_precision(architecture: Architecture, engine: str) -> str | None:
 def ladders(architecture: Architecture, device: Device, engine: str | None = None) -> list[list[Rung]]:
     """The ladders for a model on a device: with the engine asked for, else with those that people run there, the usual
     one first; where none of these is known to have code for the model, with the first other whose list names it, or
-    that has none.
-    A ladder's rungs are in rising order of loss.
+    that has none. A ladder's rungs are in rising order of loss.
 
     The checkpoint's own quantization comes first where the engine runs it. Raises UnknownEngine without a ladder.
     """

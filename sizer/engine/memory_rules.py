@@ -71,9 +71,9 @@ class EngineMemory(NamedTuple):
     `capped_score_bytes` are those of one attention score where the model caps its scores and no kernel does.
     `scanned_tokens` are those of a chunk that a state-space layer compares at once, each with each; 0 where none is.
     `rotary_tables` says that each layer holds cosines and sines for every position, `embedding_on_host` that the input
-    table stays in the host's memory beside a GPU. Layers that go to the
-    host leave `split_margin_bytes` free on each device. `usual_counter` is what people report: allocated (the
-    framework's allocator), device (what the driver shows, context included) or each device (that of one device).
+    table stays in the host's memory beside a GPU. Layers that go to the host leave `split_margin_bytes` free on each
+    device. `usual_counter` is what people report: allocated (the framework's allocator), device (what the driver shows,
+    context included) or each device (that of one device).
     """
 
     engine: str

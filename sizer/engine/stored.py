@@ -6,7 +6,6 @@ from dataclasses import replace
 from functools import lru_cache
 
 from sizer.engine.engines import find_engine
-from sizer.engine.model_classes import code_unknown, no_code
 from sizer.engine.precisions import experts_way, loads_experts, moved_out
 from sizer.model.architecture import Architecture
 from sizer.model.stored import Stored
@@ -24,10 +23,6 @@ def store_for(architecture: Architecture, precision: str, engine: str | None, ve
         return stored_as(architecture, precision_of(precision))
     row = find_engine(engine).stored_precision(precision, version, architecture.model_types)
     stored = stored_as(architecture, row)
-    if lacking := no_code(architecture, engine, version):
-        stored = replace(stored, notes=(*stored.notes, f"{lacking[:-1]}: told as if it had."))
-    if unknown := code_unknown(architecture, engine):
-        stored = replace(stored, notes=(*stored.notes, unknown))
     since, plugin = moved_out(precision, engine, version)
     if since:
         how = f"by a plugin: pip install {plugin}" if plugin else "no more"

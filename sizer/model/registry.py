@@ -66,8 +66,8 @@ def identify(config: Mapping[str, Any]) -> tuple[Row, str, tuple[str, ...]]:
     """The family's row, the architecture class to report, and notes, from `model_type` and `architectures`.
 
     A pair that a row holds is that row's. As in transformers, `model_type` decides where both are known apart; a class
-    that belongs elsewhere is noted. Raises
-    InvalidConfig where neither is given, UnsupportedArchitecture where neither is known.
+    that belongs elsewhere is noted. Raises InvalidConfig where neither is given, UnsupportedArchitecture where neither
+    is known.
     """
     model_type, architecture = config.get("model_type"), _architecture_name(config)
     if model_type is not None and not isinstance(model_type, str):

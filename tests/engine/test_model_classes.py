@@ -156,6 +156,9 @@ def test_versions_and_flags_say_which_classes_there_are() -> None:
     assert usual.reason == "tensorrt-llm has no code for GraniteForCausalLM as of 2026-07-31."
     auto = sizer.check("trtllm-serve ibm-granite/granite-3.3-8b-instruct --backend _autodeploy", device="h100")
     assert auto.check.starts
+    assert not any("has no code" in note for note in auto.estimates[0].assumptions)
+    alone = sizer.estimate("ibm-granite/granite-3.3-8b-instruct", device="h100", engine="tensorrt-llm")
+    assert f"{usual.reason[:-1]}: told as if it had." in alone.estimates[0].assumptions
 
 
 def test_what_no_list_names_runs_where_there_is_none() -> None:
