@@ -16,6 +16,7 @@ from sizer.answer.measured import MeasuredRow
 from sizer.answer.public import answer, model_estimate
 from sizer.answer.records import Estimate
 from sizer.device.usable import raising
+from sizer.engine.model_classes import code_unknown
 from sizer.frozen import dataclass
 from sizer.model.architecture import Basis
 from sizer.tables import read_rows
@@ -71,7 +72,10 @@ class Recommended:
 
 @dataclass(frozen=True, slots=True)
 class RunRow:
-    """How one model runs somewhere. Bytes and tokens/s; None where it cannot be known. An encoder has `texts_per_s`."""
+    """How one model runs somewhere. Bytes and tokens/s; None where it cannot be known. An encoder has `texts_per_s`.
+
+    `code_unknown` says why nobody can tell whether the engine loads the model; None where it is known to.
+    """
 
     total_params: int
     active_params: int
@@ -87,6 +91,7 @@ class RunRow:
     low_tokens_per_s: float | None
     high_tokens_per_s: float | None
     texts_per_s: float | None
+    code_unknown: str | None
     measured: tuple[MeasuredRow, ...]
 
 
@@ -211,6 +216,7 @@ def _run_fields(item: Estimate) -> dict[str, Any]:
         "low_tokens_per_s": decode.low_tokens_per_s if decode else None,
         "high_tokens_per_s": decode.high_tokens_per_s if decode else None,
         "texts_per_s": public.prefill.texts_per_s,
+        "code_unknown": code_unknown(model, item.engine) or None,
         "measured": decode.measured if decode else (),
     }
 

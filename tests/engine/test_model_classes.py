@@ -131,6 +131,9 @@ def test_a_list_older_than_the_model_does_not_refuse_it() -> None:
         assert not code_unknown(older, engine)
     told = sizer.recommend("IFM/K2-Horizon-7B", device="rtx-4090", engine="llama.cpp").estimate
     assert code_unknown(newer, "llama.cpp") in told.assumptions
+    listed = sizer.fit(device="rtx-4090", engine="llama.cpp", family="k2-horizon", everything=True, offline=True)
+    assert {row.model for row in listed} >= {"IFM/K2-Horizon-7B"}
+    assert {row.code_unknown for row in listed} == {code_unknown(newer, "llama.cpp")}
     assert not any(code_unknown(newer, rungs[0].engine) for rungs in ladders(newer, find("rtx-4090").device))
 
 
