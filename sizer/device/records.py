@@ -22,13 +22,12 @@ class Device:
     is both directions added. CPUs have no memory of their own in the table: it is the system's. `kind` is gpu, cpu,
     apple, apu, sbc, npu or tpu: the CPU cores of a chip with unified memory are kind `cpu` under the chip's key.
     `mem_channels` and `mem_mts` (million transfers a second) make up the bandwidth of a CPU; `cores` are its physical
-    ones, fast and slow together, on this machine those that may be used. `bandwidth_basis` is empty
-    for the specification of the table, else `measured` (by the probe, here), `modules` (the memory that is installed),
-    `clock` (bus width times memory clock, as the driver says) or `stated` by the user. `source` is where the figures
-    were read. `memory_basis` is empty for the label, of which drivers show less (`sizer.device.usable`), else `driver`
-    for what its driver told, or `stated` by the user. `memory_limit_bytes` is a share of it that the owner set (a Mac's
-    wired limit) or a slice has. `beside_gpu` is true of the NPU of a chip: what runs on the
-    GPU there does not run on it.
+    ones, fast and slow together, on this machine those that may be used. `bandwidth_basis` is empty for the
+    specification of the table, else `measured` (by the probe, here), `modules` (the memory that is installed), `clock`
+    (bus width times memory clock, as the driver says) or `stated` by the user. `source` is where the figures were read.
+    `memory_basis` is empty for the label, of which drivers show less (`sizer.device.usable`), else `driver` for what
+    its driver told, or `stated` by the user. `memory_limit_bytes` is a share of it that the owner set (a Mac's wired
+    limit) or a slice has. `beside_gpu` is true of the NPU of a chip: what runs on the GPU there does not run on it.
     """
 
     key: str

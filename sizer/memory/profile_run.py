@@ -14,8 +14,7 @@ LONGEST_WHOLE_PROMPT = 32_768
 """Longer models read their prompts in chunks, before the engine of 0.8: vllm/engine/arg_utils.py of 0.7.3."""
 USUAL_TOKENS, USUAL_SEQUENCES = 2048, 256
 """Tokens and sequences of a step where the engine tells none: vLLM's max_num_batched_tokens of 2,048 and
-max_num_seqs of 256
-(vllm/config, SchedulerConfig)."""
+max_num_seqs of 256 (vllm/config, SchedulerConfig)."""
 
 
 class ProfileRun(NamedTuple):

@@ -13,8 +13,7 @@ from sizer.serving.simulated import Simulated
 
 BURST_SHARE = 0.1
 """One request in ten comes in the first burst: the benchmark behind data/serving.csv sends ten requests a user, the
-first of
-all users together (docs/serving.md)."""
+first of all users together (docs/serving.md)."""
 REQUESTS_PER_USER, LEAST_REQUESTS, MOST_REQUESTS = 3, 48, 6000
 """Requests to simulate: after three a user the means stand, few users need more for it, and many take too long."""
 
