@@ -192,9 +192,10 @@ const listed = (id, title, items) => (items?.length ? h("section", { class: "car
 export async function answer(state, { names, tell }) {
   const found = await ask("recommend", question("recommend", state));
   const nothing = found.error;
-  if (nothing && nothing.exit_code !== 4) return { nodes: [refusal(nothing)], title: "" };
+  // What recommends nothing (nothing fits, or nobody knows the memory: 4 and 2) may still be estimated.
+  if (nothing && ![2, 4].includes(nothing.exit_code)) return { nodes: [refusal(nothing)], title: "" };
   const shown = nothing ? await ask("estimate", question("estimate", state, { context: state.context || USUAL_CONTEXT })) : found;
-  if (shown.error) return { nodes: [refusal(shown.error)], title: "" };
+  if (shown.error) return { nodes: [refusal(nothing ?? shown.error)], title: "" };
   const recommended = nothing ? null : found.recommendation.precision;
   const smallest = shown.estimates.reduce((best, item) => (item.memory.total_bytes < best.memory.total_bytes ? item : best));
   const selected = shown.estimates.find((item) => item.precision === state.precision) ?? (nothing ? smallest : shown.estimates.find((item) => item.precision === recommended) ?? found.estimate);
