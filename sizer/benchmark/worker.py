@@ -65,23 +65,31 @@ def main() -> NoReturn:
     if spec.parallelism and spec.device_count > 1 and "RANK" not in os.environ:
         from sizer.benchmark.launch import launch
 
-        sys.exit(launch(spec))
+        try:
+            sys.exit(launch(spec))
+        except ModuleNotFoundError as error:
+            _fail(Events(), error)
     events = Events()
     try:
         outcome = run(spec, events.stage, events.keep)
     except BaseException as error:
-        named = name_error(error, events.last_stage)
-        if not isinstance(error, SizerError):
-            import traceback
-
-            traceback.print_exc()
-        events.send(error={"type": _public_type(named), "message": named.message, "hint": named.hint})
-        sys.exit(1)
+        _fail(events, error)
     if is_first_rank():
         events.send(result=outcome.to_dict())
     # No tidy shutdown: a destructor of a native library that crashes now must not spoil a result that is out.
     sys.stderr.flush()
     os._exit(0)
+
+
+def _fail(events: Events, error: BaseException) -> NoReturn:
+    """Tell the parent what went wrong, in one line, and all of it to stderr."""
+    named = name_error(error, events.last_stage)
+    if not isinstance(error, SizerError):
+        import traceback
+
+        traceback.print_exception(error)
+    events.send(error={"type": _public_type(named), "message": named.message, "hint": named.hint})
+    sys.exit(1)
 
 
 def run(spec: Spec, stage: Stage, keep: Callable[[Outcome], None] = lambda _outcome: None) -> Outcome:

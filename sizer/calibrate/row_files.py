@@ -184,7 +184,9 @@ def _is_deep(cell: Any) -> bool:
 def _csv_rows(lines: TextIO, path: Path) -> Iterator[dict[str, Any]]:
     try:
         reader = csv.DictReader(lines, strict=True)
-        missing = {"model", "device"} - set(reader.fieldnames or ())
+        if reader.fieldnames is None:
+            raise InvalidInputFile(f"{shown(str(path))} is empty.", "Give a CSV file with a header, or JSON Lines.")
+        missing = {"model", "device"} - set(reader.fieldnames)
         if missing:
             raise InvalidInputFile(
                 f"{shown(str(path))} has no column {min(missing)!r}.",

@@ -118,6 +118,19 @@ def test_vanished_server_is_told(scratch: Path):
     assert caught.value.exit_code == 5
 
 
+def test_a_missing_package_is_told_by_the_launcher_too(
+    scratch: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+):
+    """Where torch, which starts a rank for each device, is not installed, the error says what to install."""
+    without = tmp_path_factory.mktemp("without")
+    (without / "torch.py").write_text("raise ModuleNotFoundError('No module', name='torch')", encoding="utf-8")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(without), os.environ.get("PYTHONPATH", ""))))
+    spec = Spec("transformers", "Qwen/Qwen3-0.6B", parallelism="tensor", device_count=2)
+    with pytest.raises(BenchmarkFailed, match="'torch' is not installed") as failed:
+        measure(spec, WAIT_S)
+    assert "sizer-llm[bench]" in failed.value.hint
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_interrupt_cleans_up(tmp_path: Path, number: signal.Signals):
     """Ctrl-C, SIGTERM and SIGHUP end command and child, exit 5, with one line and nothing left."""

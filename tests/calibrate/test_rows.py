@@ -74,6 +74,15 @@ def test_a_missing_file_is_an_error() -> None:
         read_measurements(Path("nowhere.csv"))
 
 
+@pytest.mark.parametrize("name", ["rows.csv", "rows.jsonl", "rows.json"])
+def test_an_empty_file_is_told(tmp_path: Path, name: str) -> None:
+    """A file without a byte, as a command that failed leaves it, is said to be empty and not to lack a column."""
+    path = tmp_path / name
+    path.touch()
+    with pytest.raises(InvalidInputFile, match="is empty"):
+        read_measurements(path)
+
+
 @pytest.mark.parametrize("cell", ["fast", "-3", "nan", "inf", "1e400"])
 def test_garbage_numbers_are_a_stated_reason(tmp_path: Path, cell: str) -> None:
     """A cell that is no number skips its row, and the reason quotes the cell."""
