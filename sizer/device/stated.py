@@ -22,7 +22,10 @@ def override(
     memory_bytes: int | None = None,
     flops_per_s: float | None = None,
 ) -> Target:
-    """The target with figures of the user's own for each device. `flops_per_s` is the dense fp16 and bf16 peak."""
+    """The target with figures of the user's own for each device.
+
+    `flops_per_s` is the dense fp16 and bf16 peak; the device's other peaks go with it, as they do with its clocks.
+    """
     device, notes = target.device, list(target.notes)
     if bandwidth_bytes_per_s is not None:
         device = replace(device, bandwidth_bytes_per_s=bandwidth_bytes_per_s, bandwidth_basis="stated")
@@ -34,9 +37,12 @@ def override(
         if sold_bytes != memory_bytes:
             notes[-1] += f": {memory_bytes // GB} GB of memory are {sold_bytes // GIB} GiB"
     if flops_per_s is not None:
-        peaks = {**device.peak_flops_per_s, "fp16": flops_per_s, "bf16": flops_per_s}
-        device = replace(device, peak_flops_per_s=peaks)
-        notes.append("fp16 and bf16 peak as given")
+        peaks = device.peak_flops_per_s
+        known = peaks.get("bf16") or peaks.get("fp16")
+        others = {name: peak * flops_per_s / known for name, peak in peaks.items()} if known else peaks
+        device = replace(device, peak_flops_per_s={**others, "fp16": flops_per_s, "bf16": flops_per_s})
+        beside = ", its other peaks in proportion" if known and peaks.keys() - {"fp16", "bf16"} else ""
+        notes.append(f"fp16 and bf16 peak as given{beside}")
     return replace(target, device=device, notes=tuple(notes))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -13,6 +14,7 @@ import sizer
 from sizer.device.catalogue import find
 from sizer.device.kinds import chip_of, generation, memory_class
 from sizer.device.records import Device, Target, is_cpu
+from sizer.device.stated import override
 from sizer.device.table import all_devices
 from sizer.engine.engines import find_engine
 from sizer.engine.stored import store_for
@@ -63,6 +65,19 @@ def test_every_rate_up_is_never_slower(key: str, engine: tuple[str, str], factor
     after = speed_of(replace(target, device=faster_by(target.device, factor)), *engine, workload)
     assert after.decode.tokens_per_s >= before.decode.tokens_per_s * (1 - 1e-9)
     assert after.prefill.tokens_per_s >= before.prefill.tokens_per_s * (1 - 1e-9)
+
+
+@pytest.mark.parametrize(
+    ("key", "precision", "prompt_tokens"),
+    [("ryzen-ai-max-395", "q6_k", 16_384), ("arc-pro-b70", "q4_k_m", 8192), ("rx-7900-xtx", "bf16", 4096)],
+)
+def test_more_compute_as_given_reads_no_prompt_slower(key: str, precision: str, prompt_tokens: int) -> None:
+    """A 16-bit peak of the user's own brings the vector units' along, which a prompt's attention may run on."""
+    work = Workload(prompt_tokens, 128, prompt_tokens + 128)
+    given = [override(find(key), flops_per_s=times * 4e13) for times in (1, 2, 3, 6, 12)]
+    rates = [speed_of(target, "llama.cpp", precision, work).prefill.tokens_per_s for target in given]
+    assert all(more >= fewer * (1 - 1e-9) for fewer, more in pairwise(rates))
+    assert rates[-1] > rates[0]
 
 
 @cache
