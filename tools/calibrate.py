@@ -6,6 +6,7 @@ constants.json, nearby.tsv and draft_rounds.csv there, docs/accuracy.md, the tab
 
 from __future__ import annotations
 
+import argparse
 import runpy
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ sys.path.insert(0, str(ROOT))
 
 def main() -> None:
     """Fit, judge on held-out rows, and write."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     from sizer.calibrate.calibration import calibrate
     from sizer.calibrate.constants_file import constants_text
     from sizer.calibrate.drafts import read_drafted, rounds, rounds_text
