@@ -151,7 +151,7 @@ def command(
     sizer bench --server http://localhost:8000/v1 --concurrency 8
     sizer bench Qwen/Qwen3-0.6B --prompt 512,2048 --output 128 --depth 0,4096 --batch 1,4 --budget 5m
     sizer bench --server http://localhost:8000/v1 --users 1,4,16 --duration 60s --ttft 1s --tpot 50ms
-    sizer bench --server http://localhost:8080 --rate 0.5,2 --prompt 256-1k --command "llama-server ..."
+    sizer bench --server http://localhost:8080 --rate 1,4 --prompt 256-1k --command "llama-server ..."
     sizer bench Qwen/Qwen3-0.6B --prompt 512,2048 --output 128 --format llama-bench > cells.json
     sizer bench --compare before.json after.json
     """

@@ -44,7 +44,7 @@ def command(ctx: click.Context, /, words: tuple[str, ...], style: str, offline: 
 
     \b
     sizer check -d h100 -- vllm serve Qwen/Qwen3-32B --tensor-parallel-size 2 --max-model-len 32768
-    sizer check -d rtx-4090 -- llama-server -hf unsloth/Qwen3-30B-A3B-GGUF:Q4_K_M -c 65536 -ctk q8_0 -ctv q8_0
+    sizer check -d 4090 -- llama-server -hf unsloth/Qwen3-8B-GGUF:Q4_K_M -c 32768 -ctk q8_0 -ctv q8_0
     sizer check -d m2-ultra -- OLLAMA_NUM_PARALLEL=4 ollama run llama3.1:8b
     sizer check -d 4xh100 - < compose.yaml
     """

@@ -18,7 +18,7 @@ def command(allow_files: bool, offline: bool) -> None:
     The program that asks starts this command; its settings want something like this:
 
     \b
-    {"mcpServers": {"sizer": {"command": "uvx", "args": ["--from", "sizer-llm[mcp]", "sizer", "mcp"]}}}
+    {"mcpServers":{"sizer": {"command": "uvx", "args": ["--from", "sizer-llm[mcp]", "sizer", "mcp"]}}}
 
     \b
     sizer mcp --offline

@@ -15,6 +15,7 @@ from clirun import Run
 import sizer
 from sizer.cli import COMMANDS
 from sizer.engine.engines import engines
+from sizer.report.wrap import WIDEST
 
 LLAMA = "meta-llama/Meta-Llama-3-8B-Instruct"
 
@@ -217,10 +218,11 @@ def test_errors_are_one_line_with_the_users_text(run: Run, args: tuple[str, ...]
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_help_with_an_example(run: Run, name: str) -> None:
-    """Each command's help loads and shows how it is called."""
+    """Each command's help loads, shows how it is called, and fits a terminal, examples too."""
     result = run(name, "--help")
     assert result.code == 0
     assert f"sizer {name}" in result.out
+    assert [line for line in result.out.splitlines() if len(line) > WIDEST] == []
 
 
 def test_no_command_shows_the_help(run: Run) -> None:
