@@ -133,9 +133,10 @@ def _as_of(rows: list[ModelClasses]) -> str:
 
 
 def _was_out(architecture: Architecture, date: str) -> bool:
-    """Whether a catalogued model of the same class or type is known to have been released by then."""
+    """Whether catalogued models of its class and of its type, where their dates are known, were released by then."""
     dates = _first_released()
-    return any(dates.get(name, LATER) <= date for name in (architecture.architecture, architecture.model_type))
+    known = [dates[name] for name in (architecture.architecture, architecture.model_type) if name in dates]
+    return bool(known) and max(known) <= date
 
 
 @cache
