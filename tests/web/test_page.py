@@ -34,6 +34,11 @@ def page(browser: Browsed, served: str) -> Iterator[Any]:
         yield opened
 
 
+def named(page: Any) -> None:
+    """Wait until the form has the names that it suggests."""
+    page.locator("select[name=engine] option").nth(1).wait_for(state="attached")
+
+
 def test_first_answer_needs_few_requests(page: Any, served: str) -> None:
     """The first answer costs one question to the server and no more files than the page is made of.
 
@@ -56,9 +61,29 @@ def test_bar_shows_what_lies_on_the_card(page: Any) -> None:
     assert "on the host" in legend
 
 
+def test_names_that_come_late_are_suggested_too(page: Any) -> None:
+    """A form that somebody is in already when the names arrive is left as it is, and suggests them."""
+    held: list[Any] = []
+
+    def hold(route: Any) -> None:
+        held.append(route)
+
+    page.route("**/api/devices*", hold)
+    page.reload()
+    answered(page)
+    box = page.locator("input[name=model]")
+    box.focus()
+    held.pop().continue_()
+    named(page)
+    box.fill("qwen3-14b")
+    box.press("ArrowDown")
+    assert page.locator("[role=option][aria-selected=true]").inner_text().startswith("Qwen/Qwen3-14B")
+
+
 def test_address_holds_the_question(page: Any, browser: Browsed) -> None:
     """What is changed on the page is in its address; the address alone shows the same answer."""
     before = answers(page)
+    named(page)
     page.locator("#range-users").press("ArrowRight")
     answered(page, before + 1)
     box = page.locator("input[name=model]")

@@ -15,7 +15,7 @@ const VIEWS = { estimate: answer, fit: (...given) => listing("fit", ...given), h
 let state = read();
 let known = {};
 let here = null, seen = null;
-let loaded = { models: [], devices: [], engines: [], recipes: [] };
+const loaded = { models: [], devices: [], engines: [], recipes: [] }; // filled in place: a form drawn before them suggests them too
 let loading = isStatic;
 let asked = 0, busy = false, again = false;
 
@@ -76,7 +76,7 @@ function focused() {
 
 // The form anew; with names, only those sliders are exchanged and the rest is left as the reader has it.
 function ask_form(only = null) {
-  const fresh = form(state, { names: loaded, here, seen: () => seen, tell, known });
+  const fresh = form(state, { names: loaded, here: () => here, seen: () => seen, tell, known });
   if (!only) return place.ask.replaceChildren(...fresh);
   for (const name of only) {
     const old = place.ask.querySelector(`[name="${name}"]`)?.closest(".field");
@@ -138,7 +138,7 @@ for (const kind of ["dragover", "dragleave", "drop"]) {
 }
 
 names.then(async (all) => {
-  loaded = all;
+  Object.assign(loaded, all);
   if (!isStatic) {
     const rows = await ask("devices", [["text", "this"]]);
     if (Array.isArray(rows)) [here] = rows;

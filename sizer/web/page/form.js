@@ -61,7 +61,7 @@ export function form(state, { names, here, seen, tell, known }) {
   const set = (key, final = true) => (value, done = final) => tell({ [key]: value === "" || value === undefined ? "" : String(value) }, done);
   const fields = {
     model: () => combobox({ label: t("model"), name: "model", value: state.model ?? "", entries: () => modelEntries(names), choose: set("model"), note: t("model_note") }),
-    device: () => combobox({ label: t("device"), name: "device", value: state.device ?? "", entries: () => deviceEntries(names, here, seen()), choose: set("device"), note: t("device_note") }),
+    device: () => combobox({ label: t("device"), name: "device", value: state.device ?? "", entries: () => deviceEntries(names, here(), seen()), choose: set("device"), note: t("device_note") }),
     context: () => {
       const longest = Math.max(known.longest ?? LONGEST_USUAL, 2 * SHORTEST);
       return slider({ label: t("context"), name: "context", steps: doubling(SHORTEST, longest), value: Number(state.context) || known.context || 8192, show: tokens, change: set("context") });
