@@ -13,18 +13,16 @@ from sizer.tables import data_path, read_rows
 TABLES = (
     "measurements.csv", "serving.csv", "verify.csv", "speculation.csv", "draft_methods.csv", "fit_priors.csv",
     "tuning.csv", "graph_capture.csv", "cache_copies.csv", "vector_rows.csv", "cpu_instructions.csv", "cpu_cores.csv",
-    "pipelined_prompts.csv", "product_types.csv", "same_chips.csv", "same_dies.csv", "bf16_kernels.csv",
-    "cpu_shares.csv", "layer_operations.csv", "expert_calls.csv", "state_graphs.csv",
-    "matrix_instructions.csv", "peak_powers.csv", "padded_batches.csv", "core_matrix_units.csv",
-    "vector_attention.csv", "expert_loops.csv", "owners_sources.csv", "shared_caches.csv", "vector_products.csv",
-    "streamed_keys.csv", "profile_runs.csv", "static_reserves.csv", "source_links.csv", "last_token_layers.csv",
-    "chip_cores.csv", "alike_sequences.csv",
+    "kernel_facts.csv", "product_types.csv", "same_chips.csv", "same_dies.csv", "cpu_shares.csv",
+    "layer_operations.csv", "expert_calls.csv", "state_graphs.csv", "matrix_instructions.csv", "padded_batches.csv",
+    "owners_sources.csv", "shared_caches.csv", "vector_products.csv", "profile_runs.csv", "static_reserves.csv",
+    "source_links.csv", "chip_cores.csv", "alike_sequences.csv",
 )  # fmt: skip
 LAW = (
     "speed/attended.py", "speed/case.py", "speed/chunks.py", "speed/device_rates.py", "speed/hosted.py",
     "speed/kernels.py", "speed/launches.py", "speed/law.py", "speed/limits.py", "speed/nearby.py",
     "speed/prompt_terms.py", "speed/rates.py", "speed/splits.py", "speed/terms.py", "speed/traffic.py",
-    "speed/widths.py", "device/kinds.py",
+    "speed/widths.py", "device/kinds.py", "engine/kernel_facts.py",
     "calibrate/calibration.py", "calibrate/contradicted.py", "calibrate/design.py",
     "calibrate/differences.py", "calibrate/drafts.py", "calibrate/fit_constants.py", "calibrate/verification.py",
     "calibrate/heldout.py", "calibrate/intervals.py", "calibrate/likeness.py", "calibrate/observation.py",

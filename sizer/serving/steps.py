@@ -24,7 +24,7 @@ from sizer.speed.case import SpeedCase
 from sizer.speed.chunks import whole
 from sizer.speed.launches import LAYER_S, layer_count
 from sizer.speed.law import COMPUTE, LAUNCH, MEMORY, OVERHEAD, ROOFLINE_POWER, Amount, Constants
-from sizer.speed.prompt_terms import prefill_amounts, runs_shared_apart
+from sizer.speed.prompt_terms import prefill_amounts
 from sizer.speed.rates import (
     format_flops_per_s,
     peak_flops_per_s,
@@ -108,7 +108,7 @@ def _prefill(case: SpeedCase, tokens: int, layout: Layout) -> dict[str, Amount]:
         asked.stored,
         workload,
         latent_absorbed=asked.engine.latent_prefill == "absorbed",
-        shared_apart=runs_shared_apart(asked),
+        shared_apart=asked.kernels.last_token_layers,
     )
     found = _by_name(prefill_amounts(asked, traffic, whole(tokens)))
     experts = traffic.stage("experts").weight_bytes / max(1, traffic.weight_bytes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import cache, cached_property, lru_cache, wraps
+from functools import cached_property, lru_cache, wraps
 from math import inf
 from typing import Any, TypeVar
 
@@ -13,6 +13,7 @@ from sizer.device.chip_parts import UNIFIED_KINDS, cpu_part
 from sizer.device.kinds import chip_of, device_family, generation, instructions, memory_class
 from sizer.device.records import Device, Target, is_cpu
 from sizer.engine.engines import Engine, find_engine
+from sizer.engine.kernel_facts import KernelFacts, kernel_facts
 from sizer.engine.releases import rule_in_force, rules
 from sizer.frozen import NamedTuple, dataclass
 from sizer.memory.case import Case
@@ -21,7 +22,6 @@ from sizer.memory.records import Placement
 from sizer.model.architecture import Architecture
 from sizer.model.stored import Stored
 from sizer.speed.kernels import precision_class
-from sizer.tables import read_rows
 from sizer.workload import Workload
 
 FIRST_YEAR, LATEST_YEAR = 2023, 2026
@@ -78,6 +78,11 @@ class SpeedCase:
     def devices(self) -> tuple[Device, ...]:
         """All devices, equal ones repeated, unlike ones after them."""
         return (self.target.device,) * self.target.count + self.target.others
+
+    @property
+    def kernels(self) -> KernelFacts:
+        """How the runtime's kernels on the backend are made."""
+        return kernel_facts(self.engine.runtime, self.backend)
 
     @cached_property
     def groups(self) -> Mapping[str, str]:
@@ -166,12 +171,6 @@ def speed_case(
     )  # fmt: skip
 
 
-@cache
-def _bf16_kernels() -> frozenset[tuple[str, str]]:
-    """Runtimes and backends that multiply bf16 by a kernel of its own, not by that of fp16."""
-    return frozenset((row["runtime"], row["backend"]) for row in read_rows("bf16_kernels.csv"))
-
-
 def _groups(case: SpeedCase) -> dict[str, str]:
     before, further = _groups_of_any_work(case)
     graphs = f"{case.engine.runtime} {'graphs' if in_graphs(case) else 'eager'}"
@@ -204,7 +203,7 @@ def _standing_groups(
     if kernel == "half" and is_cpu(device):
         kernel = precision  # matrix units of CPUs multiply bf16, few of them fp16
     shared = kernel  # what all backends of the runtime tell of a precision
-    if kernel == "half" and (runtime, backend) in _bf16_kernels():
+    if kernel == "half" and kernel_facts(runtime, backend).bf16_apart:
         kernel = precision
     own = {
         "engine": engine.name,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import cache
 
 from sizer.device.records import Device, is_cpu
 from sizer.speed.case import SpeedCase
@@ -12,12 +11,11 @@ from sizer.speed.kernels import precision_class, served_products
 from sizer.speed.law import MEMORY, Amount
 from sizer.speed.terms import decode_amounts
 from sizer.speed.traffic import Traffic, decode_traffic
-from sizer.tables import read_rows
 
 WIDE_PRODUCTS = frozenset({"bf16", "fp16", "fp32"})
 MOST_CORE_PRODUCTS = 8
 """What cores multiply at the most over their fp32 vectors: four times with matrix units
-(data/core_matrix_units.csv), twice that in bytes."""
+(data/matrix_instructions.csv), twice that in bytes."""
 
 
 def bandwidth_limit(amounts: Iterable[Amount]) -> float:
@@ -31,7 +29,7 @@ def _products_per_s(case: SpeedCase, device: Device) -> float:
     multiplied in; infinite where it tells none.
 
     Those are 16 bits, the formats of `data/product_types.csv`, and bytes where a runtime quantizes activations beside
-    packed weights (`data/int8_products.csv`). Cores without a peak of their own for fewer bits (AMX has one) multiply
+    packed weights (`data/kernel_facts.csv`). Cores without a peak of their own for fewer bits (AMX has one) multiply
     bytes at eight times their fp32 rate at most: dot products of four bytes a lane (VNNI, SDOT), matrices of eight
     (SMMLA).
     """
@@ -48,13 +46,8 @@ def _formats(case: SpeedCase) -> frozenset[str]:
     """The formats that the stored weights may be multiplied in."""
     kernel, bits = precision_class(case.stored.precision)
     sums = {"fp16_acc16"} if case.engine.accumulates == "fp16" else set()
-    bytes_ = {"int8"} if bits != "float" and case.engine.runtime in _int8_runtimes() else set()
+    bytes_ = {"int8"} if bits != "float" and case.kernels.int8_products else set()
     return WIDE_PRODUCTS | sums | bytes_ | set(served_products(kernel))
-
-
-@cache
-def _int8_runtimes() -> frozenset[str]:
-    return frozenset(row["runtime"] for row in read_rows("int8_products.csv"))
 
 
 def products_limit(case: SpeedCase, traffic: Traffic) -> float:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
-
 from sizer.device.records import is_cpu
 from sizer.engine.memory_rules import engine_memory
 from sizer.model.architecture import Module
@@ -29,7 +27,6 @@ from sizer.speed.rates import (
 from sizer.speed.splits import pipeline_speedup, prompt_links
 from sizer.speed.terms import EXPANDED_BYTES_PER_VALUE, STEP_S, expanded_bytes, tile_filling
 from sizer.speed.traffic import Traffic, distinct_experts, pass_weight_bytes, prefill_traffic
-from sizer.tables import read_rows
 from sizer.tuning import tuned
 
 STREAMED_TOKENS = 32_768
@@ -49,19 +46,9 @@ def prompt_traffic(case: SpeedCase, cached_tokens: int = 0) -> tuple[Traffic, Ch
         chunk_tokens=chunk,
         cached_tokens=cached_tokens,
         latent_absorbed=case.engine.latent_prefill == "absorbed",
-        shared_apart=runs_shared_apart(case),
+        shared_apart=case.kernels.last_token_layers,
     )
     return traffic, Chunks(tokens, chunk)
-
-
-def runs_shared_apart(case: SpeedCase) -> bool:
-    """Whether a runtime runs layers that read others' keys for a prompt's last token only."""
-    return case.engine.runtime in _shared_apart()
-
-
-@cache
-def _shared_apart() -> frozenset[str]:
-    return frozenset(row["runtime"] for row in read_rows("last_token_layers.csv"))
 
 
 def prefill_amounts(case: SpeedCase, traffic: Traffic, chunks: Chunks) -> tuple[Amount, ...]:
@@ -101,29 +88,16 @@ def prefill_amounts(case: SpeedCase, traffic: Traffic, chunks: Chunks) -> tuple[
 
 
 def _streamed_s(case: SpeedCase, traffic: Traffic) -> float:
-    """Nominal seconds of attention whose keys no cache serves: it slows down with the depth that it reaches.
-
-    `data/streamed_keys.csv` tells from how many KV heads on a runtime's tiles read each from memory.
-    """
-    least = _streamed_heads().get((case.engine.runtime, case.backend))
-    if least is None:
-        return 0.0
+    """Nominal seconds of attention whose keys no cache serves: it slows down with the depth that it reaches."""
+    least = case.kernels.streamed_kv_heads
     deep = (one for one in traffic.attended if one.mixer.kv_heads >= least)
     deepened = sum(one.flops * one.depth_tokens / STREAMED_TOKENS for one in deep)
     return deepened / attention_flops_per_s(case)
 
 
-@cache
-def _streamed_heads() -> dict[tuple[str, str], int]:
-    return {(row["runtime"], row["backend"]): int(row["kv_heads"]) for row in read_rows("streamed_keys.csv")}
-
-
 def expert_calls(case: SpeedCase, chunks: Chunks) -> float:
-    """Device operations of a prompt where a runtime multiplies by its touched experts one after the other.
-
-    `data/expert_loops.csv` tells which do, and how many operations each expert's part of each matrix takes.
-    """
-    launches = _expert_loops().get((case.engine.runtime, case.backend), 0)
+    """Device operations of a prompt where a runtime multiplies by its touched experts one after the other."""
+    launches = case.kernels.expert_launches
     if not launches:
         return 0.0
     return launches * _touched_experts(case, chunks) * sum(len(part.tensor.layers) for part in _stacks(case))
@@ -132,7 +106,7 @@ def expert_calls(case: SpeedCase, chunks: Chunks) -> float:
 def _unpacked_bytes(case: SpeedCase, chunks: Chunks) -> float:
     """Bytes that such a loop writes and reads again of experts' packed weights, which it unpacks to 16 bits."""
     experts = case.architecture.experts
-    if not experts or (case.engine.runtime, case.backend) not in _expert_loops():
+    if not experts or not case.kernels.expert_launches:
         return 0.0
     packed = [part for part in _stacks(case) if part.size_bytes < EXPANDED_BYTES_PER_VALUE * part.tensor.total_elements]
     whole_bytes = 2 * EXPANDED_BYTES_PER_VALUE * sum(part.tensor.total_elements for part in packed)
@@ -146,11 +120,6 @@ def _touched_experts(case: SpeedCase, chunks: Chunks) -> float:
         return 0.0
     active = case.architecture.active_experts or experts  # where none is told, all are
     return sum(distinct_experts(experts, active, size) * count for size, count in chunks.sizes)
-
-
-@cache
-def _expert_loops() -> dict[tuple[str, str], int]:
-    return {(row["runtime"], row["backend"]): int(row["launches_per_call"]) for row in read_rows("expert_loops.csv")}
 
 
 @standing

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from functools import cache
-
 from sizer.device.capability import cuda_capability
 from sizer.device.kinds import instructions, memory_class
 from sizer.device.records import is_cpu
+from sizer.engine.releases import rules
 from sizer.speed.case import SpeedCase, runtime_rule, standing
 from sizer.speed.device_rates import (
     MATRIX_OVER_VECTOR,
@@ -20,7 +19,7 @@ from sizer.speed.device_rates import (
 )
 from sizer.speed.kernels import precision_class, product_type, served_products
 from sizer.speed.splits import parallelism, tensor_ranks, within_layers
-from sizer.tables import matches, read_rows
+from sizer.tables import matches
 from sizer.tuning import tuned
 from sizer.workload import Split
 
@@ -59,19 +58,12 @@ def prompt_peak_flops_per_s(case: SpeedCase, products: str = "", *, packed: bool
     if is_cpu(case.device):
         power, unit = tuned("cpu_peak_power"), tuned("cpu_peak_unit_flops_per_s")
         reached: float = unit * (peak_flops_per_s(case) / unit) ** power
-        return reached * _matrix_units().get((case.engine.runtime, instructions(case.device.key)), 1.0)
+        return reached * instructions_share(case)
     reached = instructions_share(case) if packed else 1.0
     alone = peak_alone_flops_per_s(case, products, reached)
     if alone is None:
         alone = prompt_flops_per_s(case.device, case.engine.accumulates, products, reached)
     return alone * tensor_ranks(case)
-
-
-@cache
-def _matrix_units() -> dict[tuple[str, str], float]:
-    """How many times their fp32 peak cores with matrix units read a runtime's prompts at."""
-    rows = read_rows("core_matrix_units.csv")
-    return {(row["runtime"], row["instructions"]): float(row["factor"]) for row in rows}
 
 
 @standing
@@ -112,14 +104,13 @@ def format_flops_per_s(case: SpeedCase) -> float:
 
 
 def peak_alone_flops_per_s(case: SpeedCase, products: str, reached: float) -> float | None:
-    """What prompts are relative to where the peak alone tells (`data/peak_powers.csv`): it, to a power; None elsewhere.
+    """What prompts are relative to where the peak alone tells: it, to a power (`peak_power`); None elsewhere.
 
     The larger a card, the less of it a prompt's chunks fill: least of it with a runtime's own kernels in small chunks,
     more of it with the maker's libraries. The unit is where a card's peak counts as it is: that of the cards that most
     runtimes share.
     """
-    powers = _peak_powers()
-    power = powers.get((case.engine.runtime, case.backend)) or powers.get(("", case.backend))
+    power = case.kernels.peak_power
     if power is None:
         return None
     unit = tuned("peak_unit_flops_per_s")
@@ -127,47 +118,32 @@ def peak_alone_flops_per_s(case: SpeedCase, products: str, reached: float) -> fl
     return float(unit * (peak * reached * sustained_share(case.device) / unit) ** power)
 
 
-@cache
-def _peak_powers() -> dict[tuple[str, str], float]:
-    """By runtime and backend; by no runtime, what holds for all others of the backend."""
-    return {(row["runtime"], row["backend"]): float(row["power"]) for row in read_rows("peak_powers.csv")}
-
-
 @standing
 def attention_flops_per_s(case: SpeedCase) -> float:
     """What a prompt's attention is relative to: the same, or as much as a card's vector units have of it where the
-    runtime's kernels weigh keys and values on those (`data/vector_attention.csv`).
+    runtime's kernels weigh keys and values on those.
 
     A card with four times as many FLOPs on its matrix units as on its vector units counts as it is.
     """
     rate = prompt_peak_flops_per_s(case)
-    if (case.engine.runtime, case.backend) not in _vector_attention() or is_cpu(case.device):
+    if not case.kernels.vector_attention or is_cpu(case.device):
         return rate
     return rate * MATRIX_OVER_VECTOR * vector_flops_per_s(case.device) / nominal_flops_per_s(case.device)
 
 
-@cache
-def _vector_attention() -> frozenset[tuple[str, str]]:
-    return frozenset((row["runtime"], row["backend"]) for row in read_rows("vector_attention.csv"))
-
-
 def instructions_share(case: SpeedCase) -> float:
-    """The share of a card's peak that the matrix instructions of a runtime's own kernels reach.
+    """The share of a device's peak that the matrix instructions of a runtime's own kernels reach: the first row of
+    `data/matrix_instructions.csv` that holds for the card's compute capability or the cores' instructions.
 
     Each architecture of NVIDIA's datacenter cards brought new ones (wgmma, tcgen05); kernels that keep to the older
-    reach no more than those do (`data/matrix_instructions.csv`, from a compute capability on).
+    reach no more than those do. Cores with matrix units reach more than the fp32 peak that they are told by.
     """
-    shares = _instruction_shares().get(case.engine.runtime)
-    if not shares or case.backend != "cuda" or memory_class(case.device) != "hbm":
+    rows = rules("matrix_instructions.csv", "runtime").get(case.engine.runtime, ())
+    if is_cpu(case.device):
+        found = (row for row in rows if row["instructions"] == instructions(case.device.key))
+    elif case.backend == "cuda" and memory_class(case.device) == "hbm":
+        capability = cuda_capability(case.device)
+        found = (row for row in rows if row["capability"] and capability >= float(row["capability"]))
+    else:
         return 1.0
-    capability = cuda_capability(case.device)
-    return next((share for least, share in shares if capability >= least), 1.0)
-
-
-@cache
-def _instruction_shares() -> dict[str, list[tuple[float, float]]]:
-    """By runtime, the shares from a capability on, the highest first."""
-    found: dict[str, list[tuple[float, float]]] = {}
-    for row in read_rows("matrix_instructions.csv"):
-        found.setdefault(row["runtime"], []).append((float(row["capability"]), float(row["share"])))
-    return {runtime: sorted(shares, reverse=True) for runtime, shares in found.items()}
+    return next((float(row["share"]) for row in found), 1.0)

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from functools import cache
-
 from sizer.model.architecture import Architecture, Module
 from sizer.speed.case import SpeedCase, standing
 from sizer.speed.launches import LAYER_S, layer_count, llama_layers
 from sizer.speed.law import OVERHEAD, Amount
 from sizer.speed.traffic import runs_in_text
-from sizer.tables import read_rows
 from sizer.tuning import tuned
 from sizer.workload import Split
 
@@ -50,20 +47,13 @@ def tensor_ranks(case: SpeedCase) -> int:
     return min(len(case.devices), LARGEST_TENSOR_GROUP)
 
 
-@cache
-def _chunks_in_flight() -> dict[tuple[str, str], int]:
-    return {(row["runtime"], row["backend"]): int(row["chunks"]) for row in read_rows("pipelined_prompts.csv")}
-
-
 def pipeline_speedup(case: SpeedCase, chunks: float) -> float:
     """How much faster n devices of a layer split read a prompt than one: c n / (c + n - 1) with c chunks in flight.
 
     For what each token takes, a last chunk of fewer tokens is the part of a chunk that it is: one of a single token
     hides nothing of the first. Each is a pass over the weights.
-
-    `data/pipelined_prompts.csv` tells how many an engine's backend sends through its devices at most.
     """
-    count, most = len(case.devices), _chunks_in_flight().get((case.engine.runtime, case.backend), 1)
+    count, most = len(case.devices), case.kernels.chunks_in_flight
     if count == 1 or not whole_layers(case):
         return 1.0
     flying = min(chunks, float(most))

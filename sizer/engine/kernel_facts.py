@@ -1,0 +1,68 @@
+"""How a runtime's kernels on a backend are made, where that moves its speed: `data/kernel_facts.csv`, a row a fact."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from math import inf
+from typing import Any
+
+from sizer.frozen import NamedTuple
+from sizer.tables import read_rows
+
+
+class KernelFacts(NamedTuple):
+    """What is known of them; a fact that no row tells is the usual one.
+
+    `bf16_apart`: bf16 is multiplied by a kernel of its own, not by that of fp16.
+    `int8_products`: packed weights are multiplied by activations that are quantized to bytes.
+    `vector_attention`: a prompt's keys and values are weighed on vector units, not on matrix units.
+    `streamed_kv_heads`: from how many KV heads on each tile of a prompt's queries reads its head's keys from memory.
+    `last_token_layers`: layers that read others' keys run for a prompt's last token alone.
+    `expert_launches`: device operations for each touched expert's part of a matrix, where a prompt's experts are
+    multiplied one after the other; 0 where they are not.
+    `peak_power`: the power of the card's peak that prompts grow with; None where the peak alone does not tell.
+    `chunks_in_flight`: chunks of a prompt that go through the devices of a layer split at once.
+    """
+
+    bf16_apart: bool = False
+    int8_products: bool = False
+    vector_attention: bool = False
+    streamed_kv_heads: float = inf
+    last_token_layers: bool = False
+    expert_launches: int = 0
+    peak_power: float | None = None
+    chunks_in_flight: int = 1
+
+
+def _is_so(cell: str) -> bool:
+    return cell == "yes"
+
+
+_READ: dict[str, Callable[[str], Any]] = {
+    "bf16_apart": _is_so,
+    "int8_products": _is_so,
+    "vector_attention": _is_so,
+    "streamed_kv_heads": float,
+    "last_token_layers": _is_so,
+    "expert_launches": int,
+    "peak_power": float,
+    "chunks_in_flight": int,
+}
+"""How the cell of each fact is read."""
+
+
+@cache
+def kernel_facts(runtime: str, backend: str) -> KernelFacts:
+    """The facts of a runtime on a backend; of rows that tell the same one, that which names more of the two.
+
+    A row without a runtime holds for all others on its backend, one without a backend for all of its runtime's.
+    """
+    rows = [row for row in _rows() if row["runtime"] in {"", runtime} and row["backend"] in {"", backend}]
+    rows.sort(key=lambda row: (bool(row["runtime"]), bool(row["backend"])))
+    return KernelFacts()._replace(**{row["fact"]: _READ[row["fact"]](row["value"]) for row in rows})
+
+
+@cache
+def _rows() -> tuple[dict[str, str], ...]:
+    return tuple(read_rows("kernel_facts.csv"))
