@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 from collections import _tuplegetter, namedtuple  # type: ignore[attr-defined]
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from operator import attrgetter
 from types import MemberDescriptorType
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,8 @@ from typing import TYPE_CHECKING, Any
 __all__ = ["NamedTuple", "dataclass"]
 
 FEW = 50
-"""Records of a class that are made without a compiled constructor: they take as long as compiling one."""
+"""Records of a class that are made without a compiled constructor: they take as long as compiling one. Each class
+counts down in `_left`."""
 
 if TYPE_CHECKING:
     from dataclasses import dataclass
@@ -34,10 +36,10 @@ else:
 
         def record(cls: type) -> type:
             shared = _SHARED | _BY_VALUE if eq else _SHARED
-            missing = {name: function for name, function in shared.items() if name not in cls.__dict__}
+            missing = {name: value for name, value in shared.items() if name not in cls.__dict__}
             cls = _with_fields(cls, slots)
-            for name, function in missing.items():
-                setattr(cls, name, function)
+            for name, value in missing.items():
+                setattr(cls, name, value)
             fields = dataclasses.fields(cls)
             cls.__compared__ = _values_of(field.name for field in fields if field.compare)
             cls.__hashed__ = _values_of(field.name for field in fields if field.compare and field.hash is not False)
@@ -63,7 +65,6 @@ else:
                     "__match_args__": fields,
                     "_fields": fields,
                     "_field_defaults": {field: given[field] for field in fields if field in given},
-                    "_left": FEW,
                 },
             )
 
@@ -82,39 +83,38 @@ def _with_fields(cls: type, slots: bool) -> type:
     return made
 
 
-class _Few:
-    """Makes the first records of a class, field by field."""
+def _is_of_the_first(cls: Any) -> bool:
+    """Whether the record that is being made, which this counts, is of the first few of its class."""
+    cls._left -= 1
+    return bool(cls._left >= 0)
 
-    __slots__ = ("fields", "is_checked", "left")
 
-    def __init__(self, cls: type) -> None:
-        self.left = FEW
-        self.is_checked = hasattr(cls, "__post_init__")
-        self.fields = [(field, _setter(cls, field.name)) for field in dataclasses.fields(cls)]
-
-    def fill(self, record: Any, values: tuple[Any, ...], named: Mapping[str, Any]) -> bool:
-        """Set the fields of a new record; False where the values are not those of its fields."""
-        taken, count = 0, len(values)
-        for index, (field, put) in enumerate(self.fields):
-            if index < count:
-                value = values[index]
-            elif field.name in named:
-                value, taken = named[field.name], taken + 1
-            elif field.default is not dataclasses.MISSING:
-                value = field.default
-            elif field.default_factory is not dataclasses.MISSING:
-                value = field.default_factory()
-            else:
-                return False
-            put(record, value)
-        if taken < len(named) or count > len(self.fields):
+def _filled(record: Any, values: tuple[Any, ...], named: Mapping[str, Any]) -> bool:
+    """Set the fields of a new record, one by one; False where the values are not those of its fields."""
+    setters, count, taken = _setters(type(record)), len(values), 0
+    for index, (field, put) in enumerate(setters):
+        if index < count:
+            value = values[index]
+        elif field.name in named:
+            value, taken = named[field.name], taken + 1
+        elif field.default is not dataclasses.MISSING:
+            value = field.default
+        elif field.default_factory is not dataclasses.MISSING:
+            value = field.default_factory()
+        else:
             return False
-        if self.is_checked:
-            record.__post_init__()
-        return True
+        put(record, value)
+    if taken < len(named) or count > len(setters):
+        return False
+    if hasattr(record, "__post_init__"):
+        record.__post_init__()
+    return True
 
 
-_FEW: dict[type, _Few] = {}
+@cache
+def _setters(cls: type) -> list[tuple[dataclasses.Field[Any], Callable[[Any, Any], None]]]:
+    """The fields of a class, each with what sets it."""
+    return [(field, _setter(cls, field.name)) for field in dataclasses.fields(cls)]
 
 
 def _setter(cls: type, name: str) -> Callable[[Any, Any], None]:
@@ -134,9 +134,7 @@ def _values_of(names: Iterable[str]) -> Callable[[Any], Any]:
 def _init(self: Any, *values: Any, **named: Any) -> None:
     """A class's first records. Then, or to say what is wrong with the values, `__init__` is compiled for it."""
     cls = type(self)
-    few = _FEW.get(cls) or _FEW.setdefault(cls, _Few(cls))
-    few.left -= 1
-    if few.left < 0 or not few.fill(self, values, named):
+    if not (_is_of_the_first(cls) and _filled(self, values, named)):
         cls.__init__ = _compiled_init(cls)
         cls.__init__(self, *values, **named)
 
@@ -208,16 +206,16 @@ _SHARED = {
     "__delattr__": _refuse,
     "__getstate__": _state,
     "__setstate__": _restore,
+    "_left": FEW,
 }
 _BY_VALUE = {"__eq__": _eq, "__hash__": _hash}
 
 
 def _new(cls: Any, *values: Any, **named: Any) -> Any:
     """A class's first tuples. Then, or to say what is wrong with the values, `__new__` is compiled for it."""
-    cls._left -= 1
     fields = cls._fields
     rest = fields[len(values) :]
-    if cls._left >= 0 and len(values) <= len(fields) and named.keys() <= set(rest):
+    if _is_of_the_first(cls) and len(values) <= len(fields) and named.keys() <= set(rest):
         given = {**cls._field_defaults, **named}
         if given.keys() >= set(rest):
             return tuple.__new__(cls, (*values, *(given[field] for field in rest)))
@@ -249,6 +247,7 @@ def _tuple_repr(self: Any) -> str:
 
 
 _OF_TUPLES = {
+    "_left": FEW,
     "__new__": _new,
     "__repr__": _tuple_repr,
     "__getnewargs__": _values,
