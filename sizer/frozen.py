@@ -91,7 +91,8 @@ def _is_of_the_first(cls: Any) -> bool:
 
 def _filled(record: Any, values: tuple[Any, ...], named: Mapping[str, Any]) -> bool:
     """Set the fields of a new record, one by one; False where the values are not those of its fields."""
-    setters, count, taken = _setters(type(record)), len(values), 0
+    cls: Any = type(record)
+    setters, count, taken = _setters(cls), len(values), 0
     for index, (field, put) in enumerate(setters):
         if index < count:
             value = values[index]

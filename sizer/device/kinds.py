@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 
 from sizer.device.records import Device, is_cpu
+from sizer.frozen import NamedTuple
 from sizer.tables import matches, read_rows
 
 X86_MAKERS = frozenset({"intel", "amd"})
@@ -48,18 +49,37 @@ def chip_of(key: str) -> str:
     return _chips().get(key, key)
 
 
+class Die(NamedTuple):
+    """A die that several boards are cut from: `year` is that of the first one, `watts_per_tflop` (of its fp32 peak)
+    those of the most generous board with GDDR, None where none has it."""
+
+    name: str
+    year: int
+    watts_per_tflop: float | None
+
+
 @cache
-def _die_years() -> dict[str, int]:
-    return {chip: int(row["year"]) for row in read_rows("same_dies.csv") for chip in row["chips"].split()}
+def _dies() -> dict[str, Die]:
+    """The dies of `data/same_dies.csv` by each chip that is cut from one."""
+    found: dict[str, Die] = {}
+    for row in read_rows("same_dies.csv"):
+        watts = float(row["watts_per_tflop"]) if row["watts_per_tflop"] else None
+        found.update(dict.fromkeys(row["chips"].split(), Die(row["die"], int(row["year"]), watts)))
+    return found
+
+
+def die_of(key: str) -> Die | None:
+    """The die of a device, which other boards with more or fewer of its units share; None where no table tells it."""
+    return _dies().get(chip_of(key))
 
 
 def generation(device: Device) -> str:
     """The family with the years of its architecture: kernels change with it.
 
-    A board may come years after its die (an A800 two after the A100): the die's first one tells, where
-    `data/same_dies.csv` knows it.
+    A board may come years after its die (an A800 two after the A100): the die's first one tells, where it is known.
     """
-    year = _die_years().get(chip_of(device.key)) or device.release_year or 2021
+    die = die_of(device.key)
+    year = die.year if die else device.release_year or 2021
     # Turing, Ampere, Ada and Hopper, Blackwell; the others' architectures come every two or three years.
     bounds = (2018, 2020, 2022, 2025) if device.vendor == "nvidia" else (2021, 2023, 2025)
     return f"{device_family(device)}-{sum(year >= bound for bound in bounds)}"

@@ -9,6 +9,7 @@ from sizer.device.records import Device
 from sizer.engine.releases import rule_in_force, rules
 from sizer.errors import UnknownEngine, UsageError
 from sizer.frozen import dataclass
+from sizer.tables import matches
 from sizer.units import GIB
 
 TABLE = "serving_engines.csv"
@@ -108,5 +109,5 @@ def _threshold(row: Mapping[str, str]) -> float:
 
 
 def _holds(row: Mapping[str, str], held_gib: float, key: str) -> bool:
-    excepted = any(key.startswith(prefix) for prefix in row["except_devices"].split())
+    excepted = any(matches(pattern, key) for pattern in row["except_devices"].split())
     return held_gib >= _threshold(row) and not excepted

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from math import log
 
-from sizer.device.kinds import core_share
+from sizer.device.kinds import core_share, die_of
 from sizer.device.records import Device, is_cpu
 from sizer.errors import SizerError
 from sizer.tables import matches, read_rows
@@ -42,16 +42,10 @@ def sustained_share(device: Device) -> float:
     Ti (285 W), and its peak is told at a clock that it does not hold. `watts_per_tflop` of `data/same_dies.csv` is that
     of boards with GDDR; others count as they are.
     """
-    most, flops_per_s = _most_watts_per_tflop().get(device.key), device.peak_flops_per_s.get("fp32")
-    if not most or not flops_per_s or not device.tdp_w:
+    die, flops_per_s = die_of(device.key), device.peak_flops_per_s.get("fp32")
+    if die is None or not die.watts_per_tflop or not flops_per_s or not device.tdp_w:
         return 1.0
-    return float(min(1.0, device.tdp_w / (flops_per_s / 1e12) / most) ** tuned("sustained_power"))
-
-
-@cache
-def _most_watts_per_tflop() -> dict[str, float]:
-    rows = (row for row in read_rows("same_dies.csv") if row["watts_per_tflop"])
-    return {chip: float(row["watts_per_tflop"]) for row in rows for chip in row["chips"].split()}
+    return float(min(1.0, device.tdp_w / (flops_per_s / 1e12) / die.watts_per_tflop) ** tuned("sustained_power"))
 
 
 UNTOLD_PEAK = (0.340, 3.07)

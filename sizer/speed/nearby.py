@@ -13,13 +13,13 @@ from collections.abc import Iterable, Iterator
 from functools import cache, cached_property
 from math import exp, log
 
-from sizer.device.kinds import chip_of
+from sizer.device.kinds import chip_of, die_of
 from sizer.frozen import NamedTuple, dataclass
 from sizer.speed.case import SpeedCase, standing
 from sizer.speed.law import Amount
 from sizer.speed.records import NONE, Correction
 from sizer.speed.splits import parallelism
-from sizer.tables import is_there, read_bytes, read_rows
+from sizer.tables import is_there, read_bytes
 from sizer.tuning import tuned
 
 NEARBY_FILE = "nearby.tsv"
@@ -71,17 +71,6 @@ class Row(NamedTuple):
     tokens_per_s: float = 0.0
 
 
-@cache
-def _dies() -> dict[str, str]:
-    return {chip: row["die"] for row in read_rows("same_dies.csv") for chip in row["chips"].split()}
-
-
-def die_of(key: str) -> str:
-    """The die of a device (`data/same_dies.csv`): boards with more or fewer of its units tell of each other."""
-    chip = chip_of(key)
-    return _dies().get(chip, chip)
-
-
 def cache_beside(amounts: Iterable[Amount]) -> float:
     """What the cache takes over what the weights take (attention over products for a prompt), at nominal rates."""
     main_s = side_s = 0.0
@@ -101,12 +90,14 @@ def traits(case: SpeedCase, amounts: Iterable[Amount], tokens: int = 1) -> Trait
 
 @standing
 def _traits_of_any_work(case: SpeedCase) -> Traits:
+    """The traits that no depth and no number of tokens moves; boards cut from one die are a pair's same device."""
     found = case.groups
     architecture = case.architecture
     split = parallelism(case)
     by_layers = split is None or split.whole_layers
+    chip, die = chip_of(case.device.key), die_of(case.device.key)
     return Traits(
-        pair=f"{case.engine.name} {case.backend} {die_of(case.device.key)}",
+        pair=f"{case.engine.name} {case.backend} {die.name if die else chip}",
         kernel=found["kernel"].partition(": ")[2],
         bits=found["bits"].partition(": ")[2],
         model=architecture.model_id.rpartition("/")[2].lower(),
@@ -116,7 +107,7 @@ def _traits_of_any_work(case: SpeedCase) -> Traits:
         year=int(found["era"].rpartition(" ")[2]),
         size=round(log(max(1, architecture.active_params)), 1),
         depth=0.0,
-        chip=chip_of(case.device.key),
+        chip=chip,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sizer.device.capability import cuda_capability
-from sizer.device.kinds import instructions, memory_class
+from sizer.device.kinds import die_of, instructions, memory_class
 from sizer.device.records import is_cpu
 from sizer.engine.releases import rules
 from sizer.speed.case import SpeedCase, runtime_rule, standing
@@ -19,7 +19,6 @@ from sizer.speed.device_rates import (
 )
 from sizer.speed.kernels import precision_class, product_type, served_products
 from sizer.speed.splits import parallelism, tensor_ranks, within_layers
-from sizer.tables import matches
 from sizer.tuning import tuned
 from sizer.workload import Split
 
@@ -90,8 +89,8 @@ def _on_vectors(case: SpeedCase) -> str:
     rule = runtime_rule(case, "vector_products.csv")
     if rule is None or is_cpu(case.device) or case.stored.precision not in rule["precisions"].split():
         return ""
-    excepted = any(matches(pattern, case.device.key) for pattern in rule["except_devices"].split())
-    vendors = rule["vendors"].split()
+    vendors, die = rule["vendors"].split(), die_of(case.device.key)
+    excepted = die is not None and die.name in rule["except_dies"].split()
     return "" if excepted or (vendors and case.device.vendor not in vendors) else rule["parts"]
 
 
