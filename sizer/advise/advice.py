@@ -28,7 +28,7 @@ from sizer.answer.records import Estimate
 from sizer.device.records import Target
 from sizer.engine.ladders import ladders
 from sizer.engine.model_classes import code_unknown, no_code
-from sizer.engine.options import EngineOptions
+from sizer.engine.options import NO_OPTIONS, EngineOptions
 from sizer.errors import UnknownEngine
 from sizer.frozen import dataclass
 from sizer.model.architecture import Architecture
@@ -90,7 +90,7 @@ def ladder_questions(
             Question(architecture, target, rung.precision, workload, engine=rung.engine, options=options)
             for rung in rungs
         ]
-        for rungs in ladders(architecture, target.device, engine)
+        for rungs in ladders(architecture, target.device, engine, options)
     ]
 
 
@@ -175,15 +175,17 @@ def _first_way(ways: Sequence[Alternative]) -> Alternative | None:
 
 def _asker(first: Question, wanted: Wanted, engine: str | None) -> Callable[[Architecture], Estimate | None]:
     """Asks for the best estimate of another model on the first question's target."""
+    told = first.options or NO_OPTIONS
 
     def ask(candidate: Architecture) -> Estimate | None:
         longest = candidate.max_context_tokens
         if longest is not None and longest < first.workload.context_tokens:
             return None
-        if engine is not None and (no_code(candidate, engine) or code_unknown(candidate, engine)):
+        asked = (engine or "", told.version, dict(told.given))
+        if engine is not None and (no_code(candidate, *asked) or code_unknown(candidate, *asked)):
             return None
         with suppress(UnknownEngine):  # no engine of the device has code for it
-            for ladder in ladder_questions(candidate, first.target, first.workload, engine):
+            for ladder in ladder_questions(candidate, first.target, first.workload, engine, first.options):
                 chosen = best_of(ladder, wanted)
                 if chosen is not None:
                     return chosen

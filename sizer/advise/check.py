@@ -16,6 +16,7 @@ from sizer.answer.records import Estimate
 from sizer.cache_formats import cache_format
 from sizer.device.capability import cuda_capability
 from sizer.device.records import is_cpu, shares_memory
+from sizer.engine.first_versions import too_old_for
 from sizer.engine.flagged import cache_type, ranks
 from sizer.engine.graph_rules import graph_rule
 from sizer.engine.model_classes import no_code
@@ -201,7 +202,10 @@ def _kernels(planned: Planned) -> str:
     device = planned.target.device
     if not planned.engine.runs(planned.precision):
         return f"{planned.engine.name} does not load {planned.precision} weights."
-    since, plugin = moved_out(planned.precision, planned.engine.name, planned.options.version)
+    version = planned.options.version
+    if too_old := too_old_for(planned.precision, planned.engine.name, version):
+        return too_old
+    since, plugin = moved_out(planned.precision, planned.engine.name, version)
     if since and not plugin:
         return f"{planned.engine.name} loads no {planned.precision} weights since {since}."
     if not loads_experts(planned.architecture, planned.precision, planned.engine.name):

@@ -124,7 +124,8 @@ def best_draft(
 
 def _beside(large: Estimate, small: Architecture) -> Estimate | None:
     """The draft's own estimate on one device: at the large model's precision if its ladder has it, else at the last."""
-    if no_code(small, large.engine) or code_unknown(small, large.engine):
+    version, given = large.options.version, dict(large.options.given)
+    if no_code(small, large.engine, version, given) or code_unknown(small, large.engine, version, given):
         return None
     alone = replace(large.target, count=1, others=())
     questions = questions_for(small, alone, large.workload, large.engine)

@@ -121,7 +121,7 @@ def fitting(
         longest = architecture.max_context_tokens
         if isinstance(context_asked, int) and longest is not None and longest < workload.context_tokens:
             continue
-        if flags is not None and no_code(architecture, flags.engine):
+        if flags is not None and no_code(architecture, flags.engine, flags.version, dict(flags.given)):
             continue
         asked = usual_workload(architecture, workload, context_asked)
         try:

@@ -19,7 +19,7 @@ from sizer.device.spelling import spell
 from sizer.engine.engines import engines, find_engine
 from sizer.engine.memory_rules import engine_memory
 from sizer.engine.model_classes import no_code
-from sizer.engine.options import EngineOptions
+from sizer.engine.options import NO_OPTIONS, EngineOptions
 from sizer.errors import SizerError, UnknownDevice, UnknownEngine
 from sizer.frozen import dataclass
 from sizer.model.architecture import Architecture
@@ -85,7 +85,10 @@ def hardware(
     `prices` are USD an hour by device key that override the table's. Raises UnknownEngine for an engine that nobody
     knows or that has no code for the model, UnknownDevice where no device or instance has the words of `text`.
     """
-    if engine is not None and (lacking := no_code(architecture, find_engine(engine).name)):
+    told = options or NO_OPTIONS
+    if engine is not None and (
+        lacking := no_code(architecture, find_engine(engine).name, told.version, dict(told.given))
+    ):
         raise UnknownEngine(lacking, "Leave --engine out for the usual ones.")
     found = []
     sufficient: set[str] = set()

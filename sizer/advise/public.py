@@ -216,7 +216,7 @@ def _run_fields(item: Estimate) -> dict[str, Any]:
         "low_tokens_per_s": decode.low_tokens_per_s if decode else None,
         "high_tokens_per_s": decode.high_tokens_per_s if decode else None,
         "texts_per_s": public.prefill.texts_per_s,
-        "code_unknown": code_unknown(model, item.engine) or None,
+        "code_unknown": code_unknown(model, item.engine, item.options.version, dict(item.options.given)) or None,
         "measured": decode.measured if decode else (),
     }
 

@@ -122,9 +122,10 @@ def _stored(question: Question) -> Stored:
     """The model as stored, kept: a search over devices asks for the same again and again."""
 
     def make() -> Stored:
-        return store_for(question.architecture, question.precision, question.engine)
+        return store_for(question.architecture, question.precision, question.engine, version)
 
-    return _STORED.get(question.architecture, (question.precision, question.engine), make)
+    version = question.options.version if question.options is not None else ""
+    return _STORED.get(question.architecture, (question.precision, question.engine, version), make)
 
 
 def room(target: Target) -> int | None:

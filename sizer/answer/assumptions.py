@@ -58,7 +58,7 @@ def _code_notes(question: Question, case: Case) -> Iterator[str]:
     version, given = question.engine_version or case.options.version, dict(case.options.given)
     if lacking := no_code(case.architecture, case.engine.engine, version, given):
         yield f"{lacking[:-1]}: told as if it had."
-    if unknown := code_unknown(case.architecture, case.engine.engine, given):
+    if unknown := code_unknown(case.architecture, case.engine.engine, version, given):
         yield unknown
 
 

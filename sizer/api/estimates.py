@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from sizer.answer.records import Estimate
     from sizer.device.records import Device, Target
     from sizer.engine.engines import Engine
+    from sizer.engine.options import EngineOptions
     from sizer.model.architecture import Architecture
     from sizer.model.read.resolve import Resolved
 
@@ -147,7 +148,7 @@ def precisions_of(resolved: Resolved, work: WorkAsked, device: Device) -> tuple[
         return (flagged,)
     if own is None and engine is None and (held := _of_its_format(resolved, device)):
         return held
-    usual = _usual_on(device) if engine is None else _usual_of(engine, resolved.architecture, device)
+    usual = _usual_on(device) if engine is None else _usual_of(engine, resolved.architecture, device, work.flags)
     if not own and not usual:
         raise nothing_runs_on(device)
     return tuple(dict.fromkeys(((own,) if own else ()) + usual))
@@ -202,21 +203,26 @@ def _usual_on(device: Device) -> tuple[str, ...]:
     return told(chosen=True) or told(chosen=False) or tuple(p for p in all_precisions() if running_engines(p, device))
 
 
-def _usual_of(engine: Engine, architecture: Architecture, device: Device) -> tuple[str, ...]:
+def _usual_of(
+    engine: Engine, architecture: Architecture, device: Device, flags: EngineOptions | None
+) -> tuple[str, ...]:
     """The usual precisions that an engine runs; those of its ladder where it has formats of its own."""
+    from sizer.engine.first_versions import too_old_for
     from sizer.engine.ladders import ladders
     from sizer.engine.precisions import loads_experts
     from sizer.errors import UnknownEngine
 
+    version = flags.version if flags is not None else ""
     usual = tuple(
         name
         for name in DEFAULT_PRECISIONS
         if engine.runs(name) and engine.has_kernels(name, device) and loads_experts(architecture, name, engine.name)
-    )
+        and not too_old_for(name, engine.name, version)
+    )  # fmt: skip
     if not set(usual) <= set(SIXTEEN_BIT):
         return usual
     try:
-        rungs = ladders(architecture, device, engine.name)
+        rungs = ladders(architecture, device, engine.name, flags)
     except UnknownEngine:
         return usual or DEFAULT_PRECISIONS
     return (*usual, *(rung.precision for ladder in rungs for rung in ladder))

@@ -94,8 +94,9 @@ def _about_code(found: Found) -> str:
     """That the engine asked for may lack the model; empty where it has it."""
     from sizer.engine.model_classes import code_unknown
 
-    unknown = code_unknown(found.estimate.architecture, found.estimate.engine)
-    return f"{found.estimate.architecture.model_id}: {unknown}" if unknown else ""
+    item = found.estimate
+    unknown = code_unknown(item.architecture, item.engine, item.options.version, dict(item.options.given))
+    return f"{item.architecture.model_id}: {unknown}" if unknown else ""
 
 
 def _about_choice(rated_for: str, max_loss: float | None, *, everything: bool) -> Iterator[str]:

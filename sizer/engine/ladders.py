@@ -7,7 +7,9 @@ from functools import cache
 from sizer.device.kinds import memory_class
 from sizer.device.records import Device
 from sizer.engine.engines import engines, find_engine, nothing_runs_on
+from sizer.engine.first_versions import too_old_for
 from sizer.engine.model_classes import code_unknown, names, no_code
+from sizer.engine.options import NO_OPTIONS, EngineOptions, FlagValue
 from sizer.errors import UnknownEngine
 from sizer.frozen import dataclass
 from sizer.model.architecture import Architecture
@@ -69,49 +71,64 @@ def own_precision(architecture: Architecture, engine: str) -> str | None:
     return own if engine in engines_of(own) else None
 
 
-def ladders(architecture: Architecture, device: Device, engine: str | None = None) -> list[list[Rung]]:
+def ladders(
+    architecture: Architecture, device: Device, engine: str | None = None, options: EngineOptions | None = None
+) -> list[list[Rung]]:
     """The ladders for a model on a device: with the engine asked for, else with those that people run there, the usual
     one first; where none of these is known to have code for the model, with the first other whose list names it, or
-    that has none. A ladder's rungs are in rising order of loss.
+    that has none. A ladder's rungs are in rising order of loss. `options` are an engine's version and flags: of an
+    older one only what it has code for.
 
     The checkpoint's own quantization comes first where the engine runs it. Raises UnknownEngine without a ladder.
     """
-    return _LADDERS.get(device, (architecture, engine), lambda: _ladders_of(architecture, device, engine))
+    told = options or NO_OPTIONS
+    key = (architecture, engine, told.engine, told.version, told.given)
+    return _LADDERS.get(device, key, lambda: _ladders_of(architecture, device, engine, told))
 
 
-def _ladders_of(architecture: Architecture, device: Device, engine: str | None) -> list[list[Rung]]:
+def _ladders_of(
+    architecture: Architecture, device: Device, engine: str | None, told: EngineOptions
+) -> list[list[Rung]]:
     """See `ladders`."""
     name = find_engine(engine).name if engine else None
     every = [row for row in _ladders() if _matches(row, device)]
-    loading = [row for row in every if not no_code(architecture, row["engine"])]
+    loading = [row for row in every if not no_code(architecture, *_version(row["engine"], told))]
     if name is not None:
-        found = _all_rungs([row for row in loading if row["engine"] == name], architecture, device)
+        found = _all_rungs([row for row in loading if row["engine"] == name], architecture, device, told)
         if found:
             return found
     certain = [row for row in loading if not code_unknown(architecture, row["engine"])]
-    known = _all_rungs(certain, architecture, device)
+    known = _all_rungs(certain, architecture, device, told)
     if name is None:
-        usual = _all_rungs([row for row in certain if row["default"] == "yes"], architecture, device)
+        usual = _all_rungs([row for row in certain if row["default"] == "yes"], architecture, device, told)
         named = [rungs for rungs in known if names(architecture, rungs[0].engine)]
-        found = usual or (named or known or _all_rungs(loading, architecture, device))[:1]
+        found = usual or (named or known or _all_rungs(loading, architecture, device, told))[:1]
         if found:
             return found
         if not any(one.backend(device) for one in engines().values()):
             raise nothing_runs_on(device)
     asked = f"no precisions are listed for {engine!r} on" if engine else "nothing is listed for"
-    lacking = no_code(architecture, name) if name and any(row["engine"] == name for row in every) else ""
+    listed = name is not None and any(row["engine"] == name for row in every)
+    lacking = no_code(architecture, *_version(name or "", told)) if listed else ""
     others = dict.fromkeys(rungs[0].engine for rungs in known)
     hint = f"There are for {', '.join(others)}." if others else "'sizer estimate' takes it with --engine."
     raise UnknownEngine(lacking or f"{asked} {device.name}.", hint)
 
 
-def _all_rungs(rows: list[dict[str, str]], architecture: Architecture, device: Device) -> list[list[Rung]]:
+def _version(engine: str, told: EngineOptions) -> tuple[str, str, dict[str, FlagValue]]:
+    """An engine with the version and the flags that were asked for, where they are its own."""
+    return (engine, told.version, dict(told.given)) if told.engine == engine else (engine, "", {})
+
+
+def _all_rungs(
+    rows: list[dict[str, str]], architecture: Architecture, device: Device, told: EngineOptions
+) -> list[list[Rung]]:
     """The ladders of rows that have rungs on the device."""
-    return [rungs for rungs in (_rungs(row, architecture, device) for row in rows) if rungs]
+    return [rungs for rungs in (_rungs(row, architecture, device, told) for row in rows) if rungs]
 
 
-def _rungs(row: dict[str, str], architecture: Architecture, device: Device) -> list[Rung]:
-    """The row's precisions that the device runs; of `bf16|fp16` the first that it has matrix units for."""
+def _rungs(row: dict[str, str], architecture: Architecture, device: Device, told: EngineOptions) -> list[Rung]:
+    """The row's precisions that the device and the version run; of `bf16|fp16` the first with matrix units for it."""
     precisions = []
     for wanted in row["precisions"].split():
         running = [name for name in wanted.split("|") if runs_fast(name, row["engine"], device)]
@@ -119,4 +136,5 @@ def _rungs(row: dict[str, str], architecture: Architecture, device: Device) -> l
     own = own_precision(architecture, row["engine"])
     if own and find_engine(row["engine"]).has_kernels(own, device):
         precisions = [own, *(precision for precision in precisions if precision != own)]
-    return [Rung(row["engine"], precision) for precision in precisions]
+    engine, version, _ = _version(row["engine"], told)
+    return [Rung(engine, precision) for precision in precisions if not too_old_for(precision, engine, version)]

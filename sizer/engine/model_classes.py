@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
 
+from sizer.engine.first_versions import code_in_doubt, sets_aside, without_code
 from sizer.engine.releases import version_numbers
 from sizer.frozen import NamedTuple
 from sizer.model.architecture import Architecture, Basis
@@ -90,26 +91,39 @@ def no_code(architecture: Architecture, engine: str, version: str = "", given: M
     Nothing is refused that its name alone tells, or that is a file of a format which engines read by its header.
     `given` are the engine's own flags by their names.
     """
-    rows = _lists(architecture, engine, given)
+    if not _identified(architecture):
+        return ""
+    rows = _lists(engine, given)
     told = architecture.architecture
     naming = [row for row in rows if row.has(architecture)]
+    not_yet = without_code(architecture, engine, version, given or {})
     if not naming:
         as_of = _as_of(rows)
-        return f"{engine} has no code for {told} as of {as_of}." if as_of and _was_out(architecture, as_of) else ""
+        lacking = as_of and _was_out(architecture, as_of)
+        return f"{engine} has no code for {told} as of {as_of}." if lacking else not_yet
     newest = max(naming, key=lambda row: (not row.until, version_numbers(row.until)))
     asked = version_numbers(version)
     if not newest.until or () < asked <= version_numbers(newest.until):
-        return ""
+        return not_yet
     return f"{engine} had code for {told} until {newest.until}."
 
 
-def code_unknown(architecture: Architecture, engine: str, given: Mapping[str, Any] | None = None) -> str:
-    """Why nobody can tell whether an engine has code for a model, in one sentence: its list lacks the model and may be
-    older. Empty where it is known."""
-    rows = _lists(architecture, engine, given)
+def code_unknown(
+    architecture: Architecture, engine: str, version: str = "", given: Mapping[str, Any] | None = None
+) -> str:
+    """Why nobody can tell whether a version of an engine (empty: the newest) has code for a model, in one sentence: its
+    list lacks the model and may be older, or the releases that were read are older and newer. Empty where it is known.
+    """
+    if not _identified(architecture):
+        return ""
+    rows = _lists(engine, given)
     as_of = _as_of(rows)
     if not as_of or any(row.has(architecture) for row in rows) or _was_out(architecture, as_of):
-        return ""
+        return (
+            ""
+            if no_code(architecture, engine, version, given)
+            else code_in_doubt(architecture, engine, version, given or {})
+        )
     told = architecture.architecture
     return f"Whether {engine} has code for {told} is not known: its list of {as_of} lacks it and may be older."
 
@@ -120,11 +134,14 @@ def names(architecture: Architecture, engine: str) -> bool:
     return not rows or any(row.has(architecture) for row in rows if not row.until)
 
 
-def _lists(architecture: Architecture, engine: str, given: Mapping[str, Any] | None) -> list[ModelClasses]:
-    """The rows that an engine looks a model up in; none where it does not look."""
-    if not architecture.architecture or architecture.basis in {Basis.NAME, Basis.HEADER}:
-        return []
-    return [row for row in _rows().get(engine, ()) if not _set_aside(row, given or {})]
+def _identified(architecture: Architecture) -> bool:
+    """Whether an engine would look a model up: its class is known by more than its name, and no header tells all."""
+    return bool(architecture.architecture) and architecture.basis not in {Basis.NAME, Basis.HEADER}
+
+
+def _lists(engine: str, given: Mapping[str, Any] | None) -> list[ModelClasses]:
+    """The rows that an engine looks a model up in."""
+    return [row for row in _rows().get(engine, ()) if not sets_aside(row.unless, given or {})]
 
 
 def _as_of(rows: list[ModelClasses]) -> str:
@@ -150,8 +167,3 @@ def _first_released() -> dict[str, str]:
             for name in (entry.architecture, entry.model_type):
                 first[name] = min(first.get(name, LATER), day)
     return first
-
-
-def _set_aside(row: ModelClasses, given: Mapping[str, Any]) -> bool:
-    """Whether a flag makes the engine leave a row aside: `backend=tensorrt`."""
-    return any(str(given.get(flag.partition("=")[0], "")) == flag.partition("=")[2] for flag in row.unless)

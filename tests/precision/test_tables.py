@@ -19,6 +19,8 @@ KEYS = {
     "precisions.csv": ("name",),
     "methods.csv": ("kind",),
     "engine_models.csv": ("engines", "by", "until", "source"),
+    "engine_model_releases.csv": ("engine", "version"),
+    "engine_precision_releases.csv": ("engine", "kind"),
     "engine_plugins.csv": ("engine", "kind"),
     "flag_words.csv": ("dialect", "flag"),
     "python_quantization.csv": ("call",),

@@ -1,0 +1,137 @@
+"""Since which version an engine has code for a model, or loads a kind of weights: what an older one lacks.
+
+Rows of `data/engine_model_releases.csv` and `data/engine_precision_releases.csv` tell what was new in a release that
+was read, and which release was read before it: between the two it came. Of what no row names nothing is known here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import cache
+from typing import Any
+
+from sizer.engine.releases import version_numbers
+from sizer.frozen import NamedTuple
+from sizer.model.architecture import Architecture, MixerKind
+from sizer.precision.names import precision_of
+from sizer.tables import read_rows
+
+FALLS_BACK = {"ForCausalLM": ("TransformersForCausalLM", "TransformersModel")}
+FALLS_BACK_MIXTURES = {"ForCausalLM": ("TransformersMoEForCausalLM",)}
+"""By the end of a class: the classes of vLLM and SGLang that run it through transformers (models/registry.py)."""
+ATTENDS = frozenset({MixerKind.FULL, MixerKind.SLIDING})
+"""Layers that they run so: attention alone, no states and no latents."""
+
+
+class First(NamedTuple):
+    """The first release read that has something, and the last read before it that has not (empty: none was read).
+
+    A flag of `unless` (`model-impl=transformers`) lets the engine do without.
+    """
+
+    version: str
+    after: str
+    unless: frozenset[str] = frozenset()
+
+    def lacks(self, asked: tuple[int, ...]) -> bool:
+        """Whether a version has it not for certain: `0.9` stands for every 0.9.x."""
+        return not self.has(asked) and bool(self.after) and asked <= version_numbers(self.after)
+
+    @property
+    def words(self) -> str:
+        """When it came."""
+        return f"it came after {self.after}, with {self.version} at the latest"
+
+    def has(self, asked: tuple[int, ...]) -> bool:
+        """Whether a version has it for certain."""
+        return version_numbers(self.version)[: len(asked)] <= asked
+
+
+@cache
+def _models() -> Mapping[str, Mapping[str, First]]:
+    """By engine and class or type, in lower case."""
+    found: dict[str, dict[str, First]] = {}
+    for row in read_rows("engine_model_releases.csv"):
+        first = First(row["version"], row["after"], frozenset(row["unless"].split()))
+        found.setdefault(row["engine"], {}).update(dict.fromkeys(row["names"].lower().split(), first))
+    return found
+
+
+@cache
+def _kinds() -> Mapping[tuple[str, str], First]:
+    """By engine and kind of weights."""
+    rows = read_rows("engine_precision_releases.csv")
+    return {(row["engine"], row["kind"]): First(row["version"], row["after"]) for row in rows}
+
+
+def without_code(architecture: Architecture, engine: str, version: str, given: Mapping[str, Any]) -> str:
+    """Why a version of an engine lacks the code for a model that later ones have, in one sentence; empty where it has
+    it, where nobody read that, or where it runs the model through transformers. `given` are the engine's own flags."""
+    asked = version_numbers(version)
+    first = _first(architecture, engine, given) if asked else None
+    if first is None or not first.lacks(asked) or _falls_back(architecture, engine, asked):
+        return ""
+    return f"{engine} {version} has no code for {_told(architecture)}: {first.words}."
+
+
+def code_in_doubt(architecture: Architecture, engine: str, version: str, given: Mapping[str, Any]) -> str:
+    """Why nobody can tell whether a version of an engine runs a model, in one sentence; empty where it is known."""
+    asked = version_numbers(version)
+    first = _first(architecture, engine, given) if asked else None
+    if first is None or first.has(asked):
+        return ""
+    told = _told(architecture)
+    if first.lacks(asked):
+        own = f"{engine} {version} has no code of its own for {told} ({first.words})"
+        falls = _falls_back(architecture, engine, asked)
+        return f"{own}: it runs it through transformers, where the installed one has it." if falls else ""
+    unsure = f"Whether {engine} {version} has code for {told} is not known"
+    if not first.after:
+        return f"{unsure}: the oldest list read is that of {first.version}."
+    return f"{unsure}: {first.words}."
+
+
+def too_old_for(precision: str, engine: str, version: str) -> str:
+    """Why a version of an engine does not load a precision that later ones do, in one sentence; empty where it does or
+    nobody read that. Raises UnknownPrecision."""
+    asked = version_numbers(version)
+    first = _kinds().get((engine, precision_of(precision).kind)) if asked else None
+    if first is None or not first.lacks(asked):
+        return ""
+    return f"{engine} {version} does not load {precision} weights: {first.words}."
+
+
+def _told(architecture: Architecture) -> str:
+    return architecture.architecture or architecture.model_type
+
+
+def sets_aside(unless: Iterable[str], given: Mapping[str, Any]) -> bool:
+    """Whether a flag makes an engine leave a list aside: `backend=tensorrt`."""
+    return any(str(given.get(flag.partition("=")[0], "")) == flag.partition("=")[2] for flag in unless)
+
+
+def _first(architecture: Architecture, engine: str, given: Mapping[str, Any]) -> First | None:
+    """When an engine's lists first name a model's class or type; None where none does, where a flag sets them aside,
+    and where the repository brings code of its own for transformers."""
+    known = _models().get(engine)
+    if known is None or (engine == "transformers" and "auto_map" in architecture.config):
+        return None
+    classes = architecture.config.get("architectures")
+    listed = [name for name in classes if isinstance(name, str)] if isinstance(classes, list) else []
+    first = _earliest(known, (architecture.architecture, *listed, architecture.model_type))
+    return None if first is None or sets_aside(first.unless, given) else first
+
+
+def _earliest(known: Mapping[str, First], names: Iterable[str]) -> First | None:
+    found = [known[name.lower()] for name in names if name and name.lower() in known]
+    return min(found, key=lambda first: version_numbers(first.version), default=None)
+
+
+def _falls_back(architecture: Architecture, engine: str, asked: tuple[int, ...]) -> bool:
+    """Whether a version hands a plain decoder that it has no class for to transformers: no states, no latent cache."""
+    if any(mixer.kind not in ATTENDS for mixer in architecture.mixer_counts):
+        return False
+    ends = FALLS_BACK_MIXTURES if architecture.experts is not None else FALLS_BACK
+    names = next((names for end, names in ends.items() if _told(architecture).endswith(end)), ())
+    first = _earliest(_models()[engine], names)
+    return first is not None and first.has(asked)

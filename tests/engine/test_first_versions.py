@@ -1,0 +1,116 @@
+"""A version of an engine that is older than a model's code, or than a kind of weights, is told so everywhere."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+import sizer
+from sizer.cli import main
+from sizer.device.catalogue import find
+from sizer.engine.commands import read_engine
+from sizer.engine.first_versions import too_old_for
+from sizer.engine.ladders import ladders
+from sizer.engine.model_classes import code_unknown, no_code
+from sizer.engine.releases import version_numbers
+from sizer.errors import DoesNotFit, UnknownEngine
+from sizer.model.read.resolve import resolve
+from sizer.tables import read_rows
+
+CAME = [
+    ("vllm", "Qwen/Qwen3-Next-80B-A3B-Instruct", "0.9.2", "0.10.1", "0.10.2"),
+    ("vllm", "openai/gpt-oss-20b", "0.10.0", "", "0.10.2"),
+    ("vllm", "google/gemma-2-9b-it", "0.4.3", "0.5.0", "0.5.5"),
+    ("sglang", "openai/gpt-oss-20b", "0.4.9", "0.5.1", "0.5.3"),
+    ("transformers", "Qwen/Qwen3-8B", "4.50.3", "4.51.0", "4.51.3"),
+    ("mlx-lm", "openai/gpt-oss-20b", "0.25.3", "0.26.0", "0.26.4"),
+]
+
+
+@pytest.mark.parametrize(("engine", "model", "without", "unsure", "having"), CAME)
+def test_an_older_version_lacks_the_code_and_a_newer_has_it(
+    engine: str, model: str, without: str, unsure: str, having: str
+) -> None:
+    """Before the release that was read last without it: no; from the first with it: yes; between: not known."""
+    architecture = resolve(model, offline=True).architecture
+    assert f"{engine} {without} has no code" in no_code(architecture, engine, without)
+    assert not no_code(architecture, engine, having)
+    assert not code_unknown(architecture, engine, having)
+    assert not no_code(architecture, engine)
+    if unsure:
+        assert not no_code(architecture, engine, unsure)
+        assert "is not known" in code_unknown(architecture, engine, unsure)
+
+
+def test_a_version_cut_short_stands_for_all_of_its_releases() -> None:
+    """vLLM 0.10 may be 0.10.2, which has the code; 0.9 may not."""
+    architecture = resolve("openai/gpt-oss-20b", offline=True).architecture
+    assert not no_code(architecture, "vllm", "0.10")
+    assert no_code(architecture, "vllm", "0.9")
+
+
+def test_what_runs_through_transformers_is_said_to_be_in_doubt() -> None:
+    """A plain decoder without a class of its own went through transformers from vLLM 0.7 on; states and mixtures did
+    not, and a flag for it leaves the list aside."""
+    plain = resolve("Qwen/Qwen3-8B", offline=True).architecture
+    assert not no_code(plain, "vllm", "0.8.0")
+    assert "through transformers" in code_unknown(plain, "vllm", "0.8.0")
+    assert no_code(plain, "vllm", "0.6.6")
+    mixture = resolve("Qwen/Qwen3-30B-A3B", offline=True).architecture
+    assert no_code(mixture, "vllm", "0.8.0")
+    assert not no_code(mixture, "vllm", "0.8.0", {"model-impl": "transformers"})
+
+
+def test_a_repositorys_own_code_stands_in_for_transformers() -> None:
+    """transformers runs a class that it has not where the repository brings it and is trusted."""
+    architecture = resolve("Qwen/Qwen3-8B", offline=True).architecture
+    assert not no_code(architecture, "transformers", "4.40", {"trust-remote-code": True})
+    own = replace(architecture, config={**architecture.config, "auto_map": {"AutoModelForCausalLM": "modeling.Qwen"}})
+    assert not no_code(own, "transformers", "4.40")
+
+
+def test_an_older_version_has_fewer_precisions() -> None:
+    """A ladder of a version holds what that version loads."""
+    assert "does not load fp8" in too_old_for("fp8", "vllm", "0.2.7")
+    assert not too_old_for("fp8", "vllm", "0.4.3")
+    assert not too_old_for("fp8", "vllm", "")
+    llama, card = resolve("meta-llama/Meta-Llama-3-8B-Instruct", offline=True).architecture, find("h100").device
+    old = [rung.precision for rung in ladders(llama, card, "vllm", read_engine("vllm@0.2.7"))[0]]
+    new = [rung.precision for rung in ladders(llama, card, "vllm")[0]]
+    assert "fp8" in new
+    assert old == [name for name in new if name != "fp8"]
+
+
+def test_every_decision_goes_by_the_version_asked_for() -> None:
+    """recommend and hardware refuse in one line, fit leaves out, estimate and check say it."""
+    model, engine = "openai/gpt-oss-20b", "vllm@0.9.2"
+    with pytest.raises(UnknownEngine, match="has no code for GptOssForCausalLM"):
+        sizer.recommend(model, device="h100", engine=engine, offline=True)
+    with pytest.raises(UnknownEngine, match="has no code for GptOssForCausalLM"):
+        sizer.hardware(model, engine=engine, offline=True, text="h100")
+    assert sizer.fit(device="h100", family="gpt-oss", engine="vllm", everything=True, offline=True)
+    with pytest.raises(DoesNotFit):
+        sizer.fit(device="h100", family="gpt-oss", engine=engine, everything=True, offline=True)
+    told = sizer.estimate(model, device="h100", engine=engine, offline=True).estimates[0].assumptions
+    assert any("vllm 0.9.2 has no code" in note for note in told)
+
+
+def test_check_refuses_an_image_that_is_too_old(capsys: pytest.CaptureFixture[str]) -> None:
+    """The tag of an image is the version that the command starts."""
+    words = "check -d h100 --offline -- docker run vllm/vllm-openai:v0.9.2 --model openai/gpt-oss-20b"
+    with pytest.raises(SystemExit) as ended:
+        main(words.split())
+    assert ended.value.code == 4
+    assert "vllm 0.9.2 has no code" in " ".join(capsys.readouterr().out.split())
+
+
+def test_releases_are_told_in_order() -> None:
+    """A name stands in one row of an engine, and a row's last read release without it is the older one."""
+    for table, key in (("engine_model_releases.csv", "names"), ("engine_precision_releases.csv", "kind")):
+        seen: set[tuple[str, str]] = set()
+        for row in read_rows(table):
+            assert version_numbers(row["after"]) < version_numbers(row["version"]), row
+            for name in row[key].split():
+                assert (row["engine"], name) not in seen, name
+                seen.add((row["engine"], name))
