@@ -1,12 +1,14 @@
-"""Which models an engine has code for: rows of `data/engine_models.csv`, by the class or the type of the config.
+"""Which models an engine has code for: the lists of `data/engine_models.csv`, whose names `data/engine_model_names.csv`
+has a row each, by the class or the type of the config.
 
-Engines look a model up by the name of its class (`architectures`) or by its `model_type`. An engine without a row is
-not known to refuse any; a row with `otherwise` hands what it does not name to another engine's classes. A list was read
-at a date: of a model that came after it, or whose date nobody told, it cannot say that the engine lacks it.
+Engines look a model up by the name of its class (`architectures`) or by its `model_type`. An engine without a list is
+not known to refuse any; a list with `otherwise` hands what it does not name to another engine's classes. A list was
+read at a date: of a model that came after it, or whose date nobody told, it cannot say that the engine lacks it.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
@@ -17,7 +19,7 @@ from sizer.frozen import NamedTuple
 from sizer.model.architecture import Architecture, Basis
 from sizer.model.read.catalogue import entries
 from sizer.model.read.facts import facts
-from sizer.tables import read_rows
+from sizer.tables import read_rows, read_tuples
 
 TEXT_PARTS = ("text_config", "llm_config", "language_config", "thinker_config")
 """Where the config of a model that sees or hears keeps its text part."""
@@ -26,7 +28,7 @@ LATER = "9999-12-31"
 
 
 class ModelClasses(NamedTuple):
-    """One row: names that an engine looks up `by` class or type, of the text part too where `reads_text`.
+    """One list: names that an engine looks up `by` class or type, of the text part too where `reads_text`.
 
     `until` is the last version with them (empty: the newest has them). A flag of `unless` (`backend=tensorrt`)
     leaves the list aside. `open_ended` lists do not refuse what they do not name. `as_of` is the date (ISO) of a whole
@@ -47,13 +49,16 @@ class ModelClasses(NamedTuple):
 
 
 @cache
-def _rows() -> Mapping[str, tuple[ModelClasses, ...]]:
-    """The rows by engine."""
+def _lists() -> Mapping[str, tuple[ModelClasses, ...]]:
+    """The lists by engine."""
+    listed_names: dict[str, list[str]] = defaultdict(list)
+    for name_of_list, name in read_tuples("engine_model_names.csv", ("list", "name")):
+        listed_names[name_of_list].append(name.lower())
     found: dict[str, tuple[ModelClasses, ...]] = {}
     for row in read_rows("engine_models.csv"):
         listed = ModelClasses(
             row["by"],
-            frozenset(row["names"].lower().split()),
+            frozenset(listed_names[row["list"]]),
             row["part"] == "text",
             row["until"],
             frozenset(row["unless"].split()),
@@ -93,15 +98,15 @@ def no_code(architecture: Architecture, engine: str, version: str = "", given: M
     """
     if not _identified(architecture):
         return ""
-    rows = _lists(engine, given)
+    lists = _consulted(engine, given)
     told = architecture.architecture
-    naming = [row for row in rows if row.has(architecture)]
+    naming = [listed for listed in lists if listed.has(architecture)]
     not_yet = without_code(architecture, engine, version, given or {})
     if not naming:
-        as_of = _as_of(rows)
+        as_of = _as_of(lists)
         lacking = as_of and _was_out(architecture, as_of)
         return f"{engine} has no code for {told} as of {as_of}." if lacking else not_yet
-    newest = max(naming, key=lambda row: (not row.until, version_numbers(row.until)))
+    newest = max(naming, key=lambda listed: (not listed.until, version_numbers(listed.until)))
     asked = version_numbers(version)
     if not newest.until or () < asked <= version_numbers(newest.until):
         return not_yet
@@ -116,9 +121,9 @@ def code_unknown(
     """
     if not _identified(architecture):
         return ""
-    rows = _lists(engine, given)
-    as_of = _as_of(rows)
-    if not as_of or any(row.has(architecture) for row in rows) or _was_out(architecture, as_of):
+    lists = _consulted(engine, given)
+    as_of = _as_of(lists)
+    if not as_of or any(listed.has(architecture) for listed in lists) or _was_out(architecture, as_of):
         return (
             ""
             if no_code(architecture, engine, version, given)
@@ -130,8 +135,8 @@ def code_unknown(
 
 def names(architecture: Architecture, engine: str) -> bool:
     """Whether an engine's newest version names a model, or has no list: its code is then certain."""
-    rows = _rows().get(engine, ())
-    return not rows or any(row.has(architecture) for row in rows if not row.until)
+    lists = _lists().get(engine, ())
+    return not lists or any(listed.has(architecture) for listed in lists if not listed.until)
 
 
 def _identified(architecture: Architecture) -> bool:
@@ -139,14 +144,14 @@ def _identified(architecture: Architecture) -> bool:
     return bool(architecture.architecture) and architecture.basis not in {Basis.NAME, Basis.HEADER}
 
 
-def _lists(engine: str, given: Mapping[str, Any] | None) -> list[ModelClasses]:
-    """The rows that an engine looks a model up in."""
-    return [row for row in _rows().get(engine, ()) if not sets_aside(row.unless, given or {})]
+def _consulted(engine: str, given: Mapping[str, Any] | None) -> list[ModelClasses]:
+    """The lists that an engine looks a model up in."""
+    return [listed for listed in _lists().get(engine, ()) if not sets_aside(listed.unless, given or {})]
 
 
-def _as_of(rows: list[ModelClasses]) -> str:
-    """The date as of which rows together name all that an engine has; empty where another takes what they do not."""
-    return "" if any(row.open_ended for row in rows) else max((row.as_of for row in rows), default="")
+def _as_of(lists: list[ModelClasses]) -> str:
+    """The date as of which lists together name all that an engine has; empty where another takes what they do not."""
+    return "" if any(listed.open_ended for listed in lists) else max((listed.as_of for listed in lists), default="")
 
 
 def _was_out(architecture: Architecture, date: str) -> bool:

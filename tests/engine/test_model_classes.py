@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from dataclasses import replace
 
 import pytest
@@ -85,6 +86,11 @@ def test_engines_load_what_their_source_lists(model: str) -> None:
 def test_the_table_names_engines_and_no_model_twice() -> None:
     """A row about an engine that nobody knows, or a class both there and gone, is a slip."""
     rows = list(read_rows("engine_models.csv"))
+    names: dict[str, list[str]] = defaultdict(list)
+    for row in read_rows("engine_model_names.csv"):
+        names[row["list"]].append(row["name"])
+    assert set(names) == {row["list"] for row in rows}
+    assert all(len(listed) == len(set(listed)) for listed in names.values())
     assert {engine for row in rows for engine in row["engines"].split()} <= set(engines())
     assert {row["by"] for row in rows} == {"class", "model_type"}
     assert all(row["source"] for row in rows)
@@ -94,8 +100,8 @@ def test_the_table_names_engines_and_no_model_twice() -> None:
     assert closed | handing_on == {name for row in rows for name in row["engines"].split()}
     for name in engines():
         own = [row for row in rows if name in row["engines"].split() and row["by"] == "class"]
-        newest = {model for row in own if not row["until"] for model in row["names"].split()}
-        gone = [model for row in own if row["until"] for model in row["names"].split()]
+        newest = {model for row in own if not row["until"] for model in names[row["list"]]}
+        gone = [model for row in own if row["until"] for model in names[row["list"]]]
         assert not newest & set(gone)
         assert len(gone) == len(set(gone))
 

@@ -18,7 +18,7 @@ KEYS = {
     "formats.csv": ("key",),
     "precisions.csv": ("name",),
     "methods.csv": ("kind",),
-    "engine_models.csv": ("engines", "by", "until", "source"),
+    "engine_models.csv": ("list",),
     "engine_model_releases.csv": ("engine", "version"),
     "engine_precision_releases.csv": ("engine", "kind"),
     "engine_plugins.csv": ("engine", "kind"),
