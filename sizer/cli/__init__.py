@@ -12,7 +12,7 @@ import click
 
 from sizer.cli.console import leave_stdout, print_what_can_be_printed
 from sizer.errors import SizerError
-from sizer.printable import one_line
+from sizer.printable import one_line, shortened
 from sizer.version import package_version
 
 # Command -> what it answers. Each lives in its own module here, as `command`; none is imported to print this table.
@@ -138,7 +138,7 @@ def main(args: list[str] | None = None) -> NoReturn:
         _fail(f"{error.message} {error.hint}".strip(), error.exit_code, error)
     except click.UsageError as error:
         usage = f" Try 'sizer {error.ctx.info_name} --help'." if error.ctx and error.ctx.parent else ""
-        _fail(_said(error) + usage, 2, error)
+        _fail(shortened(_said(error)) + usage, 2, error)
     except click.ClickException as error:
         _fail(error.format_message(), error.exit_code, error)
     except (click.Abort, KeyboardInterrupt) as error:

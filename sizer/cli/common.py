@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
+from sizer.api.asked import MOST_BYTES
 from sizer.cli.completion import complete_devices
 from sizer.errors import UsageError
 from sizer.printable import printable
@@ -55,18 +56,36 @@ def _memory(text: str) -> int:
     size_bytes = parse_bytes(text)
     if size_bytes < MIB:
         raise UsageError(f"{text!r} is {size_bytes:,} bytes.", f"Did you mean {text.strip()}GiB?")
+    if size_bytes > MOST_BYTES:
+        raise UsageError(f"{text!r} is more memory than 1 EiB.", "Write it as 24GiB (2^30) or 24GB (10^9).")
     return size_bytes
 
 
 class Threshold(click.FloatRange):
-    """A range of numbers; `nan`, which compares with nothing, lies in none."""
+    """A range of numbers; `nan`, which compares with nothing, lies in none. What is outside is named as typed."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """The number, within the range."""
-        number: float = super().convert(value, param, ctx)
-        if math.isnan(number):
+        number: float = click.FLOAT.convert(value, param, ctx)
+        if not math.isfinite(number):
             self.fail(f"{value!r} is not a number.", param, ctx)
+        try:
+            super().convert(value, param, ctx)
+        except click.BadParameter as error:
+            self.fail(error.message.replace(str(number), repr(value), 1), param, ctx)
         return number
+
+
+def words(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+    """A callback: the text or texts to look for. One that is typed without a letter or digit would silently keep all.
+
+    A script's unset variable is typed so.
+    """
+    typed = ctx.get_parameter_source(param.name or "") is not click.core.ParameterSource.DEFAULT
+    for text in (value if isinstance(value, tuple) else (value,)) if typed else ():
+        if not any(character.isalnum() for character in text):
+            raise click.BadParameter(f"{text!r} has no letter and no digit. Leave the option out for all.", ctx, param)
+    return value
 
 
 SIZE = Quantity("size", _memory)

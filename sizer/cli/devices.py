@@ -33,7 +33,8 @@ def command(text: tuple[str, ...], style: str) -> None:
     wanted = " ".join(text)
     rows = [_device_row(device) for device in search(wanted)]
     rows += [_instance_row(instance) for instance in instances() if _holds(wanted, instance)]
-    rows += [_class_row(named.name, named.key) for named in named_classes() if squash(wanted) in squash(named.name)]
+    classes = named_classes() if squash(wanted) or not wanted.strip() else ()
+    rows += [_class_row(named.name, named.key) for named in classes if squash(wanted) in squash(named.name)]
     if not rows:
         rows = [_named(wanted)]
     show(listing(rows, _for_people), style)
@@ -42,7 +43,7 @@ def command(text: tuple[str, ...], style: str) -> None:
 def _holds(wanted: str, instance: Instance) -> bool:
     """Whether every word of the text is in the instance's name; instances are listed only when asked for."""
     name = squash(f"{instance.cloud}:{instance.name}")
-    return bool(wanted) and all(squash(word) in name for word in wanted.split())
+    return bool(squash(wanted)) and all(squash(word) in name for word in wanted.split())
 
 
 def _named(wanted: str) -> Row:

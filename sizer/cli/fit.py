@@ -9,7 +9,15 @@ import click
 
 from sizer.api.advice import WantedAsked, fitting_for, models_asked, only
 from sizer.api.estimates import targets
-from sizer.cli.common import NOT_NEGATIVE, advised_workload_options, one_device_options, output_options, show, talk
+from sizer.cli.common import (
+    NOT_NEGATIVE,
+    advised_workload_options,
+    one_device_options,
+    output_options,
+    show,
+    talk,
+    words,
+)
 from sizer.cli.estimate import devices_asked, work_asked
 from sizer.cli.recommend import PREFER
 
@@ -35,16 +43,21 @@ UNKNOWN_BANDWIDTH = "No speeds: the bandwidth of {} is not known; --bandwidth 36
 )
 @click.option("--prefer", type=PREFER, default="balanced", show_default=True, help="Which way to lean.")
 @click.option("--all", "everything", is_flag=True, help="Base, code and vision models and embedders, older ones too.")
-@click.option("--since", default="", metavar="DATE", help="Only models released since: 2025, 2025-06, 2025-06-30.")
 @click.option(
-    "--for", "rated_for", default="overall", show_default=True, metavar="WHAT",
+    "--since", default="", callback=words, metavar="DATE", help="Only models released since: 2025, 2025-06, 2025-06-30."
+)
+@click.option(
+    "--for", "rated_for", default="overall", show_default=True, callback=words, metavar="WHAT",
     help="Order by this rating: coding, math, writing, chinese, law, medicine ...",
 )  # fmt: skip
-@click.option("--family", default="", metavar="TEXT", help="Only models whose name or type holds these words.")
+@click.option(
+    "--family", default="", callback=words, metavar="TEXT", help="Only models whose name or type holds these words."
+)
 @click.option("--moe", is_flag=True, help="Only mixtures of experts.")
 @click.option(
-    "--license", "licenses", multiple=True, metavar="L", help="Only licences that begin so: apache, mit, llama."
-)
+    "--license", "licenses", multiple=True, callback=words, metavar="L",
+    help="Only licences that begin so: apache, mit, llama.",
+)  # fmt: skip
 @click.option("--whole", is_flag=True, help="Leave out what runs only with a part on the host (--ram).")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Show the first N.  [default: 20 in a table]")
 @output_options

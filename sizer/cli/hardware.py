@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from sizer.api.advice import WantedAsked, hardware_for
-from sizer.cli.common import NOT_NEGATIVE, advised_workload_options, network_options, output_options, show
+from sizer.cli.common import NOT_NEGATIVE, advised_workload_options, network_options, output_options, show, words
 from sizer.cli.completion import complete_models
 from sizer.cli.estimate import work_asked
 from sizer.cli.recommend import PREFER
@@ -37,7 +37,9 @@ PRICES = (
     "--max-loss", type=NOT_NEGATIVE, metavar="KL", help="Highest KL divergence to offer.  [default: 0.08, four bits]"
 )
 @click.option("--prefer", type=PREFER, default="balanced", show_default=True, help="Which way to lean.")
-@click.option("--device", "text", default="", metavar="TEXT", help="Only devices or instances with these words.")
+@click.option(
+    "--device", "text", default="", callback=words, metavar="TEXT", help="Only devices or instances with these words."
+)
 @click.option("--sort", "order", type=ORDER, default="price", show_default=True, help="What comes first.")
 @click.option("--price", "prices", multiple=True, metavar="[D=]USD", help="USD an hour of a device, as h100=2.10.")
 @click.option("--limit", type=click.IntRange(min=1), default=30, show_default=True, help="Show the first N.")

@@ -17,6 +17,7 @@ from sizer.cli.common import (
     output_options,
     show,
     talk,
+    words,
 )
 from sizer.cli.completion import complete_models
 from sizer.cli.estimate import devices_asked, work_asked
@@ -38,7 +39,9 @@ PREFER = click.Choice(["balanced", "quality", "speed", "memory"])
 @click.option("--min-speed", type=NOT_NEGATIVE, metavar="N", help="Decode tokens/s to reach.")
 @click.option("--prefer", type=PREFER, default="balanced", show_default=True, help="Which way to lean.")
 @click.option("--max-loss", type=NOT_NEGATIVE, metavar="KL", help="Highest KL divergence to take.")
-@click.option("--draft", metavar="MODEL|auto", help="A draft for speculative decoding: what it would gain.")
+@click.option(
+    "--draft", callback=words, metavar="MODEL|auto", help="A draft for speculative decoding: what it would gain."
+)
 @click.option("--draft-tokens", type=click.IntRange(1, 64), metavar="N", help="Drafted at once.  [default: the best]")
 @click.option("--acceptance", type=PROBABILITY, metavar="P", help="Share of drafts accepted.  [default: 0.7]")
 @click.option("--emit", is_flag=True, help="Print only the code or command that runs it.")

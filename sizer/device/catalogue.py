@@ -263,6 +263,8 @@ def search(text: str = "") -> tuple[Device, ...]:
     """The devices of which every word of `text` occurs in the key, name or aliases (`mac` is any M chip too); all for
     no text."""
     words = [squash(word) for word in text.split()]
+    if words and not any(words):
+        return ()  # signs alone are no word of any name
     blobs = ((number, squash(" ".join(rows.spellings(number)))) for number in range(len(rows.table()[1])))
     return tuple(
         rows.device(number)

@@ -301,6 +301,7 @@ def _split(
     )
     host = _host_share(case, needed, held, buffers)
     device_short = _short_bytes(dealt, rooms or [0] * len(dealt), each=parts is not None and rooms is not None)
+    device_short += sum(map(_lacking_bytes, shares))
     return Placement(
         kind="offload",
         shares=shares,
@@ -337,6 +338,12 @@ def _short_bytes(dealt: Sequence[Held], rooms: Sequence[int], *, each: bool) -> 
     if each:
         return sum(max(0, size - room) for size, room in zip(taken, rooms, strict=True))
     return max(0, sum(taken) - sum(rooms))
+
+
+def _lacking_bytes(share: Share) -> int:
+    """By how much a device is too small for its buffers and overhead alone, whatever weights and cache it holds."""
+    held_bytes = share.weights_bytes + share.kv_cache_bytes + share.state_bytes
+    return 0 if share.available_bytes is None else max(0, share.total_bytes - held_bytes - share.available_bytes)
 
 
 def host_compute_bytes(case: Case) -> int:

@@ -31,7 +31,8 @@ class Limits:
                 continue
             if not (isinstance(limit, (int, float)) and 0 < limit <= LONGEST_LIMIT_S):
                 told = f"{limit:g} s" if isinstance(limit, float) else shown(limit)
-                raise UsageError(f"--{name} {told} is not a time above 0.", f"Give --{name} 1s or 50ms.")
+                bounds = f"a time above 0 and up to {LONGEST_LIMIT_S:,.0f} s"
+                raise UsageError(f"--{name} {told} is not {bounds}.", f"Give --{name} 1s or 50ms.")
         if self.percentile not in PERCENTILES:
             raise UsageError(f"{self.percentile!r} is no percentile here.", f"It is one of {', '.join(PERCENTILES)}.")
 

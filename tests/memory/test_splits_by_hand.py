@@ -178,3 +178,17 @@ def test_the_flag_for_layers_is_followed_and_a_negative_one_means_all(flag: int 
     placement = place(asked)[1]
     assert (placement.host is None) is (layers is None)
     assert placement.gpu_layers == (LAYERS if layers is None else layers)
+
+
+@pytest.mark.parametrize("layers", [0, 2])
+def test_buffers_alone_can_be_too_much_for_a_card(layers: int) -> None:
+    """With few layers or none on it, a card must still hold the buffers and its overhead: what it lacks is told."""
+    asked = case(host_bytes=2**40)
+    share = split_at(asked, footprint(asked), layers).shares[0]
+    working = share.compute_bytes + share.overhead_bytes
+    held = share.weights_bytes + share.kv_cache_bytes + share.state_bytes
+    assert working > 1000
+    for memory_bytes, short in ((working - 1000, 1000 + held), (working + held, 0)):
+        card = case(cards_bytes=(memory_bytes,), host_bytes=2**40)
+        placed = split_at(card, footprint(card), layers)
+        assert (placed.fits, placed.shortfall_bytes) == (short == 0, short)
