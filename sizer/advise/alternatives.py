@@ -30,14 +30,13 @@ from sizer.answer.question import Question
 from sizer.answer.records import Estimate
 from sizer.device.records import Device, Target, is_cpu
 from sizer.device.usable import raised_limit_mib, raising
+from sizer.engine.engines import find_engine
 from sizer.frozen import dataclass
 from sizer.model.architecture import Architecture
 from sizer.units import MIB, format_gib
 
 COMFORTABLE_GAIN = 1.25
 """Above the speed of reading, what loses more must make a split a quarter faster."""
-SMALLER_CACHES = {"llama.cpp": ("q8_0", "q4_0"), "ollama": ("q8_0", "q4_0"), "vllm": ("fp8",), "sglang": ("fp8",)}
-"""Cache precisions that engines offer below 16 bits, best first (llama.cpp -ctk, vLLM --kv-cache-dtype)."""
 CONTEXT_STEP_TOKENS = 256
 """A context that is shortened is a multiple of this: llama.cpp pads its cache to 256 cells."""
 SHORTEST_CONTEXT_TOKENS = 4096
@@ -189,7 +188,7 @@ def smaller_cache(questions: Sequence[Question], wanted: Wanted, step: int = 0) 
     """The best precision that fits once the cache is stored in fewer bits: in eight, one `step` further in four."""
     smaller = []
     for question in questions:
-        caches = SMALLER_CACHES.get(question.engine or "", ())
+        caches = find_engine(question.engine).smaller_caches if question.engine else ()
         if step < len(caches):
             asked = replace(question, workload=replace(question.workload, kv_precision=caches[step]))
             smaller.append(estimate(asked))

@@ -44,6 +44,7 @@ class Engine:
     `usual_precision` is what its users get who name none, `float32_as` the type that it loads float32 checkpoints in
     unless a flag says another.
     `caches` are the formats that its cache takes, the plain ones first; none where they are not known.
+    `smaller_caches` are those of them that are offered where 16 bits do not fit: in eight bits, then in four.
     `flags` are the dialects of `data/engine_flags.csv` that it reads, its own first; none where they are not known.
     `no_precisions` is why none of the table's precisions is its own; empty where `data/methods.csv` names it.
     """
@@ -65,6 +66,7 @@ class Engine:
     usual_precision: str
     float32_as: str
     caches: tuple[str, ...]
+    smaller_caches: tuple[str, ...]
     flags: tuple[str, ...]
     source: str
 
@@ -250,6 +252,7 @@ def _engine(row: dict[str, str]) -> Engine:
         usual_precision=row["usual_precision"],
         float32_as=row["float32_as"],
         caches=tuple(row["caches"].split()),
+        smaller_caches=tuple(row["smaller_caches"].split()),
         flags=tuple(row["flags"].split()),
         source=row["source"],
     )

@@ -66,8 +66,8 @@ class EngineMemory(NamedTuple):
     each 16th; 8th to 256: none larger). Captured graphs take
     `graph_bytes` (`expert_graph_bytes` in mixtures) for each layer and captured size; `keeps_workspace` says that what
     experts compute in, at most `expert_chunk_tokens` at once, stays allocated beside the sampler. Several ranks take
-    `rank_overhead_bytes` on each, over links as fast as NVLink `linked_rank_overhead_bytes`; MXFP4 experts are padded
-    to `mxfp4_tile`.
+    `rank_overhead_bytes` on each, over links as fast as NVLink `linked_rank_overhead_bytes`. Kernels for experts of
+    `tiled_precisions` take them padded to `expert_tile`, and have workspaces of their own, which do not stay.
     `capped_score_bytes` are those of one attention score where the model caps its scores and no kernel does.
     `scanned_tokens` are those of a chunk that a state-space layer compares at once, each with each; 0 where none is.
     `rotary_tables` says that each layer holds cosines and sines for every position, `embedding_on_host` that the input
@@ -106,7 +106,8 @@ class EngineMemory(NamedTuple):
     expert_graph_bytes: int
     keeps_workspace: bool
     expert_chunk_tokens: int | None
-    mxfp4_tile: int
+    tiled_precisions: tuple[str, ...]
+    expert_tile: int
     rank_overhead_bytes: int
     linked_rank_overhead_bytes: int
     capped_score_bytes: float

@@ -175,10 +175,11 @@ def workspace_bytes(case: Case) -> int:
     """The two workspaces of fused experts that stay once they were made (vLLM's fused_moe workspace_shapes); else 0.
 
     For each token and active expert: the product's width or the hidden size, and gate and up or the hidden size.
-    Kernels for MXFP4 experts have workspaces of their own, which do not stay.
+    Kernels that work in tiles have workspaces of their own, which do not stay.
     """
     active, hidden = case.architecture.active_experts or 0, case.architecture.hidden_size
-    if not case.engine.keeps_workspace or not case.architecture.experts or case.stored.precision == "mxfp4":
+    tiled = case.stored.precision in case.engine.tiled_precisions
+    if not case.engine.keeps_workspace or not case.architecture.experts or tiled:
         return 0
     widths = [layer.experts.width for layer in model_shape(case.architecture).layers if layer.experts]
     width = -(-max(widths, default=0) // case.ranks)
@@ -269,17 +270,17 @@ def rotary_bytes(case: Case) -> int:
 
 
 def padded_bytes(case: Case) -> int:
-    """What MXFP4 kernels pad experts by: the hidden size to whole tiles, their width to half tiles (gpt-oss on vLLM).
+    """What kernels that work in tiles pad experts by: the hidden size to whole tiles, their width to half tiles.
 
-    gpt-oss-120b then loads 65.9 GiB, which is what vLLM prints (65.97).
+    gpt-oss-120b on vLLM then loads 65.9 GiB, which is what it prints (65.97).
     """
-    tile, hidden = case.engine.mxfp4_tile, case.architecture.hidden_size
-    if not tile or case.stored.precision != "mxfp4" or not hidden:
+    tile, hidden, precision = case.engine.expert_tile, case.architecture.hidden_size, case.stored.precision
+    if not hidden or precision not in case.engine.tiled_precisions:
         return 0
     extra = 0
     for entry in case.stored.tensors:
         tensor = entry.tensor
-        if tensor.module is not Module.EXPERT_STACK or len(tensor.shape) < 3 or not entry.format.startswith("mxfp4"):
+        if tensor.module is not Module.EXPERT_STACK or len(tensor.shape) < 3 or not entry.format.startswith(precision):
             continue
         width = tensor.shape[-1] if tensor.role is Role.EXPERT_DOWN else tensor.shape[-2]
         halves = 2 if tensor.role is Role.EXPERT_GATE_UP else 1

@@ -189,6 +189,7 @@ def test_the_npu_of_a_chip_runs_only_its_makers_engine() -> None:
 def test_a_cache_of_another_engine_is_said_or_taken_as_its_own() -> None:
     """vLLM has no Q8_0 cache; eight bits of mlx-lm and ExLlamaV3 take as much as Q8_0; an unknown engine has any."""
     assert {name for engine in engines().values() for name in engine.caches} <= set(cache_formats())
+    assert all(set(engine.smaller_caches) <= set(engine.caches) for engine in engines().values())
     assert find_engine("vllm").own_cache("q8_0") == ""
     assert find_engine("vllm").own_cache("fp8_e5m2") == "fp8"
     assert find_engine("mlx-lm").own_cache("q8_0") == "mlx-q8"

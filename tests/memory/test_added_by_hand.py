@@ -128,9 +128,9 @@ def test_experts_are_padded_to_whole_tiles(role: Role, shape: tuple[int, ...], h
     stack = Tensor("up", shape, role, Module.EXPERT_STACK, layers=ALL, active_experts=2)
     size = EXPERTS * HIDDEN * 40 * halves * LAYERS // 2
     weights = Stored("mxfp4", (StoredTensor(stack, "mxfp4", size),), None)
-    asked = replace(case(engine=rule("vllm", mxfp4_tile=96)), stored=weights)
+    asked = replace(case(engine=rule("vllm", expert_tile=96)), stored=weights)
     assert padded_bytes(asked) == int(size * ((96 * 48) / (64 * 40) - 1))
-    assert padded_bytes(replace(asked, engine=rule("vllm", mxfp4_tile=0))) == 0
+    assert padded_bytes(replace(asked, engine=rule("vllm", tiled_precisions=()))) == 0
     assert padded_bytes(replace(asked, stored=replace(weights, precision="bf16"))) == 0
 
 
