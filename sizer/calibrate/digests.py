@@ -18,17 +18,18 @@ TABLES = (
     "owners_sources.csv", "shared_caches.csv", "vector_products.csv", "profile_runs.csv", "static_reserves.csv",
     "source_links.csv", "chip_cores.csv", "alike_sequences.csv",
 )  # fmt: skip
-LAW = (
-    "speed/attended.py", "speed/case.py", "speed/chunks.py", "speed/device_rates.py", "speed/hosted.py",
-    "speed/kernels.py", "speed/launches.py", "speed/law.py", "speed/limits.py", "speed/nearby.py",
-    "speed/prompt_terms.py", "speed/rates.py", "speed/splits.py", "speed/terms.py", "speed/traffic.py",
-    "speed/widths.py", "device/kinds.py", "engine/kernel_facts.py",
+NO_LAW_IN_SPEED = frozenset(
+    {"__init__", "records", "predict", "deeper", "stages", "scaled", "speculative", "measured_here"}
+)
+"""Modules of the speed room that hold records, answers and drafts: they fit nothing."""
+LAW_BESIDE_SPEED = (
+    "device/kinds.py", "engine/kernel_facts.py",
     "calibrate/calibration.py", "calibrate/contradicted.py", "calibrate/design.py",
     "calibrate/differences.py", "calibrate/drafts.py", "calibrate/fit_constants.py", "calibrate/verification.py",
     "calibrate/heldout.py", "calibrate/intervals.py", "calibrate/likeness.py", "calibrate/observation.py",
     "calibrate/observations.py", "calibrate/plausible.py", "calibrate/rows.py", "calibrate/terms.py",
 )  # fmt: skip
-"""The files that turn rows into constants and constants into seconds."""
+"""The files of other rooms that turn rows into constants and constants into seconds, as all others of speed do."""
 
 
 def digests() -> dict[str, str]:
@@ -36,9 +37,15 @@ def digests() -> dict[str, str]:
     found = {f"data/{name}": _digest([data_path(name).read_bytes().replace(b"\r\n", b"\n")]) for name in TABLES}
     kernels = [(row["name"], row["kernel"], row["kernel_class"]) for row in read_rows("precisions.csv")]
     found["kernels of data/precisions.csv"] = _digest(["\n".join(map(",".join, kernels)).encode()])
-    package = Path(sizer.__file__).parent
-    found["code of the law"] = _digest(code_alone((package / name).read_text(encoding="utf-8")) for name in LAW)
+    found["code of the law"] = _digest(code_alone(path.read_text(encoding="utf-8")) for path in law_files())
     return found
+
+
+def law_files() -> list[Path]:
+    """The files that turn rows into constants and constants into seconds."""
+    package = Path(sizer.__file__).parent
+    speed = [path for path in sorted((package / "speed").glob("*.py")) if path.stem not in NO_LAW_IN_SPEED]
+    return speed + [package / name for name in LAW_BESIDE_SPEED]
 
 
 def code_alone(source: str) -> bytes:

@@ -9,7 +9,7 @@ from sizer.engine.engines import operation_costs
 from sizer.model.architecture import Architecture, MixerKind, MlpKind, Module, Role, Tensor, Tower
 from sizer.speed.case import SpeedCase, runtime_rule
 from sizer.speed.law import LAUNCH, OVERHEAD, Amount
-from sizer.speed.traffic import distinct_experts
+from sizer.speed.routing import distinct_experts
 from sizer.tuning import tuned
 
 LAYER_S, LAUNCH_S = 1e-4, 1e-5

@@ -24,9 +24,10 @@ from sizer.speed.rates import (
     experts_flops_per_s,
     prompt_products_flops_per_s,
 )
+from sizer.speed.routing import distinct_experts
 from sizer.speed.splits import pipeline_speedup, prompt_links
 from sizer.speed.terms import EXPANDED_BYTES_PER_VALUE, STEP_S, expanded_bytes, tile_filling
-from sizer.speed.traffic import Traffic, distinct_experts, pass_weight_bytes, prefill_traffic
+from sizer.speed.traffic import Traffic, pass_weight_bytes, prefill_traffic
 from sizer.tuning import tuned
 
 STREAMED_TOKENS = 32_768

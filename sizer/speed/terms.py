@@ -24,8 +24,9 @@ from sizer.speed.rates import (
     peak_flops_per_s,
     prompt_peak_flops_per_s,
 )
+from sizer.speed.routing import distinct_experts
 from sizer.speed.splits import decode_links
-from sizer.speed.traffic import Traffic, distinct_experts
+from sizer.speed.traffic import Traffic
 from sizer.tables import read_rows
 from sizer.tuning import tuned
 

@@ -24,7 +24,7 @@ from sizer.speed.attended import (
     read_cache_bytes,
 )
 from sizer.speed.chunks import Chunks
-from sizer.tuning import tuned
+from sizer.speed.routing import RoutedTokens, routed_tokens
 from sizer.workload import Workload
 
 STAGES = ("attention", "kv", "dense_mlp", "experts", "router", "lm_head", "state", "embedding", "other")
@@ -114,20 +114,6 @@ class Traffic(NamedTuple):
         return StageTraffic(name)
 
 
-def distinct_experts(experts: int, active_experts: int, tokens: int, correlation: float = 1.0) -> float:
-    """Expected experts of one layer that `tokens` tokens touch.
-
-    Independent routing touches E (1 - (1 - k/E)^tokens). Tokens of one sequence are routed alike: each beyond the first
-    counts as `correlation` of one. Few touch fewer; a chunk of a prompt touches nearly all. Never fewer than k, never
-    more than E.
-    """
-    active = min(active_experts, experts)
-    if tokens <= 1 or active == experts:
-        return float(active)
-    touched: float = experts * (1 - (1 - active / experts) ** (1 + correlation * (tokens - 1)))
-    return touched
-
-
 def is_tied_head(architecture: Architecture, tensor: Tensor) -> bool:
     """True of the embedding table that a tied model multiplies with as its output head."""
     if tensor.role is not Role.EMBEDDING or not architecture.tied_embeddings or tensor.tower is not Tower.TEXT:
@@ -160,7 +146,8 @@ def decode_traffic(
     sequences = workload.batch_size
     context = workload.decode_context_tokens
     told = sequences * tokens_per_sequence if outputs is None else outputs
-    totals = _weight_traffic(architecture, stored, sequences, tokens_per_sequence, told, alike=workload.routed_alike)
+    routed = routed_tokens(sequences, tokens_per_sequence, workload.routed_alike)
+    totals = _weights_by_stage(architecture, stored, routed, told)
     kv_format = cache_format(workload.kv_precision)
     for mixer, layers in architecture.mixer_counts.items():
         kept = attended_tokens(mixer, context)
@@ -199,10 +186,10 @@ def prefill_traffic(
     totals: dict[str, StageTraffic] = {}
     for tokens, count in chunks.sizes:
         reading, each = _read_together(prompt, tokens)
-        for stage in _weights_by_stage(architecture, stored, _routed(reading, each), 0, apart).values():
+        for stage in _weights_by_stage(architecture, stored, routed_tokens(reading, each), 0, apart).values():
             _add(totals, _times(stage, count, tokens * count, reading * each))
     each = min(chunks.size, prompt)
-    head = _weight_traffic(architecture, stored, 1, 1, sequences).get("lm_head")
+    head = _weights_by_stage(architecture, stored, routed_tokens(1, 1), sequences).get("lm_head")
     if head:
         totals["lm_head"] = head
     kv_format = cache_format(workload.kv_precision)
@@ -231,64 +218,27 @@ def _read_together(prompt_tokens: int, chunk_tokens: int) -> tuple[int, int]:
 def pass_weight_bytes(architecture: Architecture, stored: Stored, workload: Workload, tokens: int) -> int:
     """Bytes of weights that one chunk of so many tokens of the prompts reads, without the output head."""
     reading, each = _read_together(max(1, workload.prompt_tokens), tokens)
-    return sum(stage.weight_bytes for stage in _weight_traffic(architecture, stored, reading, each, 0).values())
-
-
-class _RoutedTokens(NamedTuple):
-    """How many sequences route tokens in a step, how many tokens each, and how alike those are routed; `alike` is what
-    each further sequence counts as."""
-
-    sequences: int
-    per_sequence: int
-    correlation: float
-    alike: float
-
-    @property
-    def tokens(self) -> int:
-        return self.sequences * self.per_sequence
-
-    def touched_share(self, tensor: Tensor) -> float:
-        """Share of a stack's experts that the step touches; 1 for what every token uses."""
-        if tensor.experts is None or tensor.active_experts is None:
-            return 1.0
-        of_one = distinct_experts(tensor.experts, tensor.active_experts, self.per_sequence, self.correlation)
-        share_missed: float = (1 - of_one / tensor.experts) ** (1 + self.alike * (self.sequences - 1))
-        return 1 - share_missed
-
-
-def _weight_traffic(
-    architecture: Architecture,
-    stored: Stored,
-    sequences: int,
-    per_sequence: int,
-    head_tokens: int,
-    *,
-    alike: float = 1.0,
-) -> dict[str, StageTraffic]:
-    """Weights read and multiplied once by a step's tokens, by stage."""
-    return _weights_by_stage(architecture, stored, _routed(sequences, per_sequence, alike), head_tokens)
-
-
-def _routed(sequences: int, per_sequence: int, alike: float = 1.0) -> _RoutedTokens:
-    return _RoutedTokens(sequences, per_sequence, tuned("routing_correlation"), alike)
+    stages = _weights_by_stage(architecture, stored, routed_tokens(reading, each), 0)
+    return sum(stage.weight_bytes for stage in stages.values())
 
 
 def _weights_by_stage(
     architecture: Architecture,
     stored: Stored,
-    routed: _RoutedTokens,
+    routed: RoutedTokens,
     head_tokens: int,
     apart: frozenset[int] = frozenset(),
 ) -> dict[str, StageTraffic]:
-    """The same; layers `apart` multiply by each sequence's last token only."""
+    """Weights read and multiplied once by a step's tokens, by stage; the layers `apart` multiply by each sequence's
+    last token only."""
     return {stage.stage: stage for stage in _weight_stages(architecture, stored, routed, head_tokens, apart)}
 
 
 @lru_cache(maxsize=4096)
 def _weight_stages(
-    architecture: Architecture, stored: Stored, routed: _RoutedTokens, head_tokens: int, apart: frozenset[int]
+    architecture: Architecture, stored: Stored, routed: RoutedTokens, head_tokens: int, apart: frozenset[int]
 ) -> tuple[StageTraffic, ...]:
-    """`_weight_traffic`, kept: it is the same at every depth of the cache and on every device."""
+    """`_weights_by_stage`, kept: it is the same at every depth of the cache and on every device."""
     totals: dict[str, StageTraffic] = {}
     for part in stored.tensors:
         if not runs_in_text(part.tensor):
@@ -304,7 +254,7 @@ def _weight_stages(
     return tuple(totals.values())
 
 
-def _matrix(part: StoredTensor, routed: _RoutedTokens, passes: int, tokens: int) -> StageTraffic:
+def _matrix(part: StoredTensor, routed: RoutedTokens, passes: int, tokens: int) -> StageTraffic:
     tensor = part.tensor
     share = routed.touched_share(tensor)
     multiplied = 0 if tensor.role in _NOT_MULTIPLIED or tensor.module is Module.NORM else tensor.active_elements

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import re
 
-from sizer.calibrate.digests import LAW, TABLES, code_alone, digests
+from sizer.calibrate.digests import NO_LAW_IN_SPEED, TABLES, code_alone, digests, law_files
 from sizer.tables import data_path, read_json
 
 
@@ -13,12 +13,17 @@ def test_constants_were_made_of_what_lies_here() -> None:
     assert read_json("constants.json")["digests"] == digests()
 
 
-def test_every_file_of_the_law_is_in_the_digest() -> None:
-    """The digest covers each file of the speed room but records, answers and drafts, which fit nothing."""
-    room = {f"speed/{path.name}" for path in Path(data_path("")).parent.glob("sizer/speed/*.py")}
-    apart = {"__init__", "records", "predict", "deeper", "stages", "steps", "scaled", "speculative", "measured_here"}
-    assert room - {f"speed/{name}.py" for name in apart} <= set(LAW)
+def test_what_is_named_is_there() -> None:
+    """Every table and every module of the digest exists, and every module that is left out of it."""
     assert all(data_path(name).is_file() for name in TABLES)
+    assert all(path.is_file() for path in law_files())
+    assert {path.stem for path in law_files()[0].parent.glob("*.py")} >= NO_LAW_IN_SPEED
+
+
+def test_every_table_of_the_law_is_in_the_digest() -> None:
+    """A table that the law reads moves the constants; what they are written to does not."""
+    named = {name for path in law_files() for name in re.findall(r'"(\w+\.(?:csv|tsv|json))"', path.read_text("utf-8"))}
+    assert named - {"constants.json", "nearby.tsv"} <= set(TABLES)
 
 
 def test_words_move_no_constant() -> None:

@@ -17,8 +17,9 @@ from sizer.speed.launches import expert_amounts, layer_count, llama_layers, moe_
 from sizer.speed.law import Amount
 from sizer.speed.prompt_terms import prefill_amounts, prompt_traffic  # fmt: skip
 from sizer.speed.rates import prompt_peak_flops_per_s
+from sizer.speed.routing import distinct_experts
 from sizer.speed.terms import decode_amounts, vector_rows  # fmt: skip
-from sizer.speed.traffic import decode_traffic, distinct_experts, pass_weight_bytes  # fmt: skip
+from sizer.speed.traffic import decode_traffic, pass_weight_bytes
 from sizer.tuning import tuned
 from sizer.workload import Split, Workload
 

@@ -12,7 +12,8 @@ from sizer.model.architecture import Architecture, Mixer, MixerKind
 from sizer.model.families import build
 from sizer.precision.store import store
 from sizer.speed.attended import attended_tokens, causal_attended_tokens, copied_cache_bytes
-from sizer.speed.traffic import decode_traffic, distinct_experts, prefill_traffic
+from sizer.speed.routing import distinct_experts
+from sizer.speed.traffic import decode_traffic, prefill_traffic
 from sizer.workload import Workload
 
 LLAMA = {

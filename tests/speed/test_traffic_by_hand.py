@@ -29,9 +29,9 @@ from drawncases import LATENT, PLAIN, STATE, asked
 from sizer.model.architecture import MixerKind
 from sizer.speed.attended import attention_flops, copied_cache_bytes, expansion_flops, last_token_layers  # fmt: skip
 from sizer.speed.predict import decode_of
+from sizer.speed.routing import distinct_experts
 from sizer.speed.traffic import (  # fmt: skip
     decode_traffic,
-    distinct_experts,
     is_tied_head,
     prefill_traffic,
 )
