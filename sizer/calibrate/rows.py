@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import replace
 from functools import cache, lru_cache
 
@@ -246,9 +245,17 @@ def _canonical(text: str) -> str | None:
 _WIDTH = re.compile(r"(?:^|[^0-9])(?:[qw]|mlx[ -]q?)?([2-8])(?:[-_ ]?bits?)?(?:$|[^0-9.])", re.IGNORECASE)
 _BARE_WIDTH = re.compile(r"[qw]?[2-8](?:[-_ ]?bits?)?", re.IGNORECASE)
 """A width and nothing else, which several formats have: the engine says whose."""
-_USUAL_GGUF = {"2": "q2_k", "3": "q3_k_m", "4": "q4_k_m", "5": "q5_k_m", "6": "q6_k", "8": "q8_0"}
-_FLOAT_RUNTIMES = frozenset({"transformers", "vllm", "tensorrt-llm", "gpt-fast"})
-_GGUF_RUNTIMES = frozenset({"llama.cpp", "t-mac", "ktransformers", "rknn-llm"})
+
+
+@cache
+def _usual_widths() -> dict[tuple[str, str], str]:
+    """What a width means to users of a runtime who name no format, by runtime and bits; by no bits, what they run who
+    name no width either."""
+    return {
+        (runtime, row["bits"]): row["precision"]
+        for row in read_rows("usual_widths.csv")
+        for runtime in row["runtimes"].split()
+    }
 
 
 def row_precision(row: ReadRow) -> str:
@@ -263,23 +270,13 @@ def row_precision(row: ReadRow) -> str:
         return canonical(row.precision)
     printed = row.precision or row.precision_as_printed
     runtime = find_engine(engine_asked(row.engine).engine).runtime if row.engine else ""
-    by_runtime: tuple[tuple[bool, Callable[[str], str | None]], ...] = (
-        (runtime == "mlx-lm", lambda width: f"mlx-{width}bit"),
-        (runtime in _GGUF_RUNTIMES, _USUAL_GGUF.get),
-        (runtime == "transformers", {"4": "nf4", "8": "int8"}.get),
-    )
     if printed and (known := _canonical(printed)):
         return known
     width = _WIDTH.search(printed)
-    if width:
-        for applies, name in by_runtime:
-            if applies and (usual := name(width[1])):
-                return usual
+    usual = _usual_widths().get((runtime, width[1] if width else "")) if width or not printed else None
+    if usual:
+        return usual
     if row.precision:
         return canonical(row.precision)
-    if not printed and runtime == "llama.cpp":
-        return _USUAL_GGUF["4"]
-    if not printed and runtime in _FLOAT_RUNTIMES:
-        return "bf16"
     as_printed = f", and {printed!r} as printed names none" if printed else ""
     raise UnknownPrecision(f"the precision is empty{as_printed}.")

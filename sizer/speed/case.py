@@ -252,14 +252,15 @@ def _longest_captured(case: SpeedCase) -> float:
 
 
 def runtime_rule(case: SpeedCase, table: str) -> dict[str, str] | None:
-    """The row of a table that holds for the case's runtime and release, of those for its backend where the table names
-    some; None where no row tells of it.
+    """The row of a table that holds for the case's engine (else its runtime) and release, of those for its backend
+    where the table names some; None where no row tells of it.
 
     Another engine's version says nothing of its runtime's: there the year decides.
     """
-    told = rules(table, "runtime").get(case.engine.runtime, ())
-    rows = [row for row in told if row.get("backend", case.backend) == case.backend]
-    version = case.engine_version if case.engine.name == case.engine.runtime else ""
+    told = rules(table, "runtime")
+    own = told.get(case.engine.name, [])
+    rows = [row for row in own or told.get(case.engine.runtime, []) if row.get("backend", case.backend) == case.backend]
+    version = case.engine_version if own else ""
     return rule_in_force(rows, version, f"{case.year}-12-31" if case.year else "") if rows else None
 
 

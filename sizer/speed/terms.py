@@ -10,7 +10,6 @@ from functools import cache
 
 from sizer.device.capability import cuda_capability
 from sizer.device.records import is_cpu
-from sizer.engine.releases import rule_in_force, rules
 from sizer.speed.attended import copied_cache_bytes
 from sizer.speed.case import SpeedCase, in_graphs, runtime_rule, standing
 from sizer.speed.device_rates import vector_flops_per_s
@@ -131,12 +130,8 @@ def _vector_rows(runtime: str, backend: str, kernel: str, bits: str, capability:
 def shares_cells(case: SpeedCase) -> bool:
     """Whether each sequence's token is weighed against the cells of all sequences, others' masked: one cache for all
     (`data/shared_caches.csv`)."""
-    rows = rules("shared_caches.csv", "engine")
-    found = rows.get(case.engine.name) or rows.get(case.engine.runtime)
-    if not found:
-        return False
-    version = case.engine_version if case.engine.name == case.engine.runtime else ""
-    return rule_in_force(found, version, f"{case.year}-12-31" if case.year else "")["shared"] == "yes"
+    rule = runtime_rule(case, "shared_caches.csv")
+    return rule is not None and rule["shared"] == "yes"
 
 
 def _products(case: SpeedCase, traffic: Traffic, peak: float) -> list[Amount]:

@@ -16,12 +16,14 @@ from sizer.calibrate.measurements import ReadRow, measurement, read_measurements
 from sizer.calibrate.observation import Observation
 from sizer.calibrate.observations import observe, observe_row, placed
 from sizer.calibrate.predictions import predict_rows
-from sizer.calibrate.rows import resolve_measurement, workloads
+from sizer.calibrate.rows import resolve_measurement, row_precision, workloads
 from sizer.calibrate.verification import read_verification
 from sizer.cli.calibrate import command as calibrate_command
 from sizer.cli.sweep import command as sweep_command
 from sizer.cli.validate import command as validate_command
-from sizer.errors import InvalidInputFile, SizerError, UsageError
+from sizer.engine.engines import engines
+from sizer.errors import InvalidInputFile, SizerError, UnknownPrecision, UsageError
+from sizer.precision.names import canonical
 from sizer.report.misfits import explained
 from sizer.speed.law import constants
 from sizer.speed.predict import OTHER_ENGINES, decode_of, prefill_of
@@ -386,3 +388,32 @@ def test_what_was_tried_is_told_once() -> None:
     """No trial stands twice in the table."""
     tried = [next(iter(row.values())) for row in read_rows("tried.csv")]
     assert len(tried) == len(set(tried))
+
+
+@pytest.mark.parametrize(
+    ("engine", "precision", "expected"),
+    [
+        ("transformers", "4-bit", "nf4"),
+        ("ollama", "q4", "q4_k_m"),
+        ("mlx-lm", "6bit", "mlx-6bit"),
+        ("llama.cpp", "", "q4_k_m"),
+        ("vllm", "", "bf16"),
+    ],
+)
+def test_a_width_alone_is_its_runtime_s_usual_format(engine: str, precision: str, expected: str) -> None:
+    """What users mean who name no format, by `data/usual_widths.csv`."""
+    assert row_precision(measurement({**ROW, "engine": engine, "precision": precision})) == expected
+
+
+def test_a_width_that_several_formats_have_names_none() -> None:
+    """vLLM has no usual format of four bits: such a row is refused."""
+    with pytest.raises(UnknownPrecision):
+        row_precision(measurement({**ROW, "engine": "vllm", "precision": "4-bit"}))
+
+
+def test_usual_widths_name_what_is_known() -> None:
+    """Each row has a canonical precision, engines that there are, and its source."""
+    for row in read_rows("usual_widths.csv"):
+        assert canonical(row["precision"]) == row["precision"]
+        assert set(row["runtimes"].split()) <= set(engines())
+        assert row["source"]

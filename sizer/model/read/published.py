@@ -81,7 +81,7 @@ def _plain(repository: str) -> str:
 
 def quantized_copy(model_id: str, precision: str, runtime: str = "") -> str | None:
     """The repository that holds a model quantized so, for engines of a runtime; None where none is known."""
-    own = runtime if runtime == "mlx-lm" else ""
+    own = runtime if runtime in {told for _, _, told in _copies()} else ""
     return _copies().get((model_id.lower(), precision, own))
 
 
