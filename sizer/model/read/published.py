@@ -81,7 +81,7 @@ def _plain(repository: str) -> str:
 
 def quantized_copy(model_id: str, precision: str, runtime: str = "") -> str | None:
     """The repository that holds a model quantized so, for engines of a runtime; None where none is known."""
-    own = runtime if runtime in {told for _, _, told in _copies()} else ""
+    own = runtime if runtime in _runtimes_of_copies() else ""
     return _copies().get((model_id.lower(), precision, own))
 
 
@@ -91,6 +91,12 @@ def _copies() -> dict[tuple[str, str, str], str]:
         (row["model"].lower(), row["precision"], row["runtime"]): row["repository"]
         for row in read_rows("quantized_copies.csv")
     }
+
+
+@cache
+def _runtimes_of_copies() -> frozenset[str]:
+    """The runtimes that have copies of their own; the others take those of none."""
+    return frozenset(runtime for _, _, runtime in _copies())
 
 
 def ollama_tag(model_id: str) -> str | None:
