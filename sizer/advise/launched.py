@@ -7,14 +7,14 @@ from sizer.engine.ladders import own_precision
 from sizer.engine.options import EngineOptions
 from sizer.engine.quantizations import made_online
 from sizer.engine.scripts import Launch
-from sizer.errors import UsageError
+from sizer.errors import UsageError, did_you_mean
 from sizer.methods import methods
 from sizer.model.architecture import Architecture
 from sizer.model.read.name_quantization import EXL_WITHOUT_BITS
-from sizer.model.read.resolve import Resolved
+from sizer.model.read.resolve import Resolved, tag_of
 from sizer.precision.configured import configured_precision
 from sizer.precision.configured_methods import method_name
-from sizer.precision.names import canonical, precision_of
+from sizer.precision.names import all_precisions, canonical, precision_of
 from sizer.precision.schemes import dtype_format
 
 DTYPES = {
@@ -56,6 +56,12 @@ def launched_precision(launch: Launch, resolved: Resolved) -> str:
             f"{name!r} does not say the bits per weight of its files.", f"Write them into the name: {name}-4.0bpw."
         )
     engine, stored = find_engine(options.engine), dtype_format(architecture)
+    if (tag := tag_of(options.model)) and ("gguf" in options.model.lower() or "hf.co/" in options.model.lower()):
+        known = [name for name in all_precisions() if precision_of(name).is_gguf]
+        raise UsageError(
+            f"{tag!r:.80} in {options.model!r:.200} is no type of GGUF files that is known.",
+            did_you_mean(tag.lower(), known) or "Write one, as Q4_K_M: 'sizer precisions' lists them.",
+        )
     if not engine.usual_precision and "gguf" in options.model.lower():
         raise UsageError(
             f"{options.model!r:.200} holds files of several types, and {engine.name} takes one.",

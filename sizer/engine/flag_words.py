@@ -1,7 +1,9 @@
 """The words that a flag's value is one of: rows of `data/flag_words.csv`, read in the engines' sources.
 
 A row has the words of every version read, so an older version's are taken too. `>=1` stands for numbers from 1 on, a
-word with a star for what matches it (`*.*`: a class by its module). Flags without a row may be anything.
+word with a star for what matches it (`*.*`: a class by its module). Several words may stand in one value, between
+commas. A row with `unless` leaves the flag free where that other flag is given: a plugin brings words of its own. Flags
+without a row may be anything.
 """
 
 from __future__ import annotations
@@ -25,10 +27,16 @@ def words_of(dialect: str) -> Mapping[str, tuple[str, ...]]:
     return {row["flag"]: tuple(row["words"].split()) for row in rules("flag_words.csv", "dialect").get(dialect, [])}
 
 
+@cache
+def freed_by(dialect: str) -> Mapping[str, str]:
+    """By a flag's spelling: the other flag that lets its value be anything."""
+    return {row["flag"]: row["unless"] for row in rules("flag_words.csv", "dialect").get(dialect, []) if row["unless"]}
+
+
 def require_word(words: Sequence[str], text: str, spelled: str) -> None:
     """Raises UsageError for a value that no version read takes; the case of letters is left to the engine."""
     value = text.strip().lower()
-    if not any(_is(word.lower(), value) for word in words):
+    if not all(any(_is(word.lower(), part.strip()) for word in words) for part in value.split(",")):
         if words[0].startswith(AT_LEAST):
             raise UsageError(f"{spelled}: {text!r:.80} is less than {words[0].removeprefix(AT_LEAST)}.")
         shown = ", ".join(words[:MOST_SHOWN]) + (" ..." if len(words) > MOST_SHOWN else "")

@@ -24,7 +24,7 @@ from sizer.engine.flag_values import (
     passed_words,
     read_value,
 )
-from sizer.engine.flag_words import require_word, words_of
+from sizer.engine.flag_words import freed_by, require_word, words_of
 from sizer.engine.json_values import document
 from sizer.engine.options import EngineOptions, FlagValue
 from sizer.errors import UsageError
@@ -32,13 +32,20 @@ from sizer.errors import UsageError
 _NUMBER = re.compile(r"-\d+(\.\d+)?")
 _UNTOLD = re.compile(r"\$(?:\w+|\{\w+\}|\(.*\))")
 _ASSIGNED = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.DOTALL)
+NUMBERS = frozenset({"int", "stoi", "float"})
+PLACEHOLDER = re.compile(r"[$<{\[]")
+NOTHING = frozenset({"", "none", "null"})
+"""What Python and YAML write where nothing is set."""
 MOST_WORDS = 2000
 """Words of one command, at most."""
 
 
 @dataclass
 class Read:
-    """What the words say so far: fields, the engine's own words, what was not understood, what was no flag."""
+    """What the words say so far: fields, the engine's own words, what was not understood, what was no flag.
+
+    `unless` are errors that stand unless a flag is given.
+    """
 
     fields: dict[str, Any] = field(default_factory=dict)
     given: dict[str, FlagValue] = field(default_factory=dict)
@@ -46,6 +53,7 @@ class Read:
     removed: list[str] = field(default_factory=list)
     positionals: list[str] = field(default_factory=list)
     documents: dict[str, dict[str, Any]] = field(default_factory=dict)
+    unless: dict[str, UsageError] = field(default_factory=dict)
 
 
 def read_flags(
@@ -73,6 +81,9 @@ def read_flags(
         found = find_flag(dialects, name)
         if found is not None:
             _set(read, found.flag, name, json.dumps(parts))
+    for by, error in read.unless.items():
+        if by.lstrip("-") not in read.given:
+            raise error
     return read
 
 
@@ -216,10 +227,11 @@ def _constant(text: str) -> Any:
 
 
 def _set(read: Read, flag: Flag, spelled: str, text: str) -> None:
-    """A flag with its value. What it sets is its row's business; a value of what sets nothing is not read."""
+    """A flag with its value. What it sets is its row's business; of what sets nothing only words and numbers count."""
     read.given[flag.name] = text.replace("\0", " ")
-    _require_words(flag, spelled, text)
+    _require_words(flag, spelled, text, read)
     if not flag.sets:
+        _require_number(flag, spelled, text)
         return
     if flag.kind in WITHOUT_VALUE:
         _switch(read, flag, on_off(text) is not False)
@@ -249,10 +261,23 @@ def _set(read: Read, flag: Flag, spelled: str, text: str) -> None:
             read.fields[name] = value
 
 
-def _require_words(flag: Flag, spelled: str, text: str) -> None:
-    """Raises UsageError for a value that is none of the flag's words."""
-    if flag.words and not _UNTOLD.fullmatch(text):
+def _require_words(flag: Flag, spelled: str, text: str, read: Read) -> None:
+    """Raises UsageError for a value that is none of the flag's words, at the end where another flag may free it."""
+    if not flag.words or _UNTOLD.fullmatch(text):
+        return
+    try:
         require_word(flag.words, text, spelled)
+    except UsageError as error:
+        by = next((name for own, name in freed_by(flag.dialect).items() if own in flag.spellings), "")
+        if not by:
+            raise
+        read.unless[by] = error
+
+
+def _require_number(flag: Flag, spelled: str, text: str) -> None:
+    """Raises UsageError for a value of a number that is none, and no placeholder for one either."""
+    if flag.kind in NUMBERS and not PLACEHOLDER.search(text) and text.strip().lower() not in NOTHING:
+        read_value(flag.kind, text, spelled)
 
 
 def _require_words_within(flag: Flag, text: str) -> None:

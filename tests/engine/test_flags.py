@@ -368,3 +368,42 @@ def test_words_may_be_patterns_and_numbers(words: tuple[str, ...], value: str, *
     """A star stands for anything, >= for numbers, and the case of letters is left to the engine."""
     with nullcontext() if taken else pytest.raises(UsageError):
         require_word(words, value, "--flag")
+
+
+@pytest.mark.parametrize(
+    ("command", "names"),
+    [
+        ("vllm serve Qwen/Qwen3-8B --tokenizer-mode foo", "mistral"),
+        ("vllm serve Qwen/Qwen3-8B --tool-call-parser foo", "hermes"),
+        ("sglang serve --model-path Qwen/Qwen3-8B --speculative-algorithm FOO", "EAGLE3"),
+        ("text-generation-launcher --model-id Qwen/Qwen3-8B --kv-cache-dtype fp8", "fp8_e5m2"),
+        ("transformers serve Qwen/Qwen3-8B --attn-implementation foo", "flash_attention_2"),
+        ("llama-server -hf Qwen/Qwen3-8B-GGUF:Q4_K_M --spec-type draft-foo", "draft-mtp"),
+        ("llama-bench -hf Qwen/Qwen3-8B-GGUF:Q4_K_M -sm foo", "layer"),
+        ("llama-server -hf Qwen/Qwen3-8B-GGUF:Q9_X", "iq4_xs"),
+        ("ollama run hf.co/unsloth/Qwen3-8B-GGUF:IQ2_XXX", "iq2_xxs"),
+        ("vllm serve Qwen/Qwen3-8B --seed foo", "whole number"),
+        ("sglang serve --model-path Qwen/Qwen3-8B --hicache-ratio foo", "a number"),
+        ("llama-server -hf Qwen/Qwen3-8B-GGUF:Q4_K_M --port foo", "whole number"),
+    ],
+)
+def test_words_and_numbers_that_an_engine_refuses_are_refused(command: str, names: str) -> None:
+    """A word that no version takes, a number that is none and a type that no file has: one line with what is taken."""
+    with pytest.raises(UsageError) as refused:
+        sizer.check(command.split(), device="h100", offline=True)
+    assert names in f"{refused.value.message} {refused.value.hint}"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "vllm serve Qwen/Qwen3-8B --tool-call-parser mine --tool-parser-plugin mine.py",
+        "vllm serve Qwen/Qwen3-8B --port $PORT --seed <seed>",
+        "llama-server -hf Qwen/Qwen3-8B-GGUF:Q4_K_M --spec-type draft-mtp,ngram-mod --port {{port}}",
+        "transformers serve Qwen/Qwen3-8B --attn-implementation kernels-community/flash-attn3",
+        "llama-server -hf ggml-org/Qwen3-8B-GGUF:latest",
+    ],
+)
+def test_what_another_tells_is_not_refused(command: str) -> None:
+    """A plugin's own words, a shell's variables, placeholders, several words between commas, kernels of the hub."""
+    assert sizer.check(command.split(), device="h100", offline=True).check.starts

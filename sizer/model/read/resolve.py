@@ -146,14 +146,20 @@ def _catalogued(text: str, name: str, entry: CatalogueEntry, hints: NameHints, r
 
 def _unread_tag(name: str, hints: NameHints) -> tuple[str, ...]:
     """A note where what stands behind a repository's colon is no quantization (`org/name:q99`), or not quite one."""
-    repository, _, tag = name.partition(":")
-    if not tag or "/" not in repository or tag.lower() == "latest":
+    tag = tag_of(name)
+    if not tag:
         return ()
     if not hints.quantization:
         return (f"{shown(tag)} behind the colon names no quantization that is known: it is not used",)
     if _plain(hints.quantization) in _plain(tag):
         return ()
     return (f"{shown(tag)} behind the colon is read as {hints.quantization}",)
+
+
+def tag_of(name: str) -> str:
+    """What stands behind a repository's colon (`org/name:Q4_K_M`), empty where nothing does or it is `latest`."""
+    repository, _, tag = name.partition(":")
+    return tag if "/" in repository and tag.lower() != "latest" else ""
 
 
 def _plain(text: str) -> str:
