@@ -9,6 +9,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from sizer.answer.public import answer
+from sizer.benchmark.backends import BACKENDS
 from sizer.benchmark.cells import Cell, CellMeasurement, left_out, measured_cells
 from sizer.benchmark.child import Progress, measure
 from sizer.benchmark.plan import Asked, refuse_what_cannot_fit, spec_of
@@ -50,7 +51,7 @@ def bench_cells(
     ends_s = None if budget_s is None else time.time() + budget_s
     resolved = resolve_asked(asked)
     spec = with_found_threads(spec_of(asked, resolved))
-    if spec.backend == "server" or spec.parallelism:
+    if not BACKENDS[spec.backend].starts or spec.parallelism:
         raise UsageError(
             "Lists, --depth and --budget are for one machine, without --server and --parallel.",
             "A server takes --concurrency, or --users and --rate.",

@@ -10,7 +10,8 @@ from pathlib import Path
 from statistics import fmean, median, variance
 from typing import Any
 
-from sizer.benchmark.records import LARGEST_FILE_BYTES, tokens_of_prefill
+from sizer.benchmark.backends import tokens_of_prefill
+from sizer.benchmark.records import LARGEST_FILE_BYTES
 from sizer.errors import InvalidInputFile
 from sizer.frozen import dataclass
 

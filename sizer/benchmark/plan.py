@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sizer.benchmark.backends import BACKENDS, LLAMA_CPP, SERVER, TRANSFORMERS, Backend
 from sizer.benchmark.records import Spec
 from sizer.errors import BenchmarkFailed, DoesNotFit, UsageError, did_you_mean
 from sizer.frozen import dataclass
@@ -20,7 +21,6 @@ DEFAULT_MODEL = "Qwen/Qwen3-0.6B"
 
 DTYPE_PRECISIONS = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
 TORCH_DEVICES = ("auto", "this", "cpu", "cuda", "gpu", "mps")
-ENGINES = {"transformers": "transformers", "llama.cpp": "llama.cpp"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +63,11 @@ def spec_of(asked: Asked, resolved: Resolved | None) -> Spec:
             "'sizer estimate' tells how many texts a second it reads.",
         )
     if is_gguf(asked.model):
-        return _spec(asked, "llama.cpp", asked.model, _file_precision(asked, resolved), None)
+        return _spec(asked, LLAMA_CPP, asked.model, _file_precision(asked, resolved), None)
     random_weights = asked.random_weights or not asked.model
     config = _config(resolved) if random_weights else None
     model = resolved.architecture.model_id if random_weights else _repository(asked.model, resolved)
-    return _spec(asked, "transformers", model, precision_of(asked, resolved), config)
+    return _spec(asked, TRANSFORMERS, model, precision_of(asked, resolved), config)
 
 
 def is_gguf(model: str) -> bool:
@@ -103,11 +103,11 @@ def _check(asked: Asked) -> None:
     """Raises UsageError for what cannot be measured, whatever the model turns out to be."""
     if asked.output_tokens < 2:
         raise UsageError(f"--output {asked.output_tokens} is too short to time decoding.", "Ask for two or more.")
-    if asked.engine and asked.engine not in ENGINES and not asked.server_url:
+    own = [backend.name for backend in BACKENDS.values() if backend.starts]
+    if asked.engine and asked.engine not in own and not asked.server_url:
         raise UsageError(
             f"sizer bench cannot start the engine {asked.engine!r} itself.",
-            did_you_mean(asked.engine, ENGINES)
-            or f"Start it, and measure it with --server URL --engine {asked.engine}.",
+            did_you_mean(asked.engine, own) or f"Start it, and measure it with --server URL --engine {asked.engine}.",
         )
     if asked.server_url and (asked.random_weights or asked.compiled or asked.parallelism):
         raise UsageError("--server measures a server as it runs.", "Leave --random-weights, --compile, --parallel out.")
@@ -125,22 +125,23 @@ def _check(asked: Asked) -> None:
 def _server_spec(asked: Asked) -> Spec:
     from sizer.precision.names import canonical
 
-    return _spec(asked, "server", asked.model, canonical(asked.precision) if asked.precision else "", None)
+    return _spec(asked, SERVER, asked.model, canonical(asked.precision) if asked.precision else "", None)
 
 
-def _spec(asked: Asked, backend: str, model: str, precision: str, config: Mapping[str, Any] | None) -> Spec:
+def _spec(asked: Asked, backend: Backend, model: str, precision: str, config: Mapping[str, Any] | None) -> Spec:
     """What the child is to do. Raises UsageError for options that the backend has not got."""
-    if asked.engine and backend != "server" and ENGINES[asked.engine] != backend:
+    if asked.engine and backend.starts and asked.engine != backend.name:
         raise UsageError(
             f"{asked.engine} does not run {model!r}.", "transformers runs safetensors, llama.cpp runs .gguf files."
         )
-    if backend == "llama.cpp" and (asked.compiled or asked.parallelism or asked.random_weights or asked.batch_size > 1):
+    unasked = Asked()
+    if any(getattr(asked, name) != getattr(unasked, name) for name in backend.lacks):
         raise UsageError(
             "--compile, --parallel, --batch and --random-weights are for transformers.",
             "Leave them out for a .gguf file.",
         )
     return Spec(
-        backend=backend,
+        backend=backend.name,
         model=model,
         precision=precision,
         config=config,
@@ -159,7 +160,7 @@ def _spec(asked: Asked, backend: str, model: str, precision: str, config: Mappin
         concurrency=asked.concurrency,
         offline=asked.offline,
         trust_remote_code=asked.trust_remote_code,
-        revision=asked.model.partition("@")[2] if backend == "transformers" and not Path(asked.model).exists() else "",
+        revision=asked.model.partition("@")[2] if backend.takes_revisions and not Path(asked.model).exists() else "",
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sizer.benchmark.backends import BACKENDS, SERVER
 from sizer.benchmark.plan import Asked
 from sizer.benchmark.records import Spec
 
@@ -28,7 +29,7 @@ def predict(asked: Asked, spec: Spec, resolved: Resolved | None, engine: str) ->
         prompt_tokens=spec.prompt_tokens,
         output_tokens=spec.output_tokens,
         batch_size=spec.batch_size * spec.concurrency,
-        kv_precision=KV_PRECISIONS.get(spec.precision, "bf16" if engine == "transformers" else "fp16"),
+        kv_precision=_kv_precision(spec, engine),
         parallelism=spec.parallelism or None,
         gpu_layers=spec.gpu_layers,
         threads=spec.threads,
@@ -40,5 +41,8 @@ def predict(asked: Asked, spec: Spec, resolved: Resolved | None, engine: str) ->
     return found
 
 
-# transformers keeps its cache in the type that the model computes in.
-KV_PRECISIONS = {"fp32": "fp32", "fp16": "fp16"}
+def _kv_precision(spec: Spec, engine: str) -> str:
+    """The type that the model computes in, which plain weights tell: transformers keeps its cache in it."""
+    if spec.precision in {"fp32", "fp16"}:
+        return spec.precision
+    return BACKENDS[engine].kv_precision if engine in BACKENDS else SERVER.kv_precision

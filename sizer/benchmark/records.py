@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, field, fields
 from typing import Any
 
+from sizer.benchmark.backends import tokens_of_prefill
 from sizer.frozen import dataclass
 
 SCHEMA_VERSION = 1
@@ -129,12 +130,6 @@ class Outcome:
             "cells": tuple(values.get("cells", ())),
         }
         return cls(**{name: made[name] for name in (item.name for item in fields(cls)) if name in made})
-
-
-def tokens_of_prefill(backend: str) -> int:
-    """Tokens that a prefill's time covers beside the prompt: llama.cpp's own timing ends before any is made, elsewhere
-    the first token ends it."""
-    return 0 if backend == "llama.cpp" else 1
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sizer.benchmark.backends import BACKENDS
 from sizer.benchmark.child import Progress, measure
 from sizer.benchmark.plan import DEFAULT_MODEL, Asked, refuse_what_cannot_fit, spec_of
 from sizer.benchmark.predict import predict
@@ -37,15 +38,15 @@ def bench(asked: Asked, *, timeout_s: float, force: bool, progress: Progress) ->
     """
     resolved = resolve_asked(asked)
     spec = with_found_threads(spec_of(asked, resolved))
-    engine = asked.engine or ("transformers" if spec.backend == "transformers" else "llama.cpp")
-    predicted = predict(asked, spec, resolved, engine)
-    if not force and spec.backend != "server":
+    starts = BACKENDS[spec.backend].starts
+    predicted = predict(asked, spec, resolved, spec.backend) if starts else None
+    if not force:
         refuse_what_cannot_fit(predicted, asked)
     outcome = measure(spec, timeout_s, progress)
-    if spec.backend == "server":
+    if not starts:
         predicted = predict(asked, spec, resolved, asked.engine or outcome.engine)
     elif outcome.precision != spec.precision:  # the engine could not run it and took another
-        predicted = predict(asked, replace(spec, precision=outcome.precision), resolved, engine)
+        predicted = predict(asked, replace(spec, precision=outcome.precision), resolved, spec.backend)
     now = datetime.now(timezone.utc).isoformat(timespec="microseconds")
     return Result(measurement(spec, outcome, machine(), now), predicted)
 
@@ -53,7 +54,7 @@ def bench(asked: Asked, *, timeout_s: float, force: bool, progress: Progress) ->
 def with_found_threads(spec: Spec) -> Spec:
     """The spec with the threads that the probe found best where the processor has fast and slow cores, and nobody asked
     for another number: engines take a thread a core, and wait for the slowest."""
-    if spec.threads is not None or spec.backend == "server":
+    if spec.threads is not None or not BACKENDS[spec.backend].starts:
         return spec
     from sizer.device import measured
     from sizer.device.detect import detect
@@ -92,7 +93,8 @@ def learn(result: Result) -> bool:
 
     measured, predicted = result.measured, result.predicted
     here = predicted is not None and predicted.target.asked in {"this", "cpu", "cuda", "mps"}
-    if predicted is None or predicted.speed is None or not here or measured.backend == "server" or measured.warnings:
+    told = BACKENDS[measured.backend].starts and not measured.warnings
+    if predicted is None or predicted.speed is None or not here or not told:
         return False
     before = ratio_for(predicted.target.local_ratios, predicted.engine, predicted.precision)
     decode = measured.decode_tokens_per_s / predicted.speed.decode.tokens_per_s * (before.decode if before else 1)

@@ -7,7 +7,8 @@ from statistics import median
 from typing import Any
 
 from sizer.answer.records import Estimate
-from sizer.benchmark.records import Measurement, Outcome, Spec, tokens_of_prefill
+from sizer.benchmark.backends import tokens_of_prefill
+from sizer.benchmark.records import Measurement, Outcome, Spec
 from sizer.benchmark.run_warnings import judge_runs, spread
 from sizer.errors import BenchmarkFailed
 

@@ -9,17 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
+from sizer.benchmark.backends import BACKENDS
 from sizer.benchmark.death import disk_full, is_disk_talk, is_memory_talk, out_of_memory
 from sizer.benchmark.parent_watch import hold
 from sizer.benchmark.records import Outcome, Spec
 from sizer.errors import BenchmarkFailed, DoesNotFit, ModelError, SizerError, UsageError
-
-# Backend -> the module that has its `run(spec, stage) -> Outcome`.
-BACKENDS = {
-    "transformers": "sizer.benchmark.transformers_backend",
-    "llama.cpp": "sizer.benchmark.llama_cpp_backend",
-    "server": "sizer.benchmark.server_backend",
-}
 
 EXTRA = frozenset({"torch", "transformers", "accelerate", "bitsandbytes", "numpy"})
 """What the `bench` extra installs; anything else that is missing is the package of a stored format."""
@@ -96,7 +90,7 @@ def run(spec: Spec, stage: Stage, keep: Callable[[Outcome], None] = lambda _outc
     """Run one spec with its backend, in this process; of cells, `keep` is told each as it is measured."""
     from importlib import import_module
 
-    backend = import_module(BACKENDS[spec.backend])
+    backend = import_module(BACKENDS[spec.backend].module)
     outcome: Outcome = backend.run_cells(spec, stage, keep) if spec.cells else backend.run(spec, stage)
     return outcome
 
