@@ -10,7 +10,7 @@ from sizer.advise.draft import Draft
 from sizer.advise.fitting_models import Found, first_screen
 from sizer.advise.hardware import Fitting
 from sizer.advise.licenses import license_of
-from sizer.advise.recipes import DRAFT_FLAGS, engines_with_recipes, recipe
+from sizer.advise.recipes import engines_with_drafts, engines_with_recipes, recipe
 from sizer.answer.document import Model, ModelEstimate, Recommendation, WorkloadAsked
 from sizer.answer.measured import MeasuredRow
 from sizer.answer.public import answer, model_estimate
@@ -168,7 +168,7 @@ def command_of(advice: Advice, draft: Draft | None = None) -> str | None:
     chosen = advice.chosen
     if chosen is None or chosen.engine not in engines_with_recipes(chosen) or _names_nothing(chosen):
         return None
-    pays = draft is not None and draft.pays and chosen.engine in DRAFT_FLAGS
+    pays = draft is not None and draft.pays and chosen.engine in engines_with_drafts()
     return _before(advice) + recipe(chosen, draft=draft if pays else None)
 
 

@@ -17,6 +17,7 @@ from sizer.advise.repositories import file_name, hub_id, is_own_format, quantize
 from sizer.answer.records import Estimate
 from sizer.engine.engines import find_engine
 from sizer.errors import UsageError
+from sizer.frozen import NamedTuple
 from sizer.model.read.published import gguf_repository, quantized_copy
 from sizer.precision.configured import configured_precision
 from sizer.precision.names import precision_of
@@ -196,30 +197,35 @@ def _mlx_draft(draft: Draft) -> list[str]:
     return ["--draft-model", _mlx_model(draft.estimate)[1], "--num-draft-tokens", str(draft.draft_tokens)]
 
 
-DRAFT_FLAGS: dict[str, Callable[[Draft], list[str]]] = {
-    "llama.cpp": llama_draft,
-    "vllm": _vllm_draft,
-    "mlx-lm": _mlx_draft,
+class Writer(NamedTuple):
+    """What writes an engine's commands: `run` those of an estimate, `draft` the flags for a draft model beside it (None
+    where it takes none). `reads_texts`: they serve a model that reads texts and writes none, too."""
+
+    run: Callable[[Estimate], Recipe]
+    draft: Callable[[Draft], list[str]] | None = None
+    reads_texts: bool = False
+
+
+RECIPES = {
+    "transformers": Writer(transformers, reads_texts=True),
+    "vllm": Writer(vllm, _vllm_draft, reads_texts=True),
+    "sglang": Writer(sglang, reads_texts=True),
+    "tensorrt-llm": Writer(tensorrt_llm),
+    "llama.cpp": Writer(llama_cpp, llama_draft, reads_texts=True),
+    "ollama": Writer(ollama),
+    "mlx-lm": Writer(mlx_lm, _mlx_draft),
 }
-
-RECIPES: dict[str, Callable[[Estimate], Recipe]] = {
-    "transformers": transformers,
-    "vllm": vllm,
-    "sglang": sglang,
-    "tensorrt-llm": tensorrt_llm,
-    "llama.cpp": llama_cpp,
-    "ollama": ollama,
-    "mlx-lm": mlx_lm,
-}
-
-
-READS_TEXTS = ("transformers", "vllm", "sglang", "llama.cpp")
-"""Engines whose command serves a model that reads texts and writes none: embedders, rerankers."""
 
 
 def engines_with_recipes(estimate: Estimate) -> tuple[str, ...]:
     """The engines that there is a command for, for this kind of model."""
-    return tuple(RECIPES) if estimate.architecture.decodes else READS_TEXTS
+    decodes = estimate.architecture.decodes
+    return tuple(engine for engine, writer in RECIPES.items() if decodes or writer.reads_texts)
+
+
+def engines_with_drafts() -> tuple[str, ...]:
+    """The engines that there is a command with a draft model for."""
+    return tuple(engine for engine, writer in RECIPES.items() if writer.draft)
 
 
 def recipe(estimate: Estimate, engine: str | None = None, draft: Draft | None = None) -> str:
@@ -235,9 +241,12 @@ def recipe(estimate: Estimate, engine: str | None = None, draft: Draft | None = 
     kind, caches = estimate.workload.kv_precision, find_engine(wanted).caches
     if not find_engine(wanted).own_cache(kind):
         raise UsageError(f"{wanted} has no {kind} cache.", f"Ask for --kv-precision {', '.join(caches)}.")
-    made = RECIPES[wanted](estimate)
+    writer = RECIPES[wanted]
+    made = writer.run(estimate)
     if draft is None:
         return made.text()
-    if wanted not in DRAFT_FLAGS:
-        raise UsageError(f"no recipe with a draft for {wanted!r}.", f"There are such for {', '.join(DRAFT_FLAGS)}.")
-    return made.text(tuple(DRAFT_FLAGS[wanted](draft)))
+    if writer.draft is None:
+        raise UsageError(
+            f"no recipe with a draft for {wanted!r}.", f"There are such for {', '.join(engines_with_drafts())}."
+        )
+    return made.text(tuple(writer.draft(draft)))
