@@ -161,6 +161,12 @@ def _mlc_overrides(text: str) -> dict[str, Any]:
     return {field: read(value.strip()) for field, read, value in known}
 
 
+def _tabby_device(text: str) -> dict[str, Any]:
+    """Tabby's --device: no layer leaves a CPU, all go to another."""
+    word = text.strip().lower()
+    return {"gpu_layers": 0} if word == "cpu" else {"gpu_layers": -1, "backend": word}
+
+
 def _device_experts(text: str) -> dict[str, Any]:
     """SGLang's --kt-num-gpu-experts: the CPU computes the experts that are not on the devices."""
     count = whole(text)
@@ -274,6 +280,8 @@ READERS: dict[str, Callable[[str], Any]] = {
     "mlc_overrides": _mlc_overrides,
     "draft": _draft,
     "device_experts": _device_experts,
+    "tabby_device": _tabby_device,
+    "usual_or": lambda text: "" if text.strip().lower() in {"auto", "system"} else text.strip().lower(),
     "lightllm_kv": _lightllm_cache,
     "litgpt_quant": _litgpt_quantization,
     "litgpt_precision": lambda text: LITGPT_PRECISIONS.get(text.strip().split("-")[0], ""),
@@ -288,7 +296,7 @@ READERS: dict[str, Callable[[str], Any]] = {
 """By the kind of a row. A mapping sets the fields that it names; any other value goes to every field of the row."""
 SEVERAL_FIELDS = frozenset(
     {"compilation", "speculative", "exl_cache", "mlx_bits", "hf_quant", "draft", "share_or_blocks", "gpu_share",
-     "images", "batch", "longer", "mlc_overrides", "device_experts", "litgpt_quant"}
+     "images", "batch", "longer", "mlc_overrides", "device_experts", "litgpt_quant", "tabby_device"}
 )  # fmt: skip
 JSON_KINDS = frozenset({"compilation", "speculative", "images", "longer"})
 """Kinds whose value is a JSON object: their parts may be given one by one, as `--speculative-config.method mtp`."""

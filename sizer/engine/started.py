@@ -41,8 +41,21 @@ REFUSED = {
         "chooses its engine, precision and context by the card",
         "'sizer estimate MODEL' tells them one by one; its log names what it took.",
     ),
+    "cluster": (
+        "loads no model when it starts: it deals one out over the machines that it has when it is asked for",
+        "Paste what starts the engine on one of them, or ask 'sizer estimate MODEL -d DEVICE -d DEVICE'.",
+    ),
+    "npu": (
+        "runs what is no GGUF file on an NPU or by a runtime that sizer has not read",
+        "Name a GGUF model, or ask 'sizer estimate MODEL -d DEVICE'.",
+    ),
+    "unread": (
+        "starts an engine that sizer has not read",
+        "'sizer estimate MODEL -d DEVICE' tells the model in the engines that it has.",
+    ),
+    "retired": ("is of older releases, which sizer has not read", "Paste the command of a newer one."),
 }
-"""Kinds of programs that tell nothing of what a model takes: why, and what to paste in their place."""
+"""Kinds of programs that tell nothing of what a model takes: why, and what to paste unless the row's note says it."""
 _OPERATORS = ";&|"
 SHELLS = frozenset({"bash", "sh", "zsh", "dash"})
 _ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=.*", re.DOTALL)
@@ -119,7 +132,7 @@ def _refused(words: Sequence[str]) -> tuple[str, str] | None:
         name = " ".join(program.words)
         if program.kind in REFUSED and (f" {name} " in f" {first} " or ("/" in name and name in images)):
             why, instead = REFUSED[program.kind]
-            return f"{name!r} {why}.", instead
+            return f"{name!r} {why}.", program.note or instead
     return None
 
 
@@ -183,7 +196,8 @@ def _program(words: Sequence[str]) -> tuple[Program, str, list[str]] | None:
         return row, path, ["-m", names[0].replace(".llamafile", ".gguf"), *names[1:]]
     # Programs that carry their build in their name: koboldcpp-linux-x64, koboldcpp_cu12.
     plain = re.split(r"[-_]", names[0])[0] if names else ""
-    return next(((row, path, names[1:]) for row in programs() if row.words == (plain,)), None)
+    built = (row for row in programs() if row.kind == "program" and row.words == (plain,))
+    return next(((row, path, names[1:]) for row in built), None)
 
 
 def _behind(program: Program, names: Sequence[str]) -> list[str] | None:

@@ -223,8 +223,46 @@ def test_mistral_rs_takes_a_pool_on_cuda_alone() -> None:
             "deepseek-ai/DeepSeek-V3",
             {"quantization": "q4_k_m", "context_tokens": 32768, "threads": 64},
         ),
+        (
+            "lemonade-server run Qwen3-8B-GGUF",
+            "llama.cpp",
+            "unsloth/Qwen3-8B-GGUF:Q4_1",
+            {"context_tokens": 4096, "max_sequences": 4},
+        ),
+        (
+            'lemonade load Qwen3-8B-GGUF --llamacpp vulkan --llamacpp-args "-ctk q8_0 -np 2"',
+            "llama.cpp",
+            "unsloth/Qwen3-8B-GGUF:Q4_1",
+            {"context_tokens": None, "backend": "vulkan", "k_cache_type": "q8_0", "max_sequences": 2},
+        ),
+        (
+            "docker run --gpus all tabbyml/tabby serve --model TabbyML/StarCoder2-3B --device cuda --parallelism 4",
+            "llama.cpp",
+            "nold/starcoder2-3b-GGUF/starcoder2-3b_Q8_0.gguf",
+            {"gpu_layers": -1, "max_sequences": 4, "backend": "cuda"},
+        ),
+        (
+            "tabby serve --model StarCoder2-3B",
+            "llama.cpp",
+            "nold/starcoder2-3b-GGUF/starcoder2-3b_Q8_0.gguf",
+            {"gpu_layers": 0},
+        ),
+        (
+            "nexa infer Qwen/Qwen3-8B-GGUF:Q8_0 --nctx 16384 -n 20",
+            "llama.cpp",
+            "Qwen/Qwen3-8B-GGUF:Q8_0",
+            {"context_tokens": 16384, "gpu_layers": 20},
+        ),
+        ("nexa infer mlx-community/Qwen3-8B-4bit-MLX", "mlx-lm", "mlx-community/Qwen3-8B-4bit-MLX", {}),
+        (
+            "kt run Qwen/Qwen3-30B-A3B --gpu-experts 8 --cpu-threads 32 --tp 2",
+            "sglang",
+            "Qwen/Qwen3-30B-A3B",
+            {"device_experts": 8, "threads": 32, "tensor_parallel": 2, "cache_tokens": 40_000, "host_expert_bits": 4,
+             "memory_fraction": 0.98},
+        ),
     ],
-)
+)  # fmt: skip
 def test_launchers_of_libraries_and_rare_engines(command: str, engine: str, model: str, told: dict[str, Any]) -> None:
     """A name, a size and a format of a launcher's library are one model, started with the library's own flags."""
     options = read_command(split_words(command))
@@ -263,3 +301,26 @@ def test_experts_that_the_host_computes_leave_the_card() -> None:
     assert four.host.weights_bytes == pytest.approx(experts * 120 / 128 / 4, rel=1e-6)
     assert plain.devices[0].weights_bytes == four.devices[0].weights_bytes
     assert plain.devices[0].weights_bytes < 8e9
+
+
+@pytest.mark.parametrize(
+    ("command", "says", "instead"),
+    [
+        ("exo run llama-3.1-8b", "loads no model when it starts", "sizer estimate"),
+        ("gpustack start --server-url http://x", "loads no model when it starts", "Paste what starts the engine"),
+        ("docker run -p 80:80 gpustack/gpustack", "loads no model when it starts", "Paste what starts the engine"),
+        ("nexa serve", "works with a server", "Paste the command"),
+        ("lemonade-server serve", "works with a server", "Paste the command"),
+        ("lemonade run Qwen2.5-0.5B-Instruct-CPU", "no GGUF file", "Name a GGUF model"),
+        ("nexa infer NexaAI/OmniNeural-4B", "no GGUF file", "Name a GGUF model"),
+        ("openllm start facebook/opt-1.3b", "older releases", "openllm serve"),
+        ("max serve --model Qwen/Qwen3-8B", "has not read", "sizer estimate"),
+        ("flm run llama3.2:1b", "has not read", "sizer estimate"),
+    ],
+)
+def test_a_command_that_tells_nothing_says_what_to_paste(command: str, says: str, instead: str) -> None:
+    """No default in silence, and no other engine's command as what was meant."""
+    with pytest.raises(UsageError) as refused:
+        read_command(split_words(command))
+    assert says in refused.value.message
+    assert instead in refused.value.hint

@@ -15,7 +15,7 @@ TAG_LIBRARY = "ollama.com/library/"
 MAIN_BRANCH = "_main"
 FOLDERS = "folders"
 """The library of programs whose folders are named `organisation_model` (text-generation-webui's download-model.py)."""
-LIBRARY_PREFIXES = {"docker": ("index.docker.io/", "docker.io/", "ai/")}
+LIBRARY_PREFIXES = {"docker": ("index.docker.io/", "docker.io/", "ai/"), "tabby": ("TabbyML/",)}
 """What stands before the names of a launcher's own library."""
 _HUBS = ("https://huggingface.co/", "https://hf.co/", "huggingface.co/", "hf.co/")
 
