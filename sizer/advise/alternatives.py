@@ -192,11 +192,20 @@ def smaller_cache(questions: Sequence[Question], wanted: Wanted, step: int = 0) 
         if step < len(caches):
             asked = replace(question, workload=replace(question.workload, kv_precision=caches[step]))
             smaller.append(estimate(asked))
-    chosen = choose(smaller, wanted)
+    chosen = _of_first_engine(smaller, wanted)
     if chosen is None:
         return None
     text = f"Store the cache in {chosen.workload.kv_precision}: {chosen.precision} fits with {figures(chosen)}."
     return Alternative("smaller cache", chosen, text)
+
+
+def _of_first_engine(estimates: Sequence[Estimate], wanted: Wanted) -> Estimate | None:
+    """What is chosen of the first engine that has anything to choose: the usual ladder comes first, as everywhere."""
+    for engine in dict.fromkeys(item.engine for item in estimates):
+        chosen = choose([item for item in estimates if item.engine == engine], wanted)
+        if chosen is not None:
+            return chosen
+    return None
 
 
 def _shorter_context(questions: Sequence[Question], tried: Sequence[Estimate], wanted: Wanted) -> Alternative | None:
@@ -210,7 +219,7 @@ def _shorter_context(questions: Sequence[Question], tried: Sequence[Estimate], w
         needed = question.workload.prompt_tokens + question.workload.output_tokens
         if max(needed, SHORTEST_CONTEXT_TOKENS) <= longest < question.workload.context_tokens:
             fitting.append(estimate(replace(question, workload=replace(question.workload, context_tokens=longest))))
-    chosen = choose(fitting, wanted)
+    chosen = _of_first_engine(fitting, wanted)
     if chosen is None:
         return None
     context = chosen.workload.context_tokens

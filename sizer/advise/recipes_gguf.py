@@ -110,7 +110,7 @@ def ranks(estimate: Estimate) -> bool:
 
 def llama_cpp(estimate: Estimate) -> Recipe:
     """`llama-server` for serving and `llama-cli` for the terminal, with what makes the file where none is published; an
-    encoder is served alone."""
+    encoder, and several sequences at once, are served alone."""
     work = estimate.workload
     setup, model = _gguf(estimate)
     blind = _without_projector(estimate) if model[0] == "-hf" else []
@@ -119,7 +119,8 @@ def llama_cpp(estimate: Estimate) -> Recipe:
     if not estimate.architecture.decodes:
         return Recipe(setup, (("llama-server", *shared, *parallel, "--rerank" if ranks(estimate) else "--embedding"),))
     server = ("llama-server", *shared, *parallel)
-    return Recipe(setup, (server, ("llama-cli", *shared, "-n", str(work.output_tokens))))
+    chat = ("llama-cli", *shared, "-n", str(work.output_tokens))
+    return Recipe(setup, (server, chat) if work.batch_size == 1 else (server,))
 
 
 def ollama(estimate: Estimate) -> Recipe:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import cache, cached_property, lru_cache
 
 from sizer.cache_formats import CacheFormat, cache_format
-from sizer.device.records import Device, Target, is_cpu
+from sizer.device.records import Device, Target, is_cpu, shares_memory
 from sizer.device.usable import free_memory_bytes
 from sizer.engine.engines import find_engine
 from sizer.engine.flagged import attention_groups, cache_type
@@ -85,8 +85,9 @@ class Case:
 
     @property
     def on_cpu(self) -> bool:
-        """Whether the model runs on a CPU, out of the system's memory."""
-        return is_cpu(self.target.device)
+        """Whether a CPU runs the model, out of the system's memory: of a chip too whose GPU the engine leaves alone."""
+        device = self.target.device
+        return is_cpu(device) or (shares_memory(device) and self.backend == "cpu")
 
     @cached_property
     def ranks(self) -> int:

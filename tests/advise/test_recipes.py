@@ -297,3 +297,20 @@ def test_a_recipe_names_the_engine_s_own_cache() -> None:
     with pytest.raises(UsageError, match="vllm has no q8_0 cache") as error:
         recipe(estimate(question))
     assert "--kv-precision fp32, fp16, bf16, fp8" in error.value.hint
+
+
+def test_several_sequences_are_served_alone() -> None:
+    """llama-cli talks with one person: for more sequences only the server is told, with a cache for all of them."""
+    alone = recipe(run_of("llama.cpp", "q4_k_m"))
+    assert [words[0] for words in commands(alone)] == ["llama-server", "llama-cli"]
+    (server,) = commands(recipe(run_of("llama.cpp", "q4_k_m", batch_size=4)))
+    assert server[0] == "llama-server"
+    assert server[server.index("-c") + 1] == "16384"
+
+
+def test_a_chip_whose_gpu_is_left_alone_is_told_no_layers() -> None:
+    """llama.cpp computes on the CPU of a Snapdragon X: no layer lies on its GPU, in the figures and in the command."""
+    found = run_of("llama.cpp", "q4_k_m", "snapdragon-x-elite")
+    assert found.placement.gpu_layers == 0
+    (server, chat) = commands(recipe(found))
+    assert server[server.index("-ngl") + 1] == chat[chat.index("-ngl") + 1] == "0"

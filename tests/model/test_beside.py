@@ -73,6 +73,7 @@ def test_the_cache_is_read_as_the_hub_is(tmp_path: Path, server: Hub, monkeypatc
         resolve("org/lora", offline=True)
     assert "sizer estimate meta-llama/Llama-3.1-8B-Instruct" in refused.value.hint
     assert "Which one?" not in refused.value.hint
+    assert "Did you mean" not in refused.value.hint
     assert server.requests == []
 
 

@@ -119,6 +119,7 @@ def test_what_is_no_language_model_is_said_to_be_none(name: str) -> None:
     with pytest.raises(UnknownModel, match="not a language model") as refused:
         resolve(name, offline=True)
     assert "Which one?" not in refused.value.hint
+    assert "Did you mean" not in refused.value.hint
 
 
 @pytest.mark.parametrize("text", ["12", "7 b", "7.5 B", "405"])
@@ -139,6 +140,7 @@ def test_what_has_no_word_of_a_published_name_is_near_none(name: str) -> None:
     with pytest.raises(UnknownModel) as refused:
         resolve(name, offline=True)
     assert "Which one?" not in refused.value.hint
+    assert "Did you mean" not in refused.value.hint
 
 
 def test_words_that_many_names_have_offer_nothing() -> None:

@@ -112,6 +112,25 @@ def test_back_returns_to_the_answer_before(page: Any) -> None:
     assert page.locator("input[name=model]").input_value() == "Qwen/Qwen3-8B"
 
 
+def test_no_answer_stands_under_another_question(page: Any) -> None:
+    """While a tab's first answer is computed, the answer of the tab before is not shown below its heading."""
+    held: list[Any] = []
+
+    def hold(route: Any) -> None:
+        held.append(route)
+
+    page.route("**/api/fit*", hold)
+    before = answers(page)
+    page.get_by_role("link", name="What can I run?").click()
+    page.locator("#verdict").wait_for(state="detached")
+    assert page.locator("#answer").inner_text().strip() == ""
+    while not held:
+        page.wait_for_timeout(10)
+    held.pop().continue_()
+    answered(page, before + 1)
+    assert page.locator("table.list tbody tr").count() > 5
+
+
 def test_rows_are_links(page: Any) -> None:
     """A row of a listing opens the answer for that model on that device."""
     visit(page, "?tab=fit&device=rtx-4060")
@@ -316,5 +335,7 @@ def test_an_encoder_is_told_by_its_texts(browser: Browsed, served: str) -> None:
     with browser.page(f"{served}?model=BAAI/bge-m3&device=rtx-4090") as page:
         assert "texts/s" in page.locator(".tiles").inner_text()
         assert "tokens/s" not in page.locator(".tiles").inner_text()
+        assert "Time to read" in page.locator(".tiles").inner_text()
+        assert "First token" not in page.locator(".tiles").inner_text()
         assert "--embedding" in page.locator("pre").first.inner_text()
         page.wait_for_selector(".charts svg")

@@ -269,6 +269,8 @@ def _near_note(name: str) -> tuple[str, ...]:
 def _which(name: str) -> str:
     """What to type for the nearest names."""
     commands = [f"`sizer estimate {near}`" for near in _near(name)]
+    if len(commands) == 1:
+        return f"Did you mean {commands[0]}?"
     return f"Which one? {', '.join(commands)}." if commands else ""
 
 

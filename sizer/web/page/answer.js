@@ -53,7 +53,7 @@ function tiles(estimate, workload, model) {
     tile(t("speed"), known ? [figure(speed.value, rate(speed.value)), h("small", null, ` ${speed.unit}`)] : memory.fits === false ? "–" : t("unknown_speed"),
       known && rangeText(speed), workload.batch_size > 1 && request.throughput_tokens_per_s !== null && t("together", { rate: rate(request.throughput_tokens_per_s) })),
     tile(t("memory"), memoryFigure(memory), memory.available_bytes !== null && t("of", { all: gib(memory.available_bytes) })),
-    tile(t("first_token"), prefill.ttft_s === null ? "–" : figure(prefill.ttft_s, seconds(prefill.ttft_s)), t("after_prompt", { tokens: tokens(workload.prompt_tokens) })),
+    tile(t(estimate.decode ? "first_token" : "read_in"), prefill.ttft_s === null ? "–" : figure(prefill.ttft_s, seconds(prefill.ttft_s)), t(estimate.decode ? "after_prompt" : "of_text", { tokens: tokens(workload.prompt_tokens) })),
     tile(t("longest"), contextCell(memory), model.max_context_tokens && t("for_model", { tokens: tokens(model.max_context_tokens) })),
     tile(t("quality"), h("span", { class: "words" }, qualityOf(estimate)), ...lossLines(estimate.quality)));
 }

@@ -18,6 +18,7 @@ let here = null, seen = null;
 const loaded = { models: [], devices: [], engines: [], recipes: [] }; // filled in place: a form drawn before them suggests them too
 let loading = isStatic;
 let asked = 0, busy = false, again = false;
+let answered = ""; // the tab whose answer is shown
 
 // A change from the form or the answer: it goes into the address, and the question is asked anew.
 function tell(change, final) {
@@ -54,6 +55,7 @@ async function show() {
   place.answer.replaceChildren(...view.nodes);
   focus?.();
   place.answer.removeAttribute("aria-busy");
+  answered = state.tab;
   place.status.textContent = view.title ?? "";
   document.title = view.title ? `${view.title} · sizer` : `sizer: ${t("headline")}`;
   if (view.known && (view.known.longest !== known.longest || view.known.context !== known.context)) {
@@ -99,6 +101,7 @@ function start() {
     else link.removeAttribute("aria-current");
   }
   ask_form();
+  if (answered && answered !== state.tab) place.answer.replaceChildren(); // it is no answer to this tab's question
   update();
 }
 

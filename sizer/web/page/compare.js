@@ -14,14 +14,14 @@ function column({ found, model, device, own }, scale, remove) {
   const head = h("div", { class: "head" }, h("h3", null, short(model)), h("p", null, found.estimate?.device.name ?? device),
     own ? null : h("button", { type: "button", class: "ghost remove", "aria-label": t("remove", { name: short(model) }), onclick: remove }, "×"));
   if (found.error) return h("li", { class: "column" }, head, h("p", { class: "hint", lang: "en" }, found.error.message));
-  const { memory, prefill, precision, engine } = found.estimate, speed = speedOf(found.estimate);
+  const { memory, prefill, decode, precision, engine } = found.estimate, speed = speedOf(found.estimate);
   const line = (name, value) => h("div", null, h("dt", null, name), h("dd", null, value));
   return h("li", { class: `column${own ? " own" : ""}` }, head, memoryBar(memory, { legend: false, scale }),
     h("dl", null,
       line(t("col_precision"), `${named(precision)} · ${engine}`),
       line(t("speed"), speed.value === null ? figure(null) : [figure(speed.value, rate(speed.value)), ` ${speed.unit}`]),
       line(t("memory"), figure(memory.total_bytes, gib(memory.total_bytes))),
-      line(t("first_token"), prefill.ttft_s === null ? figure(null) : figure(prefill.ttft_s, seconds(prefill.ttft_s))),
+      line(t(decode ? "first_token" : "read_in"), prefill.ttft_s === null ? figure(null) : figure(prefill.ttft_s, seconds(prefill.ttft_s))),
       line(t("longest"), !memory.max_context_tokens ? figure(null) : figure(memory.max_context_tokens, tokens(memory.max_context_tokens)))));
 }
 

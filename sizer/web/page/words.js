@@ -81,6 +81,8 @@ export const WORDS = {
   short: ["{short} too much", "超出 {short}"],
   first_token: ["First token", "首 token"],
   after_prompt: ["after a prompt of {tokens} tokens", "{tokens} tokens 的 prompt 之后"],
+  read_in: ["Time to read", "读取时间"],
+  of_text: ["a text of {tokens} tokens", "{tokens} tokens 的文本"],
   longest: ["Longest context", "最长上下文"],
   for_model: ["the model allows {tokens}", "模型上限 {tokens}"],
   quality: ["Loss of quality", "质量损失"],
