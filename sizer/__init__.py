@@ -13,12 +13,14 @@ TYPE_CHECKING = False  # as `typing` has it, which takes longer to load than all
 if TYPE_CHECKING:
     from typing import Any
 
-    from sizer.api.advice import fit, hardware, recommend
     from sizer.api.benchmarks import bench
     from sizer.api.capacity import capacity
     from sizer.api.check import check
     from sizer.api.estimates import estimate
+    from sizer.api.fit import fit
+    from sizer.api.hardware import hardware
     from sizer.api.machine import probe
+    from sizer.api.recommend import recommend
     from sizer.errors import SizerError
 
 _PLACES = {
@@ -27,10 +29,10 @@ _PLACES = {
     "capacity": "sizer.api.capacity",
     "check": "sizer.api.check",
     "estimate": "sizer.api.estimates",
-    "fit": "sizer.api.advice",
-    "hardware": "sizer.api.advice",
+    "fit": "sizer.api.fit",
+    "hardware": "sizer.api.hardware",
     "probe": "sizer.api.machine",
-    "recommend": "sizer.api.advice",
+    "recommend": "sizer.api.recommend",
 }
 
 __all__ = ["SizerError", "bench", "capacity", "check", "estimate", "fit", "hardware", "probe", "recommend"]

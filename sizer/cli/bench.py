@@ -5,88 +5,19 @@ from __future__ import annotations
 import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from sizer.cli.common import SECONDS, Quantity, Threshold, echo, output_options, talk
+from sizer.cli.bench_lists import BATCH_LIST, DEPTH_LIST, LENGTH_LIST, RATE_LIST, USER_LIST
+from sizer.cli.common import SECONDS, Threshold, echo, output_options, talk
 from sizer.errors import UsageError
-from sizer.serving.load import MOST_TOKENS
-from sizer.units import parse_tokens, parse_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sizer.benchmark.load.requests import Lengths
     from sizer.benchmark.runner import Result
-
-Item = TypeVar("Item")
-LONGEST_LIST = 64
-"""Values of one option, and requests a second: more is a slip."""
-MOST_RATE = 10_000.0
-
-
-def _list_of(parse: Callable[[str], Item]) -> Callable[[str], tuple[Item, ...]]:
-    """A comma-separated list, each read by `parse`."""
-
-    def read(text: str) -> tuple[Item, ...]:
-        items = text.split(",")
-        if len(items) > LONGEST_LIST:
-            raise UsageError(f"{text[:40]!r} lists {len(items)} numbers.", f"Give at most {LONGEST_LIST}.")
-        return tuple(dict.fromkeys(parse(item) for item in items))
-
-    return read
-
-
-def _tokens(lowest: int) -> Callable[[str], int]:
-    """A number of tokens from `lowest` up."""
-
-    def read(text: str) -> int:
-        tokens = parse_tokens(text)
-        if not lowest <= tokens <= MOST_TOKENS:
-            raise UsageError(f"{text!r} is no number of tokens to measure.", f"Give {lowest} to {MOST_TOKENS:,}.")
-        return tokens
-
-    return read
-
-
-def _sequences(text: str) -> int:
-    number = parse_whole(text)
-    if not 1 <= number <= 65536:
-        raise UsageError(f"{text!r} is no number of sequences.", "Give 1 to 65536.")
-    return number
-
-
-def _users(text: str) -> int:
-    from sizer.benchmark.load.asked import MOST_USERS
-
-    number = parse_whole(text)
-    if not 1 <= number <= MOST_USERS:
-        raise UsageError(f"{text!r} is no number of users.", f"Give 1 to {MOST_USERS}.")
-    return number
-
-
-def _rate(text: str) -> float:
-    try:
-        rate = float(text)
-    except ValueError:
-        rate = 0.0
-    if not 0 < rate <= MOST_RATE:
-        raise UsageError(f"{text!r} is no number of requests a second.", "Give 2.5.")
-    return rate
-
-
-def _lengths(text: str) -> Lengths:
-    from sizer.benchmark.load.requests import Lengths
-
-    return Lengths.parse(text)
-
-
-LENGTH_LIST = Quantity("tokens", _list_of(_lengths))
-DEPTH_LIST = Quantity("tokens", _list_of(_tokens(0)))
-BATCH_LIST = Quantity("sequences", _list_of(_sequences))
-USER_LIST = Quantity("users", _list_of(_users))
-RATE_LIST = Quantity("rate", _list_of(_rate))
 
 
 @click.command()
@@ -298,7 +229,8 @@ def _run_load(
 
 
 def _compare(a: Path, b: Path, style: str) -> None:
-    from sizer.benchmark.compare import compare, read_saved
+    from sizer.benchmark.compare import compare
+    from sizer.benchmark.saved import read_saved
     from sizer.report.comparison import document
     from sizer.report.outputs import write
 

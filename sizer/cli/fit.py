@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sizer.api.advice import WantedAsked, fitting_for, models_asked, only
 from sizer.api.estimates import targets
+from sizer.api.fit import fitting_for, models_asked
+from sizer.api.wanted import WantedAsked, only
 from sizer.cli.common import (
     NOT_NEGATIVE,
     advised_workload_options,

@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from sizer.api.advice import WantedAsked, hardware_for
+from sizer.api.hardware import hardware_for
+from sizer.api.wanted import WantedAsked
 from sizer.cli.common import NOT_NEGATIVE, advised_workload_options, network_options, output_options, show, words
 from sizer.cli.completion import complete_models
 from sizer.cli.estimate import work_asked

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sizer.api.advice import DraftAsked, WantedAsked, advice_for, draft_for, only, recommend_targets
+from sizer.api.recommend import DraftAsked, advice_for, draft_for, recommend_targets
+from sizer.api.wanted import WantedAsked, only
 from sizer.cli.common import (
     NOT_NEGATIVE,
     PROBABILITY,

@@ -12,10 +12,11 @@ from sizer.advise.recipes import RECIPES, recipe
 from sizer.answer.estimate import estimate
 from sizer.answer.question import Question
 from sizer.answer.records import Estimate
-from sizer.api.advice import WantedAsked, advice_for
 from sizer.api.asked import DeviceAsked, WorkAsked
 from sizer.api.check import planned
 from sizer.api.estimates import targets
+from sizer.api.recommend import advice_for
+from sizer.api.wanted import WantedAsked
 from sizer.engine.engines import find_engine
 from sizer.engine.ladders import ladders
 from sizer.engine.scripts import read_launch

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from clirun import Run
 
-from sizer.benchmark.compare import Saved, compare, read_saved, two_sided_p
+from sizer.benchmark.compare import compare, two_sided_p
 from sizer.benchmark.save import COLUMNS
+from sizer.benchmark.saved import Saved, read_saved
 
 CELL = {"model": "m", "precision": "bf16", "metric": "decode", "batch": "1", "prompt_tokens": "512",
         "context_tokens": "512", "output_tokens": "128"}  # fmt: skip
