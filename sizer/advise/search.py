@@ -60,7 +60,7 @@ def best_of(questions: Iterable[Question], wanted: Wanted) -> Estimate | None:
         if most_bytes is not None and not _is_native(question) and stored.weights_bytes >= most_bytes:
             continue
         # The input's tables may stay on the host.
-        if room_bytes is not None and stored.weights_bytes - weights_by_layer(stored)[2] > room_bytes:
+        if room_bytes is not None and stored.weights_bytes - weights_by_layer(stored).input_bytes > room_bytes:
             continue
         if wanted.min_tokens_per_s is not None and _fastest(question, stored) < wanted.min_tokens_per_s:
             continue

@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import replace
 
-from sizer.memory.beside import added_compute, added_weights, all_caches, draft_taken
+from sizer.memory.beside import added_weights, all_caches, draft_taken
 from sizer.memory.bisection import last_that_holds
 from sizer.memory.case import Case
-from sizer.memory.graph.decoder import Buffers
+from sizer.memory.host_split import host_split, rooms_of, split_buffers
 from sizer.memory.layer_split import even_counts, parts_by_layer
-from sizer.memory.records import Footprint, Placement, Share
-from sizer.memory.shares import (
-    Held,
-    host_tables_bytes,
-    kv_by_layer,
-    share_of,
-    table_bytes,
-    usable_bytes,
-    weights_by_layer,
-)
+from sizer.memory.records import Footprint, Placement
+from sizer.memory.shares import Held, kv_by_layer, table_bytes, weights_by_layer
 from sizer.memory.tensor_places import told_bytes
-from sizer.memory.working import graph_buffers, part_of, split_part
 from sizer.model.architecture import MlpKind
 from sizer.workload import Split
 
@@ -56,7 +47,7 @@ def _guessed_layers(case: Case, needed: Footprint, margin_bytes: int) -> int:
     """About how many layers the devices hold: those whose bytes fit where the buffers are as with half of them."""
     half = counted_layers(case) // 2
     buffers = split_buffers(case, case.architecture.num_layers - half, host_experts=False)
-    room_bytes = sum(_rooms(case, needed, margin_bytes, buffers.device_bytes if buffers else None) or [0])
+    room_bytes = sum(rooms_of(case, needed, margin_bytes, buffers.device_bytes if buffers else None) or [0])
 
     def holds(layers: int) -> bool:
         held, _ = _held_at(case, layers)
@@ -72,8 +63,8 @@ def counted_layers(case: Case) -> int:
 
 def _split_unknown(case: Case, needed: Footprint, margin_bytes: int) -> Placement | None:
     """The split of a model known by its name alone, whose layers nobody knows: as much on the devices as they hold."""
-    room_bytes = min(sum(_rooms(case, needed, margin_bytes, None) or [0]), needed.weights.size_bytes)
-    split = _split(case, needed, Held(room_bytes, 0, 0), margin_bytes)
+    room_bytes = min(sum(rooms_of(case, needed, margin_bytes, None) or [0]), needed.weights.size_bytes)
+    split = host_split(case, needed, Held(room_bytes, 0, 0), margin_bytes)
     return split if split.fits else None
 
 
@@ -84,7 +75,7 @@ def split_at(case: Case, needed: Footprint, gpu_layers: int, margin_bytes: int =
     the others it goes last, when all layers do. It fits where each device keeps `margin_bytes` free besides.
     """
     held, _ = _held_at(case, gpu_layers)
-    return _split(case, needed, held, margin_bytes)
+    return host_split(case, needed, held, margin_bytes)
 
 
 def _held_at(case: Case, gpu_layers: int) -> tuple[Held, range]:
@@ -138,29 +129,30 @@ def split_as_told(case: Case, needed: Footprint) -> Placement | None:
     weights_bytes = held.weights_bytes - sum(kept.values())
     asked = layers_asked(case)
     if asked is None or asked >= counted_layers(case):
-        weights_bytes += weights_by_layer(case.stored)[2] - table_bytes(case)  # the input, but for a table of the host
+        input_bytes = weights_by_layer(case.stored).input_bytes
+        weights_bytes += input_bytes - table_bytes(case)  # the host keeps its table
     counted = _layers_told(case, layers, kept)
     held = held._replace(weights_bytes=weights_bytes, layers=len(counted))
     parts = parts_by_layer(case, held, layers, told, counted) if _deals_layers(case) else None
-    return _split(case, needed, held, 0, host_experts=bool(kept), parts=parts)
+    return host_split(case, needed, held, 0, host_experts=bool(kept), parts=parts)
 
 
 def even_split(case: Case, needed: Footprint) -> tuple[int, ...]:
     """The --tensor-split that evens out what flags leave on several devices; nothing where layers are not dealt out."""
     if not _deals_layers(case):
         return ()
-    told, layer_bytes = told_bytes(case), weights_by_layer(case.stored)[0]
+    told = told_bytes(case)
+    layer_bytes, _, _, output_bytes = weights_by_layer(case.stored)
     held, layers = _held_as_asked(case)
     caches = kv_by_layer(case)
     gone = {layer: told.host.get(layer, 0) + sum(told.moved.get(layer, {}).values()) for layer in layers}
     kept = 0 if case.options.cache_on_host else 1
     sizes = [layer_bytes.get(layer, 0) - gone[layer] + kept * sum(caches[layer]) for layer in layers]
-    output = weights_by_layer(case.stored)[3]
-    first = held.weights_bytes - output - sum(layer_bytes.get(layer, 0) for layer in layers)
+    first = held.weights_bytes - output_bytes - sum(layer_bytes.get(layer, 0) for layer in layers)
     host_layers = case.architecture.num_layers - len(layers)
     buffers = split_buffers(case, host_layers, host_experts=bool(told.host))
-    rooms = _rooms(case, needed, 0, buffers.device_bytes if buffers else None) or [1] * len(case.devices)
-    return tuple(even_counts(sizes, max(0, first), output, rooms))
+    rooms = rooms_of(case, needed, 0, buffers.device_bytes if buffers else None) or [1] * len(case.devices)
+    return tuple(even_counts(sizes, max(0, first), output_bytes, rooms))
 
 
 def _deals_layers(case: Case) -> bool:
@@ -175,42 +167,11 @@ def _layers_told(case: Case, layers: range, kept: Collection[int]) -> frozenset[
     return frozenset(layers) - set(kept) - dense
 
 
-def weights_kept_on_host(case: Case, shares: Sequence[Share]) -> tuple[Sequence[Share], Share | None]:
-    """The shares once a number of bytes of each device's layers stay on the host (`--cpu-offload-gb`), and the host's.
-
-    Layers alone go: embeddings and the output stay (vLLM's make_layers wraps them, SGLang's offloader too). Experts go
-    by their number (`--kt-num-gpu-experts`). As they are and None where no flag says so.
-    """
-    if case.options.device_experts is not None and case.architecture.experts and not case.on_cpu:
-        return _experts_kept_on_host(case, shares, case.options.device_experts)
-    told = case.options.weights_offload_bytes or 0
-    if not told or case.on_cpu:
-        return shares, None
-    _, _, input_bytes, output_bytes = weights_by_layer(case.stored)
-    stays = (input_bytes + output_bytes) // (case.ranks * case.stages)
-    moved = [min(told, max(0, share.weights_bytes - stays)) for share in shares]
-    left = [share._replace(weights_bytes=share.weights_bytes - size) for share, size in zip(shares, moved, strict=True)]
-    return left, Share("host", sum(moved), 0, 0, 0, 0, 0, case.target.host_memory_bytes, 0)
-
-
-def _experts_kept_on_host(case: Case, shares: Sequence[Share], kept: int) -> tuple[Sequence[Share], Share]:
-    """The shares once all but `kept` experts of each layer lie on the host, in the bits that it computes them in."""
-    experts = case.architecture.experts or 1
-    away = max(0, experts - kept) / experts
-    moved = round(sum(weights_by_layer(case.stored)[1].values()) * away)
-    each = moved // len(shares)
-    left = [share._replace(weights_bytes=share.weights_bytes - each) for share in shares]
-    bits = case.options.host_expert_bits
-    elements = sum(t.total_elements for t in case.architecture.tensors if t.active_experts is not None)
-    host_bytes = moved if bits is None else round(elements * away) * bits // 8
-    return left, Share("host", host_bytes, 0, 0, 0, 0, 0, case.target.host_memory_bytes, 0)
-
-
 def _split_experts(case: Case, needed: Footprint, margin_bytes: int) -> Placement | None:
     """Everything but experts on the devices, and the experts of as many layers as fit."""
     _, expert_bytes, input_bytes, _ = weights_by_layer(case.stored)
     buffers = split_buffers(case, 0, host_experts=True)
-    rooms = _rooms(case, needed, margin_bytes, buffers.device_bytes if buffers else None)
+    rooms = rooms_of(case, needed, margin_bytes, buffers.device_bytes if buffers else None)
     if rooms is None:
         return None
     tied_bytes = table_bytes(case) if case.architecture.tied_embeddings else 0
@@ -228,7 +189,7 @@ def _split_experts(case: Case, needed: Footprint, margin_bytes: int) -> Placemen
         return _dealt_experts(case, needed, margin_bytes, gpu_layers)
     cache = all_caches(case)
     held = Held(device_weights, cache.attention_bytes, gpu_layers, cache.state_bytes)
-    return _split(case, needed, held, margin_bytes, host_experts=True)
+    return host_split(case, needed, held, margin_bytes, host_experts=True)
 
 
 def _dealt_experts(case: Case, needed: Footprint, margin_bytes: int, most: int) -> Placement | None:
@@ -253,118 +214,3 @@ def _dealt_experts(case: Case, needed: Footprint, margin_bytes: int, most: int) 
         middle = (low + high + 1) // 2
         low, high = (middle, high) if fits(split(middle)) else (low, middle - 1)
     return split(low) if low >= 0 else None
-
-
-def _rooms(case: Case, needed: Footprint, margin_bytes: int, compute_bytes: int | None) -> list[int] | None:
-    """Bytes that each device has for weights and cache, once activations, overhead and a margin are taken.
-
-    `compute_bytes` is the buffer of each where the host's weights pass through it.
-
-    None where a device's memory is not known.
-    """
-    sizes = [usable_bytes(case, device) for device in case.devices]
-    known = [size_bytes for size_bytes in sizes if size_bytes is not None]
-    if len(known) < len(sizes):
-        return None
-    own_bytes = needed.activations.size_bytes // len(sizes) if compute_bytes is None else compute_bytes
-    taken_bytes = needed.overhead.size_bytes // len(sizes) + own_bytes + margin_bytes
-    return [max(0, size_bytes - taken_bytes) for size_bytes in known]
-
-
-def split_buffers(case: Case, host_layers: int, *, host_experts: bool) -> Buffers | None:
-    """The compute buffers where the host has layers or experts; None for engines without a graph of ggml's."""
-    known = case.architecture.hidden_size and case.architecture.layers
-    if case.graph is None or not known:
-        return None
-    plan = case.plan
-    buffers = graph_buffers(case, plan, split_part(case, plan, host_layers, host_experts=host_experts))
-    return buffers._replace(device_bytes=buffers.device_bytes + sum(added_compute(case).values()))
-
-
-def _split(
-    case: Case,
-    needed: Footprint,
-    held: Held,
-    margin_bytes: int,
-    *,
-    host_experts: bool = False,
-    parts: Sequence[Held] | None = None,
-) -> Placement:
-    """The placement that has `held` on the devices, by `parts` or by the room that each has, the rest on the host."""
-    host_layers = 0 if host_experts else case.architecture.num_layers - held.layers
-    buffers = split_buffers(case, host_layers, host_experts=host_experts)
-    compute_bytes = buffers.device_bytes if buffers else None
-    rooms = _rooms(case, needed, margin_bytes, compute_bytes)
-    dealt = parts if parts is not None else _portions(held, rooms or [1] * len(case.devices))
-    shares = tuple(
-        share_of(case, device, part, needed, compute_bytes) for device, part in zip(case.devices, dealt, strict=True)
-    )
-    host = _host_share(case, needed, held, buffers)
-    device_short = _short_bytes(dealt, rooms or [0] * len(dealt), each=parts is not None and rooms is not None)
-    device_short += sum(map(_lacking_bytes, shares))
-    return Placement(
-        kind="offload",
-        shares=shares,
-        host=host,
-        fits=rooms is not None and device_short + host.missing_bytes == 0,
-        shortfall_bytes=device_short + host.missing_bytes,
-        gpu_layers=held.layers,
-        available_bytes=None if rooms is None else sum(share.available_bytes or 0 for share in shares),
-        host_experts=host_experts,
-        host_tables_bytes=host_tables_bytes(case) + draft_taken(case).host_bytes,
-        added_bytes=sum(added_weights(case).values()),
-    )
-
-
-def _host_share(case: Case, needed: Footprint, held: Held, buffers: Buffers | None) -> Share:
-    """What the host holds: all that the devices do not."""
-    cache = all_caches(case)
-    return Share(
-        place="host",
-        weights_bytes=needed.weights.size_bytes - held.weights_bytes + draft_taken(case).host_bytes,
-        kv_cache_bytes=cache.attention_bytes - held.kv_cache_bytes,
-        state_bytes=cache.state_bytes - held.state_bytes,
-        compute_bytes=buffers.host_bytes if buffers else 0,
-        graphs_bytes=0,
-        overhead_bytes=0,
-        available_bytes=case.target.host_memory_bytes,
-        layers=case.architecture.num_layers - held.layers,
-    )
-
-
-def _short_bytes(dealt: Sequence[Held], rooms: Sequence[int], *, each: bool) -> int:
-    """What the devices have too little room for: each by itself where whole layers are dealt out, else all together."""
-    taken = [part.weights_bytes + part.kv_cache_bytes + part.state_bytes for part in dealt]
-    if each:
-        return sum(max(0, size - room) for size, room in zip(taken, rooms, strict=True))
-    return max(0, sum(taken) - sum(rooms))
-
-
-def _lacking_bytes(share: Share) -> int:
-    """By how much a device is too small for its buffers and overhead alone, whatever weights and cache it holds."""
-    held_bytes = share.weights_bytes + share.kv_cache_bytes + share.state_bytes
-    return 0 if share.available_bytes is None else max(0, share.total_bytes - held_bytes - share.available_bytes)
-
-
-def host_compute_bytes(case: Case) -> int:
-    """The buffer that an engine on ggml reserves in the host's memory beside a device: inputs and masks; else 0."""
-    if case.graph is None or case.on_cpu or not case.architecture.hidden_size or not case.architecture.layers:
-        return 0
-    return graph_buffers(case, case.plan, part_of(case)).host_bytes
-
-
-def _portions(held: Held, rooms: list[int]) -> list[Held]:
-    """What the devices hold together, divided in proportion to their room; the last takes what rounding leaves."""
-    total = sum(rooms) or 1
-
-    def portions(amount: int) -> list[int]:
-        first = [amount * room // total for room in rooms[:-1]]
-        return [*first, amount - sum(first)]
-
-    sizes = (
-        portions(held.weights_bytes),
-        portions(held.kv_cache_bytes),
-        portions(held.layers),
-        portions(held.state_bytes),
-    )
-    return [Held(*part) for part in zip(*sizes, strict=True)]

@@ -12,16 +12,10 @@ from sizer.memory.cache import whole_cache
 from sizer.memory.capacity import pool_shortage_bytes, reservation
 from sizer.memory.case import Case
 from sizer.memory.footprint import footprint, kv_cache_bytes
+from sizer.memory.host_split import host_compute_bytes
+from sizer.memory.host_weights import weights_kept_on_host
 from sizer.memory.layer_split import by_count, capacities_of
-from sizer.memory.offload import (
-    best_split,
-    counted_layers,
-    host_compute_bytes,
-    layers_asked,
-    split_as_told,
-    split_at,
-    weights_kept_on_host,
-)
+from sizer.memory.offload import best_split, counted_layers, layers_asked, split_as_told, split_at
 from sizer.memory.records import Footprint, Placement, Share, held_as
 from sizer.memory.shard import tensor_shard
 from sizer.memory.shares import (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from functools import lru_cache
 
 from sizer.device.records import Device
@@ -65,9 +66,19 @@ def host_tables_bytes(case: Case) -> int:
     return 0 if case.architecture.tied_embeddings else table_bytes(case)
 
 
+class LayerWeights(NamedTuple):
+    """Bytes of the weights by layer (all, and experts alone), of the input side (embeddings, towers) and of the output
+    side (head, last norm)."""
+
+    layer_bytes: Mapping[int, int]
+    expert_bytes: Mapping[int, int]
+    input_bytes: int
+    output_bytes: int
+
+
 @lru_cache(maxsize=64)
-def weights_by_layer(stored: Stored) -> tuple[dict[int, int], dict[int, int], int, int]:
-    """Bytes by layer (all, and experts alone), of the input side (embeddings, towers) and of the output side."""
+def weights_by_layer(stored: Stored) -> LayerWeights:
+    """Where the bytes of a stored model lie, without what only checkpoints carry."""
     layer_bytes: dict[int, int] = defaultdict(int)
     expert_bytes: dict[int, int] = defaultdict(int)
     input_bytes = output_bytes = 0
@@ -85,7 +96,7 @@ def weights_by_layer(stored: Stored) -> tuple[dict[int, int], dict[int, int], in
             layer_bytes[layer] += each
             if tensor.module is Module.EXPERT_STACK:
                 expert_bytes[layer] += each
-    return layer_bytes, expert_bytes, input_bytes, output_bytes
+    return LayerWeights(layer_bytes, expert_bytes, input_bytes, output_bytes)
 
 
 def kv_by_layer(case: Case) -> list[LayerCache]:

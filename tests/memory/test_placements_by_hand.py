@@ -28,7 +28,8 @@ from sizer.engine.cuda_overheads import cuda_overhead
 from sizer.engine.options import EngineOptions
 from sizer.memory.activations import activation_values_per_token
 from sizer.memory.footprint import footprint, kv_cache_bytes, kv_cache_part, weights_part
-from sizer.memory.offload import best_split, host_compute_bytes, split_buffers
+from sizer.memory.host_split import host_compute_bytes, split_buffers
+from sizer.memory.offload import best_split
 from sizer.memory.placement import place
 from sizer.memory.shard import rank_token_bytes
 from sizer.memory.shares import Held, device_fraction, share_of, table_bytes, usable_bytes

@@ -26,7 +26,8 @@ from drawn import (
 from sizer.engine.options import EngineOptions
 from sizer.memory.case import blocks
 from sizer.memory.footprint import footprint
-from sizer.memory.offload import _portions, best_split, split_as_told, split_at
+from sizer.memory.host_split import _portions
+from sizer.memory.offload import best_split, split_as_told, split_at
 from sizer.memory.placement import place
 from sizer.memory.shares import Held, weights_by_layer
 from sizer.model.architecture import Mixer, MixerKind, Module, Role, Tensor, Tower
@@ -37,10 +38,10 @@ STATE = Mixer(MixerKind.SSM, state_elements=1000)
 
 def test_weights_by_layer_leave_out_what_only_checkpoints_carry() -> None:
     """Each layer's matrices, its experts alone, the table on the input's side, head and norm on the output's."""
-    layers, experts, inputs, outputs = weights_by_layer(stored(model()))
-    assert layers == dict.fromkeys(ALL, LAYER)
-    assert experts == dict.fromkeys(ALL, STACK)
-    assert (inputs, outputs) == (TABLE, HEAD + NORM)
+    weights = weights_by_layer(stored(model()))
+    assert weights.layer_bytes == dict.fromkeys(ALL, LAYER)
+    assert weights.expert_bytes == dict.fromkeys(ALL, STACK)
+    assert (weights.input_bytes, weights.output_bytes) == (TABLE, HEAD + NORM)
     assert stored(model()).weights_bytes == WEIGHTS
     assert footprint(case()).weights.size_bytes == WEIGHTS
     tower = Tensor("vision.{layer}", (10, 10), Role.NORM, Module.LINEAR, layers=(0, 1), tower=Tower.VISION)
