@@ -24,7 +24,8 @@ from sizer.serving.corrections import REQUEST, REQUEST_S, STREAMED, Corrections,
 from sizer.serving.deployment import Deployment, Served, deployment
 from sizer.serving.points import Point
 from sizer.serving.simulate import MOST_REQUESTS, Simulation
-from sizer.serving.steps import StepLaw, TermCurves, law_weights, term_curves, weighed, weight_floors
+from sizer.serving.steps import StepLaw, law_weights, weighed, weight_floors
+from sizer.serving.term_curves import TermCurves, term_curves
 from sizer.serving.told import as_told, heard
 from sizer.speed.law import Constants
 

@@ -17,7 +17,7 @@ from sizer.frozen import dataclass
 from sizer.serving.benchmark import Means
 from sizer.serving.corrections import LEVELS, REQUEST, REQUEST_S, STREAMED, Corrections
 from sizer.serving.curves import BATCHES, DEPTHS, PROMPTS, Curve
-from sizer.serving.steps import ATTENTION_TERM, EXPERT_TERMS, TermCurves
+from sizer.serving.term_curves import ATTENTION_TERM, EXPERT_TERMS, TermCurves
 from sizer.speed.law import COMPUTE, LAUNCH, MEMORY
 
 TURNS, STEPS = 2, 9

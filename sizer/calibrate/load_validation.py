@@ -14,7 +14,7 @@ from sizer.frozen import dataclass
 from sizer.serving.benchmark import Means
 from sizer.serving.corrections import corrections
 from sizer.serving.points import point
-from sizer.serving.steps import TermCurves
+from sizer.serving.term_curves import TermCurves
 from sizer.speed.law import constants
 
 TIMES = ("ttft", "tpot")

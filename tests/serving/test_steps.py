@@ -11,7 +11,8 @@ from sizer.engine.stored import store_for
 from sizer.model.read.resolve import resolve
 from sizer.serving.corrections import Corrections, load_groups
 from sizer.serving.layout import Layout
-from sizer.serving.steps import StepLaw, law_weights, step_law, term_curves
+from sizer.serving.steps import StepLaw, law_weights, step_law
+from sizer.serving.term_curves import term_curves
 from sizer.speed import chunks
 from sizer.speed.case import SpeedCase, speed_case
 from sizer.speed.law import constants
