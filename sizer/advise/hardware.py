@@ -16,10 +16,10 @@ from sizer.device import catalogue
 from sizer.device.clouds import instances
 from sizer.device.records import Target
 from sizer.device.spelling import spell
-from sizer.engine.engines import engines, find_engine
+from sizer.engine.engines import engines
 from sizer.engine.memory_rules import engine_memory
 from sizer.engine.model_classes import no_code
-from sizer.engine.options import NO_OPTIONS, EngineOptions
+from sizer.engine.options import EngineOptions
 from sizer.errors import SizerError, UnknownDevice, UnknownEngine
 from sizer.frozen import dataclass
 from sizer.model.architecture import Architecture
@@ -72,8 +72,7 @@ def hardware(
     workload: Workload,
     wanted: Wanted,
     *,
-    engine: str | None = None,
-    options: EngineOptions | None = None,
+    flags: EngineOptions | None = None,
     precision: str | None = None,
     text: str = "",
     order: str = "price",
@@ -81,32 +80,21 @@ def hardware(
 ) -> list[Fitting]:
     """Devices (the fewest of each that suffice) and instances that run the model as asked, in an order of `ORDERS`.
 
-    Devices that the engine does not run on are left out; for many sequences an engine that serves comes first.
-    `prices` are USD an hour by device key that override the table's. Raises UnknownEngine for an engine that nobody
-    knows or that has no code for the model, UnknownDevice where no device or instance has the words of `text`.
+    `flags` name the engine, with its own flags (None: the usual ones). Devices that it does not run on are left out;
+    for many sequences an engine that serves comes first. `prices` are USD an hour by device key that override the
+    table's. Raises UnknownEngine for an engine without code for the model, UnknownDevice where nothing has the words
+    of `text`.
     """
-    told = options or NO_OPTIONS
-    if engine is not None and (
-        lacking := no_code(architecture, find_engine(engine).name, told.version, dict(told.given))
-    ):
+    lacking = no_code(architecture, flags.engine, flags.version, dict(flags.given)) if flags else ""
+    if lacking:
         raise UnknownEngine(lacking, "Leave --engine out for the usual ones.")
     found = []
     sufficient: set[str] = set()
-    targets = list(_targets(text))
-    if not targets and (beside := catalogue.search(text)):
-        raise UnknownDevice(
-            f"{text!r} names devices whose memory or bandwidth the table does not tell, as {beside[0].key}.",
-            f"'sizer estimate MODEL -d {beside[0].key} --ram 64GiB' takes one with the memory beside it.",
-        )
-    if not targets:
-        maker = next((f" --device {name} has that maker's." for name in spell(text).vendors), "")
-        hint = f"'sizer devices TEXT' searches; leave --device out for all.{maker}"
-        raise UnknownDevice(f"nothing matched {text!r}.", hint)
-    for target, rented in targets:
+    for target, rented in _targets_asked(text):
         if not rented and target.device.key in sufficient:
             continue
         try:
-            questions = _questions(architecture, target, workload, engine, options)
+            questions = _questions(architecture, target, workload, flags)
         except UnknownEngine:
             continue
         asked = [item for item in questions if precision in {None, item.precision}]
@@ -117,15 +105,30 @@ def hardware(
     return sorted(found, key=ORDERS[order])
 
 
+def _targets_asked(text: str) -> list[tuple[Target, str]]:
+    """The targets that these words leave, with a cloud instance's name. Raises UnknownDevice where they leave none."""
+    targets = list(_targets(text))
+    if not targets and (beside := catalogue.search(text)):
+        raise UnknownDevice(
+            f"{text!r} names devices whose memory or bandwidth the table does not tell, as {beside[0].key}.",
+            f"'sizer estimate MODEL -d {beside[0].key} --ram 64GiB' takes one with the memory beside it.",
+        )
+    if not targets:
+        maker = next((f" --device {name} has that maker's." for name in spell(text).vendors), "")
+        hint = f"'sizer devices TEXT' searches; leave --device out for all.{maker}"
+        raise UnknownDevice(f"nothing matched {text!r}.", hint)
+    return targets
+
+
 def _questions(
-    architecture: Architecture, target: Target, workload: Workload, engine: str | None, options: EngineOptions | None
+    architecture: Architecture, target: Target, workload: Workload, flags: EngineOptions | None
 ) -> list[Question]:
     """The ladder to choose from: for many sequences that of an engine made to serve, where one runs on the device."""
-    if engine is None and workload.batch_size >= SERVED_SEQUENCES:
+    if flags is None and workload.batch_size >= SERVED_SEQUENCES:
         for name in serving_engines():
             with suppress(UnknownEngine):
-                return questions_for(architecture, target, workload, name, options)
-    return questions_for(architecture, target, workload, engine, options)
+                return questions_for(architecture, target, workload, name, None)
+    return questions_for(architecture, target, workload, flags.engine if flags else None, flags)
 
 
 @cache
