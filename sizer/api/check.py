@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from sizer.api.asked import DeviceAsked, Options, names, split_options
@@ -34,25 +34,15 @@ def check(command: str | Sequence[str], **options: Unpack[Options]) -> CheckAnsw
 
     devices, work, offline = split_options(options)
     words = list(names(command)) or [""]
-    (first, *_) = checked(words, devices, work.prompt_tokens, work.output_tokens, offline=offline)
+    (first, *_) = checked(launched(words, devices, work.prompt_tokens, work.output_tokens, offline=offline))
     return check_answer(first.estimate, first.starts, first.reason, first.change)
 
 
-def checked(
-    words: Sequence[str],
-    devices: DeviceAsked,
-    prompt_tokens: int = 512,
-    output_tokens: int = 128,
-    *,
-    offline: bool = False,
-    say: Callable[[str], None] | None = None,
-) -> list[Checked]:
-    """The verdict of a command on each device asked for. Raises as `check` does."""
+def checked(plans: Iterable[Planned]) -> list[Checked]:
+    """The verdict of a command on each device that it was planned for."""
     from sizer.advise.check import check as check_one
 
-    return [
-        check_one(plan) for plan in launched(words, devices, prompt_tokens, output_tokens, offline=offline, say=say)
-    ]
+    return [check_one(plan) for plan in plans]
 
 
 def launched(

@@ -48,12 +48,13 @@ def command(ctx: click.Context, /, words: tuple[str, ...], style: str, offline: 
     sizer check -d m2-ultra -- OLLAMA_NUM_PARALLEL=4 ollama run llama3.1:8b
     sizer check -d 4xh100 - < compose.yaml
     """
-    from sizer.api.check import checked
+    from sizer.api.check import checked, launched
     from sizer.report.check import check_document
 
     if words == ("-",):
         words = (_piped(),)
-    found = checked(words, devices_asked(options), options["prompt"], options["output"], offline=offline, say=talk)
+    plans = launched(words, devices_asked(options), options["prompt"], options["output"], offline=offline, say=talk)
+    found = checked(plans)
     show(check_document(found), style)
     if not all(item.starts for item in found):
         ctx.exit(DOES_NOT_START)

@@ -14,7 +14,7 @@ from verdicts import answer
 
 import sizer
 from sizer.api.asked import DeviceAsked
-from sizer.api.check import checked
+from sizer.api.check import checked, launched
 from sizer.engine.scripts import read_launch
 from sizer.errors import UnknownEngine, UnknownPrecision, UsageError
 
@@ -224,7 +224,8 @@ def test_words_and_text_are_one() -> None:
     """A command as words and as one text has one verdict."""
     words = shlex.split(STARTS[2][1])
     asked = DeviceAsked(("rtx-4090",))
-    (one,), (other,) = checked(words, asked, offline=True), checked([STARTS[2][1]], asked, offline=True)
+    (one,) = checked(launched(words, asked, offline=True))
+    (other,) = checked(launched([STARTS[2][1]], asked, offline=True))
     assert (one.starts, one.reason) == (other.starts, other.reason)
     assert one.estimate.placement == other.estimate.placement
 

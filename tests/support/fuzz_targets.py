@@ -18,7 +18,7 @@ from typing import Any
 from headerfiles import LLAMA, BytesSource, data_bytes, gguf_bytes, llama_tensors, safetensors_bytes
 
 from sizer.api.asked import DeviceAsked, WorkAsked
-from sizer.api.check import checked
+from sizer.api.check import checked, launched
 from sizer.api.estimates import estimates
 from sizer.benchmark.load.figures import tpot_s
 from sizer.benchmark.server_backend import ask
@@ -115,7 +115,7 @@ def read_stream(data: bytes) -> None:
 
 def read_command(data: bytes) -> None:
     """An engine's command line or script: its verdict in every format."""
-    found = checked([data.decode("utf-8", "surrogateescape")], DeviceAsked(names=("rtx-4090",)), offline=True)
+    found = checked(launched([data.decode("utf-8", "surrogateescape")], DeviceAsked(names=("rtx-4090",)), offline=True))
     for style in FORMATS:
         _check_text(write(check_document(found), style))
 

@@ -11,16 +11,8 @@ from sizer.model.shapes.decoder import Naming, causal_lm
 from sizer.model.shapes.family import Family
 
 
-def rwkv(config: Config) -> Parts:
-    """RWKV-4: time mixing and channel mixing; the first layer norms the embedding too."""
-    hidden = config.size("hidden_size")
-    inner = config.size("intermediate_size", default=4 * hidden)
-    block = rwkv4_attention(hidden, config.size("attention_hidden_size", default=hidden)) + DENSE
-    for name in ("key", "receptance"):
-        block += parameter(f"feed_forward.time_mix_{name}", 1, 1, hidden, role=Role.SSM)
-    block += linear("feed_forward.key", inner, hidden, Role.UP)
-    block += linear("feed_forward.receptance", hidden, hidden, Role.GATE)
-    block += linear("feed_forward.value", hidden, inner, Role.DOWN)
+def _blocks(config: Config, hidden: int, block: Block) -> Parts:
+    """A model of these blocks, each with its two norms; the first norms the embedding too."""
     block += norm("ln1", hidden, True) + norm("ln2", hidden, True)
     first = norm("pre_ln", hidden, True) + block
     return causal_lm(
@@ -29,6 +21,19 @@ def rwkv(config: Config) -> Parts:
         Naming(prefix="rwkv.", layers="blocks.{layer}.", embed="embeddings", final_norm="ln_out", head="head"),
         norm_bias=True,
     )
+
+
+def rwkv(config: Config) -> Parts:
+    """RWKV-4: time mixing and channel mixing."""
+    hidden = config.size("hidden_size")
+    inner = config.size("intermediate_size", default=4 * hidden)
+    block = rwkv4_attention(hidden, config.size("attention_hidden_size", default=hidden)) + DENSE
+    for name in ("key", "receptance"):
+        block += parameter(f"feed_forward.time_mix_{name}", 1, 1, hidden, role=Role.SSM)
+    block += linear("feed_forward.key", inner, hidden, Role.UP)
+    block += linear("feed_forward.receptance", hidden, hidden, Role.GATE)
+    block += linear("feed_forward.value", hidden, inner, Role.DOWN)
+    return _blocks(config, hidden, block)
 
 
 # RWKV-6's code widens its two low ranks from this hidden size on (RWKV-LM, RWKV_Tmix_x060).
@@ -85,14 +90,7 @@ def _rwkv(config: Config, version: int) -> Parts:
     block += linear("attention.output", hidden, inner, Role.O) + norm("attention.ln_x", inner, True)
     block += linear("feed_forward.key", mlp, hidden, Role.UP) + linear("feed_forward.value", hidden, mlp, Role.DOWN)
     block += linear("feed_forward.receptance", hidden, hidden, Role.GATE)
-    block += norm("ln1", hidden, True) + norm("ln2", hidden, True)
-    first = norm("pre_ln", hidden, True) + block
-    return causal_lm(
-        config,
-        [first] + [block] * (config.layers() - 1),
-        Naming(prefix="rwkv.", layers="blocks.{layer}.", embed="embeddings", final_norm="ln_out", head="head"),
-        norm_bias=True,
-    )
+    return _blocks(config, hidden, block)
 
 
 def _low_rank(name: str, rank: int, hidden: int, bias: bool) -> Block:
