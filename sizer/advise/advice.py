@@ -20,7 +20,7 @@ from sizer.advise.recommend import (
     reason,
     waited_rate,
 )
-from sizer.advise.search import best_of
+from sizer.advise.search import best_of, most_requantized_bytes
 from sizer.answer.estimate import estimate
 from sizer.answer.loss import loss_of
 from sizer.answer.question import Question
@@ -149,11 +149,16 @@ def _better_by_cache(questions: Sequence[Question], chosen: Estimate, wanted: Wa
 def worthwhile(
     ladder: Sequence[Question], estimates: Sequence[Estimate]
 ) -> tuple[tuple[Question, ...], tuple[Estimate, ...]]:
-    """A ladder and its estimates without those that quantize a quantized checkpoint anew and save under a tenth."""
+    """A ladder and its estimates without those that quantize a quantized checkpoint anew and save under a tenth, or
+    only pad its bits."""
     native = next((item for item in estimates if is_native(item)), None)
-    if native is None:
+    most_bytes = (
+        most_requantized_bytes(estimates[0].architecture)
+        if native is None
+        else (native.stored.weights_bytes / WORTHWHILE_GAIN)
+    )
+    if most_bytes is None:
         return tuple(ladder), tuple(estimates)
-    most_bytes = native.stored.weights_bytes / WORTHWHILE_GAIN
     kept = [index for index, item in enumerate(estimates) if item is native or item.stored.weights_bytes < most_bytes]
     return tuple(ladder[index] for index in kept), tuple(estimates[index] for index in kept)
 

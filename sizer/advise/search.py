@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
+from sizer.advise.family import listing
 from sizer.advise.recommend import (
     READING_TOKENS_PER_S,
     WORTHWHILE_GAIN,
@@ -27,6 +28,7 @@ from sizer.engine.stored import store_for
 from sizer.memory.shares import weights_by_layer
 from sizer.model.architecture import Architecture
 from sizer.model.stored import Stored
+from sizer.precision.configured import configured_precision
 from sizer.precision.identity_cache import IdentityCache
 from sizer.speed.case import speed_case
 from sizer.speed.limits import fastest_decode
@@ -78,8 +80,20 @@ def _is_native(question: Question) -> bool:
 
 def _worthwhile_bytes(questions: Iterable[Question]) -> float | None:
     """The weights that another quantization of a quantized checkpoint must stay under; None for plain floats."""
+    questions = list(questions)
     native = next((question for question in questions if _is_native(question)), None)
-    return None if native is None else _stored(native).weights_bytes / WORTHWHILE_GAIN
+    if native is not None:
+        return _stored(native).weights_bytes / WORTHWHILE_GAIN
+    return most_requantized_bytes(questions[0].architecture) if questions else None
+
+
+def most_requantized_bytes(architecture: Architecture) -> float | None:
+    """The weights above which a quantization by an engine that does not run the checkpoint's own only pads its bits:
+    a tenth more than the checkpoint. None where a copy was quantized, whose original has the other bits."""
+    own = configured_precision(architecture)
+    if own is None or listing(architecture.model_id) == "copy":
+        return None
+    return store_for(architecture, own, None).weights_bytes * WORTHWHILE_GAIN
 
 
 def best_split(questions: Iterable[Question], wanted: Wanted) -> Estimate | None:

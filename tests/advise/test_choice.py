@@ -331,3 +331,13 @@ def test_what_runs_with_a_part_on_the_host_is_not_called_short_of_nothing() -> N
     told = recommendation([estimate(question) for question in questions]).reason
     assert "0.00 GiB short" not in told
     assert re.search(r"but does not fit whole: [\d.]+ tokens/s with a part on the host", told)
+
+
+def test_bits_that_only_pad_a_checkpoint_are_not_advised() -> None:
+    """llama.cpp does not run Kimi-K2-Thinking's four bits: what takes a tenth more than they do holds no more of the
+    model. A copy that somebody quantized has an original with all of its bits."""
+    told = sizer.recommend("moonshotai/Kimi-K2-Thinking", device="8xb200", engine="llama.cpp", offline=True)
+    names = [row.precision for row in told.estimates]
+    assert names[0] == "q4_k_m"
+    copied = sizer.recommend("Qwen/Qwen3-8B-AWQ", device="rtx-4090", engine="llama.cpp", offline=True)
+    assert "q8_0" in [row.precision for row in copied.estimates]

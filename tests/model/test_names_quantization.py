@@ -4,9 +4,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import sizer
+from sizer.errors import UsageError
 from sizer.model.read import name_quantization
 from sizer.model.read.name_quantization import may_tell, quantization_in
 from sizer.model.read.names import parse_name
+from sizer.precision.names import precision_of
 
 
 @pytest.mark.parametrize(
@@ -101,3 +104,51 @@ def test_a_word_of_a_name_is_no_scheme() -> None:
     """`ov` is OpenVINO behind a format only: elsewhere it is a part of the name."""
     assert parse_name("llava-hf/llava-onevision-qwen2-72b-ov-hf").notes == ()
     assert "ov" in parse_name("OpenVINO/Qwen3-8B-int4-ov").notes[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "precision"),
+    [
+        ("ISTA-DASLab/Meta-Llama-3-8B-Instruct-AQLM-2Bit-1x16", "aqlm-2bit"),
+        ("mobiuslabsgmbh/Llama-3.1-8b-instruct_4bitgs64_hqq_calib", "hqq-4bit"),
+        ("someone/Llama-3.1-8B-hqq-3bit-gs128", "hqq-3bit-g128"),
+        ("Intel/Qwen3-8B-int4-AutoRound", "gptq-int4"),
+        ("Intel/Qwen3-8B-AutoRound", "gptq-int4"),
+        ("OPEA/Qwen2.5-7B-Instruct-int4-sym-inc", "gptq-int4"),
+        ("RedHatAI/Qwen3-8B-MXFP8", "mxfp8"),
+    ],
+)
+def test_schemes_of_few_copies_are_read(name: str, precision: str) -> None:
+    """What a copy is stored in stands in its name, and its bytes are known."""
+    assert quantization_in(name)[0] == precision
+    assert precision_of(precision)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "VPTQ-community/Meta-Llama-3.1-8B-Instruct-v8-k65536-4096-woft",
+        "relaxml/Llama-2-7b-E8P-2Bit",
+        "meta-llama/Llama-3.2-1B-Instruct-SpinQuant_INT4_EO8",
+        "ISTA-DASLab/Llama-2-7b-AQLM-2Bit-8x8-hf",
+        "someone/Mixtral-8x7B-attn-4bit-moe-2bit-HQQ",
+        "OpenVINO/Qwen3-8B-int8-ov",
+        "onnx-community/Qwen3-0.6B-ONNX",
+        "lmsys/Qwen3-8B-W4AFP8",
+    ],
+)
+def test_a_copy_of_a_scheme_that_is_not_sized_is_not_told_as_unquantized(name: str) -> None:
+    """One line says so, for a model and for a command; a precision that is named is told."""
+    with pytest.raises(UsageError, match="a kind that sizer does not size"):
+        sizer.estimate(name, device="h100", offline=True)
+    with pytest.raises(UsageError, match="a kind that sizer does not size"):
+        sizer.check(["vllm", "serve", name], device="h100", offline=True)
+    told = sizer.estimate(name, device="h100", precision="bf16", offline=True)
+    assert [item.precision for item in told.estimates] == ["bf16"]
+
+
+def test_bits_without_a_scheme_are_told_as_as_many_bits() -> None:
+    """Four bits that no name calls GPTQ's or AWQ's take what theirs take: 16 bits would be three times too many."""
+    told = sizer.estimate("pytorch/Qwen3-8B-INT4", device="h100", offline=True).estimates[0]
+    assert told.precision == "w4a16-int4"
+    assert quantization_in("bosonai/Higgs-Llama-3-70B") == (None, (), "Higgs-Llama-3-70B")

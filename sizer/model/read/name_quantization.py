@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache, lru_cache
 
+from sizer.errors import UsageError
 from sizer.methods import methods
 
 Told = tuple[str | None, tuple[str, ...]]
@@ -42,14 +43,21 @@ _GROUP_LAST = r"[0-9]{2,4}g"
 _EXL_BITS = r"(exl[23])[-_]([2-8])[._]([0-9]{1,2})"
 _BPW = r"([0-9]{1,2}(?:\.[0-9]{1,2})?)-?bpw"
 
-_OTHER_SCHEME = (
-    "aqlm|hqq|eetq|autoround|quip|squeezellm|spqr|vptq|openvino|(?<=int[48][-_])ov|(?<=fp16[-_])ov|onnx|ggml"
+_OTHER_RUNTIME = (
+    "openvino|(?<=int[48][-_])ov|(?<=fp16[-_])ov|onnx|rkllm|executorch|spinquant[-_]int4|qlora[-_]int4|8da4w|w4afp8"
 )
+"""Files that other programs load, whatever else the name tells."""
+_OTHER_SCHEME = (
+    "aqlm|eetq|quip(?:-?sharp)?|qtip|e8p(?:rvq)?|squeezellm|spqr|vptq|woft|higgs(?=[-_](?:gptq|[2-8]-?bit))|sinq|paro"
+    "|fp-?quant|qserve|spinquant|ggml|ct2|float8(?:dq|wo)|w4a[48]|fp6"
+)
+_HQQ_BITS = r"([1-8])-?bit(?:[-_]?gs?-?([0-9]{2,4}))?"
 _AFTER_G = frozenset("0123456789s-")
 # Letters that the patterns above have, beside the stems of the methods: a name with none of them needs no pattern.
 _STEMS = (
     "q2", "q3", "q4", "q5", "q6", "q8", "iq", "tq", "bit", "bpw", "int", "w2a", "w3a", "w5a", "w6a", "w7a", "i4", "i8",
-    "hqq", "eetq", "autoround", "quip", "aqlm", "llm", "spqr", "openvino", "ov", "onnx", "ggml",
+    "aqlm", "eetq", "quip", "qtip", "e8p", "llm", "spqr", "vptq", "woft", "higgs", "sinq", "paro", "quant", "qserve",
+    "openvino", "ov", "onnx", "ggml", "ct2", "executorch", "8da", "float8", "w4a", "fp6", "qlora",
 )  # fmt: skip
 
 
@@ -108,6 +116,8 @@ def _precision(whole: str, name: str) -> Told:
     if match := _word(_GGUF).search(name):
         kind = _K_WITHOUT_SIGNS.sub(r"\1_k_", match[2].lower().replace("-", "_"))
         return ("ud-" if match[1] else "") + _GGUF_SHORT.get(kind, kind), ()
+    if match := _word(_OTHER_RUNTIME).search(name):
+        return None, (f"{match[0]} {UNSIZED}",)
     bits = _first(_BITS, name)
     for pattern, told in _words():
         reader = READERS.get(told)
@@ -140,6 +150,28 @@ def _awq(bits: int | None, _name: str) -> Told:
 
 
 EXL_WITHOUT_BITS = "EXL without its bits per weight"
+UNSIZED = "has no precision name here"
+"""Ends or stands in the note on a scheme that a name tells and nothing here sizes."""
+
+
+BITS_ALONE = "bits, but the name does not tell the scheme"
+AS_MANY_BITS = {f"4 {BITS_ALONE}": "w4a16-int4", f"8 {BITS_ALONE}": "int8"}
+"""What a name that tells bits alone is taken as: integers in groups of 128 take within a few per cent the same."""
+
+
+def as_many_bits(notes: Sequence[str]) -> str | None:
+    """The precision that stands for the bits which a name tells without their scheme; None where it tells none."""
+    return next((AS_MANY_BITS[note] for note in notes if note in AS_MANY_BITS), None)
+
+
+def unsized(notes: Sequence[str]) -> str:
+    """What a name says of a scheme that is not sized; empty where it says no such thing."""
+    return next((note.partition(f" {UNSIZED}")[0] for note in notes if UNSIZED in note), "")
+
+
+def unsized_error(name: str, scheme: str, instead: str) -> UsageError:
+    """The error of a copy whose scheme is not sized: what it takes would be told as if it were not quantized."""
+    return UsageError(f"{name!r:.200} holds weights of a kind that sizer does not size: {scheme}.", instead)
 
 
 def _exllama(_bits: int | None, name: str) -> Told:
@@ -149,6 +181,21 @@ def _exllama(_bits: int | None, name: str) -> Told:
     if branch := _word(_EXL_BITS).search(name):
         return f"{branch[1].lower()}-{float(f'{branch[2]}.{branch[3]}'):.2f}bpw", ()
     return None, (EXL_WITHOUT_BITS,)
+
+
+def _auto_round(bits: int | None, name: str) -> Told:
+    """AutoRound's files are GPTQ's unless their config says another way (auto_round: packing_format)."""
+    precision, _ = _gptq(bits or 4, name)
+    return precision, () if bits else ("the name does not tell AutoRound's bits; 4 is usual",)
+
+
+def _hqq(_bits: int | None, name: str) -> Told:
+    """HQQ's `4bitgs64`; of a mixture whose attention and experts have unlike bits nothing is told."""
+    found = {match.groups() for match in re.finditer(_HQQ_BITS, name, _FLAGS)}
+    if len(found) != 1:
+        return None, (f"HQQ {UNSIZED}: the name tells no bits, or more than one number of them",)
+    ((bits, group),) = found
+    return f"hqq-{bits}bit" + (f"-g{group}" if group not in {None, "64"} else ""), ()
 
 
 def _bitsandbytes(bits: int | None, name: str) -> Told:
@@ -174,6 +221,8 @@ def _mlx(bits: int | None, _name: str) -> Told | None:
 READERS: dict[str, Callable[[int | None, str], Told | None]] = {
     "read:gptq": _gptq,
     "read:awq": _awq,
+    "read:auto_round": _auto_round,
+    "read:hqq": _hqq,
     "read:exllama": _exllama,
     "read:bitsandbytes": _bitsandbytes,
     "read:mlx": _mlx,
@@ -188,9 +237,9 @@ GPTQ, GPTQ_BITS = "read:gptq", 4
 
 def _unclear(bits: int | None, name: str) -> tuple[str, ...]:
     if match := _word(_OTHER_SCHEME).search(name):
-        return (f"{match[0]} has no precision name here",)
+        return (f"{match[0]} {UNSIZED}",)
     if bits is not None:
-        return (f"{bits} bits, but the name does not tell the scheme",)
+        return (f"{bits} {BITS_ALONE}",)
     if _word(_BPW).search(name):
         return ("bits per weight, but the name does not tell the scheme",)
     return ()
