@@ -1,7 +1,8 @@
 """Since which version an engine has code for a model, or loads a kind of weights: what an older one lacks.
 
-Rows of `data/engine_model_releases.csv` and `data/engine_precision_releases.csv` tell what was new in a release that
-was read, and which release was read before it: between the two it came. Of what no row names nothing is known here.
+Rows of `data/engine_model_releases.csv` are releases that were read, each with the one read before it; those of
+`data/engine_release_names.csv` the classes or types that were new there, those of `data/engine_precision_releases.csv`
+the kinds of weights. Between the two releases they came. Of what no row names nothing is known here.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from sizer.engine.releases import version_numbers
 from sizer.frozen import NamedTuple
 from sizer.model.architecture import Architecture, MixerKind
 from sizer.precision.names import precision_of
-from sizer.tables import read_rows
+from sizer.tables import read_rows, read_tuples
 
 FALLS_BACK = {"ForCausalLM": ("TransformersForCausalLM", "TransformersModel")}
 FALLS_BACK_MIXTURES = {"ForCausalLM": ("TransformersMoEForCausalLM",)}
@@ -50,10 +51,13 @@ class First(NamedTuple):
 @cache
 def _models() -> Mapping[str, Mapping[str, First]]:
     """By engine and class or type, in lower case."""
+    releases = {
+        (row["engine"], row["version"]): First(row["version"], row["after"], frozenset(row["unless"].split()))
+        for row in read_rows("engine_model_releases.csv")
+    }
     found: dict[str, dict[str, First]] = {}
-    for row in read_rows("engine_model_releases.csv"):
-        first = First(row["version"], row["after"], frozenset(row["unless"].split()))
-        found.setdefault(row["engine"], {}).update(dict.fromkeys(row["names"].lower().split(), first))
+    for engine, version, name in read_tuples("engine_release_names.csv", ("engine", "version", "name")):
+        found.setdefault(engine, {})[name.lower()] = releases[engine, version]
     return found
 
 

@@ -16,7 +16,7 @@ from sizer.engine.model_classes import code_unknown, no_code
 from sizer.engine.releases import version_numbers
 from sizer.errors import DoesNotFit, UnknownEngine
 from sizer.model.read.resolve import resolve
-from sizer.tables import read_rows
+from sizer.tables import read_rows, read_tuples
 
 CAME = [
     ("vllm", "Qwen/Qwen3-Next-80B-A3B-Instruct", "0.9.2", "0.10.1", "0.10.2"),
@@ -25,6 +25,9 @@ CAME = [
     ("sglang", "openai/gpt-oss-20b", "0.4.9", "0.5.1", "0.5.3"),
     ("transformers", "Qwen/Qwen3-8B", "4.50.3", "4.51.0", "4.51.3"),
     ("mlx-lm", "openai/gpt-oss-20b", "0.25.3", "0.26.0", "0.26.4"),
+    ("llama.cpp", "Qwen/Qwen3-8B", "b4000", "b5200", "b5500"),
+    ("exllamav3", "openai/gpt-oss-20b", "0.0.43", "", "1.0.0"),
+    ("lmdeploy", "Qwen/Qwen3-8B", "0.7.2", "", "0.7.3"),
 ]
 
 
@@ -106,11 +109,11 @@ def test_check_refuses_an_image_that_is_too_old(capsys: pytest.CaptureFixture[st
 
 
 def test_releases_are_told_in_order() -> None:
-    """A name stands in one row of an engine, and a row's last read release without it is the older one."""
-    for table, key in (("engine_model_releases.csv", "names"), ("engine_precision_releases.csv", "kind")):
-        seen: set[tuple[str, str]] = set()
+    """A name stands in one release of an engine, and the last read without it is the older one."""
+    for table in ("engine_model_releases.csv", "engine_precision_releases.csv"):
         for row in read_rows(table):
             assert version_numbers(row["after"]) < version_numbers(row["version"]), row
-            for name in row[key].split():
-                assert (row["engine"], name) not in seen, name
-                seen.add((row["engine"], name))
+    releases = {(row["engine"], row["version"]) for row in read_rows("engine_model_releases.csv")}
+    named = list(read_tuples("engine_release_names.csv", ("engine", "version", "name")))
+    assert {(engine, version) for engine, version, _ in named} == releases
+    assert len({(engine, name) for engine, _, name in named}) == len(named)
