@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from sizer.advise.alternatives import Alternative, alternatives, smaller_cache, smaller_model, split_pace
+from sizer.advise.reasons import loss_text, reason
 from sizer.advise.recommend import (
     TOLERABLE_LOSS,
     USABLE_LOSS,
@@ -14,10 +15,8 @@ from sizer.advise.recommend import (
     Wanted,
     choose,
     is_native,
-    loss_text,
     neighbours,
     readable,
-    reason,
     waited_rate,
 )
 from sizer.advise.search import best_of, most_requantized_bytes

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 
+from sizer.advise.reasons import figures, loss_text, split_text
 from sizer.advise.recommend import (
     READING_TOKENS_PER_S,
     TOLERABLE_LOSS,
@@ -14,12 +15,9 @@ from sizer.advise.recommend import (
     WORTHWHILE_GAIN,
     Wanted,
     choose,
-    figures,
     is_native,
-    loss_text,
     reaches,
     readable,
-    split_text,
     waited_rate,
     with_margin,
     within_loss,

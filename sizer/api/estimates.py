@@ -317,7 +317,7 @@ def estimate(
     probability `acceptance` (None: the usual one). `options` are those of `sizer.api.asked.Options`. Raises the errors
     of `sizer.errors`, each with what to do next.
     """
-    from sizer.advise.recommend import recommendation
+    from sizer.advise.reasons import recommendation
     from sizer.answer.public import answer
     from sizer.model.read.resolve import resolve
 

@@ -22,7 +22,7 @@ def choose_precision(asked: Asked, resolved: Resolved) -> tuple[str, str]:
     """The precision to load and why. Raises DoesNotFit where recommend finds none that this machine holds."""
     from dataclasses import replace
 
-    from sizer.advise.recommend import recommendation
+    from sizer.advise.reasons import recommendation
     from sizer.precision.configured import configured_precision
 
     if asked.precision:

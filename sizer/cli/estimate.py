@@ -172,7 +172,7 @@ def document_of(answers: list[list[list[Estimate]]], explain: bool) -> Document:
 
 
 def _record(answers: list[list[Estimate]]) -> Answer | list[Answer]:
-    from sizer.advise.recommend import recommendation
+    from sizer.advise.reasons import recommendation
     from sizer.answer.public import answer
 
     documents = [answer(items, recommendation(items)) for items in answers]

@@ -9,7 +9,8 @@ from advice import model, target
 
 from sizer.advise.advice import questions_for
 from sizer.advise.alternatives import split_pace
-from sizer.advise.recommend import READING_TOKENS_PER_S, Wanted, neighbours, readable, split_text, waited_rate
+from sizer.advise.reasons import split_text
+from sizer.advise.recommend import READING_TOKENS_PER_S, Wanted, neighbours, readable, waited_rate
 from sizer.answer.estimate import estimate
 from sizer.answer.loss import LARGEST_ACTIVE, expected_loss, least_bits
 from sizer.answer.records import Estimate

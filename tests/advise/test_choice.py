@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 import sizer
 from sizer.advise.advice import questions_for
+from sizer.advise.reasons import recommendation
 from sizer.advise.recommend import (
     NEGLIGIBLE_LOSS,
     PREFERENCES,
@@ -23,7 +24,6 @@ from sizer.advise.recommend import (
     choose,
     frontier,
     neighbours,
-    recommendation,
     waited_rate,
 )
 from sizer.advise.search import best_of
