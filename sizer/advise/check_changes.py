@@ -7,13 +7,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from sizer.advise.launched import DTYPES
 from sizer.advise.planned import Planned, reserved_context
-from sizer.device.capability import cuda_capability
+from sizer.advise.refusals import lacks_bfloat16
 from sizer.engine.flag_table import flag_setting
 from sizer.engine.flag_text import written_all
 from sizer.engine.flagged import cache_type
-from sizer.engine.releases import version_numbers
 from sizer.errors import UsageError
 from sizer.frozen import dataclass
 from sizer.memory.projector import PROJECTOR_TOWERS
@@ -29,8 +27,6 @@ MOST_HUNDREDTHS = 97
 LEAST_SEQUENCES, MOST_SEQUENCES, LEAST_BATCH_TOKENS = 8, 1024, 2048
 """The fewest and the most sequences of one step that are tried, and the smallest step in tokens: vLLM's own defaults
 lie between (256 or 1,024 sequences, 2,048 to 16,384 tokens by release)."""
-FIRST_BFLOAT16, FALLS_BACK_SINCE = 8.0, (0, 9)
-"""vllm/platforms/cuda.py check_if_supports_dtype; `_resolve_auto_dtype` of 0.9.1 (read)."""
 HALVES = frozenset({"bf16", "fp16"})
 ONLINE_QUANTIZATION = {"fp8": "fp8", "bitsandbytes": "nf4"}
 """What --quantization makes of a 16-bit checkpoint while it loads."""
@@ -80,19 +76,6 @@ def _words(planned: Planned, fields: dict[str, Any]) -> list[str] | None:
         return written_all(planned.dialects, fields, planned.options.version)
     except UsageError:
         return None
-
-
-def lacks_bfloat16(planned: Planned) -> bool:
-    """Whether the engine refuses the plan's bfloat16 on a card too old for it.
-
-    vLLM refuses it before Ampere where a flag asks for it; its `auto` falls back to half since 0.9.
-    """
-    options = planned.options
-    asked = DTYPES.get(options.weights_dtype.lower(), "")
-    version = version_numbers(options.version)
-    unasked = not asked and planned.precision == "bf16" and bool(version) and version < FALLS_BACK_SINCE
-    wanted = "bfloat16" in planned.engine.refuses and (asked == "bf16" or unasked)
-    return wanted and cuda_capability(planned.target.device) < FIRST_BFLOAT16
 
 
 def changed(planned: Planned, fields: dict[str, Any]) -> Planned:
