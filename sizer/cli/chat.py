@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +47,8 @@ def command(model: str, flags: tuple[str, ...], system: str, **options: Any) -> 
     _check_packages()
     resolved = resolve(model, offline=options["offline"])
     asked = Asked(model=model, **options)
-    precision, reason = choose_precision(asked, resolved)
+    with _of_weights():
+        precision, reason = choose_precision(asked, resolved)
     asked = replace(asked, precision=precision)
 
     if not asked.offline and not hub_answers(model):
@@ -60,9 +63,24 @@ def command(model: str, flags: tuple[str, ...], system: str, **options: Any) -> 
     from sizer.chat.model import ChatModel, typed_lines
 
     _check_flags(generate_flags)
-    chat_model = ChatModel(spec_of(asked, resolved), generate_flags, predictor, _write)
+    with _of_weights():
+        chat_model = ChatModel(spec_of(asked, resolved), generate_flags, predictor, _write)
     _say("/help lists the commands; Ctrl-C stops an answer, Ctrl-D leaves.")
     Session(chat_model, _say, system).run(typed_lines())
+
+
+@contextmanager
+def _of_weights() -> Iterator[None]:
+    """What cannot be loaded is refused as a benchmark refuses it, but random weights have nothing to say in a chat."""
+    from sizer.errors import SizerError
+
+    try:
+        yield
+    except SizerError as error:
+        if "--random-weights" not in error.hint:
+            raise
+        hint = "A chat needs a model's weights as safetensors: name a folder or a repository that has them."
+        raise type(error)(error.message, hint) from None
 
 
 def _check_packages() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from clirun import Run
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -253,3 +254,15 @@ def test_what_a_model_writes_never_steers_the_terminal():
     streamer.streamer.on_finalized_text("a\x1b[2Jb\n")
     assert written == ["a\\u001b[2Jb\n"]
     assert streamer.text == "a\x1b[2Jb\n"
+
+
+def test_a_chat_offers_no_random_weights(run: Run, tmp_path: Path) -> None:
+    """A folder without weights is refused with what a chat takes, not with an option that only a benchmark has."""
+    config = {"model_type": "llama", "architectures": ["LlamaForCausalLM"], "hidden_size": 64, "vocab_size": 256}
+    shape = {"intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4, "max_position_embeddings": 512}
+    (tmp_path / "config.json").write_text(json.dumps(config | shape | {"tie_word_embeddings": False}))
+    done = run("chat", str(tmp_path), "--offline")
+    assert done.code == 5
+    assert "holds no weights" in done.err
+    assert "safetensors" in done.err
+    assert "--random-weights" not in done.err
