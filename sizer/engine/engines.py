@@ -145,8 +145,13 @@ class Engine:
         return backend is not None and (not only or backend in only)
 
     def has_kernels(self, precision: str, device: Device) -> bool:
-        """Whether a device that it runs a precision on is new enough for its kernels, fast or not."""
+        """Whether a device that it runs a precision on is new enough for its kernels, fast or not, and among the chips
+        that they are built for."""
         from sizer.device.capability import cuda_capability
+        from sizer.engine.precisions import built_for
+
+        if not built_for(precision, self.name, device):
+            return False
 
         least = max((capability for _, capability in self.needs(precision)), default=0.0)
         return (not least or cuda_capability(device) >= least) and self.runs_on(precision, device)

@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 
+from sizer.device.records import Device
 from sizer.engine.releases import version_numbers
 from sizer.model.architecture import Architecture
 from sizer.precision.names import Precision, precision_of
-from sizer.tables import read_rows
+from sizer.tables import matches, read_rows
 
 Row = dict[str, str]
 
@@ -93,6 +94,25 @@ def backends_of(precision: str, engine: str) -> frozenset[str]:
     return frozenset(
         backend for rule in rules_of(engine) if rule["kind"] == kind for backend in rule["backends"].split()
     )
+
+
+def built_for(precision: str, engine: str, device: Device) -> bool:
+    """Whether an engine's kernels for a precision are built for a chip; an engine without rows for its maker has all.
+
+    Rows of `data/engine_chips.csv`, where the engine's documentation lists the chips; each that is for the precision's
+    kind must name the device.
+    """
+    kind = precision_of(precision).kind
+    return all(
+        any(matches(pattern, device.key) for pattern in row["devices"].split())
+        for row in _chips()
+        if row["engine"] == engine and row["vendor"] == device.vendor and row["kind"] in {kind, ""}
+    )
+
+
+@cache
+def _chips() -> tuple[Row, ...]:
+    return tuple(read_rows("engine_chips.csv"))
 
 
 def dequantized_to(precision: str, engine: str) -> str:

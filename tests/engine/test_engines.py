@@ -9,7 +9,7 @@ import pytest
 import sizer
 from sizer.advise.recipes import RECIPES
 from sizer.cache_formats import cache_formats
-from sizer.device.catalogue import find
+from sizer.device.catalogue import find, search
 from sizer.engine.engines import default_engine, engines, find_engine
 from sizer.engine.releases import rules
 from sizer.engine.stored import store_for
@@ -18,11 +18,12 @@ from sizer.precision.names import all_precisions, engines_of, precision_of
 from sizer.precision.schemes import SCHEMES
 from sizer.precision.store import store
 from sizer.speed.case import speed_case
-from sizer.tables import read_rows
+from sizer.tables import matches, read_rows
 from sizer.workload import Split, Workload
 
 LLAMA = "meta-llama/Meta-Llama-3-8B-Instruct"
 TABLES = {
+    "engine_chips.csv": "engine",
     "engine_memory.csv": "engine",
     "engine_precisions.csv": "engine",
     "ladders.csv": "engine",
@@ -220,3 +221,44 @@ def test_an_error_promises_no_engine_where_there_is_none(device: str) -> None:
         sizer.recommend(LLAMA, device=device, offline=True)
     assert "-e" not in str(caught.value).split()
     assert "another device" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("engine", "precision", "device", "built"),
+    [
+        ("vllm", "fp16", "mi50-32gb", False),
+        ("vllm", "bf16", "mi100", False),
+        ("vllm", "awq-int4", "rx-6800-xt", False),
+        ("vllm", "bf16", "mi300x", True),
+        ("vllm", "bf16", "rx-7900-xtx", True),
+        ("vllm", "fp8", "rx-7900-xtx", False),
+        ("vllm", "fp8", "ryzen-ai-max-plus-395", False),
+        ("vllm", "fp8", "rx-9070-xt", True),
+        ("sglang", "bf16", "mi210", False),
+        ("tgi", "bf16", "rx-7900-xtx", False),
+        ("llama.cpp", "q4_k_m", "mi50-32gb", True),
+        ("vllm", "bf16", "rtx-4090", True),
+    ],
+)
+def test_kernels_are_built_for_some_chips_of_a_maker(engine: str, precision: str, device: str, built: bool) -> None:
+    """What an engine's documentation or build lists of AMD's chips; other makers' have no such rows."""
+    assert find_engine(engine).has_kernels(precision, find(device).device) is built
+
+
+def test_chips_of_an_engine_are_devices_of_the_table() -> None:
+    """Each pattern of `data/engine_chips.csv` fits a device of its maker, and each row names its source."""
+    keys: dict[str, list[str]] = {}
+    for device in search():
+        keys.setdefault(device.vendor, []).append(device.key)
+    for row in read_rows("engine_chips.csv"):
+        assert row["source"]
+        assert find_engine(row["engine"]).name == row["engine"]
+        for pattern in row["devices"].split():
+            assert any(matches(pattern, key) for key in keys[row["vendor"]]), pattern
+
+
+@pytest.mark.parametrize("device", ["mi50-32gb", "ryzen-7-7840u", "consumer-cpu", "p40"])
+def test_mxfp4_is_llama_cpps_where_no_server_has_it(device: str) -> None:
+    """Where neither vLLM nor SGLang multiplies MXFP4, people run llama.cpp, which is several times as fast as
+    transformers."""
+    assert default_engine("mxfp4", find(device).device) == "llama.cpp"
