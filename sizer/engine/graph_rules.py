@@ -19,7 +19,7 @@ class GraphRule(NamedTuple):
     `reordered_on` the backends that run a prompt's graph in an order of their own.
     `flash_attention` (yes, no; auto: where the backend has a kernel for the heads,
     `data/flash_kernels.csv`; equal: that, and keys as wide as values; listed: for the model types of
-    `data/flash_attention.csv`) and `unified` (one cache for all sequences) are the defaults. `batch` is fixed, or by
+    `data/engine_model_types.csv`) and `unified` (one cache for all sequences) are the defaults. `batch` is fixed, or by
     context (and memory: Ollama's micro-batch). `window_cache` is cells (the window, the micro-batch and padding) or
     whole, `latent_cache` says that MLA's latent is cached instead of the heads, `long_latent` whether long steps
     compute on it (absorbed) or expand it. `server_slots` are those of the server where nothing is said; `slot_context`

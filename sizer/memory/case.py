@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from functools import cache, cached_property, lru_cache
+from functools import cached_property, lru_cache
 
 from sizer.cache_formats import CacheFormat, cache_format
 from sizer.device.records import Device, Target, is_cpu, shares_memory
@@ -13,6 +13,7 @@ from sizer.engine.engines import find_engine
 from sizer.engine.flagged import attention_groups, cache_type
 from sizer.engine.graph_rules import GraphRule, graph_rule
 from sizer.engine.memory_rules import EngineMemory
+from sizer.engine.model_types import model_types
 from sizer.engine.options import NO_OPTIONS, EngineOptions
 from sizer.frozen import NamedTuple, dataclass
 from sizer.memory.cache import CELL_PADDING, CachePlan
@@ -20,7 +21,6 @@ from sizer.memory.ggml_choices import automatic_batch, batch_without_flash_atten
 from sizer.model.architecture import Architecture, Layer
 from sizer.model.stored import Stored
 from sizer.precision.gguf_windows import keeps_windows
-from sizer.tables import read_rows
 from sizer.workload import Split, Workload
 
 LEAST_OFFLOADED_TOKENS = 32
@@ -135,7 +135,7 @@ class Case:
         if asked is not None:
             return asked
         if rule.flash_attention == "listed":
-            return bool(self.architecture.model_types & _listed()[rule.engine])
+            return bool(self.architecture.model_types & model_types("flash_attention", rule.engine))
         if rule.flash_attention in {"auto", "equal"}:
             expands = expands_latent(self)
             return has_flash_kernels(self.backend, (heads_of(mixer, expands_latent=expands) for mixer in mixers))
@@ -278,23 +278,11 @@ def expands_latent(case: Case) -> bool:
     return case.options.mla_mode == 0 or (case.graph is not None and not case.graph.latent_cache)
 
 
-@cache
-def _listed() -> dict[str, frozenset[str]]:
-    """By engine: the model types for which flash attention is on by default."""
-    return {row["engine"]: frozenset(row["model_types"].split()) for row in read_rows("flash_attention.csv")}
-
-
-@cache
-def _rotating() -> dict[str, frozenset[str]]:
-    """By engine: the model types whose layers with a window drop what lies behind it."""
-    return {row["engine"]: frozenset(row["model_types"].split()) for row in read_rows("rotating_caches.csv")}
-
-
 def window_cache(case: Case) -> str:
     """What layers with a window keep: some engines cut the cache for some model types alone."""
     if case.engine.window_cache != "rotating":
         return case.engine.window_cache
-    known = _rotating().get(case.engine.like or case.engine.engine, frozenset())
+    known = model_types("rotating_cache", case.engine.like or case.engine.engine)
     return "window" if case.architecture.model_types & known else "whole"
 
 

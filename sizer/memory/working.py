@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from functools import cache
 
 from sizer.engine.cuda_overheads import cuda_overhead
 from sizer.engine.engines import find_engine
+from sizer.engine.model_types import model_types
 from sizer.memory.activations import activation_values_per_token
 from sizer.memory.cache import CachePlan
 from sizer.memory.case import Case
@@ -15,7 +15,6 @@ from sizer.memory.graph.decoder import PIPELINE_COPIES, Buffers, Part, compute_b
 from sizer.memory.graph.shape import ModelShape, Step, model_shape, without_latents
 from sizer.memory.profile_run import profile_run
 from sizer.model.architecture import MixerKind, Module, Role, Tower
-from sizer.tables import read_rows
 from sizer.units import MIB
 
 STAGED_COPIES = 4
@@ -198,7 +197,7 @@ def scores_bytes(case: Case, tokens: int) -> int:
     of each pair of tokens that a state-space layer compares at once."""
     config = case.architecture.config
     text = config.get("text_config") if isinstance(config.get("text_config"), dict) else config
-    by_kind = bool(case.architecture.model_types & _capped())
+    by_kind = bool(case.architecture.model_types & model_types("capped_scores"))
     scanned = min(tokens, case.engine.scanned_tokens)
     scans = (mixer.heads for mixer in case.architecture.mixer_counts if mixer.kind is MixerKind.SSM)
     scan_bytes = max(scans, default=0) * scanned**2 * SCAN_BYTES
@@ -206,12 +205,6 @@ def scores_bytes(case: Case, tokens: int) -> int:
         return scan_bytes
     heads = max((mixer.heads for mixer in case.architecture.mixer_counts), default=0)
     return max(scan_bytes, int(heads * tokens * case.workload.context_tokens * case.engine.capped_score_bytes))
-
-
-@cache
-def _capped() -> frozenset[str]:
-    """The model types that cap their scores, whether or not a config repeats it (`data/capped_scores.csv`)."""
-    return frozenset(row["model_type"] for row in read_rows("capped_scores.csv"))
 
 
 def _expert_values(case: Case) -> int:
