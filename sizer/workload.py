@@ -14,9 +14,8 @@ from sizer.printable import shown
 
 MOST_TOKENS = 10**9
 """More tokens than any model was made for; what is larger is a slip."""
-MOST_SEQUENCES = 65_536
+MOST_SEQUENCES, MOST_THREADS, MOST_LAYERS = 65_536, 4096, 10_000
 """More sequences, threads and layers than anything runs: what is larger is a slip."""
-MOST_THREADS, MOST_LAYERS = 4096, 10_000
 
 
 class Split(str, Enum):

@@ -15,17 +15,15 @@ from urllib.parse import urlsplit
 from sizer.errors import BenchmarkFailed, UsageError
 from sizer.frozen import dataclass
 
-MAX_LINE_BYTES = 2**20
+MAX_LINE_BYTES, MAX_BODY_BYTES = 2**20, 2**24
 """Of one event, and of an answer that is no stream: a server gone wild must not fill the memory."""
-MAX_BODY_BYTES = 2**24
 # An event of one token takes some 300 bytes, with the logarithms of twenty others 4,000.
 MAX_BYTES_PER_TOKEN, MAX_BYTES_BESIDE_TOKENS = 2**14, 2**20
-# Seconds without a token, however many comments keep the connection alive; and for the whole list of models.
-IDLE_TIMEOUT_S = 300.0
+IDLE_TIMEOUT_S, LIST_TIMEOUT_S, REFUSAL_TIMEOUT_S = 300.0, 30.0, 2.0
+"""Without a token, however many comments keep the connection alive; for the whole list of models; for what a server
+that refuses says of it."""
 MOST_COUNTED = 10**9
 """A count of tokens beyond this is damaged."""
-LIST_TIMEOUT_S = 30.0
-REFUSAL_TIMEOUT_S = 2.0
 _HTTP_OK = 200
 _NOT_READY = 503
 _MISSING = (404, 405, 501)

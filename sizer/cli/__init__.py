@@ -43,6 +43,7 @@ MODULES = {"import": "importing"}
 """Commands whose module has another name: Python keeps `import` to itself."""
 
 EXIT_INTERRUPTED = 130
+"""What shells say of a command that Ctrl-C ended: 128 and the signal's number."""
 
 
 @contextlib.contextmanager

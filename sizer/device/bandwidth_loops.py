@@ -12,9 +12,11 @@ from sizer.errors import BenchmarkFailed, UsageError
 from sizer.frozen import dataclass
 
 ITEM_BYTES = 8
+"""STREAM's kernels work on doubles."""
 # Shares begin on pages, so that no two threads write to one.
 PAGE_ITEMS = 4096 // ITEM_BYTES
 BLOCK_BYTES = 256 * 1024
+"""What one call of the C library copies."""
 BACKENDS = ("numpy", "torch", "memcpy")
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from sizer.frozen import dataclass
 
 COMMAND_TIMEOUT_S = 10
+"""A tool that answers no sooner is taken to know nothing."""
 # More than any of these commands prints; a tool gone wild must not fill the memory.
 LONGEST_ANSWER = 4_000_000
 # No figure of a machine has more bits.

@@ -29,6 +29,7 @@ NVML_FACTS = {
     "cores": "nvmlDeviceGetNumGpuCores",
 }
 LONGEST_FILE = 20_000
+"""Characters kept of a file that a recording reads, /proc/cpuinfo apart."""
 # The registry's class of display adapters is everybody's.
 _UUID = re.compile(r"\b(GPU-|MIG-)?(?!4d36e968-e325-)[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\b", re.IGNORECASE)
 _SERIAL = re.compile(r"""((?:[\w-]*serial[\w -]*)["']?\s*[:=]\s*["']?)([^"',\n}]+)""", re.IGNORECASE)

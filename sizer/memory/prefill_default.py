@@ -17,8 +17,8 @@ from sizer.units import HALF_BYTES
 
 LEAST_TOKENS = 100
 """Fewer are taken for an error."""
-WIGGLE_ROOM = 0.95
-USUAL_TOKENS = 4096
+WIGGLE_ROOM, USUAL_TOKENS = 0.95, 4096
+"""What of the memory the launcher counts on, and its tokens where nothing tells more (launcher/src/main.rs, read)."""
 
 
 def default_prefill_tokens(case: Case) -> int | None:

@@ -12,8 +12,8 @@ from sizer.frozen import dataclass
 from sizer.model.architecture import Architecture
 from sizer.precision.gguf_tensors import GgufModel
 
-ALIGNMENT = 32
-FIXED_BYTES = 24
+ALIGNMENT, FIXED_BYTES = 32, 24
+"""Where the data begin, and magic, version and two counts: docs/gguf.md of ggml."""
 # A tensor: length and name, number of dimensions, 8 bytes a dimension, type and offset.
 TENSOR_BYTES, DIMENSION_BYTES = 24, 8
 # A token that only pads the vocabulary: length, `[PAD151646]`, type.

@@ -16,10 +16,8 @@ from sizer.frozen import dataclass
 from sizer.methods import methods
 from sizer.regex import pattern
 
-MAX_GROUP_ELEMENTS = 4096
+MAX_GROUP_ELEMENTS, BITS_PER_WEIGHT_RANGE, LONGEST_NAME = 4096, (1, 16), 64
 """Values of a group, bits a weight and characters of a name that a precision may have: beyond them it is none."""
-BITS_PER_WEIGHT_RANGE = (1, 16)
-LONGEST_NAME = 64
 
 _BPW = pattern(r"^(exl[23])[-_ ]*(\d{1,2}(?:\.\d{1,3})?)[-_ ]*(?:bpw|bit)\b")
 _GROUP = pattern(r"[-_ ]+(?:g(?:s|roup)?(?:[_ ]|-(?!1\b))?(-1|\d{1,4})|(\d{1,4})g)\b")

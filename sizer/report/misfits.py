@@ -11,9 +11,8 @@ from sizer.calibrate.heldout import Residual
 from sizer.report.layout import cells_of, markdown_table
 from sizer.tables import read_rows
 
-MISSED = 150
-"""How many of the farthest rows of each scheme are looked at."""
-FEWEST = 3
+MISSED, FEWEST = 150, 3
+"""How many of the farthest rows of each scheme are looked at, and how many make a cluster."""
 Cluster = tuple[str, str, str]
 
 _HEAD = """## Clusters of {quantity} rows that are missed most

@@ -32,7 +32,8 @@ FULL_SHARE = 0.9
 """Of the arrivals, what a server must answer in the time they come in to be called stable."""
 SEARCH_UP_TO_USERS = 16384
 """More users are told as this many. The rows of an answer are the rungs below the most, and the next two above."""
-LADDER = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384)
+LADDER = tuple(2**power for power in range(SEARCH_UP_TO_USERS.bit_length()))
+"""The rungs."""
 
 
 @dataclass(frozen=True, slots=True)

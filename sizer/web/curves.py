@@ -10,12 +10,11 @@ from sizer.errors import SizerError, UsageError
 
 Ask = Callable[[Sequence[tuple[str, str]]], str]
 
-SHORTEST_CONTEXT_TOKENS = 1024
+SHORTEST_CONTEXT_TOKENS, MOST_CONTEXTS, LONGEST_UNSTATED_TOKENS = 1024, 9, 131_072
 """Where the page's curves begin, how many contexts they are drawn at, and where they end unless a longer one is
 asked for."""
-MOST_CONTEXTS = 9
-LONGEST_UNSTATED_TOKENS = 131_072
 USERS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+"""How many at once the curve of throughput is drawn at."""
 
 
 def curves(query: Sequence[tuple[str, str]], ask: Ask) -> dict[str, Any]:

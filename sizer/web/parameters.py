@@ -17,9 +17,8 @@ NOT_ASKED = frozenset({"json", "style", "emit", "explain", "help", "show_default
 
 MOST_VALUES = 4
 """How many models or devices one request may compare."""
-MOST_PRECISIONS = 32
+MOST_PRECISIONS, LONGEST_VALUE = 32, 1000
 """Precisions of one question, and characters of one value."""
-LONGEST_VALUE = 1000
 
 
 @dataclass(frozen=True, slots=True)

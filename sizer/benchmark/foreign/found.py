@@ -9,10 +9,8 @@ from typing import Any
 from sizer.errors import InvalidInputFile
 from sizer.frozen import dataclass
 
-LARGEST_TOKENS = 10**9
+LARGEST_TOKENS, LARGEST_FIGURE, LONGEST_TEXT = 10**9, 1e18, 400
 """Beyond any context, any figure and any name of a result file: what is larger is damaged."""
-LARGEST_FIGURE = 1e18
-LONGEST_TEXT = 400
 
 
 @dataclass(frozen=True, slots=True)

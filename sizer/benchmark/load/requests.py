@@ -19,6 +19,7 @@ from sizer.units import parse_tokens
 LEAST_OUTPUT_TOKENS = 2
 """One token has no time after the first."""
 MOST_REQUESTS = 100_000
+"""Of one file: more is a slip."""
 
 _SPAN = re.compile(r"(?P<a>[^~-]+)(?:(?P<kind>[-~])(?P<b>[^~-]+))?")
 PROMPT_NAMES = ("prompt_tokens", "input_tokens", "prompt_len", "input_len")

@@ -17,9 +17,8 @@ TIMEOUT_S = 10.0
 TOTAL_S = 15.0
 """How long all questions about one model may take together, retries included; `--timeout` sets another."""
 TIMEOUT_VARIABLE = "SIZER_HUB_TIMEOUT"
-ATTEMPTS = 3
-RETRY_WAIT_S = 0.5
-MAX_RETRY_WAIT_S = 5.0
+ATTEMPTS, RETRY_WAIT_S, MAX_RETRY_WAIT_S = 3, 0.5, 5.0
+"""How often one question is asked; the first wait between, which doubles, and the longest that is waited."""
 
 
 class _Until:
