@@ -17,9 +17,9 @@ from sizer.errors import UnknownEngine, UsageError
 from sizer.precision.names import all_precisions, engines_of, precision_of
 from sizer.precision.schemes import SCHEMES
 from sizer.precision.store import store
-from sizer.speed.case import speed_case
 from sizer.tables import data_dir, matches, read_rows
-from sizer.workload import Split, Workload
+from sizer.workload import Split
+from tests.support.speedcases import case_of
 
 LLAMA = "meta-llama/Meta-Llama-3-8B-Instruct"
 NAMING = ("engine", "engines", "runtime", "runtimes")
@@ -120,14 +120,9 @@ def test_backends_are_those_of_the_engine_on_the_device() -> None:
 @pytest.mark.parametrize("device", ["m2-ultra", "ryzen-ai-max-plus-395"])
 def test_a_chip_asked_for_its_cpu_computes_with_it(device: str) -> None:
     """`cpu` on a chip with a GPU is its cores, and not a word that is ignored."""
-    from sizer.model.read.resolve import resolve
-
-    model, target = resolve(LLAMA, offline=True).architecture, find(device)
-    stored = store_for(model, "q4_k_m", "llama.cpp")
-    case = speed_case(model, stored, target, Workload(), "llama.cpp", backend="cpu")
-    usual = speed_case(model, stored, target, Workload(), "llama.cpp", backend="gpu")
+    case, usual = (case_of(LLAMA, device, "llama.cpp", "q4_k_m", backend=name) for name in ("cpu", "gpu"))
     assert (case.backend, case.device.kind) == ("cpu", "cpu")
-    assert usual.device == target.device
+    assert usual.device == find(device).device
     assert usual.backend != "cpu"
 
 

@@ -6,29 +6,26 @@ from dataclasses import replace
 
 import pytest
 
-from sizer.device.catalogue import find
-from sizer.engine.stored import store_for
-from sizer.model.read.resolve import resolve
 from sizer.serving.corrections import Corrections, load_groups
 from sizer.serving.layout import Layout
 from sizer.serving.steps import StepLaw, law_weights, step_law
 from sizer.serving.term_curves import term_curves
 from sizer.speed import chunks
-from sizer.speed.case import SpeedCase, speed_case
+from sizer.speed.case import SpeedCase
 from sizer.speed.law import constants
 from sizer.speed.predict import timed
 from sizer.speed.prompt_terms import prefill_amounts
 from sizer.speed.terms import decode_amounts
 from sizer.speed.traffic import decode_traffic, prefill_traffic
 from sizer.workload import Workload
+from tests.support.speedcases import case_of
 
 NONE = Corrections({}, {})
 
 
 def case(model: str, precision: str, device: str = "h100-80gb-sxm") -> SpeedCase:
     """A catalogued model on a device with vLLM."""
-    architecture = resolve(model, offline=True).architecture
-    return speed_case(architecture, store_for(architecture, precision, "vllm"), find(device), Workload(), "vllm")
+    return case_of(model, device, "vllm", precision)
 
 
 def law(asked: SpeedCase, layout: Layout | None = None) -> StepLaw:

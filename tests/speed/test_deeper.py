@@ -7,16 +7,13 @@ from math import exp, log
 
 import pytest
 
-from sizer.device.catalogue import find
-from sizer.engine.stored import store_for
-from sizer.model.read.resolve import resolve
 from sizer.speed import predict
-from sizer.speed.case import speed_case
 from sizer.speed.deeper import no_faster_than_shallower
 from sizer.speed.law import MEMORY, OVERHEAD, Amount
 from sizer.speed.nearby import NO_DEPTH, Row, Rows, Traits, correction
 from sizer.speed.stages import Timed
 from sizer.workload import Workload
+from tests.support.speedcases import case_of
 
 TRAITS = Traits("e b d", "q4_k", "4bit", "m", "F", False, "none 1", 2025, 20.0, -4.6, chip="d")
 DEEP = Rows(Row(TRAITS._replace(depth=depth), weight) for depth, weight in ((-4.6, -0.1), (-2.0, 0.2), (0.1, 0.4)))
@@ -66,8 +63,7 @@ def test_decode_of_measured_cases_never_rises_with_context(
     model: str, engine: str, precision: str, device: str
 ) -> None:
     """From an empty cache to 128k tokens, where rows of many depths were measured."""
-    architecture = resolve(model, offline=True).architecture
-    case = speed_case(architecture, store_for(architecture, precision, engine), find(device), Workload(), engine)
+    case = case_of(model, device, engine, precision)
     rates = []
     for step in range(80):
         tokens = round(2 ** (1 + 0.2 * step))

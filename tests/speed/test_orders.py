@@ -17,9 +17,7 @@ from sizer.device.records import Device, Target, is_cpu
 from sizer.device.stated import override
 from sizer.device.table import all_devices
 from sizer.engine.engines import find_engine
-from sizer.engine.stored import store_for
 from sizer.model.read.resolve import resolve
-from sizer.speed.case import speed_case
 from sizer.speed.law import constants
 from sizer.speed.predict import predict, prefill_of, step_of, timed
 from sizer.speed.prompt_terms import prefill_amounts, prompt_traffic
@@ -32,14 +30,13 @@ from sizer.tuning import tuned
 from sizer.workload import Workload
 from tests.support.speedcases import case_of
 
-MODEL = resolve("meta-llama/Meta-Llama-3-8B-Instruct", offline=True).architecture
+MODEL = "meta-llama/Meta-Llama-3-8B-Instruct"
 ENGINES = (("llama.cpp", "q4_k_m"), ("vllm", "fp8"), ("transformers", "bf16"))
 
 
 def speed_of(target: Target, engine: str, precision: str, workload: Workload | None = None) -> Speed:
     """The speed of Llama-3-8B."""
-    stored = store_for(MODEL, precision, engine)
-    return predict(speed_case(MODEL, stored, target, workload or Workload(), engine))
+    return predict(case_of(MODEL, target, engine, precision, workload or Workload()))
 
 
 def faster_by(device: Device, factor: float) -> Device:
@@ -174,9 +171,7 @@ TOGETHER = (
 
 
 def _together(model: str, device: str, engine: str, precision: str, batch: int) -> Speed:
-    architecture = resolve(model, offline=True).architecture
-    stored = store_for(architecture, precision, engine)
-    return predict(speed_case(architecture, stored, find(device), Workload(512, 128, 640, batch_size=batch), engine))
+    return predict(case_of(model, device, engine, precision, Workload(512, 128, 640, batch_size=batch)))
 
 
 @pytest.mark.parametrize(("model", "device", "engine", "precision"), TOGETHER)
@@ -241,11 +236,8 @@ def test_cores_verify_as_many_tokens_about_as_fast_as_they_read_them(device: str
 def test_boards_of_a_die_share_what_was_measured() -> None:
     """What SGLang's rows on an H100 say of a mixture holds in part for the H200, its die with faster memory, which has
     no rows of its own. A die names chips of the catalogue, each in one die alone."""
-    mixture = resolve("Qwen/Qwen3-30B-A3B", offline=True).architecture
-    stored = store_for(mixture, "bf16", "sglang")
     one, other = (
-        predict(speed_case(mixture, stored, find(key), Workload(), "sglang")).decode.nearby
-        for key in ("h100-80gb-sxm", "h200")
+        predict(case_of("Qwen/Qwen3-30B-A3B", key, "sglang", "bf16")).decode.nearby for key in ("h100-80gb-sxm", "h200")
     )
     assert 0 < abs(other.log_factor) < abs(one.log_factor)
     assert one.nearest > other.nearest == 0
@@ -266,7 +258,7 @@ def test_vector_units_quicken_small_kernels_under_cuda_alone() -> None:
         for factor in (1, 16):
             peaks = {**target.device.peak_flops_per_s, "fp32": target.device.peak_flops_per_s["fp32"] * factor}
             one = replace(target, device=replace(target.device, peak_flops_per_s=peaks))
-            case = speed_case(MODEL, store_for(MODEL, "fp16", engine), one, Workload(), engine)
+            case = case_of(MODEL, one, engine, "fp16")
             amounts = decode_amounts(case, decode_traffic(case.architecture, case.stored, case.workload))
             layers.append(sum(amount.nominal_s for amount in amounts if amount.term == "layers"))
         assert layers[1] / layers[0] == pytest.approx(expected)
@@ -280,11 +272,11 @@ def test_older_matrix_instructions_reach_less_of_newer_datacenter_cards() -> Non
         ("a100-80gb-sxm", "q8_0", 1), ("rtx-5090", "q4_k_m", 1), ("gb10", "q8_0", 1),
         ("h100-80gb-sxm", "bf16", 1),
     ):  # fmt: skip
-        case = speed_case(MODEL, store_for(MODEL, precision, "llama.cpp"), find(key), Workload(), "llama.cpp")
+        case = case_of(MODEL, key, "llama.cpp", precision)
         whole = peak_alone_flops_per_s(case, "", 1.0)
         assert whole is not None
         assert prompt_products_flops_per_s(case) == pytest.approx(whole * share**0.75)
-    served = speed_case(MODEL, store_for(MODEL, "fp8", "vllm"), find("h100-80gb-sxm"), Workload(), "vllm")
+    served = case_of(MODEL, "h100-80gb-sxm", "vllm", "fp8")
     assert instructions_share(served) == 1
 
 
@@ -296,7 +288,7 @@ def test_matrix_units_of_cores_count_where_the_runtime_uses_them() -> None:
         ("xeon-8480", "transformers", "bf16", 4), ("xeon-8480", "llama.cpp", "q8_0", 1),
         ("epyc-9654", "transformers", "bf16", 1),
     ):  # fmt: skip
-        case = speed_case(MODEL, store_for(MODEL, precision, engine), find(key), Workload(), engine)
+        case = case_of(MODEL, key, engine, precision)
         whole = factor * unit * (peak_flops_per_s(case) / unit) ** power
         assert prompt_products_flops_per_s(case) == pytest.approx(whole)
 
@@ -311,7 +303,7 @@ def test_a_chunk_of_512_tokens_fills_less_of_a_larger_card() -> None:
             peaks = {name: peak * factor for name, peak in target.device.peak_flops_per_s.items()}
             watts = (target.device.tdp_w or 0) * factor
             one = replace(target, device=replace(target.device, peak_flops_per_s=peaks, tdp_w=watts))
-            case = speed_case(MODEL, store_for(MODEL, precision, engine), one, Workload(), engine)
+            case = case_of(MODEL, one, engine, precision)
             rates.append(prompt_products_flops_per_s(case))
         assert rates[1] / rates[0] == pytest.approx(4**power)
 
@@ -321,10 +313,9 @@ def test_bf16_without_a_kernel_of_fp16_tells_nothing_of_fp16() -> None:
     target = {"sycl": "arc-pro-b70", "vulkan": "arc-pro-b70", "cuda": "rtx-4090"}
     for backend, device in target.items():
         kernels = {
-            speed_case(MODEL, store_for(MODEL, name, "llama.cpp"), find(device), Workload(), "llama.cpp",
-                       backend=backend).groups["backend kernel"]
+            case_of(MODEL, device, "llama.cpp", name, backend=backend).groups["backend kernel"]
             for name in ("bf16", "fp16")
-        }  # fmt: skip
+        }
         assert len(kernels) == (1 if backend == "cuda" else 2)
 
 
@@ -410,7 +401,8 @@ def _dominates(better: Device, worse: Device) -> bool:
 def test_no_prompt_is_faster_than_the_products_of_its_matrices(engine: tuple[str, str]) -> None:
     """Two FLOPs for each weight of the layers, at the highest peak of the table, cores at eight times their fp32 one:
     no device's prompt is read faster, and no interval reaches beyond."""
-    in_layers = sum(tensor.total_elements for tensor in MODEL.tensors if tensor.layers and len(tensor.shape) > 1)
+    tensors = resolve(MODEL, offline=True).architecture.tensors
+    in_layers = sum(tensor.total_elements for tensor in tensors if tensor.layers and len(tensor.shape) > 1)
     seen = 0
     for device in all_devices():
         known = device.bandwidth_bytes_per_s and device.peak_flops_per_s

@@ -19,13 +19,12 @@ from sizer.errors import SizerError, UnknownEngine, UsageError
 from sizer.model.architecture import Architecture
 from sizer.model.families import build
 from sizer.model.read import catalogue
-from sizer.model.read.resolve import resolve
-from sizer.speed.case import speed_case
 from sizer.speed.law import COMPUTE, LAUNCH, MEMORY, OVERHEAD, Constants, Term, combine, constants
 from sizer.speed.predict import EVIDENCE_LEVELS, predict
 from sizer.speed.records import Speed
 from sizer.speed.speculative import expected_tokens, speculate
 from sizer.workload import Workload
+from tests.support.speedcases import case_of
 
 WORK = Workload()
 
@@ -37,9 +36,7 @@ def _model(name: str = "meta-llama/Meta-Llama-3-8B") -> Architecture:
 
 
 def _speed(device: str | Target, precision: str = "q4_k_m", engine: str = "llama.cpp", work: Workload = WORK) -> Speed:
-    target = find(device) if isinstance(device, str) else device
-    model = _model()
-    return predict(speed_case(model, store_for(model, precision, engine), target, work, engine))
+    return predict(case_of("meta-llama/Meta-Llama-3-8B", device, engine, precision, work))
 
 
 parts = st.floats(0, 1e3)
@@ -128,8 +125,7 @@ def test_batch_raises_throughput_and_lowers_each_sequences_speed() -> None:
 
 def test_compute_binds_large_batches() -> None:
     """Thousands of sequences of a large model with hardly any cache are bound by compute, one by bandwidth."""
-    shallow, large = Workload(1, 1, 2, batch_size=8192), resolve("Qwen/Qwen3-32B", offline=True).architecture
-    case = speed_case(large, store_for(large, "bf16", "vllm"), find("h100"), shallow, "vllm")
+    case = case_of("Qwen/Qwen3-32B", "h100", "vllm", "bf16", Workload(1, 1, 2, batch_size=8192))
     assert predict(case).decode.bound == "compute"
     assert _speed("rtx-4090").decode.bound == "bandwidth"
 
@@ -209,8 +205,7 @@ def test_speculation_pays_for_a_dense_model_and_less_for_a_mixture() -> None:
     drafting = (draft, store_for(draft, "q4_k_m", "llama.cpp"))
     gains = []
     for name in ("Qwen/Qwen3-32B", "Qwen/Qwen3-30B-A3B"):
-        model = _model(name)
-        case = speed_case(model, store_for(model, "q4_k_m", "llama.cpp"), find("rtx-4090"), WORK, "llama.cpp")
+        case = case_of(name, "rtx-4090", "llama.cpp", "q4_k_m")
         found = speculate(case, drafting, draft_tokens=4, acceptance=0.7)
         assert found.verify_cost > 1
         gains.append(found.speedup)
@@ -220,11 +215,9 @@ def test_speculation_pays_for_a_dense_model_and_less_for_a_mixture() -> None:
 
 def test_acceptance_outside_its_range_is_refused() -> None:
     """A probability above 1 is a usage error."""
-    model = _model()
-    stored = store_for(model, "q4_k_m", "llama.cpp")
-    case = speed_case(model, stored, find("h100"), WORK, "llama.cpp")
+    case = case_of("meta-llama/Meta-Llama-3-8B", "h100", "llama.cpp", "q4_k_m")
     with pytest.raises(UsageError, match="acceptance"):
-        speculate(case, (model, stored), draft_tokens=4, acceptance=1.5)
+        speculate(case, (case.architecture, case.stored), draft_tokens=4, acceptance=1.5)
 
 
 @pytest.mark.parametrize("flags", ["vllm --enforce-eager", "vllm -O0", "sglang --disable-cuda-graph"])
