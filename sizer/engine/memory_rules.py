@@ -64,7 +64,8 @@ class EngineMemory(NamedTuple):
     `sampler_bytes_per_value` for each logit and rows of 32 bits (`sampler_buffer_rows`), or static (what the fraction
     leaves free). `captured` says which batch sizes are captured (8th: 1, 2, 4 and each 8th; 16th: from 256
     each 16th; 8th to 256: none larger). Captured graphs take
-    `graph_bytes` (`expert_graph_bytes` in mixtures) for each layer and captured size; `keeps_workspace` says that what
+    `graph_bytes` (`expert_graph_bytes` in mixtures) for each layer and captured size, and are reserved for on
+    `graph_backends`; `keeps_workspace` says that what
     experts compute in, at most `expert_chunk_tokens` at once, stays allocated beside the sampler. Several ranks take
     `rank_overhead_bytes` on each, over links as fast as NVLink `linked_rank_overhead_bytes`. Kernels for experts of
     `tiled_precisions` take them padded to `expert_tile`, and have workspaces of their own, which do not stay.
@@ -104,6 +105,7 @@ class EngineMemory(NamedTuple):
     captured: str
     graph_bytes: int
     expert_graph_bytes: int
+    graph_backends: tuple[str, ...]
     keeps_workspace: bool
     expert_chunk_tokens: int | None
     tiled_precisions: tuple[str, ...]

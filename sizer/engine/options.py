@@ -120,6 +120,7 @@ class EngineOptions:
 
     flash_attention: bool | None = None
     graphs: bool | None = None
+    graphs_reserved: bool | None = None
     prompt_graphs: bool | None = None
     graph_max_sequences: int | None = None
     graph_sizes: tuple[int, ...] = ()

@@ -223,8 +223,10 @@ def _staged_values(case: Case) -> int:
 
 
 def graphs_bytes(case: Case) -> int:
-    """What captured CUDA graphs take of one device: by layer and captured size; none in eager mode."""
-    if case.options.graphs is False or case.on_cpu:
+    """What is reserved of one device for captured graphs: by layer and captured size; none in eager mode."""
+    if case.options.graphs is False or case.options.graphs_reserved is False or case.on_cpu:
+        return 0
+    if case.backend and case.backend not in case.engine.graph_backends:
         return 0
     each = case.engine.expert_graph_bytes if case.architecture.experts else case.engine.graph_bytes
     return each * _layers_of_stage(case) * _captured_sizes(case) if each else 0

@@ -55,6 +55,22 @@ def test_no_more_sequences_are_profiled_than_tokens_are_batched() -> None:
     assert part(held, "overhead", "graphs") == 352_000 * 36 * (3 + 31 + 1)
 
 
+def test_graphs_are_reserved_for_where_the_release_does() -> None:
+    """v1/worker/gpu_worker.py: since 0.20, on ROCm since 0.26, on a TPU never; a variable stops it."""
+
+    def graphs_of(device: str, version: str, flags: str = "") -> int:
+        found = sizer.estimate(
+            "Qwen/Qwen3-8B", device=device, precision="bf16", engine=f"vllm@{version}{flags}", offline=True
+        )
+        return found.estimates[0].memory.devices[0].graphs_bytes
+
+    assert graphs_of("h100", "0.19.1") == 0
+    assert graphs_of("h100", "0.20") == graphs_of("h100", "0.33") == graphs_of("mi300x", "0.26") > 0
+    assert graphs_of("mi300x", "0.25") == 0
+    assert graphs_of("tpu-v6e", "0.33") == graphs_of("ascend-910b", "0.33") == 0
+    assert graphs_of("h100", "0.33", " VLLM_MEMORY_PROFILER_ESTIMATE_CUDAGRAPHS=0") == 0
+
+
 @pytest.mark.parametrize(
     ("flags", "sizes"),
     [("", 51), (" --max-num-seqs 8", 5), (" --max-num-seqs 1", 2), (" --enforce-eager", 0)],
