@@ -9,6 +9,7 @@ from dataclasses import replace
 from sizer.advise.alternatives import Alternative, alternatives, smaller_cache, smaller_model, split_pace
 from sizer.advise.reasons import loss_text, reason
 from sizer.advise.recommend import (
+    SERVED_SEQUENCES,
     TOLERABLE_LOSS,
     USABLE_LOSS,
     WORTHWHILE_GAIN,
@@ -111,7 +112,7 @@ def advise(
     tolerable = replace(wanted, max_loss=min(TOLERABLE_LOSS, _limit(wanted)))
     tried: list[tuple[Estimate, ...]] = []
     flat: list[Question] = []
-    for ladder in questions:
+    for index, ladder in enumerate(questions):
         asked, found = worthwhile(ladder, [estimate(question) for question in ladder])
         tried.append(found)
         flat += asked
@@ -124,6 +125,11 @@ def advise(
                 return Advice(eight_bits.estimate, why, found, cheaper=chosen)
             better, cheaper = neighbours(found, chosen, wanted)
             return Advice(chosen, reason(found, chosen, wanted), found, better, cheaper)
+        served = _served_by_cache(asked, tolerable) if index + 1 < len(questions) else None
+        if served is not None:
+            return Advice(
+                served.estimate, f"{_why_nothing(found, wanted)} {served.text}", found, alternatives=(served,)
+            )
     estimates = tuple(item for ladder in tried for item in ladder)
     ways = alternatives(flat, estimates, wanted, context_asked=context_asked)
     model = smaller_model(flat[0].architecture, smaller, _asker(flat[0], tolerable, engine))
@@ -143,6 +149,12 @@ def _better_by_cache(questions: Sequence[Question], chosen: Estimate, wanted: Wa
         return None
     way = smaller_cache(questions, wanted)
     return way if way is not None and loss_of(way.estimate) <= loss_of(chosen) / 2 else None
+
+
+def _served_by_cache(questions: Sequence[Question], wanted: Wanted) -> Alternative | None:
+    """For many sequences at once: the usual engine with a smaller cache, before one that is not made to serve."""
+    many = questions[0].workload.batch_size >= SERVED_SEQUENCES
+    return smaller_cache(questions, wanted) if many else None
 
 
 def worthwhile(

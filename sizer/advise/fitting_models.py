@@ -11,7 +11,7 @@ from sizer.advise.advice import questions_for, usual_workload
 from sizer.advise.family import listing
 from sizer.advise.licenses import ANY_LICENSE, Licenses
 from sizer.advise.ratings import OVERALL, Rating, rating_of
-from sizer.advise.recommend import Wanted, readable, waited_rate
+from sizer.advise.recommend import Wanted, slower_than_reading
 from sizer.advise.search import best_of, best_split, host_room, room
 from sizer.answer.loss import layer_params, least_bits
 from sizer.answer.records import Estimate
@@ -141,24 +141,18 @@ def fitting(
     return sorted(shown, key=_rank, reverse=True)
 
 
-def slower_than_reading(item: Found) -> bool:
-    """Whether nobody waits for its answers gladly; what has no known speed is not called slow."""
-    rate = waited_rate(item.estimate)
-    return rate is not None and not readable(rate)
-
-
 def first_screen(found: Sequence[Found], count: int = SCREEN) -> list[Found]:
     """What a person is shown of a list, in its order: the best rated and, as ratings are older than models, the newest.
 
     Of the unrated those come first whose line people know by a rating, and what is not tiny beside the memory. What is
     slower than reading is shown only where the rest does not fill the screen.
     """
-    quick = [item for item in found if not slower_than_reading(item)]
+    quick = [item for item in found if not slower_than_reading(item.estimate)]
     rated = [item for item in quick if item.rating]
     unrated = sorted((item for item in quick if not item.rating), key=lambda item: (_tiny(item), not _known(item)))
     shown = rated[: max(count - len(unrated), round(count * RATED_SHARE))]
     shown += unrated[: count - len(shown)]
-    shown += [item for item in found if slower_than_reading(item)][: count - len(shown)]
+    shown += [item for item in found if slower_than_reading(item.estimate)][: count - len(shown)]
     return [item for item in found if any(item is chosen for chosen in shown)]
 
 

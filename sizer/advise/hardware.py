@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import cache
 
 from sizer.advise.advice import questions_for
-from sizer.advise.recommend import Wanted
+from sizer.advise.recommend import SERVED_SEQUENCES, Wanted
 from sizer.advise.search import best_of
 from sizer.answer.question import Question
 from sizer.answer.records import Estimate
@@ -27,8 +27,6 @@ from sizer.serving.prices import Price, price_of
 from sizer.units import GIB
 from sizer.workload import Workload
 
-SERVED_SEQUENCES = 8
-"""From so many sequences on, engines that batch continuously are what people run (docs/advice.md)."""
 NEVER_RENTED = 1e9
 """Dollars an hour that sort what nobody rents out behind all that is rented."""
 COUNTS = (1, 2, 4, 8)

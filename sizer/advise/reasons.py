@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sizer.advise.recommend import Wanted, choose, has_margin, neighbours, pace, reaches, readable, waited_rate
+from sizer.advise.recommend import (
+    Wanted,
+    choose,
+    has_margin,
+    neighbours,
+    pace,
+    reaches,
+    slower_than_reading,
+    waited_rate,
+)
 from sizer.answer.document import Recommendation
 from sizer.answer.loss import quality_of
 from sizer.answer.records import Estimate
@@ -107,7 +116,7 @@ def split_text(estimate: Estimate) -> str:
     what = "experts of the other layers" if placement.host_experts else "the output" if whole_layers else "the others"
     rate = waited_rate(estimate)
     speed = f", {rate_words(estimate, rate)}" if rate is not None else ""
-    speed += ", slower than reading" if rate is not None and not readable(rate) else ""
+    speed += ", slower than reading" if slower_than_reading(estimate) else ""
     layers = (placement.host_experts and estimate.architecture.expert_layers) or estimate.architecture.num_layers
     held = f"{placement.gpu_layers} of {layers} layers on the device"
     if not estimate.architecture.num_layers:

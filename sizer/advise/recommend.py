@@ -27,6 +27,9 @@ WHOLE_RECOVERY_PCT = 99.5
 WORTHWHILE_GAIN = 1.10
 """A step down in quality must buy at least a tenth in speed, or it is not taken."""
 
+SERVED_SEQUENCES = 8
+"""From so many sequences on, engines that batch continuously are what people run (docs/advice.md)."""
+
 MEMORY_MARGIN = 0.05
 LEAST_MARGIN_BYTES = 2**30
 """What a recommendation leaves free: a twentieth, the share by which nine in ten measured rows stay within the
@@ -75,6 +78,12 @@ def unnoticed(estimate: Estimate) -> bool:
 def readable(rate: float) -> bool:
     """Whether tokens/s are about those of silent reading: a tenth below is no difference that buys quality."""
     return rate * WORTHWHILE_GAIN >= READING_TOKENS_PER_S
+
+
+def slower_than_reading(estimate: Estimate) -> bool:
+    """Whether answers come clearly slower than one reads; one without a known speed, or that writes none, is not."""
+    rate = waited_rate(estimate)
+    return estimate.architecture.decodes and rate is not None and not readable(rate)
 
 
 def waited_rate(estimate: Estimate) -> float | None:
@@ -165,7 +174,8 @@ def _step_down(points: Sequence[Estimate]) -> Estimate:
 def worth_losing(chosen: Estimate) -> float:
     """What a faster precision than this one may lose: nothing to notice, more where this one is slower than reading."""
     rate = waited_rate(chosen)
-    return NEGLIGIBLE_LOSS if rate is None or rate >= READING_TOKENS_PER_S else TOLERABLE_LOSS
+    quick = rate is None or rate >= READING_TOKENS_PER_S or not chosen.architecture.decodes
+    return NEGLIGIBLE_LOSS if quick else TOLERABLE_LOSS
 
 
 def neighbours(

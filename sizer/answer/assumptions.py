@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from sizer.answer.drafts import vocabulary_notes
 from sizer.answer.question import Question
-from sizer.device.records import shares_memory
+from sizer.device.kinds import instructions
+from sizer.device.records import Device, shares_memory
 from sizer.device.usable import limit_note
 from sizer.engine.engines import Engine, find_engine
 from sizer.engine.flagged import notes_of
@@ -62,13 +63,19 @@ def _code_notes(question: Question, case: Case) -> Iterator[str]:
         yield unknown
 
 
+def _may_have_avx512(device: Device) -> bool:
+    """Whether a CPU has AVX-512, or nobody knows: `data/cpu_instructions.csv`."""
+    known = instructions(device.key)
+    return not known or "avx512" in known or "amx" in known
+
+
 def _memory_notes(case: Case, needed: Footprint) -> Iterator[str]:
     """What lies in memory that a reader does not expect there, and what of it is not known."""
     if case.graph is not None and (projector_bytes := needed.weights.part("projector")):
         leave = "; --no-mmproj leaves it out" if case.options.vision else ""
         image = format_gib(needed.activations.part("projector"))
         yield f"Its projector is loaded: {format_gib(projector_bytes)}, and {image} for an image{leave}."
-    if case.on_cpu and case.target.device.vendor in X86:
+    if case.on_cpu and case.target.device.vendor in X86 and _may_have_avx512(case.target.device):
         yield from repacking_notes(case.stored)
     if not needed.kv_known:
         yield "Cache and context are not known: the name alone tells no layers."

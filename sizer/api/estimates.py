@@ -88,7 +88,7 @@ def _with_host(target: Target, asked: DeviceAsked) -> Target:
     from sizer.device.catalogue import find
     from sizer.device.lookup import with_system_memory
     from sizer.device.records import shares_memory
-    from sizer.device.stated import described
+    from sizer.device.stated import described, override
     from sizer.device.usable import as_sold
 
     if asked.host is not None:
@@ -99,7 +99,10 @@ def _with_host(target: Target, asked: DeviceAsked) -> Target:
             target = replace(target, host_memory_bytes=memory_bytes)
     if asked.ram_bytes is not None:
         target = with_system_memory(target, as_sold(asked.ram_bytes))
-    if asked.ram_bandwidth_bytes_per_s is not None:
+    if asked.ram_bandwidth_bytes_per_s is not None and shares_memory(target.device):
+        if asked.bandwidth_bytes_per_s is None:
+            target = override(target, asked.ram_bandwidth_bytes_per_s)  # the system's memory is the device's own
+    elif asked.ram_bandwidth_bytes_per_s is not None:
         host_device = target.host or described(None, kind="cpu").device
         host_device = replace(host_device, bandwidth_bytes_per_s=asked.ram_bandwidth_bytes_per_s)
         target = replace(target, host=host_device)

@@ -90,12 +90,13 @@ def command(style: str, family: str, licenses: tuple[str, ...], limit: int | Non
 
 def _about_rows(found: Sequence[Found], listed: Sequence[Found], target: Target) -> Iterator[str]:
     """How many models run, and what of them is not listed."""
-    from sizer.advise.fitting_models import slower_than_reading
+    from sizer.advise.recommend import slower_than_reading
 
     machine = f"{target.count} x {target.device.name}" if target.count > 1 else target.device.name
     more = "; --limit 100 shows more" if len(listed) < len(found) else ""
     yield f"{len(found)} of the catalogue's models run on {machine}{more}."
-    slow = sum(map(slower_than_reading, found)) - sum(map(slower_than_reading, listed))
+    slow = sum(slower_than_reading(item.estimate) for item in found)
+    slow -= sum(slower_than_reading(item.estimate) for item in listed)
     if slow and listed is not found and len(listed) < len(found):
         yield SLOW.format(slow)
     yield from dict.fromkeys(filter(None, map(_about_code, listed)))

@@ -9,10 +9,10 @@ from advice import model, target
 from clirun import Run
 
 from sizer.advise.advice import questions_for
-from sizer.advise.fitting_models import Filter, Found, first_screen, fitting, slower_than_reading
+from sizer.advise.fitting_models import Filter, Found, first_screen, fitting
 from sizer.advise.hardware import hardware
 from sizer.advise.ratings import category_of
-from sizer.advise.recommend import TOLERABLE_LOSS, Wanted, has_margin, waited_rate
+from sizer.advise.recommend import TOLERABLE_LOSS, Wanted, has_margin, slower_than_reading, waited_rate
 from sizer.advise.search import best_of
 from sizer.answer.loss import loss_of
 from sizer.answer.records import Estimate
@@ -325,7 +325,7 @@ def test_the_first_screen_has_the_best_rated_and_the_newest() -> None:
     assert len(shown) == 20
     assert shown == [item for item in found if item in shown]
     assert sum(item.rating is None for item in shown) >= 8
-    assert not any(map(slower_than_reading, shown))
+    assert not any(slower_than_reading(item.estimate) for item in shown)
     names = {item.estimate.architecture.model_id for item in shown}
     assert {"google/gemma-3-12b-it", "google/gemma-4-12B-it", "Qwen/Qwen3.5-9B"} <= names
     sizes = [item.estimate.footprint.total_bytes for item in shown if item.rating is None]
@@ -337,10 +337,10 @@ def test_what_answers_slower_than_reading_comes_last_on_a_screen() -> None:
     """On a PC without a card a dense 27B of 3 tokens/s gives way; where nothing is quicker, it is shown."""
     keep = Filter(family="gemma")
     found = fitting(target("consumer-cpu", None, 32), Workload(), WANTED, flags=None, keep=keep, context_asked=None)
-    slow = [item for item in found if slower_than_reading(item)]
+    slow = [item for item in found if slower_than_reading(item.estimate)]
     assert slow
     assert first_screen(found, 3) == [item for item in found if item in first_screen(found, 3)]
-    assert not any(map(slower_than_reading, first_screen(found, 3)))
+    assert not any(slower_than_reading(item.estimate) for item in first_screen(found, 3))
     assert first_screen(slow, 3) == slow[:3]
 
 

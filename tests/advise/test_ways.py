@@ -12,6 +12,7 @@ from sizer.advise.advice import Advice, advise, ladder_questions
 from sizer.advise.family import relatives
 from sizer.advise.public import command_of
 from sizer.advise.recommend import (
+    NEGLIGIBLE_LOSS,
     READING_TOKENS_PER_S,
     TOLERABLE_LOSS,
     USABLE_LOSS,
@@ -313,3 +314,24 @@ def test_a_smaller_cache_is_that_of_the_usual_engine() -> None:
     assert found.estimate is not None
     assert (found.estimate.engine, found.estimate.precision) == ("vllm", "awq-int4")
     assert found.workload.kv_precision == "fp8"
+
+
+def test_many_sequences_are_served_with_a_smaller_cache_first() -> None:
+    """Sixteen at once on an L4: vLLM with a cache of eight bits, before llama.cpp, which is not made to serve."""
+    found = sizer.recommend("meta-llama/Llama-3.1-8B-Instruct", device="l4", batch=16, offline=True)
+    assert found.estimate is not None
+    assert (found.estimate.engine, found.workload.kv_precision) == ("vllm", "fp8")
+    assert found.estimate.memory.fits
+    alone = sizer.recommend("meta-llama/Llama-3.1-8B-Instruct", device="l4", offline=True)
+    assert alone.workload.kv_precision == "fp16"
+
+
+def test_an_encoder_is_never_slower_than_reading() -> None:
+    """Texts a second are no tokens that somebody reads: few of them buy no loss that is noticed."""
+    found = sizer.recommend("BAAI/bge-reranker-v2-m3", device="raspberry-pi-5", offline=True)
+    assert found.estimate is not None
+    rate = found.estimate.prefill.texts_per_s
+    assert rate is not None
+    assert rate < READING_TOKENS_PER_S
+    assert found.estimate.quality.kl_divergence is not None
+    assert found.estimate.quality.kl_divergence <= NEGLIGIBLE_LOSS

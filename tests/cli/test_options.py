@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from clirun import Run
 
@@ -69,3 +71,12 @@ def test_signs_alone_name_no_device(run: Run, text: str) -> None:
     assert done.code == 2
     assert text in done.err
     assert run("devices", "rtx - 4090").code == 0
+
+
+@pytest.mark.parametrize(("device", "taken"), [("i7-12700k", True), ("strix halo", True), ("rtx-4090", False)])
+def test_the_memory_of_a_cpu_is_as_fast_as_it_is_said_to_be(run: Run, device: str, taken: bool) -> None:
+    """`--ram-bandwidth` describes the system's memory: the device's own or the host's."""
+    done = run("estimate", "Qwen/Qwen3-8B", "-d", device, "-p", "q4_k_m", "--ram-bandwidth", "50GB/s", "--json")
+    (found,) = json.loads(done.out)["estimates"]
+    assert (found["device"]["bandwidth_bytes_per_s"] == 5e10) is taken
+    assert any("bandwidth as given" in note for note in found["assumptions"]) is taken
