@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sizer.api.asked import DeviceAsked
-from sizer.api.estimates import targets
+from sizer.api.targets import targets
 from sizer.device.records import Target
 from sizer.engine.engines import find_engine
 from sizer.engine.flagged import with_options

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from sizer.api.asked import DeviceAsked, Options, WorkAsked, split_options
-from sizer.api.estimates import targets
+from sizer.api.targets import targets
 from sizer.errors import DoesNotFit, SizerError, UnknownEngine, UsageError
 from sizer.units import parse_seconds
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from sizer.api.asked import DeviceAsked, Options, names, split_options
-from sizer.api.estimates import targets, with_usual_host
+from sizer.api.targets import targets, with_usual_host
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

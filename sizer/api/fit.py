@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from sizer.api.asked import Options, WorkAsked, check_number, check_text, names, split_options
-from sizer.api.estimates import targets
+from sizer.api.targets import targets
 from sizer.api.wanted import MOST_LISTED, WantedAsked, only, require_known_memory
 from sizer.errors import DoesNotFit
 

@@ -15,7 +15,7 @@ from sizer.api.asked import (
     split_options,
     with_vram,
 )
-from sizer.api.estimates import targets
+from sizer.api.targets import targets
 from sizer.api.wanted import WantedAsked, only, require_known_memory
 from sizer.errors import DoesNotFit, UsageError
 from sizer.frozen import dataclass

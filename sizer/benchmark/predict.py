@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 def predict(asked: Asked, spec: Spec, resolved: Resolved | None, engine: str) -> Estimate | None:
     """The estimate of `spec` on this machine; None for a server whose model, precision or device is not known."""
     from sizer.api.asked import DeviceAsked, WorkAsked
-    from sizer.api.estimates import estimates, targets
+    from sizer.api.estimates import estimates
+    from sizer.api.targets import targets
 
     if resolved is None or not spec.precision:
         return None

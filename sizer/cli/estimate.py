@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sizer.api.asked import MOST_DRAFTED, USUAL_DRAFTED, DeviceAsked, WorkAsked, with_vram
-from sizer.api.estimates import drafting_of, estimates, targets
+from sizer.api.estimates import drafting_of, estimates
+from sizer.api.targets import targets
 from sizer.cli.common import PROBABILITY, device_options, network_options, output_options, show, talk, workload_options
 from sizer.cli.completion import complete_models
 from sizer.errors import DoesNotFit, ModelError, UnknownModel, UsageError

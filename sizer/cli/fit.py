@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sizer.api.estimates import targets
 from sizer.api.fit import fitting_for, models_asked
+from sizer.api.targets import targets
 from sizer.api.wanted import WantedAsked, only
 from sizer.cli.common import (
     NOT_NEGATIVE,

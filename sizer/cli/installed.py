@@ -29,8 +29,8 @@ def command(text: tuple[str, ...], style: str, offline: bool, **options: Any) ->
     sizer installed qwen --context 32k
     sizer installed --json
     """
-    from sizer.api.estimates import targets
     from sizer.api.installed import installed
+    from sizer.api.targets import targets
     from sizer.api.wanted import only
     from sizer.model.read.stores import STORES, kept_models
     from sizer.report.installed import installed_document

@@ -51,7 +51,7 @@ def command(host: str, port: int, hosts: tuple[str, ...], **options: Any) -> Non
         raise UsageError("--pyodide is for a static site.", "Add --export DIR.")
     _need_server()
     from sizer.api.asked import DeviceAsked
-    from sizer.api.estimates import targets
+    from sizer.api.targets import targets
     from sizer.web.app import application
     from sizer.web.dispatch import Rules
     from sizer.web.guard import is_loopback

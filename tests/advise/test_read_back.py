@@ -14,8 +14,8 @@ from sizer.answer.question import Question
 from sizer.answer.records import Estimate
 from sizer.api.asked import DeviceAsked, WorkAsked
 from sizer.api.check import planned
-from sizer.api.estimates import targets
 from sizer.api.recommend import advice_for
+from sizer.api.targets import targets
 from sizer.api.wanted import WantedAsked
 from sizer.engine.engines import find_engine
 from sizer.engine.ladders import ladders

@@ -9,7 +9,8 @@ import pytest
 
 from sizer.answer.records import Estimate
 from sizer.api.asked import DeviceAsked, WorkAsked
-from sizer.api.estimates import estimates, targets
+from sizer.api.estimates import estimates
+from sizer.api.targets import targets
 from sizer.device.detect import detect, this_target
 from sizer.device.local_ratios import MOST_KEPT, recall, remember
 from sizer.device.measured import folder

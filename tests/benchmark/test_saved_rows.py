@@ -16,7 +16,8 @@ from sizer.answer.estimate import estimate
 from sizer.answer.question import Question
 from sizer.answer.records import Estimate
 from sizer.api.asked import DeviceAsked, WorkAsked
-from sizer.api.estimates import estimates, targets
+from sizer.api.estimates import estimates
+from sizer.api.targets import targets
 from sizer.benchmark.records import Measurement, Run
 from sizer.benchmark.save import append, row
 from sizer.calibrate.rows import row_architecture

@@ -9,7 +9,7 @@ import pytest
 from sizer.answer.estimate import estimate
 from sizer.answer.question import Question
 from sizer.api.asked import DeviceAsked
-from sizer.api.estimates import targets
+from sizer.api.targets import targets
 from sizer.engine.estimate_rules import EstimateRule, estimate_rule, formula
 from sizer.engine.releases import rules
 from sizer.memory.case import Case

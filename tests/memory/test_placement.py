@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from sizer.answer.records import Estimate
 from sizer.api.asked import DeviceAsked, WorkAsked
-from sizer.api.estimates import estimates, targets
+from sizer.api.estimates import estimates
+from sizer.api.targets import targets
 from sizer.cache_formats import cache_format, cache_formats
 from sizer.device.records import Device, Target
 from sizer.engine.memory_rules import LAYER_CODES, engine_memory

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sizer.api.asked import DeviceAsked
-from sizer.api.estimates import targets
+from sizer.api.targets import targets
 from sizer.device.catalogue import find
 from sizer.device.records import Device, Target
 from sizer.device.stated import override

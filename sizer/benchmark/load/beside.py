@@ -81,7 +81,7 @@ def _of_command(asked: LoadAsked) -> Served:
 
 def _of_names(asked: LoadAsked, engine: str) -> Served:
     from sizer.api.asked import DeviceAsked
-    from sizer.api.estimates import targets
+    from sizer.api.targets import targets
     from sizer.engine.asked import engine_asked
     from sizer.engine.stored import store_for
     from sizer.model.read.resolve import resolve
