@@ -52,7 +52,7 @@ class Flag:
 
     @property
     def written(self) -> str:
-        """How a command writes it: the first spelling."""
+        """How a command writes it: the first spelling, which is what most people type."""
         return self.spellings[0]
 
     def default_at(self, version: str = "") -> str:

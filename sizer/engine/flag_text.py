@@ -12,10 +12,6 @@ from sizer.engine.options import EngineOptions
 from sizer.errors import UsageError
 from sizer.units import GIB, MIB
 
-LONG_NAMES = frozenset({"vllm", "sglang", "tensorrt-llm", "mlx-lm", "transformers", "exllama", "koboldcpp", "tgi"})
-"""Dialects that are written with long flags; llama.cpp's short forms are what people type."""
-
-
 OF_THE_MODEL = frozenset({"model", "hub_file"})
 
 
@@ -60,7 +56,7 @@ def _written(dialects: Sequence[str], field: str, value: Any, version: str) -> t
     if flag_found is None:
         raise UsageError(f"{dialects[0] if dialects else 'the engine'} has no flag for {field}.", "")
     text = _text(flag_found, value)
-    spelled = _spelled(flag_found)
+    spelled = flag_found.written
     return flag_found, [spelled, *text.split("\0")] if spelled.startswith("-") else [f"{spelled}={text}"]
 
 
@@ -70,16 +66,11 @@ def _switch(flag: Flag, field: str, value: Any) -> str | None:
         return None
     constant = {True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool) else str(value)
     if f"{field}={constant}" in flag.sets:
-        return _spelled(flag)
+        return flag.written
     if field in flag.sets and isinstance(value, bool):
         positive = value is not (flag.kind == "not")
-        return _spelled(flag) if positive else "--no-" + _spelled(flag).removeprefix("--")
+        return flag.written if positive else "--no-" + flag.written.removeprefix("--")
     return None
-
-
-def _spelled(flag: Flag) -> str:
-    long = next((text for text in flag.spellings if text.startswith("--")), "")
-    return long if long and flag.dialect in LONG_NAMES else flag.spellings[0]
 
 
 def _text(flag: Flag, value: Any) -> str:
