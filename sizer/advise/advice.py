@@ -118,13 +118,7 @@ def advise(
         flat += asked
         chosen = choose(found, tolerable)
         if chosen is not None:
-            eight_bits = _better_by_cache(asked, chosen, tolerable)
-            if eight_bits is not None:
-                kv = chosen.workload.kv_precision
-                why = f"{eight_bits.text} With a cache in {kv} only {chosen.precision} fits ({loss_text(chosen)})."
-                return Advice(eight_bits.estimate, why, found, cheaper=chosen)
-            better, cheaper = neighbours(found, chosen, wanted)
-            return Advice(chosen, reason(found, chosen, wanted), found, better, cheaper)
+            return _that_fits(asked, found, chosen, wanted, tolerable)
         served = _served_by_cache(asked, tolerable) if index + 1 < len(questions) else None
         if served is not None:
             return Advice(
@@ -141,6 +135,19 @@ def advise(
     ways.sort(key=lambda way: way is not best)
     text = f"{why} {best.text}" + (SMALLER_IS_BETTER if loss_of(best.estimate) > USABLE_LOSS else "")
     return Advice(best.estimate, text, estimates, alternatives=tuple(ways))
+
+
+def _that_fits(
+    asked: Sequence[Question], found: tuple[Estimate, ...], chosen: Estimate, wanted: Wanted, tolerable: Wanted
+) -> Advice:
+    """The advice where a precision of a tolerable loss fits whole: it, or a much better one with a smaller cache."""
+    eight_bits = _better_by_cache(asked, chosen, tolerable)
+    if eight_bits is not None:
+        kv = chosen.workload.kv_precision
+        why = f"{eight_bits.text} With a cache in {kv} only {chosen.precision} fits ({loss_text(chosen)})."
+        return Advice(eight_bits.estimate, why, found, cheaper=chosen)
+    better, cheaper = neighbours(found, chosen, wanted)
+    return Advice(chosen, reason(found, chosen, wanted), found, better, cheaper)
 
 
 def _better_by_cache(questions: Sequence[Question], chosen: Estimate, wanted: Wanted) -> Alternative | None:

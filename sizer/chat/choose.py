@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sizer.benchmark.backends import TRANSFORMERS
 from sizer.benchmark.plan import Asked, spec_of
 from sizer.benchmark.predict import predict
 from sizer.benchmark.recipes_transformers import precisions
@@ -41,4 +42,4 @@ def choose_precision(asked: Asked, resolved: Resolved) -> tuple[str, str]:
 def estimate_for(asked: Asked, resolved: Resolved) -> Estimate | None:
     """The estimate of what a chat with `asked` runs."""
     spec: Spec = spec_of(asked, resolved)
-    return predict(asked, spec, resolved, "transformers")
+    return predict(asked, spec, resolved, TRANSFORMERS.name)

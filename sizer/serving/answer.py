@@ -178,6 +178,18 @@ def _basis(choice: Choice, known: Corrections) -> str:
     return CALIBRATED if known.holds_for(load_groups(served.case, served.layout)) else LAW
 
 
+def _beyond_points(served: Served, basis: str) -> str:
+    """What a capacity rests on where no point under load is like it; empty where one is."""
+    if basis == ARITHMETIC:
+        return "Arithmetic only: no measured point under load has this kind of split."
+    if basis == LAW:
+        return (
+            f"No measured point under load is of {served.engine} on such a device: steps and prompts alone take what "
+            "'sizer estimate' says of as many sequences; here prompts are read beside them."
+        )
+    return ""
+
+
 def _notes(served: Served, load: Load, limits: Limits, choice: Choice, reasons: Sequence[str]) -> Iterator[str]:
     """What a reader must know of a capacity: the engine's rules, what limits mean, how far points under load carry
     it."""
@@ -203,14 +215,8 @@ def _notes(served: Served, load: Load, limits: Limits, choice: Choice, reasons: 
         )
     if len(reasons) > 1:
         yield f"Ways tried: {' '.join(reasons)}"
-    basis = _basis(choice, known)
-    if basis == ARITHMETIC:
-        yield "Arithmetic only: no measured point under load has this kind of split."
-    elif basis == LAW:
-        yield (
-            f"No measured point under load is of {served.engine} on such a device: steps and prompts alone take what "
-            "'sizer estimate' says of as many sequences; here prompts are read beside them."
-        )
+    if beyond := _beyond_points(served, _basis(choice, known)):
+        yield beyond
     if served.target.device.memory_bytes is None and served.target.host_memory_bytes is None:
         yield f"The memory beside {served.target.device.name} is not known, and taken to suffice: --ram says it."
     longest = served.architecture.max_context_tokens

@@ -106,15 +106,21 @@ def load_json(
     if cached is not None and metadata.commit_hash and metadata.commit_hash == cached.parent.name:
         with suppress(InvalidConfig):  # a cached file that is junk is fetched anew
             return read_json(cached, name, limit_bytes)
-    # One byte more than is allowed tells a server that sends more than it said.
-    remote = RemoteFile(repo_id, filename, revision, limit_bytes + 1)
-    data = ask(lambda: remote.fetch(0, limit_bytes + 1), repo_id, revision, filename)
-    if len(data) > limit_bytes:
-        raise too_large(name, len(data), limit_bytes)
+    data = _downloaded(repo_id, filename, revision, limit_bytes)
     fields = _parsed(data, name)
     if metadata.commit_hash:
         hub_cache.keep(repo_id, filename, revision, metadata.commit_hash, data)
     return fields
+
+
+def _downloaded(repo_id: str, filename: str, revision: str | None, limit_bytes: int) -> bytes:
+    """A whole small file. Raises InvalidConfig for one above the limit."""
+    # One byte more than is allowed tells a server that sends more than it said.
+    remote = RemoteFile(repo_id, filename, revision, limit_bytes + 1)
+    data = ask(lambda: remote.fetch(0, limit_bytes + 1), repo_id, revision, filename)
+    if len(data) > limit_bytes:
+        raise too_large(f"{repo_id}/{filename}", len(data), limit_bytes)
+    return data
 
 
 def too_large(name: str, size_bytes: int, limit_bytes: int) -> InvalidConfig:
