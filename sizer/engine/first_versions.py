@@ -73,9 +73,24 @@ def without_code(architecture: Architecture, engine: str, version: str, given: M
     it, where nobody read that, or where it runs the model through transformers. `given` are the engine's own flags."""
     asked = version_numbers(version)
     first = _first(architecture, engine, given) if asked else None
-    if first is None or not first.lacks(asked) or _falls_back(architecture, engine, asked):
+    if first is None:
+        return _handed_to_none(architecture, engine, version, given)
+    if not first.lacks(asked) or _falls_back(architecture, engine, asked):
         return ""
     return f"{engine} {version} has no code for {_told(architecture)}: {first.words}."
+
+
+def _handed_to_none(architecture: Architecture, engine: str, version: str, given: Mapping[str, Any]) -> str:
+    """Why a version cannot run a decoder whose class no release of the engine has: those before it handed them to
+    transformers. Empty for other classes: their names are not always the config's."""
+    known, told = _models().get(engine, {}), _told(architecture)
+    classes = next((names for end, names in FALLS_BACK.items() if told.endswith(end)), ())
+    first = _earliest(known, classes)
+    if first is None or told.lower() in known or sets_aside(first.unless, given):
+        return ""
+    if not first.lacks(version_numbers(version)):
+        return ""
+    return f"{engine} {version} has no code for {told}, nor for running it through transformers: {first.words}."
 
 
 def code_in_doubt(architecture: Architecture, engine: str, version: str, given: Mapping[str, Any]) -> str:

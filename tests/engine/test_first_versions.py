@@ -65,6 +65,13 @@ def test_what_runs_through_transformers_is_said_to_be_in_doubt() -> None:
     assert not no_code(mixture, "vllm", "0.8.0", {"model-impl": "transformers"})
 
 
+def test_a_class_that_no_release_has_needs_one_that_hands_it_on() -> None:
+    """SGLang runs Olmo 3 through transformers since 0.4.9; an older one cannot."""
+    architecture = resolve("allenai/Olmo-3-1125-32B", offline=True).architecture
+    assert "nor for running it through transformers" in no_code(architecture, "sglang", "0.4.3")
+    assert not no_code(architecture, "sglang", "0.4.9")
+
+
 def test_a_repositorys_own_code_stands_in_for_transformers() -> None:
     """transformers runs a class that it has not where the repository brings it and is trusted."""
     architecture = resolve("Qwen/Qwen3-8B", offline=True).architecture
