@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from sizer.advise.draft import Draft
+from sizer.advise.older_commands import as_older
 from sizer.advise.recipe_parts import Recipe, asked_flags
 from sizer.advise.recipes_gguf import llama_cpp, llama_draft, ollama, ranks
 from sizer.advise.repositories import file_name, hub_id, is_own_format, quantized
@@ -243,10 +244,11 @@ def recipe(estimate: Estimate, engine: str | None = None, draft: Draft | None = 
         raise UsageError(f"{wanted} has no {kind} cache.", f"Ask for --kv-precision {', '.join(caches)}.")
     writer = RECIPES[wanted]
     made = writer.run(estimate)
+    version = estimate.options.version if estimate.options.engine == wanted else ""
     if draft is None:
-        return made.text()
+        return as_older(made.text(), wanted, version)
     if writer.draft is None:
         raise UsageError(
             f"no recipe with a draft for {wanted!r}.", f"There are such for {', '.join(engines_with_drafts())}."
         )
-    return made.text(tuple(writer.draft(draft)))
+    return as_older(made.text(tuple(writer.draft(draft))), wanted, version)

@@ -21,6 +21,7 @@ KEYS = {
     "engine_models.csv": ("list",),
     "engine_model_releases.csv": ("engine", "version"),
     "engine_precision_releases.csv": ("engine", "kind"),
+    "older_commands.csv": ("engine", "pattern"),
     "engine_plugins.csv": ("engine", "kind"),
     "flag_words.csv": ("dialect", "flag"),
     "python_quantization.csv": ("call",),
