@@ -13,7 +13,8 @@ from sizer.errors import DoesNotFit
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from sizer.advise.fitting_models import Filter, Found
+    from sizer.advise.candidates import Filter
+    from sizer.advise.fitting_models import Found
     from sizer.advise.public import FitRow
     from sizer.advise.recommend import Wanted
     from sizer.device.records import Target
@@ -58,7 +59,7 @@ def models_asked(
     family: str, licenses: Sequence[str], *, moe: bool, whole: bool, everything: bool, since: str, rated_for: str
 ) -> Filter:
     """Which models a question about a machine looks at. Raises UsageError for a date or a rating that is none."""
-    from sizer.advise.fitting_models import Filter
+    from sizer.advise.candidates import Filter
     from sizer.advise.licenses import Licenses
     from sizer.advise.ratings import category_of
 

@@ -9,7 +9,8 @@ from advice import model, target
 from clirun import Run
 
 from sizer.advise.advice import questions_for
-from sizer.advise.fitting_models import Filter, Found, first_screen, fitting
+from sizer.advise.candidates import Filter
+from sizer.advise.fitting_models import Found, first_screen, fitting
 from sizer.advise.hardware import hardware
 from sizer.advise.ratings import category_of
 from sizer.advise.recommend import TOLERABLE_LOSS, Wanted, has_margin, slower_than_reading, waited_rate
