@@ -16,7 +16,8 @@ TABLES = (
     "kernel_facts.csv", "product_types.csv", "same_chips.csv", "same_dies.csv", "cpu_shares.csv",
     "layer_operations.csv", "expert_calls.csv", "state_graphs.csv", "matrix_instructions.csv", "padded_batches.csv",
     "owners_sources.csv", "shared_caches.csv", "vector_products.csv", "profile_runs.csv", "static_reserves.csv",
-    "source_links.csv", "chip_cores.csv", "alike_sequences.csv", "usual_widths.csv",
+    "source_links.csv", "chip_cores.csv", "alike_sequences.csv", "usual_widths.csv", "core_products.csv",
+    "prompt_threads.csv",
 )  # fmt: skip
 NO_LAW_IN_SPEED = frozenset(
     {"__init__", "records", "predict", "deeper", "stages", "scaled", "speculative", "measured_here"}

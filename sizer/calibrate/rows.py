@@ -108,7 +108,7 @@ def prefill_depth(row: ReadRow) -> int:
 def workloads(row: ReadRow) -> tuple[Workload, Workload]:
     """The workload of a row's decode, whose cache holds `context_tokens` when it starts, and that of its prompt.
 
-    `threads` are those of the decode: the sources that vary them read prompts with all cores.
+    `threads` are those of both, but of sources that read prompts with all cores (`data/prompt_threads.csv`).
     """
     output = row.output_tokens or DEFAULT_OUTPUT_TOKENS
     prompt = row.prompt_tokens or row.context_tokens or 0
@@ -127,8 +127,14 @@ def workloads(row: ReadRow) -> tuple[Workload, Workload]:
         routed_alike=routed_alike(row.source),
     )
     prompt = max(1, prompt)
-    reading = replace(decoding, prompt_tokens=prompt, context_tokens=prompt + output, threads=None, routed_alike=1.0)
+    threads = None if row.source in _all_cores() else row.threads
+    reading = replace(decoding, prompt_tokens=prompt, context_tokens=prompt + output, threads=threads, routed_alike=1.0)
     return decoding, reading
+
+
+@cache
+def _all_cores() -> frozenset[str]:
+    return frozenset(row["source"] for row in read_rows("prompt_threads.csv"))
 
 
 def routed_alike(source: str) -> float:

@@ -21,7 +21,7 @@ from sizer.memory.prompt_chunk import prompt_chunk_tokens
 from sizer.memory.records import Placement
 from sizer.model.architecture import Architecture
 from sizer.model.stored import Stored
-from sizer.speed.kernels import precision_class
+from sizer.speed.kernels import core_kernel, precision_class
 from sizer.workload import Workload
 
 FIRST_YEAR, LATEST_YEAR = 2023, 2026
@@ -201,7 +201,7 @@ def _standing_groups(
     """The groups that no workload, split or year moves: those of every case, and those of some."""
     runtime, family, kernel, bits = engine.runtime, device_family(device), *precision_class(precision)
     if kernel == "half" and is_cpu(device):
-        kernel = precision  # matrix units of CPUs multiply bf16, few of them fp16
+        kernel = core_kernel(runtime, precision, instructions(device.key))
     shared = kernel  # what all backends of the runtime tell of a precision
     if kernel == "half" and kernel_facts(runtime, backend).bf16_apart:
         kernel = precision

@@ -27,6 +27,14 @@ def precision_class(name: str) -> tuple[str, str]:
 
 
 @cache
+def core_kernel(runtime: str, precision: str, instructions: str) -> str:
+    """The kernel that multiplies a half precision on a CPU's cores: its own (bf16 and fp16 are two), or where they have
+    no products of it that of the precision which it is widened to or looped over as (`data/core_products.csv`)."""
+    rows = (row for row in read_rows("core_products.csv") if (row["runtime"], row["precision"]) == (runtime, precision))
+    return next((row["kernel"] for row in rows if instructions in row["instructions"].split("|")), precision)
+
+
+@cache
 def packs_scales(name: str) -> bool:
     """Whether a precision's scales are quantized too: the kernel is that of plain ones, and unpacks them first."""
     try:

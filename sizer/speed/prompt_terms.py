@@ -30,8 +30,9 @@ from sizer.speed.terms import EXPANDED_BYTES_PER_VALUE, STEP_S, expanded_bytes, 
 from sizer.speed.traffic import Traffic, pass_weight_bytes, prefill_traffic
 from sizer.tuning import tuned
 
-STREAMED_TOKENS = 32_768
-"""The depth at which attention that streams its keys counts as it is: the factor takes up any other."""
+STREAMED_FLOPS_PER_BYTE = 16
+"""FLOPs of attention for each byte of keys and values that a tile of 16 queries reads: two of each query for two
+bytes."""
 
 
 def prompt_traffic(case: SpeedCase, cached_tokens: int = 0) -> tuple[Traffic, Chunks]:
@@ -82,18 +83,17 @@ def prefill_amounts(case: SpeedCase, traffic: Traffic, chunks: Chunks) -> tuple[
         amounts.append(Amount("prefill_calls", LAUNCH, calls / by_pass * LAUNCH_S))
     streamed_s = _streamed_s(case, traffic)
     if streamed_s:
-        amounts.append(Amount("prefill_streamed", COMPUTE, streamed_s / speedup))
+        amounts.append(Amount("prefill_streamed", MEMORY, streamed_s / speedup))
     if case.reading.scores and not is_cpu(case.device):
         amounts.append(Amount("prefill_scores", COMPUTE, SCORE_BYTES * _scores(case, attention) / bandwidth))
     return tuple(amounts + prompt_links(case, traffic.tokens, count))
 
 
 def _streamed_s(case: SpeedCase, traffic: Traffic) -> float:
-    """Nominal seconds of attention whose keys no cache serves: it slows down with the depth that it reaches."""
+    """Nominal seconds in which a prompt's tiles of queries read keys and values that no cache serves."""
     least = case.kernels.streamed_kv_heads
-    deep = (one for one in traffic.attended if one.mixer.kv_heads >= least)
-    deepened = sum(one.flops * one.depth_tokens / STREAMED_TOKENS for one in deep)
-    return deepened / attention_flops_per_s(case)
+    products = sum(one.flops for one in traffic.attended if one.mixer.kv_heads >= least)
+    return products / STREAMED_FLOPS_PER_BYTE / bandwidth_bytes_per_s(case)
 
 
 def expert_calls(case: SpeedCase, chunks: Chunks) -> float:

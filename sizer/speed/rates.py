@@ -135,11 +135,14 @@ def instructions_share(case: SpeedCase) -> float:
     `data/matrix_instructions.csv` that holds for the card's compute capability or the cores' instructions.
 
     Each architecture of NVIDIA's datacenter cards brought new ones (wgmma, tcgen05); kernels that keep to the older
-    reach no more than those do. Cores with matrix units reach more than the fp32 peak that they are told by.
+    reach no more than those do. Cores with matrix units reach more than the fp32 peak that they are told by, but in
+    formats that these do not multiply.
     """
     rows = rules("matrix_instructions.csv", "runtime").get(case.engine.runtime, ())
     if is_cpu(case.device):
-        found = (row for row in rows if row["instructions"] == instructions(case.device.key))
+        own, precision = instructions(case.device.key), case.stored.precision
+        told = (row for row in rows if row["instructions"] == own)
+        found = (row for row in told if precision not in row["except_precisions"].split())
     elif case.backend == "cuda" and memory_class(case.device) == "hbm":
         capability = cuda_capability(case.device)
         found = (row for row in rows if row["capability"] and capability >= float(row["capability"]))

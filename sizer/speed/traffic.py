@@ -71,10 +71,9 @@ class StageTraffic(NamedTuple):
 
 
 class Attended(NamedTuple):
-    """What a prompt's tokens attend to in all layers of one mixer: entries of the cache by token on average, FLOPs."""
+    """What a prompt's tokens attend to in all layers of one mixer, as FLOPs."""
 
     mixer: Mixer
-    depth_tokens: float
     flops: int
 
 
@@ -201,7 +200,7 @@ def prefill_traffic(
         if apart and mixer.shares_kv:
             attended = attended_tokens(mixer, cached_tokens + prompt)
         flops = layers * sequences * attention_flops(mixer, attended, expanded=not latent_absorbed)
-        found.append(Attended(mixer, attended / prompt, flops))
+        found.append(Attended(mixer, flops))
         read = read_cache_bytes(
             mixer, last, attended_tokens(mixer, last), kv_format.block_bytes, kv_format.block_values
         )

@@ -14,7 +14,7 @@ from math import exp, inf, log
 
 from sizer.frozen import NamedTuple
 
-WIDEST = {"decode": 6.0, "prefill": 12.0}
+WIDEST = {"decode": 6.0, "prefill": 8.0}
 """High over low at the most, by quantity: a wider one tells nobody anything. Of decode, for engines of enough rows."""
 NEAREST_BINS = ((0.01, "none"), (0.2, "far"), (0.5, "apart"), (0.8, "near"))
 """How alike the nearest row must be for each word, up to the bound; beyond the last, `alike`."""
