@@ -174,6 +174,13 @@ def test_rows_of_random_tokens_are_routed_alike() -> None:
     assert first > 1.1 * second
 
 
+def test_threads_of_a_prompt_are_the_rows() -> None:
+    """A row's threads read its prompt too, but where its source reads prompts with all cores."""
+    for source, threads in (("issues", 4), ("ik164", None)):
+        decode, prompt = workloads(measurement({**ROW, "id": f"{source}-0001", "threads": "4"}))
+        assert (decode.threads, prompt.threads) == (4, threads)
+
+
 def test_nearly_every_measured_row_resolves() -> None:
     """At least 95 % of the decode rows without an excluding flag resolve to a model, a device and a precision."""
     from sizer.calibrate.measurements import EXCLUDING_FLAGS

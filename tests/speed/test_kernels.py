@@ -6,7 +6,7 @@ import pytest
 
 from sizer.errors import UnknownPrecision
 from sizer.formats import format_of
-from sizer.speed.kernels import EIGHT_BITS, FOUR_BITS, packs_scales, precision_class
+from sizer.speed.kernels import EIGHT_BITS, FOUR_BITS, core_kernel, packs_scales, precision_class
 from sizer.tables import read_rows
 
 APART = {"bitnet", "torchao-intx-int4"}
@@ -65,3 +65,27 @@ def test_every_precision_has_a_kernel_of_its_width() -> None:
 def test_scales_that_are_quantized_too() -> None:
     """bitsandbytes' double quantization packs its scales; plain 4-bit floats and a file's own formats do not."""
     assert [packs_scales(name) for name in ("nf4-dq", "nf4", "q4_k_m", "nvfp4-mlx", "q6_0")] == [True] + [False] * 4
+
+
+@pytest.mark.parametrize(
+    ("runtime", "precision", "instructions", "kernel"),
+    [
+        ("transformers", "bf16", "amd avx512", "bf16"),
+        ("transformers", "bf16", "intel avx512 vnni", "fp32"),
+        ("transformers", "bf16", "amd avx2", "fp16"),
+        ("transformers", "fp16", "amd avx512", "fp16"),
+        ("transformers", "fp16", "intel amx", "bf16"),
+        ("transformers", "bf16", "", "bf16"),
+        ("llama.cpp", "bf16", "amd avx2", "bf16"),
+    ],
+)
+def test_half_precisions_by_what_cores_multiply(runtime: str, precision: str, instructions: str, kernel: str) -> None:
+    """oneDNN has products of bf16 from Zen 4 on, widens it on older AVX-512, and leaves it to loops elsewhere, as fp16;
+    where nothing is known of the cores or the runtime, a precision is its own kernel."""
+    assert core_kernel(runtime, precision, instructions) == kernel
+
+
+def test_instructions_of_core_products_are_known() -> None:
+    """Each name in data/core_products.csv is one of data/cpu_instructions.csv."""
+    known = {row["instructions"] for row in read_rows("cpu_instructions.csv")}
+    assert {name for row in read_rows("core_products.csv") for name in row["instructions"].split("|")} <= known
