@@ -193,7 +193,7 @@ def test_a_stretch_of_few_rows_is_drawn_to_that_of_all() -> None:
         ("vllm", "decode", 2.0, 0.1, True, exp(0.2)),
         ("vllm", "decode", 2.01, 0.1, False, exp(0.2)),
         ("vllm", "decode", 2.0, 2.0, False, WIDEST["decode"]),  # bounded: a factor of six
-        ("vllm", "prefill", 1.2, 2.0, True, WIDEST["prefill"]),  # a prompt's, of twelve
+        ("vllm", "prefill", 1.0, 2.0, True, WIDEST["prefill"]),  # a prompt's, of eight
         ("rare", "prefill", 1.3, 2.0, False, WIDEST["prefill"]),  # of any engine
         ("rare", "decode", 3.0, 2.0, True, exp(6.0)),  # not decode of an engine with few rows
         ("rare", "decode", 3.1, 2.0, False, exp(6.0)),
@@ -202,7 +202,7 @@ def test_a_stretch_of_few_rows_is_drawn_to_that_of_all() -> None:
 def test_an_interval_is_stretched_and_bounded(  # noqa: PLR0917 - a table
     engine: str, quantity: str, needed: float, span: float, held: bool, width: float
 ) -> None:
-    """As its engine's, or as that of those with few rows; decode spans a factor of six at most, a prompt of twelve."""
+    """As its engine's, or as that of those with few rows; decode spans a factor of six at most, a prompt of eight."""
     row = residual("a", 0.1, engine=engine)
     row = replace(row, row=replace(row.row, quantity=quantity))
     found = _held(row, (needed, span), {"vllm": (2.0, 90), OTHER_ENGINES: (3.0, 10)})
