@@ -50,14 +50,14 @@ class First(NamedTuple):
 
 @cache
 def _models() -> Mapping[str, Mapping[str, First]]:
-    """By engine and class or type, in lower case."""
+    """By engine and class or type, in lower case: of two spellings the earlier."""
     releases = {
         (row["engine"], row["version"]): First(row["version"], row["after"], frozenset(row["unless"].split()))
         for row in read_rows("engine_model_releases.csv")
     }
     found: dict[str, dict[str, First]] = {}
     for engine, version, name in read_tuples("engine_release_names.csv", ("engine", "version", "name")):
-        found.setdefault(engine, {})[name.lower()] = releases[engine, version]
+        found.setdefault(engine, {}).setdefault(name.lower(), releases[engine, version])
     return found
 
 

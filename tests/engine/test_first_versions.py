@@ -19,10 +19,10 @@ from sizer.model.read.resolve import resolve
 from sizer.tables import read_rows, read_tuples
 
 CAME = [
-    ("vllm", "Qwen/Qwen3-Next-80B-A3B-Instruct", "0.9.2", "0.10.1", "0.10.2"),
-    ("vllm", "openai/gpt-oss-20b", "0.10.0", "", "0.10.2"),
-    ("vllm", "google/gemma-2-9b-it", "0.4.3", "0.5.0", "0.5.5"),
-    ("sglang", "openai/gpt-oss-20b", "0.4.9", "0.5.1", "0.5.3"),
+    ("vllm", "Qwen/Qwen3-Next-80B-A3B-Instruct", "0.10.1.1", "", "0.10.2"),
+    ("vllm", "openai/gpt-oss-20b", "0.10.0", "0.10.1.0", "0.10.1.1"),
+    ("vllm", "google/gemma-2-9b-it", "0.5.0", "0.5.2", "0.5.3"),
+    ("sglang", "openai/gpt-oss-20b", "0.4.10", "0.5.0", "0.5.1"),
     ("transformers", "Qwen/Qwen3-8B", "4.50.3", "4.51.0", "4.51.3"),
     ("mlx-lm", "openai/gpt-oss-20b", "0.25.3", "0.26.0", "0.26.4"),
     ("llama.cpp", "Qwen/Qwen3-8B", "b4000", "b5200", "b5500"),
