@@ -16,7 +16,8 @@ from sizer.tables import read_rows
 class Program:
     """A row of `data/engine_commands.csv`: what starts an engine, and how many words after it are no flags.
 
-    `serves` is slots where it starts several by itself, `sees` is hub where it loads the projector that lies beside
+    `serves` is slots where it starts several by itself, others where it names no model (what talks to it does), made
+    where it makes a model of a file that others run. `sees` is hub where it loads the projector that lies beside
     a hub's file (always: beside any), `defaults` are flags of its own that are not the engine's. `when` are patterns,
     one of which must hold where a launcher starts several engines: `--runtime=vllm` of a flag's value, `word=*gguf*`
     of any word behind the program's. `library` is whose names of models it takes (`data/library_names.csv`), `note`

@@ -18,7 +18,7 @@ from sizer.engine.deployed import charted, deployed
 from sizer.engine.documents import document_file, is_dockerfile
 from sizer.engine.options import EngineOptions
 from sizer.engine.pasted import shell_text
-from sizer.engine.started import split_commands, started
+from sizer.engine.started import Started, split_commands, started
 from sizer.errors import UsageError
 from sizer.frozen import dataclass
 
@@ -61,11 +61,15 @@ class Launch:
 
 @dataclasses.dataclass
 class _Script:
-    """What the commands before the launch have set up."""
+    """What the commands before the launch have set up.
+
+    `files` are those that it writes, by name; `created` the Modelfiles by engine and model, `made` of each converted
+    file the model and the precision, `begun` the documents that have started already.
+    """
 
     files: dict[str, str] = field(default_factory=dict)
     environment: list[str] = field(default_factory=list)
-    created: dict[str, str] = field(default_factory=dict)
+    created: dict[tuple[str, str], str] = field(default_factory=dict)
     made: dict[str, tuple[str, str]] = field(default_factory=dict)
     begun: set[str] = field(default_factory=set)
     files_allowed: bool = True
@@ -146,10 +150,10 @@ def _launch(commands: Sequence[list[str]], script: _Script) -> Launch:
                 return _loaded(code, words)
             refused = refused or error
             continue
-        if start.program.words == ("ollama", "serve") and not alone:
+        if start.program.serves == "others" and not alone:
             script.environment += start.environment
-        elif start.program.words == ("ollama", "create"):
-            _create(start.words, script)
+        elif start.program.serves == "made":
+            _create(start, script)
         else:
             return _finish(words, script)
     raise refused or UsageError("the script starts no engine.", "Give a command such as 'vllm serve MODEL'.")
@@ -207,23 +211,23 @@ def _text(name: str) -> str:
     return text
 
 
-def _create(words: Sequence[str], script: _Script) -> None:
+def _create(start: Started, script: _Script) -> None:
     """`ollama create NAME -f FILE`."""
-    rest = list(words)
+    rest = list(start.words)
     name = next((word for word in rest if not word.startswith("-")), "")
     position = next((index for index, word in enumerate(rest) if word in {"-f", "--file"}), None)
     file = rest[position + 1] if position is not None and position + 1 < len(rest) else MODELFILE
     text = script.read(file)
     if text is None:
         raise UsageError(f"there is no Modelfile {file!r}.", "Paste its text, or give the path.")
-    script.created[name] = text
+    script.created[start.program.engine, name] = text
 
 
 def _finish(words: Sequence[str], script: _Script) -> Launch:
     """The launch of a command, its model followed to what it was made from."""
     options = read_command([*script.environment, *words], script.read)
-    if options.engine == "ollama" and options.model in script.created:
-        lines = script.created[options.model].splitlines()
+    if made := script.created.get((options.engine, options.model)):
+        lines = made.splitlines()
         source = next((line.split(maxsplit=1)[1].strip() for line in lines if line.upper().startswith("FROM ")), "")
         parameters = [line.split(maxsplit=2)[1:] for line in lines if re.match(r"(?i)parameter \S+ \S", line)]
         extra = [f"{name}={value.strip()}" for name, value in parameters]

@@ -222,8 +222,9 @@ def _starting(commands: Sequence[list[str]]) -> list[str]:
     def plain(words: list[str]) -> list[str]:
         return words[next((at for at, word in enumerate(words) if not _ASSIGNMENT.fullmatch(word)), 0) :]
 
-    starts = [words for words in commands if _program(plain(words)) is not None]
-    starts.sort(key=lambda words: plain(words)[:2] == ["ollama", "serve"])  # what runs on it names the model
+    found = [(words, _program(plain(words))) for words in commands]
+    known = [(words, program[0].serves) for words, program in found if program is not None]
+    starts = [words for words, serves in sorted(known, key=lambda pair: pair[1] == "others")]  # these name no model
     runs = [words for words in commands if _base(plain(words)[0]) in WRAPPERS | CONTAINERS]
     return next(iter([*starts, *runs, *commands]), [])
 
