@@ -17,6 +17,7 @@ from sizer.device.naming import name_of
 from sizer.engine.flag_text import flags_text
 from sizer.errors import BenchmarkFailed, InvalidInputFile
 from sizer.frozen import NamedTuple
+from sizer.printable import one_line
 from sizer.units import GIB
 
 ROW_FORMAT = 1
@@ -230,7 +231,8 @@ def _with_rows(target: Path, table: _Table, new_rows: Sequence[Mapping[str, str]
     writer = csv.DictWriter(out, table.header, restval="", extrasaction="ignore", lineterminator=table.line_end)
     if not table.text:
         writer.writeheader()
-    writer.writerows(new_rows)
+    # A server's name may hold control characters, and Python 3.10's `csv` writes no NUL.
+    writer.writerows({name: one_line(value) for name, value in row.items()} for row in new_rows)
     separator = "" if not table.text or table.text.endswith(("\n", "\r")) else table.line_end
     return table.mark + table.text + separator + out.getvalue()
 

@@ -13,6 +13,7 @@ from sizer.device.cpu_generations import family_keys
 from sizer.device.lookup import Found
 from sizer.device.records import Device, Target
 from sizer.device.spelling import spell
+from sizer.printable import one_line
 from sizer.regex import pattern
 from sizer.units import GB, GIB, TB
 
@@ -129,4 +130,5 @@ def table_line(device: Device) -> str:
 
 
 def _filled(value: object) -> object:
-    return "" if value is None else value
+    """A cell: what a driver told may hold control characters, and Python 3.10's `csv` writes no NUL."""
+    return "" if value is None else one_line(value) if isinstance(value, str) else value

@@ -256,3 +256,11 @@ def test_what_others_measured_stands_below_a_benchmark() -> None:
     assert "\u2713 q4_k_m:" in render(_measured(engine="llama.cpp", precision="q4_k_m"), told)
     unseen = estimate(Question(model, find("rtx-4090"), "q4_k_m", Workload(batch_size=4), engine="llama.cpp"))
     assert "\u2713" not in render(_measured(engine="llama.cpp", precision="q4_k_m", batch_size=4), unseen)
+
+
+def test_control_characters_are_saved_escaped(tmp_path: Path):
+    """A server's model name with a NUL and an escape is saved as text on one line: Python 3.10's csv takes no NUL."""
+    path = tmp_path / "results.csv"
+    append(path, {**ROW, "model": "a\x00b\x1b[31m\nc"})
+    (read,) = _rows(path)
+    assert read["model"] == "a\\u0000b\\u001b[31m\\nc"

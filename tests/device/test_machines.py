@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import importlib.util
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -155,3 +156,11 @@ def test_there_are_many_kinds() -> None:
     assert {machine.system for machine in recorded} >= {"Windows", "Linux", "Darwin"}
     assert all("device" in machine.expect and "memory_gib" in machine.expect for machine in recorded)
     assert all(machine.about for machine in recorded)
+
+
+def test_a_line_for_the_table_has_no_control_characters() -> None:
+    """A driver's name with a NUL and a mark of direction is written escaped: Python 3.10's csv takes no NUL at all."""
+    line = table_line(replace(find("rtx-4090").device, key="odd", name="a\x00b\u202ec"))
+    assert line.startswith("odd,")
+    assert "a\\u0000b\\u202ec" in line
+    assert line.isprintable()
