@@ -28,9 +28,9 @@ from sizer.engine.flagged import with_options
 from sizer.engine.memory_rules import engine_memory
 from sizer.engine.options import EngineOptions
 from sizer.errors import SizerError
+from sizer.memory.case import Case
 from sizer.memory.placement import place
 from sizer.memory.records import Placement
-from sizer.memory.shares import Case
 from sizer.speed.case import SpeedCase, prompt_reading, speed_case
 from sizer.speed.hosted import host_share
 from sizer.speed.law import COMPUTE, OVERHEAD, Amount

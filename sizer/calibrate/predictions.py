@@ -18,9 +18,9 @@ from sizer.engine.flagged import with_options
 from sizer.engine.memory_rules import engine_memory
 from sizer.errors import SizerError
 from sizer.frozen import NamedTuple, dataclass
+from sizer.memory.case import Case
 from sizer.memory.offload import counted_layers, layers_asked
 from sizer.memory.placement import counted_bytes, place
-from sizer.memory.shares import Case
 from sizer.speed.law import constants
 from sizer.speed.predict import decode_of, prefill_of, replicas
 from sizer.speed.prompt_terms import prompt_traffic

@@ -140,7 +140,12 @@ def _all_cores() -> frozenset[str]:
 def routed_alike(source: str) -> float:
     """What each further sequence of a source's rows counts as where experts are chosen: less where a benchmark feeds
     random tokens (`data/alike_sequences.csv`)."""
-    return next((float(row["share"]) for row in read_rows("alike_sequences.csv") if row["source"] == source), 1.0)
+    return _alike_sequences().get(source, 1.0)
+
+
+@cache
+def _alike_sequences() -> dict[str, float]:
+    return {row["source"]: float(row["share"]) for row in read_rows("alike_sequences.csv")}
 
 
 def _linked(target: Target, source: str) -> Target:

@@ -16,8 +16,6 @@ from sizer.memory.working import graphs_bytes, profile_bytes
 from sizer.model.architecture import Module, Role, Tower
 from sizer.model.stored import Stored
 
-__all__ = ["Case", "Held", "host_tables_bytes", "kv_by_layer", "share_of", "usable_bytes", "weights_by_layer"]
-
 
 class Held(NamedTuple):
     """Weights, cache, recurrent states and layers that one place holds."""

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from sizer.device.records import Device, Target
 from sizer.engine.memory_rules import engine_memory
+from sizer.memory.case import Case
 from sizer.memory.offload import split_at
 from sizer.memory.placement import counted_bytes, max_context_tokens, place
 from sizer.memory.records import Footprint, Placement, Share
-from sizer.memory.shares import Case
 from sizer.model.architecture import Architecture
 from sizer.model.families import build
 from sizer.model.stored import Stored

@@ -21,10 +21,10 @@ from sizer.engine.options import EngineOptions
 from sizer.errors import UnknownPrecision
 from sizer.memory.activations import activation_values_per_token
 from sizer.memory.cache import sequence_cache
+from sizer.memory.case import Case
 from sizer.memory.footprint import footprint
 from sizer.memory.offload import best_split, split_at
 from sizer.memory.placement import max_context_tokens, place
-from sizer.memory.shares import Case
 from sizer.model.architecture import Architecture
 from sizer.model.families import build
 from sizer.model.read.name_only import lump
