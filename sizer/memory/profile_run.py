@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
+from sizer.engine.releases import rule_in_force
 from sizer.frozen import NamedTuple
 from sizer.memory.case import Case
 from sizer.model.architecture import Tower
@@ -25,9 +26,11 @@ class ProfileRun(NamedTuple):
 
 
 class _CardRule(NamedTuple):
-    """What an engine profiles by default on cards of so much memory; `tokens` None: as its memory row says."""
+    """What a release profiles by default on cards of a name or of so much memory; `tokens` None: as its memory row
+    says."""
 
     in_process: bool | None
+    devices: tuple[str, ...]
     least_memory_bytes: int
     except_devices: tuple[str, ...]
     tokens: int | None
@@ -38,22 +41,28 @@ class _CardRule(NamedTuple):
         device = case.target.device
         if self.in_process not in {None, bool(case.options.in_process)}:
             return False
+        if self.devices and not any(matches(pattern, device.key) for pattern in self.devices):
+            return False
         excepted = any(matches(pattern, device.key) for pattern in self.except_devices)
         return (device.memory_bytes or 0) >= self.least_memory_bytes and not excepted
 
 
 @cache
-def _card_rules() -> tuple[_CardRule, ...]:
-    """The rows of `data/profile_runs.csv`: the first that holds decides."""
+def _card_rules(version: str, date: str) -> tuple[_CardRule, ...]:
+    """The rows of `data/profile_runs.csv` that a release or a date has: the first that holds decides."""
+    rows = list(read_rows("profile_runs.csv"))
+    era = rule_in_force(rows, version, date)["before_version"]
     return tuple(
         _CardRule(
             row["in_process"] == "yes" if row["in_process"] else None,
+            tuple(row["devices"].split()),
             int(row["least_memory_gib"] or 0) * GIB,
             tuple(row["except_devices"].split()),
             int(row["tokens"]) if row["tokens"] else None,
             int(row["sequences"]),
         )
-        for row in read_rows("profile_runs.csv")
+        for row in rows
+        if row["before_version"] == era
     )
 
 
@@ -72,7 +81,8 @@ def _default_run(case: Case) -> ProfileRun:
     largest image leaves room for."""
     tokens = case.engine.prefill_chunk_tokens or USUAL_TOKENS
     if case.engine.profile == "by card":
-        rule = next(rule for rule in _card_rules() if rule.holds(case))
+        version = "" if case.engine.like else case.options.version
+        rule = next(rule for rule in _card_rules(version, case.engine_date) if rule.holds(case))
         return ProfileRun(rule.tokens or tokens, rule.sequences)
     if case.engine.profile == "whole length":
         length = case.options.context_tokens or case.workload.context_tokens

@@ -7,9 +7,15 @@ import pytest
 import sizer
 from sizer import estimate
 from sizer.answer.document import Memory
+from sizer.answer.estimate import estimate as estimate_one
+from sizer.answer.question import Question
+from sizer.device.catalogue import find
+from sizer.engine.options import EngineOptions
+from sizer.memory.profile_run import profile_run
 from sizer.model.architecture import Tower
 from sizer.model.read.resolve import resolve
 from sizer.units import MIB
+from sizer.workload import Workload
 
 CUBLAS = 8_519_680
 """What torch keeps for cuBLAS before Hopper: two pieces of 4 MiB and eight of 16 KiB."""
@@ -177,3 +183,20 @@ def test_tensorrt_llm_runs_its_largest_step_first() -> None:
     assert held.kv_capacity_tokens == pytest.approx(room / (32 * 8 * 128 * 2 * 2), rel=1e-4)
     fewer = memory("meta-llama/Llama-3.1-8B-Instruct", "h100", "tensorrt-llm --max_num_tokens 2048")
     assert part(fewer, "activations", "profile run") == step // 4
+
+
+@pytest.mark.parametrize(
+    ("device", "version", "tokens", "sequences"),
+    [
+        ("b200", "0.33", 16384, 1024), ("b200", "0.27", 8192, 1024), ("gb10", "0.33", 2048, 256),
+        ("gb10", "0.32", 8192, 1024), ("a100-80gb-sxm", "0.9", 2048, 256), ("a100-80gb-sxm", "0.8.5", 8192, 1024),
+        ("a100-80gb-sxm", "0.8.4", 2048, 256), ("rtx-4090", "0.8.3", 2048, 1024), ("tpu-v6e", "0.33", 1024, 256),
+    ],
+)  # fmt: skip
+def test_what_is_profiled_goes_by_card_and_release(device: str, version: str, tokens: int, sequences: int) -> None:
+    """get_batch_defaults of vllm/engine/arg_utils.py in the releases read, for a server."""
+    architecture = resolve("Qwen/Qwen3-8B", offline=True).architecture
+    question = Question(
+        architecture, find(device), "bf16", Workload(), engine="vllm", options=EngineOptions("vllm", version)
+    )
+    assert profile_run(estimate_one(question).case) == (tokens, sequences)
