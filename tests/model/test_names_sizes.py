@@ -7,7 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sizer.model.read.name_only import like
 from sizer.model.read.names import Confidence, parse_name
+from sizer.model.read.resolve import resolve
+from sizer.precision.store import store
 
 NAMES = Path(__file__).parent.parent / "data" / "names" / "names.csv"
 B, M = 10**9, 10**6
@@ -159,3 +162,25 @@ def test_what_surrounds_a_size_does_not_change_it(family: str, size: str, rest: 
     """Version, tuning, date, context and quantization around one plain size leave it as it is."""
     scale = B if size[-1] in "bB" else M
     assert parse_name("-".join([family, size, *rest])).total_params == round(float(size[:-1]) * scale)
+
+
+@pytest.mark.parametrize("total", [185_000_000_000, 200_000_000_000, 235_000_000_000])
+def test_a_model_of_linear_subclasses_is_scaled_too(total: int) -> None:
+    """Falcon's matrices are a module of its own: they grow with the size, and no lump of 16 bits makes up for them."""
+    shaped = like("tiiuae/falcon-180B-chat", total, None)
+    assert shaped is not None
+    assert shaped.total_params == total
+    rest = sum(tensor.total_elements for tensor in shaped.tensors if tensor.name.startswith("rest"))
+    assert rest < total / 1000
+    assert store(shaped, "q4_k_m").weights_bytes < 0.7 * total
+
+
+@pytest.mark.parametrize(
+    ("size", "named"),
+    [("235B", "Qwen/Qwen3-235B-A22B"), ("671B", "deepseek-ai/DeepSeek-V3"), ("8B", ""), ("70B", ""), ("235B-A22B", "")],
+)
+def test_a_size_that_mixtures_alone_have_says_so(size: str, named: str) -> None:
+    """A bare size is read as a dense model's; where only mixtures are published with it, one of them is named."""
+    notes = [note for note in resolve(size, offline=True).architecture.notes if note.startswith("Taken as dense")]
+    assert bool(notes) is bool(named)
+    assert all(named in note for note in notes)

@@ -33,7 +33,9 @@ from sizer.tables import read_rows
 from sizer.units import format_count
 
 _WORD = pattern(r"[a-z0-9]+")
-SCALED_MODULES = frozenset({Module.LINEAR, Module.EXPERT_STACK})
+SCALED_MODULES = frozenset({Module.LINEAR, Module.LINEAR_SUBCLASS, Module.EXPERT_STACK})
+MOST_REST = 0.01
+"""What rounding may leave of a size once the layers are scaled: more says that they cannot be."""
 USUAL_EXPERTS, USUAL_ACTIVE_SHARE, USUAL_SHARE = "mistralai/Mixtral-8x7B-v0.1", 0.2758, 0.834
 """An `8x7B` is a Mixtral until told otherwise: two of eight experts a token, and attention shared: 12.88B of 46.70B
 parameters, and those instead of 56B (its config in the catalogue)."""
@@ -72,7 +74,8 @@ def named(text: str, hints: NameHints) -> Architecture:
             line = of_the_line(text, total, active)
             usual_context = context_of_the_line(line) if line else usual_context_tokens(total, active)
             longer = usual_context if line or (usual_context or 0) > (shaped.max_context_tokens or 0) else None
-            notes = (_note(model_id, hints, total, None if line else longer), *shaped.notes)
+            mixture = _mixture_note(total) if active is None and not line else ()
+            notes = (_note(model_id, hints, total, None if line else longer), *mixture, *shaped.notes)
             context = hints.context_tokens or longer or shaped.max_context_tokens
             return replace(shaped, model_id=text, max_context_tokens=context, notes=notes)
     return lump(text, total, active, hints)
@@ -123,6 +126,20 @@ def _note(near: str, hints: NameHints, total: int, usual_context: int | None) ->
         f"Known by its size alone: layers, cache and vocabulary are those of {near}, scaled to it; the "
         f"intervals are as wide as models of one size differ.{likely}"
     )
+
+
+def _mixture_note(total: int) -> tuple[str, ...]:
+    """What is known by a size that mixtures of experts alone have: a bare size is read as a dense model's."""
+    alike = [
+        (known.active is None, known.copies, model_id)
+        for model_id, known in known_sizes().items()
+        if _is_told(known.total, total) or _named(model_id) == total
+    ]
+    if not alike or any(dense for dense, _, _ in alike):
+        return ()
+    model_id = max(alike)[2]
+    active = format_count(known_sizes()[model_id].active or 0)
+    return (f"Taken as dense; {model_id}, of this size, is a mixture that reads {active} a token: name it for that.",)
 
 
 def nearest(total: int, active: int | None, without: str = "", name: str = "") -> list[str]:
@@ -214,7 +231,7 @@ def scaled(model: Architecture, total: int, active: int | None) -> Architecture 
     )
     left = total - sum(tensor.total_elements for tensor in tensors)
     left_active = (total if active is None else active) - sum(tensor.active_elements for tensor in tensors)
-    if not 0 <= left_active <= left:
+    if not 0 <= left_active <= left <= MOST_REST * total:
         return None
     rest = (
         Tensor("rest", (left_active,), Role.OTHER, Module.PARAMETER),
