@@ -14,6 +14,7 @@ from typing import Any
 from sizer.engine.releases import version_numbers
 from sizer.frozen import NamedTuple
 from sizer.model.architecture import Architecture, MixerKind
+from sizer.precision.gguf_tensors import gguf_archs
 from sizer.precision.names import precision_of
 from sizer.tables import read_rows, read_tuples
 
@@ -137,8 +138,15 @@ def _first(architecture: Architecture, engine: str, given: Mapping[str, Any]) ->
         return None
     classes = architecture.config.get("architectures")
     listed = [name for name in classes if isinstance(name, str)] if isinstance(classes, list) else []
-    first = _earliest(known, (architecture.architecture, *listed, architecture.model_type))
+    first = _earliest(known, (architecture.architecture, *listed, architecture.model_type, _gguf_name(architecture)))
     return None if first is None or sets_aside(first.unless, given) else first
+
+
+def _gguf_name(architecture: Architecture) -> str:
+    """How the lists of engines that load GGUF files alone name a model: `gguf:` and the architecture of its file, of
+    which letters and digits count (`gptoss`, `gpt-oss`)."""
+    arch = gguf_archs().get(architecture.model_type)
+    return "gguf:" + "".join(filter(str.isalnum, arch[0].lower())) if arch is not None else ""
 
 
 def _earliest(known: Mapping[str, First], names: Iterable[str]) -> First | None:

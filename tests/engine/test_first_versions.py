@@ -26,6 +26,7 @@ CAME = [
     ("transformers", "Qwen/Qwen3-8B", "4.50.3", "4.51.0", "4.51.3"),
     ("mlx-lm", "openai/gpt-oss-20b", "0.25.3", "0.26.0", "0.26.4"),
     ("llama.cpp", "Qwen/Qwen3-8B", "b4000", "b5200", "b5500"),
+    ("ollama", "Qwen/Qwen3-8B", "0.6.5", "", "0.6.6"),
     ("exllamav3", "openai/gpt-oss-20b", "0.0.43", "", "1.0.0"),
     ("lmdeploy", "Qwen/Qwen3-8B", "0.7.2", "", "0.7.3"),
 ]
