@@ -12,7 +12,7 @@ from sizer.device.clouds import find_alias
 from sizer.device.cpu_generations import find_family
 from sizer.device.interconnect import Link, between_devices, pcie, to_host
 from sizer.device.local_ratios import recall
-from sizer.device.lookup import BYTES_PER_TRANSFER, MEMORY_TOLERANCE, Found, find_row
+from sizer.device.lookup import BYTES_PER_TRANSFER, MEMORY_TOLERANCE, Found, find_row, without_sizes_note
 from sizer.device.machine import Gpu, Machine
 from sizer.device.naming import slug
 from sizer.device.records import Device, Target
@@ -166,7 +166,7 @@ def _look_up(text: str, gpu: Gpu) -> Found | None:
 
 def _as_seen(found: Found, gpu: Gpu, machine: Machine) -> Found:
     """The table's device with the memory that this one has."""
-    device, notes = found.device, [note for note in found.notes if "the largest is assumed" not in note]
+    device, notes = found.device, list(without_sizes_note(found))
     memory_bytes = gpu.memory_bytes
     if device.kind in UNIFIED_KINDS:
         own = (gpu.memory_bytes or 0) if gpu.vendor != device.kind and device.kind == "apu" else 0
@@ -237,8 +237,7 @@ def _cpu_row(machine: Machine) -> Found | None:
     named = board if board and board.device.kind == "sbc" else find_row(machine.cpu) or board
     found = named or find_family(machine.cpu)
     if found and found.device.kind not in {"gpu", "npu", "tpu"}:
-        notes = tuple(note for note in found.notes if "the largest is assumed" not in note)
-        return found._replace(notes=notes)
+        return found._replace(notes=without_sizes_note(found))
     for row in read_rows("cpu_models.csv"):
         same = (row["vendor"], row["family"]) == (machine.cpu_vendor, str(machine.cpu_family))
         if same and int(row["first_model"]) <= (machine.cpu_model or 0) <= int(row["last_model"]):

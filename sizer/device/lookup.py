@@ -218,6 +218,11 @@ def sizes_note(device: Device) -> str:
     return f"{device.name} is sold with {'/'.join(sizes)} GB: the largest is assumed (name one: {example})"
 
 
+def without_sizes_note(found: Found) -> tuple[str, ...]:
+    """What was assumed of a device whose memory is known: nothing of its size."""
+    return tuple(note for note in found.notes if note != sizes_note(found.device))
+
+
 def with_system_memory(target: Target, memory_bytes: int) -> Target:
     """The target on a machine with that memory (`--ram`): a CPU and a chip that shares it with it have no other.
 

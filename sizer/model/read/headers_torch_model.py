@@ -18,6 +18,8 @@ _Key: TypeAlias = "tuple[str, tuple[int, ...], str, bool]"  # name, shape, forma
 
 _FLOATS = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
 
+ALL_ACTIVE = "how many experts a token uses is not in the header: all are counted as active"
+
 
 def torch_model(header: Header, model_id: str, config: Mapping[str, Any] | None) -> tuple[Architecture, Stored]:
     """The architecture and the exact bytes of a checkpoint.
@@ -174,7 +176,7 @@ def _from_inventory(
     layers, unsure = _layers(tensors)
     experts = max((tensor.experts or 0 for tensor in tensors), default=0) or None
     if experts:
-        unsure += ("how many experts a token uses is not in the header: all are counted as active",)
+        unsure += (ALL_ACTIVE,)
     table = next((tensor for tensor in tensors if tensor.role is Role.EMBEDDING and len(tensor.shape) == 2), None)
     named = config.get("architectures")
     return Architecture(

@@ -143,7 +143,7 @@ def _inventory(model: Any, config: Mapping[str, Any], model_id: str) -> Architec
     """The architecture of a model that transformers built without weights."""
     from sizer.model.families import DTYPES
     from sizer.model.read.headers import HeaderTensor
-    from sizer.model.read.headers_torch_model import inventory
+    from sizer.model.read.headers_torch_model import ALL_ACTIVE, inventory
 
     classes = {name: type(module).__name__ for name, module in model.named_modules()}
     tensors = [
@@ -167,7 +167,7 @@ def _inventory(model: Any, config: Mapping[str, Any], model_id: str) -> Architec
         tensors=tuple(_with_module(tensor, classes, routed, vocab) for tensor in found.tensors),
         active_experts=routed if found.experts else None,
         max_context_tokens=context if isinstance(context, int) and context > 0 else None,
-        notes=tuple(note for note in found.notes if routed is None or "active" not in note),
+        notes=tuple(note for note in found.notes if routed is None or note != ALL_ACTIVE),
     )
 
 
