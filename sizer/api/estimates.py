@@ -84,6 +84,10 @@ def drafting_of(draft: str | None, draft_tokens: int, acceptance: float | None, 
     check_number("acceptance", acceptance, 0, 1)
     if draft is None:
         return None
+    if draft.strip().lower() == "auto":
+        from sizer.errors import UsageError
+
+        raise UsageError("an estimate takes a draft by its name.", "'sizer recommend MODEL --draft auto' finds one.")
     from sizer.advise.draft import USUAL_ACCEPTANCE
     from sizer.answer.question import Drafting
     from sizer.model.read.resolve import resolve

@@ -80,3 +80,10 @@ def test_the_memory_of_a_cpu_is_as_fast_as_it_is_said_to_be(run: Run, device: st
     (found,) = json.loads(done.out)["estimates"]
     assert (found["device"]["bandwidth_bytes_per_s"] == 5e10) is taken
     assert any("bandwidth as given" in note for note in found["assumptions"]) is taken
+
+
+def test_an_estimate_names_who_finds_a_draft(run: Run) -> None:
+    """`--draft auto` is `recommend`'s: an estimate says so, instead of looking for a model called auto."""
+    done = run("estimate", *QWEN, "--draft", "auto", "--offline")
+    assert (done.code, done.out) == (2, "")
+    assert "sizer recommend MODEL --draft auto" in done.err
