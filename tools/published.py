@@ -46,7 +46,8 @@ def copies(facts: Iterable[Mapping[str, str]], catalogued: Iterable[str]) -> lis
     bases = {squeezed(name): name for name in catalogued}
     found: dict[tuple[str, str, str], tuple[int, str]] = {}
     for row in facts:
-        told, _, rest = quantization_in(row["id"])
+        named = quantization_in(row["id"])
+        told, rest = named.precision, named.rest
         precision = known(told)
         if precision is None or precision.kind not in COPIED_KINDS:
             continue

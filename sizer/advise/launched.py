@@ -10,7 +10,7 @@ from sizer.engine.scripts import Launch
 from sizer.errors import UsageError, did_you_mean
 from sizer.methods import methods
 from sizer.model.architecture import Architecture
-from sizer.model.read.name_quantization import EXL_WITHOUT_BITS, as_many_bits, unsized, unsized_error
+from sizer.model.read.name_quantization import unsized_error
 from sizer.model.read.resolve import Resolved, tag_of
 from sizer.precision.configured import configured_precision
 from sizer.precision.configured_methods import method_name
@@ -33,7 +33,7 @@ def checkpoint_precision(resolved: Resolved, engine: str) -> str:
         return resolved.stored.precision
     architecture = resolved.architecture
     own = resolved.hints.quantization or own_precision(architecture, engine) or configured_precision(architecture)
-    return own or as_many_bits(resolved.hints.notes) or ""
+    return own or resolved.hints.as_many_bits or ""
 
 
 def launched_precision(launch: Launch, resolved: Resolved) -> str:
@@ -50,9 +50,9 @@ def launched_precision(launch: Launch, resolved: Resolved) -> str:
     found = flagged_precision(options, own) or own
     if found:
         return found
-    if scheme := unsized(resolved.hints.notes):
-        raise unsized_error(options.model, scheme, "Name a copy of another kind, or the model itself.")
-    if EXL_WITHOUT_BITS in resolved.hints.notes:
+    if resolved.hints.unsized:
+        raise unsized_error(options.model, resolved.hints.unsized, "Name a copy of another kind, or the model itself.")
+    if resolved.hints.lacks_bits:
         name = options.model.rstrip("/")
         raise UsageError(
             f"{name!r} does not say the bits per weight of its files.", f"Write them into the name: {name}-4.0bpw."

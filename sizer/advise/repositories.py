@@ -55,7 +55,7 @@ def is_own_format(estimate: Estimate) -> bool:
             return configured_precision(estimate.architecture) == estimate.precision
         except UnknownPrecision:
             return True
-    return quantization_in(estimate.architecture.model_id)[0] == estimate.precision
+    return quantization_in(estimate.architecture.model_id).precision == estimate.precision
 
 
 def quantized(estimate: Estimate) -> Named:

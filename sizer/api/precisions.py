@@ -25,7 +25,7 @@ def precisions_of(resolved: Resolved, work: WorkAsked, device: Device) -> tuple[
     none is left.
     """
     from sizer.engine.engines import find_engine, nothing_runs_on, running_engines
-    from sizer.model.read.name_quantization import as_many_bits, unsized, unsized_error
+    from sizer.model.read.name_quantization import unsized_error
     from sizer.precision.configured import configured_precision
     from sizer.precision.names import all_precisions, precision_of
 
@@ -44,11 +44,11 @@ def precisions_of(resolved: Resolved, work: WorkAsked, device: Device) -> tuple[
     own = configured_precision(resolved.architecture) or resolved.hints.quantization
     if resolved.hints.quantization and precision_of(resolved.hints.quantization).is_gguf:
         own = resolved.hints.quantization
-    own = own or as_many_bits(resolved.hints.notes)
+    own = own or resolved.hints.as_many_bits
     if flagged := _flagged(work, own or ""):
         return (flagged,)
-    if own is None and (scheme := unsized(resolved.hints.notes)):
-        raise unsized_error(resolved.text, scheme, "-p bf16 takes the model itself.")
+    if own is None and resolved.hints.unsized:
+        raise unsized_error(resolved.text, resolved.hints.unsized, "-p bf16 takes the model itself.")
     if own is None and engine is None and (held := _of_its_format(resolved, device)):
         return held
     usual = _usual_on(device) if engine is None else _usual_of(engine, resolved.architecture, device, work.flags)

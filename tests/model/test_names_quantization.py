@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 import sizer
 from sizer.errors import UsageError
 from sizer.model.read import name_quantization
-from sizer.model.read.name_quantization import may_tell, quantization_in
+from sizer.model.read.name_quantization import Told, may_tell, quantization_in
 from sizer.model.read.names import parse_name
 from sizer.precision.names import precision_of
 
@@ -120,7 +120,7 @@ def test_a_word_of_a_name_is_no_scheme() -> None:
 )
 def test_schemes_of_few_copies_are_read(name: str, precision: str) -> None:
     """What a copy is stored in stands in its name, and its bytes are known."""
-    assert quantization_in(name)[0] == precision
+    assert quantization_in(name).precision == precision
     assert precision_of(precision)
 
 
@@ -151,4 +151,4 @@ def test_bits_without_a_scheme_are_told_as_as_many_bits() -> None:
     """Four bits that no name calls GPTQ's or AWQ's take what theirs take: 16 bits would be three times too many."""
     told = sizer.estimate("pytorch/Qwen3-8B-INT4", device="h100", offline=True).estimates[0]
     assert told.precision == "w4a16-int4"
-    assert quantization_in("bosonai/Higgs-Llama-3-70B") == (None, (), "Higgs-Llama-3-70B")
+    assert quantization_in("bosonai/Higgs-Llama-3-70B") == Told(rest="Higgs-Llama-3-70B")

@@ -53,7 +53,7 @@ def test_every_word_of_a_method_is_read(method: Method) -> None:
         for word in (piece for piece in pattern.split("|") if piece.replace("-", "").isalnum()):
             name = f"someone/Model-7B-{word}-4bit-4.0bpw" if told in NAME_READERS else f"someone/Model-7B-{word}"
             assert may_tell(name)
-            precision = quantization_in(name)[0]
+            precision = quantization_in(name).precision
             assert precision is not None, word
             if told in NAME_READERS:
                 assert precision_of(precision).kind == method.name

@@ -215,7 +215,7 @@ def stored_precision(model: str) -> str:
     from sizer.model.read.name_quantization import quantization_in
     from sizer.precision.configured import configured_precision
 
-    named = quantization_in(model)[0]
+    named = quantization_in(model).precision
     if named:
         return named
     try:

@@ -191,7 +191,7 @@ def _file_stem(file: str) -> str:
     """The model's name of a file's, without its quantization."""
     from sizer.model.read.name_quantization import quantization_in
 
-    return "-".join(quantization_in(file.replace("\\", "/"))[2].split()).strip("-_.")
+    return "-".join(quantization_in(file.replace("\\", "/")).rest.split()).strip("-_.")
 
 
 def _named(found: Found, file: str, model_type: str) -> Found:
@@ -204,7 +204,7 @@ def _named(found: Found, file: str, model_type: str) -> Found:
     return replace(
         found,
         model=_file_stem(file) or (model_type[: size.end()] if size else model_type),
-        precision=(quantization_in(file.replace("\\", "/"))[0] if file else None) or type_precision(printed),
+        precision=(quantization_in(file.replace("\\", "/")).precision if file else None) or type_precision(printed),
         precision_as_printed=printed or model_type,
         active_params_b=float(active[1]) if active else None,
     )

@@ -79,7 +79,7 @@ def _tag(name: str) -> str:
     """The quantization in a file's name, folded; empty where it has none."""
     from sizer.model.read.name_quantization import quantization_in
 
-    return _folded(quantization_in(name.rsplit("/", 1)[-1])[0] or "")
+    return _folded(quantization_in(name.rsplit("/", 1)[-1]).precision or "")
 
 
 def _label(name: str) -> str:

@@ -3,14 +3,29 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cache, lru_cache
 
 from sizer.errors import UsageError
+from sizer.frozen import NamedTuple
 from sizer.methods import methods
 
-Told = tuple[str | None, tuple[str, ...]]
-"""A precision, or None, and notes on what the name leaves open."""
+
+class Told(NamedTuple):
+    """What a name tells of its quantization.
+
+    `precision` is None where it tells none: `unsized` is then a scheme that nothing here sizes, `as_many_bits` the
+    precision that stands for bits without a scheme, and `lacks_bits` is true of files of many widths that tell none.
+    `notes` are what it leaves open, `rest` the name without it.
+    """
+
+    precision: str | None = None
+    notes: tuple[str, ...] = ()
+    unsized: str = ""
+    as_many_bits: str | None = None
+    lacks_bits: bool = False
+    rest: str = ""
+
 
 _FLAGS = re.ASCII | re.IGNORECASE
 _EXTENSIONS = (".gguf", ".ggml", ".safetensors", ".bin", ".pt", ".pth", ".json")
@@ -79,10 +94,10 @@ def _stems() -> tuple[str, ...]:
     return tuple(dict.fromkeys((*_STEMS, *(stem for method in methods().values() for stem in method.stems))))
 
 
-def quantization_in(text: str) -> tuple[str | None, tuple[str, ...], str]:
-    """The precision that a hub id or file name tells, notes on what it leaves open, and the name without it.
+def quantization_in(text: str) -> Told:
+    """What a hub id or file name tells of its quantization.
 
-    The name comes back without organisation, extension and shard number, its quantization replaced by spaces.
+    The rest is without organisation, extension and shard number, the quantization replaced by spaces.
     """
     whole = text.strip()
     for extension in _EXTENSIONS:
@@ -93,11 +108,11 @@ def quantization_in(text: str) -> tuple[str | None, tuple[str, ...], str]:
         whole = re.sub(_SHARD, "", whole, flags=_FLAGS)
     name = whole.rstrip("/").rsplit("/", 1)[-1]
     if not may_tell(whole):
-        return None, (), name
-    precision, notes = _precision(whole, name)
+        return Told(rest=name)
+    told = _told(whole, name)
     for pattern in _noise():
         name = _word(pattern).sub(" ", name)
-    return precision, notes, name
+    return told._replace(rest=name)
 
 
 def may_tell(whole: str) -> bool:
@@ -112,25 +127,25 @@ def may_tell(whole: str) -> bool:
     )
 
 
-def _precision(whole: str, name: str) -> Told:
+def _told(whole: str, name: str) -> Told:
     if match := _word(_GGUF).search(name):
         kind = _K_WITHOUT_SIGNS.sub(r"\1_k_", match[2].lower().replace("-", "_"))
-        return ("ud-" if match[1] else "") + _GGUF_SHORT.get(kind, kind), ()
+        return Told(("ud-" if match[1] else "") + _GGUF_SHORT.get(kind, kind))
     if match := _word(_OTHER_RUNTIME).search(name):
-        return None, (f"{match[0]} {UNSIZED}",)
+        return _unsized(match[0])
     bits = _first(_BITS, name)
     for pattern, told in _words():
         reader = READERS.get(told)
         # The publisher's name counts for a function (mlx-community), a file's own name for a precision told outright.
         if _word(pattern).search(whole if told in WHOLE_NAMES else name):
-            found = (told, ()) if reader is None else reader(bits, name)
+            found = Told(told) if reader is None else reader(bits, name)
             if found is not None:
                 return found
         elif told == GPTQ and bits == GPTQ_BITS and _word(_GROUP_LAST).search(name):
             return _gptq(bits, name)
     if whole.lower().startswith("nvidia/") and _word(_BNB_FP4).search(name):
-        return "nvfp4", ()
-    return None, _unclear(bits, name)
+        return Told("nvfp4")
+    return _unclear(bits, name)
 
 
 def _first(pattern: str, name: str) -> int | None:
@@ -142,31 +157,20 @@ def _gptq(bits: int | None, name: str) -> Told:
     group = _first(_GROUP, name)
     notes = () if bits else ("the name does not tell GPTQ's bits; 4 is usual",)
     suffix = f"-g{group}" if group not in (None, 128) else ""
-    return f"gptq-int{bits or 4}{suffix}", notes
+    return Told(f"gptq-int{bits or 4}{suffix}", notes)
 
 
 def _awq(bits: int | None, _name: str) -> Told:
-    return ("awq-int4", ()) if bits in (None, 4) else (None, (f"AWQ of {bits} bits has no precision name",))
+    return Told("awq-int4") if bits in (None, 4) else Told(notes=(f"AWQ of {bits} bits has no precision name",))
 
 
-EXL_WITHOUT_BITS = "EXL without its bits per weight"
-UNSIZED = "has no precision name here"
-"""Ends or stands in the note on a scheme that a name tells and nothing here sizes."""
-
-
-BITS_ALONE = "bits, but the name does not tell the scheme"
-AS_MANY_BITS = {f"4 {BITS_ALONE}": "w4a16-int4", f"8 {BITS_ALONE}": "int8"}
+AS_MANY_BITS = {4: "w4a16-int4", 8: "int8"}
 """What a name that tells bits alone is taken as: integers in groups of 128 take within a few per cent the same."""
 
 
-def as_many_bits(notes: Sequence[str]) -> str | None:
-    """The precision that stands for the bits which a name tells without their scheme; None where it tells none."""
-    return next((AS_MANY_BITS[note] for note in notes if note in AS_MANY_BITS), None)
-
-
-def unsized(notes: Sequence[str]) -> str:
-    """What a name says of a scheme that is not sized; empty where it says no such thing."""
-    return next((note.partition(f" {UNSIZED}")[0] for note in notes if UNSIZED in note), "")
+def _unsized(scheme: str, why: str = "") -> Told:
+    """A scheme that the name tells and nothing here sizes."""
+    return Told(notes=(f"{scheme} has no precision name here{why}",), unsized=scheme)
 
 
 def unsized_error(name: str, scheme: str, instead: str) -> UsageError:
@@ -177,45 +181,45 @@ def unsized_error(name: str, scheme: str, instead: str) -> UsageError:
 def _exllama(_bits: int | None, name: str) -> Told:
     scheme, bpw = _word("(exl[23])").search(name), _word(_BPW).search(name)
     if scheme and bpw:
-        return f"{scheme[1].lower()}-{float(bpw[1]):.2f}bpw", ()
+        return Told(f"{scheme[1].lower()}-{float(bpw[1]):.2f}bpw")
     if branch := _word(_EXL_BITS).search(name):
-        return f"{branch[1].lower()}-{float(f'{branch[2]}.{branch[3]}'):.2f}bpw", ()
-    return None, (EXL_WITHOUT_BITS,)
+        return Told(f"{branch[1].lower()}-{float(f'{branch[2]}.{branch[3]}'):.2f}bpw")
+    return Told(notes=("EXL without its bits per weight",), lacks_bits=True)
 
 
 def _auto_round(bits: int | None, name: str) -> Told:
     """AutoRound's files are GPTQ's unless their config says another way (auto_round: packing_format)."""
-    precision, _ = _gptq(bits or 4, name)
-    return precision, () if bits else ("the name does not tell AutoRound's bits; 4 is usual",)
+    notes = () if bits else ("the name does not tell AutoRound's bits; 4 is usual",)
+    return _gptq(bits or 4, name)._replace(notes=notes)
 
 
 def _hqq(_bits: int | None, name: str) -> Told:
     """HQQ's `4bitgs64`; of a mixture whose attention and experts have unlike bits nothing is told."""
     found = {match.groups() for match in re.finditer(_HQQ_BITS, name, _FLAGS)}
     if len(found) != 1:
-        return None, (f"HQQ {UNSIZED}: the name tells no bits, or more than one number of them",)
+        return _unsized("HQQ", ": the name tells no bits, or more than one number of them")
     ((bits, group),) = found
-    return f"hqq-{bits}bit" + (f"-g{group}" if group not in {None, "64"} else ""), ()
+    return Told(f"hqq-{bits}bit" + (f"-g{group}" if group not in {None, "64"} else ""))
 
 
 def _bitsandbytes(bits: int | None, name: str) -> Told:
     if bits == 8:
-        return "int8", ()
+        return Told("int8")
     if _word(_BNB_FP4).search(name):
-        return "fp4", ()
+        return Told("fp4")
     if bits == 4 or "nf4" in name.lower():
-        return "nf4", ()
-    return None, ("bitsandbytes without its bits",)
+        return Told("nf4")
+    return Told(notes=("bitsandbytes without its bits",))
 
 
 def _mlc(_bits: int | None, _name: str) -> Told:
     """MLC's `q4f16_1`: four bits in groups, which its own runtime alone loads."""
-    return "w4a16-int4", ("its files are MLC's, which mlc-llm loads: -e mlc-llm",)
+    return Told("w4a16-int4", ("its files are MLC's, which mlc-llm loads: -e mlc-llm",))
 
 
 def _mlx(bits: int | None, _name: str) -> Told | None:
     """MLX weights; without a number of bits the publisher's name says nothing of the precision."""
-    return None if bits is None else (f"mlx-{bits}bit", ())
+    return None if bits is None else Told(f"mlx-{bits}bit")
 
 
 READERS: dict[str, Callable[[int | None, str], Told | None]] = {
@@ -235,11 +239,13 @@ GPTQ, GPTQ_BITS = "read:gptq", 4
 """Four bits and a group at the end of a name (`4bit-128g`) are GPTQ's, though the word is missing."""
 
 
-def _unclear(bits: int | None, name: str) -> tuple[str, ...]:
+def _unclear(bits: int | None, name: str) -> Told:
+    """A name that tells no precision: another scheme's, bits alone, or nothing."""
     if match := _word(_OTHER_SCHEME).search(name):
-        return (f"{match[0]} {UNSIZED}",)
+        return _unsized(match[0])
     if bits is not None:
-        return (f"{bits} {BITS_ALONE}",)
+        note = f"{bits} bits, but the name does not tell the scheme"
+        return Told(notes=(note,), as_many_bits=AS_MANY_BITS.get(bits))
     if _word(_BPW).search(name):
-        return ("bits per weight, but the name does not tell the scheme",)
-    return ()
+        return Told(notes=("bits per weight, but the name does not tell the scheme",))
+    return Told()

@@ -30,8 +30,9 @@ class NameHints:
     """What a name tells; None where it does not tell.
 
     `total_params` and `active_params` are counts, `experts` the number of routed experts, `context_tokens` the context
-    that the name advertises, `quantization` a canonical precision name. `notes` are the reasons for a lower
-    confidence and for what was left out.
+    that the name advertises, `quantization` a canonical precision name; `unsized`, `as_many_bits` and `lacks_bits` are
+    what it tells besides (`name_quantization.Told`). `notes` are the reasons for a lower confidence and for what was
+    left out.
     """
 
     text: str
@@ -42,6 +43,9 @@ class NameHints:
     context_tokens: int | None = None
     confidence: Confidence = Confidence.NONE
     notes: tuple[str, ...] = ()
+    unsized: str = ""
+    as_many_bits: str | None = None
+    lacks_bits: bool = False
 
 
 LONGEST_NAME = 400  # hub ids have at most 96 characters a part; longer text is no name
@@ -126,7 +130,8 @@ def parse_name(text: str) -> NameHints:
     """
     if len(text) > LONGEST_NAME:
         return NameHints(text, notes=("the text is too long for a model's name",))
-    quantization, quantization_notes, name = quantization_in(text)
+    told = quantization_in(text)
+    name = told.rest
     decimal = name.replace("\N{MULTIPLICATION SIGN}", "x")
     if "_" in decimal:
         decimal = _DECIMAL_UNDERSCORE.sub(r"\1.\2", decimal)
@@ -136,8 +141,11 @@ def parse_name(text: str) -> NameHints:
     total, active, experts, confidence = _choose(found)
     if confidence is Confidence.NONE:
         found.notes = [note for note in found.notes if note not in (_NOTE_UNDERSCORE, _NOTE_GLUED)]
-    notes = (*dict.fromkeys(found.notes), *quantization_notes)
-    return NameHints(text, total, active, experts, quantization, found.context, confidence, notes)
+    notes = (*dict.fromkeys(found.notes), *told.notes)
+    return NameHints(
+        text, total, active, experts, told.precision, found.context, confidence, notes, told.unsized,
+        told.as_many_bits, told.lacks_bits,
+    )  # fmt: skip
 
 
 def _count(number: str, unit: str) -> int:

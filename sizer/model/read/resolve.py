@@ -127,7 +127,7 @@ def _catalogued(text: str, name: str, entry: CatalogueEntry, hints: NameHints, r
     """The model of a row, stored as the name of its copy says."""
     hints, bits = _with_bits(hints, name)
     notes = bits + _catalogue_notes(entry.alias, entry.copy, entry.model_id, revision) + _unknown_notes(entry.unknown)
-    notes += _unread_tag(name, hints) + (quantization_in(name)[1] if entry.copy and not bits else ())
+    notes += _unread_tag(name, hints) + (quantization_in(name).notes if entry.copy and not bits else ())
     if text.lower().startswith(_PATH_STARTS):
         notes += ("no file was read: its name tells the model and its format",)
     architecture = _described(load(entry), name if entry.copy else entry.alias or entry.model_id)

@@ -85,7 +85,8 @@ class PublishedName(NamedTuple):
 def _typed(text: str) -> tuple[Parts, str | None, tuple[str, ...]]:
     """The parts of the typed text, the quantization in it, and a note where that was not spelled out."""
     plain = _RUN_TOGETHER.sub(r"q\1_k_\2", _BY_WHOM.sub("", text.replace(":", " ")))
-    quantization, _, bare = quantization_in(plain)
+    told = quantization_in(plain)
+    quantization, bare = told.precision, told.rest
     usual, notes = usual_bits(plain) if quantization is None else (quantization, ())
     quantization = usual or quantization
     bare = _SAID_BITS.sub(" ", _BARE_BITS.sub(" ", bare))
@@ -134,7 +135,8 @@ def published_names() -> tuple[PublishedName, ...]:
     out = []
     for name, entry in published():
         organisation, _, last = name.rpartition("/")
-        quantization, _, bare = quantization_in(last)
+        told = quantization_in(last)
+        quantization, bare = told.precision, told.rest
         quantized = quantization not in (None, "bf16", "fp16", "fp32")
         out.append(PublishedName(name, entry, parts_of(bare), organisation.lower(), quantized))
     return tuple(out)
