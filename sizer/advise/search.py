@@ -8,6 +8,7 @@ from dataclasses import replace
 from sizer.advise.family import listing
 from sizer.advise.recommend import (
     READING_TOKENS_PER_S,
+    TOLERABLE_LOSS,
     WORTHWHILE_GAIN,
     Wanted,
     choose,
@@ -84,16 +85,25 @@ def _worthwhile_bytes(questions: Iterable[Question]) -> float | None:
     native = next((question for question in questions if _is_native(question)), None)
     if native is not None:
         return _stored(native).weights_bytes / WORTHWHILE_GAIN
-    return most_requantized_bytes(questions[0].architecture) if questions else None
+    if not questions:
+        return None
+    rungs = ((loss_at(each.architecture, each.precision, each.engine or ""), each) for each in reversed(questions))
+    smaller_first = ((loss, _stored(each).weights_bytes) for loss, each in rungs if loss <= TOLERABLE_LOSS)
+    return most_requantized_bytes(questions[0].architecture, smaller_first)
 
 
-def most_requantized_bytes(architecture: Architecture) -> float | None:
+def most_requantized_bytes(architecture: Architecture, rungs: Iterable[tuple[float, float]]) -> float | None:
     """The weights above which a quantization by an engine that does not run the checkpoint's own only pads its bits:
-    a tenth more than the checkpoint. None where a copy was quantized, whose original has the other bits."""
+    a tenth more than the checkpoint.
+
+    None where a copy was quantized, whose original has the other bits, and where no rung (its loss and bytes) of
+    little loss stays under that: an engine that leaves experts in 16 bits, a model of 2 bits.
+    """
     own = configured_precision(architecture)
     if own is None or listing(architecture.model_id) == "copy":
         return None
-    return store_for(architecture, own, None).weights_bytes * WORTHWHILE_GAIN
+    most_bytes = store_for(architecture, own, None).weights_bytes * WORTHWHILE_GAIN
+    return most_bytes if any(loss <= TOLERABLE_LOSS and size < most_bytes for loss, size in rungs) else None
 
 
 def best_split(questions: Iterable[Question], wanted: Wanted) -> Estimate | None:

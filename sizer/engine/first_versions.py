@@ -21,6 +21,8 @@ from sizer.tables import read_rows, read_tuples
 FALLS_BACK = {"ForCausalLM": ("TransformersForCausalLM", "TransformersModel")}
 FALLS_BACK_MIXTURES = {"ForCausalLM": ("TransformersMoEForCausalLM",)}
 """By the end of a class: the classes of vLLM and SGLang that run it through transformers (models/registry.py)."""
+REPOSITORYS_CODE = frozenset({"trust-remote-code=True"})
+"""The flag by which code that a repository brings stands in for an engine's own."""
 ATTENDS = frozenset({MixerKind.FULL, MixerKind.SLIDING})
 """Layers that they run so: attention alone, no states and no latents."""
 
@@ -134,12 +136,14 @@ def _first(architecture: Architecture, engine: str, given: Mapping[str, Any]) ->
     """When an engine's lists first name a model's class or type; None where none does, where a flag sets them aside,
     and where the repository brings code of its own for transformers."""
     known = _models().get(engine)
-    if known is None or (engine == "transformers" and "auto_map" in architecture.config):
+    if known is None:
         return None
     classes = architecture.config.get("architectures")
     listed = [name for name in classes if isinstance(name, str)] if isinstance(classes, list) else []
     first = _earliest(known, (architecture.architecture, *listed, architecture.model_type, _gguf_name(architecture)))
-    return None if first is None or sets_aside(first.unless, given) else first
+    if first is None or sets_aside(first.unless, given):
+        return None
+    return None if first.unless & REPOSITORYS_CODE and "auto_map" in architecture.config else first
 
 
 def _gguf_name(architecture: Architecture) -> str:

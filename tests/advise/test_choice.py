@@ -341,3 +341,18 @@ def test_bits_that_only_pad_a_checkpoint_are_not_advised() -> None:
     assert names[0] == "q4_k_m"
     copied = sizer.recommend("Qwen/Qwen3-8B-AWQ", device="rtx-4090", engine="llama.cpp", offline=True)
     assert "q8_0" in [row.precision for row in copied.estimates]
+
+
+@pytest.mark.parametrize(
+    ("name", "device", "engine"),
+    [
+        ("microsoft/bitnet-b1.58-2B-4T", "rtx-4090", "vllm"),
+        ("microsoft/bitnet-b1.58-2B-4T", "rtx-4090", "llama.cpp"),
+    ],
+)
+def test_an_engine_that_only_pads_a_checkpoint_s_bits_still_has_types_to_advise(
+    name: str, device: str, engine: str
+) -> None:
+    """Where every type of little loss takes more than the checkpoint (of two bits), all are advised."""
+    told = sizer.recommend(name, device=device, engine=engine, offline=True)
+    assert min(row.quality.kl_divergence for row in told.estimates) < 0.01
