@@ -157,7 +157,6 @@ def test_files_and_functions_are_held_in_a_glance() -> None:
 NAMED_BY = {
     "sizer.engine.commands": "ik_llama.cpp's programs are called as llama.cpp's",
     "sizer.engine.containers": "the image of llama.cpp takes --server before its words",
-    "sizer.engine.first_versions": "transformers runs a repository's own code",
     "sizer.engine.served_yaml": "words of others' documents",
 }
 """Modules that know an engine by its name, and why."""
