@@ -14,6 +14,7 @@ from sizer.engine.flag_text import written_all
 from sizer.engine.flagged import cache_type
 from sizer.errors import UsageError
 from sizer.frozen import dataclass
+from sizer.memory.bisection import last_that_holds
 from sizer.memory.projector import PROJECTOR_TOWERS
 
 LEAST_CONTEXT_TOKENS = 1024
@@ -169,11 +170,7 @@ def last(holds: Callable[[int], bool], steps: range) -> int | None:
     """The last of `steps` that holds, where all before it do; None where the first does not."""
     if not steps or not holds(steps[0]):
         return None
-    low, high = steps[0], steps[-1]
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if holds(middle) else (low, middle - 1)
-    return low
+    return last_that_holds(holds, steps[-1], least=steps[0])
 
 
 def _has_towers(planned: Planned) -> bool:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from sizer.memory.bisection import last_that_holds
 from sizer.memory.case import Case, blocks
 from sizer.memory.pages import missing_pages, paged, pages
 from sizer.memory.records import Reservation, Share
 from sizer.memory.shard import rank_token_bytes
 from sizer.memory.shares import device_fraction
+from sizer.workload import Split
 
 if TYPE_CHECKING:
     from sizer.memory.static_pools import DividedPool
@@ -62,7 +64,7 @@ def _room_and_copies(case: Case, rooms: Sequence[int]) -> tuple[int, int]:
     """The room of one copy of the cache, and how many copies with sequences of their own there are."""
     if case.ranks > 1 or case.replicas > 1 or case.stages > 1 or len(rooms) == 1:
         return min(rooms), case.replicas  # a token's bytes are those of one rank: of a stage its layers alone
-    if case.parallelism.value == "data":
+    if case.parallelism is Split.DATA:
         return min(rooms), len(rooms)
     return sum(rooms), 1
 
@@ -130,12 +132,11 @@ def _tokens(case: Case, room_bytes: int) -> int | None:
 
 def _within(case: Case, room_bytes: int, length: int, block: int) -> int:
     """Tokens where not even one sequence of the workload's length fits."""
-    plan, low, high = case.plan, 0, length // block
-    while low < high:
-        middle = (low + high + 1) // 2
-        fits = rank_token_bytes(case, plan, middle * block) <= room_bytes
-        low, high = (middle, high) if fits else (low, middle - 1)
-    return low * block
+
+    def fits(count: int) -> bool:
+        return rank_token_bytes(case, case.plan, count * block) <= room_bytes
+
+    return last_that_holds(fits, length // block) * block
 
 
 def _sequences(case: Case, room_bytes: int) -> int | None:

@@ -204,13 +204,11 @@ def _dealt_experts(case: Case, needed: Footprint, margin_bytes: int, most: int) 
         dealt = flags.tensor_split or even_split(told, needed)
         return split_as_told(replace(told, options=replace(flags, tensor_split=dealt)), needed)
 
-    def fits(found: Placement | None) -> bool:
+    def fits(count: int) -> bool:
+        found = split(count)
         shares = found.shares if found is not None and found.fits else ()
         spare = [(share.available_bytes or 0) - share.total_bytes for share in shares]
         return bool(spare) and min(spare) >= margin_bytes
 
-    low, high = -1, most
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if fits(split(middle)) else (low, middle - 1)
-    return split(low) if low >= 0 else None
+    kept = last_that_holds(fits, most, least=-1)
+    return split(kept) if kept >= 0 else None

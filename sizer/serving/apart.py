@@ -8,6 +8,7 @@ limit on a token's time allow. No measured point stands behind it.
 from __future__ import annotations
 
 from sizer.cache_formats import cache_format
+from sizer.memory.bisection import last_that_holds
 from sizer.memory.cache import sequence_cache
 from sizer.serving.capacity import Replica
 from sizer.serving.layout import UNKNOWN_LINK_BYTES_PER_S
@@ -43,12 +44,10 @@ def _sequences(one: Replica, load: Load, limits: Limits) -> int:
     most = one.served.rules.max_sequences
     if one.cache is not None:
         most = min(most, int(one.cache / load.whole_tokens))
-    low, high = 0, min(most, MOST_SEQUENCES)
-    while low < high:
-        middle = (low + high + 1) // 2
-        fits = limits.tpot_s is None or one.law.step_s(middle, load.mean_depth) <= limits.tpot_s
-        low, high = (middle, high) if fits else (low, middle - 1)
-    return low
+    most, limit_s = min(most, MOST_SEQUENCES), limits.tpot_s
+    if limit_s is None:
+        return most
+    return last_that_holds(lambda sequences: one.law.step_s(sequences, load.mean_depth) <= limit_s, most)
 
 
 def _transfer_s(one: Replica, load: Load) -> float:
