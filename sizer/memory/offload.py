@@ -11,7 +11,7 @@ from sizer.memory.case import Case
 from sizer.memory.host_split import host_split, rooms_of, split_buffers
 from sizer.memory.layer_split import even_counts, parts_by_layer
 from sizer.memory.records import Footprint, Placement
-from sizer.memory.shares import Held, kv_by_layer, table_bytes, weights_by_layer
+from sizer.memory.shares import Held, kv_by_layer, table_bytes, tied_table_bytes, weights_by_layer
 from sizer.memory.tensor_places import told_bytes
 from sizer.model.architecture import MlpKind
 from sizer.workload import Split
@@ -89,7 +89,7 @@ def _held_at(case: Case, gpu_layers: int) -> tuple[Held, range]:
     held_layers = range(count - on_devices, count)
     weights = sum(layer_bytes.get(index, 0) for index in held_layers) + sum(added_weights(case).values())
     if with_output:
-        weights += output_bytes + (table_bytes(case) if case.architecture.tied_embeddings else 0)
+        weights += output_bytes + tied_table_bytes(case)
     caches = [] if case.options.cache_on_host else [kv_sizes[index] for index in held_layers]
     caches.append(draft_taken(case).cache)
     held = Held(weights, sum(c.attention_bytes for c in caches), on_devices, sum(c.state_bytes for c in caches))
@@ -174,8 +174,7 @@ def _split_experts(case: Case, needed: Footprint, margin_bytes: int) -> Placemen
     rooms = rooms_of(case, needed, margin_bytes, buffers.device_bytes if buffers else None)
     if rooms is None:
         return None
-    tied_bytes = table_bytes(case) if case.architecture.tied_embeddings else 0
-    always_bytes = needed.weights.size_bytes - input_bytes - sum(expert_bytes.values()) + tied_bytes
+    always_bytes = needed.weights.size_bytes - input_bytes - sum(expert_bytes.values()) + tied_table_bytes(case)
     left_bytes = sum(rooms) - always_bytes - needed.kv_cache.size_bytes
     if left_bytes < 0:
         return None

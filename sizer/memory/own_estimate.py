@@ -15,7 +15,7 @@ from sizer.memory.cache import cache_by_layer
 from sizer.memory.case import Case, expands_latent
 from sizer.memory.offload import layers_asked
 from sizer.memory.projector import projector_bytes
-from sizer.memory.shares import table_bytes, weights_by_layer
+from sizer.memory.shares import weights_by_layer
 from sizer.memory.working import largest_expert_bytes
 from sizer.model.architecture import Architecture, Mixer, Role
 from sizer.precision.gguf_windows import gguf_arch
@@ -223,5 +223,6 @@ def _image_sizes(model: Architecture) -> dict[str, int]:
 
 
 def _embedding_bytes(case: Case) -> int:
-    found = sum(entry.size_bytes for entry in case.stored.tensors if entry.tensor.role is Role.EMBEDDING)
-    return table_bytes(case) or found
+    """The table that stands for a tied head: not that of Gemma's layers."""
+    tables = (entry for entry in case.stored.tensors if entry.tensor.role is Role.EMBEDDING)
+    return sum(entry.size_bytes for entry in tables if case.architecture.hidden_size in entry.tensor.shape)

@@ -46,7 +46,7 @@ def _as_held(case: Case, needed: Footprint, placement: Placement) -> Footprint:
     part of the overhead.
     """
     alone = placement.host is not None or not case.architecture.tied_embeddings
-    held_bytes = placement.device_bytes + (placement.host_bytes if alone else 0)
+    held_bytes = placement.device_bytes + (placement.host_bytes if alone else host_tables_bytes(case))
     working = held_as(needed.activations, sum(share.compute_bytes for share in placement.shares), "rest")
     rest_bytes = held_bytes - needed.weights.size_bytes - needed.kv_cache.size_bytes - working.size_bytes
     return replace(needed, activations=working, overhead=held_as(needed.overhead, rest_bytes, "repeated by ranks"))

@@ -61,7 +61,18 @@ def table_bytes(case: Case) -> int:
 
 def host_tables_bytes(case: Case) -> int:
     """Of `table_bytes`, what the device is spared: a tied table is there too."""
-    return 0 if case.architecture.tied_embeddings else table_bytes(case)
+    return table_bytes(case) - tied_table_bytes(case)
+
+
+def tied_table_bytes(case: Case) -> int:
+    """Of `table_bytes`, the table that the head shares: that of Gemma's layers, as wide as all of them, is no head's.
+
+    llama.cpp's per_layer_token_embd is an input's tensor as token_embd is (llama-arch.cpp, read).
+    """
+    if not case.architecture.tied_embeddings or not table_bytes(case):
+        return 0
+    tables = (entry for entry in case.stored.tensors if entry.tensor.role is Role.EMBEDDING)
+    return sum(entry.size_bytes for entry in tables if case.architecture.hidden_size in entry.tensor.shape)
 
 
 class LayerWeights(NamedTuple):

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import sizer
 from sizer.answer.records import Estimate
 from sizer.api.asked import DeviceAsked, WorkAsked
 from sizer.api.estimates import estimates
@@ -25,11 +26,12 @@ from sizer.memory.case import Case
 from sizer.memory.footprint import footprint
 from sizer.memory.offload import best_split, split_at
 from sizer.memory.placement import max_context_tokens, place
-from sizer.model.architecture import Architecture
+from sizer.model.architecture import Architecture, Role
 from sizer.model.families import build
 from sizer.model.read.name_only import lump
 from sizer.model.read.resolve import resolve
 from sizer.model.stored import Stored, StoredTensor
+from sizer.precision.store import store
 from sizer.workload import Split, Workload
 
 GIB = 2**30
@@ -308,3 +310,18 @@ def test_whole_layers_lie_in_proportion() -> None:
     assert even[1].weights_bytes == 15 * one_layer + (128256 * 4096 + 4096) * 2
     by_bytes = place(case(LLAMA_8B, 24, count=2, engine="transformers"))[1].shares
     assert [share.layers for share in by_bytes] == [16, 16]
+
+
+@pytest.mark.parametrize("name", ["google/gemma-3n-E4B-it", "google/gemma-4-E2B-it"])
+def test_tables_of_gemmas_layers_stay_on_the_host(name: str) -> None:
+    """llama.cpp takes them for an input's, so no card holds them; the head's own table lies in both places."""
+    stored = store(resolve(name, offline=True).architecture, "q8_0")
+    tables = [entry for entry in stored.tensors if entry.tensor.role is Role.EMBEDDING]
+    (own_bytes,) = (entry.size_bytes for entry in tables if "per_layer" in entry.tensor.name)
+    found = sizer.estimate(name, device="rtx-3090", precision="q8_0", engine="llama.cpp", offline=True).estimates[0]
+    memory = found.memory
+    assert memory.devices[0].weights_bytes == memory.weights_bytes - own_bytes
+    assert memory.host_bytes == sum(entry.size_bytes for entry in tables)
+    assert memory.total_bytes == memory.devices[0].total_bytes + own_bytes
+    inside = sizer.estimate(name, device="rtx-3090", precision="bf16", engine="vllm", offline=True).estimates[0].memory
+    assert inside.devices[0].weights_bytes == inside.weights_bytes
