@@ -36,6 +36,8 @@ BITSANDBYTES_CONFIGS = {
     "fp4": ("load_in_4bit=True", 'bnb_4bit_quant_type="fp4"', "bnb_4bit_compute_dtype=torch.bfloat16"),
 }
 TORCH_DTYPES = {"fp32": "torch.float32", "fp16": "torch.float16", "bf16": "torch.bfloat16"}
+UNPACKED_WITHOUT_KERNELS = frozenset({"fp8", "mxfp4"})
+"""What transformers says that it loads as bf16 where the device does not run it (its quantizers, 5.9.0)."""
 SERVED_DTYPES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
 ONLINE_QUANTIZATION = {"fp8": "fp8", "nf4": "bitsandbytes"}
 """What servers make of a 16-bit checkpoint while they load it (--quantization)."""
@@ -67,6 +69,13 @@ def _require_loadable(estimate: Estimate) -> None:
         raise UsageError(f"{model.model_id} is published in {own} alone.", f"Ask for --precision {own}.")
 
 
+def _loads_as_floats(estimate: Estimate) -> bool:
+    """Whether transformers makes plain floats of the checkpoint by itself, as the device has no kernels for it."""
+    own = configured_precision(estimate.architecture)
+    runs = own is None or find_engine(estimate.engine).has_kernels(own, estimate.target.device)
+    return not runs and own in UNPACKED_WITHOUT_KERNELS and estimate.precision in TORCH_DTYPES
+
+
 def _stored_in_fewer_bits(estimate: Estimate) -> bool:
     """Whether the model that was named is a checkpoint in fewer than 16 bits: nothing more is made of it in loading."""
     return estimate.architecture.quantization is not None or is_own_format(estimate)
@@ -77,7 +86,8 @@ def transformers(estimate: Estimate) -> Recipe:
 
     Raises UsageError for a precision that neither the checkpoint nor transformers' own quantization gives.
     """
-    _require_loadable(estimate)
+    if not _loads_as_floats(estimate):
+        _require_loadable(estimate)
     config = BITSANDBYTES_CONFIGS.get(estimate.precision)
     named = quantized(estimate) if config is None and estimate.precision not in TORCH_DTYPES else None
     model_id = hub_id(estimate) if named is None else named.name

@@ -314,3 +314,11 @@ def test_a_chip_whose_gpu_is_left_alone_is_told_no_layers() -> None:
     assert found.placement.gpu_layers == 0
     (server, chat) = commands(recipe(found))
     assert server[server.index("-ngl") + 1] == chat[chat.index("-ngl") + 1] == "0"
+
+
+def test_a_checkpoint_that_the_device_does_not_run_loads_as_floats() -> None:
+    """transformers unpacks fp8 on an A100 and MXFP4 on a Mac by itself; where it runs them it does not."""
+    assert "torch.bfloat16" in recipe(run_of("transformers", "bf16", "a100", "Qwen/Qwen3-30B-A3B-FP8"))
+    assert "torch.bfloat16" in recipe(run_of("transformers", "bf16", "m3-max", "openai/gpt-oss-20b"))
+    with pytest.raises(UsageError, match="in fp8 alone"):
+        recipe(run_of("transformers", "bf16", "h100", "Qwen/Qwen3-30B-A3B-FP8"))
