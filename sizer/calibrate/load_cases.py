@@ -20,7 +20,7 @@ from sizer.model.stored import Stored
 from sizer.precision.names import canonical
 from sizer.serving.benchmark import BURST_SHARE, Means, means, requests_of
 from sizer.serving.cache import cache_tokens
-from sizer.serving.corrections import REQUEST, REQUEST_S, STREAMED, Corrections, load_groups
+from sizer.serving.corrections import COLD, DRAFTED, REQUEST, REQUEST_S, STREAMED, Corrections, load_groups
 from sizer.serving.deployment import Deployment, Served, deployment
 from sizer.serving.points import Point
 from sizer.serving.simulate import MOST_REQUESTS, Simulation
@@ -52,6 +52,11 @@ class LoadCase:
         """The model's shape: checkpoints of one shape are one model to a fit."""
         model = self.served.case.architecture
         return f"{model.total_params} {model.num_layers}"
+
+    @property
+    def waited_steps(self) -> float:
+        """Decode steps that the server was told to let a request wait, in the mean."""
+        return self.point.script.waited_steps((self.point.load.users or 0) / self.point.load.output_tokens)
 
     @property
     def same_case(self) -> tuple[object, ...]:
@@ -91,7 +96,15 @@ def load_case(point: Point, fitted: Constants, known_curves: dict[object, dict[s
         engine,
         replace(engine_asked(f"{engine} {point.engine_flags}".strip()), version=point.engine_version),
     )
-    served = deployment(model, point.layout, point.load, kv_precision=point.kv_precision)
+    told = point.script
+    served = deployment(
+        model,
+        point.layout,
+        point.load,
+        kv_precision=point.kv_precision,
+        step_tokens=told.step_tokens,
+        max_sequences=told.max_sequences,
+    )
     key = (point.model, precision, point.kv_precision, engine, point.engine_flags, point.device, point.layout)
     curves = known_curves.get(key) or term_curves(served.case, point.layout)
     known_curves[key] = curves
@@ -134,7 +147,8 @@ def simulated_means(case: LoadCase, known: Corrections) -> Means:
     burst_share = BURST_SHARE if case.point.requests is None else users / requests
     found = means(seen, users, burst_share)
     first_s = REQUEST_S * known.own(REQUEST, case.names)
-    first_s += (case.point.unsent_steps or known.own(STREAMED, case.names)) * law.step_s(
-        seen.mean_decoding or 1, load.mean_depth
-    )
-    return found._replace(ttft_s=found.ttft_s + first_s)
+    waited = case.waited_steps + known.own(STREAMED, case.names)
+    first_s += waited * law.step_s(seen.mean_decoding or 1, load.mean_depth)
+    first_s += known.own(COLD, case.names) if case.point.script.cold else 0.0
+    drafted = known.factor(DRAFTED, case.names) if case.point.script.drafted else 1.0
+    return found._replace(ttft_s=found.ttft_s + first_s, tpot_s=found.tpot_s * drafted)

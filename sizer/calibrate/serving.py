@@ -23,10 +23,10 @@ def read_serving(path: Path) -> list[ReadRow]:
 
 
 def _plain(one: Point) -> bool:
-    """One tensor-parallel group within a node, with a time per token."""
+    """One tensor-parallel group within a node, with a time per token, that no drafter helped."""
     layout = one.layout
     alone = layout.attention_groups == layout.stages == 1 and not layout.expert_parallel
-    return alone and layout.devices <= NODE_DEVICES and bool(one.tpot_s)
+    return alone and layout.devices <= NODE_DEVICES and bool(one.tpot_s) and not one.script.drafted
 
 
 def _as_measurement(one: Point, number: int) -> dict[str, str]:

@@ -25,7 +25,7 @@ REQUEST_S = 0.01
 """The unit of the `request` term."""
 EVIDENCE = ("known", "model", "system", "engine")
 """What is measured of a deployment: all of it, or all but its model, its system, its engine."""
-REQUEST, STREAMED = "request", "streamed"
+REQUEST, STREAMED, DRAFTED, COLD = "request", "streamed", "drafted", "cold"
 LEVELS = (
     "all",
     "engine",

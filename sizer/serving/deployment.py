@@ -47,8 +47,13 @@ def deployment(
     load: Load,
     *,
     kv_precision: str = "fp16",
+    step_tokens: int | None = None,
+    max_sequences: int | None = None,
 ) -> Deployment:
-    """One replica of what is served; the target's devices are those of the layout."""
+    """One replica of what is served; the target's devices are those of the layout.
+
+    A step's tokens and sequences are as given, else as the engine's own flags say, else the engine's.
+    """
     architecture, stored, target = served.architecture, served.stored, served.target
     found = find_engine(served.engine)
     options = served.options or EngineOptions(found.name)
@@ -76,7 +81,7 @@ def deployment(
     given = frozenset(name for name, value in options.given if value is not False)
     rules = scheduler(found.name, target.device, options.version, given)
     chunk = options.prefill_chunk_tokens if rules.prompts == "before" else None
-    limited = rules.with_limits(options.batch_tokens or chunk, options.max_sequences)
+    limited = rules.with_limits(step_tokens or options.batch_tokens or chunk, max_sequences or options.max_sequences)
     return Deployment(case, memory, layout, limited.over_ranks(layout.attention_groups))
 
 

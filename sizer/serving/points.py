@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator, Mapping
-from math import isfinite
+from math import ceil, isfinite
 from pathlib import Path
 
 from sizer.errors import InvalidInputFile
@@ -12,6 +13,8 @@ from sizer.frozen import dataclass
 from sizer.printable import shown
 from sizer.serving.layout import NODE_DEVICES, Layout
 from sizer.serving.load import Load
+from sizer.serving.rules import reads_prompts_apart
+from sizer.serving.scripts import NO_SCRIPT, Run, Script, script_of
 
 COLUMNS = ("backend", "model_path", "system", "isl", "osl", "batch_size", "silicon_ttft_ms", "silicon_tpot_ms")
 ENGINES = {"trtllm": "tensorrt-llm"}
@@ -32,17 +35,17 @@ KV_PRECISIONS = {"fp8": "fp8", "nvfp4": "fp8"}
 fp8`) and leave it to the engine beside others (`auto`: 16 bits). The first tokens agree where the cache binds: they err
 by 20 to 40 % so, and by 50 to 140 % with 16 bits.
 """
-SENT_EVERY = (
-    ("sglang", "b200", "deepseek", "nvfp4", 10),
-    ("sglang", "b200", "", "", 30),
-)
-"""Engine, system, a word of the model and the precision (empty: any) of rows whose server was told to send so many
-tokens at a time: `--stream-interval` in the same launch scripts (InferenceX, single node, from November 2025 to April
-2026). The first are made and not sent. Other engines send a first token at once whatever their interval."""
 OTHER_SCRIPTS = "aic-auto-gap-analysis"
-"""In the source of rows that another benchmark measured: nothing tells how its servers sent."""
-SPREAD = 0.1
-"""Prompts and outputs of the benchmark behind most rows lie within a tenth of their mean."""
+"""In the source of rows that another benchmark measured: nothing tells how its servers were started."""
+MEASURED, AT_ONCE = re.compile(r"measured=(\d{4}-\d\d-\d\d)"), re.compile(r"silicon_concurrency=(\d+)")
+"""The day of a run and its requests at once, in the source of its row."""
+LEAST_LENGTH = 0.8
+"""Of the stated prompt and output, what the shortest of the benchmark behind most rows have: any length from there to
+the stated one is as likely (InferenceX, `--random-range-ratio 0.8` of its benchmark_serving.py)."""
+DRIFT = 0.1
+"""Requests of one length that all users send at once stay together where the decodes wait for prompts: all are read,
+then all decode. Read beside the decodes they drift apart, as lengths within so much of their mean do: 516 such points
+err by 22 % in their first token so and by 29 % without it, 78 of SGLang by 13 % without and by 35 % with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +68,8 @@ class Point:
     requests: int | None = None
     """How many requests the means are of; None: ten a user, as the benchmark behind most rows sends."""
     engine_flags: str = ""
-    unsent_steps: int = 0
-    """Decode steps after the first whose tokens the server was told to hold back; 0 where nothing tells of any."""
+    script: Script = NO_SCRIPT
+    """What the server was told beyond its engine's defaults, where that is known."""
     total_params_b: float | None = None
     active_params_b: float | None = None
     flags: frozenset[str] = frozenset()
@@ -107,9 +110,8 @@ def point(row: Mapping[str, str]) -> Point:
     """One row as a point. Raises InvalidInputFile naming what is wrong with it."""
     ranks, groups = _ranks(row)
     experts = _count(row, "moe_ep_size", 1) > 1
-    users = _count(row, "batch_size") * max(1, _count(row, "attention_dp_size", 1))
-    rate = _number(row, "rate_per_s")
-    spread = 0.0 if row.get("requests") else SPREAD
+    users = _users(row)
+    engine = ENGINES.get(row["backend"], row["backend"])
     wide = ranks == 1 and groups > NODE_DEVICES
     layout = Layout(ranks, groups, max(1, _count(row, "pp_size", 1)), expert_parallel=experts or wide, in_flight=True)
     system = row["system"]
@@ -120,18 +122,16 @@ def point(row: Mapping[str, str]) -> Point:
         devices=layout.devices,
         precision=_precision(row),
         kv_precision=row.get("kvcache_quant_mode") or KV_PRECISIONS.get(_precision(row), "fp16"),
-        engine=ENGINES.get(row["backend"], row["backend"]),
+        engine=engine,
         engine_version=row.get("backend_version", ""),
         layout=layout,
-        load=Load(
-            _count(row, "isl"), _count(row, "osl"), users=None if rate else users, rate_per_s=rate, spread=spread
-        ),
+        load=_load(row, users, engine),
         ttft_s=_seconds(row, "silicon_ttft_ms"),
         tpot_s=_seconds(row, "silicon_tpot_ms"),
         row=row,
         requests=_count(row, "requests", 0) or None,
         engine_flags=row.get("engine_flags", ""),
-        unsent_steps=_unsent_steps(row),
+        script=NO_SCRIPT if row.get("requests") else script_of(run_of(row, engine, layout, users)),
         total_params_b=_number(row, "total_params_b"),
         active_params_b=_number(row, "active_params_b"),
         flags=frozenset(filter(None, map(str.strip, row.get("flags", "").split("|")))),
@@ -158,15 +158,47 @@ def _ranks(row: Mapping[str, str]) -> tuple[int, int]:
     return tensor, groups
 
 
-def _unsent_steps(row: Mapping[str, str]) -> int:
-    """Of the public benchmark's rows, whose launch scripts are known; a row of one's own counts its `requests`."""
-    if row.get("requests") or OTHER_SCRIPTS in row.get("silicon_data_source", ""):
-        return 0
-    case = (row["backend"], row["system"].partition("_")[0], row["model_path"].casefold(), _precision(row))
-    for backend, system, word, precision, tokens in SENT_EVERY:
-        if case[:2] == (backend, system) and word in case[2] and precision in {"", case[3]}:
-            return tokens - 1
-    return 0
+def _users(row: Mapping[str, str]) -> int:
+    """Requests at once: those of a group times the groups, and no more than the source says of the whole run."""
+    users = _count(row, "batch_size") * max(1, _count(row, "attention_dp_size", 1))
+    told = AT_ONCE.search(row.get("silicon_data_source", ""))
+    return min(users, int(told[1])) if told else users
+
+
+def _of_benchmark(row: Mapping[str, str]) -> bool:
+    """Whether the public benchmark measured a row; a row of one's own counts its `requests`."""
+    return not row.get("requests") and OTHER_SCRIPTS not in row.get("silicon_data_source", "")
+
+
+def run_of(row: Mapping[str, str], engine: str, layout: Layout, users: int) -> Run:
+    """The run of a benchmark that a row is of, as its script is chosen by."""
+    date = MEASURED.search(row.get("silicon_data_source", ""))
+    return Run(
+        benchmark="inferencex" if _of_benchmark(row) else "other",
+        engine=engine,
+        system=row["system"].partition("_")[0],
+        model=row["model_path"].casefold(),
+        precision=_precision(row),
+        version=row.get("backend_version", ""),
+        date=date[1] if date else "",
+        prompt_tokens=_count(row, "isl"),
+        output_tokens=_count(row, "osl"),
+        devices=layout.devices,
+        expert_ranks=layout.expert_parallel,
+        users=users,
+    )
+
+
+def _load(row: Mapping[str, str], users: int, engine: str) -> Load:
+    """The load of a row: lengths as stated, or of the public benchmark drawn up to the stated ones."""
+    drawn, rate = _of_benchmark(row), _number(row, "rate_per_s")
+    share = (1 + LEAST_LENGTH) / 2 if drawn else 1.0
+    prompt, output = (ceil(share * _count(row, column)) for column in ("isl", "osl"))
+    if drawn:
+        spread = (1 - LEAST_LENGTH) / (1 + LEAST_LENGTH)
+    else:
+        spread = 0.0 if row.get("requests") or reads_prompts_apart(engine) else DRIFT
+    return Load(prompt, output, users=None if rate else users, rate_per_s=rate, spread=spread)
 
 
 def _precision(row: Mapping[str, str]) -> str:

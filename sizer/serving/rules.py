@@ -79,6 +79,12 @@ def serves(engine: str) -> bool:
     return engine in rules(TABLE, "engine")
 
 
+def reads_prompts_apart(engine: str) -> bool:
+    """Whether the decodes of an engine wait while prompts are read; False of one whose rules nobody wrote down."""
+    table = rules(TABLE, "engine")
+    return serves(engine) and any(row["prompts"] == "before" for row in table[table[engine][0]["like"] or engine])
+
+
 def scheduler(engine: str, device: Device, version: str = "", given: Container[str] = ()) -> Scheduler:
     """The scheduler of an engine on a device; `given` are the engine's own flags that are on: some choose another.
 

@@ -78,7 +78,7 @@ class StepLaw:
         links = self.links(batch) if decodes else 0.0
         overhead = self.overhead(batch) if decodes else 0.0
         if prompt_tokens:
-            memory = memory or self.prompt_memory(prompt)
+            memory = max(memory, self.prompt_memory(prompt))
             compute += self.prompt_compute(prompt) + self.attention(prompt)
             links += self.prompt_links(prompt)
             overhead += self.prompt_overhead(prompt)
@@ -86,20 +86,23 @@ class StepLaw:
         return max(sizes, key=lambda name: sizes[name])
 
     def step_s(self, decodes: float, depth: float, prompt_tokens: float = 0.0, attention_s: float = 0.0) -> float:
-        """Seconds of a step of `decodes` sequences at a mean `depth` of cached tokens beside `prompt_tokens` read."""
+        """Seconds of a step of `decodes` sequences at a mean `depth` of cached tokens beside `prompt_tokens` read.
+
+        Weights are read once for both, and no prompt is read sooner beside decodes than alone.
+        """
         batch, prompt = self.at_once(decodes), prompt_tokens * self.batch_share
-        memory = compute = launch = overhead = 0.0
+        memory = compute = launch = overhead = shared = 0.0
         if decodes:
             told, flat_memory, flat_compute, launch, overhead = self._of_batch(batch)
             memory = told * (flat_memory + batch * self.deep_memory(depth) + self.experts(batch + prompt))
             compute = told * (flat_compute + batch * self.deep_compute(depth))
+            shared = told * self.overhead.ys[0]
         if prompt_tokens:
             told = self.prompts_as_told
-            memory = memory or told * self.prompt_memory(prompt)
+            memory = max(memory, told * self.prompt_memory(prompt))
             compute += told * (self.prompt_compute(prompt) + attention_s * self.batch_share)
             launch = max(launch, told * self.prompt_launch(prompt))
-            fixed = min(self.overhead.ys[0], self.prompt_overhead.ys[0]) if decodes else 0.0
-            overhead += told * (self.prompt_overhead(prompt) - fixed)
+            overhead += told * self.prompt_overhead(prompt) - min(shared, told * self.prompt_overhead.ys[0])
         return (
             float((memory**ROOFLINE_POWER + compute**ROOFLINE_POWER + launch**ROOFLINE_POWER) ** (1 / ROOFLINE_POWER))
             + overhead

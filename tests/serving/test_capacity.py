@@ -374,6 +374,7 @@ def test_a_model_known_by_its_name_alone_is_told_as_such(run: Run) -> None:
         ("meta-llama/Llama-3.1-8B", "2x a100-80gb-sxm", "llama.cpp", "q4_k_m"),
         ("Qwen/Qwen3-14B", "4x l40s", "vllm", "bf16"),
         ("Qwen/Qwen3-30B-A3B", "rtx-4090", "ollama", "q4_k_m"),
+        ("openai/gpt-oss-20b", "mi300x", "vllm", "mxfp4"),
     ],
 )
 def test_no_user_is_served_faster_beside_more_or_with_a_longer_prompt(

@@ -144,23 +144,6 @@ def test_files_are_told_apart(tmp_path: Path) -> None:
         list(read_rows(bad))
 
 
-@pytest.mark.parametrize(
-    ("changes", "held_back"),
-    [
-        ({"backend": "sglang", "system": "b200_sxm"}, 29),
-        ({"backend": "sglang", "system": "b200_sxm", "model_path": "a/DeepSeek-R1", "gemm_quant_mode": "nvfp4"}, 9),
-        ({"backend": "sglang", "system": "b200_sxm", "model_path": "a/DeepSeek-R1"}, 29),
-        ({"backend": "sglang", "system": "b200_sxm", "requests": "40"}, 0),
-        ({"backend": "sglang", "system": "b200_sxm", "silicon_data_source": "source_file=aic-auto-gap-analysis/x"}, 0),
-        ({"backend": "vllm", "system": "b200_sxm"}, 0),
-        ({"backend": "sglang"}, 0),
-    ],
-)  # fmt: skip
-def test_tokens_held_back_are_those_of_the_launch_scripts(changes: dict[str, str], held_back: int) -> None:
-    """Known of the public benchmark's own runs, and of no others."""
-    assert point({**ROW, **changes}).unsent_steps == held_back
-
-
 def test_rows_of_one_s_own_tell_their_rate_flags_and_requests() -> None:
     """A saved load: an open rate instead of users, the engine's flags, and how many requests its means are of."""
     found = point({**ROW, "rate_per_s": "2.5", "engine_flags": "--max-num-seqs 8", "requests": "40"})
