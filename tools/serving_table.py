@@ -41,9 +41,10 @@ def measured(deployment: Deployment) -> list[dict[str, str]]:
         one = point(row)
         same = (one.model, one.engine, one.precision, one.devices) == (model, engine, precision, int(count or 1))
         plain = one.layout.attention_groups == 1
-        work = (one.load.prompt_tokens, one.load.output_tokens) == (prompt, output)
+        work = (row["isl"], row["osl"]) == (str(prompt), str(output))
         if same and plain and work and card.upper() in one.device.upper():
             found.setdefault(one.load.users or 0, row)
+    assert found, f"no measured point is of {deployment}."
     return [found[users] for users in sorted(found)]
 
 
