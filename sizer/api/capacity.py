@@ -176,6 +176,7 @@ def _ways(resolved: Resolved, target: Target, work: WorkAsked) -> list[tuple[str
             continue
         server = find_engine(SERVER_ENGINE)
         usable = target.device.kind == "gpu" and server.backend(target.device) and server.runs(name)
+        usable = usable and server.has_kernels(name, target.device)
         try:
             found.append((server.name if usable else default_engine(name, target.device), name))
         except UnknownEngine:
@@ -193,8 +194,9 @@ def _usual(target: Target, engine: str | None) -> Iterable[str]:
     server = find_engine(engine or SERVER_ENGINE)
     if server.usual_precision:
         return dict.fromkeys(("q8_0", server.usual_precision))
+    of_ggml = ("q8_0", "q4_k_m") if engine is None else ()
     if target.device.kind != "gpu" or not server.backend(target.device):
-        return ("q8_0", "q4_k_m") if engine is None else ("bf16",)
+        return of_ggml or ("bf16",)
     eight = ("fp8",) if "fp8" in target.device.peak_flops_per_s else ()
     names = ("bf16", *eight, "mlx-8bit", "awq-int4", "mlx-4bit")
-    return [name for name in names if server.runs(name) and server.has_kernels(name, target.device)]
+    return [name for name in names if server.runs(name) and server.has_kernels(name, target.device)] or of_ggml

@@ -395,3 +395,11 @@ def test_no_user_is_served_faster_beside_more_or_with_a_longer_prompt(
         for fewer, more in pairwise(seen):
             assert more[0] > 0.98 * fewer[0]
             assert more[1] > 0.98 * fewer[1]
+
+
+@pytest.mark.parametrize("device", ["p40", "mi50-32gb"])
+def test_a_card_that_no_server_has_kernels_for_is_served_by_llama_cpp(device: str) -> None:
+    """vLLM is built for newer chips: where nobody asks for it, what runs there serves, at eight bits if they fit."""
+    found = sizer.capacity("Qwen/Qwen3-8B", device=device, users=2, offline=True)
+    assert (found.engine, found.precision) == ("llama.cpp", "q8_0")
+    assert found.max_users >= 2
