@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from math import exp, log
 from statistics import median
 
@@ -55,6 +55,12 @@ teach the constants, but are not in the other tables, and set no interval. Of se
 """
 
 
+_OVER_ONE = """## Cost of several tokens over one
+
+A step of several tokens over a step of one, where the row tells it or its table has both: tokens of one sequence that
+are verified, one token of each of several sequences, and what rounds of drafts took to verify.
+
+"""
 _TRIED = """## What was tried without gain
 
 Each was judged on the same rows with one device, one model and one source left out, in this order.
@@ -72,6 +78,7 @@ def accuracy_markdown(found: Calibration, drafted: Sequence[Round] = ()) -> str:
     parts = [
         _HEAD.format(command=COMMAND),
         *_tables(found, markdown_table, "#"),
+        *_over_one(found),
         *_gains(found, drafted),
         *_worst(found),
     ]
@@ -101,6 +108,36 @@ def _gain_row(name: str, pairs: Sequence[tuple[float, float]]) -> dict[str, str]
         "p90 error": f"{seen.p90_ape:.1%}",
         "bias": f"{seen.bias:+.1%}",
     }
+
+
+def _over_one(found: Calibration) -> list[str]:
+    """What a step of several tokens takes over one of one token, of rows that tell that ratio, by what was left out."""
+    rows = []
+    for scheme, apart in found.apart["decode"].items():
+        alone = {_named(one): one.log_ratio for one in found.residuals["decode"][scheme] if one.row.traits}
+        groups: dict[str, list[float]] = defaultdict(list)
+        for one in apart:
+            if one.row.against:
+                groups[one.row.apart.removesuffix(" over one token")].append(-one.log_ratio)
+            elif one.row.traits and one.row.apart in {"verification", "aggregate"} and _named(one) in alone:
+                groups[one.row.apart].append(alone[_named(one)] - one.log_ratio)
+        for name, ratios in sorted(groups.items()):
+            seen = errors(ratios)
+            rows.append(
+                {
+                    "": f"{name}, one {scheme} left out",
+                    "n": str(seen.n),
+                    "median error": f"{seen.median_ape:.1%}",
+                    "p90 error": f"{seen.p90_ape:.1%}",
+                    "bias": f"{seen.bias:+.1%}",
+                }
+            )
+    return [f"{_OVER_ONE}{cells_of(rows, markdown_table)}"] if rows else []
+
+
+def _named(one: Residual) -> Hashable:
+    """What a row's table has the same step of one token under."""
+    return one.row.source, one.row.traits and one.row.traits._replace(tokens=0.0)
 
 
 def _worst(found: Calibration) -> list[str]:

@@ -54,7 +54,8 @@ class SpeedCase:
     """One question to the law of speed.
 
     `backend` is the engine's on the device unless the asker names another that it has there; `year` is when the engine
-    was built (None: now); `graphs` is whether its flags let it capture steps (None: they do not say).
+    was built (None: now), `month` the same as an ISO date or its year and month, where it is known; `graphs` is whether
+    its flags let it capture steps (None: they do not say).
     """
 
     architecture: Architecture
@@ -65,6 +66,7 @@ class SpeedCase:
     backend: str
     engine_version: str = ""
     year: int | None = None
+    month: str = ""
     placement: Placement | None = None
     graphs: bool | None = None
     reading: PromptReading = USUAL_READING
@@ -73,6 +75,11 @@ class SpeedCase:
     def device(self) -> Device:
         """The first device."""
         return self.target.device
+
+    @property
+    def built(self) -> str:
+        """When the engine was built, for rules of releases: the end of its year where no month is known; empty: now."""
+        return self.month or (f"{self.year}-12-31" if self.year else "")
 
     @cached_property
     def devices(self) -> tuple[Device, ...]:
@@ -255,13 +262,13 @@ def runtime_rule(case: SpeedCase, table: str) -> dict[str, str] | None:
     """The row of a table that holds for the case's engine (else its runtime) and release, of those for its backend
     where the table names some; None where no row tells of it.
 
-    Another engine's version says nothing of its runtime's: there the year decides.
+    Another engine's version says nothing of its runtime's: there the date decides.
     """
     told = rules(table, "runtime")
     own = told.get(case.engine.name, [])
     rows = [row for row in own or told.get(case.engine.runtime, []) if row.get("backend", case.backend) == case.backend]
     version = case.engine_version if own else ""
-    return rule_in_force(rows, version, f"{case.year}-12-31" if case.year else "") if rows else None
+    return rule_in_force(rows, version, case.built) if rows else None
 
 
 def _release(version: str) -> str:

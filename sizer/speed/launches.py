@@ -118,4 +118,4 @@ def expert_amounts(case: SpeedCase) -> list[Amount]:
 
 def _expert_calls_rule(case: SpeedCase) -> dict[str, str] | None:
     """The rule of an engine's version; where it is not known or another runtime's, that of the end of its year."""
-    return case.engine.expert_calls(case.engine_version, f"{case.year}-12-31" if case.year else "")
+    return case.engine.expert_calls(case.engine_version, case.built)

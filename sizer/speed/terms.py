@@ -6,16 +6,14 @@ are counts times a unit of time (so that fitted factors are near one). `law` wei
 
 from __future__ import annotations
 
-from functools import cache
-
-from sizer.device.capability import cuda_capability
 from sizer.device.records import is_cpu
+from sizer.engine.releases import rule_in_force, rules
 from sizer.speed.attended import copied_cache_bytes
 from sizer.speed.case import SpeedCase, in_graphs, runtime_rule, standing
-from sizer.speed.device_rates import vector_flops_per_s
+from sizer.speed.device_rates import MATRIX_OVER_VECTOR, nominal_flops_per_s, vector_flops_per_s
 from sizer.speed.hosted import host_bandwidth_bytes_per_s, host_share, shares_away, streaming_bytes_per_s
 from sizer.speed.kernels import packs_scales, precision_class
-from sizer.speed.launches import LAYER_S, expert_amounts, llama_layers, unfused_layers
+from sizer.speed.launches import LAYER_S, expert_amounts, llama_layers, moe_layer_count, unfused_layers
 from sizer.speed.law import COMPUTE, LAUNCH, MEMORY, OVERHEAD, Amount
 from sizer.speed.rates import (
     bandwidth_bytes_per_s,
@@ -26,7 +24,6 @@ from sizer.speed.rates import (
 from sizer.speed.routing import distinct_experts
 from sizer.speed.splits import decode_links
 from sizer.speed.traffic import Traffic
-from sizer.tables import read_rows
 from sizer.tuning import tuned
 
 STEP_S, SEQUENCE_S = 1e-3, 1e-4
@@ -70,6 +67,7 @@ def decode_amounts(case: SpeedCase, traffic: Traffic) -> tuple[Amount, ...]:
         amounts.append(Amount("cache_copies", MEMORY, _copied_bytes(case) / bandwidth))
     if traffic.tokens > 1:
         amounts.append(Amount("many", MEMORY, (near + near_experts) / bandwidth))
+        amounts += _sorting(case, traffic.tokens)
     if case.workload.batch_size > 1:
         amounts.append(Amount("sequences", OVERHEAD, (case.workload.batch_size - 1) * SEQUENCE_S))
     return tuple(amounts + decode_links(case, case.workload.batch_size))
@@ -106,25 +104,34 @@ def _copied_bytes(case: SpeedCase) -> int:
 def vector_rows(case: SpeedCase) -> int:
     """Up to how many tokens a step a case multiplies by vectors, one after the other; 0 where one kernel does all.
 
-    `data/vector_rows.csv` tells, the first row that holds for backend, kernel and card; with more tokens it turns to
+    `data/vector_rows.csv` tells, the first row that holds for backend, kernel and release; with more tokens it turns to
     tiles, near a prompt's rate.
     """
-    kernel, bits = precision_class(case.stored.precision)
-    return _vector_rows(case.engine.runtime, case.backend, kernel, bits, cuda_capability(case.device))
+    rule = _vector_rule(case)
+    return int(rule["rows"]) if rule else 0
 
 
-@cache
-def _vector_rows(runtime: str, backend: str, kernel: str, bits: str, capability: float) -> int:
-    for row in read_rows("vector_rows.csv"):
-        kernels = row["kernels"].split()
-        if (
-            row["runtime"] == runtime
-            and row["backend"] in {"", backend}
-            and (not kernels or kernel in kernels or bits in kernels)
-            and capability >= float(row["capability"] or 0)
-        ):
-            return int(row["rows"])
-    return 0
+def expert_vector_rows(case: SpeedCase) -> int | None:
+    """The same for a mixture's experts, whose tokens of more are sorted into tiles; None where sorting costs nothing
+    that is told apart."""
+    rule = _vector_rule(case)
+    return int(rule["expert_rows"]) if rule and rule["expert_rows"] else None
+
+
+@standing
+def _vector_rule(case: SpeedCase) -> dict[str, str] | None:
+    """The row that holds for a case's release, of the first backend and kernels of its runtime that it is among."""
+    wanted = set(precision_class(case.stored.precision))
+    told = rules("vector_rows.csv", "runtime").get(case.engine.runtime, ())
+    found = [row for row in told if row["backend"] in {"", case.backend} and _names_one(row["kernels"], wanted)]
+    first = [row for row in found if (row["backend"], row["kernels"]) == (found[0]["backend"], found[0]["kernels"])]
+    version = case.engine_version if case.engine.name == case.engine.runtime else ""
+    return rule_in_force(first, version, case.built) if first else None
+
+
+def _names_one(kernels: str, wanted: set[str]) -> bool:
+    """Whether a list of kernels and their classes names one of these, or none at all."""
+    return not kernels or not wanted.isdisjoint(kernels.split())
 
 
 def shares_cells(case: SpeedCase) -> bool:
@@ -145,15 +152,35 @@ def _products(case: SpeedCase, traffic: Traffic, peak: float) -> list[Amount]:
     packed = precision_class(case.stored.precision)[1] != "float"
     beyond, tiled = (tokens - 1) / tokens, prompt_peak_flops_per_s(case, packed=packed)
     first, others = _attending(case, attention, tokens)
+    by_vectors = tokens <= (expert_vector_rows(case) or 1)
     found = [
-        Amount("compute", COMPUTE, products / tokens / peak),
+        Amount("compute", COMPUTE, (products / tokens + (experts * beyond if by_vectors else 0)) / peak),
         Amount("attention", COMPUTE, first / peak),
         Amount("further_attention", COMPUTE, others / peak),
-        Amount("tile_experts", COMPUTE, experts * beyond * tile_filling(case, tokens, _narrow_tile(tokens)) / tiled),
     ]
+    if not by_vectors:
+        filled = experts * beyond * tile_filling(case, tokens, _narrow_tile(tokens))
+        found.append(Amount("tile_experts", COMPUTE, filled / tiled))
     if tokens <= rows:
-        return [*found, Amount("further", COMPUTE, (products - experts) * beyond / peak)]
+        return [*found, Amount("further", COMPUTE, (products - experts) * beyond / _vectors_flops_per_s(case, peak))]
     return [*found, Amount("tiles", COMPUTE, (products - experts) * (beyond if rows == 1 else 1.0) / tiled)]
+
+
+def _vectors_flops_per_s(case: SpeedCase, peak: float) -> float:
+    """What vectors beyond the first are relative to: the geometric mean of the matrix units' peak and of four times
+    that of the vector units, which multiply them. By the first alone a V100 is told too fast, by the second alone an
+    RTX 5090 is. A card without matrix units has but one peak."""
+    vectors, matrices = vector_flops_per_s(case.device), nominal_flops_per_s(case.device)
+    return peak if vectors >= matrices else float(peak * (MATRIX_OVER_VECTOR * vectors / matrices) ** 0.5)
+
+
+def _sorting(case: SpeedCase, tokens: int) -> list[Amount]:
+    """What a mixture's layers take to sort several tokens by their experts, where a step that does is not replayed from
+    a captured graph (`expert_rows` of `data/vector_rows.csv`)."""
+    least = expert_vector_rows(case)
+    if least is None or tokens <= least or case.architecture.experts is None:
+        return []
+    return [Amount("sorted_experts", OVERHEAD, moe_layer_count(case.architecture) * LAYER_S)]
 
 
 def _attending(case: SpeedCase, attention: int, tokens: int) -> tuple[float, float]:

@@ -12,7 +12,7 @@ from sizer.device.records import Device, Target
 from sizer.model.architecture import Basis, Mixer, MixerKind, Module, Role, Tensor
 from sizer.speed.case import PromptReading, speed_case
 from sizer.speed.chunks import whole as at_once
-from sizer.speed.device_rates import cpu_flops_per_s, nominal_flops_per_s  # fmt: skip
+from sizer.speed.device_rates import MATRIX_OVER_VECTOR, cpu_flops_per_s, nominal_flops_per_s, vector_flops_per_s
 from sizer.speed.launches import expert_amounts, layer_count, llama_layers, moe_layer_count
 from sizer.speed.law import Amount
 from sizer.speed.prompt_terms import prefill_amounts, prompt_traffic  # fmt: skip
@@ -87,27 +87,35 @@ def test_what_devices_say_to_each_other() -> None:
     assert found("llama.cpp", Split.ROW, linked)["rows"] == pytest.approx(LAYERS * 3 * 1e-4)
 
 
-def test_a_few_tokens_are_vectors_and_more_are_tiles() -> None:
-    """llama.cpp multiplies up to 8 tokens as vectors, the first apart; of 9, one vector's products and tiles. An
-    expert's tokens fill tiles from the second token on: of 8 tokens two for each of eight experts, in tiles of 8."""
-    for batch in (8, 9):
-        work = Workload(100, 28, 128, batch_size=batch)
-        case = asked(engine="llama.cpp", workload=work)
-        step = decode_traffic(case.architecture, case.stored, work)
-        found = amounts_by_name(decode_amounts(case, step))
-        peak, tiled = nominal_flops_per_s(CARD, "fp16"), OWN_KERNELS_FLOPS_PER_S
-        experts = step.stage("experts").flops
-        products = step.flops - step.stage("kv").flops
-        assert found["compute"] == pytest.approx(products / batch / peak)
+@pytest.mark.parametrize(
+    ("batch", "version", "sorted_"),
+    [(8, "9000", False), (9, "9000", True), (4, "8500", False), (8, "8500", True), (2, "7000", True)],
+)
+def test_a_few_tokens_are_vectors_and_more_are_tiles(batch: int, version: str, sorted_: bool) -> None:
+    """llama.cpp multiplies up to 8 tokens as vectors, the first apart; of 9, one vector's products and tiles. So it
+    does experts' tokens, up to 4 of them before April 2026 and one before February. Of more, each layer sorts them, and
+    they fill tiles from the second token on: of 8 tokens two for each of eight experts, in tiles of 8."""
+    work = Workload(100, 28, 128, batch_size=batch)
+    case = replace(asked(engine="llama.cpp", workload=work), engine_version=version)
+    step = decode_traffic(case.architecture, case.stored, work)
+    found = amounts_by_name(decode_amounts(case, step))
+    peak, tiled = nominal_flops_per_s(CARD, "fp16"), OWN_KERNELS_FLOPS_PER_S
+    experts, beyond = step.stage("experts").flops, 1 - 1 / batch
+    products = step.flops - step.stage("kv").flops
+    assert found["compute"] == pytest.approx((products / batch + (0 if sorted_ else experts * beyond)) / peak)
+    assert ("sorted_experts" in found) is ("tile_experts" in found) is sorted_
+    if sorted_:
         each = batch * 2 / distinct_experts(8, 2, batch)
         filling = max(8 / each, 1 + 8 / (2 * each))
-        assert found["tile_experts"] == pytest.approx(experts * (1 - 1 / batch) * filling / tiled)
-        if batch == 8:
-            assert found["further"] == pytest.approx((products - experts) * 7 / 8 / peak)
-            assert "tiles" not in found
-        else:
-            assert "further" not in found
-            assert found["tiles"] == pytest.approx((products - experts) / tiled)
+        assert found["tile_experts"] == pytest.approx(experts * beyond * filling / tiled)
+        assert found["sorted_experts"] == pytest.approx(LAYERS * 1e-4)
+    vectors = peak * (MATRIX_OVER_VECTOR * vector_flops_per_s(CARD) / nominal_flops_per_s(CARD)) ** 0.5
+    if batch <= 8:
+        assert found["further"] == pytest.approx((products - experts) * beyond / vectors)
+        assert "tiles" not in found
+    else:
+        assert "further" not in found
+        assert found["tiles"] == pytest.approx((products - experts) / tiled)
 
 
 def test_cores_multiply_several_tokens_as_they_do_prompts() -> None:
