@@ -9,6 +9,7 @@ from typing import Any
 from sizer.calibrate.observation import Observation
 from sizer.calibrate.terms import TermPrior
 from sizer.frozen import NamedTuple
+from sizer.speed.case import SINCE
 from sizer.speed.law import OVERHEAD, OVERLAPPING, ROOFLINE_POWER, Constants, Term, constants_name
 
 PARTS = (*OVERLAPPING, OVERHEAD)
@@ -55,7 +56,7 @@ class Design:
     def _parameters(self, term: str, row: Observation) -> list[Parameter]:
         prior = self.priors[term]
         found = [Parameter(term, "", "")]
-        found += [Parameter(term, level, row.groups[level]) for level in prior.spreads if level in row.groups]
+        found += [Parameter(term, level, name) for level in prior.spreads for name in _names(row.groups, level)]
         return found + (self._parameters(prior.parent, row) if prior.parent in self.priors else [])
 
     def _lender(self, term: str) -> str:
@@ -92,6 +93,11 @@ class Design:
         shares = (times.parts / np.maximum(times.roof, 1e-30)) ** (ROOFLINE_POWER - 1)
         shares[len(OVERLAPPING)] = 1.0  # nothing hides overhead
         return times.cell_s / times.total[self.row] * shares[self.part, self.row]
+
+
+def _names(groups: Mapping[str, str], level: str) -> list[str]:
+    """A row's groups of a level: one at most, but of `since` one for each half-year from which its engine is."""
+    return [groups[one] for one in (SINCE if level == "since" else (level,)) if one in groups]
 
 
 class Times(NamedTuple):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sizer.calibrate.row_files import RowFile, open_rows
+from sizer.engine.releases import foreign_count
 from sizer.frozen import dataclass
 from sizer.printable import shown
 
@@ -147,7 +148,7 @@ def measurement(row: Mapping[str, Any], number: int = 0) -> ReadRow:
         id=name,
         source=_source(name, row),
         engine=cells.text("engine"),
-        engine_version=cells.text("engine_version"),
+        engine_version=_release(cells.text("engine"), cells.text("engine_version"), cells.text("source_date")),
         backend=cells.text("backend"),
         model=cells.text("checkpoint") or cells.text("model"),
         precision=cells.text("precision"),
@@ -175,6 +176,11 @@ def measurement(row: Mapping[str, Any], number: int = 0) -> ReadRow:
         bad=cells.bad,
         row=row,
     )
+
+
+def _release(engine: str, version: str, date: str) -> str:
+    """The version that a row tells; empty where its number is another's count: there the date tells."""
+    return "" if foreign_count(engine, version, date) else version
 
 
 def _text(row: Mapping[str, Any], column: str) -> str:

@@ -84,7 +84,7 @@ def placed(resolved: ResolvedRow, *, whole: bool = False) -> tuple[SpeedCase, Sp
         engine_version=resolved.options.version or row.engine_version,
         graphs=resolved.options.graphs_of(resolved.decoding.batch_size),
     )
-    one = replace(one, year=row_year(row), month=row_month(row))
+    one = replace(one, built=built(row))
     case = _memory_case(one, row, resolved.options)
     if case is None:
         return one, one.of_workload(resolved.prefilling)
@@ -96,16 +96,12 @@ def placed(resolved: ResolvedRow, *, whole: bool = False) -> tuple[SpeedCase, Sp
     return decoding, decoding.of_workload(resolved.prefilling)
 
 
-def row_year(row: ReadRow) -> int | None:
-    """The year of a row's source; None where it has no date."""
-    found = re.match(r"(20\d\d)", str(row.row.get("source_date") or ""))
-    return int(found[1]) if found else None
-
-
-def row_month(row: ReadRow) -> str:
-    """The date of a row's source, or its year and month; empty where it tells less."""
-    found = re.match(r"20\d\d-\d\d(-\d\d)?", str(row.row.get("source_date") or ""))
-    return found[0] if found else ""
+def built(row: ReadRow) -> str:
+    """When a row's engine was: its source's date; a year alone counts as its middle. Empty where it has no date."""
+    found = re.match(r"20\d\d(-\d\d)?(-\d\d)?", str(row.row.get("source_date") or ""))
+    if not found:
+        return ""
+    return found[0] if found[1] else f"{found[0]}-06-30"
 
 
 def _memory_case(case: SpeedCase, row: ReadRow, options: EngineOptions) -> Case | None:

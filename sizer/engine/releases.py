@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -27,6 +28,21 @@ def rule_in_force(rows: Sequence[dict[str, str]], version: str = "", date: str =
     numbers = version_numbers(version)
     older = [row for row in rows if row["before_version"] and _is_older(row, numbers, date)]
     return min(older, key=lambda row: version_numbers(row["before_version"])) if older else rows[0]
+
+
+def foreign_count(engine: str, version: str, date: str) -> bool:
+    """Whether a build's number is not its engine's own count of commits, so that it tells no release.
+
+    Forks and shallow clones count from elsewhere: `b741` ran in June 2026, when the engine's own b4384 was a year and
+    more old (`data/build_dates.csv`); `b6217 (6217b49)` is the start of a commit's name.
+    """
+    if re.match(r"b(\d+) \(\1", version):
+        return True
+    numbers, known = version_numbers(version), rules("build_dates.csv", "engine").get(engine, ())
+    return bool(numbers) and any(
+        numbers < version_numbers(row["version"]) and date >= f"{int(row['date'][:4]) + 1}{row['date'][4:]}"
+        for row in known
+    )
 
 
 def version_numbers(text: str) -> tuple[int, ...]:

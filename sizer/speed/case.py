@@ -26,6 +26,10 @@ from sizer.workload import Workload
 
 FIRST_YEAR, LATEST_YEAR = 2023, 2026
 """Years that constants are told apart by: rows are of these."""
+HALF_YEARS = ("2024-01", "2024-07", "2025-01", "2025-07", "2026-01", "2026-07")
+"""Half-years that a runtime's constants may step at, from the first that rows stand on both sides of. An engine of one
+has the steps of those before it too: what is not measured is told by the half-year before, not by the mean of all."""
+SINCE = tuple(f"since {start}" for start in HALF_YEARS)
 
 
 class PromptReading(NamedTuple):
@@ -53,9 +57,9 @@ def prompt_reading(case: Case) -> PromptReading:
 class SpeedCase:
     """One question to the law of speed.
 
-    `backend` is the engine's on the device unless the asker names another that it has there; `year` is when the engine
-    was built (None: now), `month` the same as an ISO date or its year and month, where it is known; `graphs` is whether
-    its flags let it capture steps (None: they do not say).
+    `backend` is the engine's on the device unless the asker names another that it has there; `built` is when the engine
+    was (an ISO date or the start of one; empty: now); `graphs` is whether its flags let it capture steps (None: they
+    do not say).
     """
 
     architecture: Architecture
@@ -65,8 +69,7 @@ class SpeedCase:
     engine: Engine
     backend: str
     engine_version: str = ""
-    year: int | None = None
-    month: str = ""
+    built: str = ""
     placement: Placement | None = None
     graphs: bool | None = None
     reading: PromptReading = USUAL_READING
@@ -75,11 +78,6 @@ class SpeedCase:
     def device(self) -> Device:
         """The first device."""
         return self.target.device
-
-    @property
-    def built(self) -> str:
-        """When the engine was built, for rules of releases: the end of its year where no month is known; empty: now."""
-        return self.month or (f"{self.year}-12-31" if self.year else "")
 
     @cached_property
     def devices(self) -> tuple[Device, ...]:
@@ -189,8 +187,10 @@ def _groups_of_any_work(case: SpeedCase) -> tuple[dict[str, str], dict[str, str]
     """The groups that no depth moves: those before and after that of captured graphs."""
     runtime = case.engine.runtime
     own, further = _standing_groups(case.device, case.engine, case.backend, case.stored.precision, case.engine_version)
+    year = int(case.built[:4] or LATEST_YEAR)
     asked = {
-        "era": f"{runtime} {min(max(case.year or LATEST_YEAR, FIRST_YEAR), LATEST_YEAR)}",
+        "era": f"{runtime} {min(max(year, FIRST_YEAR), LATEST_YEAR)}",
+        **{f"since {start}": runtime for start in HALF_YEARS if not case.built or case.built >= start},
         "link": _link(case),
         "split": f"{runtime} {_split(case)}",
     }

@@ -117,5 +117,5 @@ def expert_amounts(case: SpeedCase) -> list[Amount]:
 
 
 def _expert_calls_rule(case: SpeedCase) -> dict[str, str] | None:
-    """The rule of an engine's version; where it is not known or another runtime's, that of the end of its year."""
+    """The rule of an engine's version; where it is not known or another runtime's, that of its date."""
     return case.engine.expert_calls(case.engine_version, case.built)

@@ -127,26 +127,26 @@ def case(model: str, engine: str, device: str = "h100", precision: str = "bf16",
     architecture = build(catalogue.load(entry), entry.model_id, Basis.CATALOGUE)
     workload = kwargs.pop("workload", Workload())
     target = Target(find(device).device, kwargs.pop("count", 1))
-    year = kwargs.pop("year", None)
+    built = kwargs.pop("built", "")
     found = speed_case(architecture, store_for(architecture, precision, engine), target, workload, engine, **kwargs)
-    return replace(found, year=year)
+    return replace(found, built=built)
 
 
 @pytest.mark.parametrize(
-    ("version", "year", "calls"),
+    ("version", "built", "calls"),
     [
-        ("4.38.2 (torch 2.1)", None, 128),
-        ("4.51.3", None, 128),
-        ("4.57.1", None, 8),
-        ("5.23.0", None, 0),
-        ("", 2024, 128),
-        ("", 2025, 8),
-        ("", None, 0),
+        ("4.38.2 (torch 2.1)", "", 128),
+        ("4.51.3", "", 128),
+        ("4.57.1", "", 8),
+        ("5.23.0", "", 0),
+        ("", "2024-11", 128),
+        ("", "2025-10-02", 8),
+        ("", "", 0),
     ],
 )
-def test_transformers_calls_the_experts_that_its_release_does(version, year, calls):
-    """All experts, the active ones, or none by itself: by version, else by the year of the row, else as today."""
-    found = case("Qwen/Qwen3-30B-A3B", "transformers", engine_version=version, year=year)
+def test_transformers_calls_the_experts_that_its_release_does(version, built, calls):
+    """All experts, the active ones, or none by itself: by version, else by the date of the row, else as today."""
+    found = case("Qwen/Qwen3-30B-A3B", "transformers", engine_version=version, built=built)
     launches = expert_amounts(found)[0].nominal_s / LAUNCH_S / 48
     fixed, each = {128: (6, 10), 8: (9, 12), 0: (17, 0)}[calls]
     assert launches == pytest.approx(fixed + each * calls)
@@ -259,12 +259,20 @@ def test_outside_captured_graphs_the_host_launches_every_operation():
 
 
 @pytest.mark.parametrize(
-    ("version", "year", "operations"),
-    [("b9000", 2026, 0), ("b8000", 2026, 22), ("b7423", 2025, 60), ("", 2025, 22), ("", None, 0)],
+    ("version", "built", "operations"),
+    [
+        ("b9000", "2026-05", 0),
+        ("b8000", "2026-02", 22),
+        ("b7423", "2025-12-15", 60),
+        ("", "2025-12-31", 22),
+        ("", "2025-11-30", 60),
+        ("", "", 0),
+    ],
 )
-def test_llama_cpp_wrote_a_linear_state_as_a_graph_before_it_had_an_operation_for_it(version, year, operations):
+def test_llama_cpp_wrote_a_linear_state_as_a_graph_before_it_had_an_operation_for_it(version, built, operations):
     """Qwen3-Next of December 2025 launched some sixty small operations a layer with a linear state (36 of its 48)."""
-    found = case("Qwen/Qwen3-Next-80B-A3B-Instruct", "llama.cpp", precision="q4_k_m", engine_version=version, year=year)
+    model = "Qwen/Qwen3-Next-80B-A3B-Instruct"
+    found = case(model, "llama.cpp", precision="q4_k_m", engine_version=version, built=built)
     assert unfused_layers(found) == pytest.approx(36 * operations / (8 + 7 + 2 / 2))
     terms = {
         one.term: one for one in decode_amounts(found, decode_traffic(found.architecture, found.stored, found.workload))
@@ -277,7 +285,7 @@ def test_a_model_without_a_linear_state_launches_as_much_in_every_build():
     """Attention and mamba's scan are operations of their own since before."""
     dense, mamba = ("Qwen/Qwen3-8B", "nvidia/NVIDIA-Nemotron-3-Nano-30B-A3B-BF16")
     found = [
-        case(model, "llama.cpp", precision="q4_k_m", engine_version="b7423", year=2025) for model in (dense, mamba)
+        case(model, "llama.cpp", precision="q4_k_m", engine_version="b7423", built="2025") for model in (dense, mamba)
     ]
     assert [unfused_layers(one) for one in found] == [0, 0]
 
