@@ -297,9 +297,8 @@ def _first_step_s(case: SpeedCase, fitted: Constants) -> float:
     """Seconds of a decode step with an empty cache: reading a prompt moves as many bytes and multiplies no less."""
     if not case.architecture.decodes:
         return 0.0
-    empty = _with_cache(case, 1)
-    traffic, step = _step(empty, fitted)
-    return _heard_s(empty, step, "decode", traffic.tokens)
+    _, step, said = _heard_step(_with_cache(case, 1), fitted)
+    return step.total_s / exp(said.log_factor)
 
 
 def _notes(case: SpeedCase, fitted: Constants) -> tuple[str, ...]:
