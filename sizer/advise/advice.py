@@ -172,7 +172,9 @@ def worthwhile(
     native = next((item for item in estimates if is_native(item)), None)
     most_bytes = (
         most_requantized_bytes(
-            estimates[0].architecture, ((loss_of(item), item.stored.weights_bytes) for item in estimates)
+            estimates[0].architecture,
+            estimates[0].engine,
+            ((item.precision, item.stored.weights_bytes) for item in estimates),
         )
         if native is None
         else (native.stored.weights_bytes / WORTHWHILE_GAIN)

@@ -17,6 +17,7 @@ from sizer.advise.recipes_gguf import llama_cpp, llama_draft, ollama, ranks
 from sizer.advise.repositories import file_name, hub_id, is_own_format, quantized
 from sizer.answer.records import Estimate
 from sizer.engine.engines import find_engine
+from sizer.engine.ladders import own_precision
 from sizer.errors import UsageError
 from sizer.frozen import NamedTuple
 from sizer.model.read.published import gguf_repository, quantized_copy
@@ -66,7 +67,12 @@ def _require_loadable(estimate: Estimate) -> None:
     own = configured_precision(model) if model.quantization is not None else None
     made_while_loading = estimate.precision in SERVED_DTYPES or estimate.precision in BITSANDBYTES_CONFIGS
     if own is not None and own != estimate.precision and made_while_loading:
-        raise UsageError(f"{model.model_id} is published in {own} alone.", f"Ask for --precision {own}.")
+        engine, device = find_engine(estimate.engine), estimate.target.device
+        runs = own_precision(model, engine.name) is not None and engine.has_kernels(own, device)
+        other = f"{engine.name} does not run that on {device.name}: name another engine, or the model it was made of."
+        raise UsageError(
+            f"{model.model_id} is published in {own} alone.", f"Ask for --precision {own}." if runs else other
+        )
 
 
 def _loads_as_floats(estimate: Estimate) -> bool:

@@ -31,6 +31,7 @@ from sizer.model.architecture import Architecture
 from sizer.model.stored import Stored
 from sizer.precision.configured import configured_precision
 from sizer.precision.identity_cache import IdentityCache
+from sizer.precision.names import precision_of
 from sizer.speed.case import speed_case
 from sizer.speed.limits import fastest_decode
 
@@ -87,23 +88,24 @@ def _worthwhile_bytes(questions: Iterable[Question]) -> float | None:
         return _stored(native).weights_bytes / WORTHWHILE_GAIN
     if not questions:
         return None
-    rungs = ((loss_at(each.architecture, each.precision, each.engine or ""), each) for each in reversed(questions))
-    smaller_first = ((loss, _stored(each).weights_bytes) for loss, each in rungs if loss <= TOLERABLE_LOSS)
-    return most_requantized_bytes(questions[0].architecture, smaller_first)
+    rungs = ((each.precision, _stored(each).weights_bytes) for each in reversed(questions))
+    return most_requantized_bytes(questions[0].architecture, questions[0].engine or "", rungs)
 
 
-def most_requantized_bytes(architecture: Architecture, rungs: Iterable[tuple[float, float]]) -> float | None:
-    """The weights above which a quantization by an engine that does not run the checkpoint's own only pads its bits:
-    a tenth more than the checkpoint.
+def most_requantized_bytes(architecture: Architecture, engine: str, rungs: Iterable[tuple[str, float]]) -> float | None:
+    """The weights above which files made anew of a checkpoint that an engine does not run only pad its bits: a tenth
+    more than the checkpoint.
 
-    None where a copy was quantized, whose original has the other bits, and where no rung (its loss and bytes) of
-    little loss stays under that: an engine that leaves experts in 16 bits, a model of 2 bits.
+    None where a copy was quantized, whose original has the other bits, where an engine loads what is published, and
+    where no rung (its precision and bytes) of little loss stays under that: a model of 2 bits.
     """
     own = configured_precision(architecture)
     if own is None or listing(architecture.model_id) == "copy":
         return None
     most_bytes = store_for(architecture, own, None).weights_bytes * WORTHWHILE_GAIN
-    return most_bytes if any(loss <= TOLERABLE_LOSS and size < most_bytes for loss, size in rungs) else None
+    made = (rung for rung in rungs if precision_of(rung[0]).is_gguf or rung[0].startswith("mlx-"))
+    tolerable = (size for name, size in made if loss_at(architecture, name, engine) <= TOLERABLE_LOSS)
+    return most_bytes if any(size < most_bytes for size in tolerable) else None
 
 
 def best_split(questions: Iterable[Question], wanted: Wanted) -> Estimate | None:
