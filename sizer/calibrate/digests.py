@@ -7,7 +7,6 @@ import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
-import sizer
 from sizer.tables import data_path, read_rows
 
 TABLES = (
@@ -44,7 +43,7 @@ def digests() -> dict[str, str]:
 
 def law_files() -> list[Path]:
     """The files that turn rows into constants and constants into seconds."""
-    package = Path(sizer.__file__).parent
+    package = Path(__file__).parent.parent
     speed = [path for path in sorted((package / "speed").glob("*.py")) if path.stem not in NO_LAW_IN_SPEED]
     return speed + [package / name for name in LAW_BESIDE_SPEED]
 
