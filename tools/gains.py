@@ -1,4 +1,4 @@
-"""What each part of the law gains: python tools/gains.py [decode|prefill]. Some minutes for each quantity.
+"""What each part of the law gains: python tools/gains.py [decode|prefill]. Half an hour and more for each quantity.
 
 Leaves out one part of the law at a time (rows of data/law_parts.csv: terms, levels of effects, a tuned number, the rows
 near a case), fits what is left anew and scores it on rows that were left out by device, by model and by source. Writes
