@@ -64,7 +64,7 @@ class Corrections(NamedTuple):
 
         What cards with HBM show misleads on others (vLLM on an RTX 3090: 27 % by it, 12 % by the law), and holds for
         others with HBM: a system left out errs by 11 % in its time per token and 27 % in that to the first one, as an
-        estimate tells it by 22 and 46 %.
+        estimate tells it by 23 and 46 %.
         """
         if not self.tells_of(names):
             return False
