@@ -206,9 +206,10 @@ def _in_order(step: Timed, alone_s: float, case: SpeedCase, traffic: Traffic, fi
 
 
 def _in_parts_s(sequences: int, part_s: Callable[[int], float]) -> float:
-    """Seconds of as many sequences in steps of 2, 4, 8 … of them, whichever is fastest; endless where none is fewer."""
-    fewer = (2**power for power in range(1, (sequences - 1).bit_length()))
-    return min((sequences / part * part_s(part) for part in fewer), default=inf)
+    """Seconds of as many sequences in steps of 2, 3, 4, 6, 8 … of them, whichever is fastest; endless where none is
+    fewer."""
+    parts = (part for power in range(1, sequences.bit_length()) for part in (2**power, 3 * 2 ** (power - 1)))
+    return min((sequences / part * part_s(part) for part in parts if part < sequences), default=inf)
 
 
 def _as_prompts_s(case: SpeedCase, traffic: Traffic, fitted: Constants) -> float:
