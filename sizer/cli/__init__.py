@@ -158,7 +158,7 @@ def main(args: list[str] | None = None) -> NoReturn:
 
 
 def _said(error: click.UsageError) -> str:
-    """click's words, with the option that other tools' word for it means, or that words want quotes."""
+    """click's words, with the option that other tools' word for it means, an example, or that words want quotes."""
     said = error.format_message()
     if isinstance(error, click.NoSuchOption) and error.ctx is not None:
         from sizer.cli.meant import OPTIONS
@@ -166,6 +166,10 @@ def _said(error: click.UsageError) -> str:
         meant = OPTIONS.get(error.option_name)
         if any(meant in option.opts for option in error.ctx.command.params):
             return f"{error.message} Did you mean {meant!r}?"
+    if isinstance(error, click.MissingParameter) and error.ctx is not None and error.param is not None:
+        from sizer.cli.meant import missing_hint
+
+        return said + missing_hint(error.ctx, error.param)
     if said.startswith("Got unexpected extra argument"):
         return f"{said}. Quote a name of several words."
     return said

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+import click
+
 from sizer.errors import did_you_mean
 
 OPTIONS = {
@@ -54,3 +56,13 @@ def _names_a_model(word: str) -> bool:
     from sizer.model.read.names import parse_name
 
     return bool(_MODEL.fullmatch(word)) or find(word) is not None or parse_name(word).total_params is not None
+
+
+def missing_hint(ctx: click.Context, param: click.Parameter) -> str:
+    """What to type where an argument is missing: the first example of the command's help, and how to find a model."""
+    lines = (line.strip() for line in (ctx.command.help or "").splitlines())
+    example = next((line for line in lines if line.startswith(f"{ctx.command_path} ")), None)
+    told = f" For example: '{example}'." if example else ""
+    return told + (
+        " No model in mind? 'sizer fit --device D' lists what D runs." if param.name in ("model", "models") else ""
+    )

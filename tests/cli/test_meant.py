@@ -35,6 +35,27 @@ def test_a_command_that_is_none_is_told_what_is(run: Run, words: list[str], told
     assert len(result.err.strip().splitlines()) == 1
 
 
+@pytest.mark.parametrize("command", [name for name in COMMANDS if name != "bench"])
+def test_a_missing_argument_has_an_example(run: Run, command: str) -> None:
+    """Where an argument must be given, one line names it and shows an example that the command's own parser takes; a
+    missing model also says where models are found."""
+    import click
+
+    from sizer.cli import cli
+
+    found = cli.get_command(click.Context(cli), command)
+    assert found is not None
+    needed = [param for param in found.params if isinstance(param, click.Argument) and param.required]
+    if not needed:
+        return
+    result = run(command)
+    assert (result.code, result.out, len(result.err.strip().splitlines())) == (2, "", 1)
+    example = re.search(rf"For example: 'sizer {command} ([^']+)'", result.err)
+    assert example is not None
+    found.make_context(command, example[1].partition(" >")[0].split())
+    assert ("'sizer fit --device D'" in result.err) is (needed[0].name in ("model", "models"))
+
+
 def test_what_is_offered_exists() -> None:
     """Every command that a hint names is one of sizer's, no word is told twice, none is a command itself."""
     words = [word for group in meant.COMMANDS for word in group.split()]
