@@ -103,7 +103,7 @@ def most_requantized_bytes(architecture: Architecture, engine: str, rungs: Itera
     if own is None or listing(architecture.model_id) == "copy":
         return None
     most_bytes = store_for(architecture, own, None).weights_bytes * WORTHWHILE_GAIN
-    made = (rung for rung in rungs if precision_of(rung[0]).is_gguf or rung[0].startswith("mlx-"))
+    made = (rung for rung in rungs if precision_of(rung[0]).is_gguf or precision_of(rung[0]).kind == "mlx")
     tolerable = (size for name, size in made if loss_at(architecture, name, engine) <= TOLERABLE_LOSS)
     return most_bytes if any(size < most_bytes for size in tolerable) else None
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any
 
+from sizer.engine.options import sets_aside
 from sizer.engine.releases import version_numbers
 from sizer.frozen import NamedTuple
 from sizer.model.architecture import Architecture, MixerKind
@@ -73,9 +74,12 @@ def _kinds() -> Mapping[tuple[str, str], First]:
 
 def without_code(architecture: Architecture, engine: str, version: str, given: Mapping[str, Any]) -> str:
     """Why a version of an engine lacks the code for a model that later ones have, in one sentence; empty where it has
-    it, where nobody read that, or where it runs the model through transformers. `given` are the engine's own flags."""
+    it, where no version is named, where nobody read that, or where it runs the model through transformers. `given` are
+    the engine's own flags."""
     asked = version_numbers(version)
-    first = _first(architecture, engine, given) if asked else None
+    if not asked:
+        return ""
+    first = _first(architecture, engine, given)
     if first is None:
         return _handed_to_none(architecture, engine, version, given)
     if not first.lacks(asked) or _falls_back(architecture, engine, asked):
@@ -125,11 +129,6 @@ def too_old_for(precision: str, engine: str, version: str) -> str:
 
 def _told(architecture: Architecture) -> str:
     return architecture.architecture or architecture.model_type
-
-
-def sets_aside(unless: Iterable[str], given: Mapping[str, Any]) -> bool:
-    """Whether a flag makes an engine leave a list aside: `backend=tensorrt`."""
-    return any(str(given.get(flag.partition("=")[0], "")) == flag.partition("=")[2] for flag in unless)
 
 
 def _first(architecture: Architecture, engine: str, given: Mapping[str, Any]) -> First | None:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
 
-from sizer.engine.first_versions import code_in_doubt, sets_aside, without_code
+from sizer.engine.options import sets_aside
 from sizer.engine.releases import version_numbers
 from sizer.frozen import NamedTuple
 from sizer.model.architecture import Architecture, Basis
@@ -101,7 +101,7 @@ def no_code(architecture: Architecture, engine: str, version: str = "", given: M
     lists = _consulted(engine, given)
     told = architecture.architecture
     naming = [listed for listed in lists if listed.has(architecture)]
-    not_yet = without_code(architecture, engine, version, given or {})
+    not_yet = _not_yet(architecture, engine, version, given or {})
     if not naming:
         as_of = _as_of(lists)
         lacking = as_of and _was_out(architecture, as_of)
@@ -124,13 +124,27 @@ def code_unknown(
     lists = _consulted(engine, given)
     as_of = _as_of(lists)
     if not as_of or any(listed.has(architecture) for listed in lists) or _was_out(architecture, as_of):
-        return (
-            ""
-            if no_code(architecture, engine, version, given)
-            else code_in_doubt(architecture, engine, version, given or {})
-        )
+        return _in_doubt(architecture, engine, version, given or {})
     told = architecture.architecture
     return f"Whether {engine} has code for {told} is not known: its list of {as_of} lacks it and may be older."
+
+
+def _not_yet(architecture: Architecture, engine: str, version: str, given: Mapping[str, Any]) -> str:
+    """Why a version that is named lacks what later ones have; what came when is read for such a version alone."""
+    if not version:
+        return ""
+    from sizer.engine.first_versions import without_code
+
+    return without_code(architecture, engine, version, given)
+
+
+def _in_doubt(architecture: Architecture, engine: str, version: str, given: Mapping[str, Any]) -> str:
+    """Why nobody can tell whether a version that is named has what the newest has; empty where it is known."""
+    if not version or no_code(architecture, engine, version, given):
+        return ""
+    from sizer.engine.first_versions import code_in_doubt
+
+    return code_in_doubt(architecture, engine, version, given)
 
 
 def names(architecture: Architecture, engine: str) -> bool:

@@ -7,6 +7,7 @@ engine's own words. Which flag sets which field is a row of `data/engine_flags.c
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import fields, replace
 from typing import Any
 
@@ -204,3 +205,8 @@ class EngineOptions:
 
 NO_OPTIONS = EngineOptions("")
 """No engine's flags: every default holds."""
+
+
+def sets_aside(unless: Iterable[str], given: Mapping[str, Any]) -> bool:
+    """Whether a flag makes an engine leave a rule aside that names it: `backend=tensorrt`."""
+    return any(str(given.get(flag.partition("=")[0], "")) == flag.partition("=")[2] for flag in unless)

@@ -6,7 +6,6 @@ from dataclasses import replace
 from functools import lru_cache
 
 from sizer.engine.engines import find_engine
-from sizer.engine.first_versions import too_old_for
 from sizer.engine.precisions import experts_way, loads_experts, moved_out
 from sizer.model.architecture import Architecture
 from sizer.model.stored import Stored
@@ -28,8 +27,11 @@ def store_for(architecture: Architecture, precision: str, engine: str | None, ve
     if since:
         how = f"by a plugin: pip install {plugin}" if plugin else "no more"
         stored = replace(stored, notes=(*stored.notes, f"{engine} {since} loads {precision} weights {how}."))
-    if too_old := too_old_for(precision, engine, version):
-        stored = replace(stored, notes=(*stored.notes, f"{too_old[:-1]}: told as if it did."))
+    if version:
+        from sizer.engine.first_versions import too_old_for
+
+        if too_old := too_old_for(precision, engine, version):
+            stored = replace(stored, notes=(*stored.notes, f"{too_old[:-1]}: told as if it did."))
     if not loads_experts(architecture, precision, engine):
         return replace(stored, notes=(*stored.notes, f"{engine} does not load experts in {precision}."))
     expands = bool(architecture.experts) and experts_way(precision, engine) == "unpacked"

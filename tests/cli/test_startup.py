@@ -44,6 +44,13 @@ def test_a_plain_estimate_reads_no_table_of_flags() -> None:
     assert readers <= modules_after([*ESTIMATE, "--engine", "vllm --max-num-seqs 4"])
 
 
+def test_a_plain_estimate_reads_no_releases() -> None:
+    """Since when an engine has code for a model is read where a version is named, and not for the newest."""
+    reader = "sizer.engine.first_versions"
+    assert reader not in modules_after(ESTIMATE)
+    assert reader in modules_after([*ESTIMATE, "--engine", "vllm@0.9.2"])
+
+
 def test_the_probe_sees_heavy_imports() -> None:
     """The check above can fail: a module imported on purpose shows up."""
     assert "psutil" in modules_after(ESTIMATE, before="import psutil")
