@@ -104,6 +104,7 @@ def load_case(point: Point, fitted: Constants, known_curves: dict[object, dict[s
         kv_precision=point.kv_precision,
         step_tokens=told.step_tokens,
         max_sequences=told.max_sequences,
+        date=point.date,
     )
     key = (point.model, precision, point.kv_precision, engine, point.engine_flags, point.device, point.layout)
     curves = known_curves.get(key) or term_curves(served.case, point.layout)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from functools import cache
 
+from sizer.device.records import Device
+from sizer.engine.memory_rules import EngineMemory
 from sizer.engine.releases import rule_in_force
 from sizer.frozen import NamedTuple
 from sizer.memory.case import Case
@@ -13,6 +15,8 @@ from sizer.units import GIB
 
 LONGEST_WHOLE_PROMPT = 32_768
 """Longer models read their prompts in chunks, before the engine of 0.8: vllm/engine/arg_utils.py of 0.7.3."""
+BY_CARD = "by card"
+"""What a memory row says of an engine whose step goes by card: `data/profile_runs.csv`."""
 USUAL_TOKENS, USUAL_SEQUENCES = 2048, 256
 """Tokens and sequences of a step where the engine tells none: vLLM's max_num_batched_tokens of 2,048 and
 max_num_seqs of 256 (vllm/config, SchedulerConfig)."""
@@ -36,10 +40,9 @@ class _CardRule(NamedTuple):
     tokens: int | None
     sequences: int
 
-    def holds(self, case: Case) -> bool:
-        """Whether the rule is for the case's card, and for how the engine is started."""
-        device = case.target.device
-        if self.in_process not in {None, bool(case.options.in_process)}:
+    def holds(self, device: Device, in_process: bool) -> bool:
+        """Whether the rule is for a card, and for how the engine is started."""
+        if self.in_process not in {None, in_process}:
             return False
         if self.devices and not any(matches(pattern, device.key) for pattern in self.devices):
             return False
@@ -66,6 +69,18 @@ def _card_rules(version: str, date: str) -> tuple[_CardRule, ...]:
     )
 
 
+def step_by_card(
+    engine: EngineMemory, device: Device, *, in_process: bool = False, version: str = "", date: str = ""
+) -> ProfileRun:
+    """The step that a release schedules at the most on a card unless flags say another, which is what it profiles.
+
+    `in_process`: Python's `LLM` runs it, not a server. Without a version the date (ISO) tells the release, without
+    either it is the newest.
+    """
+    rule = next(rule for rule in _card_rules(version, date) if rule.holds(device, in_process))
+    return ProfileRun(rule.tokens or engine.prefill_chunk_tokens or USUAL_TOKENS, rule.sequences)
+
+
 def profile_run(case: Case) -> ProfileRun:
     """What the engine profiles: as the flags say, else its defaults (by card: `data/profile_runs.csv`).
 
@@ -80,10 +95,10 @@ def _default_run(case: Case) -> ProfileRun:
     """The first core of vLLM, which read prompts whole, profiled multimodal models with as few sequences as their
     largest image leaves room for."""
     tokens = case.engine.prefill_chunk_tokens or USUAL_TOKENS
-    if case.engine.profile == "by card":
+    if case.engine.profile == BY_CARD:
         version = "" if case.engine.like else case.options.version
-        rule = next(rule for rule in _card_rules(version, case.engine_date) if rule.holds(case))
-        return ProfileRun(rule.tokens or tokens, rule.sequences)
+        device, in_process = case.target.device, bool(case.options.in_process)
+        return step_by_card(case.engine, device, in_process=in_process, version=version, date=case.engine_date)
     if case.engine.profile == "whole length":
         length = case.options.context_tokens or case.workload.context_tokens
         sees = any(tensor.tower is Tower.VISION for tensor in case.architecture.tensors)

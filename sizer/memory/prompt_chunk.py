@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from sizer.memory.case import Case
-from sizer.memory.profile_run import profile_run
+from sizer.memory.profile_run import BY_CARD, profile_run
 from sizer.memory.reserves import default_chunk_tokens
 
-SCHEDULED = frozenset({"by card", "whole length"})
+SCHEDULED = frozenset({BY_CARD, "whole length"})
 """Engines that profile the largest step that they schedule: a prompt is read in steps of as many tokens."""
 
 

@@ -49,10 +49,12 @@ def deployment(
     kv_precision: str = "fp16",
     step_tokens: int | None = None,
     max_sequences: int | None = None,
+    date: str = "",
 ) -> Deployment:
     """One replica of what is served; the target's devices are those of the layout.
 
-    A step's tokens and sequences are as given, else as the engine's own flags say, else the engine's.
+    A step's tokens and sequences are as given, else as the engine's own flags say, else those of its release, which the
+    `date` of a run (ISO) tells where no version does.
     """
     architecture, stored, target = served.architecture, served.stored, served.target
     found = find_engine(served.engine)
@@ -79,7 +81,7 @@ def deployment(
         engine_version=options.version or None, graphs=options.graphs,
     )  # fmt: skip
     given = frozenset(name for name, value in options.given if value is not False)
-    rules = scheduler(found.name, target.device, options.version, given)
+    rules = scheduler(found.name, target.device, options.version, given, date)
     chunk = options.prefill_chunk_tokens if rules.prompts == "before" else None
     limited = rules.with_limits(step_tokens or options.batch_tokens or chunk, max_sequences or options.max_sequences)
     return Deployment(case, memory, layout, limited.over_ranks(layout.attention_groups))

@@ -15,6 +15,7 @@ from sizer.serving.layout import NODE_DEVICES, Layout
 from sizer.serving.load import Load
 from sizer.serving.rules import reads_prompts_apart
 from sizer.serving.scripts import NO_SCRIPT, Run, Script, script_of
+from sizer.tables import read_rows as table_rows
 
 COLUMNS = ("backend", "model_path", "system", "isl", "osl", "batch_size", "silicon_ttft_ms", "silicon_tpot_ms")
 ENGINES = {"trtllm": "tensorrt-llm"}
@@ -68,6 +69,8 @@ class Point:
     requests: int | None = None
     """How many requests the means are of; None: ten a user, as the benchmark behind most rows sends."""
     engine_flags: str = ""
+    date: str = ""
+    """The day of the run (ISO); empty where the row does not tell it."""
     script: Script = NO_SCRIPT
     """What the server was told beyond its engine's defaults, where that is known."""
     total_params_b: float | None = None
@@ -131,6 +134,7 @@ def point(row: Mapping[str, str]) -> Point:
         row=row,
         requests=_count(row, "requests", 0) or None,
         engine_flags=row.get("engine_flags", ""),
+        date=_date(row),
         script=NO_SCRIPT if row.get("requests") else script_of(run_of(row, engine, layout, users)),
         total_params_b=_number(row, "total_params_b"),
         active_params_b=_number(row, "active_params_b"),
@@ -170,9 +174,13 @@ def _of_benchmark(row: Mapping[str, str]) -> bool:
     return not row.get("requests") and OTHER_SCRIPTS not in row.get("silicon_data_source", "")
 
 
+def _date(row: Mapping[str, str]) -> str:
+    told = MEASURED.search(row.get("silicon_data_source", ""))
+    return told[1] if told else ""
+
+
 def run_of(row: Mapping[str, str], engine: str, layout: Layout, users: int) -> Run:
     """The run of a benchmark that a row is of, as its script is chosen by."""
-    date = MEASURED.search(row.get("silicon_data_source", ""))
     return Run(
         benchmark="inferencex" if _of_benchmark(row) else "other",
         engine=engine,
@@ -180,7 +188,7 @@ def run_of(row: Mapping[str, str], engine: str, layout: Layout, users: int) -> R
         model=row["model_path"].casefold(),
         precision=_precision(row),
         version=row.get("backend_version", ""),
-        date=date[1] if date else "",
+        date=_date(row),
         prompt_tokens=_count(row, "isl"),
         output_tokens=_count(row, "osl"),
         devices=layout.devices,
@@ -202,8 +210,10 @@ def _load(row: Mapping[str, str], users: int, engine: str) -> Load:
 
 
 def _precision(row: Mapping[str, str]) -> str:
-    if "gpt-oss" in row["model_path"]:
-        return "mxfp4"  # its published weights, whatever the products run in
+    """The weights' precision: that of `data/served_weights.csv`, else what the row says that products run in."""
+    for one in table_rows("served_weights.csv"):
+        if one["model"] in row["model_path"].casefold():
+            return one["precision"]
     for column in ("gemm_quant_mode", "precision"):
         if row.get(column):
             return PRECISIONS.get(row[column], row[column])

@@ -6,9 +6,11 @@ from collections.abc import Container, Mapping
 from dataclasses import replace
 
 from sizer.device.records import Device
+from sizer.engine.memory_rules import engine_memory
 from sizer.engine.releases import rule_in_force, rules
 from sizer.errors import UnknownEngine, UsageError
 from sizer.frozen import dataclass
+from sizer.memory.profile_run import BY_CARD, ProfileRun, step_by_card
 from sizer.tables import matches
 from sizer.units import GIB
 
@@ -85,10 +87,10 @@ def reads_prompts_apart(engine: str) -> bool:
     return serves(engine) and any(row["prompts"] == "before" for row in table[table[engine][0]["like"] or engine])
 
 
-def scheduler(engine: str, device: Device, version: str = "", given: Container[str] = ()) -> Scheduler:
+def scheduler(engine: str, device: Device, version: str = "", given: Container[str] = (), date: str = "") -> Scheduler:
     """The scheduler of an engine on a device; `given` are the engine's own flags that are on: some choose another.
 
-    Raises UnknownEngine where nobody wrote its rules down.
+    Without a version a date (ISO) tells the release. Raises UnknownEngine where nobody wrote its rules down.
     """
     table = rules(TABLE, "engine")
     if not serves(engine):
@@ -98,16 +100,25 @@ def scheduler(engine: str, device: Device, version: str = "", given: Container[s
     fitting = [row for row in rows if _holds(row, held_gib, device.key)]
     chosen = [row for row in fitting if row["with_flag"] in given] or [row for row in fitting if not row["with_flag"]]
     row = rule_in_force(sorted(chosen, key=_threshold, reverse=True), version)
+    step = _step(row, device, version, date)
     return Scheduler(
         engine=engine,
-        step_tokens=int(row["step_tokens"]),
-        max_sequences=int(row["max_sequences"]),
+        step_tokens=step.tokens,
+        max_sequences=step.sequences,
         prompts=row["prompts"],
         reserves=row["reserves"],
         products=row["products"],
         budget=row["budget"],
         source=row["source"],
     )
+
+
+def _step(row: Mapping[str, str], device: Device, version: str, date: str) -> ProfileRun:
+    """The tokens and sequences of a step: those of the row, unless the engine's release has them by card."""
+    memory = engine_memory(row["engine"], version, date)
+    if memory is not None and memory.profile == BY_CARD and not memory.like:
+        return step_by_card(memory, device, version=version, date=date)
+    return ProfileRun(int(row["step_tokens"]), int(row["max_sequences"]))
 
 
 def _threshold(row: Mapping[str, str]) -> float:

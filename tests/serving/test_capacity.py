@@ -223,6 +223,22 @@ def test_a_rate_takes_the_way_that_serves_most_requests(run: Run) -> None:
     assert told["machines"] == -(-60 // told["max_requests_per_s"])
 
 
+@pytest.mark.parametrize(
+    ("device", "version", "date", "tokens", "sequences"),
+    [
+        ("b200", "", "", 16384, 1024), ("b200", "0.27", "", 8192, 1024), ("b200", "", "2026-03-25", 8192, 1024),
+        ("gb10", "0.33", "", 2048, 256), ("gb10", "0.32", "", 8192, 1024), ("a100", "", "", 2048, 256),
+        ("h100", "", "", 8192, 1024), ("h100", "0.7.3", "", 2048, 256), ("tpu-v6e", "", "", 1024, 256),
+    ],
+)  # fmt: skip
+def test_a_step_of_users_goes_by_card_and_release(
+    device: str, version: str, date: str, tokens: int, sequences: int
+) -> None:
+    """vLLM schedules what it profiles (`data/profile_runs.csv`), for the date of a run where no version tells."""
+    found = scheduler("vllm", find(device).device, version, date=date)
+    assert (found.step_tokens, found.max_sequences) == (tokens, sequences)
+
+
 def test_each_rank_of_data_parallel_attention_has_its_own_places() -> None:
     """vLLM's and TensorRT-LLM's ranks are schedulers of their own; SGLang divides one budget over them."""
     device = find("h100").device

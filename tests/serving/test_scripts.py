@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from sizer.precision.names import canonical
 from sizer.serving.points import point, read_rows, run_of
 from sizer.serving.scripts import NO_SCRIPT, TABLE, Run, Script, script_of, speaks_of
 from sizer.tables import data_path
@@ -103,6 +104,17 @@ def test_users_are_no_more_than_the_source_says() -> None:
     told = {"silicon_data_source": "source_file=a.csv; silicon_concurrency=32"}
     assert point({**ROW, **square}).load.users == 2048
     assert point({**ROW, **square, **told}).load.users == 32
+
+
+def test_weights_that_are_published_alone_are_what_is_served() -> None:
+    """gpt-oss is MXFP4 whatever its rows say that products run in; each row is of a model that was measured."""
+    assert point({**ROW, "model_path": "openai/GPT-OSS-120b"}).precision == "mxfp4"
+    assert point(ROW).precision == "nvfp4"
+    measured = {row["model_path"].casefold() for row in read_rows(data_path("serving.csv"))}
+    for row in table_rows("served_weights.csv"):
+        assert any(row["model"] in model for model in measured)
+        assert canonical(row["precision"]) == row["precision"]
+        assert row["source"]
 
 
 def test_every_row_of_the_scripts_speaks_of_a_measured_point() -> None:
