@@ -6,13 +6,15 @@ from collections.abc import Container, Mapping
 from dataclasses import replace
 
 from sizer.device.records import Device
+from sizer.device.usable import usable_memory_bytes
 from sizer.engine.memory_rules import engine_memory
 from sizer.engine.releases import rule_in_force, rules
+from sizer.engine.static_rules import Card, static_chunk_tokens
 from sizer.errors import UnknownEngine, UsageError
 from sizer.frozen import dataclass
 from sizer.memory.profile_run import BY_CARD, ProfileRun, step_by_card
 from sizer.tables import matches
-from sizer.units import GIB
+from sizer.units import GIB, MIB
 
 TABLE = "serving_engines.csv"
 PROMPTS = ("beside", "before")
@@ -114,11 +116,17 @@ def scheduler(engine: str, device: Device, version: str = "", given: Container[s
 
 
 def _step(row: Mapping[str, str], device: Device, version: str, date: str) -> ProfileRun:
-    """The tokens and sequences of a step: those of the row, unless the engine's release has them by card."""
+    """The tokens and sequences of a step: those of the row, unless the engine's release has them by card, as what it
+    profiles or what it reserves for."""
     memory = engine_memory(row["engine"], version, date)
     if memory is not None and memory.profile == BY_CARD and not memory.like:
         return step_by_card(memory, device, version=version, date=date)
-    return ProfileRun(int(row["step_tokens"]), int(row["max_sequences"]))
+    shown = usable_memory_bytes(device)
+    card = (
+        Card(shown / MIB, ranks=1, chunk_tokens=None, graph_sequences=None, latent=False, vision=0) if shown else None
+    )
+    chunk = static_chunk_tokens(row["engine"], version, date, card) if card else None
+    return ProfileRun(chunk or int(row["step_tokens"]), int(row["max_sequences"]))
 
 
 def _threshold(row: Mapping[str, str]) -> float:

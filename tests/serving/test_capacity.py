@@ -239,6 +239,14 @@ def test_a_step_of_users_goes_by_card_and_release(
     assert (found.step_tokens, found.max_sequences) == (tokens, sequences)
 
 
+@pytest.mark.parametrize(
+    ("device", "tokens"), [("rtx-3060", 2048), ("rtx-4090", 4096), ("l40s", 4096), ("h100", 8192), ("b200", 16384)]
+)
+def test_a_chunk_of_users_is_what_the_engine_reserves_for(device: str, tokens: int) -> None:
+    """SGLang's chunks go by card in `data/static_reserves.csv`, for many users as for one prompt."""
+    assert scheduler("sglang", find(device).device).step_tokens == tokens
+
+
 def test_each_rank_of_data_parallel_attention_has_its_own_places() -> None:
     """vLLM's and TensorRT-LLM's ranks are schedulers of their own; SGLang divides one budget over them."""
     device = find("h100").device
