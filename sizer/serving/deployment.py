@@ -65,17 +65,7 @@ def deployment(
         load.prompt_tokens, load.output_tokens, whole, kv_precision=cache_type(options.k_cache_type) or kv_precision,
         parallelism=split if target.count > 1 else None,
     )  # fmt: skip
-    memory = Case(
-        architecture=architecture,
-        stored=stored,
-        workload=workload,
-        target=target,
-        engine=found.memory(options.version),
-        parallelism=split,
-        can_offload=False,
-        experts_first=False,
-        options=_of_one_replica(options),
-    )
+    memory = _memory_case(served, workload, split, options)
     case = speed_case(
         architecture, stored, target, workload, found.name, backend=memory.backend,
         engine_version=options.version or None, graphs=options.graphs,
@@ -85,6 +75,21 @@ def deployment(
     chunk = options.prefill_chunk_tokens if rules.prompts == "before" else None
     limited = rules.with_limits(step_tokens or options.batch_tokens or chunk, max_sequences or options.max_sequences)
     return Deployment(case, memory, layout, limited.over_ranks(layout.attention_groups))
+
+
+def _memory_case(served: Served, workload: Workload, split: Split, options: EngineOptions) -> Case:
+    """What is served as memory looks at it: all on the devices."""
+    return Case(
+        architecture=served.architecture,
+        stored=served.stored,
+        workload=workload,
+        target=served.target,
+        engine=find_engine(served.engine).memory(options.version),
+        parallelism=split,
+        can_offload=False,
+        experts_first=False,
+        options=_of_one_replica(options),
+    )
 
 
 def _of_one_replica(options: EngineOptions) -> EngineOptions:
