@@ -10,6 +10,7 @@ from sizer.engine.flagged import cache_type
 from sizer.engine.options import EngineOptions
 from sizer.frozen import dataclass
 from sizer.memory.case import Case
+from sizer.memory.prefill_default import default_prefill_tokens
 from sizer.model.architecture import Architecture
 from sizer.model.stored import Stored
 from sizer.serving.layout import Layout
@@ -73,7 +74,8 @@ def deployment(
     given = frozenset(name for name, value in options.given if value is not False)
     rules = scheduler(found.name, target.device, options.version, given, date)
     chunk = options.prefill_chunk_tokens if rules.prompts == "before" else None
-    limited = rules.with_limits(step_tokens or options.batch_tokens or chunk, max_sequences or options.max_sequences)
+    told = step_tokens or options.batch_tokens or chunk or default_prefill_tokens(memory)
+    limited = rules.with_limits(told, max_sequences or options.max_sequences)
     return Deployment(case, memory, layout, limited.over_ranks(layout.attention_groups))
 
 

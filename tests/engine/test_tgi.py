@@ -5,12 +5,19 @@ from __future__ import annotations
 import pytest
 
 import sizer
+from sizer.device.catalogue import find
 from sizer.device.records import Device
 from sizer.device.usable import cuda_reserve_mib
+from sizer.engine.asked import engine_asked
 from sizer.engine.engines import find_engine
 from sizer.engine.flag_text import written_all
 from sizer.engine.flags import options_of, read_flags
+from sizer.engine.stored import store_for
 from sizer.errors import UsageError
+from sizer.model.read.resolve import resolve
+from sizer.serving.deployment import Served, deployment
+from sizer.serving.layout import Layout
+from sizer.serving.load import Load
 from sizer.units import MIB
 
 FLAGS = find_engine("tgi").flags
@@ -92,3 +99,17 @@ def test_the_largest_prefill_by_card(model: str, device: str, engine: str, token
     hidden, wide = 4096, 11008 if "Llama-2" in model else 14336
     expected = tokens * (2 * hidden + 3 * wide // ranks) * 2
     assert found.memory.devices[0].compute_bytes == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("engine", "tokens"),
+    [
+        ("tgi", 363_000_000_000_000 // 15_032_385_536), ("tgi@2.4", 4096),
+        ("tgi --max-batch-prefill-tokens 1000", 1000),
+    ],
+)  # fmt: skip
+def test_users_prompts_are_read_in_the_largest_prefill(engine: str, tokens: int) -> None:
+    """Many users' prompts go through the prefill that memory was measured with: on an L40S 24,147 tokens since 3.0."""
+    model = resolve("meta-llama/Llama-3.1-8B-Instruct", offline=True).architecture
+    served = Served(model, store_for(model, "bf16", "tgi"), find("l40s"), "tgi", engine_asked(engine))
+    assert deployment(served, Layout(), Load(512, 128, users=4)).rules.step_tokens == tokens
