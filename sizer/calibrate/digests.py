@@ -16,7 +16,7 @@ TABLES = (
     "layer_operations.csv", "expert_calls.csv", "state_graphs.csv", "matrix_instructions.csv", "padded_batches.csv",
     "owners_sources.csv", "shared_caches.csv", "vector_products.csv", "profile_runs.csv", "static_reserves.csv",
     "source_links.csv", "chip_cores.csv", "alike_sequences.csv", "usual_widths.csv", "core_products.csv",
-    "prompt_threads.csv", "build_dates.csv",
+    "prompt_threads.csv", "build_dates.csv", "serving_scripts.csv", "served_weights.csv",
 )  # fmt: skip
 NO_LAW_IN_SPEED = frozenset(
     {"__init__", "records", "predict", "deeper", "stages", "scaled", "speculative", "measured_here"}
@@ -27,7 +27,8 @@ LAW_BESIDE_SPEED = (
     "calibrate/calibration.py", "calibrate/contradicted.py", "calibrate/design.py",
     "calibrate/differences.py", "calibrate/drafts.py", "calibrate/fit_constants.py", "calibrate/verification.py",
     "calibrate/heldout.py", "calibrate/intervals.py", "calibrate/likeness.py", "calibrate/observation.py",
-    "calibrate/observations.py", "calibrate/plausible.py", "calibrate/rows.py", "calibrate/terms.py",
+    "calibrate/observations.py", "calibrate/plausible.py", "calibrate/rows.py", "calibrate/serving.py",
+    "calibrate/terms.py", "serving/points.py", "serving/scripts.py",
 )  # fmt: skip
 """The files of other rooms that turn rows into constants and constants into seconds, as all others of speed do."""
 
