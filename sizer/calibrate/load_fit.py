@@ -27,8 +27,8 @@ SCALES = {"tpot": 0.12, "ttft": 0.35}
 """Residuals that count as one deviation: what the points' own repeats differ by, about."""
 FAR = 3.0
 """Deviations from which a point soon says nothing. A benchmark that ran otherwise than its row tells (23 points of one
-table decode five times slower than their own neighbours) taught a card that was left out three times the time for its
-weights: held out it erred by 16 %, and by 14 % so."""
+table decode five to ten times slower than their own neighbours) taught a card that was left out three times the time
+for its weights: held out it erred by 16 %, and by 14 % so."""
 SPREADS = {"all": 0.5, "engine": 0.03, "generation": 0.03, "split": 0.1, "model": 0.05, "engine model": 0.1}
 """How far a group's log-correction is expected to lie from none; other levels have none.
 
