@@ -17,9 +17,9 @@ from sizer.answer.public import answer, model_estimate
 from sizer.answer.records import Estimate
 from sizer.device.usable import raising
 from sizer.engine.model_classes import code_unknown
+from sizer.engine.programs import programs
 from sizer.frozen import dataclass
 from sizer.model.architecture import Basis
-from sizer.tables import read_rows
 from sizer.units import MIB
 
 
@@ -191,10 +191,11 @@ def first_command(item: Estimate, *, at_once: bool = False) -> str | None:
     """
     if item.engine not in engines_with_recipes(item):
         return None
-    lines = [line for line in recipe(item).splitlines() if line.strip() and not line.startswith("#")]
-    starts = tuple(row["words"] for row in read_rows("engine_commands.csv") if row["kind"] == "program")
+    written = recipe(item).splitlines()
+    lines = [line for line in written if line.strip() and not line.startswith("#")]
+    starts = tuple(" ".join(program.words) for program in programs() if program.kind == "program")
     command = next((line for line in lines if line.startswith(starts)), lines[0] if lines else None)
-    return None if at_once and command != recipe(item).splitlines()[0] else command
+    return None if at_once and command != written[0] else command
 
 
 def _run_fields(item: Estimate) -> dict[str, Any]:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from functools import cache
+from typing import TypeVar
 
 from sizer.frozen import NamedTuple
 from sizer.model.architecture import Architecture, Basis
 from sizer.speed.records import Decode, Prefill, Speed
+from sizer.tables import read_rows
 
-if TYPE_CHECKING:
-    from sizer.model.read.name_only import SizeError
+
+class SizeError(NamedTuple):
+    """Ratios of a catalogued model's own figure to what its size alone tells, that nine of ten models lie within."""
+
+    low: float
+    high: float
 
 
 class SizeRange(NamedTuple):
@@ -24,12 +30,16 @@ def is_by_size(architecture: Architecture) -> bool:
     return architecture.basis is Basis.NAME and bool(architecture.layers)
 
 
+@cache
+def size_errors() -> dict[str, SizeError]:
+    """By quantity (memory, decode, prefill): how a model's own figure compares with what its size alone tells."""
+    return {row["quantity"]: SizeError(float(row["low"]), float(row["high"])) for row in read_rows("size_only.csv")}
+
+
 def as_wide_as_sizes(speed: Speed, architecture: Architecture) -> Speed:
     """The speed, its intervals as wide as models of one size differ besides; any other model's stays."""
     if not is_by_size(architecture):
         return speed
-    from sizer.model.read.name_only import size_errors
-
     errors = size_errors()
     return speed._replace(
         decode=_wider(speed.decode, errors["decode"]), prefill=_wider(speed.prefill, errors["prefill"])
@@ -51,7 +61,5 @@ def memory_range(total_bytes: int, architecture: Architecture) -> SizeRange | No
     """Where the total lies for nine of ten models of that size; None where the model itself is known."""
     if not is_by_size(architecture):
         return None
-    from sizer.model.read.name_only import size_errors
-
     error = size_errors()["memory"]
     return SizeRange(int(total_bytes * min(1.0, error.low)), int(total_bytes * max(1.0, error.high)))

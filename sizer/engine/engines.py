@@ -288,9 +288,14 @@ def running_engines(precision: str, device: Device) -> list[Engine]:
     return [engines()[name] for name in engines_of(precision) if engines()[name].runs_on(precision, device)]
 
 
+def any_runs_on(device: Device) -> bool:
+    """Whether any engine runs on a device at all."""
+    return any(engine.backend(device) for engine in engines().values())
+
+
 def nothing_runs_on(device: Device) -> UnknownEngine:
     """The error for a device on which no engine runs any of the usual precisions, or on which none runs at all."""
-    if not any(engine.backend(device) for engine in engines().values()) and not device.beside_gpu:
+    if not any_runs_on(device) and not device.beside_gpu:
         said = f"no known engine runs on {device.name}: its memory and bandwidth are all that is known."
         return UnknownEngine(said, "Name another device: 'sizer devices' lists them.")
     hint = "Name a precision and an engine (-p, -e), or another device: 'sizer devices' lists them."
@@ -306,9 +311,9 @@ def default_engine(precision: str, device: Device) -> str:
     """
     running = running_engines(precision, device)
     running = [engine for engine in running if engine.has_kernels(precision, device)] or running
-    if not running and not any(engine.backend(device) for engine in engines().values()):
-        raise nothing_runs_on(device)
     if not running:
+        if not any_runs_on(device):
+            raise nothing_runs_on(device)
         from sizer.precision.names import engines_of
 
         hint = f"It runs with {', '.join(engines_of(precision))}."

@@ -6,7 +6,7 @@ from functools import cache
 
 from sizer.device.kinds import memory_class
 from sizer.device.records import Device
-from sizer.engine.engines import engines, find_engine, nothing_runs_on
+from sizer.engine.engines import any_runs_on, find_engine, nothing_runs_on
 from sizer.engine.first_versions import too_old_for
 from sizer.engine.model_classes import code_unknown, names, no_code
 from sizer.engine.options import NO_OPTIONS, EngineOptions, FlagValue
@@ -98,14 +98,17 @@ def _ladders_of(
         if found:
             return found
     certain = [row for row in loading if not code_unknown(architecture, row["engine"])]
-    known = _all_rungs(certain, architecture, device, told)
     if name is None:
         usual = _all_rungs([row for row in certain if row["default"] == "yes"], architecture, device, told)
+        if usual:
+            return usual
+    known = _all_rungs(certain, architecture, device, told)
+    if name is None:
         named = [rungs for rungs in known if names(architecture, rungs[0].engine)]
-        found = usual or (named or known or _all_rungs(loading, architecture, device, told))[:1]
+        found = (named or known or _all_rungs(loading, architecture, device, told))[:1]
         if found:
             return found
-        if not any(one.backend(device) for one in engines().values()):
+        if not any_runs_on(device):
             raise nothing_runs_on(device)
     asked = f"no precisions are listed for {engine!r} on" if engine else "nothing is listed for"
     listed = name is not None and any(row["engine"] == name for row in every)

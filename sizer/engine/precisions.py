@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import cache
 
 from sizer.device.records import Device
-from sizer.engine.releases import version_numbers
+from sizer.engine.releases import rules, version_numbers
 from sizer.model.architecture import Architecture
 from sizer.precision.names import Precision, precision_of
 from sizer.tables import matches, read_rows
@@ -105,14 +105,9 @@ def built_for(precision: str, engine: str, device: Device) -> bool:
     kind = precision_of(precision).kind
     return all(
         any(matches(pattern, device.key) for pattern in row["devices"].split())
-        for row in _chips()
-        if row["engine"] == engine and row["vendor"] == device.vendor and row["kind"] in {kind, ""}
+        for row in rules("engine_chips.csv", "engine").get(engine, ())
+        if row["vendor"] == device.vendor and row["kind"] in {kind, ""}
     )
-
-
-@cache
-def _chips() -> tuple[Row, ...]:
-    return tuple(read_rows("engine_chips.csv"))
 
 
 def dequantized_to(precision: str, engine: str) -> str:
@@ -127,7 +122,7 @@ def moved_out(precision: str, engine: str, version: str = "") -> tuple[str, str]
     `version` is the engine's, the newest where it is empty: rows of `data/engine_plugins.csv`.
     """
     kind, asked = precision_of(precision).kind, version_numbers(version)
-    rows = (row for row in read_rows("engine_plugins.csv") if row["engine"] == engine and row["kind"] == kind)
+    rows = (row for row in rules("engine_plugins.csv", "engine").get(engine, ()) if row["kind"] == kind)
     return next(
         ((row["since"], row["plugin"]) for row in rows if not asked or asked >= version_numbers(row["since"])), ("", "")
     )

@@ -8,12 +8,12 @@ gated repository whose parameters alone are told, the model is one lump, without
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
 from math import gcd, inf, log
 
 from sizer.errors import ModelError, UnknownModel
-from sizer.frozen import NamedTuple
 from sizer.model.architecture import Architecture, Basis, Module, Role, Tensor, Tower
 from sizer.model.blocks.core import NO_TOKENS
 from sizer.model.families import build
@@ -49,13 +49,6 @@ USUAL = log(1.5)
 with most copies. With log 2 memory's 90th percentile is 51 %, with this or log 1.2 it is 43."""
 
 
-class SizeError(NamedTuple):
-    """Ratios of a catalogued model's own figure to what its size alone tells, that nine of ten models lie within."""
-
-    low: float
-    high: float
-
-
 def named(text: str, hints: NameHints) -> Architecture:
     """A model of which the name tells the size. Raises UnknownModel where it tells no total."""
     total, active = hints.total_params, hints.active_params
@@ -66,12 +59,12 @@ def named(text: str, hints: NameHints) -> Architecture:
     if active is None and hints.experts:
         active = round(total * USUAL_ACTIVE_SHARE)
     active = active if active is not None and active < total else None
-    usual = [USUAL_EXPERTS] if hints.experts and hints.active_params is None else nearest(total, active, name=text)
+    line = of_the_line(text, total, active)
+    usual = [USUAL_EXPERTS] if hints.experts and hints.active_params is None else nearest(total, active, versions=line)
     for model_id in usual:
         shaped = like(model_id, total, active)
         if shaped is not None:
             shaped = _as_named(shaped, text)
-            line = of_the_line(text, total, active)
             usual_context = context_of_the_line(line) if line else usual_context_tokens(total, active)
             longer = usual_context if line or (usual_context or 0) > (shaped.max_context_tokens or 0) else None
             mixture = _mixture_note(total) if active is None and not line else ()
@@ -142,13 +135,15 @@ def _mixture_note(total: int) -> tuple[str, ...]:
     return (f"Taken as dense; {model_id}, of this size, is a mixture that reads {active} a token: name it for that.",)
 
 
-def nearest(total: int, active: int | None, without: str = "", name: str = "") -> list[str]:
+def nearest(
+    total: int, active: int | None, without: str = "", versions: Mapping[str, float] | None = None
+) -> list[str]:
     """The catalogued models nearest in total (and active) parameters, dense for dense, the most like first.
 
     Of one size: those that carry it in their own name, or have the very parameters; of them shapes that have copies,
-    with the usual cache and layers, then those that most copies are of. Models of about the size whose line `name` says
-    come before all others, of them the nearest version. `without` leaves out the models of one class and size: to ask
-    for a catalogued model by its size alone.
+    with the usual cache and layers, then those that most copies are of. Those of a line that a name says (`versions`,
+    of `of_the_line`) come before all others, of them the nearest version. `without` leaves out the models of one class
+    and size: to ask for a catalogued model by its size alone.
     """
     near: dict[int, list[tuple[str, Size]]] = {}
     for model_id, known in known_sizes().items():
@@ -158,9 +153,9 @@ def nearest(total: int, active: int | None, without: str = "", name: str = "") -
             bucket = EXACT if told else int(apart / ALIKE)
             near.setdefault(bucket, []).append((model_id, known))
     usual = [model_id for bucket in sorted(near)[:MOST_BUCKETS] for model_id in _most_usual_first(near[bucket])]
-    versions = of_the_line(name, total, active, without)
-    every = [*usual, *(model_id for model_id in versions if model_id not in usual)]
-    return sorted(every, key=lambda model_id: versions.get(model_id, inf))
+    of_line = versions or {}
+    every = [*usual, *(model_id for model_id in of_line if model_id not in usual)]
+    return sorted(every, key=lambda model_id: of_line.get(model_id, inf))
 
 
 def _most_usual_first(alike: list[tuple[str, Size]]) -> list[str]:
@@ -257,12 +252,6 @@ def _widened(tensor: Tensor, factor: float) -> Tensor:
     axis = len(tensor.shape) - 2
     width = max(1, int(tensor.shape[axis] * factor))
     return replace(tensor, shape=(*tensor.shape[:axis], width, *tensor.shape[axis + 1 :]))
-
-
-@cache
-def size_errors() -> dict[str, SizeError]:
-    """By quantity (memory, decode, prefill): how a model's own figure compares with what its size alone tells."""
-    return {row["quantity"]: SizeError(float(row["low"]), float(row["high"])) for row in read_rows("size_only.csv")}
 
 
 def lump(model_id: str, total: int, active: int | None, hints: NameHints, basis: Basis = Basis.NAME) -> Architecture:

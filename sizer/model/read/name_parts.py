@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from functools import lru_cache
 
 from sizer.frozen import NamedTuple
+from sizer.regex import pattern
 from sizer.tables import read_rows
 
-_MONTH = re.compile(r"(?<![\d.])(\d{1,2})-(?=20[2-9]\d(?!\d))")  # `12-2024`: a date, as `08-2024` is
-_VERSION_BEFORE_SIZE = re.compile(r"([a-z]\d+(?:[._]\d+)?)_(?=\d+(?:\.\d+)?[bm](?![a-z0-9]))")  # `llama2_70b`
-_DECIMAL_UNDERSCORE = re.compile(r"(?<=\d)_(?=\d)")
-_PIECE = re.compile(
+_MONTH = pattern(r"(?<![\d.])(\d{1,2})-(?=20[2-9]\d(?!\d))")  # `12-2024`: a date, as `08-2024` is
+_VERSION_BEFORE_SIZE = pattern(r"([a-z]\d+(?:[._]\d+)?)_(?=\d+(?:\.\d+)?[bm](?![a-z0-9]))")  # `llama2_70b`
+_DECIMAL_UNDERSCORE = pattern(r"(?<=\d)_(?=\d)")
+_PIECE = pattern(
     r"(?P<size>\d+x\d+(?:\.\d+)?[bm]|\d+b\d(?![a-z0-9])|[ae]?\d+(?:\.\d+)?[bmt])(?![a-z0-9])"
     r"|(?P<context>\d{1,4}k)(?![a-z0-9])|(?P<experts>\d+e)(?![a-z0-9])"
     r"|(?P<word>[a-z]+)|(?P<number>\d+(?:\.\d+)*)"
 )
-_SEPARATOR = re.compile(r"[^a-z0-9.]+|\.(?!\d)|(?<!\d)\.")
+_SEPARATOR = pattern(r"[^a-z0-9.]+|\.(?!\d)|(?<!\d)\.")
 
 
 class Parts(NamedTuple):
@@ -73,17 +73,17 @@ def _tidied(name: str) -> str:
     return _MONTH.sub(r"0\1-", tidied)
 
 
-@dataclass
 class _Found:
     """The parts of a name as they come."""
 
-    words: list[str] = field(default_factory=list)
-    numbers: list[str] = field(default_factory=list)
-    revisions: list[str] = field(default_factory=list)
-    dates: set[str] = field(default_factory=set)
-    sizes: set[str] = field(default_factory=set)
-    contexts: set[str] = field(default_factory=set)
-    owned: list[tuple[str, str]] = field(default_factory=list)
+    def __init__(self) -> None:
+        self.words: list[str] = []
+        self.numbers: list[str] = []
+        self.revisions: list[str] = []
+        self.dates: set[str] = set()
+        self.sizes: set[str] = set()
+        self.contexts: set[str] = set()
+        self.owned: list[tuple[str, str]] = []
 
     def take(self, kind: str, part: str, before: str) -> None:
         """One part of a kind of `_PIECE`; `before` is the word that it is glued to."""

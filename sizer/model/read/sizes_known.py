@@ -76,15 +76,13 @@ def distance(known: Size, total: int, active: int | None) -> float | None:
     return max(distances) if max(distances) <= FARTHEST else None
 
 
-def of_the_line(name: str, total: int, active: int | None, without: str = "") -> Mapping[str, float]:
+def of_the_line(name: str, total: int, active: int | None) -> Mapping[str, float]:
     """The catalogued models of about a size whose line a name says, under any of their published names, and how far
     apart the versions are."""
     from sizer.model.read.built_on import shares_line, versions_apart
 
     found: dict[str, float] = {}
-    for published, model_id, size in _published_sizes() if name else ():
-        if size.shape == without:
-            continue
+    for published, model_id, size in _published_sizes():
         apart_by = distance(size, total, active)
         if apart_by is not None and apart_by < ALIKE and shares_line(name, published):
             apart = versions_apart(name, published)

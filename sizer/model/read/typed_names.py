@@ -19,6 +19,7 @@ from sizer.model.read.facts import facts, usual_first
 from sizer.model.read.name_parts import Parts, parts_of, word_roles
 from sizer.model.read.name_quantization import quantization_in
 from sizer.model.read.names import LONGEST_NAME
+from sizer.regex import pattern
 
 # A typed size may round the published total by this much: phi-4 of 14.7B is called 14b.
 TOTAL_TOLERANCE = 0.06
@@ -27,12 +28,12 @@ _BASE, _DATE, _REVISION, _PREVIEW, _MARK, _UNDERLYING, _CONTEXT, _UNIT = 8, 2, 2
 # From here on a bare number is a size in billions where a name has that size: no version is so high.
 LEAST_BARE_SIZE = 6
 
-_BARE_BITS = re.compile(r"(?<![\w.])q([2-8])(?![\w])", re.IGNORECASE)
+_BARE_BITS = pattern(r"(?<![\w.])q([2-8])(?![\w])", re.IGNORECASE)
 # What people say for it; a repository's name that says so leaves its scheme open.
-_SAID_BITS = re.compile(r"(?<![\w.])(?:int([2-8])|([2-8])[ -]?bits?)(?![\w])", re.IGNORECASE)
-_TRAINED_SO = re.compile(r":[\w.-]+-qat$", re.IGNORECASE)  # a tag of Ollama's library: `gemma3:12b-it-qat`
-_RUN_TOGETHER = re.compile(r"(?<![\w.])q([2-6])k([sml])(?![\w])", re.IGNORECASE)  # `q4km`
-_BY_WHOM = re.compile(r"\s+by\s+[\w.-]+\s*$", re.IGNORECASE)
+_SAID_BITS = pattern(r"(?<![\w.])(?:int([2-8])|([2-8])[ -]?bits?)(?![\w])", re.IGNORECASE)
+_TRAINED_SO = pattern(r":[\w.-]+-qat$", re.IGNORECASE)  # a tag of Ollama's library: `gemma3:12b-it-qat`
+_RUN_TOGETHER = pattern(r"(?<![\w.])q([2-6])k([sml])(?![\w])", re.IGNORECASE)  # `q4km`
+_BY_WHOM = pattern(r"\s+by\s+[\w.-]+\s*$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
