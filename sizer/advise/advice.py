@@ -12,7 +12,6 @@ from sizer.advise.recommend import (
     SERVED_SEQUENCES,
     TOLERABLE_LOSS,
     USABLE_LOSS,
-    WORTHWHILE_GAIN,
     Wanted,
     choose,
     is_native,
@@ -170,14 +169,11 @@ def worthwhile(
     """A ladder and its estimates without those that quantize a quantized checkpoint anew and save under a tenth, or
     only pad its bits."""
     native = next((item for item in estimates if is_native(item)), None)
-    most_bytes = (
-        most_requantized_bytes(
-            estimates[0].architecture,
-            estimates[0].engine,
-            ((item.precision, item.stored.weights_bytes) for item in estimates),
-        )
-        if native is None
-        else (native.stored.weights_bytes / WORTHWHILE_GAIN)
+    most_bytes = most_requantized_bytes(
+        estimates[0].architecture,
+        estimates[0].engine,
+        native.stored.weights_bytes if native else None,
+        ((item.precision, item.stored.weights_bytes) for item in estimates),
     )
     if most_bytes is None:
         return tuple(ladder), tuple(estimates)

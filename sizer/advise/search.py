@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from sizer.advise.family import listing
@@ -80,25 +80,32 @@ def _is_native(question: Question) -> bool:
     return question.precision == own_precision(question.architecture, engine)
 
 
-def _worthwhile_bytes(questions: Iterable[Question]) -> float | None:
+def _worthwhile_bytes(questions: Sequence[Question]) -> float | None:
     """The weights that another quantization of a quantized checkpoint must stay under; None for plain floats."""
-    questions = list(questions)
-    native = next((question for question in questions if _is_native(question)), None)
-    if native is not None:
-        return _stored(native).weights_bytes / WORTHWHILE_GAIN
     if not questions:
         return None
+    native = next((question for question in questions if _is_native(question)), None)
     rungs = ((each.precision, _stored(each).weights_bytes) for each in reversed(questions))
-    return most_requantized_bytes(questions[0].architecture, questions[0].engine or "", rungs)
+    return most_requantized_bytes(
+        questions[0].architecture,
+        questions[0].engine or "",
+        _stored(native).weights_bytes if native else None,
+        rungs,
+    )
 
 
-def most_requantized_bytes(architecture: Architecture, engine: str, rungs: Iterable[tuple[str, float]]) -> float | None:
-    """The weights above which files made anew of a checkpoint that an engine does not run only pad its bits: a tenth
-    more than the checkpoint.
+def most_requantized_bytes(
+    architecture: Architecture, engine: str, native_bytes: float | None, rungs: Iterable[tuple[str, float]]
+) -> float | None:
+    """The weights that another quantization of a quantized checkpoint must stay under: a tenth less than the checkpoint
+    where a rung is its own (of `native_bytes`). Where the engine does not run it, a tenth more: above that, files made
+    anew only pad its bits.
 
     None where a copy was quantized, whose original has the other bits, where an engine loads what is published, and
     where no rung (its precision and bytes) of little loss stays under that: a model of 2 bits.
     """
+    if native_bytes is not None:
+        return native_bytes / WORTHWHILE_GAIN
     own = configured_precision(architecture)
     if own is None or listing(architecture.model_id) == "copy":
         return None

@@ -37,6 +37,5 @@ BACKENDS = {backend.name: backend for backend in (TRANSFORMERS, LLAMA_CPP, SERVE
 
 
 def tokens_of_prefill(backend: str) -> int:
-    """Tokens that a prefill's time covers beside the prompt; those of most where the backend is not one of ours."""
-    known = BACKENDS.get(backend)
-    return known.tokens_of_prefill if known else Backend("", "").tokens_of_prefill
+    """Tokens that a prefill's time covers beside the prompt; a server's where the backend is not one of ours."""
+    return BACKENDS.get(backend, SERVER).tokens_of_prefill

@@ -46,4 +46,4 @@ def _kv_precision(spec: Spec, engine: str) -> str:
     """The type that the model computes in, which plain weights tell: transformers keeps its cache in it."""
     if spec.precision in {"fp32", "fp16"}:
         return spec.precision
-    return BACKENDS[engine].kv_precision if engine in BACKENDS else SERVER.kv_precision
+    return BACKENDS.get(engine, SERVER).kv_precision

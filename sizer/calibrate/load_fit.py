@@ -89,7 +89,8 @@ class LoadFit:
         import numpy as np
 
         self.np, self.cases, self.spreads, self.own_spreads = np, list(cases), spreads, own_spreads
-        self.terms = sorted({term for case in cases for term in case.curves}) + list(OWN_TERMS)
+        self.law_terms = sorted({term for case in cases for term in case.curves})
+        self.terms = [*self.law_terms, *OWN_TERMS]
         self.parts = {term: case.curves[term].part for case in cases for term in case.curves}
         self.base = np.array([[self._base(case, term) for term in self.terms] for case in cases])
         floors = [[self._floor(case, term) for term in self.terms] for case in cases]
@@ -226,15 +227,15 @@ class LoadFit:
         total = np.zeros(len(self.cases))
         overhead = np.zeros(len(self.cases))
         for part in (*SQUARED, "overhead"):
-            chosen = [index for index, term in enumerate(self.terms[: -len(OWN_TERMS)]) if self.parts[term] == part]
+            chosen = [index for index, term in enumerate(self.law_terms) if self.parts[term] == part]
             seconds = weighed[:, chosen].sum(axis=1)
             if part in SQUARED:
                 total += seconds**2
             else:
                 overhead = seconds
         common = steps.shared * weights
-        own = [index for index, term in enumerate(self.terms[: -len(OWN_TERMS)]) if not term.startswith("prefill")]
-        prompts = [index for index, term in enumerate(self.terms[: -len(OWN_TERMS)]) if term.startswith("prefill")]
+        own = [index for index, term in enumerate(self.law_terms) if not term.startswith("prefill")]
+        prompts = [index for index, term in enumerate(self.law_terms) if term.startswith("prefill")]
         fixed = np.minimum(common[:, own].sum(axis=1), common[:, prompts].sum(axis=1))
         return np.sqrt(total) + overhead - fixed
 

@@ -166,7 +166,7 @@ def _look_up(text: str, gpu: Gpu) -> Found | None:
 
 def _as_seen(found: Found, gpu: Gpu, machine: Machine) -> Found:
     """The table's device with the memory that this one has."""
-    device, notes = found.device, list(without_sizes_note(found))
+    device, notes = found.device, list(without_sizes_note(found.notes, found.device))
     memory_bytes = gpu.memory_bytes
     if device.kind in UNIFIED_KINDS:
         own = (gpu.memory_bytes or 0) if gpu.vendor != device.kind and device.kind == "apu" else 0
@@ -237,7 +237,7 @@ def _cpu_row(machine: Machine) -> Found | None:
     named = board if board and board.device.kind == "sbc" else find_row(machine.cpu) or board
     found = named or find_family(machine.cpu)
     if found and found.device.kind not in {"gpu", "npu", "tpu"}:
-        return found._replace(notes=without_sizes_note(found))
+        return found._replace(notes=without_sizes_note(found.notes, found.device))
     for row in read_rows("cpu_models.csv"):
         same = (row["vendor"], row["family"]) == (machine.cpu_vendor, str(machine.cpu_family))
         if same and int(row["first_model"]) <= (machine.cpu_model or 0) <= int(row["last_model"]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import cache
 
@@ -218,9 +219,9 @@ def sizes_note(device: Device) -> str:
     return f"{device.name} is sold with {'/'.join(sizes)} GB: the largest is assumed (name one: {example})"
 
 
-def without_sizes_note(found: Found) -> tuple[str, ...]:
+def without_sizes_note(notes: Iterable[str], device: Device) -> tuple[str, ...]:
     """What was assumed of a device whose memory is known: nothing of its size."""
-    return tuple(note for note in found.notes if note != sizes_note(found.device))
+    return tuple(note for note in notes if note != sizes_note(device))
 
 
 def with_system_memory(target: Target, memory_bytes: int) -> Target:
@@ -230,7 +231,7 @@ def with_system_memory(target: Target, memory_bytes: int) -> Target:
     """
     device = target.device
     if (is_cpu(device) or device.kind in UNIFIED_KINDS) and not device.memory_basis:
-        notes = tuple(note for note in target.notes if note != sizes_note(device))
+        notes = without_sizes_note(target.notes, device)
         own_bytes = memory_bytes // target.count if is_cpu(device) else memory_bytes
         device = replace(device, memory_bytes=own_bytes, memory_options_bytes=())
         target = replace(target, device=device, notes=notes)

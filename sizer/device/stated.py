@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from sizer.device.lookup import sizes_note
+from sizer.device.lookup import without_sizes_note
 from sizer.device.records import Device, Target
 from sizer.device.usable import as_sold
 from sizer.errors import UsageError
@@ -33,7 +33,7 @@ def override(
         notes.append("memory bandwidth as given")
     if memory_bytes is not None:
         sold_bytes = as_sold(memory_bytes)
-        notes = [note for note in notes if note != sizes_note(device)] + ["memory as given"]
+        notes = [*without_sizes_note(notes, device), "memory as given"]
         device = replace(device, memory_bytes=sold_bytes, memory_basis="stated", memory_options_bytes=())
         if sold_bytes != memory_bytes:
             notes[-1] += f": {memory_bytes // GB} GB of memory are {sold_bytes // GIB} GiB"

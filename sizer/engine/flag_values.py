@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sizer.engine.flag_numbers import bad, layers, number, numbers, on_off, parts, texts, tokens, whole, whole_numbers
@@ -128,12 +128,9 @@ def _one_of(text: str, words: Sequence[str]) -> str:
     return word
 
 
-def _turbomind_cache(text: str) -> str:
-    """lmdeploy's --quant-policy, by its number or name."""
-    found = TURBOMIND_CACHE_TYPES.get(text.strip().lower())
-    if found is None:
-        raise bad(text, f"one of {', '.join(TURBOMIND_CACHE_TYPES)}")
-    return found
+def _named(text: str, names: Mapping[str, str]) -> str:
+    """What one of an engine's words names. Raises UsageError for another."""
+    return names[_one_of(text, tuple(names)).lower()]
 
 
 def _gpu_share(text: str) -> dict[str, Any]:
@@ -173,14 +170,6 @@ def _device_experts(text: str) -> dict[str, Any]:
     if count < 0:
         raise bad(text, "a number of experts from 0 up")
     return {"device_experts": count, "backend": "cpu+cuda"}
-
-
-def _lightllm_cache(text: str) -> str:
-    """LightLLM's --llm_kv_type."""
-    found = LIGHTLLM_CACHE_TYPES.get(text.strip().lower())
-    if found is None:
-        raise bad(text, f"one of {', '.join(LIGHTLLM_CACHE_TYPES)}")
-    return found
 
 
 def _litgpt_quantization(text: str) -> dict[str, Any]:
@@ -275,14 +264,14 @@ READERS: dict[str, Callable[[str], Any]] = {
     "mlx_bits": _mlx_bits,
     "share_or_blocks": _share_or_blocks,
     "gpu_share": _gpu_share,
-    "turbomind_kv": _turbomind_cache,
+    "turbomind_kv": lambda text: _named(text, TURBOMIND_CACHE_TYPES),
     "hf_quant": _hf_quantization,
     "mlc_overrides": _mlc_overrides,
     "draft": _draft,
     "device_experts": _device_experts,
     "tabby_device": _tabby_device,
     "usual_or": lambda text: "" if text.strip().lower() in {"auto", "system"} else text.strip().lower(),
-    "lightllm_kv": _lightllm_cache,
+    "lightllm_kv": lambda text: _named(text, LIGHTLLM_CACHE_TYPES),
     "litgpt_quant": _litgpt_quantization,
     "litgpt_precision": lambda text: LITGPT_PRECISIONS.get(text.strip().split("-")[0], ""),
     "gguf_type": _gguf_type,

@@ -275,7 +275,7 @@ def _require_words(flag: Flag, spelled: str, text: str, read: Read) -> None:
 
 
 def _require_number(flag: Flag, spelled: str, text: str) -> None:
-    """Raises UsageError for a value of a number that is none, and no placeholder for one either."""
+    """Raises UsageError where a flag takes a number and its value is neither one nor stands for one (`$N`)."""
     if flag.kind in NUMBERS and not PLACEHOLDER.search(text) and text.strip().lower() not in NOTHING:
         read_value(flag.kind, text, spelled)
 

@@ -15,9 +15,9 @@ from sizer.memory.cache import cache_by_layer
 from sizer.memory.case import Case, expands_latent
 from sizer.memory.offload import layers_asked
 from sizer.memory.projector import projector_bytes
-from sizer.memory.shares import weights_by_layer
+from sizer.memory.shares import head_table_bytes, weights_by_layer
 from sizer.memory.working import largest_expert_bytes
-from sizer.model.architecture import Architecture, Mixer, Role
+from sizer.model.architecture import Architecture, Mixer
 from sizer.precision.gguf_windows import gguf_arch
 from sizer.units import MIB
 
@@ -52,8 +52,7 @@ def own_estimate(case: Case) -> OwnEstimate | None:
     cache_sizes = _cache_by_layer(case, rule)
     layer_bytes, _, _, output_bytes = weights_by_layer(case.stored)
     blocks = [layer_bytes.get(index, 0) + size for index, size in enumerate(cache_sizes)]
-    tied = case.architecture.tied_embeddings
-    output_bytes += _embedding_bytes(case) if tied else 0
+    output_bytes += head_table_bytes(case)
     sizes = _sizes(case, sum(cache_sizes))
     full, partial = rule.bytes_of(rule.full, sizes), rule.bytes_of(rule.partial, sizes)
     if case.target.device.vendor == "apple":
@@ -220,9 +219,3 @@ def _image_sizes(model: Architecture) -> dict[str, int]:
         "R": size("num_attention_heads", "num_heads"),
         "Z": patch,
     }
-
-
-def _embedding_bytes(case: Case) -> int:
-    """The table that stands for a tied head: not that of Gemma's layers."""
-    tables = (entry for entry in case.stored.tensors if entry.tensor.role is Role.EMBEDDING)
-    return sum(entry.size_bytes for entry in tables if case.architecture.hidden_size in entry.tensor.shape)

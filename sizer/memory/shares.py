@@ -65,11 +65,16 @@ def host_tables_bytes(case: Case) -> int:
 
 
 def tied_table_bytes(case: Case) -> int:
-    """Of `table_bytes`, the table that the head shares: that of Gemma's layers, as wide as all of them, is no head's.
+    """Of `table_bytes`, the table that the head shares."""
+    return head_table_bytes(case) if table_bytes(case) else 0
+
+
+def head_table_bytes(case: Case) -> int:
+    """The table that stands for a tied head, else 0: that of Gemma's layers, as wide as all of them, is no head's.
 
     llama.cpp's per_layer_token_embd is an input's tensor as token_embd is (llama-arch.cpp, read).
     """
-    if not case.architecture.tied_embeddings or not table_bytes(case):
+    if not case.architecture.tied_embeddings:
         return 0
     tables = (entry for entry in case.stored.tensors if entry.tensor.role is Role.EMBEDDING)
     return sum(entry.size_bytes for entry in tables if case.architecture.hidden_size in entry.tensor.shape)

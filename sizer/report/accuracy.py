@@ -10,7 +10,7 @@ from statistics import median
 from sizer.calibrate.calibration import COMMAND, Calibration
 from sizer.calibrate.drafts import Round, held_out_gains
 from sizer.calibrate.enough import sets_intervals
-from sizer.calibrate.heldout import Residual, errors
+from sizer.calibrate.heldout import Errors, Residual, errors
 from sizer.calibrate.intervals import held_in_bounds
 from sizer.report.agreement import agreement_markdown
 from sizer.report.layout import Lay, cells_of, markdown_table, text_table
@@ -100,14 +100,12 @@ def _gains(found: Calibration, drafted: Sequence[Round]) -> list[str]:
 
 def _gain_row(name: str, pairs: Sequence[tuple[float, float]]) -> dict[str, str]:
     seen = errors([log(measured / told) for measured, told in pairs])
-    return {
-        "": name,
-        "n": str(seen.n),
-        "median gain": f"{median([measured for measured, _ in pairs]):.2f}",
-        "median error": f"{seen.median_ape:.1%}",
-        "p90 error": f"{seen.p90_ape:.1%}",
-        "bias": f"{seen.bias:+.1%}",
-    }
+    gain = f"{median([measured for measured, _ in pairs]):.2f}"
+    return {"": name, "n": str(seen.n), "median gain": gain, **_error_cells(seen)}
+
+
+def _error_cells(seen: Errors) -> dict[str, str]:
+    return {"median error": f"{seen.median_ape:.1%}", "p90 error": f"{seen.p90_ape:.1%}", "bias": f"{seen.bias:+.1%}"}
 
 
 def _over_one(found: Calibration) -> list[str]:
@@ -123,15 +121,7 @@ def _over_one(found: Calibration) -> list[str]:
                 groups[one.row.apart].append(alone[_named(one)] - one.log_ratio)
         for name, ratios in sorted(groups.items()):
             seen = errors(ratios)
-            rows.append(
-                {
-                    "": f"{name}, one {scheme} left out",
-                    "n": str(seen.n),
-                    "median error": f"{seen.median_ape:.1%}",
-                    "p90 error": f"{seen.p90_ape:.1%}",
-                    "bias": f"{seen.bias:+.1%}",
-                }
-            )
+            rows.append({"": f"{name}, one {scheme} left out", "n": str(seen.n), **_error_cells(seen)})
     return [f"{_OVER_ONE}{cells_of(rows, markdown_table)}"] if rows else []
 
 
@@ -208,13 +198,7 @@ def _apart(schemes: Mapping[str, Sequence[Residual]]) -> list[dict[str, str]]:
 
 def _row(name: str, residuals: Sequence[Member]) -> dict[str, str]:
     seen = errors([one.log_ratio for one, _ in residuals])
-    row = {
-        "": name,
-        "n": str(seen.n),
-        "median error": f"{seen.median_ape:.1%}",
-        "p90 error": f"{seen.p90_ape:.1%}",
-        "bias": f"{seen.bias:+.1%}",
-    }
+    row = {"": name, "n": str(seen.n), **_error_cells(seen)}
     bounds = [held for _, held in residuals if held is not None]
     if not bounds:
         return row
