@@ -88,6 +88,8 @@ def capacities(resolved: Resolved, devices: DeviceAsked, work: WorkAsked, asked:
 def _one(resolved: Resolved, target: Target, work: WorkAsked, asked: ServingAsked) -> Capacity:
     """The capacity of one target by the first way of `_ways` that fits. Raises UsageError for what serves nobody,
     DoesNotFit."""
+    from sizer.engine.flagged import ranks
+    from sizer.engine.flagged_devices import with_ranks
     from sizer.serving.answer import answer, most_users
     from sizer.serving.deployment import Served
 
@@ -96,6 +98,8 @@ def _one(resolved: Resolved, target: Target, work: WorkAsked, asked: ServingAske
             f"{resolved.architecture.model_id} is an encoder: it writes no tokens that users wait for.",
             "'sizer estimate' tells how many texts a second it reads.",
         )
+    if work.flags is not None and (ranks(work.flags) or 0) > target.count:
+        target = with_ranks(target, work.flags)
     if target.others:
         raise UsageError("capacity is told for equal devices.", "Name one kind, as -d 4xh100.")
     load = asked.load(work.prompt_tokens, work.output_tokens)

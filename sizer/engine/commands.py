@@ -153,4 +153,4 @@ def read_engine(text: str) -> EngineOptions:
     if not engine.flags and len(words) > 1:
         raise UsageError(f"sizer knows no flags of {engine.name}.", f"It takes: -e {engine.name}.")
     read = read_flags(engine.flags, words[1:], version=version, abbreviates=True)
-    return options_of(engine.name, version, read)
+    return options_of(engine.name, version, read, engine.flags)

@@ -71,12 +71,16 @@ def deployment(
         architecture, stored, target, workload, found.name, backend=memory.backend,
         engine_version=options.version or None, graphs=options.graphs,
     )  # fmt: skip
-    given = frozenset(name for name, value in options.given if value is not False)
+    given = frozenset(f"no-{name}" if value is False else name for name, value in options.given)
     rules = scheduler(found.name, target.device, options.version, given, date)
-    chunk = options.prefill_chunk_tokens if rules.prompts == "before" else None
-    told = step_tokens or options.batch_tokens or chunk or default_prefill_tokens(memory)
-    limited = rules.with_limits(told, max_sequences or options.max_sequences)
+    rules = rules.with_limits(default_prefill_tokens(memory)).as_told(options, _longest(architecture, options))
+    limited = rules.with_limits(step_tokens, max_sequences)
     return Deployment(case, memory, layout, limited.over_ranks(layout.attention_groups))
+
+
+def _longest(architecture: Architecture, options: EngineOptions) -> int:
+    """The longest prompt that a server takes."""
+    return options.context_tokens or architecture.max_context_tokens or 1
 
 
 def _memory_case(served: Served, workload: Workload, split: Split, options: EngineOptions) -> Case:

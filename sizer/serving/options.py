@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from sizer.engine.engines import Engine
+from sizer.engine.flagged import attention_groups
 from sizer.engine.options import EngineOptions
 from sizer.errors import UsageError
 from sizer.model.architecture import Architecture
@@ -29,14 +31,15 @@ def layouts(
         raise UsageError(
             f"{devices} devices do not part into {replicas} equal replicas.", f"Give --replicas that divides {devices}."
         )
-    replicas = _replicas_told(flags, devices) or replicas
+    told = layout_told(flags, architecture) if flags is not None else None
     found = False
-    for each in (count for count in range(1, devices + 1) if devices % count == 0):
-        if replicas not in (None, devices // each):
-            continue
-        for layout in _of(architecture, engine, each, asked):
+    ways = _filling(told, devices) if told else _tried(architecture, engine, devices, asked, replicas)
+    experts = flags is not None and flags.expert_parallel and architecture.experts is not None
+    for way, count in ways:
+        layout = replace(way, expert_parallel=True) if experts and way.devices > 1 else way
+        if layout.tensor_ranks == 1 or _divides(architecture, layout.tensor_ranks):
             found = True
-            yield layout, devices // each
+            yield layout, count
     if not found:
         raise UsageError(
             f"{engine.name} has no way to share this model over {devices} devices as asked.",
@@ -44,16 +47,41 @@ def layouts(
         )
 
 
-def _replicas_told(flags: EngineOptions | None, devices: int) -> int | None:
-    """Replicas that the engine's own flags leave room for: --tensor-parallel-size 2 on eight devices leaves four."""
-    if flags is None or not (flags.tensor_parallel or flags.pipeline_parallel):
+def layout_told(flags: EngineOptions, architecture: Architecture) -> Layout | None:
+    """The devices of one replica by the engine's own flags; None where they leave them open.
+
+    Ranks of --data-parallel-size are replicas, unless a mixture's experts lie over them or they part the attention of
+    the tensor ranks: then they are its groups.
+    """
+    sizes = (flags.tensor_parallel, flags.pipeline_parallel, flags.data_parallel)
+    if all(size is None for size in sizes) or min(size or 1 for size in sizes) < 1:
         return None
-    each = (flags.tensor_parallel or 1) * (flags.pipeline_parallel or 1)
-    if devices % each:
+    tensor, stages, groups = flags.tensor_parallel or 1, flags.pipeline_parallel or 1, attention_groups(flags)
+    if flags.attention_data_parallel:
+        if tensor % groups:
+            raise UsageError(f"{tensor} tensor ranks do not part into {groups} groups of attention.")
+        tensor //= groups
+    elif not (architecture.experts and ((flags.experts_over_data or 1) > 1 or flags.expert_parallel)):
+        groups = 1
+    return Layout(tensor, groups, stages, in_flight=stages > 1)
+
+
+def _filling(layout: Layout, devices: int) -> Iterator[tuple[Layout, int]]:
+    """A layout with the replicas of it that fill the machine: --tensor-parallel-size 2 on eight devices leaves four."""
+    if devices % layout.devices:
         raise UsageError(
-            f"{devices} devices do not part into groups of {each}.", "Ask for ranks that divide the devices."
+            f"{devices} devices do not part into groups of {layout.devices}.", "Ask for ranks that divide the devices."
         )
-    return devices // each
+    yield layout, devices // layout.devices
+
+
+def _tried(
+    architecture: Architecture, engine: Engine, devices: int, asked: Split | None, replicas: int | None
+) -> Iterator[tuple[Layout, int]]:
+    """Each layout that nothing speaks against, fewest devices first."""
+    for each in (count for count in range(1, devices + 1) if devices % count == 0):
+        if replicas in (None, devices // each):
+            yield from ((layout, devices // each) for layout in _of(architecture, engine, each, asked))
 
 
 def _of(architecture: Architecture, engine: Engine, devices: int, asked: Split | None) -> Iterator[Layout]:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from sizer.device.records import Device
 from sizer.device.usable import usable_memory_bytes
 from sizer.engine.memory_rules import engine_memory
+from sizer.engine.options import EngineOptions
 from sizer.engine.releases import rule_in_force, rules
 from sizer.engine.static_rules import Card, static_chunk_tokens
 from sizer.errors import UnknownEngine, UsageError
@@ -19,8 +20,10 @@ from sizer.units import GIB, MIB
 TABLE = "serving_engines.csv"
 PROMPTS = ("beside", "before")
 RESERVES = ("grow", "whole", "slots")
+PARTS = ("", "whole", "longest")
 PRODUCTS = ("", "narrow")
 BUDGETS = ("", "rank")
+STEP_FLAGS = ("batch", "chunk")
 MOST_STEP_TOKENS, MOST_SEQUENCES = 2**20, 65536
 """More tokens and sequences of one step than any engine takes: a slip."""
 
@@ -29,13 +32,17 @@ MOST_STEP_TOKENS, MOST_SEQUENCES = 2**20, 65536
 class Scheduler:
     """The rules of an engine's scheduler.
 
-    A step takes `step_tokens` tokens at most, of `max_sequences` sequences. Prompts are read in chunks `beside` the
-    decodes of the same step, or `before` them: a step of prompts alone, which the decodes wait for. The cache of a
-    sequence `grow`s (when it is full the last admitted is preempted and read again), is reserved `whole` before it
-    starts, or is a slot's (`slots`: as grow, but a request waits for a slot). `products` is `narrow` where weights of 8
-    and 4 bits are multiplied in their own format on devices that have it. `budget` is `rank` where each rank of
-    data-parallel attention has these tokens and sequences to itself (vLLM's ranks are schedulers of their own,
-    TensorRT-LLM counts max_batch_size a rank), and empty where all share them (SGLang divides both by its ranks).
+    A step takes `step_tokens` tokens at most, of `max_sequences` sequences. `step_flag` tells which of an engine's
+    flags sets those tokens: its `batch` (vLLM's --max-num-batched-tokens), or the `chunk` that it parts prompts
+    into (SGLang's --chunked-prefill-size). Prompts are read in chunks `beside` the decodes of the same step, or
+    `before` them: a step of prompts alone, which the decodes wait for. A prompt is parted over steps, unless
+    `parts` is `whole`: then one that what is left of a step has no room for waits for the next; where it is
+    `longest` a step has room for any. The cache of a sequence `grow`s (when it is full the last admitted is
+    preempted and read again), is reserved `whole` before it starts, or is a slot's (`slots`: as grow, but a request
+    waits for a slot). `products` is `narrow` where weights of 8 and 4 bits are multiplied in their own format on
+    devices that have it. `budget` is `rank` where each rank of data-parallel attention has these tokens and
+    sequences to itself (vLLM's ranks are schedulers of their own, TensorRT-LLM counts max_batch_size a rank), and
+    empty where all share them (SGLang divides both by its ranks).
     """
 
     engine: str
@@ -43,8 +50,10 @@ class Scheduler:
     max_sequences: int
     prompts: str
     reserves: str
+    parts: str = ""
     products: str = ""
     budget: str = ""
+    step_flag: str = "batch"
     source: str = ""
 
     def __post_init__(self) -> None:
@@ -56,8 +65,10 @@ class Scheduler:
         if (
             self.prompts not in PROMPTS
             or self.reserves not in RESERVES
+            or self.parts not in PARTS
             or self.products not in PRODUCTS
             or self.budget not in BUDGETS
+            or self.step_flag not in STEP_FLAGS
         ):
             raise UsageError(f"{self.prompts!r} and {self.reserves!r} are no rules of a scheduler.")
 
@@ -66,6 +77,22 @@ class Scheduler:
         return replace(
             self, step_tokens=step_tokens or self.step_tokens, max_sequences=max_sequences or self.max_sequences
         )
+
+    def as_told(self, options: EngineOptions, longest_tokens: int) -> Scheduler:
+        """The same rules with what the engine's own flags say of a step; `longest_tokens` may a prompt be.
+
+        A chunk of no tokens parts no prompt.
+        """
+        told = options.prefill_chunk_tokens if self.step_flag == "chunk" else options.batch_tokens
+        rules = (
+            self.with_limits(told, options.max_sequences)
+            if told is None or told > 0
+            else replace(self, parts="longest")
+        )
+        if rules.parts != "longest":
+            return rules
+        room = max(options.batch_tokens or rules.step_tokens, longest_tokens)
+        return replace(rules, step_tokens=min(room, MOST_STEP_TOKENS))
 
     def over_ranks(self, attention_groups: int) -> Scheduler:
         """The rules of all ranks of data-parallel attention together."""
@@ -109,8 +136,10 @@ def scheduler(engine: str, device: Device, version: str = "", given: Container[s
         max_sequences=step.sequences,
         prompts=row["prompts"],
         reserves=row["reserves"],
+        parts=row["parts"],
         products=row["products"],
         budget=row["budget"],
+        step_flag=row["step_flag"],
         source=row["source"],
     )
 

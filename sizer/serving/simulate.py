@@ -185,6 +185,8 @@ class Simulation:
         tokens, attention_s, read = 0, 0.0, []
         for request in self.reading:
             chunk = min(request.unread, budget - tokens)
+            if chunk < request.unread and tokens and self.rules.parts:
+                break
             behind = request.prompt + request.generated - request.unread
             attention_s += self.law.attention_s(behind, chunk)
             request.unread -= chunk

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -67,6 +68,15 @@ def test_long_prompt_takes_a_step_a_chunk() -> None:
     """A prompt of five budgets is read in five steps, whose tokens all cost."""
     seen = run(Load(5 * 2048, 2, users=1, spread=0), requests=1)
     assert seen.ttft_s[0] == pytest.approx(5 * STEP_S + 5 * 2048 * TOKEN_S)
+
+
+def test_a_whole_prompt_waits_for_the_next_step() -> None:
+    """Two prompts of 1,500 tokens go through a step of 2,048 one by one where they stay whole, else in two parts."""
+    load = Load(1500, 2, users=2, spread=0)
+    parted = run(load, requests=2)
+    whole = run(load, replace(BESIDE, parts="whole"), requests=2)
+    assert parted.ttft_s == pytest.approx([STEP_S + 2048 * TOKEN_S, 2 * STEP_S + 3000 * TOKEN_S])
+    assert whole.ttft_s == pytest.approx([STEP_S + 1500 * TOKEN_S, 2 * STEP_S + 3000 * TOKEN_S])
 
 
 @pytest.mark.parametrize("load", [Load(300, 60, users=24), Load(300, 60, rate_per_s=3.0), Load(3000, 9, users=7)])
