@@ -94,7 +94,7 @@ def transformers(estimate: Estimate) -> Recipe:
     """
     if not _loads_as_floats(estimate):
         _require_loadable(estimate)
-    config = BITSANDBYTES_CONFIGS.get(estimate.precision)
+    config = None if is_own_format(estimate) else BITSANDBYTES_CONFIGS.get(estimate.precision)
     named = quantized(estimate) if config is None and estimate.precision not in TORCH_DTYPES else None
     model_id = hub_id(estimate) if named is None else named.name
     dtype = TORCH_DTYPES.get(estimate.precision, "torch.bfloat16" if config else '"auto"')

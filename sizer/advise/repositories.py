@@ -40,12 +40,18 @@ def hub_id(estimate: Estimate) -> str:
     """
     name = estimate.architecture.model_id
     told = tag_repository(name) if ":" in name or name.startswith(TAG_LIBRARY) else None
-    known = told or gguf_source(name)
-    if known is None and (name.startswith(TAG_LIBRARY) or "gguf" in name.lower()):
-        entry = catalogue.find(name)
-        known = entry.model_id if entry is not None else None
-    name = known or name
+    name = told or gguf_source(name) or _original(name)
     return f"./{name}" if name.startswith("-") else name
+
+
+def _original(name: str) -> str:
+    """The model that a catalogued name is a tag of or a copy in fewer bits, from which other formats are made; itself
+    where it is neither, or where nobody knows."""
+    copied = name.startswith(TAG_LIBRARY) or quantization_in(name).precision or "gguf" in name.lower()
+    entry = catalogue.find(name) if copied else None
+    if entry is None or not (entry.copy or name.startswith(TAG_LIBRARY)):
+        return name
+    return entry.alias or entry.model_id
 
 
 def is_own_format(estimate: Estimate) -> bool:

@@ -25,6 +25,7 @@ def precisions_of(resolved: Resolved, work: WorkAsked, device: Device) -> tuple[
     none is left.
     """
     from sizer.engine.engines import find_engine, nothing_runs_on, running_engines
+    from sizer.engine.ladders import quantized_again
     from sizer.model.read.name_quantization import unsized_error
     from sizer.precision.configured import configured_precision
     from sizer.precision.names import all_precisions, precision_of
@@ -54,6 +55,7 @@ def precisions_of(resolved: Resolved, work: WorkAsked, device: Device) -> tuple[
     usual = _usual_on(device) if engine is None else _usual_of(engine, resolved.architecture, device, work.flags)
     if not own and not usual:
         raise nothing_runs_on(device)
+    usual = tuple(name for name in usual if not quantized_again(resolved.architecture, name))
     return tuple(dict.fromkeys(((own,) if own else ()) + usual))
 
 

@@ -12,10 +12,11 @@ from sizer.engine.model_classes import code_unknown, names, no_code
 from sizer.engine.options import NO_OPTIONS, EngineOptions, FlagValue
 from sizer.errors import UnknownEngine
 from sizer.frozen import dataclass
+from sizer.methods import methods
 from sizer.model.architecture import Architecture
 from sizer.precision.configured import configured_precision
 from sizer.precision.identity_cache import IdentityCache
-from sizer.precision.names import engines_of
+from sizer.precision.names import engines_of, precision_of
 from sizer.tables import read_rows
 
 CONFIGURED_AS_GGUF = {"mxfp4": "mxfp4_moe"}
@@ -59,6 +60,12 @@ def runs_fast(precision: str, engine: str, device: Device) -> bool:
     peaks = {peak for peak, _ in found.needs(precision) if peak}
     has_units = not device.peak_flops_per_s or peaks <= device.peak_flops_per_s.keys()
     return has_units and found.has_kernels(precision, device)
+
+
+def quantized_again(architecture: Architecture, precision: str) -> bool:
+    """Whether a precision is made in loading of what is stored in fewer bits already: no engine does that."""
+    own = configured_precision(architecture)
+    return own not in {None, precision} and methods()[precision_of(precision).kind].made_at_load
 
 
 def own_precision(architecture: Architecture, engine: str) -> str | None:
@@ -135,7 +142,7 @@ def _rungs(row: dict[str, str], architecture: Architecture, device: Device, told
     precisions = []
     for wanted in row["precisions"].split():
         running = [name for name in wanted.split("|") if runs_fast(name, row["engine"], device)]
-        precisions += running[:1]
+        precisions += [name for name in running[:1] if not quantized_again(architecture, name)]
     own = own_precision(architecture, row["engine"])
     if own and find_engine(row["engine"]).has_kernels(own, device):
         precisions = [own, *(precision for precision in precisions if precision != own)]

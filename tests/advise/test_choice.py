@@ -33,6 +33,7 @@ from sizer.answer.records import Estimate
 from sizer.engine.ladders import ladders, own_precision
 from sizer.engine.stored import store_for
 from sizer.errors import UnknownEngine
+from sizer.model.read.resolve import resolve
 from sizer.precision.quality import kl_divergence, layer_bits
 from sizer.tables import read_rows
 from sizer.workload import Workload
@@ -248,6 +249,22 @@ def test_a_checkpoint_s_own_precision_comes_first_and_loses_nothing(name: str, o
     assert rungs[0].precision.startswith(own)
     assert own_precision(published, "vllm") == rungs[0].precision
     assert loss_at(published, rungs[0].precision, "vllm") == 0.0
+
+
+@pytest.mark.parametrize("name", ["openai/gpt-oss-20b", "deepseek-ai/DeepSeek-V3", "Qwen/Qwen3-235B-A22B-FP8"])
+def test_what_is_quantized_is_not_quantized_again_in_loading(name: str) -> None:
+    """bitsandbytes' rungs are made of 16 bits: a checkpoint in fewer has none, its copies' original has."""
+    rungs = [
+        rung.precision for ladder in ladders(model(name), target("h100").device, "transformers") for rung in ladder
+    ]
+    assert rungs[0] == own_precision(model(name), "transformers")
+    assert not {"int8", "nf4"} & set(rungs)
+    assert not {"int8", "nf4"} & {
+        item.precision for item in sizer.estimate(name, device="h100", offline=True).estimates
+    }
+    copied = resolve("Qwen/Qwen3-8B-AWQ", offline=True).architecture
+    plain = [rung.precision for rung in ladders(copied, target("h100").device, "transformers")[0]]
+    assert {"int8", "nf4"} <= set(plain)
 
 
 def test_measured_losses_are_taken_as_they_are() -> None:

@@ -24,6 +24,7 @@ from sizer.answer.estimate import estimate
 from sizer.answer.question import Question
 from sizer.answer.records import Estimate
 from sizer.errors import UsageError
+from sizer.model.read.resolve import resolve
 from sizer.workload import Workload
 
 FLAGS = json.loads((Path(__file__).parent.parent / "data" / "recipes" / "flags.json").read_text(encoding="utf-8"))
@@ -37,6 +38,12 @@ def run_of(
     """One estimate of a catalogued model."""
     asked = Workload(**{"context_tokens": 4096, **work})
     return estimate(Question(model(name), target(device, None, ram_gib), precision, asked, engine=engine))
+
+
+def published(engine: str, precision: str, name: str) -> Estimate:
+    """One estimate of a model under the name that was asked for."""
+    found = resolve(name, offline=True).architecture
+    return estimate(Question(found, target("h200"), precision, Workload(), engine=engine))
 
 
 def drafted() -> Draft:
@@ -280,6 +287,29 @@ def test_no_name_breaks_out_of_a_modelfile_or_of_python(name: str) -> None:
     assert [line[0] for line in modelfile(hostile)] == ["FROM", "PARAMETER"]
     last = hostile.rstrip("\n").splitlines()[-1]
     assert len(shlex.split(last)) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "original"),
+    [
+        ("Qwen/Qwen3-8B-AWQ", "Qwen/Qwen3-8B"),
+        ("mlx-community/meta-llama-3.1-8b-instruct-4bit", "meta-llama/Meta-Llama-3.1-8B-Instruct"),
+        ("Qwen/Qwen3.8-27B-FP8", "Qwen/Qwen3.8-27B"),  # of the shape of Qwen3.6-27B
+        ("Qwen/Qwen3-235B-A22B-FP8", "Qwen/Qwen3-235B-A22B-FP8"),  # catalogued itself
+    ],
+)
+def test_other_formats_are_made_of_what_a_copy_was_made_of(name: str, original: str) -> None:
+    """A converter reads 16 bits: a copy in fewer is named where its own format is run, and nowhere else."""
+    assert hub_id(published("llama.cpp", "q6_k", name)) == original
+    assert "-AWQ" not in recipe(published("transformers", "bf16", "Qwen/Qwen3-8B-AWQ"))
+    assert "Qwen/Qwen3-8B-AWQ" in recipe(published("vllm", "awq-int4", "Qwen/Qwen3-8B-AWQ"))
+
+
+def test_a_copy_stored_in_bitsandbytes_own_format_is_loaded_as_it_is() -> None:
+    """Its config says how it is quantized: nothing more is told."""
+    code = recipe(published("transformers", "nf4-dq", "unsloth/Qwen3-8B-bnb-4bit"))
+    assert "'unsloth/Qwen3-8B-bnb-4bit'" in code
+    assert "BitsAndBytesConfig" not in code
 
 
 def test_every_engine_of_the_ladders_default_has_a_recipe() -> None:
