@@ -71,6 +71,24 @@ class Recommended:
 
 
 @dataclass(frozen=True, slots=True)
+class NothingRecommended:
+    """The record of an advice that chose nothing: `Recommended`'s fields, null where they are of a choice."""
+
+    schema_version: int
+    model: Model
+    workload: WorkloadAsked
+    recommendation: Recommendation
+    chosen_model: None
+    estimate: None
+    better: None
+    cheaper: None
+    alternatives: tuple[WayOut, ...]
+    estimates: tuple[ModelEstimate, ...]
+    draft: None
+    command: None
+
+
+@dataclass(frozen=True, slots=True)
 class RunRow:
     """How one model runs somewhere. Bytes and tokens/s; None where it cannot be known. An encoder has `texts_per_s`.
 
@@ -136,11 +154,34 @@ def recommended(advice: Advice, draft: Draft | None = None) -> Recommended:
         estimate=model_estimate(advice.chosen),
         better=model_estimate(advice.better) if advice.better else None,
         cheaper=model_estimate(advice.cheaper) if advice.cheaper else None,
-        alternatives=tuple(WayOut(way.kind, way.text, model_estimate(way.estimate)) for way in advice.alternatives),
+        alternatives=_ways_out(advice),
         estimates=document.estimates,
         draft=draft_gain(draft) if draft else None,
         command=command_of(advice, draft),
     )
+
+
+def nothing_recommended(advice: Advice) -> NothingRecommended:
+    """The public record of an advice that chose nothing."""
+    document = answer(advice.tried)
+    return NothingRecommended(
+        schema_version=document.schema_version,
+        model=document.model,
+        workload=document.workload,
+        recommendation=Recommendation(None, advice.reason),
+        chosen_model=None,
+        estimate=None,
+        better=None,
+        cheaper=None,
+        alternatives=_ways_out(advice),
+        estimates=document.estimates,
+        draft=None,
+        command=None,
+    )
+
+
+def _ways_out(advice: Advice) -> tuple[WayOut, ...]:
+    return tuple(WayOut(way.kind, way.text, model_estimate(way.estimate)) for way in advice.alternatives)
 
 
 def draft_gain(draft: Draft) -> DraftGain:

@@ -88,6 +88,14 @@ def recommend_targets(asked: DeviceAsked, vram_bytes: int | None = None, say: Sa
 
 def advice_for(model: str, target: Target, work: WorkAsked, wanted: Wanted, *, offline: bool = False) -> Advice:
     """The advice for one model on one target. Raises DoesNotFit with a way on where nothing runs."""
+    advice = advised(model, target, work, wanted, offline=offline)
+    if advice.chosen is None:
+        raise nothing_runs(model, advice, wanted)
+    return advice
+
+
+def advised(model: str, target: Target, work: WorkAsked, wanted: Wanted, *, offline: bool = False) -> Advice:
+    """The advice for one model on one target, which chooses nothing where nothing runs."""
     from sizer.advise.advice import advise, ladder_questions, usual_workload
     from sizer.advise.family import relatives
     from sizer.model.read.resolve import resolve
@@ -101,10 +109,12 @@ def advice_for(model: str, target: Target, work: WorkAsked, wanted: Wanted, *, o
     asked = work.context_tokens is not None
     workload = usual_workload(architecture, work.workload(), work.context_tokens)
     questions = ladder_questions(architecture, target, workload, work.engine, work.flags)
-    advice = advise(questions, wanted, relatives(architecture), engine=work.engine, context_asked=asked)
-    if advice.chosen is None:
-        raise DoesNotFit(f"{model!r} does not run here: {advice.reason}", _way_on(advice, wanted))
-    return advice
+    return advise(questions, wanted, relatives(architecture), engine=work.engine, context_asked=asked)
+
+
+def nothing_runs(model: str, advice: Advice, wanted: Wanted) -> DoesNotFit:
+    """The error of an advice that chose nothing, with a way on."""
+    return DoesNotFit(f"{model!r} does not run here: {advice.reason}", _way_on(advice, wanted))
 
 
 def _way_on(advice: Advice, wanted: Wanted) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sizer.api.recommend import DraftAsked, advice_for, draft_for, recommend_targets
+from sizer.api.recommend import DraftAsked, advised, draft_for, nothing_runs, recommend_targets
 from sizer.api.wanted import WantedAsked, only
 from sizer.cli.common import (
     NOT_NEGATIVE,
@@ -64,23 +64,22 @@ def command(model: str, style: str, offline: bool, emit: bool, **options: Any) -
     answers: list[tuple[Advice, Draft | None]] = []
     missing: list[tuple[Target, DoesNotFit]] = []
     for target in [only(targets)] if emit else targets:
-        try:
-            advice = advice_for(model, target, work_asked(options), wanted, offline=offline)
-        except DoesNotFit as error:
-            missing.append((target, error))
-            continue
-        assert advice.chosen is not None
-        answers.append((advice, draft_for(advice.chosen, asked, offline=offline)))
-    if not answers:
-        raise missing[0][1]
-    if emit:
-        echo(_command(*answers[0]))
+        advice = advised(model, target, work_asked(options), wanted, offline=offline)
+        if advice.chosen is None:
+            missing.append((target, nothing_runs(model, advice, wanted)))
+        answers.append((advice, draft_for(advice.chosen, asked, offline=offline) if advice.chosen else None))
+    ran = [answer for answer in answers if answer[0].chosen is not None]
+    if emit and ran:
+        echo(_command(*ran[0]))
         return
-    from sizer.report.advice import advice_document
-    from sizer.report.outputs import together
+    told = ran or (answers if style == "json" and not emit else [])
+    if told:
+        from sizer.report.advice import advice_document
+        from sizer.report.outputs import together
 
-    found = [advice_document(advice, draft, draft_asked=asked is not None) for advice, draft in answers]
-    show(together(found), style)
+        show(together([advice_document(*answer, draft_asked=asked is not None) for answer in told]), style)
+    if not ran:
+        raise missing[0][1]
     for target, refused in missing:
         talk(f"{target.asked}: {refused.message} {refused.hint}")
     if missing:

@@ -10,7 +10,14 @@ from sizer.advise.advice import Advice
 from sizer.advise.draft import Draft
 from sizer.advise.fitting_models import Found
 from sizer.advise.hardware import Fitting
-from sizer.advise.public import command_of, first_command, fit_rows, hardware_rows, recommended
+from sizer.advise.public import (
+    command_of,
+    first_command,
+    fit_rows,
+    hardware_rows,
+    nothing_recommended,
+    recommended,
+)
 from sizer.answer.loss import quality_of
 from sizer.answer.measured import measured_as_asked
 from sizer.answer.records import Estimate
@@ -162,7 +169,7 @@ def _two_digits(rate: float) -> str:
 def advice_document(advice: Advice, draft: Draft | None, *, draft_asked: bool) -> Document:
     """A recommendation: the whole record for scripts, what was tried as rows, the choice and its reason for people."""
     return Document(
-        record=lambda: recommended(advice, draft),
+        record=lambda: recommended(advice, draft) if advice.chosen else nothing_recommended(advice),
         rows=lambda: flat_rows(advice.tried),
         page=lambda lay: render_advice(advice, lay, draft, draft_asked=draft_asked),
     )

@@ -33,6 +33,22 @@ def test_recommend_json_has_the_choice_and_what_it_gives_up(run: Run) -> None:
     assert shlex.split(document["command"])[0] == "llama-server"
 
 
+def test_what_does_not_run_has_a_record_too(run: Run) -> None:
+    """A script that reads JSON gets why nothing was chosen, what was tried and the ways out, beside exit code 4."""
+    one = run("recommend", "Qwen/Qwen3-235B-A22B", "-d", "rtx-3060", "--offline", "--json")
+    document = json.loads(one.out)
+    assert one.code == 4
+    assert document["recommendation"]["precision"] is document["estimate"] is document["command"] is None
+    assert document["recommendation"]["reason"] in one.err
+    assert {way["kind"] for way in document["alternatives"]} == {"smaller model"}
+    assert not any(item["memory"]["fits"] for item in document["estimates"])
+    both = run("recommend", "Qwen/Qwen3-235B-A22B", "-d", "rtx-3060", "-d", "rtx-3070", "--offline", "--json")
+    assert [item["recommendation"]["precision"] for item in json.loads(both.out)] == [None, None]
+    for style in (("--emit",), ("--format", "csv"), ()):
+        silent = run("recommend", "Qwen/Qwen3-235B-A22B", "-d", "rtx-3060", "--offline", *style)
+        assert (silent.code, silent.out) == (4, "")
+
+
 def test_each_device_asked_for_has_its_answer(run: Run) -> None:
     """Several --device of recommend are answered side by side, as estimate and check do; where there is room for one
     answer alone (a command, a list of models, a record of Python) several are refused, not cut to the first."""
