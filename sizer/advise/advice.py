@@ -26,7 +26,7 @@ from sizer.answer.question import Question
 from sizer.answer.records import Estimate
 from sizer.device.records import Target
 from sizer.engine.ladders import ladders
-from sizer.engine.model_classes import code_unknown, no_code
+from sizer.engine.model_classes import model_code
 from sizer.engine.options import NO_OPTIONS, EngineOptions
 from sizer.errors import UnknownEngine
 from sizer.frozen import dataclass
@@ -204,8 +204,7 @@ def _asker(first: Question, wanted: Wanted, engine: str | None) -> Callable[[Arc
         longest = candidate.max_context_tokens
         if longest is not None and longest < first.workload.context_tokens:
             return None
-        asked = (engine or "", told.version, dict(told.given))
-        if engine is not None and (no_code(candidate, *asked) or code_unknown(candidate, *asked)):
+        if engine is not None and not model_code(candidate, engine, told).certain:
             return None
         with suppress(UnknownEngine):  # no engine of the device has code for it
             for ladder in ladder_questions(candidate, first.target, first.workload, engine, first.options):

@@ -11,7 +11,7 @@ from sizer.advise.recommend import WORTHWHILE_GAIN, with_margin
 from sizer.answer.drafts import shares_vocabulary
 from sizer.answer.estimate import estimate
 from sizer.answer.records import Estimate
-from sizer.engine.model_classes import code_unknown, no_code
+from sizer.engine.model_classes import model_code
 from sizer.frozen import dataclass
 from sizer.model.architecture import Architecture
 from sizer.speed.case import speed_case
@@ -124,8 +124,7 @@ def best_draft(
 
 def _beside(large: Estimate, small: Architecture) -> Estimate | None:
     """The draft's own estimate on one device: at the large model's precision if its ladder has it, else at the last."""
-    version, given = large.options.version, dict(large.options.given)
-    if no_code(small, large.engine, version, given) or code_unknown(small, large.engine, version, given):
+    if not model_code(small, large.engine, large.options).certain:
         return None
     alone = replace(large.target, count=1, others=())
     questions = questions_for(small, alone, large.workload, large.engine)

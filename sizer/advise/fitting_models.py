@@ -11,7 +11,7 @@ from sizer.advise.recommend import Wanted, slower_than_reading
 from sizer.advise.search import best_of, best_split, host_room, room
 from sizer.answer.records import Estimate
 from sizer.device.records import Target
-from sizer.engine.model_classes import no_code
+from sizer.engine.model_classes import model_code
 from sizer.engine.options import EngineOptions
 from sizer.errors import UnknownEngine
 from sizer.frozen import dataclass
@@ -64,7 +64,7 @@ def fitting(
         longest = architecture.max_context_tokens
         if isinstance(context_asked, int) and longest is not None and longest < workload.context_tokens:
             continue
-        if flags is not None and no_code(architecture, flags.engine, flags.version, dict(flags.given)):
+        if flags is not None and model_code(architecture, flags.engine, flags).lacking:
             continue
         asked = usual_workload(architecture, workload, context_asked)
         try:

@@ -18,7 +18,7 @@ from sizer.device.records import Target
 from sizer.device.spelling import spell
 from sizer.engine.engines import engines
 from sizer.engine.memory_rules import engine_memory
-from sizer.engine.model_classes import no_code
+from sizer.engine.model_classes import model_code
 from sizer.engine.options import EngineOptions
 from sizer.errors import SizerError, UnknownDevice, UnknownEngine
 from sizer.frozen import dataclass
@@ -83,7 +83,7 @@ def hardware(
     table's. Raises UnknownEngine for an engine without code for the model, UnknownDevice where nothing has the words
     of `text`.
     """
-    lacking = no_code(architecture, flags.engine, flags.version, dict(flags.given)) if flags else ""
+    lacking = model_code(architecture, flags.engine, flags).lacking if flags else ""
     if lacking:
         raise UnknownEngine(lacking, "Leave --engine out for the usual ones.")
     found = []

@@ -16,7 +16,7 @@ from sizer.answer.measured import MeasuredRow
 from sizer.answer.public import answer, model_estimate
 from sizer.answer.records import Estimate
 from sizer.device.usable import raising
-from sizer.engine.model_classes import code_unknown
+from sizer.engine.model_classes import model_code
 from sizer.engine.programs import programs
 from sizer.frozen import dataclass
 from sizer.model.architecture import Basis
@@ -258,7 +258,7 @@ def _run_fields(item: Estimate) -> dict[str, Any]:
         "low_tokens_per_s": decode.low_tokens_per_s if decode else None,
         "high_tokens_per_s": decode.high_tokens_per_s if decode else None,
         "texts_per_s": public.prefill.texts_per_s,
-        "code_unknown": code_unknown(model, item.engine, item.options.version, dict(item.options.given)) or None,
+        "code_unknown": model_code(model, item.engine, item.options).unknown or None,
         "measured": decode.measured if decode else (),
     }
 

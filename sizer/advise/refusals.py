@@ -10,7 +10,7 @@ from sizer.device.capability import cuda_capability
 from sizer.engine.first_versions import too_old_for
 from sizer.engine.flagged import cache_type, ranks
 from sizer.engine.graph_rules import graph_rule
-from sizer.engine.model_classes import no_code
+from sizer.engine.model_classes import model_code
 from sizer.engine.precisions import loads_experts, moved_out
 from sizer.engine.quantizations import quantization_flag
 from sizer.engine.releases import version_numbers
@@ -33,8 +33,7 @@ def refusal(planned: Planned, item: Estimate) -> str:
 
 def _code(planned: Planned) -> str:
     """A model whose class the engine's version does not have."""
-    options = planned.options
-    return no_code(planned.architecture, planned.engine.name, options.version, dict(options.given))
+    return model_code(planned.architecture, planned.engine.name, planned.options).lacking
 
 
 def _ranks(planned: Planned) -> str:

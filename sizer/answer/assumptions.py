@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sizer.answer.drafts import vocabulary_notes
@@ -12,7 +13,7 @@ from sizer.device.records import Device, shares_memory
 from sizer.device.usable import limit_note
 from sizer.engine.engines import Engine, find_engine
 from sizer.engine.flagged import notes_of
-from sizer.engine.model_classes import code_unknown, no_code
+from sizer.engine.model_classes import model_code
 from sizer.memory.case import Case
 from sizer.memory.records import Footprint
 from sizer.memory.shard import undivided_heads
@@ -56,11 +57,12 @@ def assumptions(question: Question, case: Case, needed: Footprint, speed: Speed 
 
 def _code_notes(question: Question, case: Case) -> Iterator[str]:
     """Whether the engine, at its version and with its flags, has code for the model."""
-    version, given = question.engine_version or case.options.version, dict(case.options.given)
-    if lacking := no_code(case.architecture, case.engine.engine, version, given):
-        yield f"{lacking[:-1]}: told as if it had."
-    if unknown := code_unknown(case.architecture, case.engine.engine, version, given):
-        yield unknown
+    told = replace(case.options, version=question.engine_version or case.options.version)
+    code = model_code(case.architecture, case.engine.engine, told)
+    if code.lacking:
+        yield f"{code.lacking[:-1]}: told as if it had."
+    if code.unknown:
+        yield code.unknown
 
 
 def _may_have_avx512(device: Device) -> bool:

@@ -107,10 +107,10 @@ def _about_rows(found: Sequence[Found], listed: Sequence[Found], target: Target)
 
 def _about_code(found: Found) -> str:
     """That the engine asked for may lack the model; empty where it has it."""
-    from sizer.engine.model_classes import code_unknown
+    from sizer.engine.model_classes import model_code
 
     item = found.estimate
-    unknown = code_unknown(item.architecture, item.engine, item.options.version, dict(item.options.given))
+    unknown = model_code(item.architecture, item.engine, item.options).unknown
     return f"{item.architecture.model_id}: {unknown}" if unknown else ""
 
 

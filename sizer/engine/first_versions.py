@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any
 
+from sizer.engine.model_code import ModelCode
 from sizer.engine.options import sets_aside
 from sizer.engine.releases import version_numbers
 from sizer.frozen import NamedTuple
@@ -72,19 +73,26 @@ def _kinds() -> Mapping[tuple[str, str], First]:
     return {(row["engine"], row["kind"]): First(row["version"], row["after"]) for row in rows}
 
 
-def without_code(architecture: Architecture, engine: str, version: str, given: Mapping[str, Any]) -> str:
-    """Why a version of an engine lacks the code for a model that later ones have, in one sentence; empty where it has
-    it, where no version is named, where nobody read that, or where it runs the model through transformers. `given` are
-    the engine's own flags."""
+def code_at(architecture: Architecture, engine: str, version: str, given: Mapping[str, Any]) -> ModelCode:
+    """Whether a version of an engine has the code for a model that later ones have. `given` are the engine's own flags.
+
+    It has it where no version is named and where nobody read what came when; through transformers it may.
+    """
     asked = version_numbers(version)
     if not asked:
-        return ""
-    first = _first(architecture, engine, given)
+        return ModelCode()
+    told, first = _told(architecture), _first(architecture, engine, given)
     if first is None:
-        return _handed_to_none(architecture, engine, version, given)
-    if not first.lacks(asked) or _falls_back(architecture, engine, asked):
-        return ""
-    return f"{engine} {version} has no code for {_told(architecture)}: {first.words}."
+        return ModelCode(lacking=_handed_to_none(architecture, engine, version, given))
+    if first.has(asked):
+        return ModelCode()
+    if not first.lacks(asked):
+        since = first.words if first.after else f"the oldest list read is that of {first.version}"
+        return ModelCode(unknown=f"Whether {engine} {version} has code for {told} is not known: {since}.")
+    if not _falls_back(architecture, engine, asked):
+        return ModelCode(lacking=f"{engine} {version} has no code for {told}: {first.words}.")
+    own = f"{engine} {version} has no code of its own for {told} ({first.words})"
+    return ModelCode(unknown=f"{own}: it runs it through transformers, where the installed one has it.")
 
 
 def _handed_to_none(architecture: Architecture, engine: str, version: str, given: Mapping[str, Any]) -> str:
@@ -98,23 +106,6 @@ def _handed_to_none(architecture: Architecture, engine: str, version: str, given
     if not first.lacks(version_numbers(version)):
         return ""
     return f"{engine} {version} has no code for {told}, nor for running it through transformers: {first.words}."
-
-
-def code_in_doubt(architecture: Architecture, engine: str, version: str, given: Mapping[str, Any]) -> str:
-    """Why nobody can tell whether a version of an engine runs a model, in one sentence; empty where it is known."""
-    asked = version_numbers(version)
-    first = _first(architecture, engine, given) if asked else None
-    if first is None or first.has(asked):
-        return ""
-    told = _told(architecture)
-    if first.lacks(asked):
-        own = f"{engine} {version} has no code of its own for {told} ({first.words})"
-        falls = _falls_back(architecture, engine, asked)
-        return f"{own}: it runs it through transformers, where the installed one has it." if falls else ""
-    unsure = f"Whether {engine} {version} has code for {told} is not known"
-    if not first.after:
-        return f"{unsure}: the oldest list read is that of {first.version}."
-    return f"{unsure}: {first.words}."
 
 
 def too_old_for(precision: str, engine: str, version: str) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache
 
-from sizer.engine.flag_words import words_of
+from sizer.engine.flag_words import ANYTHING, Words, words_of
 from sizer.engine.releases import rules, version_numbers
 from sizer.errors import nearest
 from sizer.frozen import dataclass
@@ -29,8 +29,7 @@ class Flag:
     `default` is the newest version's, then `;<VERSION:DEFAULT` for older ones (`default_with` tells how it may go by
     memory). `since` and `until` are the first version that has it and the first that has not, as closely as the sources
     read tell (vLLM's 0.7.3, 0.10.2, 0.22 and 0.33); empty where it is not known or does not matter. `denser` is the
-    value of a cache of eight bits. `words` are those that its value is one of in any version read
-    (`sizer.engine.flag_words`); none where it may be anything.
+    value of a cache of eight bits. `words` are those that its value is one of.
     """
 
     dialect: str
@@ -42,7 +41,7 @@ class Flag:
     since: str
     until: str
     source: str
-    words: tuple[str, ...] = ()
+    words: Words = ANYTHING
 
     @property
     def name(self) -> str:
@@ -96,7 +95,7 @@ def flags_of(dialect: str) -> tuple[Flag, ...]:
             since=row["since"],
             until=row["until"],
             source=row["source"],
-            words=next((words[name] for name in row["flags"].split() if name in words), ()),
+            words=next((words[name] for name in row["flags"].split() if name in words), ANYTHING),
         )
         for row in rules("engine_flags.csv", "dialect").get(dialect, [])
     )

@@ -14,6 +14,7 @@ from functools import cache
 
 from sizer.engine.releases import rules
 from sizer.errors import UsageError, did_you_mean
+from sizer.frozen import NamedTuple
 
 AT_LEAST = ">="
 MOST_SHOWN = 24
@@ -21,16 +22,22 @@ MOST_SHOWN = 24
 NEWER = "A version newer than those read may take it: leave the flag out here."
 
 
+class Words(NamedTuple):
+    """What a flag's value is one of in any version read; none: anything. `freed_by` is the other flag that lets it be
+    anything where that is given."""
+
+    allowed: tuple[str, ...] = ()
+    freed_by: str = ""
+
+
+ANYTHING = Words()
+
+
 @cache
-def words_of(dialect: str) -> Mapping[str, tuple[str, ...]]:
+def words_of(dialect: str) -> Mapping[str, Words]:
     """The words by a flag's spelling, or by the place in a JSON flag (`--speculative-config.method`)."""
-    return {row["flag"]: tuple(row["words"].split()) for row in rules("flag_words.csv", "dialect").get(dialect, [])}
-
-
-@cache
-def freed_by(dialect: str) -> Mapping[str, str]:
-    """By a flag's spelling: the other flag that lets its value be anything."""
-    return {row["flag"]: row["unless"] for row in rules("flag_words.csv", "dialect").get(dialect, []) if row["unless"]}
+    rows = rules("flag_words.csv", "dialect").get(dialect, [])
+    return {row["flag"]: Words(tuple(row["words"].split()), row["unless"]) for row in rows}
 
 
 def require_word(words: Sequence[str], text: str, spelled: str) -> None:

@@ -24,7 +24,7 @@ from sizer.engine.flag_values import (
     passed_words,
     read_value,
 )
-from sizer.engine.flag_words import freed_by, require_word, words_of
+from sizer.engine.flag_words import require_word, words_of
 from sizer.engine.json_values import document
 from sizer.engine.options import EngineOptions, FlagValue
 from sizer.errors import UsageError
@@ -263,15 +263,14 @@ def _set(read: Read, flag: Flag, spelled: str, text: str) -> None:
 
 def _require_words(flag: Flag, spelled: str, text: str, read: Read) -> None:
     """Raises UsageError for a value that is none of the flag's words, at the end where another flag may free it."""
-    if not flag.words or _UNTOLD.fullmatch(text):
+    if not flag.words.allowed or _UNTOLD.fullmatch(text):
         return
     try:
-        require_word(flag.words, text, spelled)
+        require_word(flag.words.allowed, text, spelled)
     except UsageError as error:
-        by = next((name for own, name in freed_by(flag.dialect).items() if own in flag.spellings), "")
-        if not by:
+        if not flag.words.freed_by:
             raise
-        read.unless[by] = error
+        read.unless[flag.words.freed_by] = error
 
 
 def _require_number(flag: Flag, spelled: str, text: str) -> None:
@@ -286,7 +285,7 @@ def _require_words_within(flag: Flag, text: str) -> None:
         known = words_of(flag.dialect)
         for key, value in document(text).items():
             if (words := known.get(f"{flag.written}.{key}")) and isinstance(value, str):
-                require_word(words, value, f"{flag.written} {key}")
+                require_word(words.allowed, value, f"{flag.written} {key}")
 
 
 def options_of(engine: str, version: str, read: Read, dialects: Sequence[str] = ()) -> EngineOptions:

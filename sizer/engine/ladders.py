@@ -8,8 +8,9 @@ from sizer.device.kinds import memory_class
 from sizer.device.records import Device
 from sizer.engine.engines import any_runs_on, find_engine, nothing_runs_on
 from sizer.engine.first_versions import too_old_for
-from sizer.engine.model_classes import code_unknown, names, no_code
-from sizer.engine.options import NO_OPTIONS, EngineOptions, FlagValue
+from sizer.engine.model_classes import model_code, names
+from sizer.engine.model_code import ModelCode
+from sizer.engine.options import NO_OPTIONS, EngineOptions
 from sizer.errors import UnknownEngine
 from sizer.frozen import dataclass
 from sizer.methods import methods
@@ -99,12 +100,12 @@ def _ladders_of(
     """See `ladders`."""
     name = find_engine(engine).name if engine else None
     every = [row for row in _ladders() if _matches(row, device)]
-    loading = [row for row in every if not no_code(architecture, *_version(row["engine"], told))]
+    loading = [row for row in every if not _code(architecture, row["engine"], told).lacking]
     if name is not None:
         found = _all_rungs([row for row in loading if row["engine"] == name], architecture, device, told)
         if found:
             return found
-    certain = [row for row in loading if not code_unknown(architecture, row["engine"])]
+    certain = [row for row in loading if not model_code(architecture, row["engine"]).unknown]
     if name is None:
         usual = _all_rungs([row for row in certain if row["default"] == "yes"], architecture, device, told)
         if usual:
@@ -118,16 +119,21 @@ def _ladders_of(
         if not any_runs_on(device):
             raise nothing_runs_on(device)
     asked = f"no precisions are listed for {engine!r} on" if engine else "nothing is listed for"
-    listed = name is not None and any(row["engine"] == name for row in every)
-    lacking = no_code(architecture, *_version(name or "", told)) if listed else ""
+    listed = any(row["engine"] == name for row in every)
+    lacking = _code(architecture, name, told).lacking if name is not None and listed else ""
     others = dict.fromkeys(rungs[0].engine for rungs in known)
     hint = f"There are for {', '.join(others)}." if others else "'sizer estimate' takes it with --engine."
     raise UnknownEngine(lacking or f"{asked} {device.name}.", hint)
 
 
-def _version(engine: str, told: EngineOptions) -> tuple[str, str, dict[str, FlagValue]]:
-    """An engine with the version and the flags that were asked for, where they are its own."""
-    return (engine, told.version, dict(told.given)) if told.engine == engine else (engine, "", {})
+def _code(architecture: Architecture, engine: str, told: EngineOptions) -> ModelCode:
+    """Whether an engine has code for a model, at the version and with the flags that it was told."""
+    return model_code(architecture, engine, _own(engine, told))
+
+
+def _own(engine: str, told: EngineOptions) -> EngineOptions:
+    """What was told, where it is of this engine."""
+    return told if told.engine == engine else NO_OPTIONS
 
 
 def _all_rungs(
@@ -146,5 +152,5 @@ def _rungs(row: dict[str, str], architecture: Architecture, device: Device, told
     own = own_precision(architecture, row["engine"])
     if own and find_engine(row["engine"]).has_kernels(own, device):
         precisions = [own, *(precision for precision in precisions if precision != own)]
-    engine, version, _ = _version(row["engine"], told)
+    engine, version = row["engine"], _own(row["engine"], told).version
     return [Rung(engine, precision) for precision in precisions if not too_old_for(precision, engine, version)]

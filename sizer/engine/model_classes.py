@@ -13,7 +13,8 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
 
-from sizer.engine.options import sets_aside
+from sizer.engine.model_code import ModelCode
+from sizer.engine.options import NO_OPTIONS, EngineOptions, sets_aside
 from sizer.engine.releases import version_numbers
 from sizer.frozen import NamedTuple
 from sizer.model.architecture import Architecture, Basis
@@ -25,6 +26,7 @@ TEXT_PARTS = ("text_config", "llm_config", "language_config", "thinker_config")
 """Where the config of a model that sees or hears keeps its text part."""
 LATER = "9999-12-31"
 """After every date."""
+CERTAIN = ModelCode()
 
 
 class ModelClasses(NamedTuple):
@@ -89,62 +91,38 @@ def _texts(names: Any) -> list[str]:
     return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
 
 
-def no_code(architecture: Architecture, engine: str, version: str = "", given: Mapping[str, Any] | None = None) -> str:
-    """Why a version of an engine (empty: the newest) cannot load a model, in one sentence; empty where it can, or where
-    that is not known (`code_unknown`).
+def model_code(architecture: Architecture, engine: str, told: EngineOptions = NO_OPTIONS) -> ModelCode:
+    """Whether an engine, at the version and with the flags that it was `told` (without a version: the newest), has code
+    for a model.
 
-    Nothing is refused that its name alone tells, or that is a file of a format which engines read by its header.
-    `given` are the engine's own flags by their names.
+    Nothing is refused that its name alone tells, or that is a file of a format which engines read by its header. Nobody
+    can tell where a list lacks the model and may be older, or where the releases that were read are older and newer.
     """
     if not _identified(architecture):
-        return ""
+        return CERTAIN
+    version, given = told.version, dict(told.given)
     lists = _consulted(engine, given)
-    told = architecture.architecture
     naming = [listed for listed in lists if listed.has(architecture)]
-    not_yet = _not_yet(architecture, engine, version, given or {})
-    if not naming:
-        as_of = _as_of(lists)
-        lacking = as_of and _was_out(architecture, as_of)
-        return f"{engine} has no code for {told} as of {as_of}." if lacking else not_yet
-    newest = max(naming, key=lambda listed: (not listed.until, version_numbers(listed.until)))
-    asked = version_numbers(version)
-    if not newest.until or () < asked <= version_numbers(newest.until):
-        return not_yet
-    return f"{engine} had code for {told} until {newest.until}."
+    as_of = "" if naming else _as_of(lists)
+    if as_of and _was_out(architecture, as_of):
+        return ModelCode(lacking=f"{engine} has no code for {architecture.architecture} as of {as_of}.")
+    newest = max(naming, key=lambda listed: (not listed.until, version_numbers(listed.until)), default=None)
+    if newest is not None and newest.until and not () < version_numbers(version) <= version_numbers(newest.until):
+        return ModelCode(lacking=f"{engine} had code for {architecture.architecture} until {newest.until}.")
+    code = _at_version(architecture, engine, version, given) if version else CERTAIN
+    return code if not as_of else code._replace(unknown=_may_be_older(architecture, engine, as_of))
 
 
-def code_unknown(
-    architecture: Architecture, engine: str, version: str = "", given: Mapping[str, Any] | None = None
-) -> str:
-    """Why nobody can tell whether a version of an engine (empty: the newest) has code for a model, in one sentence: its
-    list lacks the model and may be older, or the releases that were read are older and newer. Empty where it is known.
-    """
-    if not _identified(architecture):
-        return ""
-    lists = _consulted(engine, given)
-    as_of = _as_of(lists)
-    if not as_of or any(listed.has(architecture) for listed in lists) or _was_out(architecture, as_of):
-        return _in_doubt(architecture, engine, version, given or {})
+def _at_version(architecture: Architecture, engine: str, version: str, given: Mapping[str, Any]) -> ModelCode:
+    """Whether a version that is named has what later ones have; what came when is read for such a version alone."""
+    from sizer.engine.first_versions import code_at
+
+    return code_at(architecture, engine, version, given)
+
+
+def _may_be_older(architecture: Architecture, engine: str, as_of: str) -> str:
     told = architecture.architecture
     return f"Whether {engine} has code for {told} is not known: its list of {as_of} lacks it and may be older."
-
-
-def _not_yet(architecture: Architecture, engine: str, version: str, given: Mapping[str, Any]) -> str:
-    """Why a version that is named lacks what later ones have; what came when is read for such a version alone."""
-    if not version:
-        return ""
-    from sizer.engine.first_versions import without_code
-
-    return without_code(architecture, engine, version, given)
-
-
-def _in_doubt(architecture: Architecture, engine: str, version: str, given: Mapping[str, Any]) -> str:
-    """Why nobody can tell whether a version that is named has what the newest has; empty where it is known."""
-    if not version or no_code(architecture, engine, version, given):
-        return ""
-    from sizer.engine.first_versions import code_in_doubt
-
-    return code_in_doubt(architecture, engine, version, given)
 
 
 def names(architecture: Architecture, engine: str) -> bool:
@@ -158,9 +136,9 @@ def _identified(architecture: Architecture) -> bool:
     return bool(architecture.architecture) and architecture.basis not in {Basis.NAME, Basis.HEADER}
 
 
-def _consulted(engine: str, given: Mapping[str, Any] | None) -> list[ModelClasses]:
+def _consulted(engine: str, given: Mapping[str, Any]) -> list[ModelClasses]:
     """The lists that an engine looks a model up in."""
-    return [listed for listed in _lists().get(engine, ()) if not sets_aside(listed.unless, given or {})]
+    return [listed for listed in _lists().get(engine, ()) if not sets_aside(listed.unless, given)]
 
 
 def _as_of(lists: list[ModelClasses]) -> str:

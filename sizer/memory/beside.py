@@ -15,7 +15,7 @@ from sizer.memory.cache import LayerCache, whole_cache
 from sizer.memory.case import Case, predicting_architecture
 from sizer.memory.projector import projector_bytes, projector_compute_bytes
 from sizer.memory.shares import host_tables_bytes, table_bytes
-from sizer.memory.working import graph_buffers, split_part, whole_part
+from sizer.memory.working import graph_buffers, split_part, whole_buffer_bytes
 from sizer.model.architecture import Architecture
 from sizer.model.stored import Stored
 
@@ -51,20 +51,16 @@ def draft_taken(case: Case) -> Draft:
 
 def _on_host(own: Case, weights_bytes: int, cache: LayerCache) -> Draft:
     """A draft whose layers are on the host: its prompts still pass through a buffer of the device."""
-    buffers = None
-    if own.graph is not None and own.architecture.layers and own.architecture.hidden_size:
+    device_bytes = host_bytes = 0
+    if own.reserves_graph:
         part = split_part(own, own.plan, own.architecture.num_layers, host_experts=False)
-        buffers = graph_buffers(own, own.plan, part)
-    device_bytes, host_bytes = (buffers.device_bytes, buffers.host_bytes) if buffers else (0, 0)
+        device_bytes, host_bytes = graph_buffers(own, own.plan, part)
     return Draft(0, LayerCache(0, 0), device_bytes, weights_bytes + sum(cache) + host_bytes)
 
 
 def _compute_bytes(case: Case) -> int:
     """The buffer of an engine on ggml; the others run a draft in the model's own."""
-    if case.graph is None or not case.architecture.layers or not case.architecture.hidden_size:
-        return 0
-    buffers = graph_buffers(case, case.plan, whole_part(case))
-    return buffers.host_bytes if case.on_cpu else buffers.device_bytes
+    return whole_buffer_bytes(case) if case.reserves_graph else 0
 
 
 def _with_draft_flags(case: Case, architecture: Architecture, stored: Stored) -> Case:

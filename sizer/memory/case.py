@@ -113,6 +113,16 @@ class Case:
         return graph_rule(self.engine.engine, self.options.version, self.engine_date)
 
     @property
+    def shape_known(self) -> bool:
+        """Whether more than the model's name is known: its layers and their width."""
+        return bool(self.architecture.layers and self.architecture.hidden_size)
+
+    @property
+    def reserves_graph(self) -> bool:
+        """Whether the engine reserves ggml's buffers and it is known for what."""
+        return self.graph is not None and self.shape_known
+
+    @property
     def sequences(self) -> int:
         """Sequences that the run makes room for."""
         return self.options.max_sequences or self.workload.batch_size

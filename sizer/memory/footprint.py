@@ -14,13 +14,12 @@ from sizer.memory.records import Footprint, Part, tree
 from sizer.memory.shard import rank_architecture
 from sizer.memory.working import (
     context_bytes,
-    graph_buffers,
     graphs_bytes,
     padded_bytes,
     profile_bytes,
     rotary_bytes,
     scores_bytes,
-    whole_part,
+    whole_buffer_bytes,
 )
 from sizer.model.architecture import Tower
 from sizer.model.stored import Stored
@@ -38,14 +37,10 @@ def activations_part(case: Case) -> Part:
     prompt; the others take what the workload's widest step does.
     """
     count = len(case.devices)
-    if not case.architecture.layers or not case.architecture.hidden_size:
-        return _step_part(case)
-    if case.graph is not None:
-        buffers = graph_buffers(case, case.plan, whole_part(case))
-        size = buffers.host_bytes if case.on_cpu else buffers.device_bytes
-        parts = {"compute buffer": size * count, **added_compute(case)}
+    if case.reserves_graph:
+        parts = {"compute buffer": whole_buffer_bytes(case) * count, **added_compute(case)}
         return tree("activations", (Part(name, amount) for name, amount in parts.items() if amount))
-    if case.engine.profile and not case.on_cpu:
+    if case.engine.profile and case.shape_known and not case.on_cpu:
         return tree("activations", (Part("profile run", profile_bytes(case) * count),))
     return _step_part(case)
 

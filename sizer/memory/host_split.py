@@ -65,8 +65,7 @@ def rooms_of(case: Case, needed: Footprint, margin_bytes: int, compute_bytes: in
 
 def split_buffers(case: Case, host_layers: int, *, host_experts: bool) -> Buffers | None:
     """The compute buffers where the host has layers or experts; None for engines without a graph of ggml's."""
-    known = case.architecture.hidden_size and case.architecture.layers
-    if case.graph is None or not known:
+    if not case.reserves_graph:
         return None
     plan = case.plan
     buffers = graph_buffers(case, plan, split_part(case, plan, host_layers, host_experts=host_experts))
@@ -105,7 +104,7 @@ def _lacking_bytes(share: Share) -> int:
 
 def host_compute_bytes(case: Case) -> int:
     """The buffer that an engine on ggml reserves in the host's memory beside a device: inputs and masks; else 0."""
-    if case.graph is None or case.on_cpu or not case.architecture.hidden_size or not case.architecture.layers:
+    if case.on_cpu or not case.reserves_graph:
         return 0
     return graph_buffers(case, case.plan, part_of(case)).host_bytes
 

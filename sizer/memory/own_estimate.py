@@ -92,7 +92,7 @@ def layers_by_own_estimate(case: Case) -> int | None:
 
 
 def _rule(case: Case) -> EstimateRule | None:
-    if not case.architecture.layers or not case.architecture.hidden_size:
+    if not case.shape_known:
         return None
     arch, experts = gguf_arch(case.architecture), bool(case.architecture.experts)
     return estimate_rule(case.engine.engine, arch, experts, case.options.version, case.engine_date)

@@ -33,6 +33,12 @@ def graph_buffers(case: Case, plan: CachePlan, part: Part) -> Buffers:
     return compute_buffers(model, graph_step(case, plan, model), part)
 
 
+def whole_buffer_bytes(case: Case) -> int:
+    """The buffer of the whole model where it runs: on the host for a CPU, else on each device."""
+    buffers = graph_buffers(case, case.plan, whole_part(case))
+    return buffers.host_bytes if case.on_cpu else buffers.device_bytes
+
+
 def graph_step(case: Case, plan: CachePlan, model: ModelShape) -> Step:
     """The step that the engine reserves for: a whole micro-batch over a full cache, whatever the prompt."""
     rule = case.graph

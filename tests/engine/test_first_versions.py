@@ -12,9 +12,12 @@ from sizer.device.catalogue import find
 from sizer.engine.commands import read_engine
 from sizer.engine.first_versions import too_old_for
 from sizer.engine.ladders import ladders
-from sizer.engine.model_classes import code_unknown, no_code
+from sizer.engine.model_classes import model_code
+from sizer.engine.model_code import ModelCode
+from sizer.engine.options import EngineOptions, FlagValue
 from sizer.engine.releases import version_numbers
 from sizer.errors import DoesNotFit, UnknownEngine
+from sizer.model.architecture import Architecture
 from sizer.model.read.resolve import resolve
 from sizer.tables import read_rows, read_tuples
 
@@ -32,53 +35,57 @@ CAME = [
 ]
 
 
+def _code(architecture: Architecture, engine: str, version: str = "", *flags: tuple[str, FlagValue]) -> ModelCode:
+    return model_code(architecture, engine, EngineOptions(engine, version, flags))
+
+
 @pytest.mark.parametrize(("engine", "model", "without", "unsure", "having"), CAME)
 def test_an_older_version_lacks_the_code_and_a_newer_has_it(
     engine: str, model: str, without: str, unsure: str, having: str
 ) -> None:
     """Before the release that was read last without it: no; from the first with it: yes; between: not known."""
     architecture = resolve(model, offline=True).architecture
-    assert f"{engine} {without} has no code" in no_code(architecture, engine, without)
-    assert not no_code(architecture, engine, having)
-    assert not code_unknown(architecture, engine, having)
-    assert not no_code(architecture, engine)
+    assert f"{engine} {without} has no code" in _code(architecture, engine, without).lacking
+    assert not _code(architecture, engine, having).lacking
+    assert not _code(architecture, engine, having).unknown
+    assert not _code(architecture, engine).lacking
     if unsure:
-        assert not no_code(architecture, engine, unsure)
-        assert "is not known" in code_unknown(architecture, engine, unsure)
+        assert not _code(architecture, engine, unsure).lacking
+        assert "is not known" in _code(architecture, engine, unsure).unknown
 
 
 def test_a_version_cut_short_stands_for_all_of_its_releases() -> None:
     """vLLM 0.10 may be 0.10.2, which has the code; 0.9 may not."""
     architecture = resolve("openai/gpt-oss-20b", offline=True).architecture
-    assert not no_code(architecture, "vllm", "0.10")
-    assert no_code(architecture, "vllm", "0.9")
+    assert not _code(architecture, "vllm", "0.10").lacking
+    assert _code(architecture, "vllm", "0.9").lacking
 
 
 def test_what_runs_through_transformers_is_said_to_be_in_doubt() -> None:
     """A plain decoder without a class of its own went through transformers from vLLM 0.7 on; states and mixtures did
     not, and a flag for it leaves the list aside."""
     plain = resolve("Qwen/Qwen3-8B", offline=True).architecture
-    assert not no_code(plain, "vllm", "0.8.0")
-    assert "through transformers" in code_unknown(plain, "vllm", "0.8.0")
-    assert no_code(plain, "vllm", "0.6.6")
+    assert not _code(plain, "vllm", "0.8.0").lacking
+    assert "through transformers" in _code(plain, "vllm", "0.8.0").unknown
+    assert _code(plain, "vllm", "0.6.6").lacking
     mixture = resolve("Qwen/Qwen3-30B-A3B", offline=True).architecture
-    assert no_code(mixture, "vllm", "0.8.0")
-    assert not no_code(mixture, "vllm", "0.8.0", {"model-impl": "transformers"})
+    assert _code(mixture, "vllm", "0.8.0").lacking
+    assert not _code(mixture, "vllm", "0.8.0", ("model-impl", "transformers")).lacking
 
 
 def test_a_class_that_no_release_has_needs_one_that_hands_it_on() -> None:
     """SGLang runs Olmo 3 through transformers since 0.4.9; an older one cannot."""
     architecture = resolve("allenai/Olmo-3-1125-32B", offline=True).architecture
-    assert "nor for running it through transformers" in no_code(architecture, "sglang", "0.4.3")
-    assert not no_code(architecture, "sglang", "0.4.9")
+    assert "nor for running it through transformers" in _code(architecture, "sglang", "0.4.3").lacking
+    assert not _code(architecture, "sglang", "0.4.9").lacking
 
 
 def test_a_repositorys_own_code_stands_in_for_transformers() -> None:
     """transformers runs a class that it has not where the repository brings it and is trusted."""
     architecture = resolve("Qwen/Qwen3-8B", offline=True).architecture
-    assert not no_code(architecture, "transformers", "4.40", {"trust-remote-code": True})
+    assert not _code(architecture, "transformers", "4.40", ("trust-remote-code", True)).lacking
     own = replace(architecture, config={**architecture.config, "auto_map": {"AutoModelForCausalLM": "modeling.Qwen"}})
-    assert not no_code(own, "transformers", "4.40")
+    assert not _code(own, "transformers", "4.40").lacking
 
 
 def test_an_older_version_has_fewer_precisions() -> None:

@@ -12,7 +12,8 @@ import sizer
 from sizer.device.catalogue import find
 from sizer.engine.engines import engines
 from sizer.engine.ladders import ladders
-from sizer.engine.model_classes import code_unknown, no_code
+from sizer.engine.model_classes import model_code
+from sizer.engine.options import EngineOptions
 from sizer.errors import UnknownEngine
 from sizer.model.read.catalogue import entries
 from sizer.model.read.catalogue import find as catalogue_entry
@@ -79,7 +80,7 @@ LOADED = {
 def test_engines_load_what_their_source_lists(model: str) -> None:
     """Fifty models by eight engines: each answer is that of the engine's own list of classes."""
     architecture = resolve(model, offline=True).architecture
-    told = "".join("n" if no_code(architecture, engine) else "y" for engine in ENGINES)
+    told = "".join("n" if model_code(architecture, engine).lacking else "y" for engine in ENGINES)
     assert told == LOADED[model], model
 
 
@@ -115,7 +116,7 @@ def test_no_ladder_offers_an_engine_without_code_for_the_model(device: str) -> N
         architecture = resolve(model, offline=True).architecture
         if architecture.layers:
             for rungs in ladders(architecture, chip):
-                assert not no_code(architecture, rungs[0].engine), f"{model} with {rungs[0].engine}"
+                assert not model_code(architecture, rungs[0].engine).lacking, f"{model} with {rungs[0].engine}"
 
 
 def test_an_engine_asked_for_that_has_no_code_is_refused_with_those_that_have() -> None:
@@ -131,25 +132,25 @@ def test_a_list_older_than_the_model_does_not_refuse_it() -> None:
     newer = resolve("IFM/K2-Horizon-7B", offline=True).architecture
     older = resolve("facebook/opt-6.7b", offline=True).architecture
     for engine in ("llama.cpp", "exllamav2", "tensorrt-llm", "mlx-lm"):
-        assert not no_code(newer, engine)
-        assert "is not known" in code_unknown(newer, engine)
-        assert re.search(r" as of \d{4}-\d\d-\d\d\.$", no_code(older, engine))
-        assert not code_unknown(older, engine)
+        assert not model_code(newer, engine).lacking
+        assert "is not known" in model_code(newer, engine).unknown
+        assert re.search(r" as of \d{4}-\d\d-\d\d\.$", model_code(older, engine).lacking)
+        assert not model_code(older, engine).unknown
     told = sizer.recommend("IFM/K2-Horizon-7B", device="rtx-4090", engine="llama.cpp").estimate
-    assert code_unknown(newer, "llama.cpp") in told.assumptions
+    assert model_code(newer, "llama.cpp").unknown in told.assumptions
     listed = sizer.fit(device="rtx-4090", engine="llama.cpp", family="k2-horizon", everything=True, offline=True)
     assert {row.model for row in listed} >= {"IFM/K2-Horizon-7B"}
-    assert {row.code_unknown for row in listed} == {code_unknown(newer, "llama.cpp")}
-    assert not any(code_unknown(newer, rungs[0].engine) for rungs in ladders(newer, find("rtx-4090").device))
+    assert {row.code_unknown for row in listed} == {model_code(newer, "llama.cpp").unknown}
+    assert not any(model_code(newer, rungs[0].engine).unknown for rungs in ladders(newer, find("rtx-4090").device))
 
 
 def test_a_class_that_no_dated_model_has_is_not_refused() -> None:
     """Nobody told when it came out: it may be newer than any list; an engine that hands on what it lacks takes it."""
     one = resolve("facebook/opt-6.7b", offline=True).architecture
     unheard = replace(one, architecture="UnheardForCausalLM", model_type="unheard")
-    assert not no_code(unheard, "exllamav2")
-    assert "UnheardForCausalLM is not known" in code_unknown(unheard, "exllamav2")
-    assert not code_unknown(unheard, "vllm")
+    assert not model_code(unheard, "exllamav2").lacking
+    assert "UnheardForCausalLM is not known" in model_code(unheard, "exllamav2").unknown
+    assert not model_code(unheard, "vllm").unknown
 
 
 def test_versions_and_flags_say_which_classes_there_are() -> None:
@@ -158,9 +159,10 @@ def test_versions_and_flags_say_which_classes_there_are() -> None:
     assert not gone.starts
     assert gone.reason == "vllm had code for MllamaForConditionalGeneration until 0.10.2."
     architecture = resolve("meta-llama/Llama-3.2-11B-Vision-Instruct", offline=True).architecture
-    assert not no_code(architecture, "vllm", "0.9.1")
-    assert no_code(architecture, "vllm", "0.11.0")
-    assert not no_code(architecture, "vllm", given={"model-impl": "transformers"})
+    assert not model_code(architecture, "vllm", EngineOptions("vllm", "0.9.1")).lacking
+    assert model_code(architecture, "vllm", EngineOptions("vllm", "0.11.0")).lacking
+    through_transformers = EngineOptions("vllm", given=(("model-impl", "transformers"),))
+    assert not model_code(architecture, "vllm", through_transformers).lacking
     usual = sizer.check("trtllm-serve ibm-granite/granite-3.3-8b-instruct", device="h100").check
     assert usual.reason == "tensorrt-llm has no code for GraniteForCausalLM as of 2026-07-31."
     auto = sizer.check("trtllm-serve ibm-granite/granite-3.3-8b-instruct --backend _autodeploy", device="h100")
@@ -187,7 +189,7 @@ def test_no_model_with_a_published_file_is_refused() -> None:
     assert len(catalogued) > 900
     for model, engines_of_it in catalogued:
         architecture = resolve(model, offline=True).architecture
-        assert any(not no_code(architecture, engine) for engine in engines_of_it), model
+        assert any(not model_code(architecture, engine).lacking for engine in engines_of_it), model
 
 
 def test_methods_that_an_engine_gave_up_are_told_by_version() -> None:

@@ -160,19 +160,14 @@ def search_names(text: str) -> tuple[tuple[str, CatalogueEntry], ...]:
     """Each published name that holds every word of `text`, by itself or with its architecture, and the model of its
     shape: the catalogue's own name where that is found, else the other names that are."""
     words = text.lower().split()
-    own: list[tuple[str, CatalogueEntry]] = []
-    others: list[CatalogueEntry] = []
-    for entry in search(text):
-        if all(word in f"{entry.model_id} {entry.architecture}".lower() for word in words):
-            own.append((entry.model_id, entry))
-        else:
-            others.append(entry)
-    shapes = {entry.model_id: entry for entry in others}
-    for alias, model_id in _aliases():
-        shape = shapes.get(model_id)
-        if shape is not None and all(word in f"{alias} {shape.architecture}".lower() for word in words):
-            own.append((alias, shape))
-    return tuple(sorted(own, key=lambda item: item[0].lower()))
+
+    def is_meant(name: str, entry: CatalogueEntry) -> bool:
+        return all(word in f"{name} {entry.architecture}".lower() for word in words)
+
+    shapes = {entry.model_id: entry for entry in entries()}
+    own = {name: entry for name, entry in shapes.items() if is_meant(name, entry)}
+    others = [(alias, shapes[name]) for alias, name in _aliases() if name not in own and is_meant(alias, shapes[name])]
+    return tuple(sorted((*own.items(), *others), key=lambda item: item[0].lower()))
 
 
 def nearest(text: str, count: int = 3) -> tuple[str, ...]:
