@@ -28,7 +28,12 @@ CAME = [
     ("sglang", "openai/gpt-oss-20b", "0.4.10", "0.5.0", "0.5.1"),
     ("transformers", "Qwen/Qwen3-8B", "4.50.3", "4.51.0", "4.51.3"),
     ("mlx-lm", "openai/gpt-oss-20b", "0.25.3", "0.26.0", "0.26.4"),
-    ("llama.cpp", "Qwen/Qwen3-8B", "b4000", "b5200", "b5500"),
+    ("llama.cpp", "Qwen/Qwen3-8B", "b5091", "", "b5092"),  # ggml-org/llama.cpp pull request 12828, 9 April 2025
+    ("llama.cpp", "openai/gpt-oss-20b", "b6095", "", "b6096"),  # pull request 15091, 5 August 2025
+    ("llama.cpp", "Qwen/Qwen3.5-35B-A3B", "b7486", "b8000", "b8580"),
+    ("koboldcpp", "openai/gpt-oss-20b", "1.96.2", "1.97", "1.97.1"),
+    ("ik_llama.cpp", "openai/gpt-oss-20b", "b3837", "", "b3838"),
+    ("mlc-llm", "Qwen/Qwen3-8B", "0.19.0", "", "0.20.0"),
     ("ollama", "Qwen/Qwen3-8B", "0.6.5", "", "0.6.6"),
     ("exllamav3", "openai/gpt-oss-20b", "0.0.43", "", "1.0.0"),
     ("lmdeploy", "Qwen/Qwen3-8B", "0.7.2", "", "0.7.3"),
