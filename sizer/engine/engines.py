@@ -150,7 +150,7 @@ class Engine:
         from sizer.device.capability import cuda_capability
         from sizer.engine.precisions import built_for
 
-        if not built_for(precision, self.name, device):
+        if self.backend(device) != "cpu" and not built_for(precision, self.name, device):
             return False
 
         least = max((capability for _, capability in self.needs(precision)), default=0.0)
