@@ -92,7 +92,11 @@ class LayerWeights(NamedTuple):
 
 @lru_cache(maxsize=64)
 def weights_by_layer(stored: Stored) -> LayerWeights:
-    """Where the bytes of a stored model lie, without what only checkpoints carry."""
+    """Where the bytes of a stored model lie, without what only checkpoints carry.
+
+    A table that one layer looks up (Qwen3.8-Flash-Next's n-grams) is an input's tensor too: engines keep it where the
+    token table is.
+    """
     layer_bytes: dict[int, int] = defaultdict(int)
     expert_bytes: dict[int, int] = defaultdict(int)
     input_bytes = output_bytes = 0
@@ -100,7 +104,7 @@ def weights_by_layer(stored: Stored) -> LayerWeights:
         tensor = entry.tensor
         if tensor.checkpoint_only:
             continue
-        if tensor.tower is not Tower.TEXT or not tensor.layers:
+        if tensor.tower is not Tower.TEXT or not tensor.layers or tensor.role is Role.EMBEDDING:
             is_output = tensor.role in {Role.LM_HEAD, Role.NORM} and tensor.tower is Tower.TEXT
             output_bytes += entry.size_bytes if is_output else 0
             input_bytes += 0 if is_output else entry.size_bytes

@@ -259,8 +259,9 @@ class Architecture:
 
     @cached_property
     def active_params(self) -> int:
-        """`total_params` less the experts that one token is not routed to."""
-        return sum(tensor.active_elements for tensor in self.tensors if not tensor.checkpoint_only)
+        """`total_params` less the experts that one token is not routed to, and less a layer's table of n-grams."""
+        ran = (tensor for tensor in self.tensors if not tensor.checkpoint_only)
+        return sum(tensor.active_elements for tensor in ran if tensor.role is not Role.EMBEDDING or not tensor.layers)
 
     @cached_property
     def checkpoint_params(self) -> int:

@@ -90,7 +90,7 @@ def _ngram_layer(config: Config, place: int) -> Block:
     primes = _primes_from(base, (place + 1) * hashes)[place * hashes :]
     rows = ceil(sum(primes) / divisor) * divisor
     wide = hidden * config.size("hc_count")
-    block = embedding("ple_embedding.ngram_embedding", rows, size // hashes, Role.OTHER)
+    block = embedding("ple_embedding.ngram_embedding", rows, size // hashes)
     block += linear("key_proj", wide, size, Role.OTHER) + linear("value_proj", hidden, size, Role.OTHER)
     for name in ("norm_key", "norm_query", "norm_conv"):
         block += norm(name, wide)
