@@ -50,6 +50,10 @@ class InvalidInputFile(UsageError):
     """A CSV or JSON Lines file that cannot be read as rows."""
 
 
+class NothingToLoad(UsageError):
+    """A model that names no weights, or none of the precision asked for; a benchmark may take random ones."""
+
+
 class ModelError(SizerError):
     """The model cannot be resolved: not found, gated, offline, malformed or of an unknown architecture."""
 
@@ -90,6 +94,10 @@ class BenchmarkFailed(SizerError):
     """The benchmark's child process failed, was killed or was interrupted."""
 
     exit_code = 5
+
+
+class UnloadableWeights(BenchmarkFailed):
+    """Weights that are missing or in a form that is never opened; a benchmark may take random ones."""
 
 
 def nearest(text: str, names: Iterable[str], count: int = 3) -> Sequence[str]:

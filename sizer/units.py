@@ -12,7 +12,7 @@ from sizer.errors import InvalidQuantity
 from sizer.regex import pattern
 
 KIB, MIB, GIB, TIB = 2**10, 2**20, 2**30, 2**40
-KB, MB, GB, TB = 10**3, 10**6, 10**9, 10**12
+GB, TB = 10**9, 10**12
 HALF_BYTES, FLOAT_BYTES = 2, 4
 """A value in 16 and in 32 bits."""
 

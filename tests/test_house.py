@@ -155,7 +155,6 @@ def test_files_and_functions_are_held_in_a_glance() -> None:
 
 
 NAMED_BY = {
-    "sizer.engine.commands": "ik_llama.cpp's programs are called as llama.cpp's",
     "sizer.engine.containers": "the image of llama.cpp takes --server before its words",
     "sizer.engine.served_yaml": "words of others' documents",
 }

@@ -127,13 +127,17 @@ def advise(
     ways = alternatives(flat, estimates, wanted, context_asked=context_asked)
     model = smaller_model(flat[0].architecture, smaller, _asker(flat[0], tolerable, engine))
     ways += [model] if model is not None else []
-    why = _why_nothing(estimates, wanted)
+    return _that_leads_out(estimates, ways, _why_nothing(estimates, wanted))
+
+
+def _that_leads_out(tried: tuple[Estimate, ...], ways: list[Alternative], why: str) -> Advice:
+    """The advice where nothing fits well: the best way out, before the others."""
     best = _first_way(ways)
     if best is None:
-        return Advice(None, why, estimates, alternatives=tuple(ways))
+        return Advice(None, why, tried, alternatives=tuple(ways))
     ways.sort(key=lambda way: way is not best)
     text = f"{why} {best.text}" + (SMALLER_IS_BETTER if loss_of(best.estimate) > USABLE_LOSS else "")
-    return Advice(best.estimate, text, estimates, alternatives=tuple(ways))
+    return Advice(best.estimate, text, tried, alternatives=tuple(ways))
 
 
 def _that_fits(

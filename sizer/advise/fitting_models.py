@@ -15,6 +15,7 @@ from sizer.engine.model_classes import model_code
 from sizer.engine.options import EngineOptions
 from sizer.errors import UnknownEngine
 from sizer.frozen import dataclass
+from sizer.model.architecture import Architecture
 from sizer.units import GIB
 from sizer.workload import Workload
 
@@ -57,14 +58,12 @@ def fitting(
     found = []
     lacking: UnknownEngine | None = None
     runs = False
+    least_tokens = workload.context_tokens if isinstance(context_asked, int) else 0
     room_bytes = room(target)
     if room_bytes is not None and keep.splits:
         room_bytes += host_room(target)
     for candidate, architecture in candidates(room_bytes, wanted, keep):
-        longest = architecture.max_context_tokens
-        if isinstance(context_asked, int) and longest is not None and longest < workload.context_tokens:
-            continue
-        if flags is not None and model_code(architecture, flags.engine, flags).lacking:
+        if not _answers(architecture, least_tokens, flags):
             continue
         asked = usual_workload(architecture, workload, context_asked)
         try:
@@ -82,6 +81,14 @@ def fitting(
         raise lacking
     shown = found if keep.everything else _not_superseded(found)
     return sorted(shown, key=_rank, reverse=True)
+
+
+def _answers(architecture: Architecture, least_tokens: int, flags: EngineOptions | None) -> bool:
+    """Whether a model's own context is long enough and the engine asked for has code for it, as far as is known."""
+    longest = architecture.max_context_tokens
+    if longest is not None and longest < least_tokens:
+        return False
+    return flags is None or not model_code(architecture, flags.engine, flags).lacking
 
 
 def first_screen(found: Sequence[Found], count: int = SCREEN) -> list[Found]:

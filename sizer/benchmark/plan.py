@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sizer.benchmark.backends import BACKENDS, LLAMA_CPP, SERVER, TRANSFORMERS, Backend
 from sizer.benchmark.records import Spec
-from sizer.errors import BenchmarkFailed, DoesNotFit, UsageError, did_you_mean
+from sizer.errors import DoesNotFit, NothingToLoad, UnloadableWeights, UsageError, did_you_mean
 from sizer.frozen import dataclass
 from sizer.units import format_gib
 
@@ -190,7 +190,7 @@ def _repository(model: str, resolved: Resolved) -> str:
         return name
     if "/" in resolved.architecture.model_id:
         return resolved.architecture.model_id
-    raise UsageError(
+    raise NothingToLoad(
         f"{model!r} is a size, and there is nothing to load.",
         "Name a model, or a catalogued one with --random-weights.",
     )
@@ -200,11 +200,11 @@ def _check_folder(folder: Path) -> None:
     if any(folder.glob("*.safetensors")):
         return
     if any(folder.glob("*.bin")) or any(folder.glob("*.pt")):
-        raise BenchmarkFailed(
+        raise UnloadableWeights(
             f"{str(folder)!r} holds pickled weights, which can run code; sizer does not open them.",
             "Convert them to safetensors, or add --random-weights.",
         )
-    raise BenchmarkFailed(f"{str(folder)!r} holds no weights.", "Add --random-weights to measure without them.")
+    raise UnloadableWeights(f"{str(folder)!r} holds no weights.", "Add --random-weights to measure without them.")
 
 
 def _file_precision(asked: Asked, resolved: Resolved) -> str:

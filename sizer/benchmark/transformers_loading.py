@@ -7,7 +7,7 @@ from typing import Any
 
 from sizer.benchmark.recipes_transformers import Recipe, recipe
 from sizer.benchmark.records import Spec
-from sizer.errors import BenchmarkFailed, UsageError
+from sizer.errors import NothingToLoad, UnloadableWeights, UsageError
 
 
 def pick_device(text: str) -> Any:
@@ -90,7 +90,7 @@ def _load_repository(spec: Spec, how: Recipe, options: dict[str, Any], config: M
     from transformers import AutoModelForCausalLM
 
     if how.stored and not config.get("quantization_config") and how.stored.get("quant_method") in ("gptq", "awq"):
-        raise UsageError(
+        raise NothingToLoad(
             f"{spec.model!r} is not stored as {spec.precision!r}, and transformers cannot make it so while loading.",
             "Name a repository that is, or add --random-weights.",
         )
@@ -113,7 +113,7 @@ def _unloadable(spec: Spec, error: OSError) -> Exception:
     if error.errno is not None:
         return error
     said = " ".join(str(error).split())[:300]
-    return BenchmarkFailed(
+    return UnloadableWeights(
         f"The weights of {spec.model!r} cannot be loaded: {said}",
         "They must be safetensors, here or on the hub; --random-weights measures without them.",
     )

@@ -12,6 +12,7 @@ import click
 
 if TYPE_CHECKING:
     from sizer.answer.records import Estimate
+    from sizer.benchmark.plan import Asked
 
 
 @click.command()
@@ -36,7 +37,6 @@ def command(model: str, flags: tuple[str, ...], system: str, **options: Any) -> 
     from sizer.benchmark.plan import Asked, is_gguf, spec_of
     from sizer.chat.choose import choose_precision, estimate_for
     from sizer.chat.flags import parse_flags
-    from sizer.chat.reach import hub_answers
     from sizer.chat.session import Session
     from sizer.errors import UsageError
     from sizer.model.read.resolve import resolve
@@ -49,11 +49,7 @@ def command(model: str, flags: tuple[str, ...], system: str, **options: Any) -> 
     asked = Asked(model=model, **options)
     with _of_weights():
         precision, reason = choose_precision(asked, resolved)
-    asked = replace(asked, precision=precision)
-
-    if not asked.offline and not hub_answers(model):
-        _say("The hub does not answer: what its cache on this machine holds is loaded.")
-        asked = replace(asked, offline=True)
+    asked = _reached(replace(asked, precision=precision))
 
     def predictor(prompt_tokens: int, output_tokens: int) -> Estimate | None:
         lengths = replace(asked, prompt_tokens=prompt_tokens, output_tokens=max(2, output_tokens))
@@ -69,16 +65,24 @@ def command(model: str, flags: tuple[str, ...], system: str, **options: Any) -> 
     Session(chat_model, _say, system).run(typed_lines())
 
 
+def _reached(asked: Asked) -> Asked:
+    """What is asked for, from the hub's cache where the hub does not answer."""
+    from sizer.chat.reach import hub_answers
+
+    if asked.offline or hub_answers(asked.model):
+        return asked
+    _say("The hub does not answer: what its cache on this machine holds is loaded.")
+    return replace(asked, offline=True)
+
+
 @contextmanager
 def _of_weights() -> Iterator[None]:
     """What cannot be loaded is refused as a benchmark refuses it, but random weights have nothing to say in a chat."""
-    from sizer.errors import SizerError
+    from sizer.errors import NothingToLoad, UnloadableWeights
 
     try:
         yield
-    except SizerError as error:
-        if "--random-weights" not in error.hint:
-            raise
+    except (NothingToLoad, UnloadableWeights) as error:
         hint = "A chat needs a model's weights as safetensors: name a folder or a repository that has them."
         raise type(error)(error.message, hint) from None
 

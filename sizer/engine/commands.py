@@ -87,14 +87,17 @@ def _with_slots(options: EngineOptions) -> EngineOptions:
 
 
 def _engine(start: Started) -> str:
-    """The engine of a program: ik_llama.cpp's programs are called as llama.cpp's, its flags and its folder tell it."""
-    name = start.program.engine
-    if name != "llama.cpp" or start.program.dialects != engines()[name].flags:
-        return name
-    fork = engines()["ik_llama.cpp"]
+    """The engine of a program: a fork's is called as the original's, its own flags or its folder tell it."""
+    original = engines()[start.program.engine]
+    if start.program.dialects != original.flags:
+        return original.name
+    forks = [engine for engine in engines().values() if engine.called_as == original.name]
     spelled = [word.partition("=")[0] for word in start.words if word.startswith("-")]
-    own = any(find_flag(fork.flags, word) and not find_flag((name,), word) for word in spelled)
-    return fork.name if own or "ik_llama" in start.path else name
+    for fork in forks:
+        own = any(find_flag(fork.flags, word) and not find_flag(original.flags, word) for word in spelled)
+        if own or any(name in start.path for name in (fork.name, *fork.aliases)):
+            return fork.name
+    return original.name
 
 
 def _known_variables(dialects: Sequence[str], environment: Sequence[str]) -> list[str]:

@@ -46,6 +46,8 @@ class Engine:
     `caches` are the formats that its cache takes, the plain ones first; none where they are not known.
     `smaller_caches` are those of them that are offered where 16 bits do not fit: in eight bits, then in four.
     `flags` are the dialects of `data/engine_flags.csv` that it reads, its own first; none where they are not known.
+    `called_as` is the engine whose programs its own are called as, a fork's: a flag of its own or the program's folder
+    tells them apart.
     `no_precisions` is why none of the table's precisions is its own; empty where `data/methods.csv` names it.
     """
 
@@ -68,6 +70,7 @@ class Engine:
     caches: tuple[str, ...]
     smaller_caches: tuple[str, ...]
     flags: tuple[str, ...]
+    called_as: str
     source: str
 
     def backends_on(self, device: Device) -> tuple[str, ...]:
@@ -259,6 +262,7 @@ def _engine(row: dict[str, str]) -> Engine:
         caches=tuple(row["caches"].split()),
         smaller_caches=tuple(row["smaller_caches"].split()),
         flags=tuple(row["flags"].split()),
+        called_as=row["called_as"],
         source=row["source"],
     )
 

@@ -120,16 +120,6 @@ def gguf_model(architecture: Architecture, rule: str) -> GgufModel:
     tensors += _added(architecture, options)
     drafts = {layer for part in tensors for layer in part.layers if layer >= architecture.num_layers}
     native = "mxfp4" if (architecture.quantization or {}).get("quant_method") == "mxfp4" else None
-    other_towers = sum(t.total_elements for t in architecture.tensors if t.tower in OTHER_FILE)
-    notes = []
-    if other_towers:
-        notes.append(
-            f"The vision or audio part is a file of its own (mmproj), about {2 * other_towers:,} bytes in F16."
-        )
-    if native:
-        notes.append("The experts keep the MXFP4 of the checkpoint, as published files of every type do.")
-    if "mla-whole" in options and any(tensor.role is Role.KV_B for tensor in architecture.tensors):
-        notes.append("attn_kv_b is counted whole; converters since April 2025 split it into attn_k_b and attn_v_b.")
     return GgufModel(
         arch,
         tuple(tensors),
@@ -139,8 +129,19 @@ def gguf_model(architecture: Architecture, rule: str) -> GgufModel:
         _is_70b(architecture, arch),
         known=found is not None or model_type in {value[0] for value in gguf_archs().values()},
         native_experts=native,
-        notes=tuple(notes),
+        notes=tuple(_notes(architecture, options, native)),
     )
+
+
+def _notes(architecture: Architecture, options: frozenset[str], native: str | None) -> Iterator[str]:
+    """What of the model is not in the file, or stands in it otherwise than one expects."""
+    other_towers = sum(t.total_elements for t in architecture.tensors if t.tower in OTHER_FILE)
+    if other_towers:
+        yield f"The vision or audio part is a file of its own (mmproj), about {2 * other_towers:,} bytes in F16."
+    if native:
+        yield "The experts keep the MXFP4 of the checkpoint, as published files of every type do."
+    if "mla-whole" in options and any(tensor.role is Role.KV_B for tensor in architecture.tensors):
+        yield "attn_kv_b is counted whole; converters since April 2025 split it into attn_k_b and attn_v_b."
 
 
 def _text_config(architecture: Architecture) -> Mapping[str, Any]:

@@ -50,6 +50,9 @@ def test_every_engine_with_flags_has_a_command_and_every_recipe_is_read() -> Non
     started = {row["engine"] for row in read_rows("engine_commands.csv")}
     assert {name for name, engine in engines().items() if engine.flags} <= started
     assert started <= set(engines())
+    forks = {engine.name: engine.called_as for engine in engines().values() if engine.called_as}
+    assert set(forks.values()) <= started
+    assert all(engines()[fork].flags[1:] == engines()[original].flags for fork, original in forks.items())
     assert {name for name in RECIPES if not engines()[name].flags} == set()
 
 

@@ -59,18 +59,7 @@ def gguf_model(header: Header, model_id: str) -> tuple[Architecture, Stored]:
     Raises: InvalidHeader where the metadata contradicts itself, UnsupportedArchitecture for what is no language model.
     """
     meta = Metadata(header.metadata, model_id)
-    kind = meta.text("general.type", "model")
-    if meta.architecture in _NOT_LANGUAGE_MODELS or kind != "model":
-        what = _NOT_LANGUAGE_MODELS.get(meta.architecture, f"of the type {kind!r}")
-        raise UnsupportedArchitecture(f"{model_id!r} is {what}, no language model.", "Give the model's own GGUF file.")
-    if not any(_BLOCK.match(tensor.name) for tensor in header.tensors):
-        what = "tensors of layers" if header.tensors else "tensors: only a vocabulary or metadata"
-        raise invalid(model_id, f"it holds no {what}")
-    blocks = meta.size("block_count", minimum=1)
-    if blocks > MAX_LAYERS:
-        raise invalid(model_id, f"block_count is {blocks}")
-    if meta.size("expert_used_count", default=0) > meta.size("expert_count", default=0):
-        raise invalid(model_id, "expert_used_count is above expert_count")
+    blocks = _blocks(header, meta, model_id)
     draft = meta.size("nextn_predict_layers", default=0)
     stored = _stored_tensors(_merge_experts(header.tensors, model_id), meta, max(blocks - draft, 1))
     tensors = _without_formats(stored)
@@ -94,6 +83,23 @@ def gguf_model(header: Header, model_id: str) -> tuple[Architecture, Stored]:
         notes=meta.notes(),
     )
     return architecture, Stored(precision, tuple(stored), header.file_bytes)
+
+
+def _blocks(header: Header, meta: Metadata, model_id: str) -> int:
+    """How many layers the metadata tells of a language model. Raises as `gguf_model` does."""
+    kind = meta.text("general.type", "model")
+    if meta.architecture in _NOT_LANGUAGE_MODELS or kind != "model":
+        what = _NOT_LANGUAGE_MODELS.get(meta.architecture, f"of the type {kind!r}")
+        raise UnsupportedArchitecture(f"{model_id!r} is {what}, no language model.", "Give the model's own GGUF file.")
+    if not any(_BLOCK.match(tensor.name) for tensor in header.tensors):
+        what = "tensors of layers" if header.tensors else "tensors: only a vocabulary or metadata"
+        raise invalid(model_id, f"it holds no {what}")
+    blocks = meta.size("block_count", minimum=1)
+    if blocks > MAX_LAYERS:
+        raise invalid(model_id, f"block_count is {blocks}")
+    if meta.size("expert_used_count", default=0) > meta.size("expert_count", default=0):
+        raise invalid(model_id, "expert_used_count is above expert_count")
+    return blocks
 
 
 def _vocabulary(tensors: Iterable[Tensor], meta: Metadata) -> int:

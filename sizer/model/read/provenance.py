@@ -7,7 +7,6 @@ from functools import lru_cache
 from typing import Any
 
 from sizer.errors import SizerError
-from sizer.frozen import dataclass
 from sizer.model.architecture import Architecture
 from sizer.model.config import DECISIVE, defaults_taken
 from sizer.model.families import CONTEXT_FIELDS, build
@@ -20,16 +19,6 @@ DTYPE_FIELDS = ("torch_dtype", "dtype")
 COMPARED_TOKENS = 32768
 # What a class does where a field stands nowhere, not even among its defaults.
 WITHOUT = {"num_key_value_heads": "one for each attention head"}
-
-
-@dataclass(frozen=True, slots=True)
-class Field:
-    """One decisive field: its value, `published`, `rule`, `none` (there is none) or `unknown`, and the source."""
-
-    name: str
-    value: Any
-    basis: str
-    source: str
 
 
 @lru_cache(maxsize=1)
@@ -63,23 +52,6 @@ def _left_to_the_class(config: Mapping[str, Any], model_id: str) -> dict[str, An
     with defaults_taken() as taken:
         build(config, model_id)
     return taken
-
-
-def provenance(entry: CatalogueEntry) -> tuple[Field, ...]:
-    """What is known of a catalogued model's decisive fields: those in its file, then those that a rule gives."""
-    config = load(entry)
-    told = {field: found for (model_id, field), found in _told().items() if model_id == entry.model_id}
-    in_file = dict(written(config))
-    fields = [Field(name, in_file.get(name), *found) for name, found in told.items()]
-    fields += [
-        Field(name, value, "published", entry.config_source)
-        for name, value in in_file.items()
-        if name not in told and _decides(name)
-    ]
-    for name, value in silent_defaults(config, entry.model_id).items():
-        rule = rule_of(entry.model_type, name)
-        fields.append(Field(name, value, "rule" if rule else "unknown", rule or "the default of its class"))
-    return tuple(fields)
 
 
 def refused(entry: CatalogueEntry) -> tuple[str, ...]:

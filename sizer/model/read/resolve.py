@@ -98,18 +98,13 @@ def resolve(text: str, *, offline: bool = False, revision: str | None = None) ->
     entry = None if revision and not offline else _entry(name)
     if entry is not None:
         return _catalogued(text, name, entry, hints, revision)
-    if not revision:
-        read = _as_typed(name)
-        if read is not None and read.entry is not None:
-            hints = replace(hints, quantization=read.quantization)
-            model_id = read.entry.alias or read.entry.model_id
-            notes = read.notes + _unknown_notes(read.entry.unknown)
-            return _resolved(text, _described(load(read.entry), model_id), None, hints, notes)
-    if (
-        not name
-        or text.lower().startswith(_PATH_STARTS)
-        or (name.lower().endswith(_FILE_SUFFIXES) and name.count("/") < 2)
-    ):
+    read = None if revision else _as_typed(name)
+    if read is not None and read.entry is not None:
+        hints = replace(hints, quantization=read.quantization)
+        model_id = read.entry.alias or read.entry.model_id
+        notes = read.notes + _unknown_notes(read.entry.unknown)
+        return _resolved(text, _described(load(read.entry), model_id), None, hints, notes)
+    if not name or _is_path(text, name):
         raise UnknownModel(f"there is no file {text!r}.", "Check the path.")
     return _beyond_the_catalogue(text, name, revision, hints, offline)
 
@@ -198,6 +193,11 @@ def _resolved(
     if notes:
         architecture = replace(architecture, notes=notes + architecture.notes)
     return Resolved(text, architecture, stored, hints, notes)
+
+
+def _is_path(text: str, name: str) -> bool:
+    """Whether a text names a file that is not there, as no repository's name looks."""
+    return text.lower().startswith(_PATH_STARTS) or (name.lower().endswith(_FILE_SUFFIXES) and name.count("/") < 2)
 
 
 def _without_address(text: str) -> tuple[str, str | None]:
