@@ -16,11 +16,8 @@ from sizer.frozen import dataclass
 from sizer.model.architecture import Architecture
 from sizer.speed.case import speed_case
 from sizer.speed.records import Speculation
-from sizer.speed.speculative import at_rate, expected_tokens, speculate
+from sizer.speed.speculative import USUAL_ACCEPTANCE, at_rate, expected_tokens, speculate
 
-USUAL_ACCEPTANCE = 0.7
-"""Acceptance where none is given: LaMDA 137B accepts 0.61, 0.71 and 0.75 of what models of 0.1, 2 and 8 B draft
-(Leviathan et al. 2023, table 3, dialogue at temperature 0). Real text decides: code is higher, free prose lower."""
 MOST_DRAFT_TOKENS = 16
 """The longest draft that is tried: llama.cpp's default for as long as it had --draft-max (it drafts 3 now)."""
 

@@ -7,10 +7,11 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from sizer.api.asked import DeviceAsked, Options, WorkAsked, split_options
+from sizer.api.asked import USUAL_DRAFTED, DeviceAsked, Options, WorkAsked, split_options
+from sizer.api.estimates import drafting_of
 from sizer.api.targets import targets
 from sizer.errors import DoesNotFit, SizerError, UnknownEngine, UsageError
-from sizer.units import parse_seconds
+from sizer.units import parse_seconds, parse_tokens
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from sizer.model.stored import Stored
     from sizer.serving.asked import ServingAsked
     from sizer.serving.records import Capacity
+    from sizer.serving.rounds import Drafts
 
 USUAL_PROMPT_TOKENS, USUAL_OUTPUT_TOKENS = 1024, 256
 """A question with some text beside it, and an answer of a few paragraphs, where nobody says otherwise."""
@@ -36,6 +38,10 @@ def capacity(
     tpot: float | str | None = None,
     percentile: str = "p90",
     prefix_hit: float = 0.0,
+    shared_prompt: int | str = 0,
+    draft: str | None = None,
+    draft_tokens: int = USUAL_DRAFTED,
+    acceptance: float | None = None,
     replicas: int | None = None,
     machines: int | None = None,
     price: float | Mapping[str, float] | None = None,
@@ -49,9 +55,10 @@ def capacity(
     >>> answer.max_users > 10 and answer.serving[0].meets
     True
 
-    Times are seconds or text (`1s`, `50ms`); `price` is USD an hour of one device, or by its name; `arrivals` are hours
-    of a day with their requests a second; `apart` adds prompts on devices of their own, by arithmetic. Raises
-    DoesNotFit where the devices do not hold the model and one request.
+    Times are seconds or text (`1s`, `50ms`); `price` is USD an hour of one device, or by its name; `arrivals` are
+    hours of a day with their requests a second; all prompts begin with the same `shared_prompt` tokens; `draft`,
+    `draft_tokens` and `acceptance` are those of `sizer.estimate`; `apart` adds prompts on devices of their own, by
+    arithmetic. Raises DoesNotFit where the devices do not hold the model and one request.
     """
     from sizer.model.read.resolve import resolve
     from sizer.serving.asked import ServingAsked
@@ -60,9 +67,11 @@ def capacity(
     options.setdefault("prompt", USUAL_PROMPT_TOKENS)
     options.setdefault("output", USUAL_OUTPUT_TOKENS)
     devices, work, offline = split_options(options)
+    work = replace(work, drafting=drafting_of(draft, draft_tokens, acceptance, offline=offline))
+    shared = parse_tokens(shared_prompt) if isinstance(shared_prompt, str) else shared_prompt
     hours = tuple(arrivals) if isinstance(arrivals, Iterable) else (arrivals,)
     asked = ServingAsked(
-        users, rps, _seconds(ttft), _seconds(tpot), percentile, prefix_hit, replicas, machines,
+        users, rps, _seconds(ttft), _seconds(tpot), percentile, prefix_hit, shared, replicas, machines,
         stated_prices(_price_texts(price)), hours, apart,
     )  # fmt: skip
     return next(capacities(resolve(model, offline=offline), devices, work, asked))
@@ -107,7 +116,8 @@ def _one(resolved: Resolved, target: Target, work: WorkAsked, asked: ServingAske
 
     def case(engine: str, precision: str) -> Served:
         stored = _stored(resolved, precision, engine, work.flags.version if work.flags is not None else "")
-        return Served(resolved.architecture, stored, target, engine, work.flags)
+        drafts = _drafts(work, stored, engine)
+        return Served(resolved.architecture, stored, target, engine, work.flags, drafts)
 
     def most(engine: str, precision: str) -> int:
         return most_users(case(engine, precision), load, asked, split=split, kv_precision=kv_precision)
@@ -125,6 +135,32 @@ def _one(resolved: Resolved, target: Target, work: WorkAsked, asked: ServingAske
         return _beside_fewer_bits(found, partial(most, *ways[number + 1]), ways[number + 1][1])
     assert error is not None
     raise error
+
+
+def _drafts(work: WorkAsked, stored: Stored, engine: str) -> Drafts | None:
+    """What drafts: as asked for, else as the engine's own flags name a method or a model; None where nothing does."""
+    from sizer.answer.drafts import draft_named
+    from sizer.engine.stored import store_for
+    from sizer.model.architecture import Architecture
+    from sizer.serving.rounds import Drafts
+    from sizer.speed.speculative import USUAL_ACCEPTANCE, method_named
+
+    asked, flags = work.drafting, work.flags
+    if asked is not None:
+        drafter = asked.drafter
+        if isinstance(drafter, Architecture):
+            return Drafts((drafter, store_for(drafter, stored.precision, engine)), asked.draft_tokens, asked.acceptance)
+        return Drafts(drafter, asked.draft_tokens, asked.acceptance)
+    if flags is None or not (flags.draft_method or flags.draft_model):
+        return None
+    tokens, method = flags.draft_tokens or USUAL_DRAFTED, method_named(flags.draft_method)
+    if method is not None:
+        return Drafts(method, tokens, USUAL_ACCEPTANCE)
+    named = draft_named(flags)
+    if named is None:
+        return None
+    told = store_for(named.architecture, named.quantization or stored.precision, engine)
+    return Drafts((named.architecture, told), tokens, USUAL_ACCEPTANCE)
 
 
 FEWER_BITS_WORTH = 1.25

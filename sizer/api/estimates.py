@@ -88,10 +88,9 @@ def drafting_of(draft: str | None, draft_tokens: int, acceptance: float | None, 
         from sizer.errors import UsageError
 
         raise UsageError("an estimate takes a draft by its name.", "'sizer recommend MODEL --draft auto' finds one.")
-    from sizer.advise.draft import USUAL_ACCEPTANCE
     from sizer.answer.question import Drafting
     from sizer.model.read.resolve import resolve
-    from sizer.speed.speculative import draft_methods
+    from sizer.speed.speculative import USUAL_ACCEPTANCE, draft_methods
 
     drafter = draft_methods().get(draft.strip().lower()) or resolve(draft, offline=offline).architecture
     return Drafting(drafter, draft_tokens, USUAL_ACCEPTANCE if acceptance is None else acceptance)

@@ -130,9 +130,10 @@ def draft_for(chosen: Estimate, asked: DraftAsked | None, *, offline: bool = Fal
 
     Raises UsageError for a model that cannot draft for it.
     """
-    from sizer.advise.draft import USUAL_ACCEPTANCE, best_draft, compatible, draft
+    from sizer.advise.draft import best_draft, compatible, draft
     from sizer.advise.family import relatives
     from sizer.model.read.resolve import resolve
+    from sizer.speed.speculative import USUAL_ACCEPTANCE
 
     if asked is None:
         return None

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from sizer.api.capacity import USUAL_OUTPUT_TOKENS, USUAL_PROMPT_TOKENS, capacities
-from sizer.cli.common import PROBABILITY, SECONDS, TOKENS, device_options, output_options, show
+from sizer.cli.common import PROBABILITY, SECONDS, TOKENS, device_options, draft_options, output_options, show
 from sizer.cli.estimate import devices_asked
 
 LIMITS_NOT_MET = 4
@@ -26,7 +26,7 @@ LIMITS_NOT_MET = 4
 @click.option("--rps", type=float, metavar="R", help="This many requests a second instead, arriving by chance.")
 @click.option("--ttft", type=SECONDS, metavar="TIME", help="Longest time to the first token, as 1s.")
 @click.option("--tpot", type=SECONDS, metavar="TIME", help="Longest time per output token, as 50ms.")
-@click.option("--percentile", type=click.Choice(["p50", "p90", "p99"]), default="p90", show_default=True,
+@click.option("--percentile", type=click.Choice(["p50", "p90", "p95", "p99"]), default="p90", show_default=True,
               help="Of the requests, who must stay within the limits.")  # fmt: skip
 @click.option("--precision", "-p", metavar="P", help="[default: the model's own, else the best that fits]")
 @click.option("--engine", "-e", metavar="E", help="vllm, sglang, tensorrt-llm, llama.cpp ...  [default: the usual one]")
@@ -36,6 +36,9 @@ LIMITS_NOT_MET = 4
 @click.option("--machines", type=int, metavar="N", help="Serve --users or --rps with this many machines.")
 @click.option("--prefix-hit", type=PROBABILITY, default=0.0, show_default=True, metavar="SHARE",
               help="Of a prompt, found in the prefix cache.")  # fmt: skip
+@click.option("--shared-prompt", "shared_prompt", type=TOKENS, default="0", metavar="TOKENS",
+              help="Of --prompt, those that all requests begin with (a system prompt).")  # fmt: skip
+@draft_options
 @click.option("--price", "prices", multiple=True, metavar="[D=]USD", help="USD an hour of a device, as h100=2.10.")
 @click.option("--arrivals", type=click.Path(path_type=Path), metavar="FILE",
               help="A day: CSV with hour and requests (or rps).")  # fmt: skip
@@ -54,6 +57,7 @@ def command(model: str, style: str, offline: bool, plot: Path | None, **options:
     sizer capacity Qwen/Qwen3-8B -d rtx-4090 -e llama.cpp -p q4_k_m --users 16
     """
     from sizer.api.asked import WorkAsked
+    from sizer.api.estimates import drafting_of
     from sizer.model.read.resolve import resolve
     from sizer.report.capacity import document
 
@@ -64,6 +68,7 @@ def command(model: str, style: str, offline: bool, plot: Path | None, **options:
         output_tokens=options["output"],
         kv_precision=options["kv_precision"],
         parallelism=options["parallel"],
+        drafting=drafting_of(options["draft"], options["draft_tokens"], options["acceptance"], offline=offline),
     )
     asked = serving_asked(options)
     found = list(capacities(resolve(model, offline=offline), devices_asked(options), work, asked))
@@ -89,6 +94,7 @@ def serving_asked(options: dict[str, Any]) -> Any:
         tpot_s=options["tpot"],
         percentile=options["percentile"],
         prefix_hit=options["prefix_hit"],
+        shared_tokens=options["shared_prompt"],
         replicas=options["replicas"],
         machines=options["machines"],
         prices=stated_prices(options["prices"]),

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
-from sizer.api.asked import MOST_BYTES
+from sizer.api.asked import MOST_BYTES, MOST_DRAFTED, USUAL_DRAFTED
 from sizer.cli.completion import complete_devices
 from sizer.errors import UsageError
 from sizer.printable import printable
@@ -138,6 +138,22 @@ def device_options(function: Command, devices: str = "Repeatable; default: this 
         click.option("--host", metavar="D", help="CPU that holds what does not fit on the device."),
         click.option("--ram", type=SIZE, metavar="SIZE", help="The host's memory, as 64GiB."),
         click.option("--ram-bandwidth", type=RATE, metavar="RATE", help="The host's memory bandwidth."),
+    ]
+    return _apply(options, function)
+
+
+def draft_options(function: Command) -> Command:
+    """--draft and how it is used."""
+    options = [
+        click.option("--draft", metavar="MODEL", help="A draft model, or mtp, eagle, dflash, medusa, ngram."),
+        click.option(
+            "--draft-tokens",
+            type=click.IntRange(1, MOST_DRAFTED),
+            default=USUAL_DRAFTED,
+            show_default=True,
+            help="Drafted a step.",
+        ),
+        click.option("--acceptance", type=PROBABILITY, metavar="P", help="Of each drafted token.  [default: 0.7]"),
     ]
     return _apply(options, function)
 

@@ -7,10 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sizer.api.asked import MOST_DRAFTED, USUAL_DRAFTED, DeviceAsked, WorkAsked, with_vram
+from sizer.api.asked import DeviceAsked, WorkAsked, with_vram
 from sizer.api.estimates import drafting_of, estimates
 from sizer.api.targets import targets
-from sizer.cli.common import PROBABILITY, device_options, network_options, output_options, show, talk, workload_options
+from sizer.cli.common import (
+    device_options,
+    draft_options,
+    network_options,
+    output_options,
+    show,
+    talk,
+    workload_options,
+)
 from sizer.cli.completion import complete_models
 from sizer.errors import DoesNotFit, ModelError, UnknownModel, UsageError
 
@@ -33,15 +41,7 @@ PLOT_KINDS = ("memory", "speed", "batch", "roofline", "frontier", "draft")
 @device_options
 @workload_options
 @output_options
-@click.option("--draft", metavar="MODEL", help="A draft model, or mtp, eagle, dflash, medusa, ngram.")
-@click.option(
-    "--draft-tokens",
-    type=click.IntRange(1, MOST_DRAFTED),
-    default=USUAL_DRAFTED,
-    show_default=True,
-    help="Drafted a step.",
-)
-@click.option("--acceptance", type=PROBABILITY, metavar="P", help="Of each drafted token.  [default: 0.7]")
+@draft_options
 @click.option("--must-fit", is_flag=True, help="Exit with 4 where none of them fits.")
 @click.option("--explain", is_flag=True, help="Write out the arithmetic, number by number.")
 @click.option("--plot", type=click.Path(), metavar="FILE", help="Draw them: .png, .svg or .pdf.")

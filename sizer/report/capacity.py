@@ -139,7 +139,9 @@ def _apart(found: Apart | None) -> Iterator[str]:
         return
     yield ""
     yield (
-        f"Prompts apart (arithmetic, not measured): {found.prefill_devices} devices read, {found.decode_devices} "
-        f"decode: {significant(found.requests_per_s)} requests a second, {found.users:,} users; "
+        f"Prompts apart (by arithmetic): {found.prefill_devices} devices read, {found.decode_devices} "
+        f"decode: {significant(found.requests_per_s)} requests a second, {found.users:,} users; first token p50 "
+        f"{format_seconds(found.ttft_s.p50)}, p90 {format_seconds(found.ttft_s.p90)}, then "
+        f"{format_seconds(found.tpot_s.p90)} a token (p90); "
         f"a prompt's cache crosses the link in {format_seconds(found.transfer_s)}."
     )

@@ -158,7 +158,7 @@ def _rows(
 def _unlike_the_law(choice: Choice) -> Iterator[str]:
     """Why one user's time per token is another than `sizer estimate`'s, where the two differ by more than a tenth."""
     served = choice.replica.served
-    if served.case.target.local_ratios:
+    if served.case.target.local_ratios or served.drafts is not None:
         return
     alone, _ = decode_of(served.case.of_sequences(1), constants())
     shown_s = choice.replica.law.step_s(1, served.case.workload.context_tokens)
@@ -190,6 +190,33 @@ def _beyond_points(served: Served, basis: str) -> str:
     return ""
 
 
+def _left_out(served: Served) -> Iterator[str]:
+    """What the engine's own flags ask for that these figures leave out."""
+    options = served.options
+    if options is None:
+        return
+    if options.served_phase:
+        yield f"A server for {options.served_phase} alone is told as one for both: --apart tells servers of their own."
+    if options.lora or options.lora_files:
+        yield "Adapters take their memory; what their products add to a step is not told."
+    if options.host_swap_bytes or options.kv_connector or options.host_cache_bytes:
+        yield "A cache beside the devices counts for nothing here: --prefix-hit says what it finds."
+
+
+def _prefixes(load: Load, engine: str, *, kept: bool) -> Iterator[str]:
+    """What is said of the beginnings of prompts that were read before."""
+    if not (load.prefix_hit or load.shared_tokens):
+        return
+    if not kept:
+        yield f"{engine} keeps no prefix cache with these flags: every prompt is read whole."
+        return
+    if load.shared_tokens:
+        yield f"All prompts begin with the same {load.shared_tokens:,} tokens, read once and held once by each replica."
+    if load.prefix_hit:
+        of = "what follows them" if load.shared_tokens else "each prompt"
+        yield f"{load.prefix_hit:.0%} of {of} is found in the prefix cache: not read again, but held by each sequence."
+
+
 def _notes(served: Served, load: Load, limits: Limits, choice: Choice, reasons: Sequence[str]) -> Iterator[str]:
     """What a reader must know of a capacity: the engine's rules, what limits mean, how far points under load carry
     it."""
@@ -207,12 +234,11 @@ def _notes(served: Served, load: Load, limits: Limits, choice: Choice, reasons: 
             "The answer's requests a second and the first row's arrive by chance (an open loop: bursts need room to "
             "spare); users of the other rows ask again as soon as they are answered (a closed loop), which serves more."
         )
+    if served.drafts is not None:
+        yield f"{served.drafts.words}: {choice.replica.law.tokens_a_step:.3g} tokens a step, by arithmetic."
     yield from _unlike_the_law(choice)
-    if load.prefix_hit:
-        yield (
-            f"{load.prefix_hit:.0%} of each prompt is found in the prefix cache: not read again, but held by each "
-            "sequence."
-        )
+    yield from _prefixes(load, served.engine, kept=rules.prefixes)
+    yield from _left_out(served)
     if len(reasons) > 1:
         yield f"Ways tried: {' '.join(reasons)}"
     if beyond := _beyond_points(served, _basis(choice, known)):

@@ -28,6 +28,7 @@ class ServingAsked:
     tpot_s: float | None = None
     percentile: str = "p90"
     prefix_hit: float = 0.0
+    shared_tokens: int = 0
     replicas: int | None = None
     machines: int | None = None
     prices: Mapping[str, float] | None = None
@@ -48,7 +49,7 @@ class ServingAsked:
 
     def load(self, prompt_tokens: int, output_tokens: int) -> Load:
         """The load of one user; what is asked is checked with it. Raises UsageError for no users or a negative rate."""
-        load = Load(prompt_tokens, output_tokens, users=1, prefix_hit=self.prefix_hit)
+        load = Load(prompt_tokens, output_tokens, users=1, prefix_hit=self.prefix_hit, shared_tokens=self.shared_tokens)
         if self.users is not None or self.rps is not None:
             replace(load, users=self.users, rate_per_s=self.rps)
         return load

@@ -13,6 +13,7 @@ from sizer.serving.corrections import REQUEST, REQUEST_S, Corrections, load_grou
 from sizer.serving.deployment import Deployment
 from sizer.serving.load import MOST_USERS, Load
 from sizer.serving.records import Limits, ServedRow
+from sizer.serving.rounds import rounds_of
 from sizer.serving.simulate import MOST_REQUESTS, Simulation
 from sizer.serving.simulated import Percentiles, Simulated, percentiles
 from sizer.serving.steps import StepLaw, step_law
@@ -68,11 +69,13 @@ def _law(served: Deployment, load: Load, known: Corrections, names: Mapping[str,
     """The times of steps: by points under load where they are known, else those of an estimate."""
     said = heard(served.layout, known, names)
     law = step_law(served.case, served.layout, constants(), said, names, served.rules.products)
-    return as_told(law, served, load, known, names)
+    told = as_told(law, served, load, known, names)
+    return told if served.drafts is None else replace(told, rounds=rounds_of(served.case, served.drafts))
 
 
 def simulated(one: Replica, load: Load, seed: int = 0) -> Simulated:
     """A replica under a load: as many requests as show its steady state, within bounded work."""
+    load = load if one.served.rules.prefixes else load.without_prefixes
     users = load.users or OPEN_LOOP_TURNS * _in_system(one, load)
     chunks = 2 + load.new_prompt_tokens / one.served.rules.step_tokens
     affordable = int(MOST_EVENTS / chunks)
@@ -92,8 +95,8 @@ def _in_system(one: Replica, load: Load) -> float:
     """About how many requests an open load keeps in the system: its rate times a latency at that many (Little)."""
     rate, count = load.rate_per_s or 0.0, 1.0
     for _ in range(6):
-        step_s = one.law.step_s(min(count, one.served.rules.max_sequences), load.mean_depth)
-        count = min(MOST_REQUESTS, max(1.0, rate * load.output_tokens * step_s))
+        token_s = one.law.token_s(min(count, one.served.rules.max_sequences), load.mean_depth)
+        count = min(MOST_REQUESTS, max(1.0, rate * load.output_tokens * token_s))
     return count
 
 
@@ -231,7 +234,7 @@ def served_row(choice: Choice, seen: Seen, machines: int, usd_per_hour: float | 
         tpot_s=seen.tpot,
         low_ttft_s=seen.ttft.p50 * exp(low_ttft),
         high_ttft_s=seen.ttft.p50 * exp(high_ttft),
-        low_tpot_s=min(seen.tpot.p50, max(seen.tpot.p50 * exp(low_tpot), 1 / fastest_decode(one.served.case))),
+        low_tpot_s=min(seen.tpot.p50, max(seen.tpot.p50 * exp(low_tpot), _fastest_s(one))),
         high_tpot_s=seen.tpot.p50 * exp(high_tpot),
         throughput_tokens_per_s=rate,
         requests_per_s=requests_per_s,
@@ -247,6 +250,12 @@ def served_row(choice: Choice, seen: Seen, machines: int, usd_per_hour: float | 
         fails=seen.fails,
         bound=bound_of(one, result, load),
     )
+
+
+def _fastest_s(one: Replica) -> float:
+    """The least time for a token: one pass over the weights, which yields all that was drafted at the best."""
+    most = 1 + one.law.rounds.drafts if one.law.rounds else 1
+    return 1 / fastest_decode(one.served.case) / most
 
 
 def bound_of(one: Replica, result: Simulated, load: Load) -> str:

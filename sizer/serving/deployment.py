@@ -9,14 +9,16 @@ from sizer.engine.engines import find_engine
 from sizer.engine.flagged import cache_type
 from sizer.engine.options import EngineOptions
 from sizer.frozen import dataclass
-from sizer.memory.case import Case
+from sizer.memory.case import Case, DraftBeside
 from sizer.memory.prefill_default import default_prefill_tokens
 from sizer.model.architecture import Architecture
 from sizer.model.stored import Stored
 from sizer.serving.layout import Layout
 from sizer.serving.load import Load
+from sizer.serving.rounds import Drafts
 from sizer.serving.rules import Scheduler, scheduler
 from sizer.speed.case import SpeedCase, speed_case
+from sizer.speed.records import DraftMethod
 from sizer.workload import Split, Workload
 
 
@@ -30,6 +32,8 @@ class Served:
     engine: str
     options: EngineOptions | None = None
     """What the engine's own flags said, and its version."""
+    drafts: Drafts | None = None
+    """What drafts beside the model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,7 @@ class Deployment:
     memory: Case
     layout: Layout
     rules: Scheduler
+    drafts: Drafts | None = None
 
 
 def deployment(
@@ -71,11 +76,16 @@ def deployment(
         architecture, stored, target, workload, found.name, backend=memory.backend,
         engine_version=options.version or None, graphs=options.graphs,
     )  # fmt: skip
-    given = frozenset(f"no-{name}" if value is False else name for name, value in options.given)
+    given = frozenset(word for name, value in options.given for word in _words(name, value))
     rules = scheduler(found.name, target.device, options.version, given, date)
     rules = rules.with_limits(default_prefill_tokens(memory)).as_told(options, _longest(architecture, options))
     limited = rules.with_limits(step_tokens, max_sequences)
-    return Deployment(case, memory, layout, limited.over_ranks(layout.attention_groups))
+    return Deployment(case, memory, layout, limited.over_ranks(layout.attention_groups), served.drafts)
+
+
+def _words(name: str, value: object) -> tuple[str, str]:
+    """A flag as the table of schedulers names it: alone, with what stands before it where it is off, with its value."""
+    return (f"no-{name}" if value is False else name), f"{name}={value}".lower()
 
 
 def _longest(architecture: Architecture, options: EngineOptions) -> int:
@@ -95,7 +105,13 @@ def _memory_case(served: Served, workload: Workload, split: Split, options: Engi
         can_offload=False,
         experts_first=False,
         options=_of_one_replica(options),
+        draft=_beside(served.drafts),
     )
+
+
+def _beside(drafts: Drafts | None) -> DraftBeside | None:
+    """A model that drafts, which takes memory of its own."""
+    return DraftBeside(*drafts.drafter) if drafts is not None and not isinstance(drafts.drafter, DraftMethod) else None
 
 
 def _of_one_replica(options: EngineOptions) -> EngineOptions:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import field
+from dataclasses import field, replace
 from typing import TYPE_CHECKING
 
 from sizer.errors import UsageError
@@ -25,7 +25,8 @@ class Load:
     Closed: `users` at once, each asking again as soon as it is answered. Open: requests arrive by chance
     (Poisson) at `rate_per_s`. Exactly one of the two is given. Prompts and outputs are uniform around their means
     within `spread` of them, or one of `sizes` (prompt and output tokens), whose means they are then. `prefix_hit` is
-    the share of a prompt that the prefix cache holds already: it is attended to, but not read again.
+    the share of a prompt that the prefix cache holds already: it is attended to, but not read again. All prompts begin
+    with the same `shared_tokens`, which the cache holds once.
     """
 
     prompt_tokens: int
@@ -34,6 +35,7 @@ class Load:
     rate_per_s: float | None = None
     prefix_hit: float = 0.0
     spread: float = 0.2
+    shared_tokens: int = 0
     sizes: tuple[tuple[int, int], ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
@@ -50,6 +52,11 @@ class Load:
                 raise UsageError(f"{tokens} {name} tokens are not between 1 and {MOST_TOKENS:,}.")
         if not (isinstance(self.prefix_hit, (int, float)) and 0 <= self.prefix_hit <= 1):
             raise UsageError(f"a prefix hit of {shown(self.prefix_hit)} is no share.", "Give a number from 0 to 1.")
+        if not 0 <= self.shared_tokens < self.prompt_tokens:
+            raise UsageError(
+                f"prompts of {self.prompt_tokens:,} tokens do not begin with {self.shared_tokens:,} that all share.",
+                "Count the shared ones in --prompt.",
+            )
         if not 0 <= self.spread < 1:
             raise UsageError(f"a spread of {self.spread:g} is not from 0 to below 1.")
 
@@ -71,13 +78,23 @@ class Load:
     @property
     def new_prompt_tokens(self) -> float:
         """Mean prompt tokens that are really read: the last one always is."""
-        return max(1.0, self.prompt_tokens * (1 - self.prefix_hit))
+        return max(1.0, (self.prompt_tokens - self.shared_tokens) * (1 - self.prefix_hit))
+
+    def unread(self, prompt_tokens: int) -> int:
+        """The tokens of one prompt that are really read."""
+        return max(1, round((prompt_tokens - self.shared_tokens) * (1 - self.prefix_hit)))
+
+    @property
+    def without_prefixes(self) -> Load:
+        """The same load on a server that finds nothing of a prompt in its cache."""
+        return replace(self, prefix_hit=0.0, shared_tokens=0)
 
     def lengths(self, random: Random) -> tuple[int, int]:
         """Prompt and output tokens of one request."""
         if self.sizes:
             return random.choice(self.sizes)
-        return _around(self.prompt_tokens, self.spread, random), _around(self.output_tokens, self.spread, random)
+        own = _around(self.prompt_tokens - self.shared_tokens, self.spread, random)
+        return own + self.shared_tokens, _around(self.output_tokens, self.spread, random)
 
 
 def _around(mean: int, spread: float, random: Random) -> int:

@@ -9,7 +9,7 @@ from sizer.serving.simulated import Percentiles
 
 LONGEST_LIMIT_S = 1e6
 """Eleven days: a longer wait is a slip."""
-PERCENTILES = ("p50", "p90", "p99")
+PERCENTILES = ("p50", "p90", "p95", "p99")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +92,15 @@ class Day:
 
 @dataclass(frozen=True, slots=True)
 class Apart:
-    """Prompts read on devices of their own: arithmetic on the same step law, not simulated, never measured here."""
+    """Prompts read on devices of their own: the split told by arithmetic on the same step law, its times simulated."""
 
     prefill_devices: int
     decode_devices: int
     requests_per_s: float
     users: int
     transfer_s: float
+    ttft_s: Percentiles
+    tpot_s: Percentiles
     basis: str = "arithmetic"
 
 

@@ -40,9 +40,10 @@ class Scheduler:
     `longest` a step has room for any. The cache of a sequence `grow`s (when it is full the last admitted is
     preempted and read again), is reserved `whole` before it starts, or is a slot's (`slots`: as grow, but a request
     waits for a slot). `products` is `narrow` where weights of 8 and 4 bits are multiplied in their own format on
-    devices that have it. `budget` is `rank` where each rank of data-parallel attention has these tokens and
-    sequences to itself (vLLM's ranks are schedulers of their own, TensorRT-LLM counts max_batch_size a rank), and
-    empty where all share them (SGLang divides both by its ranks).
+    devices that have it. `prefixes` tells whether the cache keeps the beginnings of prompts. `budget` is `rank`
+    where each rank of data-parallel attention has these tokens and sequences to itself (vLLM's ranks are schedulers
+    of their own, TensorRT-LLM counts max_batch_size a rank), and empty where all share them (SGLang divides both by
+    its ranks).
     """
 
     engine: str
@@ -54,6 +55,7 @@ class Scheduler:
     products: str = ""
     budget: str = ""
     step_flag: str = "batch"
+    prefixes: bool = True
     source: str = ""
 
     def __post_init__(self) -> None:
@@ -140,8 +142,15 @@ def scheduler(engine: str, device: Device, version: str = "", given: Container[s
         products=row["products"],
         budget=row["budget"],
         step_flag=row["step_flag"],
+        prefixes=_keeps_prefixes(row["prefix_flag"], given),
         source=row["source"],
     )
+
+
+def _keeps_prefixes(told: str, given: Container[str]) -> bool:
+    """Whether a server finds the beginnings of prompts that it has read: `+flag` where that flag makes it, `-flag`
+    unless that flag forbids it."""
+    return told[1:] in given if told.startswith("+") else not told or told[1:] not in given
 
 
 def _step(row: Mapping[str, str], device: Device, version: str, date: str) -> ProfileRun:

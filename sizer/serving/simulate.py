@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 from heapq import heappop, heappush
+from math import ceil
 from operator import sub
 from random import Random
 
 from sizer.errors import UsageError
 from sizer.serving.load import MOST_TOKENS, Load
+from sizer.serving.request import COUNTS, Request
 from sizer.serving.rules import Scheduler
 from sizer.serving.simulated import Simulated
 from sizer.serving.steps import StepLaw
@@ -27,30 +28,6 @@ LEAST_STEADY = 20
 """Requests that must end in the steady part for the rate to be that part's alone; with fewer it is the whole run's."""
 FREE_SHARE = 0.01
 """Of the cache, kept free at admission (vLLM's block manager keeps the same watermark)."""
-
-
-@dataclass(slots=True)
-class _Request:
-    arrived_s: float
-    prompt: int
-    output: int
-    unread: int
-    """Prompt tokens still to read; after a preemption the generated ones too."""
-    generated: int = 0
-    first_s: float = -1.0
-    done_s: float = -1.0
-    order: int = 0
-    ends_at: int = -1
-    """Decode-step count at which the last token comes."""
-    held: int = 0
-    """Tokens in the cache when it began to decode, and the count of steps then."""
-    since: int = 0
-    seen: tuple[tuple[float, ...], ...] = ()
-    """The engine's counts when it arrived, when its first token came and when it ended."""
-
-
-COUNTS = ("prompt_steps", "prompt_tokens", "attention_s", "beside", "alone_steps")
-"""What a simulation counts: steps with prompts, their tokens, attention and decodes beside them; steps without."""
 
 
 class Simulation:
@@ -77,13 +54,13 @@ class Simulation:
         self.now = self.busy = 0.0
         self.steps = 0  # decode steps so far
         self.events = 0
-        self.waiting: deque[_Request] = deque()
-        self.reading: deque[_Request] = deque()
-        self.ends: list[tuple[int, int, _Request]] = []
-        self.decoding: dict[int, _Request] = {}
+        self.waiting: deque[Request] = deque()
+        self.reading: deque[Request] = deque()
+        self.ends: list[tuple[int, int, Request]] = []
+        self.decoding: dict[int, Request] = {}
         self.depth_sum = 0.0  # cached tokens of the decoding sequences
         self.held_sum = 0.0  # cached tokens of the reading ones, reservations included
-        self.all: list[_Request] = []
+        self.all: list[Request] = []
         self.arrivals: deque[float] = deque()
         self.preemptions = 0
         self.kv_area = self.kv_peak = self.running_area = self.decoding_area = 0.0
@@ -95,8 +72,8 @@ class Simulation:
 
     def _arrive(self, at_s: float) -> None:
         prompt, output = self.load.lengths(self.random)
-        unread = max(1, round(prompt * (1 - self.load.prefix_hit)))
-        request = _Request(at_s, prompt, output, unread, order=len(self.all), seen=(tuple(self.counts),))
+        unread = self.load.unread(prompt)
+        request = Request(at_s, prompt, output, unread, order=len(self.all), seen=(tuple(self.counts),))
         self.all.append(request)
         self.waiting.append(request)
         self.to_come -= 1
@@ -120,13 +97,14 @@ class Simulation:
 
     @property
     def used(self) -> float:
-        """Tokens that the cache holds or has promised."""
-        return self.depth_sum + self.held_sum
+        """Tokens that the cache holds or has promised; what all prompts share it holds once."""
+        others = len(self.decoding) + len(self.reading) - 1
+        return self.depth_sum + self.held_sum - self.load.shared_tokens * max(0, others)
 
-    def _needs(self, request: _Request) -> float:
+    def _needs(self, request: Request) -> float:
         """Tokens that admission sets aside: the prompt, or the whole request."""
         whole = request.prompt + (request.output if self.rules.reserves == "whole" else request.generated + 1)
-        return float(whole)
+        return float(whole - (self.load.shared_tokens if self.decoding or self.reading else 0))
 
     def _margin(self) -> float:
         """Tokens kept free when sequences grow, so that the next step does not throw out what was just let in."""
@@ -150,17 +128,17 @@ class Simulation:
                     f"{self.cache:,.0f} tokens."
                 )
             self.waiting.popleft()
-            self.held_sum += needs
-            request.held = int(needs)
+            request.held = int(needs) + (self.load.shared_tokens if self.decoding or self.reading else 0)
+            self.held_sum += request.held
             self.reading.append(request)
 
     def _preempt(self) -> None:
         """Throw the last admitted sequence out; it is read again, with what it had generated."""
         order = max(self.decoding)
         request = self.decoding.pop(order)
-        gained = self.steps - request.since
+        gained = (self.steps - request.since) * self.law.tokens_a_step
         self.depth_sum -= request.held + gained
-        request.generated += gained
+        request.generated += int(gained)
         request.unread = request.prompt + request.generated
         request.ends_at = -1
         self.waiting.appendleft(request)
@@ -168,11 +146,14 @@ class Simulation:
 
     # -- steps ------------------------------------------------------------------------------------------------------
 
+    def _in_system(self) -> int:
+        """Requests that arrived and are not answered."""
+        return len(self.decoding) + len(self.reading) + len(self.waiting)
+
     def _pass(self, time_s: float) -> None:
         self.now += time_s
         self.busy += time_s
-        running = len(self.decoding) + len(self.reading) + len(self.waiting)
-        self.running_area += time_s * running
+        self.running_area += time_s * self._in_system()
         self.decoding_area += time_s * len(self.decoding)
         self.kv_area += time_s * self.used
         self.kv_peak = max(self.kv_peak, self.used)
@@ -181,7 +162,8 @@ class Simulation:
         """One step that reads prompts, beside the decodes or alone."""
         beside = self.rules.prompts == "beside"
         decodes = len(self.decoding) if beside else 0
-        budget = max(self.rules.step_tokens - decodes, 1)
+        verified = 1 + (self.law.rounds.drafts if self.law.rounds else 0)
+        budget = max(self.rules.step_tokens - decodes * verified, 1)
         tokens, attention_s, read = 0, 0.0, []
         for request in self.reading:
             chunk = min(request.unread, budget - tokens)
@@ -206,7 +188,7 @@ class Simulation:
         for request in read:
             self._begin(request)
 
-    def _begin(self, request: _Request) -> None:
+    def _begin(self, request: Request) -> None:
         """The prompt is read: the first token is out, the rest are decoded."""
         self.reading.popleft()
         self.held_sum -= request.held
@@ -214,7 +196,7 @@ class Simulation:
             request.first_s = self.now + self.request_s
             request.seen += (tuple(self.counts),)
         request.generated += 1
-        left = request.output - request.generated
+        left = ceil((request.output - request.generated) / self.law.tokens_a_step)
         whole = self.rules.reserves == "whole"
         request.held = request.prompt + (request.output if whole else request.generated)
         request.since = self.steps
@@ -230,17 +212,18 @@ class Simulation:
         """Every decoding sequence gains `steps` tokens; those that are done end."""
         self.steps += steps
         if self.rules.reserves != "whole":
-            self.depth_sum += steps * len(self.decoding)
+            self.depth_sum += steps * self.law.tokens_a_step * len(self.decoding)
         while self.ends and self.ends[0][0] <= self.steps:
             ends_at, order, request = heappop(self.ends)
             if request.ends_at != ends_at or order not in self.decoding:
                 continue  # preempted since
             del self.decoding[order]
-            self.depth_sum -= request.held + (0 if self.rules.reserves == "whole" else self.steps - request.since)
+            gained = 0.0 if self.rules.reserves == "whole" else (self.steps - request.since) * self.law.tokens_a_step
+            self.depth_sum -= request.held + gained
             request.generated = request.output
             self._finish(request)
 
-    def _finish(self, request: _Request) -> None:
+    def _finish(self, request: Request) -> None:
         request.done_s = self.now + self.request_s
         request.seen += (tuple(self.counts),)
         if self.load.users is not None and self.to_come > 0:
@@ -252,6 +235,13 @@ class Simulation:
             return self.load.mean_depth
         return self.depth_sum / len(self.decoding)
 
+    def _idle_until(self, at_s: float) -> None:
+        self.now = at_s
+
+    def _next_s(self) -> float:
+        """When something happens whatever the steps are: the next arrival."""
+        return self.arrivals[0] if self.arrivals else float("inf")
+
     def _decode_run(self) -> None:
         """Decode steps until something happens."""
         count = len(self.decoding)
@@ -259,17 +249,19 @@ class Simulation:
             heappop(self.ends)
         run = self.ends[0][0] - self.steps
         if self.rules.reserves != "whole" and self.cache < float("inf"):
-            room = int((self.cache - self.used) // count)
+            room = int((self.cache - self.used) // (count * self.law.tokens_a_step))
             if room < 1:
                 self._preempt()
                 return
             run = min(run, room)
         depth = self._mean_depth()
         step_s = self.law.step_s(count, depth)
-        if self.arrivals:
-            until = max(0.0, self.arrivals[0] - self.now)
-            run = min(run, max(1, int(until / step_s) + 1))
-        self._pass(run * (step_s if run == 1 else self.law.step_s(count, depth + (run - 1) / 2)))
+        until_s = self._next_s() - self.now
+        if until_s < float("inf"):
+            run = min(run, max(1, int(max(0.0, until_s) / step_s) + 1))
+        self._pass(
+            run * (step_s if run == 1 else self.law.step_s(count, depth + (run - 1) * self.law.tokens_a_step / 2))
+        )
         self.counts[-1] += run
         self._gain(run)
 
@@ -284,8 +276,8 @@ class Simulation:
                 self._prompt_step()
             elif self.decoding:
                 self._decode_run()
-            elif self.arrivals:
-                self.now = self.arrivals[0]
+            elif self._next_s() < float("inf"):
+                self._idle_until(self._next_s())
             else:
                 break
         return self._result()
@@ -322,7 +314,7 @@ class Simulation:
         )
 
 
-def _steady_rate(arrived: Sequence[_Request], done: Sequence[_Request]) -> float:
+def _steady_rate(arrived: Sequence[Request], done: Sequence[Request]) -> float:
     """Requests answered a second between the first fifth of the ends and the last arrival; a short run's mean rate."""
     ends = sorted(request.done_s for request in done)
     start, stop = ends[len(ends) // 5], max(request.arrived_s for request in arrived)

@@ -17,6 +17,7 @@ from sizer.frozen import dataclass
 from sizer.serving.corrections import Corrections
 from sizer.serving.curves import AS_IT_IS, WHOLE, Curve, Grid
 from sizer.serving.layout import Layout
+from sizer.serving.rounds import Rounds
 from sizer.serving.term_curves import ATTENTION_TERM, EXPERT_TERMS, TermCurves, on_one_device, term_curves
 from sizer.speed.case import SpeedCase
 from sizer.speed.law import COMPUTE, LAUNCH, MEMORY, OVERHEAD, ROOFLINE_POWER, Constants
@@ -63,6 +64,17 @@ class StepLaw:
     batch_share: float = 1.0
     decodes_as_told: Curve = AS_IT_IS
     prompts_as_told: float = 1.0
+    rounds: Rounds | None = None
+    """What each sequence drafts and verifies in a step; None where it makes one token."""
+
+    @property
+    def tokens_a_step(self) -> float:
+        """Tokens that a sequence gains in a step, on average."""
+        return self.rounds.tokens if self.rounds else 1.0
+
+    def token_s(self, decodes: float, depth: float) -> float:
+        """Seconds that each of some sequences takes for a token, no prompt beside them."""
+        return self.step_s(decodes, depth) / self.tokens_a_step
 
     def at_once(self, decodes: float) -> float:
         """The sequences that one stage works on: its share of them, and never a part of one."""
@@ -90,12 +102,22 @@ class StepLaw:
 
         Weights are read once for both, and no prompt is read sooner beside decodes than alone.
         """
+        if self.rounds and decodes:
+            plain_s = self._step_s(decodes, depth)
+            drafted_s = self.rounds.drafting_steps * plain_s + self.rounds.fixed_s
+            return drafted_s + self._step_s(decodes, depth, prompt_tokens, attention_s, 1 + self.rounds.drafts)
+        return self._step_s(decodes, depth, prompt_tokens, attention_s)
+
+    def _step_s(
+        self, decodes: float, depth: float, prompt_tokens: float = 0.0, attention_s: float = 0.0, each: int = 1
+    ) -> float:
+        """Seconds of a step in which each sequence runs `each` tokens over the one cache that it reads."""
         batch, prompt = self.at_once(decodes), prompt_tokens * self.batch_share
         memory = compute = launch = overhead = shared = 0.0
         if decodes:
-            told, flat_memory, flat_compute, launch, overhead = self._of_batch(batch)
-            memory = told * (flat_memory + batch * self.deep_memory(depth) + self.experts(batch + prompt))
-            compute = told * (flat_compute + batch * self.deep_compute(depth))
+            told, flat_memory, flat_compute, launch, overhead = self._of_batch(batch * each)
+            memory = told * (flat_memory + batch * self.deep_memory(depth) + self.experts(batch * each + prompt))
+            compute = told * (flat_compute + batch * each * self.deep_compute(depth))
             shared = told * self.overhead.ys[0]
         if prompt_tokens:
             told = self.prompts_as_told

@@ -25,6 +25,9 @@ from sizer.speed.traffic import decode_traffic
 from sizer.tables import read_rows
 
 ANY_ENGINE = "any"
+USUAL_ACCEPTANCE = 0.7
+"""Acceptance where none is given: LaMDA 137B accepts 0.61, 0.71 and 0.75 of what models of 0.1, 2 and 8 B draft
+(Leviathan et al. 2023, table 3, dialogue at temperature 0). Real text decides: code is higher, free prose lower."""
 
 
 Drafter = tuple[Architecture, Stored] | DraftMethod
@@ -41,6 +44,15 @@ def draft_methods() -> dict[str, DraftMethod]:
         method = DraftMethod(row["method"], spellings, row["passes"], *read, deepest)
         found.update(dict.fromkeys((method.name, *spellings), method))
     return found
+
+
+def method_named(text: str) -> DraftMethod | None:
+    """The method that an engine's own word means: `deepseek_mtp`, `draft-mtp`, `EAGLE3`, `ngram-simple`; None for a
+    draft model."""
+    told = text.strip().lower()
+    methods = draft_methods()
+    within = (method for name, method in methods.items() if name in told)
+    return methods.get(told) or next(within, None)
 
 
 @cache

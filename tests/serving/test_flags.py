@@ -111,3 +111,32 @@ def test_a_step_without_chunks_has_room_for_the_longest_prompt() -> None:
     """Its prompts stay whole; those of an engine that parts them do not."""
     assert rules("vllm --no-enable-chunked-prefill").parts == "longest"
     assert not rules("vllm").parts
+
+
+def test_what_flags_draft_with_is_told() -> None:
+    """EAGLE's tokens come faster for one user; a method beside the flags is taken first, and none tells nothing."""
+    asked = {"device": "h100", "precision": "bf16", "users": 1, "tpot": 1.0, "offline": True}
+    flags = "vllm --speculative-config.method eagle3 --speculative-config.num_speculative_tokens 3"
+    plain = sizer.capacity("Qwen/Qwen3-32B", engine="vllm", **asked)
+    eagle = sizer.capacity("Qwen/Qwen3-32B", engine=flags, **asked)
+    mtp = sizer.capacity("Qwen/Qwen3-32B", engine=flags, draft="mtp", draft_tokens=2, acceptance=0.9, **asked)
+    assert eagle.serving[0].tpot_s.p50 < 0.8 * plain.serving[0].tpot_s.p50
+    assert any("eagle drafts 3 tokens a step, each accepted with probability 0.7" in note for note in eagle.assumptions)
+    assert any("mtp drafts 2 tokens a step, each accepted with probability 0.9" in note for note in mtp.assumptions)
+    assert not any("drafts" in note for note in plain.assumptions)
+
+
+def test_shared_beginnings_count_where_the_engine_keeps_them() -> None:
+    """vLLM finds a system prompt in its cache unless a flag forbids it, LMDeploy where a flag asks for it."""
+    asked = {"device": "h100", "precision": "bf16", "users": 2, "tpot": 1.0, "offline": True}
+    asked |= {"prompt": "8k", "shared_prompt": "7k", "percentile": "p95"}
+    kept = sizer.capacity("Qwen/Qwen3-8B", engine="vllm", **asked)
+    off = sizer.capacity("Qwen/Qwen3-8B", engine="vllm --no-enable-prefix-caching", **asked)
+    assert kept.serving[0].ttft_s.p95 < 0.4 * off.serving[0].ttft_s.p95
+    assert any("7,168 tokens, read once and held once" in note for note in kept.assumptions)
+    assert any("keeps no prefix cache" in note for note in off.assumptions)
+    assert not rules("lmdeploy").prefixes
+    assert rules("lmdeploy --enable-prefix-caching").prefixes
+    assert not rules("sglang --disable-radix-cache").prefixes
+    with pytest.raises(UsageError, match="do not begin with"):
+        sizer.capacity("Qwen/Qwen3-8B", device="h100", prompt="1k", shared_prompt="2k", offline=True)

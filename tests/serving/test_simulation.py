@@ -12,8 +12,10 @@ from effort import calls_of
 from sizer.errors import UsageError
 from sizer.serving.curves import BATCHES, DEPTHS, PROMPTS, Curve
 from sizer.serving.load import Load
+from sizer.serving.rounds import Rounds
 from sizer.serving.rules import Scheduler
 from sizer.serving.simulate import Simulation
+from sizer.serving.simulate_apart import ApartSimulation, Reading
 from sizer.serving.simulated import Simulated, percentile
 from sizer.serving.steps import StepLaw
 
@@ -193,3 +195,68 @@ def test_twice_the_requests_take_twice_the_work() -> None:
     whole = calls_of(lambda: run(Load(1000, 300, users=64), requests=1000))
     assert whole < 600 * 1000
     assert whole < 2.5 * half
+
+
+def test_rounds_yield_their_tokens_and_cost_their_drafts() -> None:
+    """Three drafts a round that yield two tokens: half the rounds, each a step, its drafts and what is fixed."""
+    drafting = replace(law(per_sequence_s=0.001), rounds=Rounds(3, 2.0, 0.5, 0.002))
+    seen = Simulation(drafting, BESIDE, Load(500, 41, users=1, spread=0), None, requests=3).run()
+    round_s = (STEP_S + 3 * 0.001) + 0.5 * STEP_S + 0.002
+    assert seen.tpot_s == pytest.approx([round_s / 2] * 3)
+    assert drafting.token_s(1, 500) == pytest.approx(round_s / 2)
+    assert replace(drafting, rounds=None).token_s(1, 500) == pytest.approx(STEP_S)
+
+
+def test_rounds_fill_the_cache_as_fast_as_tokens_do() -> None:
+    """Sequences that gain several tokens a step lose none and are thrown out where the cache is full."""
+    drafting = replace(law(), rounds=Rounds(3, 2.5, 0.1, 0.0))
+    load = Load(200, 150, users=12, spread=0)
+    seen = Simulation(drafting, BESIDE, load, 2500, requests=60).run()
+    assert seen.finished == 60
+    assert seen.preemptions
+    assert seen.kv_peak_fraction <= 1
+
+
+def test_a_shared_beginning_is_read_and_held_once() -> None:
+    """Of 1,000 tokens 900 are all users' own: a hundred are read, and a cache for two whole requests holds five."""
+    load = Load(1000, 10, users=5, spread=0, shared_tokens=900)
+    alone = run(replace(load, users=1), requests=1)
+    assert alone.ttft_s[0] == pytest.approx(STEP_S + 100 * TOKEN_S)
+    seen = run(load, cache=2000, requests=5)
+    assert not seen.blocked_by_cache
+    assert run(replace(load, shared_tokens=0, prefix_hit=0.9), cache=2000, requests=5).blocked_by_cache
+
+
+def fleet(load: Load, readers: int, requests: int, cache: float | None = None, **rules: int) -> Simulated:
+    """Servers of prompts with a step's 2,048 tokens beside those of tokens, all with the law of these tests."""
+    reading = Reading(readers, law(), BESIDE)
+    return ApartSimulation(law(), replace(BESIDE, **rules), load, cache, reading=reading, requests=requests).run()
+
+
+def test_one_user_of_a_fleet_waits_for_the_prompt_alone() -> None:
+    """Its prompt, in chunks where it is long, then a step a token."""
+    seen = fleet(Load(5000, 21, users=1, spread=0), readers=1, requests=3)
+    assert seen.ttft_s == pytest.approx([3 * STEP_S + 5000 * TOKEN_S] * 3)
+    assert seen.tpot_s == pytest.approx([STEP_S] * 3)
+
+
+def test_prompts_do_not_hold_the_steps_of_a_fleet_up() -> None:
+    """Tokens take their step beside however many prompts; servers of prompts share them, and wait for none of them."""
+    load = Load(2000, 50, users=8, spread=0)
+    together = run(load, requests=80)
+    one, four = (fleet(load, readers, requests=80) for readers in (1, 4))
+    assert max(one.tpot_s) < STEP_S * 1.05 < max(together.tpot_s)
+    prompt_s = STEP_S + 2000 * TOKEN_S
+    assert one.ttft_s[:8] == pytest.approx([prompt_s * count for count in range(1, 9)])
+    assert four.ttft_s[:8] == pytest.approx([prompt_s] * 4 + [2 * prompt_s] * 4)
+    assert one.finished == four.finished == 80
+
+
+def test_a_fleet_follows_littles_law_and_waits_for_places() -> None:
+    """Those who are read wait for a place to decode in; requests in the system are their rate times their latency."""
+    seen = fleet(Load(300, 60, rate_per_s=8.0), readers=2, requests=2000)
+    expected = seen.requests_per_s * sum(seen.latency_s) / len(seen.latency_s)
+    assert seen.mean_running == pytest.approx(expected, rel=0.03)
+    crowded = fleet(Load(300, 60, users=16), readers=2, requests=160, max_sequences=4)
+    assert crowded.blocked_by_sequences
+    assert crowded.finished == 160

@@ -1,0 +1,43 @@
+"""Rounds of speculative decoding as a server's steps: what is drafted and verified together, and how much it yields."""
+
+from __future__ import annotations
+
+from sizer.frozen import NamedTuple, dataclass
+from sizer.speed.case import SpeedCase
+from sizer.speed.law import constants
+from sizer.speed.records import DraftMethod
+from sizer.speed.speculative import Drafter, draft_cost, expected_tokens, round_s
+
+
+class Drafts(NamedTuple):
+    """A drafter, the tokens that it drafts a step, and with which probability each is accepted."""
+
+    drafter: Drafter
+    tokens: int
+    acceptance: float
+
+    @property
+    def words(self) -> str:
+        """`eagle drafts 3 tokens a step, each accepted with probability 0.7`."""
+        name = self.drafter.name if isinstance(self.drafter, DraftMethod) else self.drafter[0].model_id
+        return f"{name} drafts {self.tokens} tokens a step, each accepted with probability {self.acceptance:g}"
+
+
+@dataclass(frozen=True, slots=True)
+class Rounds:
+    """Steps that verify `drafts` tokens of each sequence beside the one before them, and yield `tokens` on average.
+
+    Drafting them takes `drafting_steps` plain steps of the same sequences, and a round `fixed_s` beyond all that.
+    """
+
+    drafts: int
+    tokens: float
+    drafting_steps: float
+    fixed_s: float
+
+
+def rounds_of(case: SpeedCase, asked: Drafts) -> Rounds:
+    """The rounds of a drafter beside a case."""
+    drafting = asked.tokens * draft_cost(case.of_sequences(1), asked.drafter, asked.tokens, constants())
+    tokens = expected_tokens(asked.acceptance, asked.tokens)
+    return Rounds(asked.tokens, tokens, drafting, round_s(case.engine.runtime))
