@@ -12,7 +12,7 @@ from __future__ import annotations
 from functools import cache
 
 from sizer.frozen import dataclass
-from sizer.tables import read_rows
+from sizer.tables import read_rows, record_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,18 +48,13 @@ def methods() -> dict[str, Method]:
 
 
 def _method(row: dict[str, str]) -> Method:
-    return Method(
+    return record_of(
+        Method,
+        row,
         name=row["kind"],
-        engines=tuple(row["engines"].split()),
         config=_pairs(row["config"], "="),
         config_marks=tuple(_mark(text) for text in row["config_marks"].split()),
         words=_pairs(row["words"], "=>"),
-        stems=tuple(row["stems"].split()),
-        grouped=row["grouped"] == "yes",
-        made_at_load=row["made_at_load"] == "yes",
-        unchecked=row["unchecked"],
-        unread=row["unread"],
-        source=row["source"],
     )
 
 

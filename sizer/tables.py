@@ -8,13 +8,15 @@ from __future__ import annotations
 import csv
 import json
 import os.path
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+T = TypeVar("T")
 
 
 @cache
@@ -72,6 +74,27 @@ def read_tuples(name: str, columns: Sequence[str]) -> Iterator[tuple[str, ...]]:
         reader = csv.reader(lines)
         header = next(reader)
         yield from map(itemgetter(*map(header.index, columns)), reader)
+
+
+CELLS: Mapping[str, Callable[[str], Any]] = {
+    "str": str,
+    "str | None": lambda text: text or None,
+    "bool": lambda text: text == "yes",
+    "int": int,
+    "int | None": lambda text: int(text) if text else None,
+    "float": lambda text: float(text or 0),
+    "float | None": lambda text: float(text) if text else None,
+    "tuple[str, ...]": lambda text: tuple(text.split()),
+    "frozenset[str]": lambda text: frozenset(text.split()),
+}
+"""How a cell is read, by the type of its field."""
+
+
+def record_of(kind: type[T], row: Mapping[str, str], **told: Any) -> T:
+    """A row as a record: a column is a field of its name, whose type says how its cell is read. `told` are the fields
+    that no single cell tells. Raises KeyError for a field without a column, ValueError for a cell that is no number."""
+    fields = kind.__annotations__
+    return kind(**{name: CELLS[fields[name]](row[name]) for name in fields if name not in told}, **told)
 
 
 class RowsByKey(Mapping[str, Mapping[str, str]]):

@@ -11,7 +11,7 @@ from sizer.device.records import Device, is_cpu
 from sizer.engine.releases import rule_in_force, rules
 from sizer.errors import UnknownEngine, UsageError, did_you_mean
 from sizer.frozen import dataclass
-from sizer.tables import read_rows
+from sizer.tables import read_rows, record_of
 from sizer.workload import Split
 
 if TYPE_CHECKING:
@@ -242,28 +242,11 @@ def engines() -> dict[str, Engine]:
 def _engine(row: dict[str, str]) -> Engine:
     """A row of `data/engines.csv` as the record."""
     pairs = tuple(pair.partition(":") for pair in row["backends"].split())
-    return Engine(
-        name=row["name"],
-        runtime=row["runtime"],
+    return record_of(
+        Engine,
+        row,
         backends=tuple((vendor, backend) for vendor, _, backend in pairs),
         parallelism=tuple(Split.parse(word) for word in row["parallelism"].split()),
-        offload=tuple(row["offload"].split()),
-        aliases=tuple(row["aliases"].split()),
-        preferred_on=tuple(row["preferred_on"].split()),
-        accumulates=row["accumulates"],
-        cache_growth=row["cache_growth"],
-        layer_operations=row["layer_operations"],
-        latent_prefill=row["latent_prefill"],
-        no_ladder=row["no_ladder"],
-        no_precisions=row["no_precisions"],
-        refuses=frozenset(row["refuses"].split()),
-        usual_precision=row["usual_precision"],
-        float32_as=row["float32_as"],
-        caches=tuple(row["caches"].split()),
-        smaller_caches=tuple(row["smaller_caches"].split()),
-        flags=tuple(row["flags"].split()),
-        called_as=row["called_as"],
-        source=row["source"],
     )
 
 

@@ -14,6 +14,7 @@ from sizer.engine.flag_words import ANYTHING, Words, words_of
 from sizer.engine.releases import rules, version_numbers
 from sizer.errors import nearest
 from sizer.frozen import dataclass
+from sizer.tables import record_of
 from sizer.units import GIB
 
 PASSED = "passed"
@@ -85,16 +86,10 @@ def flags_of(dialect: str) -> tuple[Flag, ...]:
     """The flags of a dialect, in the table's order."""
     words = words_of(dialect)
     return tuple(
-        Flag(
-            dialect=dialect,
+        record_of(
+            Flag,
+            row,
             spellings=tuple(row["flags"].split()),
-            kind=row["kind"],
-            sets=tuple(row["sets"].split()),
-            default=row["default"],
-            denser=row["denser"],
-            since=row["since"],
-            until=row["until"],
-            source=row["source"],
             words=next((words[name] for name in row["flags"].split() if name in words), ANYTHING),
         )
         for row in rules("engine_flags.csv", "dialect").get(dialect, [])

@@ -6,6 +6,7 @@ from functools import cache
 
 from sizer.engine.releases import rule_in_force, rules
 from sizer.frozen import NamedTuple
+from sizer.tables import record_of
 
 
 class GraphRule(NamedTuple):
@@ -55,26 +56,4 @@ def graph_rule(engine: str, version: str = "", date: str = "") -> GraphRule | No
     table = rules("graph_rules.csv", "engine")
     if engine not in table:
         return None
-    row = rule_in_force(table[engine], version, date)
-    return GraphRule(
-        engine=engine,
-        logits=row["logits"],
-        mask_bytes=int(row["mask_bytes"]),
-        embedding_inputs=int(row["embedding_inputs"]),
-        value_ids=row["value_ids"] == "yes",
-        rotates=row["rotates"] == "yes",
-        gated=row["gated"],
-        offloads=row["offloads"],
-        reordered_on=frozenset(row["reordered_on"].split()),
-        flash_attention=row["flash_attention"],
-        batch=row["batch"],
-        unified=row["unified"] == "yes",
-        window_cache=row["window_cache"],
-        latent_cache=row["latent_cache"] == "yes",
-        long_latent=row["long_latent"],
-        server_slots=int(row["server_slots"]),
-        slot_context=row["slot_context"],
-        projector=row["projector"],
-        basis=row["basis"],
-        source=row["source"],
-    )
+    return record_of(GraphRule, rule_in_force(table[engine], version, date))

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cache
-from typing import Any
 
 from sizer.engine.releases import rule_in_force, rules
 from sizer.frozen import NamedTuple, dataclass
+from sizer.tables import record_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,19 +130,6 @@ class EngineMemory(NamedTuple):
         return self._replace(allocates="as_needed", device_fraction=None, profile="", cache_grows=True)
 
 
-_CELLS: dict[str, Callable[[str], Any]] = {
-    "str": str,
-    "bool": lambda text: text == "yes",
-    "int": int,
-    "int | None": lambda text: int(text) if text else None,
-    "float": lambda text: float(text or 0),
-    "float | None": lambda text: float(text) if text else None,
-    "tuple[str, ...]": lambda text: tuple(text.split()),
-    "LayerCode": LAYER_CODES.__getitem__,
-}
-"""How a cell of the table is read, by the type of its field: a column is a field of `EngineMemory` of its name."""
-
-
 @cache
 def engine_memory(engine: str, version: str = "", date: str = "") -> EngineMemory | None:
     """The memory row of an engine (of the one that it allocates like, where the table says so), or None.
@@ -159,5 +145,4 @@ def engine_memory(engine: str, version: str = "", date: str = "") -> EngineMemor
     version = "" if like else version
     row = rule_in_force(rows[like or engine], version, date)
     row = {name: (like and rows[engine][0][name]) or cell for name, cell in row.items()}
-    cells = {name: _CELLS[kind](row[name]) for name, kind in EngineMemory.__annotations__.items()}
-    return EngineMemory(**{**cells, "engine": engine, "like": like})
+    return record_of(EngineMemory, row, engine=engine, like=like, layer_code=LAYER_CODES[row["layer_code"]])

@@ -15,7 +15,7 @@ from sizer.frozen import dataclass
 from sizer.model.architecture import Tower
 from sizer.model.stored import Stored
 from sizer.precision.names import Precision, precision_of
-from sizer.tables import read_rows
+from sizer.tables import read_rows, record_of
 
 # Blocks of 32 without k-quants' two-level scales: worse than others of their size, so no guide for other schemes.
 LEGACY = frozenset({"q4_0", "q4_1", "q5_0", "q5_1"})
@@ -43,19 +43,7 @@ class Quality:
 @lru_cache(maxsize=1)
 def rows() -> tuple[Quality, ...]:
     """The rows of the table."""
-    return tuple(
-        Quality(
-            row["precision"],
-            row["imatrix"] == "yes",
-            row["model"],
-            float(row["kl_divergence"]),
-            float(row["delta_perplexity"]),
-            float(row["size_gib"]) if row["size_gib"] else None,
-            row["usual"] == "yes",
-            row["source"],
-        )
-        for row in read_rows("quality.csv")
-    )
+    return tuple(record_of(Quality, row) for row in read_rows("quality.csv"))
 
 
 def quality(precision: str, *, imatrix: bool | None = None) -> Quality | None:

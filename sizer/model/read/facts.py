@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from sizer.frozen import dataclass
-from sizer.tables import read_rows
+from sizer.tables import read_rows, record_of
 
 KINDS = ("instruct", "base", "code", "vision", "reasoning", "embedding")
 
@@ -38,14 +38,4 @@ def usual_first(name: str) -> tuple[bool, str]:
 
 @lru_cache(maxsize=1)
 def _facts() -> dict[str, ModelFacts]:
-    return {
-        row["model"].lower(): ModelFacts(
-            model=row["model"],
-            released=row["released"] or None,
-            released_source=row["released_source"],
-            kind=row["kind"],
-            kind_source=row["kind_source"],
-            images=row["images"] == "yes",
-        )
-        for row in read_rows("model_facts.csv")
-    }
+    return {row["model"].lower(): record_of(ModelFacts, row) for row in read_rows("model_facts.csv")}

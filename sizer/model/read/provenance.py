@@ -81,11 +81,6 @@ def written(config: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]
     return found
 
 
-def _decides(name: str) -> bool:
-    last = name.rsplit(".", 1)[-1]
-    return last in DECISIVE or last in DTYPE_FIELDS or last in CONTEXT_FIELDS
-
-
 def default_notes(config: Mapping[str, Any], architecture: Architecture) -> tuple[str, ...]:
     """For a user's own config: which class defaults decide where real configs of its family differ, and what the other
     value would change in cache and parameters; and which context its class takes where it tells none."""
