@@ -17,7 +17,7 @@ from sizer.api.asked import (
 )
 from sizer.api.targets import targets
 from sizer.api.wanted import WantedAsked, only, require_known_memory
-from sizer.errors import DoesNotFit, UsageError
+from sizer.errors import DoesNotFit, UnknownEngine, UsageError
 from sizer.frozen import dataclass
 from sizer.units import parse_bytes
 
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from sizer.advise.recommend import Wanted
     from sizer.answer.records import Estimate
     from sizer.device.records import Target
+    from sizer.model.architecture import Architecture
+    from sizer.workload import Workload
 
 Say = Callable[[str], None]
 
@@ -108,8 +110,26 @@ def advised(model: str, target: Target, work: WorkAsked, wanted: Wanted, *, offl
         target = with_ranks(target, work.flags)
     asked = work.context_tokens is not None
     workload = usual_workload(architecture, work.workload(), work.context_tokens)
-    questions = ladder_questions(architecture, target, workload, work.engine, work.flags)
+    try:
+        questions = ladder_questions(architecture, target, workload, work.engine, work.flags)
+    except UnknownEngine as error:
+        elsewhere = _elsewhere(architecture, target, workload, wanted) if work.engine is not None else ""
+        raise type(error)(error.message, f"{error.hint} {elsewhere}".strip()) from None
     return advise(questions, wanted, relatives(architecture), engine=work.engine, context_asked=asked)
+
+
+def _elsewhere(architecture: Architecture, target: Target, workload: Workload, wanted: Wanted) -> str:
+    """What is run there where no engine is asked for, in one sentence; empty where nothing is."""
+    from sizer.advise.advice import advise, ladder_questions
+    from sizer.advise.reasons import figures
+
+    try:
+        chosen = advise(ladder_questions(architecture, target, workload), wanted).chosen
+    except UnknownEngine:
+        return ""
+    if chosen is None:
+        return ""
+    return f"Without --engine it is {chosen.precision} with {chosen.engine}: {figures(chosen)}."
 
 
 def nothing_runs(model: str, advice: Advice, wanted: Wanted) -> DoesNotFit:

@@ -26,7 +26,7 @@ from sizer.answer.estimate import estimate
 from sizer.answer.loss import loss_of
 from sizer.answer.question import Question
 from sizer.device.catalogue import find
-from sizer.errors import DoesNotFit
+from sizer.errors import DoesNotFit, UnknownEngine
 from sizer.model.read.facts import facts
 from sizer.model.read.resolve import resolve
 from sizer.workload import Workload
@@ -301,6 +301,26 @@ def test_no_search_quantizes_a_quantized_checkpoint_for_little() -> None:
     assert [row.precision for row in rows if row.model == "openai/gpt-oss-20b"] == ["mxfp4"]
     with pytest.raises(DoesNotFit, match="gpt-oss-20b"):
         sizer.fit(memory_bytes=12 << 30, **asked)
+
+
+@pytest.mark.parametrize(
+    ("name", "device", "engine", "instead"),
+    [
+        ("openai/gpt-oss-20b", "rtx-4090", "exllamav2", "mxfp4 with llama.cpp"),
+        ("Qwen/Qwen3-8B", "m2-ultra", "vllm", "with llama.cpp"),
+    ],
+)
+def test_an_engine_that_does_not_run_it_is_answered_with_one_that_does(
+    name: str, device: str, engine: str, instead: str
+) -> None:
+    """The refusal of the engine that was asked for names what runs there, with figures; nothing where nothing does."""
+    with pytest.raises(UnknownEngine) as caught:
+        sizer.recommend(name, device=device, engine=engine, offline=True)
+    assert instead in caught.value.hint
+    assert "tokens/s" in caught.value.hint
+    with pytest.raises(UnknownEngine) as caught:
+        sizer.recommend("deepseek-ai/DeepSeek-V3", device="rtx-4090", engine="exllamav2", offline=True)
+    assert "Without --engine" not in caught.value.hint
 
 
 def test_a_smaller_cache_is_that_of_the_usual_engine() -> None:
