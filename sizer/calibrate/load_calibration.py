@@ -14,6 +14,7 @@ from zlib import crc32
 from sizer.calibrate.intervals import LEAST_BOUND, conformal_bounds
 from sizer.calibrate.load_cases import LoadCase, load_cases
 from sizer.calibrate.load_fit import LoadFit, fit, simulate_all
+from sizer.calibrate.workers import in_order
 from sizer.device.kinds import device_family
 from sizer.errors import InvalidInputFile, UsageError
 from sizer.frozen import dataclass
@@ -119,19 +120,28 @@ def _held_out(cases: Sequence[LoadCase], first: Sequence[Means], key: Callable[[
         folds[key(case)].append(index)
     problem = LoadFit(cases)
     problem.observed(first)
-    found: dict[int, Held] = {}
-    for members in folds.values():
+
+    def residuals(members: Sequence[int]) -> list[tuple[float, float]]:
         inside = set(members)
         theta = problem.solve(None, [index for index in range(len(cases)) if index not in inside])
         chosen = [cases[index] for index in members]
-        compared = _compared(chosen, simulate_all(chosen, problem.corrections(theta)))
-        found.update(zip(members, compared, strict=True))
+        return _residuals(chosen, simulate_all(chosen, problem.corrections(theta), most=1))
+
+    members = list(folds.values())
+    found: dict[int, Held] = {}
+    for indexes, pairs in zip(members, in_order(residuals, members), strict=True):
+        found |= {index: Held(cases[index], *pair) for index, pair in zip(indexes, pairs, strict=True)}
     return [found[index] for index in range(len(cases))]
 
 
 def _compared(cases: Sequence[LoadCase], seen: Sequence[Means]) -> list[Held]:
+    return [Held(case, *pair) for case, pair in zip(cases, _residuals(cases, seen), strict=True)]
+
+
+def _residuals(cases: Sequence[LoadCase], seen: Sequence[Means]) -> list[tuple[float, float]]:
+    """The logarithms of measured over predicted time to the first token and per token."""
     return [
-        Held(case, log((case.point.ttft_s or 1) / one.ttft_s), log((case.point.tpot_s or 1) / one.tpot_s))
+        (log((case.point.ttft_s or 1) / one.ttft_s), log((case.point.tpot_s or 1) / one.tpot_s))
         for case, one in zip(cases, seen, strict=True)
     ]
 

@@ -13,6 +13,7 @@ from math import log
 from typing import Any
 
 from sizer.calibrate.load_cases import LoadCase, simulated_means
+from sizer.calibrate.workers import in_order
 from sizer.frozen import dataclass
 from sizer.serving.benchmark import Means
 from sizer.serving.corrections import COLD, DRAFTED, LEVELS, REQUEST, REQUEST_S, STREAMED, Corrections
@@ -125,11 +126,11 @@ class LoadFit:
     def _has(case: LoadCase, term: str) -> bool:
         """Whether a case has a term to fit: of a drafter and of a cold start only where there was one."""
         told = {DRAFTED: case.point.script.drafted, COLD: case.point.script.cold}
-        return told.get(term, term in case.curves or term in OWN_TERMS)
+        return bool(told.get(term, term in case.curves or term in OWN_TERMS))
 
     def _base(self, case: LoadCase, term: str) -> float:
         if term in OWN_TERMS:
-            return 0.0
+            return log(case.drafted) if term == DRAFTED else 0.0
         weight = case.law_weights.get(term, 0.0)
         return log(weight) if weight > 0 else -50.0
 
@@ -169,12 +170,11 @@ class LoadFit:
         np = self.np
         amounts = np.zeros((len(self.cases), len(self.terms)))
         for row, (case, count) in enumerate(zip(self.cases, decodes, strict=True)):
-            share = 1 / case.served.layout.stages
-            depth = case.point.load.mean_depth
+            batch, depth = count * case.decode_share, case.point.load.mean_depth
             for column, term in enumerate(self.terms):
                 curves = case.curves.get(term)
                 if curves is not None and curves.by_batch:
-                    amounts[row, column] = _decode_nominal(curves, count * share, depth)
+                    amounts[row, column] = _decode_nominal(curves, batch, depth)
         return _Steps(amounts, np.zeros_like(amounts))
 
     def _mixed(self, tokens: Any, attention: Any, beside: Any) -> _Steps:
@@ -324,15 +324,17 @@ def fit(cases: Sequence[LoadCase], seen: Sequence[Means]) -> tuple[LoadFit, Any]
     return problem, theta
 
 
-def simulate_all(cases: Sequence[LoadCase], known: Corrections) -> list[Means]:
-    """The means of every case; points measured more than once are simulated once."""
-    done: dict[tuple[object, ...], Means] = {}
-    found = []
-    for case in cases:
-        point = case.point
-        key = (*case.names.values(), point.model, point.device, point.layout, point.load)
-        key = (*key, point.requests, point.engine_flags)
-        if key not in done:
-            done[key] = simulated_means(case, known)
-        found.append(done[key])
-    return found
+def simulate_all(cases: Sequence[LoadCase], known: Corrections, most: int | None = None) -> list[Means]:
+    """The means of every case, by at most `most` copies of this process; points measured more than once are simulated
+    once."""
+    keys = [_same(case) for case in cases]
+    once = dict(zip(keys, cases, strict=True))
+    done = dict(zip(once, in_order(lambda case: simulated_means(case, known), list(once.values()), most), strict=True))
+    return [done[key] for key in keys]
+
+
+def _same(case: LoadCase) -> tuple[object, ...]:
+    """What points share that a simulation answers alike."""
+    point = case.point
+    told = (point.requests, point.engine_flags, point.script, case.served.rules, case.fleet)
+    return (*case.names.values(), point.model, point.precision, point.device, point.layout, point.load, *told)

@@ -55,7 +55,15 @@ def predict_points(rows: Iterable[Mapping[str, str]]) -> Iterator[PredictedPoint
                 *case.names.values(),
                 case.point.load,
             )
-            key = (*key, case.point.layout, case.point.device, case.point.requests, case.point.engine_flags)
+            key = (
+                *key,
+                case.point.layout,
+                case.point.device,
+                case.point.requests,
+                case.point.engine_flags,
+                case.point.script,
+            )
+            key = (*key, case.served.rules, case.fleet)
             if key not in done:
                 done[key] = simulated_means(case, corrections())
             yield PredictedPoint(name, case, _predictions(name, case, done[key]))

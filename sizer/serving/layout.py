@@ -67,6 +67,34 @@ class Layout:
         return " x ".join(parts)
 
 
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """Servers that only read prompts, each with the devices of `reading`, beside servers that only make tokens."""
+
+    readers: int
+    reading: Layout
+    writers: int
+    writing: Layout
+
+    @property
+    def devices(self) -> int:
+        """Devices of all servers."""
+        return self.readers * self.reading.devices + self.writers * self.writing.devices
+
+
+def fleet_of(text: str) -> Fleet:
+    """The fleet of `1 dep4 + 4 tep8`: one server of prompts with four ranks of data-parallel attention and experts,
+    four of tokens with eight tensor and expert ranks each."""
+    sides = []
+    for side in text.split("+"):
+        count, _, ranks = side.strip().partition(" ")
+        size = int(ranks[3:])
+        shared = {"dep": Layout(1, size, expert_parallel=True), "tep": Layout(size, 1, expert_parallel=True)}
+        sides += [(int(count), shared[ranks[:3]])]
+    (readers, reading), (writers, writing) = sides
+    return Fleet(readers, reading, writers, writing)
+
+
 def link_bytes_per_s(layout: Layout, target: Target) -> float:
     """The slowest link that a layer's exchange crosses, one direction: the devices' own, or the network of nodes."""
     own = target.link_bytes_per_s or UNKNOWN_LINK_BYTES_PER_S
