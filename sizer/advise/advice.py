@@ -24,7 +24,8 @@ from sizer.answer.estimate import estimate
 from sizer.answer.loss import loss_of
 from sizer.answer.question import Question
 from sizer.answer.records import Estimate
-from sizer.device.records import Target
+from sizer.device.records import Target, is_cpu, shares_memory
+from sizer.engine.engines import find_engine
 from sizer.engine.ladders import ladders
 from sizer.engine.model_classes import model_code
 from sizer.engine.options import NO_OPTIONS, EngineOptions
@@ -37,7 +38,9 @@ USUAL_CONTEXT_TOKENS = 8192
 """The context that a recommendation leaves room for unless asked otherwise, at most the model's own."""
 MUCH_LOSS = 0.05
 """Beyond it lie the types of three bits: the four-bit ones lose 0.031 (Q4_K_M) to 0.045 (data/quality.csv)."""
-SMALLER_IS_BETTER = " A smaller model at four bits answers better: 'sizer fit' lists what runs here."
+SMALLER_IS_BETTER = " A smaller model at four bits answers better: {}."
+FITTING = "'sizer fit' lists what runs here"
+HOST_UNTOLD = " The host's memory is not told: with --ram (32GiB) what runs with a part there is counted too."
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,17 +130,30 @@ def advise(
     ways = alternatives(flat, estimates, wanted, context_asked=context_asked)
     model = smaller_model(flat[0].architecture, smaller, _asker(flat[0], tolerable, engine))
     ways += [model] if model is not None else []
-    return _that_leads_out(estimates, ways, _why_nothing(estimates, wanted))
+    untold = HOST_UNTOLD if _host_could_help(flat) else ""
+    return _that_leads_out(estimates, ways, _why_nothing(estimates, wanted), untold)
 
 
-def _that_leads_out(tried: tuple[Estimate, ...], ways: list[Alternative], why: str) -> Advice:
-    """The advice where nothing fits well: the best way out, before the others."""
+def _that_leads_out(tried: tuple[Estimate, ...], ways: list[Alternative], why: str, untold: str) -> Advice:
+    """The advice where nothing fits well: the best way out, before the others; `untold` is what could help besides."""
     best = _first_way(ways)
     if best is None:
-        return Advice(None, why, tried, alternatives=tuple(ways))
+        return Advice(None, why + untold, tried, alternatives=tuple(ways))
     ways.sort(key=lambda way: way is not best)
-    text = f"{why} {best.text}" + (SMALLER_IS_BETTER if loss_of(best.estimate) > USABLE_LOSS else "")
+    text = f"{why} {best.text}"
+    if loss_of(best.estimate) > USABLE_LOSS:
+        smaller = [way.estimate.architecture.model_id for way in ways if way.kind == "smaller model"]
+        text += SMALLER_IS_BETTER.format(*smaller or [FITTING])
+    text += untold if loss_of(best.estimate) > TOLERABLE_LOSS else ""
     return Advice(best.estimate, text, tried, alternatives=tuple(ways))
+
+
+def _host_could_help(questions: Sequence[Question]) -> bool:
+    """Whether an engine of these would leave layers to a host of which nothing is known."""
+    target = questions[0].target
+    if target.host is not None or is_cpu(target.device) or shares_memory(target.device):
+        return False
+    return any(question.engine is not None and find_engine(question.engine).offload for question in questions)
 
 
 def _that_fits(

@@ -50,6 +50,8 @@ REWRITES = (
     ("radeon", r"\b(?:w/|with)\s*(?:amd\s+)?radeon\b.*", " "),
     ("grace", r"\bgrace[ -](?:hopper|blackwell)(?:[ -]superchip)?\b", " "),
     ("mac", r"\b(?:macbook[ -](?:pro|air)|macbook neo|mac[ -](?:studio|mini|pro)|macbooks?|imac|macs?)\b", " apple "),
+    ("air mini studio", r"\b(m\d(?: (?:pro|max|ultra))?) (?:air|mini|studio)\b", r" apple \1 "),
+    ("air mini studio", r"\b(?:air|mini|studio) (m\d)\b", r" apple \1 "),
     ("ipad", r"\bipad(?:[ -](?:pro|air))?\b", " apple "),
     ("gen", r"\b\d+(?:st|nd|rd|th) gen(?:eration)?\b(?=.*\bcore\b)", " "),
     ("cent", r"\bdata\s?cent(?:er|re)\b", " "),

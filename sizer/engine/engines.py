@@ -22,6 +22,8 @@ ANY_VENDOR_KINDS = frozenset({"gpu", *UNIFIED_KINDS})
 """Kinds of device that a backend for any vendor runs on (Vulkan): TPUs and neural accelerators have none."""
 USUAL_BACKEND = frozenset({"", "gpu"})
 """What asks for the backend that a device usually has."""
+NAMED = 4
+"""Names that an error offers: as many as fit its line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,6 +293,15 @@ def nothing_runs_on(device: Device) -> UnknownEngine:
     return UnknownEngine(f"no known engine runs the usual precisions on {device.name}.", hint)
 
 
+def _instead(precision: str, device: Device) -> str:
+    """What to type where no engine runs a precision on a device: the precisions that some do, and its engines."""
+    from sizer.precision.names import all_precisions, engines_of
+
+    running = [name for name in all_precisions() if running_engines(name, device)][:NAMED]
+    there = f"There run -p {', -p '.join(running)} and others. " if running else ""
+    return f"{there}{precision!r} runs elsewhere with {', '.join(engines_of(precision)[:NAMED])}."
+
+
 def default_engine(precision: str, device: Device) -> str:
     """The engine that people use for a precision on a device: the precision's usual one that runs there.
 
@@ -301,9 +312,6 @@ def default_engine(precision: str, device: Device) -> str:
     if not running:
         if not any_runs_on(device):
             raise nothing_runs_on(device)
-        from sizer.precision.names import engines_of
-
-        hint = f"It runs with {', '.join(engines_of(precision))}."
-        raise UnknownEngine(f"no known engine runs {precision!r} on {device.name}.", hint)
+        raise UnknownEngine(f"no known engine runs {precision!r} on {device.name}.", _instead(precision, device))
     preferred = [engine for engine in running if device.vendor in engine.preferred_on]
     return (preferred or running)[0].name

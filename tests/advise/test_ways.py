@@ -276,6 +276,23 @@ def test_what_is_often_wrong_is_not_advised_without_a_word() -> None:
     assert "smaller model at four bits" not in advice("Qwen/Qwen3-32B", "rtx-4090", None).reason
 
 
+def test_a_smaller_model_that_answers_better_is_named() -> None:
+    """The sentence names the model that the list of ways out offers, and a filter or a fine-tune is none."""
+    found = advice("Qwen/Qwen3-8B", "apple-m2", 8.0)
+    (smaller,) = [way for way in found.alternatives if way.kind == "smaller model"]
+    name = smaller.estimate.architecture.model_id
+    assert f"answers better: {name}." in found.reason
+    assert not any(word in name for word in ("Guard", "SafeRL"))
+
+
+@pytest.mark.parametrize(("device", "ram_gib", "said"), [("rtx-3060-12gb", None, True), ("rtx-3060-12gb", 8.0, False),
+                                                         ("apple-m2", None, False)])  # fmt: skip
+def test_a_host_that_nobody_told_is_asked_for(device: str, ram_gib: float | None, said: bool) -> None:
+    """Beside a card whose host is not told, --ram may help what does not fit; a Mac has no host apart."""
+    memory_gib = 12.0 if device == "apple-m2" else None
+    assert ("--ram" in advice("Qwen/Qwen3-32B", device, memory_gib, ram_gib).reason) is said
+
+
 @pytest.mark.parametrize(
     ("name", "images"), [("meta-llama/Llama-3.3-70B-Instruct", False), ("google/gemma-3-27b-it", True)]
 )

@@ -130,3 +130,18 @@ def test_a_line_and_a_memory_offer_what_is_sold_so(text: str, offered: str, neve
     assert offered in caught.value.hint
     assert never not in caught.value.hint
     assert find(offered).device.key.startswith("apple-")
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("m4 air 16gb", "apple-m4"),
+        ("m3 air", "apple-m3"),
+        ("air m2 8gb", "apple-m2"),
+        ("m4 pro mini 48gb", "apple-m4-pro"),
+        ("studio m3 ultra 512gb", "apple-m3-ultra"),
+    ],
+)
+def test_a_mac_may_be_named_by_half_its_name(text: str, key: str) -> None:
+    """People leave MacBook and Mac out where the chip tells it."""
+    assert find(text).device.key == key

@@ -276,3 +276,13 @@ def test_mxfp4_is_llama_cpps_where_no_server_has_it(device: str) -> None:
     """Where neither vLLM nor SGLang multiplies MXFP4, people run llama.cpp, which is several times as fast as
     transformers."""
     assert default_engine("mxfp4", find(device).device) == "llama.cpp"
+
+
+def test_an_error_names_what_runs_on_the_device_instead() -> None:
+    """Of a precision that no engine of a device runs, the next thing to type is one that does."""
+    device = find("gaudi3").device
+    with pytest.raises(UnknownEngine, match="no known engine runs 'q4_k_m'") as caught:
+        default_engine("q4_k_m", device)
+    offered = [word.strip(",") for word in caught.value.hint.split(" -p ")[1:]]
+    assert offered
+    assert all(default_engine(name.split()[0].strip(","), device) for name in offered)
