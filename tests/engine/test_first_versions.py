@@ -31,6 +31,9 @@ CAME = [
     ("llama.cpp", "Qwen/Qwen3-8B", "b5091", "", "b5092"),  # ggml-org/llama.cpp pull request 12828, 9 April 2025
     ("llama.cpp", "openai/gpt-oss-20b", "b6095", "", "b6096"),  # pull request 15091, 5 August 2025
     ("llama.cpp", "Qwen/Qwen3.5-35B-A3B", "b7486", "b8000", "b8580"),
+    ("llama.cpp", "tencent/Hy3", "b9821", "b10000", "b10042"),
+    ("llama.cpp", "moonshotai/Kimi-K3", "b10276", "b10400", "b10502"),
+    ("mlx-vlm", "tencent/Hy4-preview", "0.7.0", "0.7.2", "0.7.4"),
     ("koboldcpp", "openai/gpt-oss-20b", "1.96.2", "", "1.97.1"),
     ("ik_llama.cpp", "openai/gpt-oss-20b", "b3837", "", "b3838"),
     ("mlc-llm", "Qwen/Qwen3-8B", "0.19.0", "", "0.20.0"),
