@@ -16,7 +16,8 @@ TABLES = (
     "layer_operations.csv", "expert_calls.csv", "state_graphs.csv", "matrix_instructions.csv", "padded_batches.csv",
     "owners_sources.csv", "shared_caches.csv", "vector_products.csv", "profile_runs.csv", "static_reserves.csv",
     "source_links.csv", "chip_cores.csv", "alike_sequences.csv", "usual_widths.csv", "core_products.csv",
-    "prompt_threads.csv", "build_dates.csv", "serving_scripts.csv", "served_weights.csv",
+    "prompt_threads.csv", "build_dates.csv", "serving_scripts.csv", "served_weights.csv", "expert_loops.csv",
+    "linear_launches.csv",
 )  # fmt: skip
 NO_LAW_IN_SPEED = frozenset(
     {"__init__", "records", "predict", "deeper", "stages", "scaled", "speculative", "measured_here"}

@@ -6,16 +6,24 @@ from collections import Counter
 from functools import lru_cache
 
 from sizer.engine.engines import operation_costs
+from sizer.engine.releases import rules
+from sizer.formats import format_of
 from sizer.model.architecture import Architecture, MixerKind, MlpKind, Module, Role, Tensor, Tower
-from sizer.speed.case import SpeedCase, runtime_rule
+from sizer.speed.case import SpeedCase, runtime_rule, standing
+from sizer.speed.kernels import precision_class
 from sizer.speed.law import LAUNCH, OVERHEAD, Amount
 from sizer.speed.routing import distinct_experts
 from sizer.tuning import tuned
 
 LAYER_S, LAUNCH_S = 1e-4, 1e-5
 """Seconds that terms of layers and of launches are told in."""
+REPLAYED_LAUNCH_S = 2e-6
+"""The same of a kernel that a captured graph launches and that has next to nothing to do: two microseconds on an H20,
+by the rows that `data/expert_loops.csv` names."""
 LLAMA_LAYER = {"base": 1, "linear": 7, "rms_norm": 2}
 """The layer that others are measured in: seven matrices and two norms."""
+FLOAT_BITS, EXPERT_MATRICES = 16, 3
+"""From how many bits a weight on a matrix is not quantized; and the matrices of an expert: gate, up and down."""
 _OF_A_STATE = frozenset({Role.SSM, Role.CONV, Role.SSM_IN, Role.SSM_OUT})
 _MULTIPLYING = frozenset({Module.LINEAR, Module.LINEAR_SUBCLASS, Module.CONV1D})
 
@@ -75,6 +83,27 @@ def unfused_layers(case: SpeedCase) -> float:
     return states * int(rule["operations"]) / _operations(costs, LLAMA_LAYER)
 
 
+@standing
+def quantized_layers(case: SpeedCase) -> float:
+    """What a runtime launches for its quantized matrices beside the one operation of each, in layers of Llama.
+
+    `data/linear_launches.csv` tells it of kernels that are called through code of many operations.
+    """
+    launches, costs = _linear_launches(case), operation_costs(case.engine.layer_operations)
+    if not launches or costs is None:
+        return 0.0
+    packed = (part.tensor for part in case.stored.tensors if format_of(part.format).bits_per_weight < FLOAT_BITS)
+    matrices = sum(len(one.layers) for one in packed if one.tower is Tower.TEXT and one.module in _MULTIPLYING)
+    return case.architecture.passes * matrices * launches / _operations(costs, LLAMA_LAYER)
+
+
+def _linear_launches(case: SpeedCase) -> int:
+    """Device operations of a quantized matrix beside its own; 0 where no row tells of its kernel."""
+    kernel = precision_class(case.stored.precision)[0]
+    told = rules("linear_launches.csv", "runtime").get(case.engine.runtime, ())
+    return next((int(row["launches"]) for row in told if kernel in row["kernels"].split()), 0)
+
+
 def _operations(costs: dict[str, float], parts: dict[str, int]) -> float:
     return sum(costs[part] * count for part, count in parts.items())
 
@@ -104,16 +133,28 @@ def expert_amounts(case: SpeedCase) -> list[Amount]:
     """What routed experts cost beside their bytes and FLOPs: launches where an engine's code calls them one by one.
 
     `data/expert_calls.csv` tells how many experts a release of such an engine calls, and its device operations for each
-    and for a layer beyond those of a dense one. Elsewhere a layer with experts costs what routing and sorting take.
+    and for a layer beyond those of a dense one. Elsewhere a layer with experts costs what routing and sorting take, and
+    what a kernel that is launched for each of them does.
     """
     layers, experts = moe_layer_count(case.architecture), case.architecture.experts or 0
     rule = _expert_calls_rule(case)
     if rule is None:
-        return [Amount("moe_layers", OVERHEAD, layers * LAYER_S)]
+        looped = layers * experts * _loop_launches(case) * REPLAYED_LAUNCH_S
+        found = [Amount("moe_layers", OVERHEAD, layers * LAYER_S)]
+        return [*found, Amount("looped_experts", OVERHEAD, looped)] if looped else found
     chosen = distinct_experts(experts, case.architecture.active_experts or 0, case.workload.batch_size)
     calls = {"every": experts, "chosen": chosen, "none": 0}[rule["calls"]]
-    launches = int(rule["launches_per_layer"]) + int(rule["launches_per_call"]) * calls
+    each = int(rule["launches_per_call"]) + EXPERT_MATRICES * _linear_launches(case)
+    launches = int(rule["launches_per_layer"]) + each * calls
     return [Amount("expert_calls", LAUNCH, layers * launches * LAUNCH_S)]
+
+
+def _loop_launches(case: SpeedCase) -> int:
+    """Kernels that a release launches for every expert of a layer, chosen or not, where its kernel of the precision
+    holds but one expert's products (`data/expert_loops.csv`)."""
+    rule = runtime_rule(case, "expert_loops.csv")
+    loops = rule is not None and precision_class(case.stored.precision)[0] in rule["kernels"].split()
+    return int(rule["launches"]) if rule and loops else 0
 
 
 def _expert_calls_rule(case: SpeedCase) -> dict[str, str] | None:

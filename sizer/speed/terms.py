@@ -13,7 +13,14 @@ from sizer.speed.case import SpeedCase, in_graphs, runtime_rule, standing
 from sizer.speed.device_rates import MATRIX_OVER_VECTOR, nominal_flops_per_s, vector_flops_per_s
 from sizer.speed.hosted import host_bandwidth_bytes_per_s, host_share, shares_away, streaming_bytes_per_s
 from sizer.speed.kernels import packs_scales, precision_class
-from sizer.speed.launches import LAYER_S, expert_amounts, llama_layers, moe_layer_count, unfused_layers
+from sizer.speed.launches import (
+    LAYER_S,
+    expert_amounts,
+    llama_layers,
+    moe_layer_count,
+    quantized_layers,
+    unfused_layers,
+)
 from sizer.speed.law import COMPUTE, LAUNCH, MEMORY, OVERHEAD, Amount
 from sizer.speed.rates import (
     bandwidth_bytes_per_s,
@@ -51,7 +58,8 @@ def decode_amounts(case: SpeedCase, traffic: Traffic) -> tuple[Amount, ...]:
     near_experts = experts * (1 - experts_away) * unpacked + expanded_bytes(case)
     nominal = nominal_bandwidth_bytes_per_s(case)
     host_s = hosted / (host_bandwidth_bytes_per_s(case) if case.engine.offload else streaming_bytes_per_s(case))
-    layers = llama_layers(case.architecture, case.engine.layer_operations) + unfused_layers(case)
+    own = llama_layers(case.architecture, case.engine.layer_operations)
+    layers = own + unfused_layers(case) + quantized_layers(case)
     amounts = [
         Amount("weights", MEMORY, near / bandwidth, near / nominal),
         Amount("experts", MEMORY, near_experts / bandwidth, near_experts / nominal),

@@ -18,7 +18,15 @@ from sizer.model.families import build
 from sizer.model.read import catalogue
 from sizer.speed.case import speed_case
 from sizer.speed.device_rates import reachable_bytes_per_s
-from sizer.speed.launches import LAUNCH_S, LAYER_S, expert_amounts, layer_count, llama_layers, unfused_layers
+from sizer.speed.launches import (
+    LAUNCH_S,
+    LAYER_S,
+    expert_amounts,
+    layer_count,
+    llama_layers,
+    quantized_layers,
+    unfused_layers,
+)
 from sizer.speed.law import LAUNCH
 from sizer.speed.terms import decode_amounts
 from sizer.speed.traffic import decode_traffic
@@ -130,6 +138,40 @@ def case(model: str, engine: str, device: str = "h100", precision: str = "bf16",
     built = kwargs.pop("built", "")
     found = speed_case(architecture, store_for(architecture, precision, engine), target, workload, engine, **kwargs)
     return replace(found, built=built)
+
+
+def test_a_quantized_matrix_launches_what_its_code_calls():
+    """FP8 in transformers: eleven more for each of 7 x 32 matrices, of a layer's forty, and an expert's three."""
+    dense = case("meta-llama/Meta-Llama-3-8B", "transformers", precision="fp8")
+    assert quantized_layers(dense) == pytest.approx(32 * 7 * 11 / EAGER_LLAMA_OPERATIONS)
+    assert quantized_layers(case("meta-llama/Meta-Llama-3-8B", "transformers")) == 0
+    assert quantized_layers(case("meta-llama/Meta-Llama-3-8B", "vllm", precision="fp8")) == 0
+    model = "Qwen/Qwen3-30B-A3B"
+    plain, fp8 = (
+        expert_amounts(case(model, "transformers", precision=name, engine_version="4.51.3")) for name in ("bf16", "fp8")
+    )
+    assert plain[0].nominal_s == pytest.approx(48 * (6 + 128 * 10) * LAUNCH_S)
+    assert fp8[0].nominal_s == pytest.approx(48 * (6 + 128 * (10 + 3 * 11)) * LAUNCH_S)
+
+
+@pytest.mark.parametrize(
+    ("engine", "version", "precision", "built", "launches"),
+    [
+        ("sglang", "0.4.6.post1", "gptq-int4", "2025-05-20", 2),
+        ("sglang", "0.4.6.post1", "bf16", "2025-05-20", 0),
+        ("sglang", "0.4.10", "gptq-int4", "", 0),
+        ("sglang", "", "awq-int4", "", 0),
+        ("vllm", "0.7.2", "awq-int4", "", 2),
+        ("vllm", "", "awq-int4", "2025-02-01", 2),
+        ("vllm", "0.7.3", "awq-int4", "", 0),
+        ("llama.cpp", "", "q4_k_m", "", 0),
+    ],
+)
+def test_a_kernel_of_one_expert_is_launched_for_every_one(engine, version, precision, built, launches):
+    """For each of 48 layers' 128 experts, chosen or not, as many launches of two microseconds as its loop makes."""
+    asked = case("Qwen/Qwen3-30B-A3B", engine, precision=precision, engine_version=version, built=built)
+    found = {amount.term: amount.nominal_s for amount in expert_amounts(asked)}
+    assert found.get("looped_experts", 0.0) == pytest.approx(48 * 128 * launches * 2e-6)
 
 
 @pytest.mark.parametrize(
