@@ -18,6 +18,7 @@ class KernelFacts(NamedTuple):
     `int8_products`: packed weights are multiplied by activations that are quantized to bytes.
     `vector_attention`: a prompt's keys and values are weighed on vector units, not on matrix units.
     `streamed_kv_heads`: from how many KV heads on each tile of a prompt's queries reads its head's keys from memory.
+    `cache_by_head`: what part of what a step's query heads share of keys and values each reads by itself.
     `last_token_layers`: layers that read others' keys run for a prompt's last token alone.
     `expert_launches`: device operations for each touched expert's part of a matrix, where a prompt's experts are
     multiplied one after the other; 0 where they are not.
@@ -29,6 +30,7 @@ class KernelFacts(NamedTuple):
     int8_products: bool = False
     vector_attention: bool = False
     streamed_kv_heads: float = inf
+    cache_by_head: float = 0.0
     last_token_layers: bool = False
     expert_launches: int = 0
     peak_power: float | None = None
@@ -44,6 +46,7 @@ _READ: dict[str, Callable[[str], Any]] = {
     "int8_products": _is_so,
     "vector_attention": _is_so,
     "streamed_kv_heads": float,
+    "cache_by_head": float,
     "last_token_layers": _is_so,
     "expert_launches": int,
     "peak_power": float,
@@ -53,13 +56,15 @@ _READ: dict[str, Callable[[str], Any]] = {
 
 
 @cache
-def kernel_facts(runtime: str, backend: str) -> KernelFacts:
-    """The facts of a runtime on a backend; of rows that tell the same one, that which names more of the two.
+def kernel_facts(runtime: str, backend: str, vendor: str = "") -> KernelFacts:
+    """The facts of a runtime on a backend; of rows that tell the same one, that which names more of the three.
 
-    A row without a runtime holds for all others on its backend, one without a backend for all of its runtime's.
+    A row without a runtime holds for all others on its backend, one without a backend for all of its runtime's, one
+    without a vendor for all devices.
     """
-    rows = [row for row in _rows() if row["runtime"] in {"", runtime} and row["backend"] in {"", backend}]
-    rows.sort(key=lambda row: (bool(row["runtime"]), bool(row["backend"])))
+    asked = {"runtime": runtime, "backend": backend, "vendor": vendor}
+    rows = [row for row in _rows() if all(row[column] in {"", value} for column, value in asked.items())]
+    rows.sort(key=lambda row: [bool(row[column]) for column in asked])
     return KernelFacts()._replace(**{row["fact"]: _READ[row["fact"]](row["value"]) for row in rows})
 
 

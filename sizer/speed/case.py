@@ -87,7 +87,7 @@ class SpeedCase:
     @property
     def kernels(self) -> KernelFacts:
         """How the runtime's kernels on the backend are made."""
-        return kernel_facts(self.engine.runtime, self.backend)
+        return kernel_facts(self.engine.runtime, self.backend, self.device.vendor)
 
     @cached_property
     def groups(self) -> Mapping[str, str]:

@@ -54,8 +54,9 @@ def decode_amounts(case: SpeedCase, traffic: Traffic) -> tuple[Amount, ...]:
     experts, total = traffic.stage("experts").weight_bytes, traffic.weight_bytes
     hosted = experts * experts_away + (total - experts) * rest_away
     unpacked = UNPACKED_SCALES if packs_scales(case.stored.precision) else 1.0
-    near = (total - experts) * (1 - rest_away) * unpacked
-    near_experts = experts * (1 - experts_away) * unpacked + expanded_bytes(case)
+    moved = unpacked * converted_share(case)
+    near = (total - experts) * (1 - rest_away) * moved
+    near_experts = experts * (1 - experts_away) * moved + expanded_bytes(case)
     nominal = nominal_bandwidth_bytes_per_s(case)
     host_s = hosted / (host_bandwidth_bytes_per_s(case) if case.engine.offload else streaming_bytes_per_s(case))
     own = llama_layers(case.architecture, case.engine.layer_operations)
@@ -73,6 +74,8 @@ def decode_amounts(case: SpeedCase, traffic: Traffic) -> tuple[Amount, ...]:
     ]
     if case.engine.cache_growth == "concatenated":
         amounts.append(Amount("cache_copies", MEMORY, _copied_bytes(case) / bandwidth))
+    if by_head := case.kernels.cache_by_head:
+        amounts.append(Amount("cache_by_head", MEMORY, by_head * _shared_cache_bytes(traffic) / bandwidth))
     if traffic.tokens > 1:
         amounts.append(Amount("many", MEMORY, (near + near_experts) / bandwidth))
         amounts += _sorting(case, traffic.tokens)
@@ -101,6 +104,20 @@ def expanded_bytes(case: SpeedCase) -> int:
         return 0
     stacks = [part for part in case.stored.tensors if part.tensor.active_experts is not None]
     return sum(part.size_bytes + EXPANDED_BYTES_PER_VALUE * part.tensor.total_elements for part in stacks)
+
+
+@standing
+def converted_share(case: SpeedCase) -> float:
+    """How many bytes move for each of the weights where a backend without a kernel for their precision converts them
+    to another for every step (`data/converted_weights.csv`)."""
+    rule = runtime_rule(case, "converted_weights.csv")
+    return float(rule["moved"]) if rule is not None and rule["precision"] == case.stored.precision else 1.0
+
+
+def _shared_cache_bytes(traffic: Traffic) -> float:
+    """Bytes of 16 bits a value that query heads read beyond the first of those that share keys and values: two FLOPs
+    weigh a value."""
+    return max(0.0, traffic.stage("kv").flops - traffic.cache_bytes)
 
 
 def _copied_bytes(case: SpeedCase) -> int:

@@ -21,8 +21,8 @@ def test_every_fact_is_read_and_told_of_some_runtime() -> None:
 
 
 def test_no_fact_is_told_twice() -> None:
-    """A runtime's backend has one row a fact."""
-    keys = [(row["runtime"], row["backend"], row["fact"]) for row in read_rows("kernel_facts.csv")]
+    """A runtime's backend has one row a fact and vendor."""
+    keys = [(row["runtime"], row["backend"], row["vendor"], row["fact"]) for row in read_rows("kernel_facts.csv")]
     assert len(keys) == len(set(keys))
 
 
@@ -33,3 +33,10 @@ def test_the_row_that_names_more_tells() -> None:
     assert kernel_facts("vllm", "cuda").peak_power == 0.85
     assert kernel_facts("vllm", "rocm") == KernelFacts()
     assert all(kernel_facts("llama.cpp", backend).int8_products for backend in ("cuda", "vulkan", "cpu"))
+
+
+def test_a_vendors_row_stands_over_that_of_all() -> None:
+    """Intel's cards read keys and values by each query head under Vulkan, others a part of them; none under CUDA."""
+    assert kernel_facts("llama.cpp", "vulkan", "intel").cache_by_head == 1
+    assert 0 < kernel_facts("llama.cpp", "vulkan", "amd").cache_by_head < 1
+    assert kernel_facts("llama.cpp", "cuda", "nvidia").cache_by_head == 0
