@@ -19,6 +19,7 @@ class KernelFacts(NamedTuple):
     `vector_attention`: a prompt's keys and values are weighed on vector units, not on matrix units.
     `streamed_kv_heads`: from how many KV heads on each tile of a prompt's queries reads its head's keys from memory.
     `cache_by_head`: what part of what a step's query heads share of keys and values each reads by itself.
+    `fast_cores`: a CPU's efficient cores are left alone where no number of threads is asked for.
     `last_token_layers`: layers that read others' keys run for a prompt's last token alone.
     `expert_launches`: device operations for each touched expert's part of a matrix, where a prompt's experts are
     multiplied one after the other; 0 where they are not.
@@ -31,6 +32,7 @@ class KernelFacts(NamedTuple):
     vector_attention: bool = False
     streamed_kv_heads: float = inf
     cache_by_head: float = 0.0
+    fast_cores: bool = False
     last_token_layers: bool = False
     expert_launches: int = 0
     peak_power: float | None = None
@@ -47,6 +49,7 @@ _READ: dict[str, Callable[[str], Any]] = {
     "vector_attention": _is_so,
     "streamed_kv_heads": float,
     "cache_by_head": float,
+    "fast_cores": _is_so,
     "last_token_layers": _is_so,
     "expert_launches": int,
     "peak_power": float,

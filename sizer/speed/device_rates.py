@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 from math import log
 
+from sizer.device.cpu_cores import cores_of
 from sizer.device.kinds import core_share, die_of
 from sizer.device.records import Device, is_cpu
 from sizer.errors import SizerError
@@ -147,6 +148,14 @@ def core_kinds(key: str) -> tuple[tuple[int, float], ...]:
     told = next((row["cores"] for row in rows if any(matches(one, key) for one in row["devices"].split())), "")
     kinds = [[float(figure) for figure in kind.split("x")] for kind in told.split()]
     return tuple(sorted(((int(n), ghz * 1e9 * flops) for n, ghz, flops in kinds), key=lambda kind: -kind[1]))
+
+
+def fast_cores(device: Device) -> int | None:
+    """How many cores of a CPU of two kinds are of the fast one; None for a part of one kind or of none known."""
+    told, kinds = cores_of(device.vendor, device.name), core_kinds(device.key)
+    if told:
+        return told.performance if told.efficient else None
+    return kinds[0][0] if len(kinds) > 1 else None
 
 
 def sum_of_fastest(kinds: tuple[tuple[int, float], ...], threads: int | None) -> float:

@@ -9,6 +9,7 @@ from sizer.speed.case import SpeedCase
 from sizer.speed.device_rates import core_kinds, cpu_flops_per_s
 from sizer.speed.kernels import precision_class, served_products
 from sizer.speed.law import MEMORY, Amount
+from sizer.speed.rates import working_threads
 from sizer.speed.terms import decode_amounts
 from sizer.speed.traffic import Traffic, decode_traffic
 
@@ -35,7 +36,7 @@ def _products_per_s(case: SpeedCase, device: Device) -> float:
     """
     peaks = device.peak_flops_per_s
     if is_cpu(device) and ("fp32" in peaks or core_kinds(device.key)):
-        peaks = {**peaks, "fp32": MOST_CORE_PRODUCTS * cpu_flops_per_s(device, case.workload.threads)}
+        peaks = {**peaks, "fp32": MOST_CORE_PRODUCTS * cpu_flops_per_s(device, working_threads(case))}
     if is_cpu(device) or not peaks.keys() & WIDE_PRODUCTS:
         return max(peaks.values(), default=float("inf"))
     formats = _formats(case)

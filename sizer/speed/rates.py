@@ -10,6 +10,7 @@ from sizer.speed.case import SpeedCase, runtime_rule, standing
 from sizer.speed.device_rates import (
     MATRIX_OVER_VECTOR,
     cpu_flops_per_s,
+    fast_cores,
     nominal_bytes_per_s,
     nominal_flops_per_s,
     prompt_flops_per_s,
@@ -24,10 +25,18 @@ from sizer.workload import Split
 
 
 @standing
+def working_threads(case: SpeedCase) -> int | None:
+    """How many threads a CPU computes on: those asked for, else one for each fast core where the runtime leaves the
+    efficient ones of a hybrid part alone (`data/kernel_facts.csv`); None: one for each core."""
+    asked = case.workload.threads
+    return asked if asked or not case.kernels.fast_cores else fast_cores(case.device)
+
+
+@standing
 def bandwidth_bytes_per_s(case: SpeedCase) -> float:
     """Bandwidth that a step sees: of all ranks of a tensor group together, the harmonic mean of layer splits. Raises
     SizerError where a device's is not known."""
-    rates = [reachable_bytes_per_s(device, case.workload.threads) for device in case.devices]
+    rates = [reachable_bytes_per_s(device, working_threads(case)) for device in case.devices]
     if within_layers(case):
         return min(rates) * tensor_ranks(case)
     if parallelism(case) is Split.DATA:
@@ -39,7 +48,7 @@ def bandwidth_bytes_per_s(case: SpeedCase) -> float:
 @standing
 def nominal_bandwidth_bytes_per_s(case: SpeedCase) -> float:
     """The same with every device at its specification: no step moves its bytes faster."""
-    reached = reachable_bytes_per_s(case.device, case.workload.threads)
+    reached = reachable_bytes_per_s(case.device, working_threads(case))
     return bandwidth_bytes_per_s(case) * nominal_bytes_per_s(case.device) / reached
 
 
@@ -47,7 +56,7 @@ def nominal_bandwidth_bytes_per_s(case: SpeedCase) -> float:
 def peak_flops_per_s(case: SpeedCase) -> float:
     """Nominal dense peak that a step sees; a CPU's is that of the cores that work on it."""
     if is_cpu(case.device):
-        return cpu_flops_per_s(case.device, case.workload.threads) * tensor_ranks(case)
+        return cpu_flops_per_s(case.device, working_threads(case)) * tensor_ranks(case)
     return nominal_flops_per_s(case.device, case.engine.accumulates) * tensor_ranks(case)
 
 
