@@ -6,14 +6,17 @@ from functools import cache
 
 from sizer.device.records import Device, is_cpu
 from sizer.frozen import NamedTuple
+from sizer.regex import pattern
 from sizer.tables import matches, read_rows
 
 X86_MAKERS = frozenset({"intel", "amd"})
+_LAPTOP_PART = pattern(r"\b(?:core|ryzen)\b.*\d(?:[uyphvm]|h[sxkq]|[mq][mq]|g\d)\b")
+"""What makers end the numbers of laptops' parts in (i7-8550U, i9-13980HX, i7-1165G7, Ryzen 7 7840U)."""
 
 
 def memory_class(device: Device) -> str:
-    """hbm, gddr, a chip's shared memory, or a CPU's: `lpddr` of x86 laptops, which is wide for the GPU beside the cores
-    and which many have slower DIMMs instead of; any other is told as it is sold, and called `dimm`.
+    """hbm, gddr, a chip's shared memory, or a CPU's: `laptop` of x86, whose makers tell the most that a part takes and
+    whose owners have one channel or slower modules; any other is told as it is sold, and called `dimm`.
 
     The table names the type of every card; one that a user describes by its figures is of no class (`unnamed`), and has
     the constants that all share. A CPU whose bandwidth was measured is a class of its own:
@@ -22,12 +25,19 @@ def memory_class(device: Device) -> str:
     if is_cpu(device) and device.bandwidth_basis == "measured":
         return "measured"
     if is_cpu(device):
-        return "lpddr" if "LPDDR" in device.memory_type and device.vendor in X86_MAKERS else "dimm"
+        return "laptop" if _is_x86_laptop(device) else "dimm"
     if device.kind != "gpu":
         return "shared"
     if device.memory_type:
         return "hbm" if "HBM" in device.memory_type.upper() else "gddr"
     return "unnamed"
+
+
+def _is_x86_laptop(device: Device) -> bool:
+    """Whether an x86 CPU is a laptop's, by its part number or its soldered memory."""
+    if device.vendor not in X86_MAKERS:
+        return False
+    return "LPDDR" in device.memory_type or _LAPTOP_PART.search(device.name.lower()) is not None
 
 
 def device_family(device: Device) -> str:

@@ -263,10 +263,25 @@ def test_few_cores_reach_less_of_a_servers_memory():
     assert few[3] == few[4] == whole
 
 
-def test_a_laptops_lpddr_is_a_class_of_its_own_for_x86_alone():
+def test_a_laptops_lpddr_is_a_laptops_for_x86_alone():
     """Owners of x86 laptops often have slower DIMMs than the table's LPDDR; Arm chips have what is soldered on."""
     intel, arm = (cpu_part(find(name).device) for name in ("core-ultra-7-258v", "snapdragon-x-elite"))
-    assert (memory_class(intel), memory_class(arm)) == ("lpddr", "dimm")
+    assert (memory_class(intel), memory_class(arm)) == ("laptop", "dimm")
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("Intel Core i7-8550U CPU @ 1.80GHz", "laptop"), ("13th Gen Intel Core i9-13980HX", "laptop"),
+        ("11th Gen Intel Core i7-1165G7 @ 2.80GHz", "laptop"), ("Intel Core i7-3720QM CPU @ 2.60GHz", "laptop"),
+        ("AMD Ryzen 7 7730U", "laptop"), ("AMD Ryzen AI Max+ 395 CPU", "laptop"), ("i7-13700k", "dimm"),
+        ("Intel Core i7-7700T CPU @ 2.90GHz", "dimm"), ("AMD Ryzen 7 5700X3D 8-Core Processor", "dimm"),
+        ("AMD Ryzen Threadripper 2970WX", "dimm"), ("Intel Xeon CPU E5-2697 v2", "dimm"), ("epyc-9654", "dimm"),
+    ],
+)  # fmt: skip
+def test_a_part_number_tells_a_laptop(name: str, kind: str) -> None:
+    """Makers end the numbers of laptops' parts in letters that no desktop's and no server's has."""
+    assert memory_class(find(name).device) == kind
 
 
 @pytest.mark.parametrize(
