@@ -1,8 +1,8 @@
-"""What each part of the law gains: python tools/gains.py [decode|prefill]. Half an hour and more for each quantity.
+"""What each part of the law gains: python tools/gains.py [decode|prefill]. Minutes for each quantity.
 
 Leaves out one part of the law at a time (rows of data/law_parts.csv: terms, levels of effects, a tuned number, the rows
-near a case), fits what is left anew and scores it on rows that were left out by device, by model and by source. Writes
-docs/gains.csv, the table of docs/speed.md and docs/gains.png.
+near a case), fits what is left anew and scores it on rows that were left out by device, by model and by source, in one
+division into folds. Writes docs/gains.csv, the table of docs/speed.md and docs/gains.png.
 """
 
 from __future__ import annotations
@@ -56,15 +56,58 @@ def without(rows: list[Any], priors: dict[str, Any], kind: str, names: str) -> t
     return rows, priors
 
 
-def scores(rows: list[Any], priors: dict[str, Any], prompts: Any, *, nearby: bool) -> dict[str, str]:
-    """Median and 90th percentile of held-out errors by scheme, in per cent; `prompts` are ready to be fitted."""
-    from sizer.calibrate.fit_constants import Fitter
-    from sizer.calibrate.heldout import SCHEMES, errors, held_out
+class Remembered:
+    """Rows of prompts ready to be fitted, that fit each selection of them once: what a part of decode is left out of
+    takes the same prompts in each fold."""
 
-    fitter, found = Fitter(rows, priors, prompts), {}
-    for scheme in SCHEMES:
-        ratios = [one.log_ratio if nearby else one.of_law for one in held_out(fitter, scheme) if one.row.scored]
-        seen = errors(ratios)
+    def __init__(self, fitter: Any, known: dict[bytes, Any] | None = None) -> None:
+        self.fitter, self.known = fitter, {} if known is None else known
+
+    def without(self, held_out: Any) -> Remembered:
+        """The same with some rows held out."""
+        return Remembered(self.fitter.without(held_out), self.known)
+
+    def fitted(self) -> Any:
+        """The constants, solved or remembered."""
+        key = self.fitter.weights.tobytes()
+        if key not in self.known:
+            self.known[key] = self.fitter.fitted()
+        return self.known[key]
+
+    def learn(self, rows: list[Any]) -> None:
+        """Fit what the folds of these rows will ask for, on all processors: what a copy of this process learns is lost
+        with it."""
+        from sizer.calibrate.heldout import SCHEMES, folds
+        from sizer.calibrate.workers import in_order
+
+        asked = [(key, names) for key in SCHEMES.values() for names in folds(rows, key)]
+        selected = [self.fitter.without(_within(key, names)) for key, names in asked]
+        fitted = in_order(lambda one: one.fitted(), selected)
+        self.known |= {one.weights.tobytes(): terms for one, terms in zip(selected, fitted, strict=True)}
+
+
+def _within(key: Any, names: set[str]) -> Any:
+    return lambda row: key(row) in names
+
+
+def residuals(rows: list[Any], priors: dict[str, Any], prompts: Any) -> dict[str, list[Any]]:
+    """Rows that were left out, by scheme, in one division into folds; `prompts` are ready to be fitted."""
+    from sizer.calibrate.fit_constants import Fitter
+    from sizer.calibrate.heldout import SCHEMES, held_out
+    from sizer.calibrate.likeness import Alike
+
+    fitter = Fitter(rows, priors, prompts)
+    alike = Alike(fitter.rows)
+    return {scheme: held_out(fitter, scheme, alike, divisions=1) for scheme in SCHEMES}
+
+
+def scores(left_out: dict[str, list[Any]], *, nearby: bool) -> dict[str, str]:
+    """Median and 90th percentile of held-out errors by scheme, in per cent."""
+    from sizer.calibrate.heldout import errors
+
+    found = {}
+    for scheme, told in left_out.items():
+        seen = errors([one.log_ratio if nearby else one.of_law for one in told if one.row.scored])
         found |= {f"{scheme}_median": f"{seen.median_ape:.1%}", f"{scheme}_p90": f"{seen.p90_ape:.1%}"}
     return found
 
@@ -75,21 +118,31 @@ def measured(quantity: str) -> list[dict[str, str]]:
     from sizer.calibrate.terms import TERMS
     from sizer.tuning import try_instead
 
-    rows, priors = observed(quantity), TERMS[quantity]
-    prompts = Fitter(observed("prefill"), TERMS["prefill"]) if quantity != "prefill" else None
-    found = [{"quantity": quantity, "without": WHOLE, **scores(rows, priors, prompts, nearby=True)}]
+    rows, priors, prompts = observed(quantity), TERMS[quantity], None
+    if quantity != "prefill":
+        prompts = Remembered(Fitter(observed("prefill"), TERMS["prefill"]))
+        prompts.learn(rows)
+    whole = residuals(rows, priors, prompts)
+    found = [{"quantity": quantity, "without": WHOLE, **scores(whole, nearby=True)}]
     with (DATA / "law_parts.csv").open(encoding="utf-8", newline="") as lines:
         parts = [row for row in csv.DictReader(lines) if row["quantity"] == quantity]
     for part in parts:
         print(f"{quantity} without {part['part']}", file=sys.stderr, flush=True)
-        seen, known = without(rows, priors, part["kind"], part["names"])
-        if part["kind"] == "numbers":
-            try_instead({name: float(value) for name, value in (one.split("=") for one in part["names"].split())})
-            seen = observed(quantity)
-        told = scores(seen, known, prompts, nearby=part["kind"] != "nearby")
+        told = whole if part["kind"] == "nearby" else residuals(*_left_out(rows, priors, part), prompts)
         try_instead({})
-        found.append({"quantity": quantity, "without": part["part"], **told})
+        row = {"quantity": quantity, "without": part["part"], **scores(told, nearby=part["kind"] != "nearby")}
+        found.append(row)
     return found
+
+
+def _left_out(rows: list[Any], priors: dict[str, Any], part: dict[str, str]) -> tuple[list[Any], dict[str, Any]]:
+    """Rows and priors without a part: of numbers that were tuned, the rows as they are with other ones."""
+    from sizer.tuning import try_instead
+
+    if part["kind"] != "numbers":
+        return without(rows, priors, part["kind"], part["names"])
+    try_instead({name: float(value) for name, value in (one.split("=") for one in part["names"].split())})
+    return observed(part["quantity"]), priors
 
 
 def table(rows: list[dict[str, str]]) -> str:

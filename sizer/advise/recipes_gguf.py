@@ -42,7 +42,9 @@ def _llama_flags(estimate: Estimate) -> list[str]:
     kind = _cache_kind(estimate)
     if kind != "f16":
         fields |= {"flash_attention": True, "k_cache_type": kind, "v_cache_type": kind}
-    fields |= {"threads": work.threads, "split_mode": "layer" if estimate.target.count > 1 else ""}
+    asked = work.parallelism
+    mode = asked.value if asked is not None and asked.within_layers else "layer"
+    fields |= {"threads": work.threads, "split_mode": mode if estimate.target.count > 1 else ""}
     return [*asked_flags(estimate, fields), *([] if placement.gpu_layers or placement.host_experts else ["-ngl", "0"])]
 
 

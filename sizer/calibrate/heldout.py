@@ -89,21 +89,23 @@ def _names(row: Observation) -> tuple[str, ...]:
     return (*row.groups.values(), f"source: {row.source}", f"model: {row.model}")
 
 
-def held_out(fitter: Fitter, scheme: str, alike: Alike | None = None) -> list[Residual]:
+def held_out(fitter: Fitter, scheme: str, alike: Alike | None = None, divisions: int | None = None) -> list[Residual]:
     """Each row predicted by constants fitted without its group: those that are scored, and those apart.
 
-    Of the divisions into folds, that counts in which a row's error is the middle one.
+    Of the divisions into folds (`DIVISIONS` unless told), that counts in which a row's error is the middle one.
     """
     found: dict[int, list[Residual]] = defaultdict(list)
-    for number, one in _all_held_out(fitter, SCHEMES[scheme], alike or Alike(fitter.rows)):
+    for number, one in _all_held_out(fitter, SCHEMES[scheme], alike or Alike(fitter.rows), divisions or DIVISIONS):
         found[number].append(one)
     return [sorted(each, key=lambda one: abs(one.log_ratio))[len(each) // 2] for each in found.values()]
 
 
-def _all_held_out(fitter: Fitter, key: Callable[[Observation], str], alike: Alike) -> Iterator[tuple[int, Residual]]:
+def _all_held_out(
+    fitter: Fitter, key: Callable[[Observation], str], alike: Alike, divisions: int = 0
+) -> Iterator[tuple[int, Residual]]:
     """Each row by its number, once for each division; no two divisions number a fold alike."""
     rows = fitter.rows
-    divided = [names for division in range(DIVISIONS) for names in folds(rows, key, division=division)]
+    divided = [names for division in range(divisions or DIVISIONS) for names in folds(rows, key, division=division)]
     without = in_order(lambda names: _without(fitter, key, names, alike), divided, None if len(rows) > FEW else 1)
     for fold, told in enumerate(without):
         for number, left, evidence, nearest, kernel_rows, of_law in told:

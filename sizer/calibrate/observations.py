@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import cache
 
@@ -23,7 +23,7 @@ from sizer.calibrate.plausible import (
 )
 from sizer.calibrate.rows import ResolvedRow, resolve_measurement
 from sizer.device.kinds import device_family, memory_class
-from sizer.device.records import Device, Target
+from sizer.device.records import Device, Target, is_cpu
 from sizer.engine.flagged import with_options
 from sizer.engine.memory_rules import engine_memory
 from sizer.engine.options import EngineOptions
@@ -36,8 +36,8 @@ from sizer.speed.hosted import host_share
 from sizer.speed.law import COMPUTE, OVERHEAD, Amount
 from sizer.speed.nearby import traits
 from sizer.speed.prompt_terms import prefill_amounts, prompt_traffic
-from sizer.speed.terms import STEP_S, decode_amounts
-from sizer.speed.traffic import Traffic, decode_traffic
+from sizer.speed.terms import STEP_S, decode_amounts, step_traffic
+from sizer.speed.traffic import Traffic
 from sizer.tables import read_rows
 from sizer.tuning import tuned
 
@@ -179,7 +179,7 @@ def observe_row(row: ReadRow) -> list[Observation]:
     found = []
     if row.decode_tokens_per_s:
         step_s = max(1, row.batch) * row.tokens_a_step / row.decode_tokens_per_s
-        traffic = step_traffic(decoding, row)
+        traffic = measured_traffic(decoding, row)
         odd = hidden or (impossible_decode(decoding, traffic, step_s) if row.metric == "decode" else "")
         amounts = decode_amounts(decoding, traffic)
         if row.metric == "served":
@@ -213,23 +213,17 @@ def _over_one(resolved: ResolvedRow, case: SpeedCase, ratio: float) -> Observati
     """
     row = resolved.measurement
     alone = case.of_sequences(1)
-    one = decode_amounts(alone, step_traffic(alone, replace(row, tokens_a_step=1)))
-    amounts = decode_amounts(case, step_traffic(case, row))
+    one = decode_amounts(alone, measured_traffic(alone, replace(row, tokens_a_step=1)))
+    amounts = decode_amounts(case, measured_traffic(case, row))
     if "drafted" in row.flags:
         amounts += (Amount("round", OVERHEAD, STEP_S),)
     seen = _observation(resolved, case, "decode", ratio, amounts, tokens=1)
     return replace(seen, against=one, traits=None)
 
 
-def step_traffic(case: SpeedCase, row: ReadRow) -> Traffic:
+def measured_traffic(case: SpeedCase, row: ReadRow) -> Traffic:
     """The traffic of the step that a row measured."""
-    return decode_traffic(
-        case.architecture,
-        case.stored,
-        case.workload,
-        tokens_per_sequence=row.tokens_a_step,
-        outputs=row.outputs_a_step,
-    )
+    return step_traffic(case, row.tokens_a_step, row.outputs_a_step)
 
 
 def _observation(
@@ -248,13 +242,18 @@ def _observation(
         moe=case.architecture.experts is not None,
         seconds=seconds,
         amounts=amounts,
-        groups=case.groups,
+        groups=_teaching(case),
         owners=case.owners,
         weight=_trust(row, quantity),
         traits=traits(case, amounts, tokens),
         hosted=host_share(case) > 0,
         tokens_per_s=(row.prefill_tokens_per_s if quantity == "prefill" else row.decode_tokens_per_s) or 0.0,
     )
+
+
+def _teaching(case: SpeedCase) -> Mapping[str, str]:
+    """The groups whose effects a row teaches: of what cores multiply with, CPUs' own rows alone tell."""
+    return {level: name for level, name in case.groups.items() if level != "instructions" or is_cpu(case.device)}
 
 
 def _trust(row: ReadRow, quantity: str) -> float:

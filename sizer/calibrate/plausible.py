@@ -27,7 +27,7 @@ def impossible_decode(case: SpeedCase, traffic: Traffic, step_s: float) -> str:
         if not _hosted(case) and step_s < traffic.bytes_read / (nominal_bandwidth_bytes_per_s(case) * READ_MARGIN):
             return f"{told} is faster than {name} can read the weights and the cache"
         if _hosted(case) and not case.engine.offload:
-            crossing_s = sum(one.least_s for one in decode_amounts(case, traffic) if one.term == "host")
+            crossing_s = sum(one.least_s for one in decode_amounts(case, traffic) if one.term == "host_link")
             if step_s < crossing_s / READ_MARGIN:
                 return f"{told} is faster than the link to {name} brings what lies on the host"
     longest_s = case.stored.weights_bytes / DISK_BYTES_PER_S

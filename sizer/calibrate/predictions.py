@@ -10,7 +10,7 @@ from operator import attrgetter
 from sizer.answer.drafts import beside, draft_named
 from sizer.answer.estimate import parallelism_of
 from sizer.calibrate.measurements import EXCLUDING_FLAGS, ReadRow
-from sizer.calibrate.observations import placed, step_traffic
+from sizer.calibrate.observations import measured_traffic, placed
 from sizer.calibrate.plausible import impossible_decode, impossible_prompt, impossible_request
 from sizer.calibrate.rows import ResolvedRow, resolve_measurement, routed_alike
 from sizer.engine.engines import find_engine
@@ -158,7 +158,7 @@ def _odd(resolved: ResolvedRow) -> str:
     row = resolved.measurement
     decoding, prefilling = placed(resolved)
     if row.decode_tokens_per_s and row.metric == "decode":
-        traffic = step_traffic(decoding, row)
+        traffic = measured_traffic(decoding, row)
         step_s = row.batch * row.tokens_a_step / row.decode_tokens_per_s
         if odd := impossible_decode(decoding, traffic, step_s):
             return odd
@@ -166,7 +166,7 @@ def _odd(resolved: ResolvedRow) -> str:
         outputs = max(1, decoding.workload.output_tokens)
         request_s = row.batch * outputs / row.decode_tokens_per_s
         read, _ = prompt_traffic(prefilling, resolved.prefill_depth_tokens)
-        if odd := impossible_request(decoding, step_traffic(decoding, row), read, request_s):
+        if odd := impossible_request(decoding, measured_traffic(decoding, row), read, request_s):
             return odd
     if row.prefill_tokens_per_s and row.prompt_tokens:
         read, chunks = prompt_traffic(prefilling, resolved.prefill_depth_tokens)

@@ -11,8 +11,9 @@ from sizer.engine.options import EngineOptions
 from sizer.errors import UnknownPrecision, UsageError, did_you_mean
 from sizer.workload import MOST_LAYERS, Split, Workload
 
-SPLIT_MODES = {"layer": Split.LAYER, "row": Split.ROW, "tensor": Split.ROW, "graph": Split.ROW}
-"""llama.cpp's ways; `tensor` and ik_llama.cpp's `graph` share each layer's work, as rows do."""
+SPLIT_MODES = {"layer": Split.LAYER, "row": Split.ROW, "tensor": Split.TENSOR, "graph": Split.TENSOR}
+"""llama.cpp's ways: a row split gathers after each matrix; `tensor` (github.com/ggml-org/llama.cpp pull 19378) and
+ik_llama.cpp's `graph` exchange sums where the graph needs them, twice a layer."""
 
 
 def ranks(options: EngineOptions) -> int | None:

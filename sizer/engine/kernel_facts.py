@@ -24,6 +24,7 @@ class KernelFacts(NamedTuple):
     `expert_launches`: device operations for each touched expert's part of a matrix, where a prompt's experts are
     multiplied one after the other; 0 where they are not.
     `peak_power`: the power of the card's peak that prompts grow with; None where the peak alone does not tell.
+    `copies_offloaded`: each pass copies what lies on the host to the device, which multiplies by it.
     `chunks_in_flight`: chunks of a prompt that go through the devices of a layer split at once.
     """
 
@@ -36,6 +37,7 @@ class KernelFacts(NamedTuple):
     last_token_layers: bool = False
     expert_launches: int = 0
     peak_power: float | None = None
+    copies_offloaded: bool = False
     chunks_in_flight: int = 1
 
 
@@ -53,6 +55,7 @@ _READ: dict[str, Callable[[str], Any]] = {
     "last_token_layers": _is_so,
     "expert_launches": int,
     "peak_power": float,
+    "copies_offloaded": _is_so,
     "chunks_in_flight": int,
 }
 """How the cell of each fact is read."""

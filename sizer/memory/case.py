@@ -276,11 +276,24 @@ def _slotted_plan(case: Case, rule: GraphRule) -> CachePlan:
         total = work.context_tokens  # the flag is the whole cache, which the slots share
     streams = 1 if unified or sequences == 1 else sequences
     tokens = blocks(math.ceil(total / streams), CELL_PADDING)
-    whole = options.whole_window_cache or not keeps_windows(case.architecture)
     return CachePlan(
         sequences, streams, tokens, min(case.step_tokens, tokens * streams), k_format, v_format,
-        "whole" if whole else rule.window_cache, state_bytes, conv_bytes, True, expands_latent=expands_latent(case),
+        _slots_windows(case, rule), state_bytes, conv_bytes, True, expands_latent=expands_latent(case),
     )  # fmt: skip
+
+
+def _slots_windows(case: Case, rule: GraphRule) -> str:
+    """What layers with a window keep in slots: the whole context by a flag, or where ggml knows no window of them."""
+    whole = case.options.whole_window_cache or not keeps_windows(case.architecture)
+    return "whole" if whole else rule.window_cache
+
+
+def kept_beside_window(case: Case) -> float:
+    """Tokens that a layer with a window keeps beside it once a prompt is read: of slots a chunk, whose cells the next
+    one writes over, or the whole context (infinite). None elsewhere."""
+    if case.graph is None:
+        return 0
+    return {"whole": math.inf, "cells": case.step_tokens, "window": 0}[_slots_windows(case, case.graph)]
 
 
 def expands_latent(case: Case) -> bool:

@@ -85,8 +85,8 @@ def _tried(
 
 
 def _of(architecture: Architecture, engine: Engine, devices: int, asked: Split | None) -> Iterator[Layout]:
-    ways = {str(getattr(way, "value", way)) for way in engine.parallelism}
-    wanted = {asked.value} if asked is not None else ways & {"tensor"} or ways & {"layer"}
+    named = [str(getattr(way, "value", way)) for way in engine.parallelism]
+    ways, wanted = set(named), {asked.value} if asked is not None else set(named[:1])
     if devices == 1:
         yield Layout()
         return

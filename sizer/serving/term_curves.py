@@ -19,8 +19,8 @@ from sizer.speed.launches import LAYER_S, layer_count
 from sizer.speed.law import COMPUTE, LAUNCH, OVERHEAD, Amount
 from sizer.speed.prompt_terms import prefill_amounts
 from sizer.speed.splits import HOP_S
-from sizer.speed.terms import decode_amounts
-from sizer.speed.traffic import decode_traffic, prefill_traffic
+from sizer.speed.terms import decode_amounts, step_traffic
+from sizer.speed.traffic import prefill_traffic
 
 ATTENTION_TERM, PROMPT_WEIGHTS_TERM = "prefill_attention", "prefill_weights"
 EXPERT_TERMS = frozenset({"experts", "prefill_experts"})
@@ -80,7 +80,7 @@ def on_one_device(case: SpeedCase) -> SpeedCase:
 def _decode(case: SpeedCase, batch: int, depth: int) -> dict[str, Amount]:
     workload = replace(case.workload, batch_size=batch, prompt_tokens=depth, output_tokens=1, context_tokens=depth + 1)
     asked = case.of_workload(workload)
-    return _by_name(decode_amounts(asked, decode_traffic(asked.architecture, asked.stored, workload)))
+    return _by_name(decode_amounts(asked, step_traffic(asked)))
 
 
 def _prefill(case: SpeedCase, tokens: int, layout: Layout) -> dict[str, Amount]:

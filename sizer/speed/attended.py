@@ -15,6 +15,16 @@ def attended_tokens(mixer: Mixer, context_tokens: int) -> int:
     return kept if mixer.selected_tokens is None else min(kept, mixer.selected_tokens)
 
 
+def weighed_tokens(mixer: Mixer, context_tokens: int, beside_window: float) -> int:
+    """Cached entries that a step reads and weighs for one new token: those that it attends to, and those that its layer
+    keeps beside the window, which are masked."""
+    seen = attended_tokens(mixer, context_tokens)
+    if not beside_window or mixer.window_tokens is None or mixer.selected_tokens is not None:
+        return seen
+    kept = min(context_tokens, mixer.window_tokens + beside_window)
+    return max(seen, int(kept) // mixer.compression_tokens)
+
+
 def causal_attended_tokens(mixer: Mixer, prompt_tokens: int, cached_tokens: int = 0) -> int:
     """Sum over the prompt's tokens of how many entries each attends to (itself included); an encoder's to all."""
     if mixer.kind is MixerKind.BIDIRECTIONAL:

@@ -16,13 +16,13 @@ from sizer.engine.engines import Engine, find_engine
 from sizer.engine.kernel_facts import KernelFacts, kernel_facts
 from sizer.engine.releases import rule_in_force, rules
 from sizer.frozen import NamedTuple, dataclass
-from sizer.memory.case import Case
+from sizer.memory.case import Case, kept_beside_window
 from sizer.memory.prompt_chunk import prompt_chunk_tokens
 from sizer.memory.records import Placement
 from sizer.model.architecture import Architecture
 from sizer.model.stored import Stored
 from sizer.speed.kernels import core_kernel, precision_class
-from sizer.workload import Workload
+from sizer.workload import Split, Workload
 
 FIRST_YEAR, LATEST_YEAR = 2023, 2026
 """Years that constants are told apart by: rows are of these."""
@@ -37,12 +37,14 @@ class PromptReading(NamedTuple):
 
     `chunk_tokens` run at once (None: the engine's default); `scores` is whether attention writes its scores to memory,
     as it does without flash attention. From `streams_from_tokens` tokens a pass on the device multiplies by what lies
-    on the host; fewer the host multiplies itself.
+    on the host; fewer the host multiplies itself. A layer with a window keeps `beside_window` tokens beside it once a
+    prompt is read, which each step weighs and masks; none where steps read the window alone.
     """
 
     chunk_tokens: int | None = None
     scores: bool = False
     streams_from_tokens: float = 1
+    beside_window: float = 0
 
 
 USUAL_READING = PromptReading()
@@ -50,7 +52,9 @@ USUAL_READING = PromptReading()
 
 def prompt_reading(case: Case) -> PromptReading:
     """What a case of memory says of it."""
-    return PromptReading(prompt_chunk_tokens(case), case.writes_scores, case.streams_from_tokens)
+    return PromptReading(
+        prompt_chunk_tokens(case), case.writes_scores, case.streams_from_tokens, kept_beside_window(case)
+    )
 
 
 @dataclass(frozen=True)
@@ -194,6 +198,8 @@ def _groups_of_any_work(case: SpeedCase) -> tuple[dict[str, str], dict[str, str]
         "link": _link(case),
         "split": f"{runtime} {_split(case)}",
     }
+    if multiplying := _of_host(case):
+        asked |= {"instructions": multiplying}
     return {**own, **_named(asked)}, further
 
 
@@ -277,6 +283,15 @@ def _release(version: str) -> str:
     return numbers[1] if numbers else ""
 
 
+def _of_host(case: SpeedCase) -> str:
+    """What the cores multiply with that hold a part of the weights beside a device; empty where none do, and where an
+    engine brings kernels of its own for a device and its host together."""
+    placement, host = case.placement, case.target.host
+    beside = placement is not None and placement.host is not None and placement.host.weights_bytes > 0
+    apart = is_cpu(case.device) or case.backend.startswith("cpu+")
+    return instructions(host.key) if beside and host is not None and not apart else ""
+
+
 def _link(case: SpeedCase) -> str:
     if len(case.devices) == 1:
         return "none"
@@ -289,4 +304,5 @@ def _split(case: SpeedCase) -> str:
     if count == 1:
         return "one device"
     split = case.engine.split(case.workload.parallelism)
-    return f"{split.value if split else 'split'} over {'2' if count == 2 else '3 or more'}"
+    way = Split.LAYER if split.whole_layers else split
+    return f"{way.value} over {'2' if count == 2 else '3 or more'}"

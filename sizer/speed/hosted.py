@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sizer.speed.case import SpeedCase, standing
+from sizer.speed.device_rates import cpu_flops_per_s
 from sizer.speed.splits import tensor_ranks
 from sizer.tuning import tuned
 
@@ -29,6 +30,22 @@ def host_bandwidth_bytes_per_s(case: SpeedCase) -> float:
 def computes_on_host(case: SpeedCase) -> bool:
     """Whether what lies on the host is multiplied there (KTransformers' experts) instead of streamed to the device."""
     return case.backend.startswith("cpu+")
+
+
+def host_flops_per_s(case: SpeedCase) -> float:
+    """Nominal peak of the host's cores, one core's where no host is known."""
+    host = case.target.host
+    return cpu_flops_per_s(host) * case.target.host_count if host else tuned("core_flops_per_s")
+
+
+def crosses_link(case: SpeedCase, tokens: int) -> bool:
+    """Whether a step of so many tokens reads what lies on the host over the device's link: where an engine copies it
+    there for each pass, or computes nothing on the host; elsewhere from as many tokens on as a prompt's chunk does."""
+    if computes_on_host(case):
+        return False
+    if case.kernels.copies_offloaded or not case.engine.offload:
+        return True
+    return 1 < case.reading.streams_from_tokens <= tokens
 
 
 @standing

@@ -10,8 +10,8 @@ from sizer.speed.device_rates import core_kinds, cpu_flops_per_s
 from sizer.speed.kernels import precision_class, served_products
 from sizer.speed.law import MEMORY, Amount
 from sizer.speed.rates import working_threads
-from sizer.speed.terms import decode_amounts
-from sizer.speed.traffic import Traffic, decode_traffic
+from sizer.speed.terms import decode_amounts, step_traffic
+from sizer.speed.traffic import Traffic
 
 WIDE_PRODUCTS = frozenset({"bf16", "fp16", "fp32"})
 MOST_CORE_PRODUCTS = 8
@@ -62,4 +62,4 @@ def fastest_decode(case: SpeedCase) -> float:
     for a speed. Infinite where this machine's own measurements stand over the law."""
     if case.target.local_ratios or not case.target.device.bandwidth_bytes_per_s:
         return float("inf")
-    return bandwidth_limit(decode_amounts(case, decode_traffic(case.architecture, case.stored, case.workload)))
+    return bandwidth_limit(decode_amounts(case, step_traffic(case)))

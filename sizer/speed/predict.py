@@ -30,8 +30,8 @@ from sizer.speed.prompt_terms import prefill_amounts, prompt_traffic
 from sizer.speed.records import NONE, Correction, Decode, Depth, Prefill, Speed, request_of
 from sizer.speed.splits import parallelism
 from sizer.speed.stages import Step, Timed
-from sizer.speed.terms import decode_amounts, vector_rows
-from sizer.speed.traffic import Traffic, decode_traffic
+from sizer.speed.terms import decode_amounts, step_traffic, vector_rows
+from sizer.speed.traffic import Traffic
 from sizer.speed.widths import Asked, widest
 from sizer.workload import Split
 
@@ -165,9 +165,7 @@ def _step(
     """The traffic of a decode step, and its time by its terms alone."""
     asked = (fitted, tokens_per_sequence, outputs)
     if asked not in case.kept:
-        traffic = decode_traffic(
-            case.architecture, case.stored, case.workload, tokens_per_sequence=tokens_per_sequence, outputs=outputs
-        )
+        traffic = step_traffic(case, tokens_per_sequence, outputs)
         case.kept[asked] = traffic, timed(decode_amounts(case, traffic), case, fitted)
     found: tuple[Traffic, Timed] = case.kept[asked]
     return found
@@ -244,7 +242,7 @@ def depth_of(case: SpeedCase, decode: Decode, fitted: Constants) -> Depth | None
     if not case.architecture.decodes:
         return None
     full = case.workload.context_tokens
-    traffic = decode_traffic(case.architecture, case.stored, _with_cache(case, full).workload)
+    traffic = step_traffic(_with_cache(case, full))
     if traffic.stage("kv").cache_bytes < TOLD_SHARE / 4 * traffic.bytes_read:
         return None  # so little of the bytes makes no such difference
     scale = exp(decode.nearby.log_factor)

@@ -8,10 +8,10 @@ from sizer.model.architecture import Module
 from sizer.model.stored import StoredTensor
 from sizer.speed.case import SpeedCase, standing
 from sizer.speed.chunks import Chunks, whole
-from sizer.speed.device_rates import cpu_flops_per_s
 from sizer.speed.hosted import (
     computes_on_host,
     host_bandwidth_bytes_per_s,
+    host_flops_per_s,
     host_share,
     shares_away,
     streaming_bytes_per_s,
@@ -175,14 +175,13 @@ def _in_place(case: SpeedCase, traffic: Traffic, share: float, chunks: Chunks) -
     if not few:
         return []
     read_s = sum(share * _pass_bytes(case, size) * count for size, count in few) / host_bandwidth_bytes_per_s(case)
-    host, of_all = case.target.host, sum(size * count for size, count in few) / traffic.tokens
-    cores = cpu_flops_per_s(host) * case.target.host_count if host else tuned("core_flops_per_s")
+    of_all = sum(size * count for size, count in few) / traffic.tokens
     experts, attention = traffic.stage("experts").flops, traffic.stage("kv").flops
     experts_away, rest_away = shares_away(case, share)
     products = experts * experts_away + (traffic.flops - experts - attention) * rest_away
     return [
         Amount("prefill_in_place", MEMORY, read_s, read_s),
-        Amount("prefill_on_cores", COMPUTE, products * of_all / cores),
+        Amount("prefill_on_cores", COMPUTE, products * of_all / host_flops_per_s(case)),
     ]
 
 

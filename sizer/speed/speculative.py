@@ -21,7 +21,7 @@ from sizer.speed.launches import layer_count
 from sizer.speed.law import Constants, constants
 from sizer.speed.predict import step_of
 from sizer.speed.records import DraftMethod, Speculation, Speed
-from sizer.speed.traffic import decode_traffic
+from sizer.speed.terms import step_traffic
 from sizer.tables import read_rows
 
 ANY_ENGINE = "any"
@@ -92,7 +92,7 @@ def draft_cost(case: SpeedCase, drafter: Drafter, draft_tokens: int, fitted: Con
             *drafter, alone, case.workload, case.engine.name, backend=case.backend, graphs=case.graphs
         )
         return step_s(drafting, 1, fitted) / step_s(case, 1, fitted)
-    traffic = decode_traffic(case.architecture, case.stored, case.workload)
+    traffic = step_traffic(case)
     head = traffic.stage("lm_head").weight_bytes / max(1, traffic.bytes_read)
     once = drafter.layers / max(1.0, layer_count(case.architecture)) * (1 - head) + drafter.head * head
     passes = {"token": min(draft_tokens, drafter.deepest or draft_tokens), "round": 1, "none": 0}[drafter.passes]

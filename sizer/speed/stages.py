@@ -8,7 +8,7 @@ from sizer.speed.records import StageTime
 from sizer.speed.traffic import Traffic
 
 LINK_TERMS = frozenset(
-    {"ranks", "rows", "moved", "hops", "prefill_ranks", "prefill_moved", "prefill_rows", "prefill_host"}
+    {"ranks", "rows", "moved", "hops", "prefill_ranks", "prefill_moved", "prefill_rows", "prefill_host", "host_link"}
 )
 
 

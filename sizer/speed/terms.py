@@ -11,7 +11,14 @@ from sizer.engine.releases import rule_in_force, rules
 from sizer.speed.attended import copied_cache_bytes
 from sizer.speed.case import SpeedCase, in_graphs, runtime_rule, standing
 from sizer.speed.device_rates import MATRIX_OVER_VECTOR, nominal_flops_per_s, vector_flops_per_s
-from sizer.speed.hosted import host_bandwidth_bytes_per_s, host_share, shares_away, streaming_bytes_per_s
+from sizer.speed.hosted import (
+    crosses_link,
+    host_bandwidth_bytes_per_s,
+    host_flops_per_s,
+    host_share,
+    shares_away,
+    streaming_bytes_per_s,
+)
 from sizer.speed.kernels import packs_scales, precision_class
 from sizer.speed.launches import (
     LAYER_S,
@@ -30,7 +37,7 @@ from sizer.speed.rates import (
 )
 from sizer.speed.routing import distinct_experts
 from sizer.speed.splits import decode_links
-from sizer.speed.traffic import Traffic
+from sizer.speed.traffic import Traffic, decode_traffic
 from sizer.tuning import tuned
 
 STEP_S, SEQUENCE_S = 1e-3, 1e-4
@@ -46,26 +53,37 @@ USUAL_VECTOR_FLOPS_PER_S = 4e13
 """The unit of what runs small kernels: the factors take up any other."""
 
 
+def step_traffic(case: SpeedCase, tokens_per_sequence: int = 1, outputs: int | None = None) -> Traffic:
+    """The traffic of a decode step of a case, or of one that verifies several tokens of each sequence."""
+    return decode_traffic(
+        case.architecture,
+        case.stored,
+        case.workload,
+        tokens_per_sequence=tokens_per_sequence,
+        outputs=outputs,
+        beside_window=case.reading.beside_window,
+    )
+
+
 def decode_amounts(case: SpeedCase, traffic: Traffic) -> tuple[Amount, ...]:
     """The amounts of one decode step."""
     bandwidth, peak = bandwidth_bytes_per_s(case), peak_flops_per_s(case)
     away = host_share(case)
     experts_away, rest_away = shares_away(case, away)
     experts, total = traffic.stage("experts").weight_bytes, traffic.weight_bytes
-    hosted = experts * experts_away + (total - experts) * rest_away
+    shares = experts_away, rest_away
     unpacked = UNPACKED_SCALES if packs_scales(case.stored.precision) else 1.0
     moved = unpacked * converted_share(case)
     near = (total - experts) * (1 - rest_away) * moved
     near_experts = experts * (1 - experts_away) * moved + expanded_bytes(case)
     nominal = nominal_bandwidth_bytes_per_s(case)
-    host_s = hosted / (host_bandwidth_bytes_per_s(case) if case.engine.offload else streaming_bytes_per_s(case))
     own = llama_layers(case.architecture, case.engine.layer_operations)
     layers = own + unfused_layers(case) + quantized_layers(case)
     amounts = [
         Amount("weights", MEMORY, near / bandwidth, near / nominal),
         Amount("experts", MEMORY, near_experts / bandwidth, near_experts / nominal),
         Amount("cache", MEMORY, traffic.cache_bytes / bandwidth, traffic.cache_bytes / nominal),
-        Amount("host", MEMORY, host_s, host_s),
+        *(_on_host(case, traffic, *shares) if away else ()),
         *_products(case, traffic, peak),
         Amount("launch" if in_graphs(case) else "eager_launch", LAUNCH, layers * LAYER_S),
         Amount("layers", OVERHEAD, layers * LAYER_S / layer_pace(case)),
@@ -82,6 +100,27 @@ def decode_amounts(case: SpeedCase, traffic: Traffic) -> tuple[Amount, ...]:
     if case.workload.batch_size > 1:
         amounts.append(Amount("sequences", OVERHEAD, (case.workload.batch_size - 1) * SEQUENCE_S))
     return tuple(amounts + decode_links(case, case.workload.batch_size))
+
+
+def _on_host(case: SpeedCase, traffic: Traffic, experts_away: float, rest_away: float) -> list[Amount]:
+    """What a step takes for the shares of its experts and of its other weights that lie on the host.
+
+    Its cores multiply by them where they lie, several tokens as they do a prompt's; or they cross the link to the
+    device (`crosses_link`), from a mapped file or an unpinned copy at no more than a core copies its pages.
+    """
+    experts, total = traffic.stage("experts").weight_bytes, traffic.weight_bytes
+    hosted = experts * experts_away + (total - experts) * rest_away
+    if crosses_link(case, traffic.tokens):
+        rate = streaming_bytes_per_s(case)
+        copied = min(rate, tuned("pageable_bytes_per_s")) if case.engine.offload else rate
+        return [Amount("host_link", MEMORY, hosted / copied, hosted / rate)]
+    read_s = hosted / host_bandwidth_bytes_per_s(case)
+    found = [Amount("host", MEMORY, read_s, read_s)]
+    if traffic.tokens > 1:
+        products, of_experts = traffic.flops - traffic.stage("kv").flops, traffic.stage("experts").flops
+        away = of_experts * experts_away + (products - of_experts) * rest_away
+        found.append(Amount("host_products", COMPUTE, away / host_flops_per_s(case)))
+    return found
 
 
 @standing

@@ -22,6 +22,7 @@ from sizer.speed.attended import (
     expansion_flops,
     last_token_layers,
     read_cache_bytes,
+    weighed_tokens,
 )
 from sizer.speed.chunks import Chunks
 from sizer.speed.routing import RoutedTokens, routed_tokens
@@ -133,6 +134,7 @@ def decode_traffic(
     tokens_per_sequence: int = 1,
     outputs: int | None = None,
     mla_expanded: bool = False,
+    beside_window: float = 0,
 ) -> Traffic:
     """Bytes and FLOPs of one decode step of `workload.batch_size` sequences, each with its cache of
     `workload.decode_context_tokens` tokens.
@@ -140,7 +142,8 @@ def decode_traffic(
     `tokens_per_sequence` above 1 is a verification step of speculative decoding: weights are read once, experts are
     those that the tokens of all sequences touch. `outputs` is how many tokens the output head runs for: all of them, or
     fewer where a prompt is read in steps so small. `mla_expanded` says that the engine rebuilds keys and values of the
-    whole context from the latent in every step instead of absorbing the projection.
+    whole context from the latent in every step instead of absorbing the projection. Layers with a window weigh
+    `beside_window` tokens beside it, too.
     """
     sequences = workload.batch_size
     context = workload.decode_context_tokens
@@ -149,7 +152,7 @@ def decode_traffic(
     totals = _weights_by_stage(architecture, stored, routed, told)
     kv_format = cache_format(workload.kv_precision)
     for mixer, layers in architecture.mixer_counts.items():
-        kept = attended_tokens(mixer, context)
+        kept = weighed_tokens(mixer, context, beside_window)
         cache_bytes = (
             layers * sequences * read_cache_bytes(mixer, context, kept, kv_format.block_bytes, kv_format.block_values)
         )

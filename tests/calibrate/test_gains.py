@@ -47,3 +47,33 @@ def test_a_line_for_each_part() -> None:
     cells = {f"{scheme}_{what}": size for scheme in schemes for what, size in sizes.items()}
     text = TOOL["table"]([{"quantity": "prefill", "without": "tiles", **cells}])
     assert text.splitlines()[2] == "| prompts | tiles | 1%, 2% | 1%, 2% | 1%, 2% |"
+
+
+class _Counting:
+    """A fitter that counts how often it was solved: its constants are the rows that were not held out."""
+
+    def __init__(self, rows: list[str], held: frozenset[str] = frozenset()) -> None:
+        import numpy as np
+
+        self.rows, self.solved = rows, [0]
+        self.weights = np.array([row not in held for row in rows], dtype=float)
+
+    def without(self, held_out: Any) -> _Counting:
+        found = _Counting(self.rows, frozenset(filter(held_out, self.rows)))
+        found.solved = self.solved
+        return found
+
+    def fitted(self) -> list[str]:
+        self.solved[0] += 1
+        return [row for row, weight in zip(self.rows, self.weights, strict=True) if weight]
+
+
+def test_prompts_are_fitted_once_for_each_fold() -> None:
+    """Another part of decode asks for the same prompts: remembered by what was held out."""
+    fitter = _Counting(["a", "b", "c"])
+    told = TOOL["Remembered"](fitter)
+    assert told.without(lambda row: row == "a").fitted() == ["b", "c"]
+    assert told.without(lambda row: row < "b").fitted() == ["b", "c"]
+    assert fitter.solved == [1]
+    assert told.without(lambda row: row == "b").fitted() == ["a", "c"]
+    assert fitter.solved == [2]

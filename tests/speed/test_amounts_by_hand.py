@@ -48,7 +48,7 @@ def test_amounts_of_a_decode_step(experts_away: bool) -> None:
     rest_away = 0.0 if experts_away else 0.25
     assert found["weights"] == pytest.approx(rest * (1 - rest_away) / 1e12)
     assert found["experts"] == pytest.approx(experts * (1 - away) / 1e12)
-    assert found["host"] == pytest.approx((experts * away + rest * rest_away) / 5e10)
+    assert found["host_link"] == pytest.approx((experts * away + rest * rest_away) / 5e10)
     assert found["cache"] == pytest.approx(traffic.cache_bytes / 1e12)
     attention = traffic.stage("kv").flops
     assert found["compute"] == pytest.approx((traffic.flops - attention) / 1e14)

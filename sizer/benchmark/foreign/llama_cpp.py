@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from sizer.benchmark.foreign.found import Found, Values
+from sizer.engine.flagged import SPLIT_MODES
 from sizer.errors import InvalidInputFile, UnknownPrecision
 from sizer.units import GIB
 
@@ -32,7 +33,8 @@ def bench_object(values: Values) -> Iterator[Found]:
     on_cpu = backend == "cpu"
     devices = [name.strip() for name in values.text("gpu_info").split(",") if name.strip()]
     device = values.text("cpu_info") if on_cpu or not devices else devices[0]
-    count = len(devices) if not on_cpu and devices and values.text("split_mode") != "none" else 1
+    mode = values.text("split_mode")
+    count = len(devices) if not on_cpu and devices and mode != "none" else 1
     build = values.text("build_number")
     file = values.text("model_filename")
     found = Found(
@@ -41,7 +43,7 @@ def bench_object(values: Values) -> Iterator[Found]:
         backend=backend,
         device=device,
         device_count=count,
-        parallelism={"layer": "layer", "row": "tensor"}.get(values.text("split_mode"), "") if count > 1 else "",
+        parallelism=SPLIT_MODES[mode].value if count > 1 and mode in SPLIT_MODES else "",
         threads=values.whole("n_threads") if on_cpu else None,
         total_params_b=(values.number("model_n_params") or 0) / 1e9 or None,
         model_file_gib=(values.number("model_size") or 0) / GIB or None,
