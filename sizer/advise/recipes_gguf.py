@@ -8,7 +8,7 @@ from typing import Any
 
 from sizer.advise.draft import Draft
 from sizer.advise.recipe_parts import Recipe, asked_flags
-from sizer.advise.repositories import file_name, gguf_file, hub_id
+from sizer.advise.repositories import file_name, gguf_file, hub_id, is_local
 from sizer.answer.records import Estimate
 from sizer.engine.engines import find_engine
 from sizer.engine.flag_text import written_all
@@ -77,14 +77,15 @@ def _gguf(estimate: Estimate) -> tuple[tuple[str, ...], list[str]]:
 def _conversion(estimate: Estimate) -> tuple[str, ...]:
     """Downloading, converting and quantizing: for a type that nobody has published."""
     folder, model = file_name(estimate), hub_id(estimate)
+    source = model if is_local(estimate) else folder
     target = gguf_file(estimate)
     kind = precision_of(estimate.precision)
     plain = {"fp16": "f16", "bf16": "bf16", "fp32": "f32", "q8_0": "q8_0"}.get(estimate.precision)
     whole = target if plain else f"{folder}-BF16.gguf"
     download = ["hf", "download", model, "--local-dir", folder]
-    convert = ["python", "convert_hf_to_gguf.py", folder, "--outfile", whole, "--outtype", plain or "bf16"]
+    convert = ["python", "convert_hf_to_gguf.py", source, "--outfile", whole, "--outtype", plain or "bf16"]
     name = GGUF_TYPE_OF.get(estimate.precision) or kind.ftype or estimate.precision.upper()
-    lines = [shlex.join(download), shlex.join(convert)]
+    lines = [*([] if is_local(estimate) else [shlex.join(download)]), shlex.join(convert)]
     matrix: list[str] = []
     if name in MATRIX_TYPES:
         measured = f"{folder}-imatrix.gguf"

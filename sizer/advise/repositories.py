@@ -8,10 +8,14 @@ from sizer.answer.records import Estimate
 from sizer.engine.engines import find_engine
 from sizer.errors import UnknownPrecision
 from sizer.frozen import dataclass
+from sizer.model.architecture import Basis
 from sizer.model.read import catalogue
 from sizer.model.read.name_quantization import quantization_in
 from sizer.model.read.published import TAG_LIBRARY, gguf_source, quantized_copy, tag_repository
 from sizer.precision.configured import configured_precision
+
+LOCAL_FILES = ("config.json", ".safetensors", ".safetensors.index.json")
+"""Ends of the files that a model may be named by instead of the folder that they lie in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +24,12 @@ class Named:
 
     name: str
     comment: str = ""
+
+
+def is_local(estimate: Estimate) -> bool:
+    """Whether the model was named by a folder of this machine or a file in it, so that nothing is downloaded."""
+    name, basis = estimate.architecture.model_id, estimate.architecture.basis
+    return basis is Basis.CONFIG or (basis is Basis.HEADER and name.endswith(".safetensors"))
 
 
 def file_name(estimate: Estimate) -> str:
@@ -36,9 +46,11 @@ def gguf_file(estimate: Estimate) -> str:
 def hub_id(estimate: Estimate) -> str:
     """The repository of the model itself: that of a library's tag or of a copy in another format is its original's.
 
-    A name that starts with a dash is written as a path, not taken as a flag.
+    A name that starts with a dash is written as a path, not taken as a flag; what lies on this machine is its folder.
     """
     name = estimate.architecture.model_id
+    if is_local(estimate):
+        return name.rpartition("/")[0] or "." if name.endswith(LOCAL_FILES) else name
     told = tag_repository(name) if ":" in name or name.startswith(TAG_LIBRARY) else None
     name = told or gguf_source(name) or _original(name)
     return f"./{name}" if name.startswith("-") else name

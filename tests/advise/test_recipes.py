@@ -25,6 +25,7 @@ from sizer.answer.question import Question
 from sizer.answer.records import Estimate
 from sizer.errors import UsageError
 from sizer.model.read.resolve import resolve
+from sizer.tables import data_dir
 from sizer.workload import Workload
 
 FLAGS = json.loads((Path(__file__).parent.parent / "data" / "recipes" / "flags.json").read_text(encoding="utf-8"))
@@ -352,3 +353,17 @@ def test_a_checkpoint_that_the_device_does_not_run_loads_as_floats() -> None:
     assert "torch.bfloat16" in recipe(run_of("transformers", "bf16", "m3-max", "openai/gpt-oss-20b"))
     with pytest.raises(UsageError, match="in fp8 alone"):
         recipe(run_of("transformers", "bf16", "h100", "Qwen/Qwen3-30B-A3B-FP8"))
+
+
+@pytest.mark.parametrize("named", ["", "config.json"])
+def test_a_folder_of_this_machine_is_not_downloaded(named: str, tmp_path: Path) -> None:
+    """The folder is converted where it lies, also where its config.json was named."""
+    folder = tmp_path / "my-model"
+    folder.mkdir()
+    shape = (data_dir() / "configs" / "Qwen--Qwen3-8B.json").read_text(encoding="utf-8")
+    (folder / "config.json").write_text(shape, encoding="utf-8")
+    architecture = resolve(str(folder / named), offline=True).architecture
+    found = estimate(Question(architecture, target("rtx-4090"), "q4_k_m", Workload(), engine="llama.cpp"))
+    lines = recipe(found)
+    assert "hf download" not in lines
+    assert f"convert_hf_to_gguf.py {folder} --outfile my-model-" in lines
