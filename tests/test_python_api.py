@@ -204,3 +204,14 @@ def test_a_draft_of_another_vocabulary_is_said(run: Run) -> None:
         answer = " ".join(run(*told, fitting).out.split())
         assert "engines refuse such a draft" not in answer
         assert re.search(r", the round itself 0\.\d", answer)
+
+
+@pytest.mark.parametrize(("ram", "server"), [(128, False), (256, False), (512, True), (1024, True)])
+def test_a_host_of_more_memory_than_a_desktop_takes_is_a_server(ram: int, server: bool) -> None:
+    """Half a tebibyte stands in no two channels: the host that nobody named is one that holds it."""
+    answer = sizer.estimate(
+        "Qwen/Qwen3-235B-A22B", device="rtx-3090", precision="q4_k_m", ram_bytes=ram * 2**30, offline=True
+    )
+    said = " ".join(answer.estimates[0].assumptions)
+    assert ("Xeon" in said) is server
+    assert ("Ryzen" in said) is not server

@@ -7,9 +7,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sizer.api.asked import DeviceAsked
+from sizer.units import GIB
 
 if TYPE_CHECKING:
     from sizer.device.records import Target
+
+MOST_DESKTOP_BYTES = 256 * GIB
+"""Two channels of two modules of 64 GB: AMD's and Intel's desktop CPUs of 2025 state no more."""
 
 
 def targets(asked: DeviceAsked, say: Callable[[str], None] | None = None) -> list[Target]:
@@ -86,10 +90,11 @@ def _with_host(target: Target, asked: DeviceAsked) -> Target:
 
 
 def with_usual_host(target: Target) -> Target:
-    """The target with the host that most have, and a note that it was assumed."""
+    """The target with the host that most have of so much memory, and a note that it was assumed."""
     from sizer.device.catalogue import find
 
-    usual = find("consumer-cpu").device
+    serves = (target.host_memory_bytes or 0) > MOST_DESKTOP_BYTES
+    usual = find("server-cpu" if serves else "consumer-cpu").device
     note = f"The host's bandwidth is taken as that of {usual.name}: --host or --ram-bandwidth says it."
     if target.host_memory_bytes is None:
         note += " Its memory is not known: --ram says it."
