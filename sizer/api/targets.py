@@ -90,7 +90,7 @@ def _with_host(target: Target, asked: DeviceAsked) -> Target:
 
 
 def with_usual_host(target: Target) -> Target:
-    """The target with the host that most have of so much memory, and a note that it was assumed."""
+    """The target with the host that most have who have so much memory, and a note that it was assumed."""
     from sizer.device.catalogue import find
 
     serves = (target.host_memory_bytes or 0) > MOST_DESKTOP_BYTES

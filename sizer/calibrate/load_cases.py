@@ -65,6 +65,13 @@ class LoadCase:
         return 1 / (self.served.layout.stages * (self.fleet.writers if self.fleet else 1))
 
     @property
+    def simulated_by(self) -> tuple[object, ...]:
+        """All that a simulation depends on: points that share it are simulated once."""
+        point = self.point
+        told = (point.requests, point.engine_flags, point.script, self.served.rules, self.fleet)
+        return (*self.names.values(), point.model, point.precision, point.device, point.layout, point.load, *told)
+
+    @property
     def system(self) -> str:
         """The device's key."""
         return self.served.case.device.key

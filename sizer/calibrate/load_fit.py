@@ -327,14 +327,7 @@ def fit(cases: Sequence[LoadCase], seen: Sequence[Means]) -> tuple[LoadFit, Any]
 def simulate_all(cases: Sequence[LoadCase], known: Corrections, most: int | None = None) -> list[Means]:
     """The means of every case, by at most `most` copies of this process; points measured more than once are simulated
     once."""
-    keys = [_same(case) for case in cases]
+    keys = [case.simulated_by for case in cases]
     once = dict(zip(keys, cases, strict=True))
     done = dict(zip(once, in_order(lambda case: simulated_means(case, known), list(once.values()), most), strict=True))
     return [done[key] for key in keys]
-
-
-def _same(case: LoadCase) -> tuple[object, ...]:
-    """What points share that a simulation answers alike."""
-    point = case.point
-    told = (point.requests, point.engine_flags, point.script, case.served.rules, case.fleet)
-    return (*case.names.values(), point.model, point.precision, point.device, point.layout, point.load, *told)

@@ -49,24 +49,9 @@ def predict_points(rows: Iterable[Mapping[str, str]]) -> Iterator[PredictedPoint
         name = row.get("id") or f"row {number}"
         try:
             case = load_case(point(row), constants(), known_curves)
-            key = (
-                case.served.case.engine_version,
-                case.served.case.stored.precision,
-                *case.names.values(),
-                case.point.load,
-            )
-            key = (
-                *key,
-                case.point.layout,
-                case.point.device,
-                case.point.requests,
-                case.point.engine_flags,
-                case.point.script,
-            )
-            key = (*key, case.served.rules, case.fleet)
-            if key not in done:
-                done[key] = simulated_means(case, corrections())
-            yield PredictedPoint(name, case, _predictions(name, case, done[key]))
+            if case.simulated_by not in done:
+                done[case.simulated_by] = simulated_means(case, corrections())
+            yield PredictedPoint(name, case, _predictions(name, case, done[case.simulated_by]))
         except SizerError as error:
             yield PredictedPoint(name, None, (), error.message)
         except (ValueError, ArithmeticError) as error:

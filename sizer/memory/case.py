@@ -289,8 +289,8 @@ def _slots_windows(case: Case, rule: GraphRule) -> str:
 
 
 def kept_beside_window(case: Case) -> float:
-    """Tokens that a layer with a window keeps beside it once a prompt is read: of slots a chunk, whose cells the next
-    one writes over, or the whole context (infinite). None elsewhere."""
+    """Tokens that a layer with a window keeps beside it once a prompt is read: in slots a chunk's, over whose cells the
+    next chunk is written, or the whole context (infinite); elsewhere none."""
     if case.graph is None:
         return 0
     return {"whole": math.inf, "cells": case.step_tokens, "window": 0}[_slots_windows(case, case.graph)]

@@ -20,7 +20,7 @@ from sizer.units import GIB, MIB
 TABLE = "serving_engines.csv"
 PROMPTS = ("beside", "before")
 RESERVES = ("grow", "whole", "slots")
-PARTS = ("", "whole", "longest")
+PARTS = ("", "longest")
 PRODUCTS = ("", "narrow")
 BUDGETS = ("", "rank")
 STEP_FLAGS = ("batch", "chunk")
@@ -36,8 +36,8 @@ class Scheduler:
     flags sets those tokens: its `batch` (vLLM's --max-num-batched-tokens), or the `chunk` that it parts prompts
     into (SGLang's --chunked-prefill-size). Prompts are read in chunks `beside` the decodes of the same step, or
     `before` them: a step of prompts alone, which the decodes wait for. A prompt is parted over steps, unless
-    `parts` is `whole`: then one that what is left of a step has no room for waits for the next; where it is
-    `longest` a step has room for any. The cache of a sequence `grow`s (when it is full the last admitted is
+    `parts` is `longest`: then a step has room for the longest, and one that what is left of it has no room for
+    waits for the next. The cache of a sequence `grow`s (when it is full the last admitted is
     preempted and read again), is reserved `whole` before it starts, or is a slot's (`slots`: as grow, but a request
     waits for a slot). `products` is `narrow` where weights of 8 and 4 bits are multiplied in their own format on
     devices that have it. `prefixes` tells whether the cache keeps the beginnings of prompts. `budget` is `rank`
@@ -64,15 +64,12 @@ class Scheduler:
             raise UsageError(f"a step of {self.step_tokens} tokens is not between 1 and {MOST_STEP_TOKENS:,}.")
         if not 1 <= self.max_sequences <= MOST_SEQUENCES:
             raise UsageError(f"{self.max_sequences} sequences at once are not between 1 and {MOST_SEQUENCES:,}.")
-        if (
-            self.prompts not in PROMPTS
-            or self.reserves not in RESERVES
-            or self.parts not in PARTS
-            or self.products not in PRODUCTS
-            or self.budget not in BUDGETS
-            or self.step_flag not in STEP_FLAGS
-        ):
-            raise UsageError(f"{self.prompts!r} and {self.reserves!r} are no rules of a scheduler.")
+        for word, known in (
+            (self.prompts, PROMPTS), (self.reserves, RESERVES), (self.parts, PARTS), (self.products, PRODUCTS),
+            (self.budget, BUDGETS), (self.step_flag, STEP_FLAGS),
+        ):  # fmt: skip
+            if word not in known:
+                raise UsageError(f"{word!r} is no rule of a scheduler.")
 
     def with_limits(self, step_tokens: int | None = None, max_sequences: int | None = None) -> Scheduler:
         """The same rules with what the user's flags set."""
@@ -81,16 +78,14 @@ class Scheduler:
         )
 
     def as_told(self, options: EngineOptions, longest_tokens: int) -> Scheduler:
-        """The same rules with what the engine's own flags say of a step; `longest_tokens` may a prompt be.
+        """The same rules with what the engine's own flags say of a step; no prompt is longer than `longest_tokens`.
 
         A chunk of no tokens parts no prompt.
         """
         told = options.prefill_chunk_tokens if self.step_flag == "chunk" else options.batch_tokens
-        rules = (
-            self.with_limits(told, options.max_sequences)
-            if told is None or told > 0
-            else replace(self, parts="longest")
-        )
+        rules = self.with_limits(max(0, told or 0), options.max_sequences)
+        if told is not None and told <= 0:
+            rules = replace(rules, parts="longest")
         if rules.parts != "longest":
             return rules
         room = max(options.batch_tokens or rules.step_tokens, longest_tokens)

@@ -70,7 +70,7 @@ class ApartSimulation(Simulation):
     def _begin_reading(self) -> None:
         """The server that was free first begins a step with what waits: whole prompts, or a chunk of a longer one."""
         law, rules = self.of_prompts.law, self.of_prompts.rules
-        begins_s = max(heappop(self.free_at), self.waiting[0].arrived_s)
+        begins_s = max(heappop(self.free_at), self._waits_since_s(self.waiting[0]))
         tokens, attention_s, time_s = 0, 0.0, 0.0
         taken: list[Request] = []
         while self.waiting and self.waiting[0].arrived_s <= begins_s and tokens < rules.step_tokens:
@@ -89,6 +89,10 @@ class ApartSimulation(Simulation):
         time_s += law.step_s(0, 0, tokens, attention_s)
         self.begun += 1
         heappush(self.under_way, _Step(begins_s + time_s, self.begun, tuple(taken), time_s, tokens, attention_s))
+
+    def _waits_since_s(self, request: Request) -> float:
+        """When a request came to wait: as it arrived, or now that it was thrown out of the cache."""
+        return self.now if request.generated else request.arrived_s
 
     def _hand_over(self, step: _Step) -> None:
         """The requests of a step have their first token, and its server is free."""

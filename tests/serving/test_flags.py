@@ -110,6 +110,7 @@ def test_the_flag_that_sets_a_step_is_the_engines_own(flags: str, step_tokens: i
 def test_a_step_without_chunks_has_room_for_the_longest_prompt() -> None:
     """Its prompts stay whole; those of an engine that parts them do not."""
     assert rules("vllm --no-enable-chunked-prefill").parts == "longest"
+    assert rules("sglang --chunked-prefill-size -1 --max-running-requests 16").max_sequences == 16
     assert not rules("vllm").parts
 
 

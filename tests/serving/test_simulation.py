@@ -76,7 +76,7 @@ def test_a_whole_prompt_waits_for_the_next_step() -> None:
     """Two prompts of 1,500 tokens go through a step of 2,048 one by one where they stay whole, else in two parts."""
     load = Load(1500, 2, users=2, spread=0)
     parted = run(load, requests=2)
-    whole = run(load, replace(BESIDE, parts="whole"), requests=2)
+    whole = run(load, replace(BESIDE, parts="longest"), requests=2)
     assert parted.ttft_s == pytest.approx([STEP_S + 2048 * TOKEN_S, 2 * STEP_S + 3000 * TOKEN_S])
     assert whole.ttft_s == pytest.approx([STEP_S + 1500 * TOKEN_S, 2 * STEP_S + 3000 * TOKEN_S])
 
@@ -250,6 +250,16 @@ def test_prompts_do_not_hold_the_steps_of_a_fleet_up() -> None:
     assert one.ttft_s[:8] == pytest.approx([prompt_s * count for count in range(1, 9)])
     assert four.ttft_s[:8] == pytest.approx([prompt_s] * 4 + [2 * prompt_s] * 4)
     assert one.finished == four.finished == 80
+
+
+def test_what_a_fleet_throws_out_is_read_again_from_then_on() -> None:
+    """A server of prompts that was idle till then begins with it when it is thrown out, not when it first arrived."""
+    slow = Reading(24, law(step_s=10.0), BESIDE)
+    load = Load(200, 150, users=12, spread=0)
+    seen = ApartSimulation(law(), BESIDE, load, 2500, reading=slow, requests=12).run()
+    assert seen.preemptions
+    assert min(seen.latency_s) < 15
+    assert max(seen.latency_s) > 20
 
 
 def test_a_fleet_follows_littles_law_and_waits_for_places() -> None:
