@@ -197,6 +197,9 @@ def _left_out(served: Served) -> Iterator[str]:
         return
     if options.served_phase:
         yield f"A server for {options.served_phase} alone is told as one for both: --apart tells servers of their own."
+    drafting = options.draft_method or options.draft_model
+    if drafting and served.drafts is None:
+        yield f"What {drafting!r} drafts is not known: steps are told without a drafter."
     if options.lora or options.lora_files:
         yield "Adapters take their memory; what their products add to a step is not told."
     if options.host_swap_bytes or options.kv_connector or options.host_cache_bytes:

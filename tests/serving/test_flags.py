@@ -125,6 +125,9 @@ def test_what_flags_draft_with_is_told() -> None:
     assert any("eagle drafts 3 tokens a step, each accepted with probability 0.7" in note for note in eagle.assumptions)
     assert any("mtp drafts 2 tokens a step, each accepted with probability 0.9" in note for note in mtp.assumptions)
     assert not any("drafts" in note for note in plain.assumptions)
+    unknown = sizer.capacity("Qwen/Qwen3-32B", engine="vllm --speculative-config.method suffix", **asked)
+    assert any("What 'suffix' drafts is not known" in note for note in unknown.assumptions)
+    assert unknown.serving[0].tpot_s == plain.serving[0].tpot_s
 
 
 def test_shared_beginnings_count_where_the_engine_keeps_them() -> None:
