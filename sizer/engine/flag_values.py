@@ -222,6 +222,7 @@ READERS: dict[str, Callable[[str], Any]] = {
     "stoi": whole,
     "int?": whole,
     "int>1": lambda text: whole(text) > 1,
+    "verified": lambda text: whole(text) - 1,
     "tokens": tokens,
     "float": number,
     "nine_tenths": lambda text: NINE_TENTHS * number(text),

@@ -32,7 +32,7 @@ from sizer.errors import UsageError
 _NUMBER = re.compile(r"-\d+(\.\d+)?")
 _UNTOLD = re.compile(r"\$(?:\w+|\{\w+\}|\(.*\))")
 _ASSIGNED = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.DOTALL)
-NUMBERS = frozenset({"int", "stoi", "float"})
+NUMBERS = frozenset({"int", "stoi", "float", "verified"})
 PLACEHOLDER = re.compile(r"[$<{\[]")
 NOTHING = frozenset({"", "none", "null"})
 """What Python and YAML write where nothing is set."""

@@ -28,8 +28,9 @@ class Card(NamedTuple):
     """What the reserve goes by: the memory that the driver shows in MiB, ranks, and what flags say of the run.
 
     `vision` is layers times the squared hidden size of a vision tower, 0 of a model without one. `groups` are those of
-    data-parallel attention, `drafts` is model, layers or nothing. `traits` are words of `data/prompt_graphs.csv` that
-    hold for model and flags, `phase` is prefill or decode of a server that does that alone.
+    data-parallel attention, `drafts` is model, layers or nothing, `verified_tokens` what a step checks of a sequence.
+    `traits` are words of `data/prompt_graphs.csv` that hold for model and flags, `phase` is prefill or decode of a
+    server that does that alone.
     """
 
     memory_mib: float
@@ -40,7 +41,7 @@ class Card(NamedTuple):
     vision: int
     groups: int = 1
     drafts: str = ""
-    draft_tokens: int = 1
+    verified_tokens: int = 1
     sequences: int | None = None
     traits: frozenset[str] = frozenset()
     architecture: str = ""
@@ -73,7 +74,7 @@ def static_fraction(engine: str, version: str, date: str, card: Card) -> float |
     chunk = int(row["chunk_tokens"]) if card.chunk_tokens is None else card.chunk_tokens
     graphs = _graphs(row, card)
     alone = card.phase if phases else ""
-    step = (card.sequences or graphs or 1) * card.draft_tokens if alone == "decode" else chunk
+    step = (card.sequences or graphs or 1) * card.verified_tokens if alone == "decode" else chunk
     reserve = float(row["constant_mib"]) + max(step, LEAST_TOKENS) * float(row["token_mib"])
     captures = alone != "prefill" and not (phases and "eager" in card.traits)
     reserve += graphs * float(row["graph_mib"]) if captures else 0.0

@@ -43,7 +43,7 @@ def _smallest_card(case: Case) -> Card | None:
         vision=_vision(case),
         groups=case.replicas if options.attention_data_parallel else 1,
         drafts=_drafts(case),
-        draft_tokens=options.draft_tokens or 1,
+        verified_tokens=1 + (options.draft_tokens or 0),
         sequences=options.max_sequences,
         traits=_traits(case),
         architecture=case.architecture.architecture,

@@ -29,7 +29,7 @@ from sizer.tables import data_path, read_rows
 DIALECTS = sorted({row["dialect"] for row in read_rows("engine_flags.csv")})
 FIELDS = {field.name for field in fields(EngineOptions)}
 EXAMPLES = {
-    "text": "x", "int": "3", "stoi": "3", "int?": "3", "int>1": "2", "tokens": "8k", "float": "0.5",
+    "text": "x", "int": "3", "stoi": "3", "int?": "3", "int>1": "2", "verified": "4", "tokens": "8k", "float": "0.5",
     "onoff": "on", "onoff?": "on", "offon": "on", "onoffs": "0,1", "nine_tenths": "0.5", "ggml_type": "8",
     "llama_split": "2", "dtype": "half",
     "flag01": "1", "firstint": "3", "layers": "99", "ints": "1,2", "ints+": "1 2", "floats": "3,1", "floats+": "3 1",
@@ -111,6 +111,8 @@ def test_the_flags_that_people_ask_about_set_something(engine: str) -> None:
         ("vllm --no-enforce-eager", {"graphs": True}),
         ("vllm --speculative-config.method mtp --speculative-config.num_speculative_tokens 2",
          {"draft_method": "mtp", "draft_tokens": 2}),
+        ("sglang --speculative-algorithm EAGLE --speculative-num-steps 3 --speculative-num-draft-tokens 4",
+         {"draft_method": "EAGLE", "draft_tokens": 3}),
         ("vllm -O0", {"graphs": False}),
         ("vllm --limit-mm-per-prompt '{\"image\": 0}'", {"images_per_prompt": 0}),
         ("vllm --limit-mm-per-prompt '{ }'", {}),

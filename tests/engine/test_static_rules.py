@@ -128,7 +128,7 @@ PROMPTS = 58 * 8
         ("0.5.12", {"traits": {"deepep", "exchange"}}, -PROMPTS),
         ("", {"phase": "prefill"}, -512 * 2),
         ("", {"phase": "decode"}, (2048 - 8192) * 1.5 - PROMPTS),
-        ("", {"phase": "decode", "sequences": 1024, "draft_tokens": 4}, (4096 - 8192) * 1.5 - PROMPTS),
+        ("", {"phase": "decode", "sequences": 1024, "verified_tokens": 4}, (4096 - 8192) * 1.5 - PROMPTS),
         ("0.5.12", {"phase": "decode"}, 0),
     ],
 )
