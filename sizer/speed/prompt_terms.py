@@ -8,6 +8,7 @@ from sizer.model.architecture import Module
 from sizer.model.stored import StoredTensor
 from sizer.speed.case import SpeedCase, standing
 from sizer.speed.chunks import Chunks, whole
+from sizer.speed.device_rates import vector_flops_per_s
 from sizer.speed.hosted import (
     computes_on_host,
     host_bandwidth_bytes_per_s,
@@ -25,14 +26,20 @@ from sizer.speed.rates import (
     prompt_products_flops_per_s,
 )
 from sizer.speed.routing import distinct_experts
-from sizer.speed.splits import pipeline_speedup, prompt_links
-from sizer.speed.terms import EXPANDED_BYTES_PER_VALUE, STEP_S, expanded_bytes, tile_filling
+from sizer.speed.splits import matrix_sides, pipeline_speedup, prompt_links, tensor_ranks
+from sizer.speed.terms import EXPANDED_BYTES_PER_VALUE, STEP_S, expanded_bytes, tokens_an_expert
 from sizer.speed.traffic import Traffic, pass_weight_bytes, prefill_traffic
 from sizer.tuning import tuned
 
 STREAMED_FLOPS_PER_BYTE = 16
 """FLOPs of attention for each byte of keys and values that a tile of 16 queries reads: two of each query for two
 bytes."""
+
+
+VALUE_FLOPS = 240
+"""FLOPs of the vector units in whose time a value passes them that goes into or out of a matrix: a unit, 4 bytes at 60
+FLOPs a byte (an RTX 5090's fp32 peak over its bandwidth is 58); the fitted factor takes up any other. Norms, sums,
+rotations and quantization stand between the products, in no matrix unit's time, and the cards' caches serve them."""
 
 
 def prompt_traffic(case: SpeedCase, cached_tokens: int = 0) -> tuple[Traffic, Chunks]:
@@ -84,6 +91,10 @@ def prefill_amounts(case: SpeedCase, traffic: Traffic, chunks: Chunks) -> tuple[
     streamed_s = _streamed_s(case, traffic)
     if streamed_s:
         amounts.append(Amount("prefill_streamed", MEMORY, streamed_s / speedup))
+    if not is_cpu(case.device) and case.device.kind != "npu":  # whose vector units no table tells
+        passing = matrix_sides(case) * chunks.tokens * VALUE_FLOPS
+        vectors = vector_flops_per_s(case.device) * tensor_ranks(case) * speedup
+        amounts.append(Amount("prefill_activations", OVERHEAD, passing / vectors))
     if case.reading.scores and not is_cpu(case.device):
         amounts.append(Amount("prefill_scores", COMPUTE, SCORE_BYTES * _scores(case, attention) / bandwidth))
     return tuple(amounts + prompt_links(case, traffic.tokens, count))
@@ -140,10 +151,17 @@ def _scores(case: SpeedCase, attention_flops: int) -> float:
     return attention_flops / (2 * widest) if widest else 0.0
 
 
+def _tile_filling(case: SpeedCase, tokens: int, rows: float) -> float:
+    """How many times the products of an expert's own tokens its tiles take: half a tile more. Of few tokens a tile is
+    as narrow as the kernels have it, and what is left of one costs little beside reading the weights."""
+    each = tokens_an_expert(case, tokens)
+    return 1.0 if each is None else 1 + rows / (2 * each)
+
+
 def _prompt_filling(case: SpeedCase, chunks: Chunks) -> tuple[float, float]:
     """The same for a prompt, whose last chunk may be a short one; and how many of the longest chunk its chunks take."""
     rows = tuned("tile_rows")
-    taken = [(size * tile_filling(case, size, rows), count) for size, count in chunks.sizes]
+    taken = [(size * _tile_filling(case, size, rows), count) for size, count in chunks.sizes]
     filled = sum(each * count for each, count in taken)
     return filled / chunks.tokens, filled / max(each for each, _ in taken)
 

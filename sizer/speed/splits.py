@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sizer.model.architecture import Architecture, Module
+from sizer.model.architecture import Module
 from sizer.speed.case import SpeedCase, standing
 from sizer.speed.launches import LAYER_S, layer_count, llama_layers
 from sizer.speed.law import OVERHEAD, Amount
@@ -81,7 +81,7 @@ def prompt_links(case: SpeedCase, tokens: int, chunks: int) -> list[Amount]:
     if ranks == 1:
         return []
     if parallelism(case) is Split.ROW:
-        moved = GATHERED_BYTES_PER_VALUE * _matrix_sides(case.architecture) * tokens
+        moved = GATHERED_BYTES_PER_VALUE * matrix_sides(case) * tokens
         return [Amount("prefill_rows", OVERHEAD, moved * (ranks - 1) / ranks / _link_bytes_per_s(case))]
     layers = llama_layers(case.architecture, case.engine.layer_operations)
     summed_s = _summed_s(case, tokens)
@@ -99,8 +99,10 @@ def _link_bytes_per_s(case: SpeedCase) -> float:
     return case.target.link_bytes_per_s or tuned("link_bytes_per_s")
 
 
-def _matrix_sides(architecture: Architecture) -> int:
+@standing
+def matrix_sides(case: SpeedCase) -> int:
     """Values that go into and come out of a model's matrices for one token, experts by those that it is routed to."""
+    architecture = case.architecture
     running = [one for one in architecture.tensors if one.layers and len(one.shape) > 1 and runs_in_text(one)]
     return architecture.passes * sum(
         len(one.layers) * sum(one.shape[-2:]) * (one.active_experts or 1) for one in running if one.module in _MATRICES

@@ -6,6 +6,7 @@ are counts times a unit of time (so that fitted factors are near one). `law` wei
 
 from __future__ import annotations
 
+from sizer.cache_formats import cache_format
 from sizer.device.records import is_cpu
 from sizer.engine.releases import rule_in_force, rules
 from sizer.speed.attended import copied_cache_bytes
@@ -93,7 +94,7 @@ def decode_amounts(case: SpeedCase, traffic: Traffic) -> tuple[Amount, ...]:
     if case.engine.cache_growth == "concatenated":
         amounts.append(Amount("cache_copies", MEMORY, _copied_bytes(case) / bandwidth))
     if by_head := case.kernels.cache_by_head:
-        amounts.append(Amount("cache_by_head", MEMORY, by_head * _shared_cache_bytes(traffic) / bandwidth))
+        amounts.append(Amount("cache_by_head", MEMORY, by_head * _shared_cache_bytes(case, traffic) / bandwidth))
     if traffic.tokens > 1:
         amounts.append(Amount("many", MEMORY, (near + near_experts) / bandwidth))
         amounts += _sorting(case, traffic.tokens)
@@ -153,10 +154,12 @@ def converted_share(case: SpeedCase) -> float:
     return float(rule["moved"]) if rule is not None and rule["precision"] == case.stored.precision else 1.0
 
 
-def _shared_cache_bytes(traffic: Traffic) -> float:
-    """Bytes of 16 bits a value that query heads read beyond the first of those that share keys and values: two FLOPs
-    weigh a value."""
-    return max(0.0, traffic.stage("kv").flops - traffic.cache_bytes)
+def _shared_cache_bytes(case: SpeedCase, traffic: Traffic) -> float:
+    """Bytes of the cache that query heads read beyond the first of those that share keys and values, once for all
+    tokens of a sequence: two FLOPs weigh a value."""
+    kv, kept = traffic.stage("kv"), cache_format(case.workload.kv_precision)
+    values = kv.flops / 2 * case.workload.batch_size / traffic.tokens
+    return max(0.0, values * kept.block_bytes / kept.block_values - kv.cache_bytes)
 
 
 def _copied_bytes(case: SpeedCase) -> int:
@@ -223,7 +226,7 @@ def _products(case: SpeedCase, traffic: Traffic, peak: float) -> list[Amount]:
         Amount("further_attention", COMPUTE, others / peak),
     ]
     if not by_vectors:
-        filled = experts * beyond * tile_filling(case, tokens, _narrow_tile(tokens))
+        filled = experts * beyond * _tile_filling(case, tokens, _narrow_tile(tokens))
         found.append(Amount("tile_experts", COMPUTE, filled / tiled))
     if tokens <= rows:
         return [*found, Amount("further", COMPUTE, (products - experts) * beyond / _vectors_flops_per_s(case, peak))]
@@ -258,17 +261,23 @@ def _attending(case: SpeedCase, attention: int, tokens: int) -> tuple[float, flo
     return first, first * (seeing - 1)
 
 
-def tile_filling(case: SpeedCase, tokens: int, rows: float) -> float:
+def _tile_filling(case: SpeedCase, tokens: int, rows: float) -> float:
     """How many times the products of an expert's own tokens its tiles take, where `tokens` run at once.
 
     Accelerators multiply tiles of `rows` tokens: the last tile of an expert is half full on average, and an expert
-    with few tokens takes a whole one. CPUs multiply by vectors.
+    with few tokens takes a whole one.
     """
+    each = tokens_an_expert(case, tokens)
+    return 1.0 if each is None else max(rows / each, 1 + rows / (2 * each))
+
+
+def tokens_an_expert(case: SpeedCase, tokens: int) -> float | None:
+    """How many of the `tokens` that run at once each touched expert takes; None where no tiles are filled: of a dense
+    model, and on CPUs, which multiply by vectors."""
     experts, active = case.architecture.experts, case.architecture.active_experts
     if not experts or not active or is_cpu(case.device):
-        return 1.0
-    each = tokens * active / distinct_experts(experts, active, tokens, case.workload.routed_alike)
-    return max(rows / each, 1 + rows / (2 * each))
+        return None
+    return tokens * active / distinct_experts(experts, active, tokens, case.workload.routed_alike)
 
 
 def _narrow_tile(tokens: int) -> float:

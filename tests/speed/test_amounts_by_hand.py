@@ -227,6 +227,33 @@ def test_amounts_of_a_prompt() -> None:
     assert "prefill_ranks" not in found
 
 
+def test_values_between_a_prompt_s_products() -> None:
+    """What goes into and out of a layer's matrices passes the vector units of all ranks: 96 + 64 of the query, 8 + 64
+    of the router, twice 32 + 64 of two experts, 240 FLOPs' time each; not on cores, nor where no unit is told."""
+    work = Workload(100, 1, 101, parallelism=Split.TENSOR)
+    every = 100 * LAYERS * (160 + 72 + 2 * 96) * 240
+    card = replace(CARD, peak_flops_per_s={"bf16": 1e14, "fp32": 2e13})
+    for count in (1, 2):
+        case = asked(workload=work, target=Target(card, count))
+        found = amounts_by_name(prefill_amounts(case, *prompt_traffic(case)))
+        assert found["prefill_activations"] == pytest.approx(every / (count * 2e13))
+    for other in (replace(card, kind="cpu"), replace(card, kind="npu")):
+        case = asked(workload=work, target=Target(other))
+        assert "prefill_activations" not in amounts_by_name(prefill_amounts(case, *prompt_traffic(case)))
+
+
+def test_few_tokens_of_an_expert() -> None:
+    """Two tokens leave each expert that they touch little more than one, and half a tile beside it."""
+    case = asked(workload=Workload(2, 1, 3))
+    traffic, chunks = prompt_traffic(case)
+    found = amounts_by_name(prefill_amounts(case, traffic, chunks))
+    each = 2 * 2 / distinct_experts(EXPERTS, 2, 2)
+    products = traffic.stage("experts").flops
+    rest = traffic.flops - traffic.stage("kv").flops - products
+    slower = 1 + tuned("tile_rows") / 2 / each
+    assert found["prefill_experts"] / found["prefill_compute"] == pytest.approx(products * slower / rest)
+
+
 def test_experts_one_after_the_other() -> None:
     """A runtime that loops over experts takes four operations for each one of each layer's stacks and chunk, and writes
     and reads packed stacks once more in 16 bits; one with grouped products takes neither."""

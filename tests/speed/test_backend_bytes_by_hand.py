@@ -10,7 +10,7 @@ from drawncases import CARD, asked
 
 from sizer.device.records import Target
 from sizer.speed.case import SpeedCase
-from sizer.speed.terms import decode_amounts
+from sizer.speed.terms import decode_amounts, step_traffic
 from sizer.speed.traffic import Traffic, decode_traffic
 
 
@@ -49,3 +49,15 @@ def test_query_heads_that_share_keys_may_each_read_them(vendor: str, backend: st
     again = share * (step.stage("kv").flops - step.cache_bytes) / 1e12
     assert found.get("cache_by_head", 0) == pytest.approx(again)
     assert ("cache_by_head" in found) is bool(share)
+
+
+def test_what_heads_read_again_is_of_the_cache_alone_and_once_for_all_tokens() -> None:
+    """A cache of half the bytes is read again in half the bytes; four tokens of a sequence read it together."""
+    card = replace(CARD, vendor="intel")
+    case = replace(asked(engine="llama.cpp", target=Target(card)), backend="vulkan")
+    _, plain = step_of(case)
+    together = step_traffic(case, tokens_per_sequence=4)
+    found = {amount.term: amount.nominal_s for amount in decode_amounts(case, together)}
+    assert found["cache_by_head"] == pytest.approx(plain["cache_by_head"])
+    eight = replace(case, workload=replace(case.workload, kv_precision="q8_0"))
+    assert step_of(eight)[1]["cache_by_head"] == pytest.approx(plain["cache_by_head"] * 34 / 64)

@@ -28,7 +28,8 @@ EVERY_TERM = {
     "weights", "experts", "cache", "host", "compute", "tiles", "launch", "layers", "step", "moe_layers", "expert_calls",
     "cache_copies", "many", "sequences", "ranks", "moved", "rows", "hops", "prefill_compute", "prefill_experts",
     "prefill_attention", "prefill_weights", "prefill_cache", "prefill_host", "prefill_launch", "prefill_layers",
-    "prefill_step", "host_link", "host_products", "prefill_ranks", "prefill_calls", "prefill_moved", "prefill_rows",
+    "prefill_step", "host_link", "host_products", "prefill_activations", "prefill_ranks", "prefill_calls",
+    "prefill_moved", "prefill_rows",
 }  # fmt: skip
 FLAT = Width(log(0.5), {}, -1.0, 1.0)
 PLAIN = Constants(
