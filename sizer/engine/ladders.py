@@ -7,7 +7,6 @@ from functools import cache
 from sizer.device.kinds import memory_class
 from sizer.device.records import Device
 from sizer.engine.engines import any_runs_on, find_engine, nothing_runs_on
-from sizer.engine.first_versions import too_old_for
 from sizer.engine.model_classes import model_code, names
 from sizer.engine.model_code import ModelCode
 from sizer.engine.options import NO_OPTIONS, EngineOptions
@@ -153,4 +152,13 @@ def _rungs(row: dict[str, str], architecture: Architecture, device: Device, told
     if own and find_engine(row["engine"]).has_kernels(own, device):
         precisions = [own, *(precision for precision in precisions if precision != own)]
     engine, version = row["engine"], _own(row["engine"], told).version
-    return [Rung(engine, precision) for precision in precisions if not too_old_for(precision, engine, version)]
+    return [Rung(engine, precision) for precision in precisions if not _too_old(precision, engine, version)]
+
+
+def _too_old(precision: str, engine: str, version: str) -> bool:
+    """Whether a version that is named does not load a precision yet; what came when is read for a named one alone."""
+    if not version:
+        return False
+    from sizer.engine.first_versions import too_old_for
+
+    return bool(too_old_for(precision, engine, version))
