@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from math import exp
 from pathlib import Path
-from statistics import median
+from statistics import median_low
 
 from sizer.calibrate.heldout import Residual
 from sizer.calibrate.measurements import ReadRow, measurement
@@ -155,14 +155,18 @@ def _round(told: _Told, case: SpeedCase, fitted: Constants) -> Round:
 
 
 def round_costs(found: Sequence[Round]) -> dict[str, tuple[float, int]]:
-    """Seconds of a round by runtime, and the rows behind them; of `any` runtime the median of all runtimes'."""
+    """Seconds of a round by runtime, and the rows behind them; of `any` runtime the median of all runtimes'.
+
+    Of an even number the lower of the middle two: anything makes a report's round slow (two of an Intel card and of two
+    machines on a network took a fifth of a second), nothing makes one faster than it is.
+    """
     groups: dict[str, list[float]] = {}
     for one in found:
         groups.setdefault(one.runtime, []).append(one.rest_s)
-    each = {name: (max(LEAST_ROUND, median(rests)), len(rests)) for name, rests in sorted(groups.items())}
+    each = {name: (max(LEAST_ROUND, median_low(rests)), len(rests)) for name, rests in sorted(groups.items())}
     if not each:
         return {}
-    any_s = median(seconds for seconds, _ in each.values())
+    any_s = median_low(seconds for seconds, _ in each.values())
     return {ANY_ENGINE: (any_s, len(found)), **{name: one for name, one in each.items() if one[1] >= FEWEST_ROWS}}
 
 
