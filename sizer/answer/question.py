@@ -8,7 +8,7 @@ from sizer.engine.options import EngineOptions
 from sizer.frozen import dataclass
 from sizer.model.architecture import Architecture
 from sizer.model.stored import Stored
-from sizer.speed.records import DraftMethod
+from sizer.speed.records import DraftMethod, drafts_words
 from sizer.workload import Workload
 
 
@@ -26,10 +26,11 @@ class Drafting:
     @property
     def note(self) -> str:
         """What is assumed of it."""
-        how = f"drafts {self.draft_tokens} tokens a step, each accepted with probability {self.acceptance:g}"
         if isinstance(self.drafter, Architecture):
-            return f"{self.drafter.model_id} {how}; its weights and cache count."
-        return f"{self.drafter.name} {how}; what it takes of memory is not counted."
+            name, of_memory = self.drafter.model_id, "its weights and cache count"
+        else:
+            name, of_memory = self.drafter.name, "what it takes of memory is not counted"
+        return f"{drafts_words(name, self.draft_tokens, self.acceptance)}; {of_memory}."
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,8 +46,8 @@ def apart(one: Replica, load: Load, limits: Limits, devices: int) -> Apart | Non
 
 def _simulated(one: Replica, load: Load, readers: int, writers: int) -> tuple[Simulated, Load]:
     """What these users see of so many servers of prompts and of tokens."""
-    load = load if one.served.rules.prefixes else load.without_prefixes
     rules = one.served.rules
+    load = load.read(prefixes=rules.prefixes)
     together = rules.with_limits(max_sequences=min(MOST_PLACES, rules.max_sequences * writers))
     writing = replace(one.law, batch_share=one.law.batch_share / writers)
     cache = None if one.cache is None else one.cache * writers
@@ -61,7 +61,7 @@ def _simulated(one: Replica, load: Load, readers: int, writers: int) -> tuple[Si
 
 def _prompt_s(one: Replica, load: Load) -> float:
     """Seconds to read one prompt alone, in the engine's chunks."""
-    load = load if one.served.rules.prefixes else load.without_prefixes
+    load = load.read(prefixes=one.served.rules.prefixes)
     new = round(load.new_prompt_tokens)
     return prompt_alone_s(one.law, new, one.served.rules.step_tokens, load.prompt_tokens - new)
 

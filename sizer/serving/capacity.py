@@ -75,7 +75,7 @@ def _law(served: Deployment, load: Load, known: Corrections, names: Mapping[str,
 
 def simulated(one: Replica, load: Load, seed: int = 0) -> Simulated:
     """A replica under a load: as many requests as show its steady state, within bounded work."""
-    load = load if one.served.rules.prefixes else load.without_prefixes
+    load = load.read(prefixes=one.served.rules.prefixes)
     users = load.users or OPEN_LOOP_TURNS * _in_system(one, load)
     chunks = 2 + load.new_prompt_tokens / one.served.rules.step_tokens
     affordable = int(MOST_EVENTS / chunks)

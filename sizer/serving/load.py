@@ -84,10 +84,9 @@ class Load:
         """The tokens of one prompt that are really read."""
         return max(1, round((prompt_tokens - self.shared_tokens) * (1 - self.prefix_hit)))
 
-    @property
-    def without_prefixes(self) -> Load:
-        """The same load on a server that finds nothing of a prompt in its cache."""
-        return replace(self, prefix_hit=0.0, shared_tokens=0)
+    def read(self, *, prefixes: bool) -> Load:
+        """The load as a server reads it: one that keeps no `prefixes` finds nothing of a prompt in its cache."""
+        return self if prefixes else replace(self, prefix_hit=0.0, shared_tokens=0)
 
     def lengths(self, random: Random) -> tuple[int, int]:
         """Prompt and output tokens of one request."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sizer.frozen import NamedTuple, dataclass
 from sizer.speed.case import SpeedCase
 from sizer.speed.law import constants
-from sizer.speed.records import DraftMethod
+from sizer.speed.records import DraftMethod, drafts_words
 from sizer.speed.speculative import Drafter, draft_cost, expected_tokens, round_s
 
 
@@ -18,9 +18,9 @@ class Drafts(NamedTuple):
 
     @property
     def words(self) -> str:
-        """`eagle drafts 3 tokens a step, each accepted with probability 0.7`."""
+        """What is said of it."""
         name = self.drafter.name if isinstance(self.drafter, DraftMethod) else self.drafter[0].model_id
-        return f"{name} drafts {self.tokens} tokens a step, each accepted with probability {self.acceptance:g}"
+        return drafts_words(name, self.tokens, self.acceptance)
 
 
 @dataclass(frozen=True, slots=True)

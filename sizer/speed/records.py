@@ -104,6 +104,11 @@ class DraftMethod(NamedTuple):
     deepest: int = 0
 
 
+def drafts_words(name: str, tokens: int, acceptance: float) -> str:
+    """`eagle drafts 3 tokens a step, each accepted with probability 0.7`."""
+    return f"{name} drafts {tokens} tokens a step, each accepted with probability {acceptance:g}"
+
+
 class Speculation(NamedTuple):
     """What drafting `draft_tokens` at a time gains. `tokens_per_s` is one sequence's; `speedup` below 1 says that it
     does not pay. `verify_cost`, `draft_cost` (of one drafted token) and `round_cost` are in plain steps.
