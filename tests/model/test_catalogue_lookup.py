@@ -132,6 +132,20 @@ def test_aliases_are_unique_and_lead_to_a_model() -> None:
     assert all(row["model"].lower() in ids and row["source"] for row in read_rows("model_aliases.csv"))
 
 
+def test_a_repository_of_a_known_shape_is_found_by_its_whole_name_alone() -> None:
+    """Each is listed once, no other lookup reads it, and its model is catalogued with a shape of its own weights."""
+    rows = list(read_rows("same_shapes.csv"))
+    ids = {entry.model_id for entry in catalogue.entries()}
+    assert len({row["name"].lower() for row in rows}) == len(rows)
+    assert all(row["model"] in ids and row["source"] for row in rows)
+    assert [row["name"] for row in rows if catalogue.find(row["name"])] == []
+    for row in rows[::200]:
+        found = catalogue.of_same_shape(row["name"].upper())
+        assert found is not None
+        assert found.model_id == row["model"]
+    assert catalogue.of_same_shape(rows[0]["name"].split("/")[1]) is None
+
+
 def test_names_that_differ_in_separators_alone_have_one_shape() -> None:
     """Where two published names fold to one, both models have the same parameters, so neither lookup misleads."""
     totals: dict[str, set[str]] = {}

@@ -151,6 +151,20 @@ def test_unreachable_hub_leaves_the_name(server: Hub, monkeypatch: pytest.Monkey
         resolve("org/unheard-of")
 
 
+def test_a_repository_that_has_a_known_shape_is_that_shape_without_the_hub(server: Hub) -> None:
+    """A fine-tune whose name tells nothing of its 8.77B: the hub is asked first, and its copies' formats are its own."""
+    found = resolve("sukhrobnurali/qwen3vl-resume-parser", offline=True)
+    assert (found.basis, found.architecture.total_params) == (Basis.CATALOGUE, 8767123696)
+    assert found.notes == ("of the same shape as Qwen/Qwen3-VL-8B-Instruct, whose config the catalogue holds",)
+    assert server.requests == []
+    copy = resolve("QUASAR-QAT/Qwen3.8-27B-QUASAR-NVFP4", offline=True)
+    assert (copy.hints.quantization, copy.architecture.total_params) == ("nvfp4", 27356728560)
+    assert copy.notes[0].startswith("a copy of Qwen/Qwen3.5-27B")
+    with contextlib.suppress(SizerError):
+        resolve("sukhrobnurali/qwen3vl-resume-parser")
+    assert server.requests
+
+
 @pytest.mark.parametrize(
     ("text", "total", "active"),
     [

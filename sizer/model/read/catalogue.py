@@ -1,6 +1,7 @@
 """The offline catalogue: published config.json files by the names that people give them.
 
-`data/models.csv` lists the models, `data/model_aliases.csv` other published names of exactly the same shape,
+`data/models.csv` lists the models, `data/model_aliases.csv` other published names of exactly the same shape (those that
+few people ask for are in `data/same_shapes.csv`, read where nothing else tells a repository),
 `data/ollama_tags.csv` what the Ollama library calls them, and `data/configs/` holds one config.json a model, read only
 when that model is asked for. What `sizer models update` read from the hub stands above them (`refreshed`).
 """
@@ -15,8 +16,9 @@ from typing import Any
 from sizer.errors import nearest as nearest_names
 from sizer.frozen import dataclass
 from sizer.model.read import refreshed
+from sizer.model.read.name_quantization import quantization_in
 from sizer.model.read.names import LONGEST_NAME
-from sizer.tables import RowsByKey, read_json, read_rows
+from sizer.tables import RowsByKey, read_json, read_rows, read_tuples
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +108,16 @@ def find(text: str) -> CatalogueEntry | None:
         found = _meant(name, tagged, named)
         if found is not None:
             return _named_entry(found, copy=candidate != base or "/" in name)
+    return None
+
+
+def of_same_shape(repository: str) -> CatalogueEntry | None:
+    """The catalogued model whose shape a repository of its own name was seen to have; None where nobody looked."""
+    wanted = _clean(repository).partition(":")[0]
+    for name, model_id in read_tuples("same_shapes.csv", ("name", "model")):
+        if name.lower() == wanted:
+            copy = quantization_in(name).precision is not None
+            return _entry(_models()[0][model_id], None if copy else name, copy)
     return None
 
 

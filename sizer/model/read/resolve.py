@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from sizer.errors import HubUnreachable, UnknownModel
 from sizer.frozen import dataclass
 from sizer.model.architecture import Architecture, Basis
-from sizer.model.read.catalogue import CatalogueEntry, find, load
+from sizer.model.read.catalogue import CatalogueEntry, find, load, of_same_shape
 from sizer.model.read.name_quantization import quantization_in
 from sizer.model.read.names import Confidence, NameHints, parse_name
 from sizer.model.read.published import gguf_source
@@ -232,6 +232,8 @@ def _beyond_the_catalogue(text: str, name: str, revision: str | None, hints: Nam
     try:
         architecture, stored, notes = from_hub(name, revision, offline=offline)
     except HubUnreachable as error:
+        if (entry := of_same_shape(name)) is not None:
+            return _catalogued(text, name, entry, hints, revision)
         refuse_closed(name, sized=sized)
         if not sized:
             raise UnknownModel(
