@@ -52,6 +52,7 @@ SIZES = [
     ("Qwen3-MOE-4x1.7B-6.8B", 6800 * M, None),
     ("extGemma-40_5B", 40_500 * M, None),
     ("inclusionAI/Ling-1T", 1000 * B, None),
+    ("llama3-8b-indonesia-law-assistant", 8 * B, None),
     ("Llama-3.1-8B-Instruct-quantized.w4a16", 8 * B, None),
 ]
 
@@ -59,6 +60,7 @@ NO_SIZES = [
     "phi-1_5", "Mistral-Nemo-Instruct-2407", "Phi-3-mini-128k-instruct", "LWM-Text-Chat-1M", "Devstral-Small-2507",
     "DeepSeek-V3.2", "gpt2-xl", "3T-tokens", "Q4_K_M.gguf", "4bit", "g128", "v0.3", "2.5", "0B", "0.0B",
     "99999999999999999999B", "t5gemma-2b-2b", "EAGLE3-LLaMA3.1-Instruct-8B", "llama213b", "8 bit", "W4A16", "mmproj-8B",
+    "gemma-4-31B-it-qat-q4_0-unquantized-assistant",
     "Qwen3.8-27B-DFlash2", "Recurrent-TinyLlama-3T-train", "CreoleVal-CreoleM2M",
 ]  # fmt: skip
 

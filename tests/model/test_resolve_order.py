@@ -152,7 +152,7 @@ def test_unreachable_hub_leaves_the_name(server: Hub, monkeypatch: pytest.Monkey
 
 
 def test_a_repository_that_has_a_known_shape_is_that_shape_without_the_hub(server: Hub) -> None:
-    """A fine-tune whose name tells nothing of its 8.77B: the hub is asked first, and its copies' formats are its own."""
+    """A fine-tune whose name tells nothing of its 8.77B; the hub is asked first, and a copy's format is its own."""
     found = resolve("sukhrobnurali/qwen3vl-resume-parser", offline=True)
     assert (found.basis, found.architecture.total_params) == (Basis.CATALOGUE, 8767123696)
     assert found.notes == ("of the same shape as Qwen/Qwen3-VL-8B-Instruct, whose config the catalogue holds",)

@@ -76,6 +76,8 @@ _STEP_WORDS = frozenset({"step", "steps", "iter", "iters", "checkpoint", "ckpt",
 _NOT_GLUED = _TOKEN_WORDS | _STEP_WORDS | {"int", "fp", "bf", "nf", "iq", "tq", "ctx", "rank", "lora", "bit", "gs"}
 # Speculation heads carry the size of the model that they draft for.
 _HEAD_WORDS = ("eagle3", "medusa", "dflash", "dflare", "dspark", "speculator", "accelerator", "mmproj", "hydra")
+# Gemma 4's are `-it-assistant` (model_type gemma4_assistant in transformers); elsewhere the word is a use.
+_ASSISTED = frozenset({"gemma", "it", "assistant"})
 _ADAPTER_WORDS = frozenset({"lora", "qlora", "adapter", "adapters", "peft", "eagle"})
 # `-1M` beside a size is a context; alone it could be either.
 _MILLION_CONTEXTS = frozenset({1, 2, 4, 10})
@@ -233,7 +235,7 @@ def _context_tokens(thousands: int) -> int | None:
 def _choose(found: _Found) -> tuple[int | None, int | None, int | None, Confidence]:
     """Total, active, experts and confidence from what was found."""
     lowered = {word.lower() for word in found.words}
-    if any(word.startswith(_HEAD_WORDS) for word in lowered):
+    if any(word.startswith(_HEAD_WORDS) for word in lowered) or lowered >= _ASSISTED:
         found.notes.append(_NOTE_HEAD)
         return None, None, None, Confidence.NONE
     total, active, experts, confidence = _sparse_sizes(found) or _dense_sizes(found, lowered)
