@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import cache
 
 from sizer.errors import UnknownPrecision
@@ -24,6 +25,11 @@ def precision_class(name: str) -> tuple[str, str]:
         bits = format_of(name).bits_per_weight
         return name, "8bit" if bits >= EIGHT_BITS else "4bit" if bits >= FOUR_BITS else "low"
     return precision.kernel, precision.kernel_class
+
+
+def names_one(kernels: str, wanted: Collection[str]) -> bool:
+    """Whether a list of kernels and their classes names one of these, or none at all."""
+    return not kernels or any(kernel in wanted for kernel in kernels.split())
 
 
 @cache

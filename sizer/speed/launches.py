@@ -10,7 +10,7 @@ from sizer.engine.releases import rules
 from sizer.formats import format_of
 from sizer.model.architecture import Architecture, MixerKind, MlpKind, Module, Role, Tensor, Tower
 from sizer.speed.case import SpeedCase, runtime_rule, standing
-from sizer.speed.kernels import precision_class
+from sizer.speed.kernels import names_one, precision_class
 from sizer.speed.law import LAUNCH, OVERHEAD, Amount
 from sizer.speed.routing import distinct_experts
 from sizer.tuning import tuned
@@ -139,22 +139,28 @@ def expert_amounts(case: SpeedCase) -> list[Amount]:
     layers, experts = moe_layer_count(case.architecture), case.architecture.experts or 0
     rule = _expert_calls_rule(case)
     if rule is None:
-        looped = layers * experts * _loop_launches(case) * REPLAYED_LAUNCH_S
+        looped = layers * _loop_launches(case, experts) * REPLAYED_LAUNCH_S
         found = [Amount("moe_layers", OVERHEAD, layers * LAYER_S)]
         return [*found, Amount("looped_experts", OVERHEAD, looped)] if looped else found
-    chosen = distinct_experts(experts, case.architecture.active_experts or 0, case.workload.batch_size)
-    calls = {"every": experts, "chosen": chosen, "none": 0}[rule["calls"]]
+    calls = {"every": experts, "chosen": _chosen_experts(case, experts), "none": 0}[rule["calls"]]
     each = int(rule["launches_per_call"]) + EXPERT_MATRICES * _linear_launches(case)
     launches = int(rule["launches_per_layer"]) + each * calls
     return [Amount("expert_calls", LAUNCH, layers * launches * LAUNCH_S)]
 
 
-def _loop_launches(case: SpeedCase) -> int:
-    """Kernels that a release launches for every expert of a layer, chosen or not, where its kernel of the precision
-    holds but one expert's products (`data/expert_loops.csv`)."""
+def _loop_launches(case: SpeedCase, experts: int) -> float:
+    """Kernels that a release launches for the experts of a layer, where one of its kernel of the precision holds but
+    one expert's products: for every expert, or for those that tokens chose (`data/expert_loops.csv`)."""
     rule = runtime_rule(case, "expert_loops.csv")
-    loops = rule is not None and precision_class(case.stored.precision)[0] in rule["kernels"].split()
-    return int(rule["launches"]) if rule and loops else 0
+    if rule is None or not names_one(rule["kernels"], {precision_class(case.stored.precision)[0]}):
+        return 0.0
+    chosen = rule["experts"] == "chosen"
+    looped = _chosen_experts(case, experts) if chosen else experts
+    return looped * int(rule["launches"])
+
+
+def _chosen_experts(case: SpeedCase, experts: int) -> float:
+    return distinct_experts(experts, case.architecture.active_experts or 0, case.workload.batch_size)
 
 
 def _expert_calls_rule(case: SpeedCase) -> dict[str, str] | None:

@@ -20,7 +20,7 @@ from sizer.speed.hosted import (
     shares_away,
     streaming_bytes_per_s,
 )
-from sizer.speed.kernels import packs_scales, precision_class
+from sizer.speed.kernels import names_one, packs_scales, precision_class
 from sizer.speed.launches import (
     LAYER_S,
     expert_amounts,
@@ -190,15 +190,10 @@ def _vector_rule(case: SpeedCase) -> dict[str, str] | None:
     """The row that holds for a case's release, of the first backend and kernels of its runtime that it is among."""
     wanted = set(precision_class(case.stored.precision))
     told = rules("vector_rows.csv", "runtime").get(case.engine.runtime, ())
-    found = [row for row in told if row["backend"] in {"", case.backend} and _names_one(row["kernels"], wanted)]
+    found = [row for row in told if row["backend"] in {"", case.backend} and names_one(row["kernels"], wanted)]
     first = [row for row in found if (row["backend"], row["kernels"]) == (found[0]["backend"], found[0]["kernels"])]
     version = case.engine_version if case.engine.name == case.engine.runtime else ""
     return rule_in_force(first, version, case.built) if first else None
-
-
-def _names_one(kernels: str, wanted: set[str]) -> bool:
-    """Whether a list of kernels and their classes names one of these, or none at all."""
-    return not kernels or not wanted.isdisjoint(kernels.split())
 
 
 def shares_cells(case: SpeedCase) -> bool:

@@ -175,6 +175,25 @@ def test_a_kernel_of_one_expert_is_launched_for_every_one(engine, version, preci
 
 
 @pytest.mark.parametrize(
+    ("engine", "backend", "version", "built", "launches"),
+    [
+        ("llama.cpp", "cuda", "b4800", "", 6),
+        ("llama.cpp", "cuda", "b6000", "", 0),
+        ("ollama", "cuda", "0.6.2", "2025-03-18", 6),
+        ("ik_llama.cpp", "cuda", "dcdfad2", "2025-03-18", 0),
+        ("llama.cpp", "sycl", "b8840", "", 6),
+        ("llama.cpp", "sycl", "b9039", "", 0),
+        ("llama.cpp", "vulkan", "b4800", "", 0),
+    ],
+)
+def test_a_kernel_of_one_expert_is_launched_for_the_chosen_ones(engine, backend, version, built, launches):
+    """For each of 48 layers' eight chosen experts, whatever the precision, where a release had no kernel of several."""
+    model = case("Qwen/Qwen3-30B-A3B", engine, precision="q4_k_m", engine_version=version, built=built)
+    found = {amount.term: amount.nominal_s for amount in expert_amounts(replace(model, backend=backend))}
+    assert found.get("looped_experts", 0.0) == pytest.approx(48 * 8 * launches * 2e-6)
+
+
+@pytest.mark.parametrize(
     ("version", "built", "calls"),
     [
         ("4.38.2 (torch 2.1)", "", 128),
