@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, lru_cache
 from math import inf
 from typing import Any
 
+from sizer.engine.releases import rule_in_force
 from sizer.frozen import NamedTuple
 from sizer.tables import read_rows
 
@@ -61,17 +62,22 @@ _READ: dict[str, Callable[[str], Any]] = {
 """How the cell of each fact is read."""
 
 
-@cache
-def kernel_facts(runtime: str, backend: str, vendor: str = "") -> KernelFacts:
-    """The facts of a runtime on a backend; of rows that tell the same one, that which names more of the three.
+@lru_cache(maxsize=4096)
+def kernel_facts(runtime: str, backend: str, vendor: str = "", version: str = "", date: str = "") -> KernelFacts:
+    """The facts of a runtime on a backend; of rows that tell the same one, those which name more of the three, and of
+    these that of the runtime's version, or where that is not known of a run's date (`rule_in_force`).
 
     A row without a runtime holds for all others on its backend, one without a backend for all of its runtime's, one
     without a vendor for all devices.
     """
     asked = {"runtime": runtime, "backend": backend, "vendor": vendor}
-    rows = [row for row in _rows() if all(row[column] in {"", value} for column, value in asked.items())]
-    rows.sort(key=lambda row: [bool(row[column]) for column in asked])
-    return KernelFacts()._replace(**{row["fact"]: _READ[row["fact"]](row["value"]) for row in rows})
+    told: dict[str, dict[tuple[bool, ...], list[dict[str, str]]]] = {}
+    for row in _rows():
+        if all(row[column] in {"", value} for column, value in asked.items()):
+            named = tuple(bool(row[column]) for column in asked)
+            told.setdefault(row["fact"], {}).setdefault(named, []).append(row)
+    found = {fact: rule_in_force(rows[max(rows)], version, date)["value"] for fact, rows in told.items()}
+    return KernelFacts()._replace(**{fact: _READ[fact](value) for fact, value in found.items()})
 
 
 @cache

@@ -90,8 +90,10 @@ class SpeedCase:
 
     @property
     def kernels(self) -> KernelFacts:
-        """How the runtime's kernels on the backend are made."""
-        return kernel_facts(self.engine.runtime, self.backend, self.device.vendor)
+        """How the runtime's kernels on the backend are made, in a build of that version or date."""
+        runtime = self.engine.runtime
+        version = self.engine_version if self.engine.name == runtime else ""
+        return kernel_facts(runtime, self.backend, self.device.vendor, version, self.built)
 
     @cached_property
     def groups(self) -> Mapping[str, str]:

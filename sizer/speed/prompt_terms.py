@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from sizer.device.records import is_cpu
 from sizer.engine.memory_rules import engine_memory
-from sizer.model.architecture import Module
-from sizer.model.stored import StoredTensor
-from sizer.speed.case import SpeedCase, standing
+from sizer.speed.case import SpeedCase
 from sizer.speed.chunks import Chunks, whole
 from sizer.speed.device_rates import vector_flops_per_s
 from sizer.speed.hosted import (
@@ -25,10 +23,10 @@ from sizer.speed.rates import (
     experts_flops_per_s,
     prompt_products_flops_per_s,
 )
-from sizer.speed.routing import distinct_experts
 from sizer.speed.splits import matrix_sides, pipeline_speedup, prompt_links, tensor_ranks
-from sizer.speed.terms import EXPANDED_BYTES_PER_VALUE, STEP_S, expanded_bytes, tokens_an_expert
+from sizer.speed.terms import STEP_S, expanded_bytes, tokens_an_expert
 from sizer.speed.traffic import Traffic, pass_weight_bytes, prefill_traffic
+from sizer.speed.unpacked import expert_calls, unpacked_bytes
 from sizer.tuning import tuned
 
 STREAMED_FLOPS_PER_BYTE = 16
@@ -70,7 +68,8 @@ def prefill_amounts(case: SpeedCase, traffic: Traffic, chunks: Chunks) -> tuple[
     attention = traffic.stage("kv").flops
     layers = prompt_layers(case.architecture, case.engine.layer_operations)
     hosted = traffic.weight_bytes * host_share(case)
-    passed = traffic.weight_bytes - hosted + expanded_bytes(case) * count + _unpacked_bytes(case, chunks)
+    written = unpacked_bytes(case, chunks)
+    passed = traffic.weight_bytes - hosted + expanded_bytes(case) * count + written
     experts = traffic.stage("experts").flops
     filling, chunks_of_experts = _prompt_filling(case, chunks)
     experts_rate = experts_flops_per_s(case) * pipeline_speedup(case, chunks_of_experts)
@@ -85,6 +84,8 @@ def prefill_amounts(case: SpeedCase, traffic: Traffic, chunks: Chunks) -> tuple[
         Amount("prefill_layers", OVERHEAD, layers * count / by_pass * LAYER_S),
         Amount("prefill_step", OVERHEAD, count * STEP_S),
     ]
+    if written:
+        amounts.append(Amount("prefill_unpacking", OVERHEAD, written / bandwidth))
     calls = expert_calls(case, chunks)
     if calls:
         amounts.append(Amount("prefill_calls", LAUNCH, calls / by_pass * LAUNCH_S))
@@ -105,38 +106,6 @@ def _streamed_s(case: SpeedCase, traffic: Traffic) -> float:
     least = case.kernels.streamed_kv_heads
     products = sum(one.flops for one in traffic.attended if one.mixer.kv_heads >= least)
     return products / STREAMED_FLOPS_PER_BYTE / bandwidth_bytes_per_s(case)
-
-
-def expert_calls(case: SpeedCase, chunks: Chunks) -> float:
-    """Device operations of a prompt where a runtime multiplies by its touched experts one after the other."""
-    launches = case.kernels.expert_launches
-    if not launches:
-        return 0.0
-    return launches * _touched_experts(case, chunks) * sum(len(part.tensor.layers) for part in _stacks(case))
-
-
-def _unpacked_bytes(case: SpeedCase, chunks: Chunks) -> float:
-    """Bytes that such a loop writes and reads again of experts' packed weights, which it unpacks to 16 bits."""
-    experts = case.architecture.experts
-    if not experts or not case.kernels.expert_launches:
-        return 0.0
-    packed = [part for part in _stacks(case) if part.size_bytes < EXPANDED_BYTES_PER_VALUE * part.tensor.total_elements]
-    whole_bytes = 2 * EXPANDED_BYTES_PER_VALUE * sum(part.tensor.total_elements for part in packed)
-    return whole_bytes * _touched_experts(case, chunks) / experts
-
-
-def _touched_experts(case: SpeedCase, chunks: Chunks) -> float:
-    """Experts of one layer that a prompt's chunks touch, one after the other; 0 of a dense model."""
-    experts = case.architecture.experts
-    if not experts:
-        return 0.0
-    active = case.architecture.active_experts or experts  # where none is told, all are
-    return sum(distinct_experts(experts, active, size) * count for size, count in chunks.sizes)
-
-
-@standing
-def _stacks(case: SpeedCase) -> list[StoredTensor]:
-    return [part for part in case.stored.tensors if part.tensor.module is Module.EXPERT_STACK]
 
 
 SCORE_BYTES = 20

@@ -9,21 +9,44 @@ from sizer.tables import read_rows
 
 def test_every_fact_is_read_and_told_of_some_runtime() -> None:
     """The record's fields are the facts of the table; each cell reads as one, of a runtime and a backend that engines
-    have, with its source, and differs from what is usual."""
+    have, with its source, and differs from what is usual; but for a newest release's, beside older ones' that do."""
     rows = list(read_rows("kernel_facts.csv"))
+    dated = {_key(row) for row in rows if row["before_version"]}
     assert set(_READ) == set(KernelFacts._fields) == {row["fact"] for row in rows}
     backends = {backend for engine in engines().values() for _, backend in engine.backends}
     for row in rows:
         assert row["runtime"] in {"", *engines()}, row
         assert row["backend"] in {"", *backends}, row
-        assert _READ[row["fact"]](row["value"]) != getattr(KernelFacts(), row["fact"]), row
+        newest = _key(row) in dated and not row["before_version"]
+        assert newest or _READ[row["fact"]](row["value"]) != getattr(KernelFacts(), row["fact"]), row
+        assert bool(row["before_version"]) == bool(row["before_date"]), row
         assert row["source"], row
 
 
 def test_no_fact_is_told_twice() -> None:
-    """A runtime's backend has one row a fact and vendor."""
-    keys = [(row["runtime"], row["backend"], row["vendor"], row["fact"]) for row in read_rows("kernel_facts.csv")]
+    """A runtime's backend has one row a fact, vendor and release; what releases changed is told of the newest first."""
+    rows = list(read_rows("kernel_facts.csv"))
+    keys = [(*_key(row), row["before_version"]) for row in rows]
     assert len(keys) == len(set(keys))
+    firsts: dict[tuple[str, ...], str] = {}
+    for row in rows:
+        assert firsts.setdefault(_key(row), row["before_version"]) == "", row
+
+
+def _key(row: dict[str, str]) -> tuple[str, ...]:
+    return row["runtime"], row["backend"], row["vendor"], row["fact"]
+
+
+def test_a_release_s_facts_are_those_of_its_time() -> None:
+    """SYCL weighs keys and values on matrix units since July 2026, and CUDA multiplies all experts at once since April
+    2025: by the build's number, else by the date."""
+    assert not kernel_facts("llama.cpp", "sycl", "intel").vector_attention
+    assert kernel_facts("llama.cpp", "sycl", "intel", "b9039").vector_attention
+    assert kernel_facts("llama.cpp", "sycl", "intel", "", "2026-05-06").vector_attention
+    assert not kernel_facts("llama.cpp", "sycl", "intel", "b10276", "2026-05-06").vector_attention
+    assert kernel_facts("llama.cpp", "cuda", "nvidia").expert_launches == 0
+    assert kernel_facts("llama.cpp", "cuda", "nvidia", "b4800").expert_launches == 6
+    assert kernel_facts("llama.cpp", "cuda", "nvidia", "", "2025-03-18").expert_launches == 6
 
 
 def test_the_row_that_names_more_tells() -> None:

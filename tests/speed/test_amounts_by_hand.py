@@ -10,7 +10,8 @@ from drawncases import CARD, OWN_KERNELS_FLOPS_PER_S, asked, split
 
 from sizer.device.records import Device, Target
 from sizer.model.architecture import Basis, Mixer, MixerKind, Module, Role, Tensor
-from sizer.speed.case import PromptReading, speed_case
+from sizer.speed.case import PromptReading, SpeedCase, speed_case
+from sizer.speed.chunks import Chunks
 from sizer.speed.chunks import whole as at_once
 from sizer.speed.device_rates import MATRIX_OVER_VECTOR, cpu_flops_per_s, nominal_flops_per_s, vector_flops_per_s
 from sizer.speed.launches import expert_amounts, layer_count, llama_layers, moe_layer_count
@@ -19,7 +20,8 @@ from sizer.speed.prompt_terms import prefill_amounts, prompt_traffic  # fmt: ski
 from sizer.speed.rates import bandwidth_bytes_per_s, prompt_peak_flops_per_s
 from sizer.speed.routing import distinct_experts
 from sizer.speed.terms import decode_amounts, vector_rows  # fmt: skip
-from sizer.speed.traffic import decode_traffic, pass_weight_bytes
+from sizer.speed.traffic import decode_traffic, pass_weight_bytes, runs_in_text
+from sizer.speed.unpacked import unpacked_bytes
 from sizer.tuning import tuned
 from sizer.workload import Split, Workload
 
@@ -254,25 +256,61 @@ def test_few_tokens_of_an_expert() -> None:
     assert found["prefill_experts"] / found["prefill_compute"] == pytest.approx(products * slower / rest)
 
 
+def packed(case: SpeedCase, *, experts: bool) -> SpeedCase:
+    """The same with a byte for each weight of all parts, or of stacks of experts alone."""
+    parts = tuple(
+        replace(part, size_bytes=part.tensor.total_elements)
+        if not experts or part.tensor.module is Module.EXPERT_STACK
+        else part
+        for part in case.stored.tensors
+    )
+    return replace(case, stored=replace(case.stored, tensors=parts))
+
+
 def test_experts_one_after_the_other() -> None:
     """A runtime that loops over experts takes four operations for each one of each layer's stacks and chunk, and writes
     and reads packed stacks once more in 16 bits; one with grouped products takes neither."""
     case = replace(asked(engine="llama.cpp", workload=Workload(1000, 1, 1001), precision="q8_0"), backend="sycl")
+    case = packed(case, experts=True)
     parts = [part for part in case.stored.tensors if part.tensor.module is Module.EXPERT_STACK]
-    halved = tuple(
-        replace(part, size_bytes=part.tensor.total_elements) if part in parts else part for part in case.stored.tensors
-    )
-    case = replace(case, stored=replace(case.stored, tensors=halved))
     traffic, chunks = prompt_traffic(case)
     found = amounts_by_name(prefill_amounts(case, traffic, chunks))
     stacks = sum(len(part.tensor.layers) for part in parts)
     assert found["prefill_calls"] == pytest.approx(2 * 8 * stacks * 4 * 1e-5)  # all eight experts, two chunks
-    again = 4 * sum(part.tensor.total_elements for part in parts) * 2
-    assert found["prefill_weights"] == pytest.approx((traffic.weight_bytes + again) / 1e12)
+    written = 2 * sum(part.tensor.total_elements for part in parts) * 2
+    assert found["prefill_unpacking"] == pytest.approx(written / 1e12)
+    assert found["prefill_weights"] == pytest.approx((traffic.weight_bytes + written) / 1e12)
     grouped = replace(case, backend="cuda")
     others = amounts_by_name(prefill_amounts(grouped, traffic, chunks))
-    assert "prefill_calls" not in others
+    assert not {"prefill_calls", "prefill_unpacking"} & others.keys()
     assert others["prefill_weights"] == pytest.approx(traffic.weight_bytes / 1e12)
+    older = amounts_by_name(prefill_amounts(replace(grouped, built="2025-03-18"), traffic, chunks))
+    assert older["prefill_calls"] == pytest.approx(2 * 8 * stacks * 6 * 1e-5)
+    assert "prefill_unpacking" not in older
+
+
+def test_packed_matrices_that_are_unpacked_for_each_chunk() -> None:
+    """All matrices but the head and what is looked up are written in 16 bits and read again: once a chunk of more
+    tokens than vectors take, on cards whose matrix units no kernel of packed weights had then."""
+    every = {"engine": "llama.cpp", "precision": "q8_0"}
+    case = packed(replace(asked(workload=Workload(1000, 1, 1001), **every), backend="sycl"), experts=False)
+    unread = {Role.EMBEDDING, Role.POSITION, Role.LM_HEAD}
+    running = [
+        part.tensor for part in case.stored.tensors if runs_in_text(part.tensor) and part.tensor.role not in unread
+    ]
+    values = sum(tensor.total_elements for tensor in running)
+    assert unpacked_bytes(case, Chunks(1000, 512)) == pytest.approx(2 * values * 2)
+    assert unpacked_bytes(case, Chunks(516, 512)) == pytest.approx(
+        2 * values
+    )  # a rest of four is multiplied by vectors
+    assert unpacked_bytes(case, Chunks(8, 8)) == 0
+    card = replace(CARD, key="rtx-3090")
+    older = replace(case, backend="cuda", built="2024-05-01", target=Target(card))
+    assert unpacked_bytes(older, Chunks(512, 512)) == pytest.approx(2 * values)
+    assert unpacked_bytes(replace(older, target=Target(replace(CARD, key="p40"))), Chunks(512, 512)) == 0
+    assert unpacked_bytes(replace(older, built="2026-05-01"), Chunks(512, 512)) == 0
+    floats = replace(asked(workload=Workload(1000, 1, 1001), engine="llama.cpp"), backend="sycl")
+    assert unpacked_bytes(floats, Chunks(512, 512)) == 0
 
 
 def test_a_prompt_over_ranks_and_beside_a_host() -> None:

@@ -29,7 +29,7 @@ EVERY_TERM = {
     "cache_copies", "many", "sequences", "ranks", "moved", "rows", "hops", "prefill_compute", "prefill_experts",
     "prefill_attention", "prefill_weights", "prefill_cache", "prefill_host", "prefill_launch", "prefill_layers",
     "prefill_step", "host_link", "host_products", "prefill_activations", "prefill_ranks", "prefill_calls",
-    "prefill_moved", "prefill_rows",
+    "prefill_moved", "prefill_rows", "prefill_unpacking",
 }  # fmt: skip
 FLAT = Width(log(0.5), {}, -1.0, 1.0)
 PLAIN = Constants(
