@@ -18,6 +18,7 @@ TABLES = (
     "source_links.csv", "chip_cores.csv", "alike_sequences.csv", "usual_widths.csv", "core_products.csv",
     "prompt_threads.csv", "build_dates.csv", "serving_scripts.csv", "served_weights.csv", "expert_loops.csv",
     "linear_launches.csv", "converted_weights.csv", "unpacked_prompts.csv",
+    "vector_limits.csv",
 )  # fmt: skip
 NO_LAW_IN_SPEED = frozenset(
     {"__init__", "records", "predict", "deeper", "stages", "scaled", "speculative", "measured_here"}

@@ -6,6 +6,8 @@ are counts times a unit of time (so that fitted factors are near one). `law` wei
 
 from __future__ import annotations
 
+from math import inf
+
 from sizer.cache_formats import cache_format
 from sizer.device.records import is_cpu
 from sizer.engine.releases import rule_in_force, rules
@@ -39,6 +41,7 @@ from sizer.speed.rates import (
 from sizer.speed.routing import distinct_experts
 from sizer.speed.splits import decode_links
 from sizer.speed.traffic import Traffic, decode_traffic
+from sizer.tables import matches
 from sizer.tuning import tuned
 
 STEP_S, SEQUENCE_S = 1e-3, 1e-4
@@ -171,11 +174,11 @@ def _copied_bytes(case: SpeedCase) -> int:
 def vector_rows(case: SpeedCase) -> int:
     """Up to how many tokens a step a case multiplies by vectors, one after the other; 0 where one kernel does all.
 
-    `data/vector_rows.csv` tells, the first row that holds for backend, kernel and release; with more tokens it turns to
-    tiles, near a prompt's rate.
+    `data/vector_rows.csv` tells, the first row that holds for backend, kernel and release, and `data/vector_limits.csv`
+    the cards that take fewer; with more tokens it turns to tiles, near a prompt's rate.
     """
     rule = _vector_rule(case)
-    return int(rule["rows"]) if rule else 0
+    return int(min(int(rule["rows"]), _vector_limit(case))) if rule else 0
 
 
 def expert_vector_rows(case: SpeedCase) -> int | None:
@@ -194,6 +197,22 @@ def _vector_rule(case: SpeedCase) -> dict[str, str] | None:
     first = [row for row in found if (row["backend"], row["kernels"]) == (found[0]["backend"], found[0]["kernels"])]
     version = case.engine_version if case.engine.name == case.engine.runtime else ""
     return rule_in_force(first, version, case.built) if first else None
+
+
+@standing
+def _vector_limit(case: SpeedCase) -> float:
+    """How many tokens a release multiplies by vectors at the most on a card, of the precision's kernel."""
+    told = rules("vector_limits.csv", "runtime").get(case.engine.runtime, ())
+    own = [row for row in told if row["backend"] == case.backend and _is_among(case, row["devices"])]
+    if not own:
+        return inf
+    version = case.engine_version if case.engine.name == case.engine.runtime else ""
+    limits = dict(limit.split("=") for limit in rule_in_force(own, version, case.built)["limits"].split())
+    return float(limits.get(precision_class(case.stored.precision)[0], inf))
+
+
+def _is_among(case: SpeedCase, devices: str) -> bool:
+    return any(matches(one, case.device.key) for one in devices.split())
 
 
 def shares_cells(case: SpeedCase) -> bool:

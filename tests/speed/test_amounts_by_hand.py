@@ -267,6 +267,26 @@ def packed(case: SpeedCase, *, experts: bool) -> SpeedCase:
     return replace(case, stored=replace(case.stored, tensors=parts))
 
 
+@pytest.mark.parametrize(
+    ("device", "precision", "version", "built", "rows"),
+    [
+        ("rtx-4090", "q2_k", "", "", 4),
+        ("rtx-4090", "q4_k_m", "b10573", "", 7),
+        ("rtx-4090", "q4_k_m", "b10200", "", 8),
+        ("rtx-4090", "q4_k_m", "", "2026-08-01", 8),
+        ("rtx-4090", "q8_0", "", "", 8),
+        ("rtx-5090", "q5_k_m", "", "", 5),
+        ("rtx-3090", "q4_k_m", "", "", 8),
+        ("jetson-agx-orin-64gb", "q6_k", "", "", 1),
+    ],
+)
+def test_cards_that_take_fewer_tokens_by_vectors(device, precision, version, built, rows) -> None:
+    """By card, kernel and release: eight of all before llama.cpp chose by them."""
+    target = Target(replace(CARD, key=device))
+    case = replace(asked(engine="llama.cpp", target=target, precision=precision), backend="cuda")
+    assert vector_rows(replace(case, engine_version=version, built=built)) == rows
+
+
 def test_experts_one_after_the_other() -> None:
     """A runtime that loops over experts takes four operations for each one of each layer's stacks and chunk, and writes
     and reads packed stacks once more in 16 bits; one with grouped products takes neither."""
