@@ -288,15 +288,18 @@ def test_cards_that_take_fewer_tokens_by_vectors(device, precision, version, bui
 
 
 def test_experts_one_after_the_other() -> None:
-    """A runtime that loops over experts takes four operations for each one of each layer's stacks and chunk, and writes
-    and reads packed stacks once more in 16 bits; one with grouped products takes neither."""
+    """A runtime that loops over experts takes two operations for each one of each layer's stacks and chunk, four in
+    builds that gather each one's tokens, and writes and reads packed stacks once more in 16 bits; one with grouped
+    products takes neither."""
     case = replace(asked(engine="llama.cpp", workload=Workload(1000, 1, 1001), precision="q8_0"), backend="sycl")
     case = packed(case, experts=True)
     parts = [part for part in case.stored.tensors if part.tensor.module is Module.EXPERT_STACK]
     traffic, chunks = prompt_traffic(case)
     found = amounts_by_name(prefill_amounts(case, traffic, chunks))
     stacks = sum(len(part.tensor.layers) for part in parts)
-    assert found["prefill_calls"] == pytest.approx(2 * 8 * stacks * 4 * 1e-5)  # all eight experts, two chunks
+    assert found["prefill_calls"] == pytest.approx(2 * 8 * stacks * 2 * 1e-5)  # all eight experts, two chunks
+    gathering = amounts_by_name(prefill_amounts(replace(case, built="2026-05-06"), traffic, chunks))
+    assert gathering["prefill_calls"] == pytest.approx(2 * 8 * stacks * 4 * 1e-5)
     written = 2 * sum(part.tensor.total_elements for part in parts) * 2
     assert found["prefill_unpacking"] == pytest.approx(written / 1e12)
     assert found["prefill_weights"] == pytest.approx((traffic.weight_bytes + written) / 1e12)
