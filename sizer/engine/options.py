@@ -184,9 +184,14 @@ class EngineOptions:
         return self.backend or "".join(self.devices_used[:1]).rstrip("0123456789").lower()
 
     @property
+    def caches_on_host(self) -> bool:
+        """Whether a flag leaves the cache to the host, by itself or by the kind of cache (`offloaded_static`)."""
+        return bool(self.cache_on_host) or self.cache_kind.startswith("offloaded")
+
+    @property
     def uses_host(self) -> bool:
         """Whether a flag puts experts, tensors, a part of the weights or the cache on the host."""
-        told = (self.cpu_moe_layers, self.tensor_overrides, self.weights_offload_bytes, self.cache_on_host)
+        told = (self.cpu_moe_layers, self.tensor_overrides, self.weights_offload_bytes, self.caches_on_host)
         return any(told) or self.device_experts is not None
 
     @property

@@ -85,7 +85,7 @@ def parts_by_layer(case: Case, held: Held, layers: range, told: Told, counted: C
         weights[position] += layer_bytes.get(layer, 0) - told.host.get(layer, 0) - sum(moved.values())
         for device, size in moved.items():
             weights[device] += size
-        kept = (0, 0) if case.options.cache_on_host else caches[layer]
+        kept = (0, 0) if case.options.caches_on_host else caches[layer]
         cache[position] += kept[0]
         states[position] += kept[1]
         numbers[position] += layer in counted

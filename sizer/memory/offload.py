@@ -90,7 +90,7 @@ def _held_at(case: Case, gpu_layers: int) -> tuple[Held, range]:
     weights = sum(layer_bytes.get(index, 0) for index in held_layers) + sum(added_weights(case).values())
     if with_output:
         weights += output_bytes + tied_table_bytes(case)
-    caches = [] if case.options.cache_on_host else [kv_sizes[index] for index in held_layers]
+    caches = [] if case.options.caches_on_host else [kv_sizes[index] for index in held_layers]
     caches.append(draft_taken(case).cache)
     held = Held(weights, sum(c.attention_bytes for c in caches), on_devices, sum(c.state_bytes for c in caches))
     return held, held_layers
@@ -120,7 +120,7 @@ def split_as_told(case: Case, needed: Footprint) -> Placement | None:
     lie there whole.
     """
     options = case.options
-    if options.cpu_moe_layers is None and not options.tensor_overrides and not options.cache_on_host:
+    if options.cpu_moe_layers is None and not options.tensor_overrides and not options.caches_on_host:
         return None
     told = told_bytes(case)
     held, layers = _held_as_asked(case)
@@ -146,7 +146,7 @@ def even_split(case: Case, needed: Footprint) -> tuple[int, ...]:
     held, layers = _held_as_asked(case)
     caches = kv_by_layer(case)
     gone = {layer: told.host.get(layer, 0) + sum(told.moved.get(layer, {}).values()) for layer in layers}
-    kept = 0 if case.options.cache_on_host else 1
+    kept = 0 if case.options.caches_on_host else 1
     sizes = [layer_bytes.get(layer, 0) - gone[layer] + kept * sum(caches[layer]) for layer in layers]
     first = held.weights_bytes - output_bytes - sum(layer_bytes.get(layer, 0) for layer in layers)
     host_layers = case.architecture.num_layers - len(layers)

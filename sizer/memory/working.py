@@ -113,7 +113,7 @@ def split_part(case: Case, plan: CachePlan, host_layers: int, *, host_experts: b
 def pipeline_copies(case: Case) -> int:
     """How often inputs are kept where whole layers lie on several devices that work as a pipeline."""
     many = len(case.devices) > 1 and case.parallelism.whole_layers
-    return PIPELINE_COPIES if many and not case.options.cache_on_host and not case.options.tensor_overrides else 1
+    return PIPELINE_COPIES if many and not case.options.caches_on_host and not case.options.tensor_overrides else 1
 
 
 def largest_expert_bytes(case: Case) -> int:

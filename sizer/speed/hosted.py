@@ -19,6 +19,17 @@ def host_share(case: SpeedCase) -> float:
     return held / total if total else 0.0
 
 
+@standing
+def cache_share_away(case: SpeedCase) -> float:
+    """Share of the cache and the states that lies in the host's memory: that of its layers, or all of it by a flag."""
+    placement = case.placement
+    if placement is None or placement.host is None:
+        return 0.0
+    held = placement.host.cache_bytes
+    total = held + sum(share.cache_bytes for share in placement.shares)
+    return held / total if total else 0.0
+
+
 def host_bandwidth_bytes_per_s(case: SpeedCase) -> float:
     """Bandwidth of the host's memory, a desktop's where no host is known."""
     host = case.target.host

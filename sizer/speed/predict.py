@@ -14,7 +14,7 @@ from sizer.speed.case import SpeedCase
 from sizer.speed.chunks import Chunks
 from sizer.speed.deeper import no_faster_than_shallower
 from sizer.speed.device_rates import peak_doubt
-from sizer.speed.hosted import host_share
+from sizer.speed.hosted import cache_share_away, host_share
 from sizer.speed.kernels import precision_class
 from sizer.speed.law import (
     Amount,
@@ -93,7 +93,7 @@ def _interval(rate: float, case: SpeedCase, fitted: Constants, quantity: str, sa
 
 def said_nearby(case: SpeedCase, step: Timed, quantity: str, tokens: int) -> Correction:
     """What measured rows of this engine on this device say of the case; nothing where part of it lies on the host."""
-    if host_share(case):
+    if host_share(case) or cache_share_away(case):
         return NONE
     amounts = [amount for amount, _ in step.terms]
     asked = traits(case, amounts, tokens)

@@ -15,6 +15,7 @@ from sizer.speed.attended import copied_cache_bytes
 from sizer.speed.case import SpeedCase, in_graphs, runtime_rule, standing
 from sizer.speed.device_rates import MATRIX_OVER_VECTOR, nominal_flops_per_s, vector_flops_per_s
 from sizer.speed.hosted import (
+    cache_share_away,
     crosses_link,
     host_bandwidth_bytes_per_s,
     host_flops_per_s,
@@ -72,10 +73,11 @@ def step_traffic(case: SpeedCase, tokens_per_sequence: int = 1, outputs: int | N
 def decode_amounts(case: SpeedCase, traffic: Traffic) -> tuple[Amount, ...]:
     """The amounts of one decode step."""
     bandwidth, peak = bandwidth_bytes_per_s(case), peak_flops_per_s(case)
-    away = host_share(case)
-    experts_away, rest_away = shares_away(case, away)
+    experts_away, rest_away = shares_away(case, host_share(case))
+    cache_away = cache_share_away(case)
     experts, total = traffic.stage("experts").weight_bytes, traffic.weight_bytes
-    shares = experts_away, rest_away
+    cache_bytes = traffic.cache_bytes * (1 - cache_away)
+    shares = experts_away, rest_away, cache_away
     unpacked = UNPACKED_SCALES if packs_scales(case.stored.precision) else 1.0
     moved = unpacked * converted_share(case)
     near = (total - experts) * (1 - rest_away) * moved
@@ -86,8 +88,8 @@ def decode_amounts(case: SpeedCase, traffic: Traffic) -> tuple[Amount, ...]:
     amounts = [
         Amount("weights", MEMORY, near / bandwidth, near / nominal),
         Amount("experts", MEMORY, near_experts / bandwidth, near_experts / nominal),
-        Amount("cache", MEMORY, traffic.cache_bytes / bandwidth, traffic.cache_bytes / nominal),
-        *(_on_host(case, traffic, *shares) if away else ()),
+        Amount("cache", MEMORY, cache_bytes / bandwidth, cache_bytes / nominal),
+        *(_on_host(case, traffic, *shares) if any(shares) else ()),
         *_products(case, traffic, peak),
         Amount("launch" if in_graphs(case) else "eager_launch", LAUNCH, layers * LAYER_S),
         Amount("layers", OVERHEAD, layers * LAYER_S / layer_pace(case)),
@@ -106,21 +108,27 @@ def decode_amounts(case: SpeedCase, traffic: Traffic) -> tuple[Amount, ...]:
     return tuple(amounts + decode_links(case, case.workload.batch_size))
 
 
-def _on_host(case: SpeedCase, traffic: Traffic, experts_away: float, rest_away: float) -> list[Amount]:
-    """What a step takes for the shares of its experts and of its other weights that lie on the host.
+def _on_host(
+    case: SpeedCase, traffic: Traffic, experts_away: float, rest_away: float, cache_away: float
+) -> list[Amount]:
+    """What a step takes for the shares of its experts, of its other weights and of its cache that lie on the host.
 
-    Its cores multiply by them where they lie, several tokens as they do a prompt's; or they cross the link to the
-    device (`crosses_link`), from a mapped file or an unpinned copy at no more than a core copies its pages.
+    Its cores multiply by the weights where they lie, several tokens as they do a prompt's; or they cross the link to
+    the device (`crosses_link`), from a mapped file or an unpinned copy at no more than a core copies its pages. The
+    cache crosses it only where nothing is computed on the host: no engine copies it for the sake of many tokens.
     """
     experts, total = traffic.stage("experts").weight_bytes, traffic.weight_bytes
-    hosted = experts * experts_away + (total - experts) * rest_away
-    if crosses_link(case, traffic.tokens):
+    weights, cache = experts * experts_away + (total - experts) * rest_away, traffic.cache_bytes * cache_away
+    crossing, cache_crosses = crosses_link(case, traffic.tokens), crosses_link(case, 1)
+    copied, found = weights * crossing + cache * cache_crosses, []
+    if copied:
         rate = streaming_bytes_per_s(case)
-        copied = min(rate, tuned("pageable_bytes_per_s")) if case.engine.offload else rate
-        return [Amount("host_link", MEMORY, hosted / copied, hosted / rate)]
-    read_s = hosted / host_bandwidth_bytes_per_s(case)
-    found = [Amount("host", MEMORY, read_s, read_s)]
-    if traffic.tokens > 1:
+        slowest = min(rate, tuned("pageable_bytes_per_s")) if case.engine.offload else rate
+        found.append(Amount("host_link", MEMORY, copied / slowest, copied / rate))
+    if in_place := weights + cache - copied:
+        read_s = in_place / host_bandwidth_bytes_per_s(case)
+        found.append(Amount("host", MEMORY, read_s, read_s))
+    if weights and not crossing and traffic.tokens > 1:
         products, of_experts = traffic.flops - traffic.stage("kv").flops, traffic.stage("experts").flops
         away = of_experts * experts_away + (products - of_experts) * rest_away
         found.append(Amount("host_products", COMPUTE, away / host_flops_per_s(case)))

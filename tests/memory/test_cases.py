@@ -234,11 +234,16 @@ def test_adapters_projector_and_cache_formats_are_counted() -> None:
 
 
 def test_a_cache_stays_on_the_host_where_flags_say_so() -> None:
-    """--no-kv-offload leaves the weights on the card and the cache in the host's memory."""
+    """--no-kv-offload leaves the weights on the card and the cache in the host's memory; so do transformers' offloaded
+    caches."""
     held = memory("Qwen/Qwen3-8B", "rtx-4090", "q4_k_m", "llama.cpp --no-kv-offload", context=32768)
     assert held.devices[0].kv_cache_bytes == 0
     assert held.host.kv_cache_bytes == 36 * 32768 * 4096
     assert held.devices[0].layers == 36
+    for kind in ("offloaded", "offloaded_static"):
+        kept = memory("Qwen/Qwen3-8B", "rtx-4090", "bf16", f"transformers --cache-implementation {kind}", context=32768)
+        assert kept.devices[0].kv_cache_bytes == 0
+        assert kept.host.kv_cache_bytes == 36 * 32768 * 4096
 
 
 def test_experts_stay_on_the_host_by_number_and_by_pattern() -> None:

@@ -9,6 +9,7 @@ from drawn import LAYERS, MIXER, SLIDING, TOKEN_BYTES, model, stored
 from drawncases import CARD, asked, split
 
 from sizer import estimate
+from sizer.device.catalogue import find
 from sizer.device.records import Device, Target
 from sizer.speed.attended import attended_tokens, weighed_tokens
 from sizer.speed.case import PromptReading, SpeedCase
@@ -47,6 +48,40 @@ def test_weights_cross_the_link_where_the_host_computes_nothing(engine: str, seq
     assert found["host_link"].nominal_s == pytest.approx(hosted / rate)
     assert found["host_link"].least_s == pytest.approx(hosted / 2e10)
     assert not {"host", "host_products"} & found.keys()
+
+
+@pytest.mark.parametrize(("engine", "sequences", "term"), [("llama.cpp", 1, "host"), ("llama.cpp", 64, "host"),
+                         ("transformers", 1, "host_link")])  # fmt: skip
+def test_a_cache_on_the_host_is_read_there(engine: str, sequences: int, term: str) -> None:
+    """Three quarters of the cache at the host's bandwidth, by its cores; over the link where they compute nothing. What
+    the card keeps is read from the card, and rows of cards that keep all of it say nothing of the case."""
+    case = beside_a_host(engine, sequences, 32 if engine == "llama.cpp" else 1)
+    whole = replace(case, placement=None)
+    held = split(4 * 10**5, 0, experts=False)
+    assert held.host is not None
+    shares = (held.shares[0]._replace(kv_cache_bytes=1000, state_bytes=0),)
+    host = held.host._replace(kv_cache_bytes=3000, state_bytes=0)
+    found = amounts(replace(case, placement=replace(held, shares=shares, host=host)))
+    read = 0.75 * step_traffic(case).cache_bytes
+    rate = HOST.bandwidth_bytes_per_s if term == "host" else tuned("pageable_bytes_per_s")
+    assert rate is not None
+    assert found[term].nominal_s == pytest.approx(read / rate)
+    assert found["cache"].nominal_s == pytest.approx(amounts(whole)["cache"].nominal_s / 4)
+    assert found["weights"] == amounts(whole)["weights"]
+    assert {"host", "host_link", "host_products"} & found.keys() == {term}
+
+
+def test_no_step_reads_a_cache_on_the_host_faster_than_its_memory() -> None:
+    """Of Qwen3-8B 32k tokens are 4.8 GB: 67 tokens/s were told beside an RTX 4090, whichever held them."""
+    asked_for = {"device": "rtx-4090", "host": "ryzen-7-7700", "prompt": 32640, "context": 32768, "offline": True}
+    for engine, precision in (("llama.cpp --no-kv-offload", "q8_0"), ("transformers --cache-implementation offloaded",
+                                                                      "bf16")):  # fmt: skip
+        one = estimate("Qwen/Qwen3-8B", engine=engine, precision=precision, **asked_for).estimates[0]
+        bandwidth = find("ryzen-7-7700").device.bandwidth_bytes_per_s
+        assert bandwidth is not None
+        assert one.memory.host.kv_cache_bytes == one.memory.kv_cache_bytes
+        assert one.decode.tokens_per_s is not None
+        assert one.decode.tokens_per_s < bandwidth / one.memory.kv_cache_bytes
 
 
 @pytest.mark.parametrize("sequences", [1, 4, 31])
