@@ -10,6 +10,7 @@ from pathlib import Path
 from sizer.tables import data_path, read_rows
 
 TABLES = (
+    "gpu_architectures.csv", "cuda_capability.csv",
     "measurements.csv", "serving.csv", "verify.csv", "speculation.csv", "draft_methods.csv", "fit_priors.csv",
     "tuning.csv", "graph_capture.csv", "cache_copies.csv", "vector_rows.csv", "cpu_instructions.csv", "cpu_cores.csv",
     "kernel_facts.csv", "product_types.csv", "same_chips.csv", "same_dies.csv", "cpu_shares.csv",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from functools import cache
+from math import isfinite
 
+from sizer.device.capability import cuda_capability
 from sizer.device.records import Device, is_cpu
 from sizer.frozen import NamedTuple
 from sizer.regex import pattern
@@ -83,16 +85,44 @@ def die_of(key: str) -> Die | None:
     return _dies().get(chip_of(key))
 
 
-def generation(device: Device) -> str:
-    """The family with the years of its architecture: kernels change with it.
+CAPABILITIES = (7.5, 8.0, 8.9, 10.0)
+"""The CUDA compute capabilities that Turing, Ampere, Ada (Hopper has 9.0) and Blackwell begin with
+(developer.nvidia.com/cuda-gpus); what is older is one generation."""
+NVIDIA_YEARS, OTHER_YEARS = (2018, 2020, 2022, 2025), (2021, 2023, 2025)
+"""The years in which these four came, for cards whose capability no row tells; others' architectures come every two or
+three years."""
 
-    A board may come years after its die (an A800 two after the A100): the die's first one tells, where it is known.
+
+def generation(device: Device) -> str:
+    """The family with its architecture, by age: kernels change with it.
+
+    A board may come years after its architecture (a GTX 1630 four after Turing, an RX 6750 XT two after RDNA 2): the
+    compute capability tells NVIDIA's, `data/gpu_architectures.csv` others', and else the year of the die's first board.
     """
+    return f"{device_family(device)}-{_generation(device)}"
+
+
+def _generation(device: Device) -> int:
+    told = None if is_cpu(device) else _architecture(device.vendor, device.key)
+    if told is not None:
+        return told
     die = die_of(device.key)
     year = die.year if die else device.release_year or 2021
-    # Turing, Ampere, Ada and Hopper, Blackwell; the others' architectures come every two or three years.
-    bounds = (2018, 2020, 2022, 2025) if device.vendor == "nvidia" else (2021, 2023, 2025)
-    return f"{device_family(device)}-{sum(year >= bound for bound in bounds)}"
+    if device.vendor != "nvidia":
+        return sum(year >= bound for bound in OTHER_YEARS)
+    capability = cuda_capability(device)
+    if isfinite(capability):
+        return sum(capability >= bound for bound in CAPABILITIES)
+    return sum(year >= bound for bound in NVIDIA_YEARS)
+
+
+@cache
+def _architecture(vendor: str, key: str) -> int | None:
+    """The generation that a row of `data/gpu_architectures.csv` tells of a chip; None where none does."""
+    for row in read_rows("gpu_architectures.csv"):
+        if row["vendor"] == vendor and any(matches(one, key) for one in row["devices"].split()):
+            return int(row["generation"])
+    return None
 
 
 @cache

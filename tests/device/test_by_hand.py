@@ -9,10 +9,12 @@ import pytest
 from sizer.device.catalogue import find
 from sizer.device.kinds import device_family, generation, memory_class
 from sizer.device.modules import MEMORY_TYPES
-from sizer.device.records import Device
+from sizer.device.records import Device, is_cpu
 from sizer.device.slices import MIG_RESERVE_BYTES
+from sizer.device.table import all_devices
 from sizer.device.typed import system_memory
 from sizer.device.usable import usable_memory_bytes
+from sizer.tables import matches, read_rows
 from sizer.units import GIB
 
 
@@ -85,7 +87,7 @@ def test_a_measured_card_keeps_its_class_and_a_measured_cpu_does_not() -> None:
     ]
 
 
-def test_the_years_of_an_architecture_make_its_generation() -> None:
+def test_the_architecture_of_a_board_makes_its_generation() -> None:
     """NVIDIA's by Turing, Ampere, Ada and Hopper, Blackwell; a device of no known year counts as one of 2021."""
     assert generation(find("rtx-4090").device) == "nvidia-gddr-3"
     assert generation(find("h100").device) == "nvidia-hbm-3"
@@ -93,3 +95,41 @@ def test_the_years_of_an_architecture_make_its_generation() -> None:
     board = find("orange-pi-5").device
     assert board.release_year is None
     assert generation(board) == f"{device_family(board)}-1"
+
+
+@pytest.mark.parametrize(
+    ("late", "early"),
+    [
+        ("gtx-1630", "rtx-2080-ti"),  # Turing, of 2022 and 2018
+        ("rtx-3050-6gb", "rtx-3090"),  # Ampere, of 2024 and 2020
+        ("rtx-2000-ada", "rtx-4090"),  # Ada: its number is one of Turing's
+        ("jetson-orin-nano-8gb", "jetson-agx-orin-64gb"),
+        ("rx-6750-xt", "rx-6800"),  # RDNA 2, of 2022 and 2020
+        ("rx-7600-xt", "rx-7900-xtx"),  # RDNA 3, of 2024 and 2022
+    ],
+)
+def test_boards_of_one_architecture_are_of_one_generation(late: str, early: str) -> None:
+    """However many years lie between them; the architecture before is another."""
+    assert generation(find(late).device) == generation(find(early).device)
+
+
+@pytest.mark.parametrize(
+    ("newer", "older"),
+    [("rtx-3050-6gb", "rtx-2060-12gb"), ("rx-7600", "rx-6950-xt"), ("rx-6400", "rx-5700-xt"),
+     ("rtx-2000-ada", "rtx-a2000"), ("b200", "h200")],
+)  # fmt: skip
+def test_an_architecture_is_a_generation_of_its_own(newer: str, older: str) -> None:
+    """Also where a board of the older one came later: an RX 6950 XT, an RTX 2060 of 12 GB."""
+    assert generation(find(newer).device) > generation(find(older).device)
+
+
+def test_every_row_of_an_architecture_names_devices_of_the_catalogue() -> None:
+    """And no device is of two."""
+    rows = [(row["vendor"], row["devices"].split()) for row in read_rows("gpu_architectures.csv")]
+    seen = [(device.vendor, device.key) for device in all_devices() if not is_cpu(device)]
+    for vendor, patterns in rows:
+        keys = [key for maker, key in seen if maker == vendor]
+        assert all(any(matches(one, key) for key in keys) for one in patterns), patterns
+    for maker, key in seen:
+        of = [patterns for vendor, patterns in rows if vendor == maker and any(matches(one, key) for one in patterns)]
+        assert len(of) <= 1, key

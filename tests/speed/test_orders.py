@@ -120,6 +120,19 @@ def test_better_cards_of_a_generation_are_hardly_ever_slower(engine: str, precis
     assert max(ratios) < 1.4
 
 
+@pytest.mark.parametrize(
+    ("better", "worse"),
+    [("rx-6800", "rx-6750-xt"), ("rtx-2080-ti", "rtx-2070-super-laptop"), ("gtx-1660-super", "gtx-1630"),
+     ("rtx-3060-12gb", "rtx-3050-8gb"), ("jetson-agx-orin-64gb", "jetson-orin-nano-super")],
+)  # fmt: skip
+def test_no_card_is_slower_than_a_lesser_one_of_its_architecture(better: str, worse: str) -> None:
+    """Whichever came first: the lesser boards are the later ones, and were told with the next architecture."""
+    for engine, precision in (("llama.cpp", "q4_k_m"), ("vllm", "awq-int4"), ("transformers", "nf4")):
+        more, less = (speed_of(find(key), engine, precision) for key in (better, worse))
+        assert more.decode.tokens_per_s >= 0.98 * less.decode.tokens_per_s, (engine, "decode")
+        assert more.prefill.ttft_s <= 1.02 * less.prefill.ttft_s, (engine, "prefill")
+
+
 def _of_one_kind(one: Device, other: Device) -> bool:
     kinds = [(card.vendor, card.kind, generation(card), memory_class(card), _peak(card) > 0) for card in (one, other)]
     return kinds[0] == kinds[1] and kinds[0][-1]
