@@ -24,7 +24,9 @@ class Parameter(NamedTuple):
 
 
 class Design:
-    """Rows as one sparse matrix of cells: each cell is a term of a row, and its columns the parameters that move it.
+    """Rows as cells: each is a term of a row, which the parameters of its pattern move.
+
+    A few thousand patterns move all cells: `effects` has a row for each, and sums over cells are taken by pattern.
 
     A term whose parent belongs to another quantity (tiles' to the prompts) takes the parent's factor as it is known.
     """
@@ -46,9 +48,10 @@ class Design:
             for at, (row, term) in enumerate(cells)
             if (lender := self._lender(term))
         ]
-        moving = [[self._at(one) for one in self._parameters(term, rows[row])] for row, term in cells]
-        self.entry_cell: Any = np.repeat(np.arange(len(cells)), [len(columns) for columns in moving])
-        self.entry_column = np.array([column for columns in moving for column in columns], dtype=np.intp)
+        patterns: dict[tuple[int, ...], int] = {}
+        moving = (tuple(self._at(one) for one in self._parameters(term, rows[row])) for row, term in cells)
+        self.pattern = np.array([patterns.setdefault(columns, len(patterns)) for columns in moving], dtype=np.intp)
+        self.effects = _ones(list(patterns), len(self.index))
 
     def _at(self, parameter: Parameter) -> int:
         return self.index.setdefault(parameter, len(self.index))
@@ -76,8 +79,8 @@ class Design:
         """Seconds of every cell and, by row, the parts, the roofline of memory and compute, and the whole step."""
         import numpy as np
 
-        weights, size = theta[self.entry_column], self.size
-        factor = np.bincount(self.entry_cell, weights=weights, minlength=len(self.row)) + self.known
+        size = self.size
+        factor = (self.effects @ theta)[self.pattern] + self.known
         cell_s = np.maximum(self.amount_s * np.exp(np.clip(factor, -30, 30)), self.least_s)
         parts = np.bincount(self.part * size + self.row, weights=cell_s, minlength=len(PARTS) * size)
         parts = parts.reshape(len(PARTS), size)
@@ -124,7 +127,8 @@ def _cells(
 
 
 class Slopes:
-    """The Jacobian's sparse pattern, the same in every step: of the rows that were measured, not of those beside."""
+    """The sparse matrix from patterns to rows, its places the same in every step: to the rows that were measured, not
+    to those beside."""
 
     def __init__(self, design: Design, rows: Sequence[Observation]) -> None:
         import numpy as np
@@ -132,17 +136,26 @@ class Slopes:
         told = [number for number, row in enumerate(rows) if row.against]
         measured = np.concatenate([np.arange(len(rows)), np.array(told, dtype=np.intp)])
         sign = np.concatenate([np.ones(len(rows)), -np.ones(len(told))])
-        self.sign, self.entry_cell = sign[design.row], design.entry_cell
-        self.shape = (len(rows), len(design.index))
-        keys = measured[design.row][self.entry_cell] * self.shape[1] + design.entry_column
+        self.sign, self.shape = sign[design.row], (len(rows), design.effects.shape[0])
+        keys = measured[design.row] * self.shape[1] + design.pattern
         unique, self.place = np.unique(keys, return_inverse=True)
-        self.row_of, self.columns = unique // self.shape[1], unique % self.shape[1]
+        self.row_of, self.patterns = unique // self.shape[1], unique % self.shape[1]
         self.starts = np.searchsorted(self.row_of, np.arange(len(rows) + 1))
 
-    def jacobian(self, by_cell: Any, shares: Any) -> Any:
-        """The derivative of the logarithm of each row's time, of which `shares` are the step's, by each parameter."""
+    def by_pattern(self, by_cell: Any, shares: Any) -> Any:
+        """The derivative of the logarithm of each row's time, of which `shares` are the step's, by each pattern's."""
         import numpy as np
         from scipy import sparse
 
-        values = np.bincount(self.place, weights=(self.sign * by_cell)[self.entry_cell], minlength=len(self.columns))
-        return sparse.csr_matrix((values * shares[self.row_of], self.columns, self.starts), shape=self.shape)
+        values = np.bincount(self.place, weights=self.sign * by_cell, minlength=len(self.patterns))
+        return sparse.csr_matrix((values * shares[self.row_of], self.patterns, self.starts), shape=self.shape)
+
+
+def _ones(columns: Sequence[Sequence[int]], width: int) -> Any:
+    """A sparse matrix with ones in these columns of each row."""
+    import numpy as np
+    from scipy import sparse
+
+    starts = np.cumsum([0, *(len(each) for each in columns)])
+    places = np.array([column for each in columns for column in each], dtype=np.intp)
+    return sparse.csr_matrix((np.ones(len(places)), places, starts), shape=(len(columns), width))

@@ -15,6 +15,7 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
+from sizer.calibrate.curvature import Curvature
 from sizer.calibrate.design import Design, Slopes, Times
 from sizer.calibrate.observation import Observation
 from sizer.calibrate.terms import TERMS, TermPrior
@@ -24,8 +25,6 @@ from sizer.tuning import tuned
 STEPS = 200
 """Newton steps at the most, and how far one may move a logarithm: beyond, the slope is another's."""
 LARGEST_STEP = 0.7
-SOLVER_TOLERANCE = 5e-4
-"""Of a step's linear system: what it leaves of a step, the next one takes up."""
 ENOUGH_GAIN = 1e-6
 """A step that lowers the objective by less than this share of it is the last: with 1e-4 the fit stopped on a plateau
 halfway, and constants hung on where it began."""
@@ -96,11 +95,13 @@ class Fitter:
         theta, damping = self.center.copy(), LEAST_DAMPING
         value, times, residual = self._evaluate(theta, weights)
         for _ in range(STEPS):
-            jacobian = self.jacobian(times)
+            moved, effects = self._by_pattern(times), self.design.effects
             robust = weights * np.minimum(1, self._bounds(residual) / np.maximum(np.abs(residual), 1e-9))
-            slope = jacobian.T @ (robust * residual) + self.penalty * (theta - self.center)
+            slope = effects.T @ (moved.T @ (robust * residual)) + self.penalty * (theta - self.center)
+            curvature = Curvature(moved, effects, robust, self.penalty)
+            began = damping
             for _attempt in range(6):
-                step = _newton_step(jacobian, robust, self.penalty, slope, damping)
+                step = curvature.step(slope, damping)
                 tried = theta - np.clip(step, -LARGEST_STEP, LARGEST_STEP)
                 result = self._evaluate(tried, weights)
                 if result[0] < value:
@@ -109,7 +110,9 @@ class Fitter:
             else:
                 return theta
             gain = value - result[0]
-            theta, damping = tried, max(damping / 6, LEAST_DAMPING)
+            theta = tried
+            if damping == began:  # what was just found to be too little is not tried again
+                damping = max(damping / 6, LEAST_DAMPING)
             value, times, residual = result
             if gain < ENOUGH_GAIN * value:
                 break
@@ -148,8 +151,12 @@ class Fitter:
 
     def jacobian(self, times: Times) -> Any:
         """Derivative of the logarithm of each row's time by each parameter; no parameter moves a prompt."""
+        return self._by_pattern(times) @ self.design.effects
+
+    def _by_pattern(self, times: Times) -> Any:
+        """The same by each pattern of parameters: one that a pattern holds moves its rows as it does."""
         shares = 1 - self.before_s / self._seconds(times)
-        return self.slopes.jacobian(self.design.slopes(times), shares)
+        return self.slopes.by_pattern(self.design.slopes(times), shares)
 
     def terms(self, theta: Any) -> dict[str, Term]:
         """The fitted constants by term."""
@@ -181,19 +188,6 @@ def fitters(rows: Sequence[Observation]) -> dict[str, Fitter]:
         if own:
             found[quantity] = Fitter(own, TERMS[quantity], found.get(LENDING))
     return found
-
-
-def _newton_step(jacobian: Any, robust: Any, penalty: Any, slope: Any, damping: float) -> Any:
-    """Solves (J' W J + penalty + damping) step = slope by conjugate gradients, without forming the matrix."""
-    from scipy.sparse.linalg import LinearOperator, cg
-
-    squares, across = jacobian.multiply(jacobian).T @ robust, jacobian.T.tocsr()
-    ridge = penalty + damping * (squares + penalty)
-    diagonal = squares + ridge
-    shape = (len(penalty), len(penalty))
-    curvature = LinearOperator(shape, matvec=lambda x: across @ (robust * (jacobian @ x)) + ridge * x, dtype=float)
-    inverse = LinearOperator(shape, matvec=lambda x: x / diagonal, dtype=float)
-    return cg(curvature, slope, rtol=SOLVER_TOLERANCE, maxiter=300, M=inverse)[0]
 
 
 def _prior_arrays(design: Design, residual_spread: float) -> tuple[Any, Any]:
