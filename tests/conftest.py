@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
 
 import pytest
 from clirun import Result, Run
@@ -19,6 +20,16 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 settings.register_profile("random", deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("any-machine", settings.get_profile("random"), derandomize=True)
 settings.load_profile("any-machine")
+
+SLOWEST = ("web", "benchmark", "chat", "serving", "calibrate", "advise")
+"""Rooms whose tests take seconds each, the slowest first."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Slow rooms first: workers that share the tests then end together, on short ones."""
+    here = Path(__file__).parent
+    order = {here / room: place for place, room in enumerate(SLOWEST)}
+    items.sort(key=lambda item: order.get(item.path.parent, len(order)))
 
 
 @pytest.fixture(autouse=True, scope="session")

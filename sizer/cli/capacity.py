@@ -61,6 +61,10 @@ def command(model: str, style: str, offline: bool, plot: Path | None, **options:
     from sizer.model.read.resolve import resolve
     from sizer.report.capacity import document
 
+    if plot is not None:
+        from sizer.report.plots import check_ending
+
+        check_ending(plot)
     work = WorkAsked(
         precisions=(options["precision"],) if options["precision"] else (),
         engine=options["engine"],

@@ -35,6 +35,10 @@ def command(file: Path, as_json: bool, plot: Path | None) -> None:
     from sizer.calibrate.predictions import predict_rows
     from sizer.serving.points import is_serving_table, read_rows
 
+    if plot is not None:
+        from sizer.report.plots import check_ending
+
+        check_ending(plot)
     if is_serving_table(file):
         from sizer.calibrate.load_validation import predict_points, validate_points
 

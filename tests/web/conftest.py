@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 
 import pytest
@@ -26,13 +27,20 @@ def browser() -> Iterator[Browsed]:
 
 @pytest.fixture(scope="session")
 def served() -> Iterator[str]:
-    """The page's address, served to this machine."""
+    """The page's address, served to this machine. Each question is computed once, whatever tests show its answer."""
     pytest.importorskip("uvicorn")
-    from sizer.web.app import application
-    from sizer.web.dispatch import Rules
+    from sizer.web import app
+    from sizer.web.dispatch import Reply, Rules, reply
 
-    with served_page(application(Rules(offline=True))) as address:
-        yield address
+    remembered = lru_cache(None)(reply)
+
+    def answer(name: str, query: list[tuple[str, str]], rules: Rules) -> Reply:
+        return remembered(name, tuple(query), rules)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(app, "reply", answer)
+        with served_page(app.application(Rules(offline=True))) as address:
+            yield address
 
 
 @pytest.fixture(scope="session")
