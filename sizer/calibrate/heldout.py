@@ -95,13 +95,13 @@ def held_out(fitter: Fitter, scheme: str, alike: Alike | None = None, divisions:
     Of the divisions into folds (`DIVISIONS` unless told), that counts in which a row's error is the middle one.
     """
     found: dict[int, list[Residual]] = defaultdict(list)
-    for number, one in _all_held_out(fitter, SCHEMES[scheme], alike or Alike(fitter.rows), divisions or DIVISIONS):
+    for number, one in _all_held_out(fitter, SCHEMES[scheme], alike or Alike(fitter.rows), divisions):
         found[number].append(one)
     return [sorted(each, key=lambda one: abs(one.log_ratio))[len(each) // 2] for each in found.values()]
 
 
 def _all_held_out(
-    fitter: Fitter, key: Callable[[Observation], str], alike: Alike, divisions: int = 0
+    fitter: Fitter, key: Callable[[Observation], str], alike: Alike, divisions: int | None = None
 ) -> Iterator[tuple[int, Residual]]:
     """Each row by its number, once for each division; no two divisions number a fold alike."""
     rows = fitter.rows

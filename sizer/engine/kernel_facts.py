@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cache, lru_cache
 from math import inf
 from typing import Any
 
 from sizer.engine.releases import rule_in_force
 from sizer.frozen import NamedTuple
-from sizer.tables import read_rows
+from sizer.tables import CELLS, read_rows
 
 
 class KernelFacts(NamedTuple):
@@ -42,26 +41,6 @@ class KernelFacts(NamedTuple):
     chunks_in_flight: int = 1
 
 
-def _is_so(cell: str) -> bool:
-    return cell == "yes"
-
-
-_READ: dict[str, Callable[[str], Any]] = {
-    "bf16_apart": _is_so,
-    "int8_products": _is_so,
-    "vector_attention": _is_so,
-    "streamed_kv_heads": float,
-    "cache_by_head": float,
-    "fast_cores": _is_so,
-    "last_token_layers": _is_so,
-    "expert_launches": int,
-    "peak_power": float,
-    "copies_offloaded": _is_so,
-    "chunks_in_flight": int,
-}
-"""How the cell of each fact is read."""
-
-
 @lru_cache(maxsize=4096)
 def kernel_facts(runtime: str, backend: str, vendor: str = "", version: str = "", date: str = "") -> KernelFacts:
     """The facts of a runtime on a backend; of rows that tell the same one, those which name more of the three, and of
@@ -77,7 +56,12 @@ def kernel_facts(runtime: str, backend: str, vendor: str = "", version: str = ""
             named = tuple(bool(row[column]) for column in asked)
             told.setdefault(row["fact"], {}).setdefault(named, []).append(row)
     found = {fact: rule_in_force(rows[max(rows)], version, date)["value"] for fact, rows in told.items()}
-    return KernelFacts()._replace(**{fact: _READ[fact](value) for fact, value in found.items()})
+    return KernelFacts()._replace(**{fact: read(fact, value) for fact, value in found.items()})
+
+
+def read(fact: str, cell: str) -> Any:
+    """The value of a fact's cell, read as its field's type says."""
+    return CELLS[KernelFacts.__annotations__[fact]](cell)
 
 
 @cache
