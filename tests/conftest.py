@@ -23,6 +23,14 @@ settings.load_profile("any-machine")
 
 SLOWEST = ("web", "benchmark", "chat", "serving", "calibrate", "advise")
 """Rooms whose tests take seconds each, the slowest first."""
+DEALT_AT_ONCE = 8
+"""Tests that a worker is given at a time: the first eighth of all, xdist's own, would be one worker's and all slow."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Deal tests to workers a few at a time, unless asked otherwise."""
+    if getattr(config.option, "maxschedchunk", 0) is None:
+        config.option.maxschedchunk = DEALT_AT_ONCE
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
