@@ -1,6 +1,7 @@
 """Derives a config.json from the fields that the hub tells of a model and the configs of its family.
 
     python tools/derive_configs.py HUB.json OUT.json [NAME ...]
+    python tools/derive_configs.py HUB.json data/derived_shapes.csv SOURCE   # repositories outside the catalogue
 
 HUB.json is a scrape of the hub: a list of objects with `name`, `architecture` (model_type), `parameters_raw` (the
 total of the safetensors headers) and the fields of the config that the hub tells (sizes, heads, experts). What it does
@@ -8,10 +9,15 @@ not tell (the width of an MLP, whether embeddings are tied) is taken from a cata
 from the class's defaults, and the width is solved for: a config counts as derived only where the published total is met
 to the parameter, or where what the hub counts beside has a name. OUT.json maps each name to its config, the template
 and the field that was solved for.
+
+The table holds what differs from the relative. It leaves out names that are read already or tell a quantization (packed
+weights count otherwise), classes whose window the hub does not tell (UNTOLD), what rests on a class's defaults, what a
+width had to be solved for, and what differs from its relative without a context that is told.
 """
 
 from __future__ import annotations
 
+import csv
 import json
 import sys
 from collections.abc import Iterator, Mapping
@@ -23,22 +29,20 @@ from sizer.model.architecture import Architecture
 from sizer.model.config import class_defaults
 from sizer.model.families import build, supported
 from sizer.model.read import catalogue
+from sizer.model.read.derived import OWN, TEXTS, with_fields
+from sizer.model.read.name_quantization import quantization_in
 
-TOLD = ("hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "head_dim", "vocab_size",
-        "moe_intermediate_size")  # fmt: skip
+TOLD = ("hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "head_dim", "vocab_size")
+WIDTH_TOLD = "moe_intermediate_size"  # of an expert; of the MLP where there are no experts
 EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
 ACTIVE = ("num_experts_per_tok", "num_experts_per_token", "moe_topk", "moe_k", "top_k_experts")
-TEXTS = ("text_config", "llm_config", "language_config", "thinker_config")
 WIDTHS = ("intermediate_size", "ffn_hidden_size", "moe_intermediate_size", "shared_expert_intermediate_size")
-# Fields of a template that belong to its own size or copy, not to the family.
-OWN = (
-    "quantization_config",
-    "compression_config",
-    "_name_or_path",
-    "layer_types",
-    "mlp_layer_types",
-    "max_window_layers",
-)
+# The hub tells no window, and versions of these differ in it.
+UNTOLD = ("mistral",)
+# What the scrape says where a config tells no context.
+UNTOLD_CONTEXT = 4096
+# Smaller ones are toys and encoders.
+LEAST_PARAMS = 200_000_000
 # A width of an MLP is a multiple of this in every published config of the catalogue.
 STEP = 8
 # Router biases, rotary tables and scalars of published checkpoints come to less than this share of the parameters.
@@ -74,6 +78,8 @@ def filled(record: Mapping[str, Any], template: dict[str, Any]) -> dict[str, Any
     for name in TOLD:
         if record.get(name):
             text[name] = record[name]
+    if record.get(WIDTH_TOLD):
+        text[WIDTH_TOLD if record.get("num_experts") else "intermediate_size"] = record[WIDTH_TOLD]
     for names, told in ((EXPERTS, record.get("num_experts")), (ACTIVE, record.get("active_experts"))):
         if told:
             text[next((name for name in names if name in text), names[0])] = told
@@ -144,18 +150,63 @@ def solved(config: dict[str, Any], target: int) -> tuple[dict[str, Any], str, st
     return None
 
 
-def derived(record: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The config of one record, its template and the field solved for; None where nothing meets the total."""
+def _trials(record: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each relative's config with what the hub tells of a record, embeddings tied and not."""
     for name, template in templates(record["architecture"], record["name"].split("/")[0]):
         for config in variants(filled(record, template)):
-            found = solved(config, int(record["parameters_raw"]))
-            if found:
-                return {"config": found[0], "template": name, "solved": found[1], "beside": found[2]}
+            yield name, config
+
+
+def derived(record: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The config of one record, its template and the field solved for; None where nothing meets the total."""
+    target, trials = int(record["parameters_raw"]), list(_trials(record))
+    exact = ((name, config) for name, config in trials if total(config) == target)
+    for name, config in (
+        *exact,
+        *trials,
+    ):  # whatever is met as it stands, before what takes a width or a name for the rest
+        found = solved(config, target)
+        if found:
+            return {"config": found[0], "template": name, "solved": found[1], "beside": found[2]}
     return None
+
+
+def differing(told: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The fields of a derived config's text part that its relative has not; None where the table must not have it."""
+    entry = catalogue.shipped(found["template"])
+    text = text_of(found["config"])
+    if entry is None or told["architecture"] in UNTOLD or found["solved"]:
+        return None
+    relative = text_of(dict(catalogue.as_shipped(entry)))
+    fields = {name: value for name, value in text.items() if name not in OWN and relative.get(name) != value}
+    if told["context_length"] == UNTOLD_CONTEXT:
+        return None if fields else {}
+    return fields | ({"max_position_embeddings": told["context_length"]} if "max_position_embeddings" in text else {})
+
+
+def write_table(records: list[dict[str, Any]], target: Path, source: str) -> None:
+    """Write the rows of `data/derived_shapes.csv`; those of which none is right are left out."""
+    rows = []
+    for told in records:
+        name = told["name"]
+        read = catalogue.find(name) or catalogue.of_same_shape(name) or quantization_in(name).precision
+        if read or "/" not in name or "," in name or (told["parameters_raw"] or 0) < LEAST_PARAMS:
+            continue
+        found = derived(told)
+        fields = differing(told, found) if found else None
+        if found and fields is not None and total(with_fields(dict(found["config"]), fields)) == total(found["config"]):
+            rows.append((name, found["template"], json.dumps(fields), total(found["config"]), source))
+    with target.open("w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(("name", "relative", "text_fields", "total_params", "source"))
+        table.writerows(sorted(rows, key=lambda row: row[0].lower()))
 
 
 def main() -> None:
     """Write what could be derived; name the rest on stderr."""
+    if sys.argv[2].endswith(".csv"):
+        write_table(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")), Path(sys.argv[2]), sys.argv[3])
+        return
     wanted = set(sys.argv[3:])
     out = {}
     for record in json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")):

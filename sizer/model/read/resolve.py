@@ -232,8 +232,8 @@ def _beyond_the_catalogue(text: str, name: str, revision: str | None, hints: Nam
     try:
         architecture, stored, notes = from_hub(name, revision, offline=offline)
     except HubUnreachable as error:
-        if (entry := of_same_shape(name)) is not None:
-            return _catalogued(text, name, entry, hints, revision)
+        if (found := _of_known_shape(text, name, hints, revision)) is not None:
+            return found
         refuse_closed(name, sized=sized)
         if not sized:
             raise UnknownModel(
@@ -248,6 +248,20 @@ def _beyond_the_catalogue(text: str, name: str, revision: str | None, hints: Nam
         refuse_closed(name, sized=sized)
         raise type(error)(error.message, f"{error.hint} {_which(name)}".strip()) from None
     return _resolved(text, architecture, stored, hints, notes)
+
+
+def _of_known_shape(text: str, name: str, hints: NameHints, revision: str | None) -> Resolved | None:
+    """A repository under a name of its own whose shape is known: a catalogued model's, or one that was derived."""
+    entry = of_same_shape(name)
+    if entry is not None:
+        return _catalogued(text, name, entry, hints, revision)
+    from sizer.model.read.derived import derived
+
+    known = derived(name)
+    if known is None:
+        return None
+    notes = (f"its config is derived: what the hub tells of it and of its total, the rest as {known.relative} has it",)
+    return _resolved(text, _described(known.config, known.name), None, hints, notes)
 
 
 def _near(name: str) -> tuple[str, ...]:

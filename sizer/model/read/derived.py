@@ -1,0 +1,55 @@
+"""Repositories whose config follows from what the hub tells of them and from the config of a catalogued relative.
+
+The hub tells sizes, heads and experts of a model, and the total of its tensors; the rest is as in a relative of the
+same code, and the total is met to the parameter (`tools/derive_configs.py`).
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from sizer.frozen import NamedTuple
+from sizer.model.read.catalogue import as_shipped, shipped
+from sizer.tables import read_tuples
+
+TEXTS = ("text_config", "llm_config", "language_config", "thinker_config")
+"""What configs call the part that holds the text model."""
+OWN = (
+    "quantization_config",
+    "compression_config",
+    "_name_or_path",
+    "layer_types",
+    "mlp_layer_types",
+    "max_window_layers",
+    "rope_scaling",
+)
+"""Fields that belong to a model's own size or copy, and say nothing of its relatives."""
+
+
+class Derived(NamedTuple):
+    """A repository's config, and the catalogued relative that it was derived from."""
+
+    name: str
+    relative: str
+    config: dict[str, Any]
+
+
+def derived(repository: str) -> Derived | None:
+    """The derived config of a repository; None where none was derived."""
+    wanted = repository.strip().lower().partition(":")[0]
+    for name, relative, fields in read_tuples("derived_shapes.csv", ("name", "relative", "text_fields")):
+        if name.lower() == wanted and (entry := shipped(relative)) is not None:
+            return Derived(name, relative, with_fields(dict(as_shipped(entry)), json.loads(fields)))
+    return None
+
+
+def with_fields(config: dict[str, Any], fields: dict[str, Any]) -> dict[str, Any]:
+    """A relative's config with a model's own fields in its text part."""
+    plain: dict[str, Any] = {name: value for name, value in config.items() if name not in OWN}
+    part = next((name for name in TEXTS if isinstance(plain.get(name), dict)), None)
+    if part is None:
+        return plain | fields
+    text = {name: value for name, value in plain[part].items() if name not in OWN} | fields
+    tied = {name: value for name, value in fields.items() if name == "tie_word_embeddings"}
+    return plain | tied | {part: text}
