@@ -99,7 +99,6 @@ class Fitter:
             robust = weights * np.minimum(1, self._bounds(residual) / np.maximum(np.abs(residual), 1e-9))
             slope = effects.T @ (moved.T @ (robust * residual)) + self.penalty * (theta - self.center)
             curvature = Curvature(moved, effects, robust, self.penalty)
-            began = damping
             for _attempt in range(6):
                 step = curvature.step(slope, damping)
                 tried = theta - np.clip(step, -LARGEST_STEP, LARGEST_STEP)
@@ -110,9 +109,7 @@ class Fitter:
             else:
                 return theta
             gain = value - result[0]
-            theta = tried
-            if damping == began:  # what was just found to be too little is not tried again
-                damping = max(damping / 6, LEAST_DAMPING)
+            theta, damping = tried, max(damping / 6, LEAST_DAMPING)
             value, times, residual = result
             if gain < ENOUGH_GAIN * value:
                 break
