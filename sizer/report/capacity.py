@@ -126,12 +126,21 @@ def _day(day: Day | None) -> Iterator[str]:
         return
     cost = ""
     if day.usd_per_day_peak is not None and day.usd_per_day_following is not None:
-        cost = f", ${day.usd_per_day_peak:,.0f} a day; ${day.usd_per_day_following:,.0f} if they follow the hours"
+        whole, followed = (
+            _per_million(day.usd_per_million_tokens_peak),
+            _per_million(day.usd_per_million_tokens_following),
+        )
+        cost = f", ${day.usd_per_day_peak:,.0f} a day{whole}; "
+        cost += f"${day.usd_per_day_following:,.0f} if they follow the hours{followed}"
     yield ""
     yield (
         f"The day: {day.requests:,.0f} requests, {_count(day.peak_machines)} at its peak{cost} "
         f"({day.machine_hours:,.0f} machine hours)."
     )
+
+
+def _per_million(usd: float | None) -> str:
+    return "" if usd is None else f" (${significant(usd)} a million generated tokens)"
 
 
 def _apart(found: Apart | None) -> Iterator[str]:

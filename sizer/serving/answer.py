@@ -16,12 +16,11 @@ from sizer.serving.capacity import (
     choose,
     ladder,
     look,
-    machines_for,
     replica,
     served_row,
 )
 from sizer.serving.corrections import Corrections, corrections, load_groups
-from sizer.serving.day import day_of
+from sizer.serving.day import day_of, machines_for
 from sizer.serving.deployment import Deployment, Served, deployment
 from sizer.serving.load import Load
 from sizer.serving.options import is_measured, layouts
@@ -48,7 +47,7 @@ def answer(
     per_machine, rate = choice.users, choice.requests_per_s
     machines = asked.machines or _machines(asked, per_machine, rate)
     rows = tuple(_rows(choice, load, asked, max(1, machines), price.usd_per_device_hour * devices if price else None))
-    day = day_of(asked.arrivals, rate or 0.0, price, devices) if asked.arrivals else None
+    day = day_of(asked.arrivals, rate or 0.0, price, devices, load.output_tokens) if asked.arrivals else None
     return Capacity(
         model=served.architecture.model_id,
         device=served.target.device.key,

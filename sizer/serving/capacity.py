@@ -319,8 +319,3 @@ def ladder(choice: Choice, asked: int | None) -> list[int]:
     if asked is not None:
         shown.append(min(MOST_USERS, ceil(asked / choice.replicas)))
     return sorted(set(shown))
-
-
-def machines_for(needed: float, one_serves: float) -> int:
-    """Machines that together serve what is needed; 0 where one serves nothing."""
-    return ceil(needed / one_serves - 1e-9) if one_serves else 0

@@ -17,24 +17,37 @@ MOST_HOURS = 24 * 366
 COLUMNS = ("rps", "requests")
 
 
-def day_of(arrivals: Sequence[tuple[float, float]], rate_per_machine: float, price: Price | None, devices: int) -> Day:
-    """The machines of each hour: its rate over what one machine serves within the limits, rounded up."""
-    hours = tuple(
-        Hour(hour, rate, math.ceil(rate / rate_per_machine - 1e-9) if rate_per_machine else 0)
-        for hour, rate in arrivals
-    )
+def day_of(
+    arrivals: Sequence[tuple[float, float]],
+    rate_per_machine: float,
+    price: Price | None,
+    devices: int,
+    output_tokens: int,
+) -> Day:
+    """The machines of each hour: its rate over what one machine serves within the limits, rounded up; and what the
+    tokens cost with the machines' idle time in it."""
+    hours = tuple(Hour(hour, rate, machines_for(rate, rate_per_machine)) for hour, rate in arrivals)
     peak = max(hour.machines for hour in hours)
     following = float(sum(hour.machines for hour in hours))
     each = price.usd_per_device_hour * devices if price else None
     days = len(hours) / 24
+    requests = sum(hour.requests_per_s for hour in hours) * 3600
+    millions = requests * output_tokens / 1e6 if peak else 0.0
     return Day(
         hours=hours,
-        requests=sum(hour.requests_per_s for hour in hours) * 3600,
+        requests=requests,
         peak_machines=peak,
         machine_hours=following,
         usd_per_day_peak=each * peak * 24 if each is not None else None,
         usd_per_day_following=each * following / days if each is not None and days else None,
+        usd_per_million_tokens_peak=each * peak * len(hours) / millions if each is not None and millions else None,
+        usd_per_million_tokens_following=each * following / millions if each is not None and millions else None,
     )
+
+
+def machines_for(needed: float, one_serves: float) -> int:
+    """Machines that together serve what is needed: one at least for any load; 0 where one serves nothing."""
+    return max(math.ceil(needed / one_serves - 1e-9), needed > 0) if one_serves else 0
 
 
 def read_arrivals(path: Path) -> list[tuple[float, float]]:

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 MOST_USERS = 1_000_000
 MOST_TOKENS = 2**24
-MOST_RATE = 1e6
-"""More users, tokens and requests a second than anything serves: a slip."""
+MOST_RATE, LEAST_RATE = 1e6, 1e-6
+"""More users, tokens and requests a second than anything serves, and fewer of these than one in eleven days: a slip."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +45,9 @@ class Load:
         if self.users is not None and not (isinstance(self.users, int) and 1 <= self.users <= MOST_USERS):
             raise UsageError(f"{self.users} users are no whole number from 1 to {MOST_USERS:,}.", "Give --users 50.")
         rate = self.rate_per_s
-        if rate is not None and not (isinstance(rate, (int, float)) and 0 < rate <= MOST_RATE):
-            raise UsageError(f"{rate!s} requests a second are not between 0 and {MOST_RATE:,.0f}.", "Give --rps 2.5.")
+        if rate is not None and not (isinstance(rate, (int, float)) and LEAST_RATE <= rate <= MOST_RATE):
+            bounds = f"{LEAST_RATE:f} and {MOST_RATE:,.0f}"
+            raise UsageError(f"{rate!s} requests a second are not between {bounds}.", "Give --rps 2.5.")
         for name, tokens in (("prompt", self.prompt_tokens), ("output", self.output_tokens)):
             if not 1 <= tokens <= MOST_TOKENS:
                 raise UsageError(f"{tokens} {name} tokens are not between 1 and {MOST_TOKENS:,}.")

@@ -80,7 +80,8 @@ class Hour:
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """A day's arrivals: machines at its peak, machine hours if they follow it hour by hour, and what both cost."""
+    """A day's arrivals: machines at its peak, machine hours if they follow it hour by hour, and what both cost a day
+    and a million generated tokens, hours of few requests in it."""
 
     hours: tuple[Hour, ...]
     requests: float
@@ -88,6 +89,8 @@ class Day:
     machine_hours: float
     usd_per_day_peak: float | None
     usd_per_day_following: float | None
+    usd_per_million_tokens_peak: float | None
+    usd_per_million_tokens_following: float | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import pytest
 from sizer.device.catalogue import find
 from sizer.errors import InvalidInputFile, UsageError
 from sizer.serving.curves import BATCHES, DEPTHS, PROMPTS
-from sizer.serving.day import day_of, read_arrivals
+from sizer.serving.day import day_of, machines_for, read_arrivals
 from sizer.serving.layout import Layout
 from sizer.serving.load import Load
 from sizer.serving.prices import Price, price_of
@@ -22,13 +22,28 @@ from sizer.tables import read_rows
 
 def test_the_machines_of_a_day() -> None:
     """Each hour its rate over a machine's, rounded up; a rate that fills machines exactly takes no more of them."""
-    day = day_of([(0, 0.0), (1, 0.5), (2, 6.0), (3, 6.1)], 2.0, Price(3.0), devices=4)
+    day = day_of([(0, 0.0), (1, 0.5), (2, 6.0), (3, 6.1)], 2.0, Price(3.0), devices=4, output_tokens=500)
     assert [hour.machines for hour in day.hours] == [0, 1, 3, 4]
     assert (day.peak_machines, day.machine_hours) == (4, 8.0)
     assert day.requests == pytest.approx(12.6 * 3600)
     assert day.usd_per_day_peak == 3.0 * 4 * 4 * 24
     assert day.usd_per_day_following == pytest.approx(3.0 * 4 * 8 / (4 / 24))
-    assert day_of([(0, 1.0)], 0.0, None, 4).hours[0].machines == 0
+    millions = 12.6 * 3600 * 500 / 1e6
+    assert day.usd_per_million_tokens_peak == pytest.approx(12.0 * 4 * 4 / millions)
+    assert day.usd_per_million_tokens_following == pytest.approx(12.0 * 8 / millions)
+    idle = day_of([(0, 0.0)], 2.0, Price(3.0), 4, 500)
+    assert (idle.peak_machines, idle.usd_per_million_tokens_peak, idle.usd_per_million_tokens_following) == (
+        0,
+        None,
+        None,
+    )
+    assert day_of([(0, 1.0)], 0.0, None, 4, 500).hours[0].machines == 0
+
+
+def test_the_least_load_takes_a_machine() -> None:
+    """However few requests come, no machine serves none of them: so few were said to take 0."""
+    assert machines_for(1e-12, 20.0) == machines_for(20.0, 20.0) == 1
+    assert machines_for(0.0, 20.0) == machines_for(1.0, 0.0) == 0
 
 
 def test_arrivals_are_read_by_the_hour(tmp_path: Path) -> None:
