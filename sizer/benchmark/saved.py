@@ -39,6 +39,8 @@ def read_saved(path: Path) -> list[Saved]:
     from sizer.calibrate.measurements import read_measurements
     from sizer.serving.points import is_serving_table, read_rows
 
+    if path.exists() and not path.is_file():  # a device or a pipe may never end
+        raise InvalidInputFile(f"{str(path)!r} is no file.", "Save some with 'sizer bench --save FILE'.")
     if path.is_file() and path.stat().st_size > LARGEST_FILE_BYTES:
         raise InvalidInputFile(f"{str(path)!r} is larger than {LARGEST_FILE_BYTES // 2**20} MiB.", "Split it.")
     documents = _documents(path)

@@ -52,6 +52,10 @@ def machines_for(needed: float, one_serves: float) -> int:
 
 def read_arrivals(path: Path) -> list[tuple[float, float]]:
     """Requests a second by hour: a CSV with `hour` and `requests` (in that hour) or `rps`. InvalidInputFile else."""
+    if path.exists() and not path.is_file():  # a device or a pipe may never end
+        raise InvalidInputFile(
+            f"{str(path)!r} is no file.", "Give a CSV file with the columns hour and requests, or rps."
+        )
     try:
         with path.open(encoding="utf-8", newline="") as lines:
             rows = [row for _, row in zip(range(MOST_HOURS + 1), csv.DictReader(lines), strict=False)]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from random import Random
 from statistics import fmean
 
 import pytest
 
+from sizer.benchmark.saved import read_saved
 from sizer.device.catalogue import find
 from sizer.errors import InvalidInputFile, UsageError
 from sizer.serving.curves import BATCHES, DEPTHS, PROMPTS
@@ -38,6 +40,15 @@ def test_the_machines_of_a_day() -> None:
         None,
     )
     assert day_of([(0, 1.0)], 0.0, None, 4, 500).hours[0].machines == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no FIFO")
+def test_a_pipe_is_no_file_of_arrivals_or_results(tmp_path: Path) -> None:
+    """Nobody writes into it: reading would wait for ever, as /dev/zero is read for ever."""
+    os.mkfifo(tmp_path / "pipe.csv")
+    for read in (read_arrivals, read_saved):
+        with pytest.raises(InvalidInputFile, match="is no file"):
+            read(tmp_path / "pipe.csv")
 
 
 def test_the_least_load_takes_a_machine() -> None:
