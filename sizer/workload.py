@@ -16,6 +16,8 @@ MOST_TOKENS = 10**9
 """More tokens than any model was made for; what is larger is a slip."""
 MOST_SEQUENCES, MOST_THREADS, MOST_LAYERS = 65_536, 4096, 10_000
 """More sequences, threads and layers than anything runs: what is larger is a slip."""
+USUAL_DRAFTED, MOST_DRAFTED = 4, 64
+"""Tokens that a draft makes a step where nobody says how many, and more than any makes."""
 
 
 class Split(str, Enum):

@@ -200,7 +200,7 @@ def test_a_draft_of_another_vocabulary_is_said(run: Run) -> None:
     """Its gain is told as if it had the model's own words, with a note; one of the family's needs none."""
     told = ("estimate", "Qwen/Qwen3-32B", "-d", "h100", "-p", "bf16", "-e", "vllm", "--offline", "--draft")
     assert "engines refuse such a draft" in " ".join(run(*told, "meta-llama/Llama-3.2-1B-Instruct").out.split())
-    for fitting in ("Qwen/Qwen3-0.6B", "mtp"):
+    for fitting in ("Qwen/Qwen3-0.6B", "eagle"):
         answer = " ".join(run(*told, fitting).out.split())
         assert "engines refuse such a draft" not in answer
         assert re.search(r", the round itself 0\.\d", answer)

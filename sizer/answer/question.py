@@ -16,21 +16,33 @@ from sizer.workload import Workload
 class Drafting:
     """A drafter: how many tokens it drafts a step, and with which probability each is accepted.
 
-    It is a model of its own, or a way of drafting beside the model (`mtp`, `eagle`, `dflash`, `ngram` …).
+    It is a model of its own, or a way of drafting beside the model (`mtp`, `eagle`, `dflash`, `ngram` …). `chosen` says
+    that somebody chose the number of tokens; `flagged`, that the engine's own flags name it, which memory counts.
+    `doubt` says what is not known of it.
     """
 
     drafter: Architecture | DraftMethod
     draft_tokens: int
     acceptance: float
+    chosen: bool = True
+    flagged: bool = False
+    doubt: str = ""
 
     @property
     def note(self) -> str:
         """What is assumed of it."""
-        if isinstance(self.drafter, Architecture):
-            name, of_memory = self.drafter.model_id, "its weights and cache count"
+        if self.flagged:
+            beside = "the engine's own flags ask for it"
+        elif isinstance(self.drafter, Architecture):
+            beside = "its weights and cache count"
         else:
-            name, of_memory = self.drafter.name, "what it takes of memory is not counted"
-        return f"{drafts_words(name, self.draft_tokens, self.acceptance)}; {of_memory}."
+            beside = "what it takes of memory is not counted"
+        return f"{drafts_words(self.name, self.draft_tokens, self.acceptance)}; {beside}. {self.doubt}".strip()
+
+    @property
+    def name(self) -> str:
+        """What drafts, as it is called."""
+        return self.drafter.model_id if isinstance(self.drafter, Architecture) else self.drafter.name
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 MOST_BYTES, MOST_RATE = 2**60, 1e24
 """More than any machine has: what is larger is a slip."""
-USUAL_DRAFTED, MOST_DRAFTED = 4, 64
-"""Tokens that a draft makes a step."""
 
 
 class Options(TypedDict, total=False):

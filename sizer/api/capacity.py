@@ -7,8 +7,8 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from sizer.api.asked import USUAL_DRAFTED, DeviceAsked, Options, WorkAsked, split_options
-from sizer.api.estimates import drafting_of
+from sizer.api.asked import DeviceAsked, Options, WorkAsked, split_options
+from sizer.api.estimates import drafting_of, told_drafting
 from sizer.api.targets import targets
 from sizer.errors import DoesNotFit, SizerError, UnknownEngine, UsageError
 from sizer.units import parse_seconds, parse_tokens
@@ -40,7 +40,7 @@ def capacity(
     prefix_hit: float = 0.0,
     shared_prompt: int | str = 0,
     draft: str | None = None,
-    draft_tokens: int = USUAL_DRAFTED,
+    draft_tokens: int | None = None,
     acceptance: float | None = None,
     replicas: int | None = None,
     machines: int | None = None,
@@ -107,6 +107,7 @@ def _one(resolved: Resolved, target: Target, work: WorkAsked, asked: ServingAske
             f"{resolved.architecture.model_id} is an encoder: it writes no tokens that users wait for.",
             "'sizer estimate' tells how many texts a second it reads.",
         )
+    work = replace(work, drafting=told_drafting(resolved.architecture, work))
     if work.flags is not None and (ranks(work.flags) or 0) > target.count:
         target = with_ranks(target, work.flags)
     if target.others:
@@ -138,29 +139,20 @@ def _one(resolved: Resolved, target: Target, work: WorkAsked, asked: ServingAske
 
 
 def _drafts(work: WorkAsked, stored: Stored, engine: str) -> Drafts | None:
-    """What drafts: as asked for, else as the engine's own flags name a method or a model; None where nothing does."""
+    """What drafts, stored as its own name says or as the model is; None where nothing does."""
     from sizer.answer.drafts import draft_named
     from sizer.engine.stored import store_for
     from sizer.model.architecture import Architecture
     from sizer.serving.rounds import Drafts
-    from sizer.speed.speculative import USUAL_ACCEPTANCE, method_named
 
-    asked, flags = work.drafting, work.flags
-    if asked is not None:
-        drafter = asked.drafter
-        if isinstance(drafter, Architecture):
-            return Drafts((drafter, store_for(drafter, stored.precision, engine)), asked.draft_tokens, asked.acceptance)
-        return Drafts(drafter, asked.draft_tokens, asked.acceptance)
-    if flags is None or not (flags.draft_method or flags.draft_model):
+    told = work.drafting
+    if told is None:
         return None
-    tokens, method = flags.draft_tokens or USUAL_DRAFTED, method_named(flags.draft_method)
-    if method is not None:
-        return Drafts(method, tokens, USUAL_ACCEPTANCE)
-    named = draft_named(flags)
-    if named is None:
-        return None
-    told = store_for(named.architecture, named.quantization or stored.precision, engine)
-    return Drafts((named.architecture, told), tokens, USUAL_ACCEPTANCE)
+    if not isinstance(told.drafter, Architecture):
+        return Drafts(told.drafter, told.draft_tokens, told.acceptance)
+    named = draft_named(work.flags) if told.flagged else None
+    precision = (named.quantization if named is not None else "") or stored.precision
+    return Drafts((told.drafter, store_for(told.drafter, precision, engine)), told.draft_tokens, told.acceptance)
 
 
 FEWER_BITS_WORTH = 1.25

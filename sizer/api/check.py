@@ -70,11 +70,15 @@ def launched(
 def planned(
     launch: Launch, resolved: Resolved, target: Target, prompt_tokens: int = 512, output_tokens: int = 128
 ) -> Planned:
-    """A launch on a target as a plan: the engine that runs its precision, and a host where it may use one."""
+    """A launch on a target as a plan: the engine that runs its precision, and a host where it may use one.
+
+    Raises UsageError where it drafts with layers that the model does not have.
+    """
     from dataclasses import replace
 
     from sizer.advise.launched import checkpoint_precision, engine_for, launched_precision
     from sizer.advise.planned import Planned, lengthened
+    from sizer.answer.drafted import drafting_told
     from sizer.answer.drafts import draft_named
     from sizer.device.records import shares_memory
     from sizer.engine.engines import find_engine
@@ -89,6 +93,8 @@ def planned(
     prompt = max(options.prompt_tokens, default=0) or prompt_tokens
     own = checkpoint_precision(resolved, options.engine)
     model = lengthened(resolved.architecture, options)
+    if options.draft_method:
+        drafting_told(model, None, options)
     plan = Planned(
         model, target, precision, options, None, prompt, output, own, draft_named(options),
         max(options.batch_sequences, default=1),

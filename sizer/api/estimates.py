@@ -6,17 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from sizer.api.asked import (
-    MOST_DRAFTED,
-    USUAL_DRAFTED,
-    Options,
-    WorkAsked,
-    check_number,
-    check_text,
-    split_options,
-)
+from sizer.api.asked import Options, WorkAsked, check_number, check_text, split_options
 from sizer.api.precisions import DEFAULT_PRECISIONS, precisions_of
 from sizer.api.targets import targets, with_usual_host
+from sizer.workload import MOST_DRAFTED, USUAL_DRAFTED
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -25,6 +18,7 @@ if TYPE_CHECKING:
     from sizer.answer.question import Drafting
     from sizer.answer.records import Estimate
     from sizer.device.records import Target
+    from sizer.model.architecture import Architecture
     from sizer.model.read.resolve import Resolved
 
 
@@ -45,6 +39,7 @@ def estimates(resolved: Resolved, target: Target, work: WorkAsked) -> Iterator[E
     on_host = on_host or (work.flags is not None and work.flags.uses_host)
     if on_host and target.host is None and not is_cpu(target.device):
         target = with_usual_host(target)
+    drafting = told_drafting(resolved.architecture, work)
     precisions = precisions_of(resolved, work, target.device)
     target = _left_out_noted(target, precisions, work)
     for precision in precisions:
@@ -58,7 +53,7 @@ def estimates(resolved: Resolved, target: Target, work: WorkAsked) -> Iterator[E
                 engine=work.engine,
                 stored=stored,
                 context_max=work.context_tokens == "max",
-                drafting=work.drafting,
+                drafting=drafting,
                 options=work.flags,
                 draft=draft_named(work.flags),
             )
@@ -74,7 +69,19 @@ def _left_out_noted(target: Target, precisions: Sequence[str], work: WorkAsked) 
     return replace(target, notes=(*target.notes, note)) if left else target
 
 
-def drafting_of(draft: str | None, draft_tokens: int, acceptance: float | None, *, offline: bool) -> Drafting | None:
+def told_drafting(model: Architecture, work: WorkAsked) -> Drafting | None:
+    """What drafts for a model, as asked for or by the engine's own flags. Raises UsageError where they disagree, or the
+    model cannot."""
+    if work.drafting is None and (work.flags is None or not (work.flags.draft_method or work.flags.draft_model)):
+        return None
+    from sizer.answer.drafted import drafting_told
+
+    return drafting_told(model, work.drafting, work.flags)
+
+
+def drafting_of(
+    draft: str | None, draft_tokens: int | None, acceptance: float | None, *, offline: bool
+) -> Drafting | None:
     """The drafter and how it is used, where one is asked for: a model, or a method by its name (`mtp`, `eagle` …).
 
     Raises UsageError for a number out of bounds, and the errors of a model's name.
@@ -93,14 +100,16 @@ def drafting_of(draft: str | None, draft_tokens: int, acceptance: float | None, 
     from sizer.speed.speculative import USUAL_ACCEPTANCE, draft_methods
 
     drafter = draft_methods().get(draft.strip().lower()) or resolve(draft, offline=offline).architecture
-    return Drafting(drafter, draft_tokens, USUAL_ACCEPTANCE if acceptance is None else acceptance)
+    tokens = USUAL_DRAFTED if draft_tokens is None else draft_tokens
+    accepted = USUAL_ACCEPTANCE if acceptance is None else acceptance
+    return Drafting(drafter, tokens, accepted, chosen=draft_tokens is not None)
 
 
 def estimate(
     model: str,
     *,
     draft: str | None = None,
-    draft_tokens: int = USUAL_DRAFTED,
+    draft_tokens: int | None = None,
     acceptance: float | None = None,
     **options: Unpack[Options],
 ) -> Answer:
@@ -112,9 +121,10 @@ def estimate(
     >>> answer.estimates[0].memory.fits
     True
 
-    `draft` is a draft model or a method (`mtp`, `eagle` …) that drafts `draft_tokens` a step, each accepted with
-    probability `acceptance` (None: the usual one). `options` are those of `sizer.api.asked.Options`. Raises the errors
-    of `sizer.errors`, each with what to do next.
+    `draft` is a draft model or a method (`mtp`, `eagle` …) that drafts `draft_tokens` a step (None: as many as the
+    engine's flags say, else 4), each accepted with probability `acceptance` (None: the usual one); what an engine's own
+    flags draft with is told without it. `options` are those of `sizer.api.asked.Options`. Raises the errors of
+    `sizer.errors`, each with what to do next.
     """
     from sizer.advise.reasons import recommendation
     from sizer.answer.public import answer

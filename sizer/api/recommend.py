@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from sizer.api.asked import (
-    MOST_DRAFTED,
     DeviceAsked,
     Options,
     WorkAsked,
@@ -19,7 +18,9 @@ from sizer.api.targets import targets
 from sizer.api.wanted import WantedAsked, only, require_known_memory
 from sizer.errors import DoesNotFit, UnknownEngine, UsageError
 from sizer.frozen import dataclass
+from sizer.printable import shown
 from sizer.units import parse_bytes
+from sizer.workload import MOST_DRAFTED
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -157,6 +158,7 @@ def draft_for(chosen: Estimate, asked: DraftAsked | None, *, offline: bool = Fal
 
     if asked is None:
         return None
+    _a_model(chosen, asked.model)
     acceptance = USUAL_ACCEPTANCE if asked.acceptance is None else asked.acceptance
     if asked.model.lower() == "auto":
         among = relatives(chosen.architecture)
@@ -169,3 +171,20 @@ def draft_for(chosen: Estimate, asked: DraftAsked | None, *, offline: bool = Fal
             "--draft auto takes the best of the catalogue.",
         )
     return draft(chosen, small, acceptance=acceptance, draft_tokens=asked.draft_tokens)
+
+
+def _a_model(chosen: Estimate, wanted: str) -> None:
+    """Raises UsageError for a way of drafting that is no model, and where the engine's own flags draft already."""
+    from sizer.speed.speculative import draft_methods
+
+    if wanted.strip().lower() in draft_methods():
+        raise UsageError(
+            f"--draft {shown(wanted)} is no draft model, which is what a recommendation weighs.",
+            f"'sizer estimate MODEL --draft {wanted.strip().lower()}' tells what it gains; --draft auto finds a model.",
+        )
+    flagged = chosen.options.draft_method or chosen.options.draft_model
+    if flagged:
+        raise UsageError(
+            f"--draft {shown(wanted)} stands beside the engine's own flags, which draft with {shown(flagged)}.",
+            "Leave one of the two out.",
+        )

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
-from sizer.api.asked import MOST_BYTES, MOST_DRAFTED, USUAL_DRAFTED
+from sizer.api.asked import MOST_BYTES
 from sizer.cli.completion import complete_devices
 from sizer.errors import UsageError
 from sizer.printable import printable
@@ -25,6 +25,7 @@ from sizer.units import (
     parse_watts,
     parse_whole,
 )
+from sizer.workload import MOST_DRAFTED, USUAL_DRAFTED
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -149,9 +150,7 @@ def draft_options(function: Command) -> Command:
         click.option(
             "--draft-tokens",
             type=click.IntRange(1, MOST_DRAFTED),
-            default=USUAL_DRAFTED,
-            show_default=True,
-            help="Drafted a step.",
+            help=f"Drafted a step.  [default: as the engine's flags say, else {USUAL_DRAFTED}]",
         ),
         click.option("--acceptance", type=PROBABILITY, metavar="P", help="Of each drafted token.  [default: 0.7]"),
     ]

@@ -15,7 +15,7 @@ estimate meta-llama/Llama-3.1-70B-Instruct -d rtx-4090 --ram 64GiB
 estimate openai/gpt-oss-20b deepseek-ai/DeepSeek-V3 -d h100 -d m2-ultra -p all
 estimate 8x7B -d 2xrtx-3090 --explain
 estimate Qwen/Qwen3-8B -d rtx-4090 -e "vllm@0.21 --gpu-memory-utilization 0.95 --max-num-seqs 64 --foo 3"
-estimate Qwen/Qwen3-30B-A3B-Instruct-2507 -d aws:p5.48xlarge --context 128k --batch 32 --draft mtp
+estimate Qwen/Qwen3-30B-A3B-Instruct-2507 -d aws:p5.48xlarge --context 128k --batch 32 --draft eagle
 estimate meta-llama/Llama-3.1-405B-Instruct -d strix-halo --batch 32 -p all
 estimate Qwen/Qwen3-8B --bandwidth 936GB/s --memory 24GiB --explain
 estimate BAAI/bge-m3 -d rtx-4090

@@ -115,15 +115,16 @@ def test_a_step_without_chunks_has_room_for_the_longest_prompt() -> None:
 
 
 def test_what_flags_draft_with_is_told() -> None:
-    """EAGLE's tokens come faster for one user; a method beside the flags is taken first, and none tells nothing."""
+    """EAGLE's tokens come faster for one user; the same method beside the flags tells its acceptance, and one that is
+    not known tells nothing."""
     asked = {"device": "h100", "precision": "bf16", "users": 1, "tpot": 1.0, "offline": True}
     flags = "vllm --speculative-config.method eagle3 --speculative-config.num_speculative_tokens 3"
     plain = sizer.capacity("Qwen/Qwen3-32B", engine="vllm", **asked)
     eagle = sizer.capacity("Qwen/Qwen3-32B", engine=flags, **asked)
-    mtp = sizer.capacity("Qwen/Qwen3-32B", engine=flags, draft="mtp", draft_tokens=2, acceptance=0.9, **asked)
+    sure = sizer.capacity("Qwen/Qwen3-32B", engine=flags, draft="eagle", acceptance=0.9, **asked)
     assert eagle.serving[0].tpot_s.p50 < 0.8 * plain.serving[0].tpot_s.p50
     assert any("eagle drafts 3 tokens a step, each accepted with probability 0.7" in note for note in eagle.assumptions)
-    assert any("mtp drafts 2 tokens a step, each accepted with probability 0.9" in note for note in mtp.assumptions)
+    assert any("eagle drafts 3 tokens a step, each accepted with probability 0.9" in note for note in sure.assumptions)
     assert not any("drafts" in note for note in plain.assumptions)
     unknown = sizer.capacity("Qwen/Qwen3-32B", engine="vllm --speculative-config.method suffix", **asked)
     assert any("What 'suffix' drafts is not known" in note for note in unknown.assumptions)
