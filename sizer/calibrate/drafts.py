@@ -24,7 +24,15 @@ from sizer.frozen import NamedTuple, dataclass
 from sizer.speed.case import SpeedCase
 from sizer.speed.law import Constants, constants
 from sizer.speed.records import DraftMethod
-from sizer.speed.speculative import ANY_ENGINE, draft_cost, draft_methods, step_s, verify_cost
+from sizer.speed.speculative import (
+    ANY_ENGINE,
+    draft_cost,
+    draft_methods,
+    replay_cost,
+    replays_states,
+    step_s,
+    verify_cost,
+)
 from sizer.speed.terms import vector_rows
 
 FEWEST_ROWS = 4
@@ -94,11 +102,12 @@ def rounds(path: Path, fitted: Constants) -> list[Round]:
 
 def read_drafted(path: Path) -> list[ReadRow]:
     """Those of engines with kernels of their own for few tokens, as rows of a verification told over a plain step: what
-    a round takes beyond its drafts. Elsewhere a round's own cost is more than what verifying adds, and they tell none.
+    a round takes beyond its drafts. Elsewhere a round's own cost is more than what verifying adds, and they tell none,
+    nor do rounds that run what they accepted once more.
     """
     found = []
     for told, case in _resolved(path):
-        if vector_rows(case) and told.seen.batch == 1:
+        if vector_rows(case) and told.seen.batch == 1 and not replays_states(case):
             over_one = told.steps - told.drafts * draft_cost(case, told.method, told.drafts, constants())
             row = {**told.seen.row, "tokens_a_step": told.drafts + 1, "over_one": over_one, "flags": "drafted"}
             found.append(measurement(row))
@@ -147,7 +156,8 @@ def _told(row: Mapping[str, str]) -> _Told | None:
 def _round(told: _Told, case: SpeedCase, fitted: Constants) -> Round:
     drafted = told.drafts * draft_cost(case, told.method, told.drafts, fitted)
     moe = case.architecture.experts is not None
-    verified, plain_s = verify_cost(case, told.drafts, fitted), step_s(case, 1, fitted)
+    verified = verify_cost(case, told.drafts, fitted) + replay_cost(case, told.drafts, told.tokens, fitted)
+    plain_s = step_s(case, 1, fitted)
     source, runtime, baseline = told.row["source_url"], case.engine.runtime, told.row.get("baseline_tokens_per_s")
     measured_s = case.workload.batch_size / float(baseline) if baseline else plain_s
     gain = told.tokens, told.speedup, verified, drafted, plain_s, measured_s

@@ -6,7 +6,7 @@ from sizer.frozen import NamedTuple, dataclass
 from sizer.speed.case import SpeedCase
 from sizer.speed.law import constants
 from sizer.speed.records import DraftMethod, drafts_words
-from sizer.speed.speculative import Drafter, draft_cost, expected_tokens, round_s
+from sizer.speed.speculative import Drafter, draft_cost, expected_tokens, replay_cost, round_s
 
 
 class Drafts(NamedTuple):
@@ -27,7 +27,8 @@ class Drafts(NamedTuple):
 class Rounds:
     """Steps that verify `drafts` tokens of each sequence beside the one before them, and yield `tokens` on average.
 
-    Drafting them takes `drafting_steps` plain steps of the same sequences, and a round `fixed_s` beyond all that.
+    Drafting them takes `drafting_steps` plain steps of the same sequences (and running accepted ones again, where that
+    is how a state is undone), and a round `fixed_s` beyond all that.
     """
 
     drafts: int
@@ -38,6 +39,7 @@ class Rounds:
 
 def rounds_of(case: SpeedCase, asked: Drafts) -> Rounds:
     """The rounds of a drafter beside a case."""
-    drafting = asked.tokens * draft_cost(case.of_sequences(1), asked.drafter, asked.tokens, constants())
-    tokens = expected_tokens(asked.acceptance, asked.tokens)
+    one, tokens = case.of_sequences(1), expected_tokens(asked.acceptance, asked.tokens)
+    drafting = asked.tokens * draft_cost(one, asked.drafter, asked.tokens, constants())
+    drafting += replay_cost(one, asked.tokens, tokens, constants())
     return Rounds(asked.tokens, tokens, drafting, round_s(case.engine.runtime))

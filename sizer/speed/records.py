@@ -111,7 +111,8 @@ def drafts_words(name: str, tokens: int, acceptance: float) -> str:
 
 class Speculation(NamedTuple):
     """What drafting `draft_tokens` at a time gains. `tokens_per_s` is one sequence's; `speedup` below 1 says that it
-    does not pay. `verify_cost`, `draft_cost` (of one drafted token) and `round_cost` are in plain steps.
+    does not pay. `verify_cost` (with what runs again where states are undone so), `draft_cost` (of one drafted token)
+    and `round_cost` are in plain steps.
     """
 
     tokens_per_step: float

@@ -16,7 +16,7 @@ from functools import cache
 from sizer.errors import UsageError
 from sizer.model.architecture import Architecture
 from sizer.model.stored import Stored
-from sizer.speed.case import SpeedCase, speed_case
+from sizer.speed.case import SpeedCase, runtime_rule, speed_case
 from sizer.speed.launches import layer_count
 from sizer.speed.law import Constants, constants
 from sizer.speed.predict import step_of
@@ -84,6 +84,25 @@ def verify_cost(case: SpeedCase, draft_tokens: int, fitted: Constants) -> float:
     return step_s(case, draft_tokens + 1, fitted) / step_s(case, 1, fitted)
 
 
+def replay_cost(case: SpeedCase, draft_tokens: int, tokens: float, fitted: Constants) -> float:
+    """Plain steps in which the accepted tokens of a round that yields `tokens` run once more, in the rounds that reject
+    some: of a model whose layers keep a state, where an engine has no other way back (`data/state_replays.csv`)."""
+    if not replays_states(case):
+        return 0.0
+    accepted = min(1.0, max(0.0, (tokens - 1) / draft_tokens))
+    return (1 - accepted**draft_tokens) * verify_cost(case, max(0, round(tokens) - 1), fitted)
+
+
+def replays_states(case: SpeedCase) -> bool:
+    """Whether what a draft did to the model's states is undone by running its accepted tokens again."""
+    rule = runtime_rule(case, "state_replays.csv")
+    return (
+        rule is not None
+        and rule["replays"] == "yes"
+        and any(one.is_recurrent for one in case.architecture.mixer_counts)
+    )
+
+
 def draft_cost(case: SpeedCase, drafter: Drafter, draft_tokens: int, fitted: Constants) -> float:
     """Plain steps that each drafted token costs."""
     if not isinstance(drafter, DraftMethod):
@@ -103,7 +122,7 @@ def speculation_of(
     case: SpeedCase, drafter: Drafter, draft_tokens: int, tokens: float, fitted: Constants
 ) -> Speculation:
     """The gain where a round yields `tokens` tokens."""
-    verified = verify_cost(case, draft_tokens, fitted)
+    verified = verify_cost(case, draft_tokens, fitted) + replay_cost(case, draft_tokens, tokens, fitted)
     drafted = draft_cost(case, drafter, draft_tokens, fitted)
     plain_s = step_s(case, 1, fitted)
     each = round_s(case.engine.runtime) / plain_s

@@ -198,11 +198,16 @@ def expert_vector_rows(case: SpeedCase) -> int | None:
 
 @standing
 def _vector_rule(case: SpeedCase) -> dict[str, str] | None:
-    """The row that holds for a case's release, of the first backend and kernels of its runtime that it is among."""
+    """The row that holds for a case's release, of the first backend, devices and kernels of its runtime that it is
+    among."""
     wanted = set(precision_class(case.stored.precision))
     told = rules("vector_rows.csv", "runtime").get(case.engine.runtime, ())
-    found = [row for row in told if row["backend"] in {"", case.backend} and names_one(row["kernels"], wanted)]
-    first = [row for row in found if (row["backend"], row["kernels"]) == (found[0]["backend"], found[0]["kernels"])]
+    found = [
+        row for row in told
+        if row["backend"] in {"", case.backend} and names_one(row["kernels"], wanted)
+        and (not row["devices"] or _is_among(case, row["devices"]))
+    ]  # fmt: skip
+    first = [row for row in found if _of_one_rule(row) == _of_one_rule(found[0])]
     version = case.engine_version if case.engine.name == case.engine.runtime else ""
     return rule_in_force(first, version, case.built) if first else None
 
@@ -221,6 +226,11 @@ def _vector_limit(case: SpeedCase) -> float:
 
 def _is_among(case: SpeedCase, devices: str) -> bool:
     return any(matches(one, case.device.key) for one in devices.split())
+
+
+def _of_one_rule(row: dict[str, str]) -> tuple[str, str, str]:
+    """What rows of one rule share, which releases changed."""
+    return row["backend"], row["devices"], row["kernels"]
 
 
 def shares_cells(case: SpeedCase) -> bool:
@@ -252,7 +262,15 @@ def _products(case: SpeedCase, traffic: Traffic, peak: float) -> list[Amount]:
         found.append(Amount("tile_experts", COMPUTE, filled / tiled))
     if tokens <= rows:
         return [*found, Amount("further", COMPUTE, (products - experts) * beyond / _vectors_flops_per_s(case, peak))]
-    return [*found, Amount("tiles", COMPUTE, (products - experts) * (beyond if rows == 1 else 1.0) / tiled)]
+    held = (products - experts) * (beyond if rows == 1 else 1.0)
+    return [*found, Amount("tiles", COMPUTE, held * _block_filling(case, tokens) / tiled)]
+
+
+def _block_filling(case: SpeedCase, tokens: int) -> float:
+    """How many times the products of the tokens their blocks take, where kernels have blocks of one size alone."""
+    rule = _vector_rule(case)
+    block = int(rule["tile"] or 1) if rule else 1
+    return -(-tokens // block) * block / tokens
 
 
 def _vectors_flops_per_s(case: SpeedCase, peak: float) -> float:

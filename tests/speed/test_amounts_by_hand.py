@@ -122,7 +122,7 @@ def test_a_few_tokens_are_vectors_and_more_are_tiles(batch: int, version: str, s
 
 def test_cores_multiply_several_tokens_as_they_do_prompts() -> None:
     """On llama.cpp's cores the second token is a prompt's already: one vector's products, and those of all but one
-    beside a prompt's peak. MLX multiplies packed weights by up to 10 vectors, floats by tiles from the second on."""
+    beside a prompt's peak."""
     cores = Device("cores", "Cores", "nobody", "cpu", None, 1e11, {"fp32": 1e12}, cores=8)
     work = Workload(100, 28, 128, batch_size=3)
     case = replace(asked(engine="llama.cpp", workload=work, target=Target(cores)), engine_version="9000")
@@ -133,9 +133,24 @@ def test_cores_multiply_several_tokens_as_they_do_prompts() -> None:
     assert found["tiles"] == pytest.approx((products - experts) * 2 / 3 / prompt_peak_flops_per_s(case))
     assert found["tile_experts"] == pytest.approx(experts * 2 / 3 / prompt_peak_flops_per_s(case))
     assert "further" not in found
-    chip = replace(CARD, vendor="apple")
-    kept = [asked(engine="mlx-lm", target=Target(chip), precision=precision) for precision in ("bf16", "mlx-4bit")]
-    assert [vector_rows(case) for case in kept] == [1, 10]
+
+
+def test_mlx_multiplies_as_many_vectors_as_its_chip_is_told_and_blocks_of_32_beyond() -> None:
+    """Packed weights by 5 to 12 vectors, floats by tiles from the second token on; 16 tokens take a block of 32."""
+    chip = replace(CARD, vendor="apple", kind="apple")
+
+    def rows(key: str, precision: str = "mlx-4bit", built: str = "") -> int:
+        target = Target(replace(chip, key=key))
+        return vector_rows(replace(asked(engine="mlx-lm", target=target, precision=precision), built=built))
+
+    assert (rows("apple-m5-max", "bf16"), rows("apple-m1-max"), rows("apple-m2-ultra")) == (1, 5, 11)
+    assert (rows("apple-m3-max"), rows("apple-m4", built="2026-01-01"), rows("apple-m5-max")) == (12, 9, 12)
+    work = Workload(100, 28, 128, batch_size=16)
+    case = asked(engine="mlx-lm", target=Target(replace(chip, key="apple-m4")), precision="mlx-4bit", workload=work)
+    step = decode_traffic(case.architecture, case.stored, work)
+    found = amounts_by_name(decode_amounts(case, step))
+    products = step.flops - step.stage("kv").flops - step.stage("experts").flops
+    assert found["tiles"] == pytest.approx(2 * products / prompt_peak_flops_per_s(case, packed=True))
 
 
 @pytest.mark.parametrize(

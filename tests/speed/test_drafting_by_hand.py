@@ -9,7 +9,7 @@ from drawn import HIDDEN, LAYERS, TENSORS, model, stored
 from drawncases import CARD, LATENT, PLAIN, asked
 
 from sizer.device.records import LocalRatio, Target
-from sizer.model.architecture import Basis, Mixer, MixerKind, Role
+from sizer.model.architecture import Basis, Layer, Mixer, MixerKind, MlpKind, Role
 from sizer.speed.attended import causal_attended_tokens  # fmt: skip
 from sizer.speed.case import speed_case  # fmt: skip
 from sizer.speed.limits import fastest_decode
@@ -17,10 +17,20 @@ from sizer.speed.measured_here import as_measured_here, ratio_for
 from sizer.speed.predict import decode_of, predict
 from sizer.speed.prompt_terms import prompt_traffic  # fmt: skip
 from sizer.speed.records import DraftMethod
-from sizer.speed.speculative import draft_cost, expected_tokens, round_s, speculation_of, step_s, verify_cost
+from sizer.speed.speculative import (
+    draft_cost,
+    expected_tokens,
+    replay_cost,
+    round_s,
+    speculation_of,
+    step_s,
+    verify_cost,
+)
 from sizer.speed.splits import parallelism
 from sizer.speed.traffic import decode_traffic  # fmt: skip
 from sizer.workload import Split, Workload
+
+NGRAM = DraftMethod("ngram", (), "none", 0.0, 0.0)
 
 
 def test_a_round_costs_verifying_drafting_and_itself() -> None:
@@ -143,3 +153,21 @@ def test_an_encoder_sees_all_of_its_window() -> None:
     mixer = Mixer(MixerKind.BIDIRECTIONAL, heads=1, kv_heads=1, qk_head_dim=8, v_head_dim=8)
     assert causal_attended_tokens(mixer, 10) == 100
     assert causal_attended_tokens(replace(mixer, window_tokens=4), 10) == 40
+
+
+def test_what_was_accepted_runs_again_where_a_state_is_undone_so() -> None:
+    """Half of two drafts accepted: three rounds of four reject one, and run the two tokens that they yield again."""
+    states = (Layer(0, (Mixer(MixerKind.LINEAR, state_elements=64),), MlpKind.DENSE),)
+    keeping = replace(model(), layers=(*states, *model().layers[1:]))
+    chip = Target(replace(CARD, vendor="apple", kind="apple"))
+    for engine, architecture, replayed in (
+        ("mlx-lm", keeping, True),
+        ("mlx-lm", model(), False),
+        ("mlx-vlm", keeping, False),
+        ("llama.cpp", keeping, False),
+    ):
+        case = replace(asked(engine=engine, target=chip), architecture=architecture)
+        expected = 0.75 * verify_cost(case, 1, PLAIN) if replayed else 0.0
+        assert replay_cost(case, 2, 2.0, PLAIN) == pytest.approx(expected)
+        gain = speculation_of(case, NGRAM, 2, 2.0, PLAIN)
+        assert gain.verify_cost == pytest.approx(verify_cost(case, 2, PLAIN) + expected)
