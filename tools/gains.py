@@ -1,8 +1,10 @@
-"""What each part of the law gains: python tools/gains.py [decode|prefill]. Minutes for each quantity.
+"""What each part of the law gains: python tools/gains.py [decode|prefill]. Some ten minutes for each quantity.
 
 Leaves out one part of the law at a time (rows of data/law_parts.csv: terms, levels of effects, a tuned number, the rows
-near a case), fits what is left anew and scores it on rows that were left out by device, by model and by source, in one
-division into folds. Writes docs/gains.csv, the table of docs/speed.md and docs/gains.png.
+near a case), fits what is left anew and scores it on rows that were left out by device, by model and by source: those
+of the first folds of one division (`FOLDS_TRIED`), the same with each part and without it. A fit without a part starts
+from the whole law's to the same rows, which has seen none of those left out either. Writes docs/gains.csv, the table of
+docs/speed.md and docs/gains.png.
 """
 
 from __future__ import annotations
@@ -19,6 +21,8 @@ sys.path.insert(0, str(ROOT))
 WHOLE = "the whole law"
 QUANTITIES = {"decode": "decode", "prefill": "prompts"}
 BEGIN, END = "<!-- gains -->", "<!-- end of gains -->"
+FOLDS_TRIED = 2
+"""Folds of a division that are left out, one after the other: a sixth of the rows, the same with a part and without."""
 
 
 def observed(quantity: str) -> list[Any]:
@@ -56,6 +60,10 @@ def without(rows: list[Any], priors: dict[str, Any], kind: str, names: str) -> t
     return rows, priors
 
 
+Fold = tuple[str, Any, set[str]]
+"""A scheme, its key, and the keys that are left out together."""
+
+
 class Remembered:
     """Rows of prompts ready to be fitted, that fit each selection of them once: what a part of decode is left out of
     takes the same prompts in each fold."""
@@ -74,14 +82,11 @@ class Remembered:
             self.known[key] = self.fitter.fitted()
         return self.known[key]
 
-    def learn(self, rows: list[Any]) -> None:
-        """Fit what the folds of these rows will ask for, on all processors: what a copy of this process learns is lost
-        with it."""
-        from sizer.calibrate.heldout import SCHEMES, folds
+    def learn(self, tried: list[Fold]) -> None:
+        """Fit what these folds will ask for, on all processors: what a copy of this process learns is lost with it."""
         from sizer.calibrate.workers import in_order
 
-        asked = [(key, names) for key in SCHEMES.values() for names in folds(rows, key)]
-        selected = [self.fitter.without(_within(key, names)) for key, names in asked]
+        selected = [self.fitter.without(_within(key, names)) for _, key, names in tried]
         fitted = in_order(lambda one: one.fitted(), selected)
         self.known |= {one.weights.tobytes(): terms for one, terms in zip(selected, fitted, strict=True)}
 
@@ -90,24 +95,66 @@ def _within(key: Any, names: set[str]) -> Any:
     return lambda row: key(row) in names
 
 
-def residuals(rows: list[Any], priors: dict[str, Any], prompts: Any) -> dict[str, list[Any]]:
-    """Rows that were left out, by scheme, in one division into folds; `prompts` are ready to be fitted."""
+def _folds(rows: list[Any]) -> list[Fold]:
+    """The folds that are tried."""
+    from sizer.calibrate.heldout import SCHEMES, folds
+
+    return [(scheme, key, names) for scheme, key in SCHEMES.items() for names in folds(rows, key)[:FOLDS_TRIED]]
+
+
+Parameters = dict[Any, float]
+"""The value of each parameter of a fit."""
+
+
+def residuals(
+    rows: list[Any], priors: dict[str, Any], prompts: Any, tried: list[Fold], starts: list[Parameters] | None = None
+) -> tuple[dict[str, list[tuple[bool, float, float]]], list[Parameters]]:
+    """Rows that were left out, by scheme, and the fit of each fold; `prompts` are ready to be fitted, and `starts` are
+    fits to the same folds to begin from. A row is whether it is scored, its residual and that of the law alone."""
     from sizer.calibrate.fit_constants import Fitter
-    from sizer.calibrate.heldout import SCHEMES, held_out
     from sizer.calibrate.likeness import Alike
+    from sizer.calibrate.workers import in_order
 
     fitter = Fitter(rows, priors, prompts)
     alike = Alike(fitter.rows)
-    return {scheme: held_out(fitter, scheme, alike, divisions=1) for scheme in SCHEMES}
+
+    def fold(number: int) -> tuple[list[tuple[bool, float, float]], Parameters]:
+        return _fold(fitter, tried[number], alike, starts[number] if starts else {})
+
+    found: dict[str, list[tuple[bool, float, float]]] = {}
+    fits = []
+    for (scheme, _, _), (told, fit) in zip(tried, in_order(fold, range(len(tried))), strict=True):
+        found.setdefault(scheme, []).extend(told)
+        fits.append(fit)
+    return found, fits
 
 
-def scores(left_out: dict[str, list[Any]], *, nearby: bool) -> dict[str, str]:
+def _fold(
+    fitter: Any, tried: Fold, alike: Any, start: Parameters
+) -> tuple[list[tuple[bool, float, float]], Parameters]:
+    """The rows of one fold told by the others, and the fit that tells them."""
+    import numpy as np
+
+    _, key, names = tried
+    known, index = fitter.without(_within(key, names)), fitter.design.index
+    known.start = np.array([start.get(name, at) for name, at in zip(index, known.center, strict=True)])
+    theta = known.solve()
+    held = np.array([key(row) in names for row in fitter.rows])
+    log_ratios = np.log(known.seconds(theta)) - fitter.measured
+    told = [
+        (fitter.rows[number].scored, log_ratios[number] - said.log_factor, float(log_ratios[number]))
+        for number, said in alike.corrections(log_ratios, held).items()
+    ]
+    return told, {name: float(theta[at]) for name, at in index.items()}
+
+
+def scores(left_out: dict[str, list[tuple[bool, float, float]]], *, nearby: bool) -> dict[str, str]:
     """Median and 90th percentile of held-out errors by scheme, in per cent."""
     from sizer.calibrate.heldout import errors
 
-    found = {}
+    found: dict[str, str] = {}
     for scheme, told in left_out.items():
-        seen = errors([one.log_ratio if nearby else one.of_law for one in told if one.row.scored])
+        seen = errors([ratio if nearby else of_law for scored, ratio, of_law in told if scored])
         found |= {f"{scheme}_median": f"{seen.median_ape:.1%}", f"{scheme}_p90": f"{seen.p90_ape:.1%}"}
     return found
 
@@ -119,16 +166,19 @@ def measured(quantity: str) -> list[dict[str, str]]:
     from sizer.tuning import try_instead
 
     rows, priors, prompts = observed(quantity), TERMS[quantity], None
+    tried = _folds(rows)
     if quantity != "prefill":
         prompts = Remembered(Fitter(observed("prefill"), TERMS["prefill"]))
-        prompts.learn(rows)
-    whole = residuals(rows, priors, prompts)
+        prompts.learn(tried)
+    whole, starts = residuals(rows, priors, prompts, tried)
     found = [{"quantity": quantity, "without": WHOLE, **scores(whole, nearby=True)}]
     with (DATA / "law_parts.csv").open(encoding="utf-8", newline="") as lines:
         parts = [row for row in csv.DictReader(lines) if row["quantity"] == quantity]
     for part in parts:
         print(f"{quantity} without {part['part']}", file=sys.stderr, flush=True)
-        told = whole if part["kind"] == "nearby" else residuals(*_left_out(rows, priors, part), prompts)
+        told = whole
+        if part["kind"] != "nearby":
+            told, _ = residuals(*_left_out(rows, priors, part), prompts, tried, starts)
         try_instead({})
         row = {"quantity": quantity, "without": part["part"], **scores(told, nearby=part["kind"] != "nearby")}
         found.append(row)

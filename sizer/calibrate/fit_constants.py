@@ -62,6 +62,7 @@ class Fitter:
         self.weights = np.array([row.weight for row in rows])
         self.measured = np.log([row.seconds for row in rows])
         self.center, self.penalty = _prior_arrays(self.design, residual_spread(rows[0].quantity))
+        self.start: Any = None
         self.bound = tuned("huber_bound")
         self.slow_share = tuned(f"slow_rows_{rows[0].quantity}")
 
@@ -87,12 +88,13 @@ class Fitter:
     def solve(self) -> Any:
         """All parameters, fitted to the rows that are not held out.
 
-        The steps start at the prior, never at another fit: a start that knew the rows held out would not forget them.
+        The steps start at the prior, never at a fit to other rows: a start that knew the rows held out would not forget
+        them. `start` may be one to the same rows.
         """
         import numpy as np
 
         weights = self.weights
-        theta, damping = self.center.copy(), LEAST_DAMPING
+        theta, damping = (self.center if self.start is None else self.start).copy(), LEAST_DAMPING
         value, times, residual = self._evaluate(theta, weights)
         for _ in range(STEPS):
             moved, effects = self._by_pattern(times), self.design.effects
