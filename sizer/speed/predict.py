@@ -30,7 +30,7 @@ from sizer.speed.prompt_terms import prefill_amounts, prompt_traffic
 from sizer.speed.records import NONE, Correction, Decode, Depth, Prefill, Speed, request_of
 from sizer.speed.splits import parallelism
 from sizer.speed.stages import Step, Timed
-from sizer.speed.terms import decode_amounts, step_traffic, vector_rows
+from sizer.speed.terms import decode_amounts, step_traffic, switches_where_faster, vector_rows
 from sizer.speed.traffic import Traffic
 from sizer.speed.widths import Asked, widest
 from sizer.workload import Split
@@ -186,28 +186,42 @@ def _in_order(step: Timed, alone_s: float, case: SpeedCase, traffic: Traffic, fi
     """A step of several tokens, no faster than the most that are multiplied by vectors, and no slower than so many
     steps of one token: where kernels change, one of the two is told too slow or too fast. More sequences are no slower
     than fewer of them one after the other: together they make no less. Cores of an engine of one kernel take no longer
-    than to read as many tokens of prompts."""
+    than to read as many tokens of prompts. Where an engine turns to blocks as soon as they take no longer, each further
+    vector takes its share of a block at the most."""
     tokens, sequences, rows = traffic.tokens, case.workload.batch_size, vector_rows(case)
 
     @cache
     def part_s(part: int, each: int = 1) -> float:
         return _step(case.of_sequences(part), fitted, each)[1].total_s
 
-    total_s = min(step.total_s, _in_parts_s(sequences, part_s)) if tokens == sequences else step.total_s
+    parts_s = _in_parts_s(sequences, part_s, _most_on_host(case)) if tokens == sequences else inf
+    total_s = min(step.total_s, parts_s)
+    each_s = inf
+    if rows and switches_where_faster(case) and case.architecture.experts is None:
+        several = rows + 1 if tokens == sequences else sequences
+        each_s = max(0.0, part_s(several, -(-(rows + 1) // several)) - alone_s) / rows
     if 0 < rows < tokens:
         several = min(rows, sequences)
         fewer_s = min(part_s(rows), _in_parts_s(rows, part_s)) if several == rows else part_s(several, rows // several)
-        total_s = max(total_s, min(fewer_s, rows * alone_s))
+        total_s = max(total_s, min(fewer_s, rows * alone_s, alone_s + (rows - 1) * each_s))
+    elif rows:
+        total_s = min(total_s, alone_s + (tokens - 1) * each_s)
     if not rows and is_cpu(case.device):
         total_s = min(total_s, max(alone_s, _as_prompts_s(case, traffic, fitted)))
     return replace(step, total_s=min(total_s, tokens * alone_s))
 
 
-def _in_parts_s(sequences: int, part_s: Callable[[int], float]) -> float:
-    """Seconds of as many sequences in steps of 2, 3, 4, 6, 8 … of them, whichever is fastest; endless where none is
-    fewer."""
-    parts = (part for power in range(1, sequences.bit_length()) for part in (2**power, 3 * 2 ** (power - 1)))
-    return min((sequences / part * part_s(part) for part in parts if part < sequences), default=inf)
+def _in_parts_s(sequences: int, part_s: Callable[[int], float], beside: int = 0) -> float:
+    """Seconds of as many sequences in steps of 2, 3, 4, 6, 8 … of them, or of `beside`, whichever is fastest; endless
+    where none is fewer."""
+    parts = [part for power in range(1, sequences.bit_length()) for part in (2**power, 3 * 2 ** (power - 1))]
+    return min((sequences / part * part_s(part) for part in (*parts, beside) if 0 < part < sequences), default=inf)
+
+
+def _most_on_host(case: SpeedCase) -> int:
+    """The most tokens of a step by which the host multiplies what lies there; 0 where nothing does, or all steps."""
+    least = case.reading.streams_from_tokens
+    return int(least) - 1 if host_share(case) and 1 < least < inf else 0
 
 
 def _as_prompts_s(case: SpeedCase, traffic: Traffic, fitted: Constants) -> float:
@@ -301,6 +315,7 @@ def _first_step_s(case: SpeedCase, fitted: Constants) -> float:
 
 
 def _notes(case: SpeedCase, fitted: Constants) -> tuple[str, ...]:
+    """What a reader of the speed must know: what was never measured, and where it is told otherwise than it runs."""
     notes = []
     level = evidence(case, fitted)
     if level == "none":
@@ -311,6 +326,12 @@ def _notes(case: SpeedCase, fitted: Constants) -> tuple[str, ...]:
         )
     if case.workload.batch_size > 1 and is_cpu(case.device):
         notes.append("Few CPUs were measured with several sequences: they are told by how fast prompts are read.")
+    most = _most_on_host(case)
+    if 0 < most < case.workload.batch_size and step_of(case, 1, fitted).total_s < _step(case, fitted)[1].total_s:
+        notes.append(
+            f"From {most + 1} sequences on {case.engine.name} sends what lies on the host over the link, slower "
+            f"than to compute there: told as if no more than {most} ran at once."
+        )
     if case.architecture.basis is Basis.NAME and not case.architecture.layers:
         notes.append("Layers and cache are not known from the name: per-layer costs are those of models of its size.")
     return tuple(notes)

@@ -189,6 +189,12 @@ def vector_rows(case: SpeedCase) -> int:
     return int(min(int(rule["rows"]), _vector_limit(case))) if rule else 0
 
 
+def switches_where_faster(case: SpeedCase) -> bool:
+    """Whether the number of vectors was chosen by chip for where blocks begin to take no longer (`tuned`)."""
+    rule = _vector_rule(case)
+    return rule is not None and rule["tuned"] == "yes"
+
+
 def expert_vector_rows(case: SpeedCase) -> int | None:
     """The same for a mixture's experts, whose tokens of more are sorted into tiles; None where sorting costs nothing
     that is told apart."""

@@ -135,6 +135,20 @@ def test_cores_multiply_several_tokens_as_they_do_prompts() -> None:
     assert "further" not in found
 
 
+def test_floats_under_rocm_take_blocks_of_128_tokens() -> None:
+    """Sixteen tokens multiply eight times what they are beside packed weights, which have tiles as narrow as they."""
+    card, work = replace(CARD, vendor="amd", key="rx-7900-xtx"), Workload(100, 28, 128, batch_size=16)
+    for precision, times in (("fp16", 8), ("q8_0", 1)):
+        case = replace(
+            asked(engine="llama.cpp", target=Target(card), precision=precision, workload=work), backend="rocm"
+        )
+        step = decode_traffic(case.architecture, case.stored, work)
+        products = step.flops - step.stage("kv").flops - step.stage("experts").flops
+        tiles = amounts_by_name(decode_amounts(case, step))["tiles"]
+        peak = prompt_peak_flops_per_s(case, packed=precision != "fp16")
+        assert tiles == pytest.approx(times * products / peak)
+
+
 def test_mlx_multiplies_as_many_vectors_as_its_chip_is_told_and_blocks_of_32_beyond() -> None:
     """Packed weights by 5 to 12 vectors, floats by tiles from the second token on; 16 tokens take a block of 32."""
     chip = replace(CARD, vendor="apple", kind="apple")

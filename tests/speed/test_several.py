@@ -9,6 +9,10 @@ import pytest
 
 import sizer
 from sizer.errors import SizerError
+from sizer.speed.law import constants
+from sizer.speed.predict import step_of, timed
+from sizer.speed.terms import decode_amounts, step_traffic, vector_rows
+from tests.support.speedcases import case_of
 
 BATCHES = (1, 2, 3, 4, 6, 8, 9, 12, 16, 24, 32, 64)
 MODELS = (
@@ -75,3 +79,32 @@ def test_cores_make_more_together_up_to_what_they_read_prompts_at(device: str, e
     together = [batch * found[batch][0] for batch in (1, 8, 64)]
     assert together[1] > 2 * together[0]
     assert together[1] < together[2] < 1.05 * 64 * 512 / found[64][1]
+
+
+@pytest.mark.parametrize("model", ["openai/gpt-oss-120b", "Qwen/Qwen3-30B-A3B"])
+def test_sending_the_hosts_experts_over_the_link_loses_nothing_that_fewer_sequences_make(model: str) -> None:
+    """llama.cpp sends them from 32 tokens a step on, wherever that is slower than to compute there: it is said, and 32
+    sequences make no less than 31."""
+    made, notes = {}, {}
+    for batch in (31, 32):
+        one = sizer.estimate(
+            model, device="rtx-3060-12gb", engine="llama.cpp", precision="q4_k_m", batch=batch, prompt=64, output=64,
+            ram_bytes="128GiB", offline=True,
+        ).estimates[0]  # fmt: skip
+        assert one.decode is not None
+        made[batch] = batch * (one.decode.tokens_per_s or 0)
+        notes[batch] = [note for note in one.assumptions if "over the link" in note]
+    assert made[32] >= made[31] * (1 - SLACK)
+    assert (len(notes[31]), len(notes[32])) == (0, 1)
+
+
+@pytest.mark.parametrize("device", ["m2-ultra", "m4-max", "m3-ultra", "m5-max"])
+def test_vectors_take_no_more_than_the_block_that_an_engine_turns_to(device: str) -> None:
+    """MLX's limits are chosen by chip for where blocks take no longer: of fewer tokens each takes its share at most."""
+    case = case_of("Qwen/Qwen3-8B", device, "mlx-lm", "mlx-4bit")
+    rows = vector_rows(case)
+    alone_s, blocks = step_of(case.of_sequences(1), 1, constants()).total_s, case.of_sequences(rows + 1)
+    block_s = timed(decode_amounts(blocks, step_traffic(blocks)), blocks, constants()).total_s
+    for count in range(2, rows + 1):
+        several_s = step_of(case.of_sequences(count), 1, constants()).total_s
+        assert several_s <= (alone_s + (count - 1) / rows * (block_s - alone_s)) * (1 + SLACK)
