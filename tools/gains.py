@@ -1,10 +1,9 @@
-"""What each part of the law gains: python tools/gains.py [decode|prefill]. Some ten minutes for each quantity.
+"""What each part of the law gains: python tools/gains.py [decode|prefill]. Some twenty minutes for each quantity.
 
 Leaves out one part of the law at a time (rows of data/law_parts.csv: terms, levels of effects, a tuned number, the rows
-near a case), fits what is left anew and scores it on rows that were left out by device, by model and by source: those
-of the first folds of one division (`FOLDS_TRIED`), the same with each part and without it. A fit without a part starts
-from the whole law's to the same rows, which has seen none of those left out either. Writes docs/gains.csv, the table of
-docs/speed.md and docs/gains.png.
+near a case), fits what is left anew and scores it on rows that were left out by device, by model and by source, in one
+division into folds. A fit without a part starts from the whole law's to the same rows, which has seen none of those
+left out either. Writes docs/gains.csv, the table of docs/speed.md and docs/gains.png.
 """
 
 from __future__ import annotations
@@ -21,8 +20,6 @@ sys.path.insert(0, str(ROOT))
 WHOLE = "the whole law"
 QUANTITIES = {"decode": "decode", "prefill": "prompts"}
 BEGIN, END = "<!-- gains -->", "<!-- end of gains -->"
-FOLDS_TRIED = 2
-"""Folds of a division that are left out, one after the other: a sixth of the rows, the same with a part and without."""
 
 
 def observed(quantity: str) -> list[Any]:
@@ -99,7 +96,7 @@ def _folds(rows: list[Any]) -> list[Fold]:
     """The folds that are tried."""
     from sizer.calibrate.heldout import SCHEMES, folds
 
-    return [(scheme, key, names) for scheme, key in SCHEMES.items() for names in folds(rows, key)[:FOLDS_TRIED]]
+    return [(scheme, key, names) for scheme, key in SCHEMES.items() for names in folds(rows, key)]
 
 
 Parameters = dict[Any, float]
@@ -217,7 +214,7 @@ def draw(rows: list[dict[str, str]], path: Path) -> None:
         parts = sorted((_mean(row, "median") - whole, row["without"]) for row in own[1:])
         axes = figure.add_subplot(1, len(QUANTITIES), number + 1)
         axes.barh([name for _, name in parts], [gain for gain, _ in parts], color="#3b6ea5")
-        axes.set_xlabel("points of median error more without it")
+        axes.set_xlabel("points of median error more")
         axes.set_title(f"{words}: {whole:.1f} % with all")
         axes.grid(alpha=0.3, axis="x")
     figure.savefig(path, dpi=100, metadata={"Software": ""})
