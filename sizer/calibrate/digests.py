@@ -18,7 +18,8 @@ TABLES = (
     "owners_sources.csv", "shared_caches.csv", "vector_products.csv", "profile_runs.csv", "static_reserves.csv",
     "source_links.csv", "chip_cores.csv", "alike_sequences.csv", "usual_widths.csv", "core_products.csv",
     "prompt_threads.csv", "build_dates.csv", "serving_scripts.csv", "served_weights.csv", "expert_loops.csv",
-    "linear_launches.csv", "converted_weights.csv", "unpacked_prompts.csv", "vector_limits.csv", "state_replays.csv",
+    "linear_launches.csv", "converted_weights.csv", "unpacked_prompts.csv", "vector_limits.csv",
+    "state_replays.csv", "build_kernels.csv",
 )  # fmt: skip
 NO_LAW_IN_SPEED = frozenset(
     {"__init__", "records", "predict", "deeper", "stages", "scaled", "speculative", "measured_here"}

@@ -1,7 +1,8 @@
-"""How many cores a CPU has that the table of devices does not list: its part number tells.
+"""The cores of a CPU and their highest clock: its part number tells.
 
 `data/cpu_cores.csv` holds parts whose generation `data/cpu_families.csv` knows, as their makers specify them (collected
-in github.com/felixsteinke/cpu-spec-dataset, commit 4c08d88).
+in github.com/felixsteinke/cpu-spec-dataset, commit 4c08d88, and github.com/toUpperCase78/intel-processors, commit
+e46dc8a).
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ _VERSION = pattern(r"\s+(?=v\d\b)")
 
 
 class Cores(NamedTuple):
-    """Cores of a part, those of its efficient kind among them."""
+    """Cores of a part, those of its efficient kind among them, and the highest clock of one."""
 
     performance: int
     efficient: int
+    clock_hz: float
 
     @property
     def total(self) -> int:
@@ -31,7 +33,9 @@ class Cores(NamedTuple):
 @cache
 def _parts() -> dict[tuple[str, str], Cores]:
     return {
-        (row["vendor"], row["part"]): Cores(int(row["performance_cores"]), int(row["efficient_cores"]))
+        (row["vendor"], row["part"]): Cores(
+            int(row["performance_cores"]), int(row["efficient_cores"]), float(row["ghz"]) * 1e9
+        )
         for row in read_rows("cpu_cores.csv")
     }
 

@@ -139,6 +139,12 @@ def core_share(key: str) -> float:
     return float(row["core_share"] or 1) if row else 1.0
 
 
+def efficient_share(key: str) -> float:
+    """What part of a fast core's FLOPs an efficient core of a CPU of two kinds has."""
+    row = _instructions_row(key)
+    return float(row["efficient_share"] or 1) if row else 1.0
+
+
 @cache
 def _instructions_row(key: str) -> dict[str, str] | None:
     rows = read_rows("cpu_instructions.csv")

@@ -21,7 +21,7 @@ from sizer.memory.prompt_chunk import prompt_chunk_tokens
 from sizer.memory.records import Placement
 from sizer.model.architecture import Architecture
 from sizer.model.stored import Stored
-from sizer.speed.kernels import core_kernel, precision_class
+from sizer.speed.kernels import build_of, core_kernel, precision_class
 from sizer.workload import Split, Workload
 
 FIRST_YEAR, LATEST_YEAR = 2023, 2026
@@ -239,10 +239,13 @@ def _standing_groups(
         "engine device": f"{engine.name} {backend} {device.key}",
     }
     release = _release(version)
+    cores = instructions(device.key) if is_cpu(device) else ""
+    build = build_of(version, backend, cores)
     further = {
         "own kernel": f"{runtime} {backend} {kernel}" if kernel != shared else "",
         "version": f"{engine.name} {release}" if release else "",
-        "instructions": instructions(device.key) if is_cpu(device) else "",
+        "build kernel": f"{build} {kernel}" if build else "",
+        "instructions": cores,
     }
     return _named(own), _named({level: group for level, group in further.items() if group})
 

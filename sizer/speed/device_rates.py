@@ -6,7 +6,7 @@ from functools import cache
 from math import log
 
 from sizer.device.cpu_cores import cores_of
-from sizer.device.kinds import core_share, die_of
+from sizer.device.kinds import core_share, die_of, efficient_share
 from sizer.device.records import Device, is_cpu
 from sizer.errors import SizerError
 from sizer.tables import matches, read_rows
@@ -103,7 +103,8 @@ def reachable_bytes_per_s(device: Device, threads: int | None = None) -> float:
     The more bandwidth a CPU's specification tells, the less of it its cores and their fabric reach: it counts to a
     power, equal at 60 GB/s (`cpu_bandwidth_power` of data/tuning.csv), and as far as its cores reach it where that is
     known (`data/cpu_shares.csv`). A core has so many lines in flight and reads no faster (`core_bytes_per_s`, fitted):
-    few cores, or few `threads`, reach less. A measured bandwidth counts whole.
+    few cores, or few `threads`, reach less; and cores that read together wait for the caches and the fabric that they
+    share, so that they reach a power of their number (`core_bytes_power`). A measured bandwidth counts whole.
     """
     nominal = nominal_bytes_per_s(device)
     if not is_cpu(device) or device.bandwidth_basis == "measured":
@@ -112,7 +113,8 @@ def reachable_bytes_per_s(device: Device, threads: int | None = None) -> float:
     within_reach = nominal * _cores_share(device.key)
     working = min(threads or device.cores, device.cores) if device.cores else threads
     if working:
-        within_reach = (within_reach**-2 + (working * tuned("core_bytes_per_s")) ** -2) ** -0.5
+        together = working ** tuned("core_bytes_power") * tuned("core_bytes_per_s")
+        within_reach = (within_reach**-2 + together**-2) ** -0.5
     return float(within_reach**power * tuned("cpu_reference_bytes_per_s") ** (1 - power))
 
 
@@ -126,18 +128,46 @@ def _cores_share(key: str) -> float:
 def cpu_flops_per_s(device: Device, threads: int | None = None) -> float:
     """Nominal fp32 peak of those cores of a CPU that compute: one a thread at most, the fastest first.
 
-    The whole peak is the table's or the user's, or that of the chip's cores (`data/chip_cores.csv`), else 100 GFLOP/s a
-    core. Where the table tells no cores, they are what the bandwidth lets expect: 8 at 80 GB/s, growing with its root
-    (4 at 20 GB/s, 16 at 320 GB/s).
+    The whole peak is that of the part's or the chip's cores (`data/cpu_cores.csv`, `data/chip_cores.csv`), else the
+    table's or the user's, else 100 GFLOP/s a core. Where the table tells no cores, they are what the bandwidth lets
+    expect: 8 at 80 GB/s, growing with its root (4 at 20 GB/s, 16 at 320 GB/s).
     """
     whole, kinds = device.peak_flops_per_s.get("fp32"), core_kinds(device.key)
     if kinds and not whole:
         return sum_of_fastest(kinds, threads)
+    if own := part_kinds(device):
+        return sum_of_fastest(own, threads) * _held_share(device)
     bandwidth = device.bandwidth_bytes_per_s or USUAL_BANDWIDTH_BYTES_PER_S
     usual = max(1.0, USUAL_CORES * (bandwidth / USUAL_BANDWIDTH_BYTES_PER_S) ** 0.5)
     cores = device.cores or max(usual, threads or 0)
     untold = cores * tuned("core_flops_per_s") * core_share(device.key)
     return (whole or untold) * min(threads or cores, cores) / cores
+
+
+def part_kinds(device: Device) -> tuple[tuple[int, float], ...]:
+    """The cores of an x86 CPU whose part number is known, as `core_kinds` has a chip's; none for others.
+
+    All parts are told by one rule, so that none of two like ones is told by its lowest clock and the other by its
+    highest: cores sustain less than the highest, in like proportion. A text that tells another number of cores (a
+    slice, two sockets) has so many of the fast kind.
+    """
+    part = cores_of(device.vendor, device.name)
+    if part is None or not is_cpu(device):
+        return ()
+    fast = tuned("core_flops_per_s") * core_share(device.key) * part.clock_hz / tuned("core_clock_hz")
+    if device.cores not in {None, part.total}:
+        return ((device.cores or part.total, fast),)
+    slow = fast * efficient_share(device.key)
+    return ((part.performance, fast), (part.efficient, slow))[: 2 if part.efficient else 1]
+
+
+def _held_share(device: Device) -> float:
+    """What share of the table's peak a device is left with, where a power limit took some of it."""
+    from sizer.device import table
+
+    number = table.by_key().get(device.key)
+    listed = table.device(number).peak_flops_per_s.get("fp32") if number is not None else None
+    return device.peak_flops_per_s.get("fp32", listed or 1.0) / listed if listed else 1.0
 
 
 @cache

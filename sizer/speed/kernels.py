@@ -41,6 +41,15 @@ def core_kernel(runtime: str, precision: str, instructions: str) -> str:
 
 
 @cache
+def build_of(version: str, backend: str, instructions: str) -> str:
+    """The build of an engine that brings kernels of its own for a backend and for cores of these instructions, as a
+    version's first word names it (`data/build_kernels.csv`); empty for any other."""
+    rows = (row for row in read_rows("build_kernels.csv") if row["backend"] == backend)
+    told = (row["build"] for row in rows if instructions in row["instructions"].split("|"))
+    return next((build for build in told if build == version.split(" ", maxsplit=1)[0]), "")
+
+
+@cache
 def packs_scales(name: str) -> bool:
     """Whether a precision's scales are quantized too: the kernel is that of plain ones, and unpacks them first."""
     try:

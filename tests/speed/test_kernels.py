@@ -6,7 +6,7 @@ import pytest
 
 from sizer.errors import UnknownPrecision
 from sizer.formats import format_of
-from sizer.speed.kernels import EIGHT_BITS, FOUR_BITS, core_kernel, packs_scales, precision_class
+from sizer.speed.kernels import EIGHT_BITS, FOUR_BITS, build_of, core_kernel, packs_scales, precision_class
 from sizer.tables import read_rows
 
 APART = {"bitnet", "torchao-intx-int4"}
@@ -85,7 +85,16 @@ def test_half_precisions_by_what_cores_multiply(runtime: str, precision: str, in
     assert core_kernel(runtime, precision, instructions) == kernel
 
 
-def test_instructions_of_core_products_are_known() -> None:
-    """Each name in data/core_products.csv is one of data/cpu_instructions.csv."""
+@pytest.mark.parametrize("table", ["core_products.csv", "build_kernels.csv"])
+def test_instructions_of_a_table_are_known(table: str) -> None:
+    """Each name in a table of cores' kernels is one of data/cpu_instructions.csv."""
     known = {row["instructions"] for row in read_rows("cpu_instructions.csv")}
-    assert {name for row in read_rows("core_products.csv") for name in row["instructions"].split("|")} <= known
+    assert {name for row in read_rows(table) for name in row["instructions"].split("|")} <= known
+
+
+def test_builds_with_kernels_of_their_own() -> None:
+    """llamafile brings kernels for cores with AVX2 and for Arm's dot products; on others it runs llama.cpp's."""
+    assert build_of("llamafile 0.9 (LocalScore)", "cpu", "amd avx2") == "llamafile"
+    assert build_of("llamafile 0.9", "cpu", "intel avx") == ""
+    assert build_of("llamafile 0.9", "cuda", "amd avx2") == ""
+    assert build_of("b4384", "cpu", "amd avx2") == ""
