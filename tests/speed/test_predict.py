@@ -73,7 +73,7 @@ def test_every_prior_is_fitted() -> None:
     assert {term for terms in TERMS.values() for term in terms} == set(constants().terms)
 
 
-@pytest.mark.parametrize("device", ["ryzen-9-7950x", "epyc-9654", "raspberry-pi-5", "i9-14900hx"])
+@pytest.mark.parametrize("device", ["ryzen-9-7950x", "epyc-9654", "raspberry-pi-5", "i9-9900k"])
 def test_fewer_threads_are_not_faster(device: str) -> None:
     """A CPU's speed falls with its threads, in decode and in the prompt, and not below one thread's share."""
     whole, half, one = (_speed(device, work=replace(WORK, threads=count)) for count in (None, 2, 1))
