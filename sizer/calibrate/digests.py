@@ -13,6 +13,7 @@ TABLES = (
     "gpu_architectures.csv", "cuda_capability.csv",
     "measurements.csv", "serving.csv", "verify.csv", "speculation.csv", "draft_methods.csv", "fit_priors.csv",
     "tuning.csv", "graph_capture.csv", "cache_copies.csv", "vector_rows.csv", "cpu_instructions.csv", "cpu_cores.csv",
+    "reading_units.csv", "usual_hosts.csv",
     "kernel_facts.csv", "product_types.csv", "same_chips.csv", "same_dies.csv", "cpu_shares.csv",
     "layer_operations.csv", "expert_calls.csv", "state_graphs.csv", "matrix_instructions.csv", "padded_batches.csv",
     "owners_sources.csv", "shared_caches.csv", "vector_products.csv", "profile_runs.csv", "static_reserves.csv",

@@ -17,6 +17,9 @@ USUAL_CORES, USUAL_BANDWIDTH_BYTES_PER_S = 8, 8e10
 VECTOR_FLOPS_PER_S, MATRIX_FLOPS_PER_S, VECTOR_POWER = 3.0e13, 1.5e14, 0.65
 """What vector units have beside a 16-bit peak, and the power that it grows with: fitted to the 326 accelerators of
 data/devices.csv that tell both (two in three lie within a factor of 1.8): matrix units have outgrown the others."""
+LESSER_POWER = 8
+"""How a card's bandwidth and what its multiprocessors read add up: near the lesser one. With 2 an A100, whose rates are
+alike, was told a fifth slow in vLLM and gpt-fast from the others."""
 MATRIX_OVER_VECTOR = 4
 """The 16-bit peak over that in fp32: the median of data/devices.csv, at which both count alike."""
 
@@ -98,7 +101,12 @@ def nominal_bytes_per_s(device: Device) -> float:
 
 
 def reachable_bytes_per_s(device: Device, threads: int | None = None) -> float:
-    """The bandwidth that a step's memory traffic is relative to: the nominal one, less of it on wide CPUs.
+    """The bandwidth that a step's memory traffic is relative to: the nominal one, less of it where few units read it
+    and on wide CPUs.
+
+    A multiprocessor keeps so many bytes in flight and reads no faster (`unit_bytes_per_s`, fitted; 28 GB/s are 17 KB in
+    flight for 600 ns): an H20's 78 read its 4 TB/s no faster than the 108 of an A100 read 2
+    (`data/reading_units.csv`).
 
     The more bandwidth a CPU's specification tells, the less of it its cores and their fabric reach: it counts to a
     power, equal at 60 GB/s (`cpu_bandwidth_power` of data/tuning.csv), and as far as its cores reach it where that is
@@ -107,7 +115,10 @@ def reachable_bytes_per_s(device: Device, threads: int | None = None) -> float:
     share, so that they reach a power of their number (`core_bytes_power`). A measured bandwidth counts whole.
     """
     nominal = nominal_bytes_per_s(device)
-    if not is_cpu(device) or device.bandwidth_basis == "measured":
+    if not is_cpu(device):
+        units = _reading_units(device.key)
+        return _lesser(nominal, units * tuned("unit_bytes_per_s")) if units else nominal
+    if device.bandwidth_basis == "measured":
         return nominal
     power = tuned("cpu_bandwidth_power")
     within_reach = nominal * _cores_share(device.key)
@@ -116,6 +127,18 @@ def reachable_bytes_per_s(device: Device, threads: int | None = None) -> float:
         together = working ** tuned("core_bytes_power") * tuned("core_bytes_per_s")
         within_reach = (within_reach**-2 + together**-2) ** -0.5
     return float(within_reach**power * tuned("cpu_reference_bytes_per_s") ** (1 - power))
+
+
+def _lesser(*rates: float) -> float:
+    """The least of some rates, and less than that where another is about as low."""
+    return float(sum(rate**-LESSER_POWER for rate in rates) ** (-1 / LESSER_POWER))
+
+
+@cache
+def _reading_units(key: str) -> int:
+    """How many multiprocessors of a card read its memory; 0 where no row tells."""
+    rows = read_rows("reading_units.csv")
+    return next((int(row["units"]) for row in rows if any(matches(one, key) for one in row["devices"].split())), 0)
 
 
 @cache

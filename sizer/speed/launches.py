@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from functools import lru_cache
 
+from sizer.device.records import is_cpu
 from sizer.engine.engines import operation_costs
-from sizer.engine.releases import rules
+from sizer.engine.releases import rule_in_force, rules
 from sizer.formats import format_of
 from sizer.model.architecture import Architecture, MixerKind, MlpKind, Module, Role, Tensor, Tower
 from sizer.speed.case import SpeedCase, runtime_rule, standing
 from sizer.speed.kernels import names_one, precision_class
 from sizer.speed.law import LAUNCH, OVERHEAD, Amount
 from sizer.speed.routing import distinct_experts
+from sizer.tables import matches, read_rows
 from sizer.tuning import tuned
 
 LAYER_S, LAUNCH_S = 1e-4, 1e-5
@@ -22,6 +24,9 @@ REPLAYED_LAUNCH_S = 2e-6
 by the rows that `data/expert_loops.csv` names."""
 LLAMA_LAYER = {"base": 1, "linear": 7, "rms_norm": 2}
 """The layer that others are measured in: seven matrices and two norms."""
+EAGER, SERVER_RATING = "eager", 2927
+"""The code that launches each operation by itself; and the rating of its host that counts as it is: of the servers that
+Hopper cards sit in (`data/usual_hosts.csv`)."""
 FLOAT_BITS, EXPERT_MATRICES = 16, 3
 """From how many bits a weight on a matrix is not quantized; and the matrices of an expert: gate, up and down."""
 _OF_A_STATE = frozenset({Role.SSM, Role.CONV, Role.SSM_IN, Role.SSM_OUT})
@@ -97,11 +102,24 @@ def quantized_layers(case: SpeedCase) -> float:
     return case.architecture.passes * matrices * launches / _operations(costs, LLAMA_LAYER)
 
 
+@standing
+def host_pace(case: SpeedCase) -> float:
+    """How many times as fast as a server of 2023 the usual host of a card launches operations, where each is launched
+    by itself: with the rating of one thread of its core (`data/usual_hosts.csv`), to the power `host_power`."""
+    if case.engine.layer_operations != EAGER or is_cpu(case.device):
+        return 1.0
+    key, rows = case.device.key, read_rows("usual_hosts.csv")
+    told = next((row for row in rows if any(matches(one, key) for one in row["devices"].split())), None)
+    return float((float(told["rating"]) / SERVER_RATING) ** tuned("host_power")) if told else 1.0
+
+
 def _linear_launches(case: SpeedCase) -> int:
-    """Device operations of a quantized matrix beside its own; 0 where no row tells of its kernel."""
+    """Operations of a quantized matrix beside its own; 0 where no row tells of its kernel. The kernels are of packages
+    beside the runtime, whose versions no case tells: the date decides."""
     kernel = precision_class(case.stored.precision)[0]
     told = rules("linear_launches.csv", "runtime").get(case.engine.runtime, ())
-    return next((int(row["launches"]) for row in told if kernel in row["kernels"].split()), 0)
+    rows = [row for row in told if kernel in row["kernels"].split()]
+    return int(rule_in_force(rows, date=case.built)["launches"]) if rows else 0
 
 
 def _operations(costs: dict[str, float], parts: dict[str, int]) -> float:
@@ -145,7 +163,7 @@ def expert_amounts(case: SpeedCase) -> list[Amount]:
     calls = {"every": experts, "chosen": _chosen_experts(case, experts), "none": 0}[rule["calls"]]
     each = int(rule["launches_per_call"]) + EXPERT_MATRICES * _linear_launches(case)
     launches = int(rule["launches_per_layer"]) + each * calls
-    return [Amount("expert_calls", LAUNCH, layers * launches * LAUNCH_S)]
+    return [Amount("expert_calls", LAUNCH, layers * launches * LAUNCH_S / host_pace(case))]
 
 
 def _loop_launches(case: SpeedCase, experts: int) -> float:

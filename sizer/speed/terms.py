@@ -27,6 +27,7 @@ from sizer.speed.kernels import names_one, packs_scales, precision_class
 from sizer.speed.launches import (
     LAYER_S,
     expert_amounts,
+    host_pace,
     llama_layers,
     moe_layer_count,
     quantized_layers,
@@ -91,7 +92,7 @@ def decode_amounts(case: SpeedCase, traffic: Traffic) -> tuple[Amount, ...]:
         Amount("cache", MEMORY, cache_bytes / bandwidth, cache_bytes / nominal),
         *(_on_host(case, traffic, *shares) if any(shares) else ()),
         *_products(case, traffic, peak),
-        Amount("launch" if in_graphs(case) else "eager_launch", LAUNCH, layers * LAYER_S),
+        Amount("launch" if in_graphs(case) else "eager_launch", LAUNCH, layers * LAYER_S / host_pace(case)),
         Amount("layers", OVERHEAD, layers * LAYER_S / layer_pace(case)),
         Amount("step", OVERHEAD, STEP_S),
         *expert_amounts(case),

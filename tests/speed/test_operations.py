@@ -12,16 +12,18 @@ from sizer.device.catalogue import find
 from sizer.device.chip_parts import cpu_part
 from sizer.device.kinds import memory_class
 from sizer.device.records import Target
+from sizer.device.table import all_devices
 from sizer.engine.stored import store_for
 from sizer.model.architecture import Architecture, Basis
 from sizer.model.families import build
 from sizer.model.read import catalogue
-from sizer.speed.case import speed_case
+from sizer.speed.case import SpeedCase, speed_case
 from sizer.speed.device_rates import reachable_bytes_per_s
 from sizer.speed.launches import (
     LAUNCH_S,
     LAYER_S,
     expert_amounts,
+    host_pace,
     layer_count,
     llama_layers,
     quantized_layers,
@@ -30,6 +32,7 @@ from sizer.speed.launches import (
 from sizer.speed.law import LAUNCH
 from sizer.speed.terms import decode_amounts
 from sizer.speed.traffic import decode_traffic
+from sizer.tables import matches, read_rows
 from sizer.tuning import tuned
 from sizer.workload import Workload
 
@@ -152,6 +155,55 @@ def test_a_quantized_matrix_launches_what_its_code_calls():
     )
     assert plain[0].nominal_s == pytest.approx(48 * (6 + 128 * 10) * LAUNCH_S)
     assert fp8[0].nominal_s == pytest.approx(48 * (6 + 128 * (10 + 3 * 11)) * LAUNCH_S)
+
+
+@pytest.mark.parametrize(
+    ("precision", "built", "launches"),
+    [
+        ("awq-int4", "", 2),
+        ("gptq-int8", "2024-11-01", 4),
+        ("gptq-int4", "", 0),
+        ("int8", "2024-04-01", 24),
+        ("int8", "", 12),
+    ],
+)
+def test_packages_of_kernels_changed_what_a_matrix_launches(precision: str, built: str, launches: int) -> None:
+    """Of kernels beside transformers' own the date tells which code ran: LLM.int8 was twice as many before 0.45."""
+    found = quantized_layers(case("meta-llama/Meta-Llama-3-8B", "transformers", precision=precision, built=built))
+    assert found == pytest.approx(32 * 7 * launches / EAGER_LLAMA_OPERATIONS)
+
+
+def test_a_slower_host_launches_each_operation_later() -> None:
+    """An A100's server (1922 of 2927) where the host launches: not in captured graphs, nor of a card that no row
+    tells of."""
+    key, model = "a100-80gb-sxm", "meta-llama/Meta-Llama-3-8B"
+    slower = (1922 / 2927) ** tuned("host_power")
+    assert slower < 1
+    assert host_pace(case(model, "transformers", device=key)) == pytest.approx(slower)
+    assert host_pace(case(model, "transformers", device="h100-80gb-sxm")) == 1
+    assert host_pace(case(model, "transformers", device="l4")) == 1
+    assert host_pace(case(model, "vllm", device=key)) == 1
+    of_host, of_other = (launched(case(model, "transformers", device=one)) for one in (key, "h100-80gb-sxm"))
+    assert of_host == pytest.approx(of_other / slower)
+    experts = [
+        expert_amounts(case("Qwen/Qwen3-30B-A3B", "transformers", device=one, engine_version="4.51.3"))
+        for one in (key, "h100-80gb-sxm")
+    ]
+    assert experts[0][0].nominal_s == pytest.approx(experts[1][0].nominal_s / slower)
+
+
+def launched(asked: SpeedCase) -> float:
+    """Nominal seconds of the launches of a step's layers."""
+    traffic = decode_traffic(asked.architecture, asked.stored, asked.workload)
+    return sum(one.nominal_s for one in decode_amounts(asked, traffic) if one.part == LAUNCH)
+
+
+def test_every_usual_host_is_of_cards_of_the_table() -> None:
+    """A pattern that no device's key matches tells nothing."""
+    keys = [device.key for device in all_devices()]
+    for table in ("usual_hosts.csv", "reading_units.csv"):
+        patterns = [one for row in read_rows(table) for one in row["devices"].split()]
+        assert [one for one in patterns if not any(matches(one, key) for key in keys)] == []
 
 
 @pytest.mark.parametrize(

@@ -255,3 +255,17 @@ def test_an_unknown_bandwidth_is_said_to_be_unknown() -> None:
         reachable_bytes_per_s(replace(CARD, bandwidth_bytes_per_s=None))
     with pytest.raises(SizerError, match=r"bandwidth of .* is not known"):
         nominal_flops_per_s(replace(CARD, peak_flops_per_s={}, bandwidth_bytes_per_s=None))
+
+
+def test_few_multiprocessors_read_less_than_their_memory_brings() -> None:
+    """An H20's 78 at 28 GB/s each beside 4 TB/s; an A100's 108 read nearly all of 2; no card is told more than its
+    memory's, and one of no row all of it."""
+    few, each = find("h20").device, tuned("unit_bytes_per_s")
+    assert reachable_bytes_per_s(few) == pytest.approx(((78 * each) ** -8 + 4e12**-8) ** (-1 / 8))
+    for key, least, most in (("h20", 0.5, 0.6), ("a100-80gb-sxm", 0.97, 1.0), ("h200", 0.7, 0.8)):
+        device = find(key).device
+        assert least < reachable_bytes_per_s(device) / (device.bandwidth_bytes_per_s or 0) < most
+    other = find("b200").device
+    assert reachable_bytes_per_s(other) == other.bandwidth_bytes_per_s
+    case = asked(target=Target(few))
+    assert nominal_bandwidth_bytes_per_s(case) == pytest.approx(4e12)
