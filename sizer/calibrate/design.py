@@ -9,10 +9,12 @@ from typing import Any
 from sizer.calibrate.observation import Observation
 from sizer.calibrate.terms import TermPrior
 from sizer.frozen import NamedTuple
-from sizer.speed.case import SINCE
+from sizer.speed.case import HOSTS, SINCE
 from sizer.speed.law import OVERHEAD, OVERLAPPING, ROOFLINE_POWER, Constants, Term, constants_name
 
 PARTS = (*OVERLAPPING, OVERHEAD)
+STEPS = {"since": SINCE, "hosts": HOSTS}
+"""Levels whose groups follow one another: a row has the steps of all before its own."""
 
 
 class Parameter(NamedTuple):
@@ -99,8 +101,9 @@ class Design:
 
 
 def _names(groups: Mapping[str, str], level: str) -> list[str]:
-    """A row's groups of a level: one at most, but of `since` one for each half-year from which its engine is."""
-    return [groups[one] for one in (SINCE if level == "since" else (level,)) if one in groups]
+    """A row's groups of a level: one at most, but of `since` one for each half-year from which its engine is, and of
+    `hosts` one for each generation up to its card's."""
+    return [groups[one] for one in STEPS.get(level, (level,)) if one in groups]
 
 
 class Times(NamedTuple):

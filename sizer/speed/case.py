@@ -24,12 +24,19 @@ from sizer.model.stored import Stored
 from sizer.speed.kernels import build_of, core_kernel, precision_class
 from sizer.workload import Split, Workload
 
+EAGER = "eager"
+"""The code of layers whose operations the host launches one by one (`data/layer_operations.csv`)."""
 FIRST_YEAR, LATEST_YEAR = 2023, 2026
 """Years that constants are told apart by: rows are of these."""
 HALF_YEARS = ("2024-01", "2024-07", "2025-01", "2025-07", "2026-01", "2026-07")
 """Half-years that a runtime's constants may step at, from the first that rows stand on both sides of. An engine of one
 has the steps of those before it too: what is not measured is told by the half-year before, not by the mean of all."""
 SINCE = tuple(f"since {start}" for start in HALF_YEARS)
+
+
+HOSTS = tuple(f"hosts {one}" for one in range(1, 5))
+"""Generations of cards (`generation`) that the constants of engines whose host launches each operation may step at:
+newer cards sit in newer hosts. A card of a generation that nobody measured is told by the one before it."""
 
 
 class PromptReading(NamedTuple):
@@ -246,8 +253,15 @@ def _standing_groups(
         "version": f"{engine.name} {release}" if release else "",
         "build kernel": f"{build} {kernel}" if build else "",
         "instructions": cores,
+        **(_hosts(device) if engine.layer_operations == EAGER else {}),
     }
     return _named(own), _named({level: group for level, group in further.items() if group})
+
+
+def _hosts(device: Device) -> dict[str, str]:
+    """The generations of a device's family up to its own."""
+    reached = int(generation(device).rpartition("-")[2])
+    return dict.fromkeys(HOSTS[:reached], device_family(device))
 
 
 def in_graphs(case: SpeedCase) -> bool:

@@ -10,7 +10,7 @@ from sizer.engine.engines import operation_costs
 from sizer.engine.releases import rule_in_force, rules
 from sizer.formats import format_of
 from sizer.model.architecture import Architecture, MixerKind, MlpKind, Module, Role, Tensor, Tower
-from sizer.speed.case import SpeedCase, runtime_rule, standing
+from sizer.speed.case import EAGER, SpeedCase, runtime_rule, standing
 from sizer.speed.kernels import names_one, precision_class
 from sizer.speed.law import LAUNCH, OVERHEAD, Amount
 from sizer.speed.routing import distinct_experts
@@ -24,9 +24,8 @@ REPLAYED_LAUNCH_S = 2e-6
 by the rows that `data/expert_loops.csv` names."""
 LLAMA_LAYER = {"base": 1, "linear": 7, "rms_norm": 2}
 """The layer that others are measured in: seven matrices and two norms."""
-EAGER, SERVER_RATING = "eager", 2927
-"""The code that launches each operation by itself; and the rating of its host that counts as it is: of the servers that
-Hopper cards sit in (`data/usual_hosts.csv`)."""
+SERVER_RATING = 2927
+"""The rating of a host that counts as it is: of the servers that Hopper cards sit in (`data/usual_hosts.csv`)."""
 FLOAT_BITS, EXPERT_MATRICES = 16, 3
 """From how many bits a weight on a matrix is not quantized; and the matrices of an expert: gate, up and down."""
 _OF_A_STATE = frozenset({Role.SSM, Role.CONV, Role.SSM_IN, Role.SSM_OUT})

@@ -12,7 +12,7 @@ from sizer.cache_formats import cache_format
 from sizer.device.records import is_cpu
 from sizer.engine.releases import rule_in_force, rules
 from sizer.speed.attended import copied_cache_bytes
-from sizer.speed.case import SpeedCase, in_graphs, runtime_rule, standing
+from sizer.speed.case import EAGER, SpeedCase, in_graphs, runtime_rule, standing
 from sizer.speed.device_rates import MATRIX_OVER_VECTOR, nominal_flops_per_s, vector_flops_per_s
 from sizer.speed.hosted import (
     cache_share_away,
@@ -144,7 +144,7 @@ def layer_pace(case: SpeedCase) -> float:
     cores run them faster (`layer_power` of data/tuning.csv). Other backends, and a host that launches each operation by
     itself, take their own time.
     """
-    if case.backend != "cuda" or case.engine.layer_operations == "eager":
+    if case.backend != "cuda" or case.engine.layer_operations == EAGER:
         return 1.0
     return float((vector_flops_per_s(case.device) / USUAL_VECTOR_FLOPS_PER_S) ** tuned("layer_power"))
 

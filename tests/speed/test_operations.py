@@ -17,7 +17,7 @@ from sizer.engine.stored import store_for
 from sizer.model.architecture import Architecture, Basis
 from sizer.model.families import build
 from sizer.model.read import catalogue
-from sizer.speed.case import SpeedCase, speed_case
+from sizer.speed.case import HOSTS, SpeedCase, speed_case
 from sizer.speed.device_rates import reachable_bytes_per_s
 from sizer.speed.launches import (
     LAUNCH_S,
@@ -192,6 +192,18 @@ def test_a_slower_host_launches_each_operation_later() -> None:
     assert experts[0][0].nominal_s == pytest.approx(experts[1][0].nominal_s / slower)
 
 
+def test_a_newer_card_has_the_hosts_of_those_before_it() -> None:
+    """What an H100's rows say of hosts holds for a B200, too; vLLM, whose host launches nothing, has none."""
+    older, newer = (
+        {name for level, name in case("meta-llama/Meta-Llama-3-8B", "transformers", device=key).groups.items()
+         if level in HOSTS}
+        for key in ("h100-80gb-sxm", "b200")
+    )  # fmt: skip
+    assert older < newer
+    assert len(newer) == len(older) + 1 == len(HOSTS)
+    assert not set(HOSTS) & case("meta-llama/Meta-Llama-3-8B", "vllm", device="b200").groups.keys()
+
+
 def launched(asked: SpeedCase) -> float:
     """Nominal seconds of the launches of a step's layers."""
     traffic = decode_traffic(asked.architecture, asked.stored, asked.workload)
@@ -305,8 +317,8 @@ def test_ollama_leaves_an_integrated_intel_gpu_alone():
 
 
 def test_wide_cpus_reach_less_of_what_their_specification_says():
-    """Of a server CPU less counts than of a desktop one, of a GPU all."""
-    narrow, wide, gpu = (find(name).device for name in ("ryzen-9-7950x", "epyc-9654", "h100"))
+    """Of a server CPU less counts than of a desktop one, of a desktop GPU all."""
+    narrow, wide, gpu = (find(name).device for name in ("ryzen-9-7950x", "epyc-9654", "rtx-4090"))
     shares = [
         (reachable_bytes_per_s(device) or 0) / (device.bandwidth_bytes_per_s or 1) for device in (narrow, wide, gpu)
     ]
