@@ -47,7 +47,7 @@ def day_of(
 
 def machines_for(needed: float, one_serves: float) -> int:
     """Machines that together serve what is needed: one at least for any load; 0 where one serves nothing."""
-    return max(math.ceil(needed / one_serves - 1e-9), needed > 0) if one_serves else 0
+    return max(math.ceil(needed / one_serves - 1e-9), int(needed > 0)) if one_serves else 0
 
 
 def read_arrivals(path: Path) -> list[tuple[float, float]]:

@@ -52,7 +52,8 @@ def test_a_pipe_is_no_file_of_arrivals_or_results(tmp_path: Path) -> None:
 
 
 def test_the_least_load_takes_a_machine() -> None:
-    """However few requests come, no machine serves none of them: so few were said to take 0."""
+    """However few requests come, no machine serves none of them: so few were said to take 0, and in JSON `true`."""
+    assert type(machines_for(1e-12, 20.0)) is int
     assert machines_for(1e-12, 20.0) == machines_for(20.0, 20.0) == 1
     assert machines_for(0.0, 20.0) == machines_for(1.0, 0.0) == 0
 
