@@ -12,15 +12,18 @@ and the field that was solved for.
 
 The table holds what differs from the relative. It leaves out names that are read already or tell a quantization (packed
 weights count otherwise), classes whose window the hub does not tell (UNTOLD), what rests on a class's defaults, what a
-width had to be solved for, and what differs from its relative without a context that is told.
+width had to be solved for, and what differs from its relative without a context that is told. A relative that writes no
+tokens is one of repositories alone that the hub or their names tell to be so, too: types of both kinds share totals.
 """
 
 from __future__ import annotations
 
 import csv
 import json
+import re
 import sys
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +50,9 @@ LEAST_PARAMS = 200_000_000
 STEP = 8
 # Router biases, rotary tables and scalars of published checkpoints come to less than this share of the parameters.
 BUFFERS = 3e-6
+# Tasks of the hub, and words of names, of models that write no tokens.
+READING_TASKS = ("feature-extraction", "sentence-similarity")
+READING_WORDS = ("embed", "rerank")
 
 
 def text_of(config: dict[str, Any]) -> dict[str, Any]:
@@ -54,10 +60,22 @@ def text_of(config: dict[str, Any]) -> dict[str, Any]:
     return next((config[name] for name in TEXTS if isinstance(config.get(name), dict)), config)
 
 
-def templates(model_type: str, organisation: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Catalogued configs of the model_type, the same organisation's first; then the class's own defaults."""
+def words(name: str) -> set[str]:
+    """The words and versions of a name."""
+    return set(re.split(r"[^a-z0-9.]+", name.lower()))
+
+
+def templates(model_type: str, repository: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Catalogued configs of the model_type, those whose names share most words with the repository's first, then the
+    same organisation's; then the class's own defaults."""
+    organisation, _, said = repository.partition("/")
+
+    def farther(entry: catalogue.CatalogueEntry) -> tuple[int, bool]:
+        owner, _, name = entry.model_id.partition("/")
+        return -len(words(said) & words(name)), owner != organisation
+
     same = [entry for entry in catalogue.entries() if entry.model_type == model_type]
-    for entry in sorted(same, key=lambda entry: entry.model_id.split("/")[0] != organisation):
+    for entry in sorted(same, key=farther):
         yield entry.model_id, json.loads(json.dumps(catalogue.load(entry)))
     row = next((row for row in supported() if row.model_type == model_type), None)
     if row is None:
@@ -150,9 +168,25 @@ def solved(config: dict[str, Any], target: int) -> tuple[dict[str, Any], str, st
     return None
 
 
+@cache
+def writes_tokens(model_id: str) -> bool:
+    """Whether a catalogued model writes tokens; a class's defaults do."""
+    entry = catalogue.shipped(model_id)
+    return entry is None or build(dict(catalogue.as_shipped(entry)), model_id).decodes
+
+
+def may_be_of(told: Mapping[str, Any], model_id: str) -> bool:
+    """Whether a repository may be a relative of a catalogued model: of one that writes no tokens, only where the hub's
+    task or the name tells so."""
+    reads = told.get("pipeline_tag") in READING_TASKS or any(word in told["name"].lower() for word in READING_WORDS)
+    return reads or writes_tokens(model_id)
+
+
 def _trials(record: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Each relative's config with what the hub tells of a record, embeddings tied and not."""
-    for name, template in templates(record["architecture"], record["name"].split("/")[0]):
+    for name, template in templates(record["architecture"], record["name"]):
+        if not may_be_of(record, name):
+            continue
         for config in variants(filled(record, template)):
             yield name, config
 

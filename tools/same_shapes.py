@@ -6,26 +6,28 @@ HUB.json is a scrape of the hub: a list of objects with `name`, `architecture` (
 of the safetensors headers), `context_length` and the fields of the config that the hub tells. A repository has a
 catalogued model's shape where the code, the total to the parameter, the context and every field that both tell are the
 same, and four of them are told. Of several such models (their shapes are one) the name decides that shares most words.
-Names that the catalogue reads already are left out.
+Names that the catalogue reads already are left out, as are shapes of models that write no tokens where neither the
+hub's task nor the name tells so.
 """
 
 from __future__ import annotations
 
 import csv
 import json
-import re
 import sys
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from derive_configs import may_be_of, words
+
 from sizer.model.read import catalogue
+from sizer.model.read.derived import TEXTS
 
 TARGET = Path(__file__).resolve().parent.parent / "data" / "same_shapes.csv"
 FIELDS = ("num_hidden_layers", "num_attention_heads", "num_key_value_heads", "hidden_size", "vocab_size",
           "moe_intermediate_size")  # fmt: skip
-TEXTS = ("text_config", "llm_config", "language_config", "thinker_config")
 LEAST_TOLD = 4
 LEAST_PARAMS = 200_000_000
 """Smaller ones are toys and encoders, whose totals meet by chance."""
@@ -51,12 +53,7 @@ class Shape:
         both = [name for name in self.fields if told.get(name) is not None]
         same = all(self.fields[name] == told[name] for name in both)
         code = told["architecture"] in self.types and told["context_length"] == self.context
-        return same and code and len(both) >= LEAST_TOLD
-
-
-def words(name: str) -> set[str]:
-    """The words and versions of a name."""
-    return set(re.split(r"[^a-z0-9.]+", name.lower()))
+        return same and code and len(both) >= LEAST_TOLD and may_be_of(told, self.model_id)
 
 
 def found(records: list[dict[str, Any]]) -> dict[str, str]:
@@ -70,7 +67,9 @@ def found(records: list[dict[str, Any]]) -> dict[str, str]:
         name, total = told["name"], told["parameters_raw"] or 0
         if total < LEAST_PARAMS or "/" not in name or "," in name or catalogue.find(name):
             continue
-        same = [shape.model_id for shape in by_total.get(total, ()) if shape.is_of(told)]
+        same = [
+            shape.model_id for shape in by_total.get(total, ()) if shape.is_of(told) and may_be_of(told, shape.model_id)
+        ]
         if same:
             said = words(name)
             out[name] = min(same, key=lambda model: (-len(said & words(model.split("/")[1])), len(model), model))

@@ -37,6 +37,16 @@ def test_a_derived_repository_is_told_without_the_hub(row: dict[str, str]) -> No
     assert found.notes[0].endswith(f"the rest as {row['relative']} has it")
 
 
+@pytest.mark.parametrize(
+    "name", ["artificialguybr/Qwen2.5-0.5B-OpenHermes2.5", "silma-ai/SILMA-Kashif-2B-Instruct-v1.0"]
+)
+def test_a_model_that_writes_tokens_is_no_embedder_s_relative(name: str) -> None:
+    """Types of both kinds have embedders of the same total: fine-tunes of Qwen2.5-0.5B-Instruct were told as one."""
+    found = resolve(name, offline=True).architecture
+    assert found.decodes
+    assert found.max_context_tokens in {12288, 32768}
+
+
 def test_fields_go_into_the_text_part() -> None:
     """A wrapper's own fields stay, its text part takes the model's, and what is the relative's own is gone."""
     config = {"a": 1, "quantization_config": {}, "text_config": {"hidden_size": 8, "layer_types": ["full"], "b": 2}}
