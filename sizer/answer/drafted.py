@@ -55,7 +55,7 @@ def _flagged(model: Architecture, flags: EngineOptions | None) -> Drafting | Non
 def _agree(asked: Drafting, flags: EngineOptions, flagged: Drafting | None) -> None:
     """Raises UsageError where flags draft with another drafter, or another number of tokens, than was asked for."""
     drafted = flags.draft_method or flags.draft_model
-    if drafted and (flagged is None or flagged.name != asked.name):
+    if drafted and (flagged is None or not _is_one(asked, flagged)):
         raise UsageError(
             f"--draft {shown(asked.name)} contradicts the engine's own flags, which draft with {shown(drafted)}.",
             "Leave one of the two out: flags alone are told, too.",
@@ -65,6 +65,14 @@ def _agree(asked: Drafting, flags: EngineOptions, flagged: Drafting | None) -> N
             f"--draft-tokens {asked.draft_tokens} contradicts the engine's flags, which draft {flags.draft_tokens}.",
             "Leave one of the two out.",
         )
+
+
+def _is_one(asked: Drafting, flagged: Drafting) -> bool:
+    """Whether two name one drafter: a repository, a copy of it and a file of it are one model."""
+    one, other = asked.drafter, flagged.drafter
+    if not (isinstance(one, Architecture) and isinstance(other, Architecture)):
+        return asked.name == flagged.name
+    return (one.total_params, one.num_layers) == (other.total_params, other.num_layers)
 
 
 def _possible(model: Architecture, told: Drafting) -> Drafting:

@@ -84,6 +84,16 @@ def test_flags_alone_draft() -> None:
     assert again.speculation == flagged.speculation
 
 
+@pytest.mark.parametrize("flag", ["-md Qwen3-0.6B-Q8_0.gguf", "-hfd Qwen/Qwen3-0.6B-GGUF:Q8_0"])
+def test_a_file_of_the_draft_is_the_draft(flag: str) -> None:
+    """Flags that name a quantized file of what --draft names contradict nothing; those of another model do."""
+    asked = {"device": "h100", "precision": "q8_0", "draft": "Qwen/Qwen3-0.6B", "offline": True}
+    told = sizer.estimate("Qwen/Qwen3-8B", engine=f"llama.cpp {flag}", **asked).estimates[0]  # type: ignore[arg-type]
+    assert told.speculation is not None
+    with pytest.raises(UsageError, match="contradicts the engine's"):
+        sizer.estimate("Qwen/Qwen3-8B", engine=f"llama.cpp {flag.replace('0.6B', '1.7B')}", **asked)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     "ask",
     [
