@@ -67,12 +67,12 @@ def words(name: str) -> set[str]:
 
 def templates(model_type: str, repository: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """Catalogued configs of the model_type, those whose names share most words with the repository's first, then the
-    same organisation's; then the class's own defaults."""
+    same organisation's, then those of short names; then the class's own defaults."""
     organisation, _, said = repository.partition("/")
 
-    def farther(entry: catalogue.CatalogueEntry) -> tuple[int, bool]:
+    def farther(entry: catalogue.CatalogueEntry) -> tuple[int, bool, int]:
         owner, _, name = entry.model_id.partition("/")
-        return -len(words(said) & words(name)), owner != organisation
+        return -len(words(said) & words(name)), owner != organisation, len(name)
 
     same = [entry for entry in catalogue.entries() if entry.model_type == model_type]
     for entry in sorted(same, key=farther):

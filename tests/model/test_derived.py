@@ -34,7 +34,9 @@ def test_a_derived_repository_is_told_without_the_hub(row: dict[str, str]) -> No
     """Its parameters are the hub's, not those that its name rounds; the first note says what the config rests on."""
     found = resolve(row["name"].upper(), offline=True)
     assert (found.basis, found.architecture.total_params) == (Basis.CATALOGUE, int(row["total_params"]))
-    assert found.notes[0].endswith(f"the rest as {row['relative']} has it")
+    assert found.notes[0].endswith(f" as {row['relative']} has it")
+    of_relative = "max_position_embeddings" not in json.loads(row["text_fields"])
+    assert ("its context too" in found.notes[0]) is of_relative
 
 
 @pytest.mark.parametrize(

@@ -28,11 +28,13 @@ OWN = (
 
 
 class Derived(NamedTuple):
-    """A repository's config, and the catalogued relative that it was derived from."""
+    """A repository's config, the catalogued relative that it was derived from, and whether its context is that one's:
+    the hub does not tell it of all."""
 
     name: str
     relative: str
     config: dict[str, Any]
+    context_of_relative: bool
 
 
 def derived(repository: str) -> Derived | None:
@@ -40,7 +42,9 @@ def derived(repository: str) -> Derived | None:
     wanted = repository.strip().lower().partition(":")[0]
     for name, relative, fields in read_tuples("derived_shapes.csv", ("name", "relative", "text_fields")):
         if name.lower() == wanted and (entry := shipped(relative)) is not None:
-            return Derived(name, relative, with_fields(dict(as_shipped(entry)), json.loads(fields)))
+            told = json.loads(fields)
+            config = with_fields(dict(as_shipped(entry)), told)
+            return Derived(name, relative, config, "max_position_embeddings" not in told)
     return None
 
 

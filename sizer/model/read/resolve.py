@@ -260,7 +260,8 @@ def _of_known_shape(text: str, name: str, hints: NameHints, revision: str | None
     known = derived(name)
     if known is None:
         return None
-    notes = (f"its config is derived: what the hub tells of it and of its total, the rest as {known.relative} has it",)
+    rest = "the rest, its context too," if known.context_of_relative else "the rest"
+    notes = (f"its config is derived: what the hub tells of it and of its total, {rest} as {known.relative} has it",)
     return _resolved(text, _described(known.config, known.name), None, hints, notes)
 
 
