@@ -51,11 +51,9 @@ def pipeline_speedup(case: SpeedCase, chunks: float) -> float:
     """How much faster n devices of a layer split read a prompt than one: c n / (c + n - 1) with c chunks in flight.
 
     For what each token takes, a last chunk of fewer tokens is the part of a chunk that it is: one of a single token
-    hides nothing of the first. Each is a pass over the weights. Where the host waits for the routing of each layer
-    (`expert_launches`), no device runs ahead of the next.
+    hides nothing of the first. Each is a pass over the weights.
     """
-    waits = case.kernels.expert_launches and case.architecture.experts
-    count, most = len(case.devices), 1 if waits else case.kernels.chunks_in_flight
+    count, most = len(case.devices), case.kernels.chunks_in_flight
     if count == 1 or not whole_layers(case):
         return 1.0
     flying = min(chunks, float(most))

@@ -38,15 +38,11 @@ def _key(row: dict[str, str]) -> tuple[str, ...]:
 
 
 def test_a_release_s_facts_are_those_of_its_time() -> None:
-    """SYCL weighs keys and values on matrix units since July 2026, and CUDA multiplies all experts at once since April
-    2025: by the build's number, else by the date."""
+    """SYCL weighs keys and values on matrix units since July 2026: by the build's number, else by the date."""
     assert not kernel_facts("llama.cpp", "sycl", "intel").vector_attention
     assert kernel_facts("llama.cpp", "sycl", "intel", "b9039").vector_attention
     assert kernel_facts("llama.cpp", "sycl", "intel", "", "2026-05-06").vector_attention
     assert not kernel_facts("llama.cpp", "sycl", "intel", "b10276", "2026-05-06").vector_attention
-    assert kernel_facts("llama.cpp", "cuda", "nvidia").expert_launches == 0
-    assert kernel_facts("llama.cpp", "cuda", "nvidia", "b4800").expert_launches == 6
-    assert kernel_facts("llama.cpp", "cuda", "nvidia", "", "2025-03-18").expert_launches == 6
 
 
 def test_the_row_that_names_more_tells() -> None:

@@ -154,13 +154,12 @@ def test_cpus_reach_a_power_of_their_bandwidth_and_compute_with_their_cores() ->
 )
 def test_chunks_follow_each_other_through_layers(engine: str, chunks: float, speedup: float) -> None:
     """Four chunks in flight on two cards: 8 / 5; one chunk, or an engine that sends none, no faster than one card; one
-    and a half 3 / 2.5; and a build that waits for the routing of each layer sends none of a mixture's ahead."""
+    and a half 3 / 2.5."""
     split = Split.LAYER if engine == "llama.cpp" else Split.TENSOR
     case = asked(target=Target(CARD, 2), engine=engine, workload=Workload(100, 28, 128, parallelism=split))
     assert pipeline_speedup(case, chunks) == pytest.approx(speedup)
     assert pipeline_speedup(asked(engine=engine), chunks) == 1.0
     assert pipeline_speedup(replace(case, backend="vulkan"), chunks) == 1.0
-    assert pipeline_speedup(replace(case, built="2025-03-18"), chunks) == 1.0
 
 
 def test_the_host_serves_its_share_at_its_rate() -> None:
