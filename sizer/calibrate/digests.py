@@ -13,6 +13,7 @@ TABLES = (
     "gpu_architectures.csv", "cuda_capability.csv",
     "measurements.csv", "serving.csv", "verify.csv", "speculation.csv", "draft_methods.csv", "fit_priors.csv",
     "tuning.csv", "graph_capture.csv", "cache_copies.csv", "vector_rows.csv", "cpu_instructions.csv", "cpu_cores.csv",
+    "cpu_families.csv",
     "reading_units.csv", "usual_hosts.csv",
     "kernel_facts.csv", "product_types.csv", "same_chips.csv", "same_dies.csv", "cpu_shares.csv",
     "layer_operations.csv", "expert_calls.csv", "state_graphs.csv", "matrix_instructions.csv", "padded_batches.csv",
@@ -27,8 +28,8 @@ NO_LAW_IN_SPEED = frozenset(
 )
 """Modules of the speed room that hold records, answers and drafts: they fit nothing."""
 LAW_BESIDE_SPEED = (
-    "device/kinds.py", "engine/kernel_facts.py",
-    "calibrate/calibration.py", "calibrate/contradicted.py", "calibrate/design.py",
+    "device/kinds.py", "device/capability.py", "device/cpu_cores.py", "engine/kernel_facts.py",
+    "calibrate/calibration.py", "calibrate/contradicted.py", "calibrate/curvature.py", "calibrate/design.py",
     "calibrate/differences.py", "calibrate/drafts.py", "calibrate/fit_constants.py", "calibrate/verification.py",
     "calibrate/heldout.py", "calibrate/intervals.py", "calibrate/likeness.py", "calibrate/observation.py",
     "calibrate/observations.py", "calibrate/plausible.py", "calibrate/rows.py", "calibrate/serving.py",
