@@ -336,9 +336,6 @@ def test_experts_one_after_the_other() -> None:
     others = amounts_by_name(prefill_amounts(grouped, traffic, chunks))
     assert not {"prefill_calls", "prefill_unpacking"} & others.keys()
     assert others["prefill_weights"] == pytest.approx(traffic.weight_bytes / 1e12)
-    older = amounts_by_name(prefill_amounts(replace(grouped, built="2025-03-18"), traffic, chunks))
-    assert older["prefill_calls"] == pytest.approx(2 * 8 * stacks * 6 * 1e-5)
-    assert "prefill_unpacking" not in older
 
 
 def test_packed_matrices_that_are_unpacked_for_each_chunk() -> None:
