@@ -44,9 +44,15 @@ def computes_on_host(case: SpeedCase) -> bool:
 
 
 def host_flops_per_s(case: SpeedCase) -> float:
-    """Nominal peak of the host's cores, one core's where no host is known."""
+    """Nominal peak of the host's cores, one core's where no host is known.
+
+    It is the table's or the user's where they tell one, whose width of vectors is in it: what a CPU's own instructions
+    make of a prompt is fitted for CPUs alone.
+    """
     host = case.target.host
-    return cpu_flops_per_s(host) * case.target.host_count if host else tuned("core_flops_per_s")
+    if host is None:
+        return tuned("core_flops_per_s")
+    return (host.peak_flops_per_s.get("fp32") or cpu_flops_per_s(host)) * case.target.host_count
 
 
 def crosses_link(case: SpeedCase, tokens: int) -> bool:

@@ -96,6 +96,9 @@ def test_the_hosts_cores_multiply_several_tokens(sequences: int) -> None:
         return
     products = (traffic.flops - traffic.stage("kv").flops) / 4
     assert found["host_products"].nominal_s == pytest.approx(products / cpu_flops_per_s(HOST))
+    told = replace(case.target, host=replace(HOST, peak_flops_per_s={"fp32": 5e12}), host_count=2)
+    of_two = amounts(replace(case, target=told))["host_products"]
+    assert of_two.nominal_s == pytest.approx(products / 1e13)  # the table's peak where it tells one, of both sockets
 
 
 def test_a_hosts_cores_are_known_by_their_instructions() -> None:
