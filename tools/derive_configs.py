@@ -29,10 +29,10 @@ from typing import Any
 
 from sizer.errors import SizerError
 from sizer.model.architecture import Architecture
-from sizer.model.config import class_defaults
+from sizer.model.config import TEXT_PARTS, class_defaults
 from sizer.model.families import build, supported
 from sizer.model.read import catalogue
-from sizer.model.read.derived import OWN, TEXTS, with_fields
+from sizer.model.read.derived import OWN, with_fields
 from sizer.model.read.name_quantization import quantization_in
 
 TOLD = ("hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "head_dim", "vocab_size")
@@ -57,7 +57,7 @@ READING_WORDS = ("embed", "rerank")
 
 def text_of(config: dict[str, Any]) -> dict[str, Any]:
     """The part of a config that holds the text model: a sub-config or the whole."""
-    return next((config[name] for name in TEXTS if isinstance(config.get(name), dict)), config)
+    return next((config[name] for name in TEXT_PARTS if isinstance(config.get(name), dict)), config)
 
 
 def words(name: str) -> set[str]:
@@ -81,7 +81,9 @@ def templates(model_type: str, repository: str) -> Iterator[tuple[str, dict[str,
     if row is None:
         return
     defaults = class_defaults(model_type)
-    subs = {name: {"model_type": spec["model_type"]} for name, spec in defaults.sub_configs.items() if name in TEXTS}
+    subs = {
+        name: {"model_type": spec["model_type"]} for name, spec in defaults.sub_configs.items() if name in TEXT_PARTS
+    }
     flat: dict[str, Any] = {"model_type": model_type, "architectures": [row.architecture], **subs}
     yield "the defaults of its class", {**flat, **{k: v for k, v in defaults.fields.items() if v is not None}}
 
@@ -194,11 +196,8 @@ def _trials(record: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 def derived(record: Mapping[str, Any]) -> dict[str, Any] | None:
     """The config of one record, its template and the field solved for; None where nothing meets the total."""
     target, trials = int(record["parameters_raw"]), list(_trials(record))
-    exact = ((name, config) for name, config in trials if total(config) == target)
-    for name, config in (
-        *exact,
-        *trials,
-    ):  # whatever is met as it stands, before what takes a width or a name for the rest
+    exact = [(name, config) for name, config in trials if total(config) == target]
+    for name, config in exact or trials:  # what is met as it stands, before what takes a width or a name for the rest
         found = solved(config, target)
         if found:
             return {"config": found[0], "template": name, "solved": found[1], "beside": found[2]}

@@ -20,17 +20,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from derive_configs import may_be_of, words
+from derive_configs import LEAST_PARAMS, may_be_of, words
 
+from sizer.model.config import TEXT_PARTS
 from sizer.model.read import catalogue
-from sizer.model.read.derived import TEXTS
 
 TARGET = Path(__file__).resolve().parent.parent / "data" / "same_shapes.csv"
 FIELDS = ("num_hidden_layers", "num_attention_heads", "num_key_value_heads", "hidden_size", "vocab_size",
           "moe_intermediate_size")  # fmt: skip
 LEAST_TOLD = 4
-LEAST_PARAMS = 200_000_000
-"""Smaller ones are toys and encoders, whose totals meet by chance."""
 
 
 class Shape:
@@ -39,7 +37,7 @@ class Shape:
     def __init__(self, entry: catalogue.CatalogueEntry) -> None:
         config = catalogue.as_shipped(entry)
         text = config
-        while inner := next((text[name] for name in TEXTS if isinstance(text.get(name), dict)), None):
+        while inner := next((text[name] for name in TEXT_PARTS if isinstance(text.get(name), dict)), None):
             text = inner
         self.model_id = entry.model_id
         self.quantized = bool(config.get("quantization_config") or config.get("compression_config"))
@@ -67,9 +65,7 @@ def found(records: list[dict[str, Any]]) -> dict[str, str]:
         name, total = told["name"], told["parameters_raw"] or 0
         if total < LEAST_PARAMS or "/" not in name or "," in name or catalogue.find(name):
             continue
-        same = [
-            shape.model_id for shape in by_total.get(total, ()) if shape.is_of(told) and may_be_of(told, shape.model_id)
-        ]
+        same = [shape.model_id for shape in by_total.get(total, ()) if shape.is_of(told)]
         if same:
             said = words(name)
             out[name] = min(same, key=lambda model: (-len(said & words(model.split("/")[1])), len(model), model))

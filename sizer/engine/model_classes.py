@@ -18,12 +18,11 @@ from sizer.engine.options import NO_OPTIONS, EngineOptions, sets_aside
 from sizer.engine.releases import version_numbers
 from sizer.frozen import NamedTuple
 from sizer.model.architecture import Architecture, Basis
+from sizer.model.config import TEXT_PARTS
 from sizer.model.read.catalogue import entries
 from sizer.model.read.facts import facts
 from sizer.tables import read_rows, read_tuples
 
-TEXT_PARTS = ("text_config", "llm_config", "language_config", "thinker_config")
-"""Where the config of a model that sees or hears keeps its text part."""
 LATER = "9999-12-31"
 """After every date."""
 CERTAIN = ModelCode()

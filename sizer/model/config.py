@@ -18,6 +18,8 @@ MAX_DIMENSION = 2**26
 MAX_LAYERS = 4096
 MAX_COUNT = 16384
 
+TEXT_PARTS = ("text_config", "llm_config", "language_config", "thinker_config")
+"""Where the config of a model that sees or hears keeps its text part."""
 MIN_RATIO = 0.001
 """The least ratio of two widths that a config may state: a smaller one leaves nothing of a layer."""
 

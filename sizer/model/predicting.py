@@ -7,10 +7,8 @@ from functools import cache
 from typing import Any
 
 from sizer.model.architecture import Architecture, Basis, Tensor, Tower
+from sizer.model.config import TEXT_PARTS
 from sizer.tables import read_rows
-
-PARTS = ("text_config", "llm_config", "language_config")
-"""Where the config of a model with towers keeps that of its text."""
 
 
 @cache
@@ -42,7 +40,7 @@ def _predicting(tensor: Tensor, layers: int) -> bool:
 
 def _counts(config: Mapping[str, Any]) -> Iterator[int]:
     """The numbers of such layers that a config tells, in its own fields and in those of its text part."""
-    for part in (config, *(config.get(name) for name in PARTS)):
+    for part in (config, *(config.get(name) for name in TEXT_PARTS)):
         if isinstance(part, Mapping):
             found = (part.get(name) for name in _names("field"))
             yield from (count for count in found if isinstance(count, int) and not isinstance(count, bool))

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from clirun import Run
 from effort import calls_of
+from fifos import needs_pipes
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -250,7 +251,7 @@ def test_a_reader_that_leaves_ends_it_quietly(tmp_path: Path) -> None:
         assert sweep.wait(60) == 0
 
 
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no FIFO")
+@needs_pipes
 @pytest.mark.parametrize("command", ["sweep", "validate", "calibrate", "calibrate-serving", "estimate"])
 @pytest.mark.parametrize("kind", ["a device", "a link to a device", "a FIFO", "a link to a FIFO"])
 def test_what_is_no_regular_file_is_refused_at_once(run: Run, tmp_path: Path, command: str, kind: str) -> None:

@@ -8,6 +8,7 @@ from random import Random
 from statistics import fmean
 
 import pytest
+from fifos import needs_pipes
 
 from sizer.benchmark.saved import read_saved
 from sizer.device.catalogue import find
@@ -42,7 +43,7 @@ def test_the_machines_of_a_day() -> None:
     assert day_of([(0, 1.0)], 0.0, None, 4, 500).hours[0].machines == 0
 
 
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no FIFO")
+@needs_pipes
 def test_a_pipe_is_no_file_of_arrivals_or_results(tmp_path: Path) -> None:
     """Nobody writes into it: reading would wait for ever, as /dev/zero is read for ever."""
     os.mkfifo(tmp_path / "pipe.csv")

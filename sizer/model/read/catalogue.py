@@ -9,7 +9,7 @@ when that model is asked for. What `sizer models update` read from the hub stand
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -113,12 +113,19 @@ def find(text: str) -> CatalogueEntry | None:
 
 def of_same_shape(repository: str) -> CatalogueEntry | None:
     """The catalogued model whose shape a repository of its own name was seen to have; None where nobody looked."""
+    row = row_of_repository("same_shapes.csv", repository, ("name", "model"))
+    if row is None:
+        return None
+    name, model_id = row
+    copy = quantization_in(name).precision is not None
+    return _entry(_models()[0][model_id], None if copy else name, copy)
+
+
+def row_of_repository(table: str, repository: str, columns: Sequence[str]) -> tuple[str, ...] | None:
+    """The cells of a table's row of a repository, whose name is the first of the columns; None without one. What stands
+    behind its colon is a file."""
     wanted = _clean(repository).partition(":")[0]
-    for name, model_id in read_tuples("same_shapes.csv", ("name", "model")):
-        if name.lower() == wanted:
-            copy = quantization_in(name).precision is not None
-            return _entry(_models()[0][model_id], None if copy else name, copy)
-    return None
+    return next((row for row in read_tuples(table, columns) if row[0].lower() == wanted), None)
 
 
 def _meant(name: str, tagged: _Named | None, named: _Named | None) -> _Named | None:

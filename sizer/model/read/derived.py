@@ -10,11 +10,9 @@ import json
 from typing import Any
 
 from sizer.frozen import NamedTuple
-from sizer.model.read.catalogue import as_shipped, shipped
-from sizer.tables import read_tuples
+from sizer.model.config import TEXT_PARTS
+from sizer.model.read.catalogue import as_shipped, row_of_repository, shipped
 
-TEXTS = ("text_config", "llm_config", "language_config", "thinker_config")
-"""What configs call the part that holds the text model."""
 OWN = (
     "quantization_config",
     "compression_config",
@@ -39,19 +37,19 @@ class Derived(NamedTuple):
 
 def derived(repository: str) -> Derived | None:
     """The derived config of a repository; None where none was derived."""
-    wanted = repository.strip().lower().partition(":")[0]
-    for name, relative, fields in read_tuples("derived_shapes.csv", ("name", "relative", "text_fields")):
-        if name.lower() == wanted and (entry := shipped(relative)) is not None:
-            told = json.loads(fields)
-            config = with_fields(dict(as_shipped(entry)), told)
-            return Derived(name, relative, config, "max_position_embeddings" not in told)
-    return None
+    row = row_of_repository("derived_shapes.csv", repository, ("name", "relative", "text_fields"))
+    entry = shipped(row[1]) if row is not None else None
+    if row is None or entry is None:
+        return None
+    name, relative, fields = row
+    told = json.loads(fields)
+    return Derived(name, relative, with_fields(dict(as_shipped(entry)), told), "max_position_embeddings" not in told)
 
 
 def with_fields(config: dict[str, Any], fields: dict[str, Any]) -> dict[str, Any]:
     """A relative's config with a model's own fields in its text part."""
     plain: dict[str, Any] = {name: value for name, value in config.items() if name not in OWN}
-    part = next((name for name in TEXTS if isinstance(plain.get(name), dict)), None)
+    part = next((name for name in TEXT_PARTS if isinstance(plain.get(name), dict)), None)
     if part is None:
         return plain | fields
     text = {name: value for name, value in plain[part].items() if name not in OWN} | fields
