@@ -38,9 +38,6 @@ class _Order:
         self.used = [False] * len(nodes)
         self.new: list[Node] = []
         self.first = 0
-        self.needs = _needs(nodes)
-        ops = [node.op for node in nodes]
-        self.runs = [_runs(ops, start) for start in range(len(nodes))]
 
     def emit(self, indices: Sequence[int]) -> None:
         """Append nodes to the new order."""
@@ -52,49 +49,29 @@ class _Order:
 
     def together(self, start: int) -> int:
         """How many nodes from `start` on one kernel computes; 0 where it begins no such run."""
-        for length in self.runs[start]:
-            if not any(self.used[start : start + length]):
-                return length
+        for pattern in TOGETHER.get(self.nodes[start].op, ()):
+            end = start + len(pattern)
+            if pattern == tuple(node.op for node in self.nodes[start:end]) and not any(self.used[start:end]):
+                return len(pattern)
         return 0
 
     def needed(self, index: int) -> Iterator[int]:
         """What a node needs and is not in the new order: sources, and other views of what it views (is_src_of)."""
-        first, used = self.first, self.used
-        for before in self.needs[index]:
-            if before < first:
-                return
+        node, nodes, used = self.nodes[index], self.nodes, self.used
+        base, sources = node.view_of or node, node.sources
+        for before in range(self.first, index):
             if not used[before]:
-                yield before
+                other = nodes[before]
+                if other in sources or (other.view_of or other) is base:
+                    yield before
 
     def waits(self, index: int, current: Sequence[int]) -> bool:
         """Whether a node needs one that is not there yet, other than the one that it is computed with."""
         for before in self.needed(index):
-            if index != before + 1 or before != current[-1]:
-                return True
-            if (self.nodes[before].op, self.nodes[index].op) not in FUSED_PAIRS:
+            follows = index == before + 1 and before == current[-1]
+            if not (follows and (self.nodes[before].op, self.nodes[index].op) in FUSED_PAIRS):
                 return True
         return False
-
-
-def _needs(nodes: Sequence[Node]) -> list[list[int]]:
-    """For each node those before it that it needs, the nearest first."""
-    places: dict[int, int] = {}
-    by_base: dict[int, list[int]] = {}
-    found = []
-    for index, node in enumerate(nodes):
-        alike = by_base.setdefault(id(node.view_of or node), [])
-        needed = {places[id(source)] for source in node.sources if id(source) in places}
-        needed.update(alike)
-        found.append(sorted(needed, reverse=True))
-        places[id(node)] = index
-        alike.append(index)
-    return found
-
-
-def _runs(ops: Sequence[str], start: int) -> list[int]:
-    """The lengths of the runs of `TOGETHER` that begin at a node."""
-    patterns = TOGETHER.get(ops[start], ())
-    return [len(pattern) for pattern in patterns if pattern == tuple(ops[start : start + len(pattern)])]
 
 
 def reordered(nodes: Sequence[Node]) -> list[Node]:
@@ -144,9 +121,8 @@ def _views(order: _Order, current: Sequence[int], last: int) -> list[int]:
     views: list[int] = []
     there = set(current)
     for index in range(order.first + 1, last):
-        if order.nodes[index].op != VIEW or order.used[index] or index in there:
-            continue
-        if not any(one not in there for one in order.needed(index)):
+        free = order.nodes[index].op == VIEW and not order.used[index] and index not in there
+        if free and not any(one not in there for one in order.needed(index)):
             views.append(index)
             there.add(index)
     return views
