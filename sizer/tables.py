@@ -119,6 +119,16 @@ class RowsByKey(Mapping[str, Mapping[str, str]]):
         return len(self._lines)
 
 
+def names_key(patterns: str, key: str) -> bool:
+    """Whether one of a cell's patterns fits a key."""
+    return any(matches(one, key) for one in patterns.split())
+
+
+def row_of_key(name: str, key: str) -> dict[str, str] | None:
+    """The first row of a table whose `devices` fit a key; None where none does."""
+    return next((row for row in read_rows(name) if names_key(row["devices"], key)), None)
+
+
 def matches(pattern: str, text: str) -> bool:
     """Whether a row's pattern fits a text: a star stands for any run of characters, a question mark for one.
 

@@ -9,7 +9,7 @@ from sizer.device.capability import cuda_capability
 from sizer.device.records import Device, is_cpu
 from sizer.frozen import NamedTuple
 from sizer.regex import pattern
-from sizer.tables import matches, read_rows
+from sizer.tables import names_key, read_rows, row_of_key
 
 X86_MAKERS = frozenset({"intel", "amd"})
 _LAPTOP_PART = pattern(r"\b(?:core|ryzen)\b.*\d(?:[uyphvm]|h[sxkq]|[mq][mq]|g\d)\b")
@@ -99,10 +99,11 @@ def generation(device: Device) -> str:
     A board may come years after its architecture (a GTX 1630 four after Turing, an RX 6750 XT two after RDNA 2): the
     compute capability tells NVIDIA's, `data/gpu_architectures.csv` others', and else the year of the die's first board.
     """
-    return f"{device_family(device)}-{_generation(device)}"
+    return f"{device_family(device)}-{generation_number(device)}"
 
 
-def _generation(device: Device) -> int:
+def generation_number(device: Device) -> int:
+    """How many architectures of its family came before a device's."""
     told = None if is_cpu(device) else _architecture(device.vendor, device.key)
     if told is not None:
         return told
@@ -120,7 +121,7 @@ def _generation(device: Device) -> int:
 def _architecture(vendor: str, key: str) -> int | None:
     """The generation that a row of `data/gpu_architectures.csv` tells of a chip; None where none does."""
     for row in read_rows("gpu_architectures.csv"):
-        if row["vendor"] == vendor and any(matches(one, key) for one in row["devices"].split()):
+        if row["vendor"] == vendor and names_key(row["devices"], key):
             return int(row["generation"])
     return None
 
@@ -147,5 +148,4 @@ def efficient_share(key: str) -> float:
 
 @cache
 def _instructions_row(key: str) -> dict[str, str] | None:
-    rows = read_rows("cpu_instructions.csv")
-    return next((row for row in rows if any(matches(one, key) for one in row["devices"].split())), None)
+    return row_of_key("cpu_instructions.csv", key)

@@ -10,7 +10,7 @@ from math import inf
 from typing import Any, TypeVar
 
 from sizer.device.chip_parts import UNIFIED_KINDS, cpu_part
-from sizer.device.kinds import chip_of, device_family, generation, instructions, memory_class
+from sizer.device.kinds import chip_of, device_family, generation, generation_number, instructions, memory_class
 from sizer.device.records import Device, Target, is_cpu
 from sizer.engine.engines import Engine, find_engine
 from sizer.engine.kernel_facts import KernelFacts, kernel_facts
@@ -98,9 +98,12 @@ class SpeedCase:
     @property
     def kernels(self) -> KernelFacts:
         """How the runtime's kernels on the backend are made, in a build of that version or date."""
-        runtime = self.engine.runtime
-        version = self.engine_version if self.engine.name == runtime else ""
-        return kernel_facts(runtime, self.backend, self.device.vendor, version, self.built)
+        return kernel_facts(self.engine.runtime, self.backend, self.device.vendor, self.runtime_version, self.built)
+
+    @property
+    def runtime_version(self) -> str:
+        """The version of the runtime, where that is the engine: another engine's says nothing of its runtime's."""
+        return self.engine_version if self.engine.name == self.engine.runtime else ""
 
     @cached_property
     def groups(self) -> Mapping[str, str]:
@@ -260,8 +263,7 @@ def _standing_groups(
 
 def _hosts(device: Device) -> dict[str, str]:
     """The generations of a device's family up to its own."""
-    reached = int(generation(device).rpartition("-")[2])
-    return dict.fromkeys(HOSTS[:reached], device_family(device))
+    return dict.fromkeys(HOSTS[: generation_number(device)], device_family(device))
 
 
 def in_graphs(case: SpeedCase) -> bool:

@@ -9,7 +9,7 @@ from sizer.device.cpu_cores import cores_of
 from sizer.device.kinds import core_share, die_of, efficient_share
 from sizer.device.records import Device, is_cpu
 from sizer.errors import SizerError
-from sizer.tables import matches, read_rows
+from sizer.tables import row_of_key
 from sizer.tuning import tuned
 
 USUAL_CORES, USUAL_BANDWIDTH_BYTES_PER_S = 8, 8e10
@@ -137,15 +137,15 @@ def _lesser(*rates: float) -> float:
 @cache
 def _reading_units(key: str) -> int:
     """How many multiprocessors of a card read its memory; 0 where no row tells."""
-    rows = read_rows("reading_units.csv")
-    return next((int(row["units"]) for row in rows if any(matches(one, key) for one in row["devices"].split())), 0)
+    row = row_of_key("reading_units.csv", key)
+    return int(row["units"]) if row else 0
 
 
 @cache
 def _cores_share(key: str) -> float:
     """How much of a chip's bandwidth its CPU's cores together reach; all, where no row tells less."""
-    rows = read_rows("cpu_shares.csv")
-    return next((float(row["share"]) for row in rows if any(matches(one, key) for one in row["devices"].split())), 1.0)
+    row = row_of_key("cpu_shares.csv", key)
+    return float(row["share"]) if row else 1.0
 
 
 def cpu_flops_per_s(device: Device, threads: int | None = None) -> float:
@@ -197,9 +197,8 @@ def _held_share(device: Device) -> float:
 def core_kinds(key: str) -> tuple[tuple[int, float], ...]:
     """The cores of a chip whose table row tells another unit's peak or none, the fastest first: how many, and the fp32
     peak of one (`data/chip_cores.csv`: `4x2.4x16` are four of 16 FLOPs a cycle at 2.4 GHz); none where no row tells."""
-    rows = read_rows("chip_cores.csv")
-    told = next((row["cores"] for row in rows if any(matches(one, key) for one in row["devices"].split())), "")
-    kinds = [[float(figure) for figure in kind.split("x")] for kind in told.split()]
+    row = row_of_key("chip_cores.csv", key)
+    kinds = [[float(figure) for figure in kind.split("x")] for kind in row["cores"].split()] if row else []
     return tuple(sorted(((int(n), ghz * 1e9 * flops) for n, ghz, flops in kinds), key=lambda kind: -kind[1]))
 
 

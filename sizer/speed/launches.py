@@ -14,7 +14,7 @@ from sizer.speed.case import EAGER, SpeedCase, runtime_rule, standing
 from sizer.speed.kernels import names_one, precision_class
 from sizer.speed.law import LAUNCH, OVERHEAD, Amount
 from sizer.speed.routing import distinct_experts
-from sizer.tables import matches, read_rows
+from sizer.tables import row_of_key
 from sizer.tuning import tuned
 
 LAYER_S, LAUNCH_S = 1e-4, 1e-5
@@ -107,8 +107,7 @@ def host_pace(case: SpeedCase) -> float:
     by itself: with the rating of one thread of its core (`data/usual_hosts.csv`), to the power `host_power`."""
     if case.engine.layer_operations != EAGER or is_cpu(case.device):
         return 1.0
-    key, rows = case.device.key, read_rows("usual_hosts.csv")
-    told = next((row for row in rows if any(matches(one, key) for one in row["devices"].split())), None)
+    told = row_of_key("usual_hosts.csv", case.device.key)
     return float((float(told["rating"]) / SERVER_RATING) ** tuned("host_power")) if told else 1.0
 
 

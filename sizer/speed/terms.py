@@ -43,7 +43,7 @@ from sizer.speed.rates import (
 from sizer.speed.routing import distinct_experts
 from sizer.speed.splits import decode_links
 from sizer.speed.traffic import Traffic, decode_traffic
-from sizer.tables import matches
+from sizer.tables import names_key
 from sizer.tuning import tuned
 
 STEP_S, SEQUENCE_S = 1e-3, 1e-4
@@ -212,27 +212,21 @@ def _vector_rule(case: SpeedCase) -> dict[str, str] | None:
     found = [
         row for row in told
         if row["backend"] in {"", case.backend} and names_one(row["kernels"], wanted)
-        and (not row["devices"] or _is_among(case, row["devices"]))
+        and (not row["devices"] or names_key(row["devices"], case.device.key))
     ]  # fmt: skip
     first = [row for row in found if _of_one_rule(row) == _of_one_rule(found[0])]
-    version = case.engine_version if case.engine.name == case.engine.runtime else ""
-    return rule_in_force(first, version, case.built) if first else None
+    return rule_in_force(first, case.runtime_version, case.built) if first else None
 
 
 @standing
 def _vector_limit(case: SpeedCase) -> float:
     """How many tokens a release multiplies by vectors at the most on a card, of the precision's kernel."""
     told = rules("vector_limits.csv", "runtime").get(case.engine.runtime, ())
-    own = [row for row in told if row["backend"] == case.backend and _is_among(case, row["devices"])]
+    own = [row for row in told if row["backend"] == case.backend and names_key(row["devices"], case.device.key)]
     if not own:
         return inf
-    version = case.engine_version if case.engine.name == case.engine.runtime else ""
-    limits = dict(limit.split("=") for limit in rule_in_force(own, version, case.built)["limits"].split())
+    limits = dict(limit.split("=") for limit in rule_in_force(own, case.runtime_version, case.built)["limits"].split())
     return float(limits.get(precision_class(case.stored.precision)[0], inf))
-
-
-def _is_among(case: SpeedCase, devices: str) -> bool:
-    return any(matches(one, case.device.key) for one in devices.split())
 
 
 def _of_one_rule(row: dict[str, str]) -> tuple[str, str, str]:
